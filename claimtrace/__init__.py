@@ -1,0 +1,7 @@
+"""What all rooms agree on: events, wire, ids, errors, clock, limits, settings, models, monitoring.
+
+Reading order of the repository: `events`, `wire`, `decisions` here; then `featurestore.definitions`
+and `featurestore.windows`; then `stream.engine` and `stream.driver`; then `training.pipeline`.
+"""
+
+__version__ = "0.1.0"

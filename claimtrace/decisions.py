@@ -1,0 +1,137 @@
+"""What leaves the stream: the topics of its outputs, and the sealed decision.
+
+A decision is encoded once; its bytes are hashed into the chain of its partition:
+
+    chain = SHA-256(chain of the decision before it + the decision's bytes without its chain)
+
+so that nothing can be edited, dropped or inserted without `verify --chain` naming the place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+DECISIONS_TOPIC = "claims.decisions"
+DEAD_TOPIC = "claims.dead"
+DRIFT_TOPIC = "claims.drift"
+ALERTS_TOPIC = "claims.alerts"
+
+GENESIS = "0" * 64
+"""The chain before the first decision of a partition."""
+
+_encode = msgspec.json.Encoder().encode
+_CHAIN_FIELD = b',"chain":"'
+_CHAIN_TAIL = len(_CHAIN_FIELD) + 64 + len(b'"}')
+
+
+class ModelRef(msgspec.Struct, frozen=True):
+    """Which model scored: the version is immutable, the digest proves it."""
+
+    name: str
+    version: int
+    digest: str
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """What a value is compared with: `kind` is `own` (this entity's past) or `peers` (training data)."""
+
+    kind: str
+    value: float
+    percentile: float | None = None
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The rows that a feature counted: the events of this claim's `entity` in `(from_ms, to_ms]`,
+    as far as they had arrived."""
+
+    entity: str
+    from_ms: int
+    to_ms: int
+
+
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One feature's share of a referred claim's margin, in words.
+
+    The contributions of all reasons, plus `rest_margin` and `base_margin` of the decision, sum to
+    its `margin`.
+    """
+
+    feature: str
+    value: float | None
+    contribution: float
+    text: str
+    baseline: Baseline | None = None
+    counted: Window | None = None
+
+
+class RuleHit(msgspec.Struct, frozen=True):
+    """A rule that fired, with its reason."""
+
+    rule: str
+    text: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The sealed decision on one accepted claim event; units stand in the names."""
+
+    schema_version: int = 1
+    decision_id: str
+    claim_id: str
+    policy: str
+    topic: str
+    partition: int
+    position: int
+    event_time_ms: int
+    log_time_ms: int
+    known_time_ms: int
+    score: float | None
+    margin: float | None
+    band: str
+    outcome: str
+    threshold: float | None
+    rules: list[RuleHit]
+    base_margin: float | None
+    rest_margin: float | None
+    reasons: list[Reason]
+    features: list[float]
+    feature_hash: str
+    model: ModelRef | None
+    definitions: str
+    rules_digest: str
+    shadow: list[dict[str, Any]]
+    flags: list[str]
+
+
+class SealedDecision(Decision, frozen=True, kw_only=True):
+    """A decision as read back from the log, with its link in the chain."""
+
+    chain: str
+
+
+def seal(decision: Decision, chain_before: str) -> tuple[bytes, str]:
+    """Encode a decision and link it to the one before; returns its bytes and its chain value.
+
+    >>> check_seal(b'{"a":1,"chain":"' + b"0" * 64 + b'"}', GENESIS)
+    False
+    """
+    body = _encode(decision)
+    chain = _link(chain_before, body)
+    return body[:-1] + _CHAIN_FIELD + chain.encode() + b'"}', chain
+
+
+def check_seal(sealed: bytes, chain_before: str) -> bool:
+    """Whether the bytes of a sealed decision follow from the chain before them."""
+    body = sealed[:-_CHAIN_TAIL] + b"}"
+    return sealed[-_CHAIN_TAIL:] == _CHAIN_FIELD + _link(chain_before, body).encode() + b'"}'
+
+
+def chain_of(sealed: bytes) -> str:
+    """The chain value that a sealed decision carries."""
+    return sealed[-66:-2].decode()
+
+
+def _link(chain_before: str, body: bytes) -> str:
+    return hashlib.sha256(chain_before.encode() + body).hexdigest()

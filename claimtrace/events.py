@@ -1,0 +1,114 @@
+"""Facts on the log: the base class of a domain's event types, and a record as delivered.
+
+An event type is a `msgspec.Struct` that says which topic it is on, which field identifies it, and
+which field holds when it happened:
+
+>>> class Ping(Event, topic="pings", id="ping_id", time="sent_at"):
+...     ping_id: EventId
+...     sent_at: datetime | None = None
+>>> Ping.topic, Ping.id_field, Ping.time_field
+('pings', 'ping_id', 'sent_at')
+
+On the wire an event is one JSON object with `schema_version` in it. Schema rules: a new field has a
+default; a field's type and meaning never change; a new meaning is a new field.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from .limits import MAX_AMOUNT_CENTS, MAX_ID_CHARS, MAX_TEXT_CHARS
+
+SCHEMA_VERSION = 1
+
+EventId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_ID_CHARS,
+        pattern=r"^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._:\-]*\Z",
+        extra_json_schema={"title": "id"},
+    ),
+]
+"""Identifies an event or a claim: letters, digits, `._:-`; never a number on the wire."""
+
+EntityId = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
+"""Names a policy, a shop, a phone ... as the source writes it; normalised before it is counted."""
+
+Cents = Annotated[int, Meta(ge=0, le=MAX_AMOUNT_CENTS)]
+"""An amount in minor units of the domain's currency: exact, never a float."""
+
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+"""A small whole number."""
+
+Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
+"""Free text; shown escaped, never interpreted."""
+
+Category = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
+"""One of the values that the definitions know; others count as unseen."""
+
+Pii = Meta(extra={"pii": True})
+"""Marks a field that holds personal data: `phone: Annotated[EntityId, Pii]`."""
+
+
+class EventMeta(msgspec.StructMeta):
+    """Takes `topic`, `id` and `time` as class arguments, beside msgspec's own."""
+
+    def __new__(
+        mcs,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        topic: str = "",
+        id: str = "",  # noqa: A002 - reads as the declaration it is
+        time: str = "",
+        **config: Any,
+    ) -> EventMeta:
+        """Make the struct and note where it travels."""
+        cls = super().__new__(mcs, name, bases, namespace, **config)
+        cls.topic, cls.id_field, cls.time_field = topic, id, time  # type: ignore[attr-defined]
+        return cls
+
+
+class Event(msgspec.Struct, metaclass=EventMeta, frozen=True, kw_only=True, gc=False):
+    """A fact on the log. Subclasses declare `topic`, `id` and `time`."""
+
+    topic: ClassVar[str]
+    id_field: ClassVar[str]
+    time_field: ClassVar[str]
+
+    schema_version: int = SCHEMA_VERSION
+
+
+class Record(NamedTuple):
+    """An event as delivered: bytes with their place on the log.
+
+    `position` is unique and rising within (topic, partition). `log_time_ms` is when the log took it.
+    """
+
+    topic: str
+    partition: int
+    position: int
+    key: bytes | None
+    value: bytes | None
+    log_time_ms: int
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Outgoing(NamedTuple):
+    """A record on its way to a log, before it has a position."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    log_time_ms: int
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -1,0 +1,42 @@
+"""Every maximum that two files must agree on, with its unit and its reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_VALUE_BYTES: Final = 256 * 1024
+"""A claim event is about 1 kB; a quarter of a MiB leaves room and bounds the parser's memory."""
+
+MAX_DEPTH: Final = 32
+"""Nesting of JSON. Events are flat; deeper input is an attack or a mistake."""
+
+MAX_FIELDS: Final = 512
+"""Members of one JSON object. Unknown members below this are ignored."""
+
+MAX_TEXT_CHARS: Final = 8192
+"""One string, the narrative of a claim included."""
+
+MAX_ID_CHARS: Final = 128
+"""Identifiers of events and entities."""
+
+MAX_HEADERS: Final = 64
+MAX_HEADER_BYTES: Final = 16 * 1024
+"""Headers of one record, all together."""
+
+MAX_AMOUNT_CENTS: Final = 10**11
+"""A thousand million in major units. Sums of 2**26 of them still fit 63 bits."""
+
+EVENT_TIME_MIN_MS: Final = 631_152_000_000
+"""1990-01-01: the oldest claims that anyone replays here are of 1994."""
+
+FUTURE_TOLERANCE_MS: Final = 5 * 60_000
+"""Clocks differ: up to this far past the log's time an event time is taken as it is."""
+
+FUTURE_REFUSED_MS: Final = 24 * 3_600_000
+"""Beyond the tolerance an event time is clamped to the log's time; beyond this it is refused."""
+
+MAX_BATCH_RECORDS: Final = 2000
+"""Records of one plan. Above this latency grows and throughput no longer does."""
+
+assert FUTURE_TOLERANCE_MS < FUTURE_REFUSED_MS
+assert MAX_AMOUNT_CENTS * 2**26 < 2**63

@@ -1,0 +1,24 @@
+"""Auto-insurance claims: eight entities, the 45 inputs of the AWS example, and exact windows."""
+
+from __future__ import annotations
+
+from featurestore.domain import Domain, Labels
+
+from .entities import GROUPS, policy
+from .events import ClaimAdjudicated, ClaimFiled, PolicyChanged
+from .features import FEATURES
+from .rules import RULES
+
+DOMAIN = Domain(
+    name="auto_claims",
+    currency="USD",
+    claim=ClaimFiled,
+    labels=Labels(ClaimAdjudicated),
+    groups=GROUPS,
+    features=FEATURES,
+    rules=RULES,
+    split_by=policy,
+    amount="total_claim_cents",
+)
+
+__all__ = ["DOMAIN", "ClaimAdjudicated", "ClaimFiled", "PolicyChanged"]

@@ -1,0 +1,76 @@
+"""Card payments: the 15 inputs of the Fraud Detection Handbook's simulated transactions.
+
+Windows over the customer count the payment itself; windows over the terminal end seven days ago,
+because that is how long an outcome takes. Nothing of the engine knows what a card is.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from claimtrace.events import Category, Cents, Count, EntityId, Event, EventId
+from featurestore.definitions import Entity, computed, count, mean, number, rate
+from featurestore.domain import Domain, Labels
+from featurestore.expressions import field
+
+
+class CardPaid(Event, topic="payments.made", id="payment_id", time="paid_at"):
+    """A payment by card; `hour` and `weekday` (0 Monday) are those of the terminal's clock."""
+
+    payment_id: EventId
+    paid_at: datetime | None = None
+    currency: str = "EUR"
+    customer_id: EntityId | None = None
+    terminal_id: EntityId | None = None
+    amount_cents: Cents | None = None
+    weekday: Count | None = None
+    hour: Count | None = None
+
+
+class PaymentReviewed(Event, topic="payments.reviewed", id="review_id", time="reviewed_at"):
+    """What became known about a payment."""
+
+    review_id: EventId
+    reviewed_at: datetime | None = None
+    claim_id: EventId | None = None
+    outcome: Category | None = None
+    source: Category | None = None
+
+
+customer = Entity("customer", key="customer_id")
+terminal = Entity("terminal", key="terminal_id")
+WINDOW_DAYS = (1, 7, 30)
+
+DOMAIN = Domain(
+    name="card_payments",
+    currency="EUR",
+    claim=CardPaid,
+    labels=Labels(PaymentReviewed),
+    split_by=customer,
+    amount="amount_cents",
+    features=(
+        number("payment.amount_cents", "amount_cents", text="amount paid, in cents"),
+        computed("payment.on_weekend", field("weekday") >= 5, text="paid on a weekend"),
+        computed("payment.at_night", field("hour") <= 6, text="paid at night"),
+        *(
+            window
+            for days in WINDOW_DAYS
+            for window in (
+                count(f"customer.payments.count.{days}d", of=customer, window=f"{days}d",
+                      current="in", text="payments of this customer"),
+                mean(f"customer.paid.mean_cents.{days}d", of=customer, value="amount_cents",
+                     window=f"{days}d", current="in", text="mean amount of this customer"),
+            )
+        ),
+        *(
+            window
+            for days in WINDOW_DAYS
+            for window in (
+                count(f"terminal.payments.count.{days}d", of=terminal, window=f"{days}d",
+                      delay="7d", text="payments at this terminal, seven days ago"),
+                rate(f"terminal.fraud.rate.{days}d", of=terminal, window=f"{days}d", delay="7d",
+                     empty=0.0, text="share of frauds at this terminal, seven days ago"),
+            )
+        ),
+    ),
+)  # fmt: skip

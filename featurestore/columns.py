@@ -1,0 +1,111 @@
+"""Events of one batch turned into columns: numbers, times, categories.
+
+Every column is float64 with NaN for missing. Negative zero and numbers too small to be normal become
+zero, so that equal values have equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from claimtrace.clock import SECOND_MS
+from claimtrace.events import EPOCH, Event
+
+from .definitions import Own
+from .keys import normal_category
+
+Column = NDArray[np.float64]
+
+UNSEEN_CODE = -1.0
+"""Stands for a category that the definitions don't list."""
+
+_SMALLEST_NORMAL = np.finfo(np.float64).tiny
+_CACHE_LIMIT = 10_000  # spellings of one field's categories; hostile input can't fill memory
+
+
+class EventColumns:
+    """The fields of a list of events of one type, read by name."""
+
+    def __init__(self, events: Sequence[Event], kind: type[Event]) -> None:
+        self._count = len(events)
+        rows = [msgspec.structs.astuple(event) for event in events]
+        names = kind.__struct_fields__
+        self._columns: dict[str, Sequence[Any]] = (
+            dict(zip(names, zip(*rows, strict=True), strict=True))
+            if rows
+            else dict.fromkeys(names, ())
+        )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def raw(self, name: str) -> Sequence[Any]:
+        """The values as decoded, None for missing."""
+        return self._columns[name]
+
+    def number(self, name: str) -> Column:
+        """Numbers as they are; times in ms since 1970."""
+        values = self._columns[name]
+        first = next((value for value in values if value is not None), None)
+        if isinstance(first, datetime):
+            return np.array([_time_ms(value) for value in values], np.float64)
+        column = np.array(values, np.float64) if len(values) else np.empty(0, np.float64)
+        column[np.abs(column) < _SMALLEST_NORMAL] = 0.0
+        return column
+
+
+class CategoryReader:
+    """Categories of one field to codes: place in the known values, NaN missing, -1 unseen."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self.known = tuple(normal_category(value) for value in known)
+        self._codes: dict[Any, float] = {None: np.nan}
+
+    def codes(self, values: Sequence[Any]) -> Column:
+        """The code of each value."""
+        found = self._codes
+        try:
+            return np.array([found[value] for value in values], np.float64)
+        except KeyError:
+            return np.array([self._code(value) for value in values], np.float64)
+
+    def _code(self, value: Any) -> float:
+        code = self._codes.get(value)
+        if code is None:
+            written = normal_category(str(value))
+            code = float(self.known.index(written)) if written in self.known else UNSEEN_CODE
+            if len(self._codes) < _CACHE_LIMIT:
+                self._codes[value] = code
+        return code
+
+
+def own_feature(definition: Own, column: Column) -> Column:
+    """The feature's column from its field's column (numbers or codes)."""
+    if definition.equals:
+        place = float(definition.among.index(definition.equals))
+        return (column == place).astype(np.float64)
+    if definition.order:
+        return np.where(column == UNSEEN_CODE, np.nan, column)
+    if definition.unit != 1:
+        return np.floor(column / definition.unit)
+    return column
+
+
+def known_values(definition: Own) -> tuple[str, ...]:
+    """The categories of a feature's field; empty for numbers."""
+    return definition.order or definition.among
+
+
+def _time_ms(value: datetime | None) -> float:
+    if value is None:
+        return np.nan
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=EPOCH.tzinfo)
+    since = value - EPOCH
+    return float((since.days * 86_400 + since.seconds) * SECOND_MS + since.microseconds // 1000)

@@ -1,0 +1,195 @@
+"""From accepted events to a batch: duplicates out, lateness judged, labels joined to their claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from claimtrace.events import Event, Record
+from claimtrace.siphash import Key
+from claimtrace.wire import LATE, Accepted
+
+from .domain import Domain
+from .interning import Arrays
+from .ledger import NEW, Ledger
+from .series import FRAUD, LEGIT, UNKNOWN
+from .vectors import Batch, Claim, FeatureState, Label, ProfileChange, Vectors
+
+
+class Fact(NamedTuple):
+    """An accepted event with the record that carried it."""
+
+    record: Record
+    accepted: Accepted
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a batch of facts.
+
+    Args:
+        statuses: NEW, DUPLICATE or CONFLICT for each fact.
+        vectors: of the new claims, in order.
+        claims: places of the new claims among the facts.
+        late: for each new claim, whether it was too late to be applied.
+        unmatched_labels: labels whose claim isn't known (any more); kept offline only.
+        outcomes: of the new labels that say fraud or legit: when decided, and whether fraud.
+    """
+
+    statuses: list[int]
+    vectors: Vectors
+    claims: list[int]
+    late: list[bool]
+    unmatched_labels: int
+    outcomes: list[tuple[int, bool]]
+
+
+class Intake:
+    """The features' door: everything that live scoring, back-fill and training have in common.
+
+    Args:
+        domain: the definitions.
+        key: for the indexes of ids.
+        lateness_ms: events up to this late are applied.
+        remember_ms: how long ids are known.
+    """
+
+    def __init__(self, domain: Domain, key: Key, lateness_ms: int, remember_ms: int) -> None:
+        self.domain = domain
+        self._lateness_ms = lateness_ms
+        slots = FeatureState.slots(domain)
+        claim_topic = domain.claim.topic
+        self._ledgers = {
+            kind.topic: Ledger(key, slots if kind.topic == claim_topic else 0, remember_ms)
+            for kind in domain.events
+        }
+        self._claims = self._ledgers[claim_topic]
+        self.features = FeatureState(domain, self._claims, key, lateness_ms)
+        self._group_of = {group.event.topic: group.name for group in domain.groups}
+
+    @property
+    def watermark(self) -> int:
+        """The newest event time among accepted claims."""
+        return self._claims.watermark
+
+    def take(self, facts: Sequence[Fact]) -> Taken:
+        """Take in facts in log order; the state changes once for each new event."""
+        statuses = [NEW] * len(facts)
+        batch = Batch()
+        by_topic: dict[str, list[int]] = {}
+        for place, fact in enumerate(facts):
+            by_topic.setdefault(fact.record.topic, []).append(place)
+        claims: list[int] = []
+        late: list[bool] = []
+        for topic in sorted(by_topic):
+            places = by_topic[topic]
+            admission = self._admit(topic, [facts[p].accepted for p in places])
+            found = admission.statuses.tolist()
+            for place, status in zip(places, found, strict=True):
+                statuses[place] = status
+            if topic == self.domain.claim.topic:
+                marks = admission.watermarks.tolist()
+                rows = admission.rows.tolist()
+                for i, place in enumerate(places):
+                    if found[i] == NEW:
+                        claim = self._claim(facts[place].accepted, place, marks[i], rows[i])
+                        batch.claims.append(claim)
+                        claims.append(place)
+                        late.append(claim.is_late)
+            elif topic in self._group_of:
+                batch.changes[self._group_of[topic]] = [
+                    ProfileChange(facts[p].accepted.event, p, facts[p].accepted.event_time_ms)
+                    for p, status in zip(places, found, strict=True)
+                    if status == NEW
+                ]
+        unmatched, outcomes = self._take_labels(facts, by_topic, statuses, batch)
+        vectors = self.features.apply(batch)
+        vectors.flags[late] |= LATE
+        return Taken(statuses, vectors, claims, late, unmatched, outcomes)
+
+    def forget(self) -> None:
+        """Give back memory that nothing can reach; never changes a decision."""
+        self.features.forget(self.watermark)
+        for ledger in self._ledgers.values():
+            ledger.forget()
+
+    def arrays(self) -> Arrays:
+        """All state, for a snapshot."""
+        found: Arrays = {f"features/{k}": a for k, a in self.features.arrays().items()}
+        for topic, ledger in self._ledgers.items():
+            found.update({f"ledger/{topic}/{k}": a for k, a in ledger.arrays().items()})
+        return found
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take state from a snapshot."""
+        self.features.restore(_below("features/", arrays))
+        for topic, ledger in self._ledgers.items():
+            ledger.restore(_below(f"ledger/{topic}/", arrays))
+
+    def _admit(self, topic: str, accepted: list[Accepted]):  # type: ignore[no-untyped-def]
+        return self._ledgers[topic].admit(
+            [each.event_id for each in accepted],
+            np.array([each.event_time_ms for each in accepted], np.int64),
+            np.array([each.content for each in accepted], np.uint64),
+        )
+
+    def _claim(self, accepted: Accepted, place: int, watermark: int, row: int) -> Claim:
+        time_ms = accepted.event_time_ms
+        is_late = time_ms < watermark - self._lateness_ms
+        return Claim(accepted.event, place, time_ms, watermark, row, is_late)
+
+    def _take_labels(
+        self,
+        facts: Sequence[Fact],
+        by_topic: dict[str, list[int]],
+        statuses: list[int],
+        batch: Batch,
+    ) -> tuple[int, list[tuple[int, bool]]]:
+        """Join new labels to the claims that arrived before them.
+
+        Returns how many found none, and (when decided, is fraud) of all.
+        """
+        labels = self.domain.labels
+        places = by_topic.get(labels.event.topic, []) if labels is not None else []
+        if labels is None or not places:
+            return 0, []
+        new = [
+            (place, outcome)
+            for place in places
+            if statuses[place] == NEW
+            and (outcome := self._outcome(facts[place].accepted.event)) != UNKNOWN
+        ]
+        ids = [getattr(facts[place].accepted.event, labels.claim) or "" for place, _ in new]
+        arrived = {claim.row: claim.order for claim in batch.claims}
+        claim_orders = np.array([claim.order for claim in batch.claims], np.int64)
+        before = self._claims_watermark_before(batch)
+        unmatched = 0
+        for (place, outcome), row in zip(new, self._claims.find(ids).tolist(), strict=True):
+            if row < 0 or arrived.get(row, -1) > place:
+                unmatched += 1
+                continue
+            passed = int(np.searchsorted(claim_orders, place))
+            watermark = batch.claims[passed - 1].watermark_ms if passed else before
+            known_ms = facts[place].record.log_time_ms
+            batch.labels.append(Label(place, known_ms, watermark, row, outcome))
+        decided = [(facts[p].accepted.event_time_ms, outcome == FRAUD) for p, outcome in new]
+        return unmatched, decided
+
+    def _claims_watermark_before(self, batch: Batch) -> int:
+        # a watermark that is too early only keeps entries a little longer
+        return batch.claims[0].watermark_ms if batch.claims else self.watermark
+
+    def _outcome(self, event: Event) -> int:
+        labels = self.domain.labels
+        assert labels is not None
+        outcome = getattr(event, labels.outcome)
+        if outcome in labels.fraud:
+            return FRAUD
+        return LEGIT if outcome in labels.legit else UNKNOWN
+
+
+def _below(prefix: str, arrays: Arrays) -> Arrays:
+    return {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}

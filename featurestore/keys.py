@@ -1,0 +1,99 @@
+"""How ids and categories are written before they are compared.
+
+The same VIN, phone or shop comes in many spellings: full-width digits, other case, spaces, composed
+or decomposed accents. Here they become one. Placeholders (UNKNOWN, 000-000, 1111111111) link
+nothing: claims that share them share no entity.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final, Literal
+
+PLACEHOLDERS: Final = frozenset(
+    {"unknown", "unkown", "none", "null", "n/a", "na", "nil", "missing", "test", "tbd", "xxx", "-"}
+)
+_MIN_REPEATED: Final = 3  # "000", "1111111111": one digit again and again
+
+_SYMBOLS: Final = str.maketrans("", "", "!@#$%^&*()_+=-/\\`~{}|<>?")
+_NOT_IN_CODES: Final = str.maketrans("", "", " -_./:,\t")
+
+
+def normal_key(text: str, form: Literal["id", "code", "phone"]) -> str:
+    """One spelling for all spellings of an id; empty when nothing is left.
+
+    >>> normal_key(" Shop-7\\u200b ", "id"), normal_key("1hg cm-826", "code")
+    ('shop-7', '1HGCM826')
+    >>> normal_key("+1 (555) 010-2233", "phone"), normal_key("\\uff15\\uff15\\uff15", "phone")
+    ('15550102233', '555')
+    """
+    if not (text.isascii() and text.isprintable()):
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(c for c in text if unicodedata.category(c)[0] != "C")
+    if form == "id":
+        return text.strip().casefold()
+    if form == "code":
+        return text.translate(_NOT_IN_CODES).upper()
+    return "".join(c for c in text if c.isdecimal()) if not text.isdecimal() else text
+
+
+def is_placeholder(key: str, deny: frozenset[str]) -> bool:
+    """Whether a normalised key stands for "not known" and must link nothing.
+
+    >>> is_placeholder("000000", frozenset()), is_placeholder("shop-7", frozenset())
+    (True, False)
+    """
+    if key in deny or key.lower() in PLACEHOLDERS:
+        return True
+    return len(key) >= _MIN_REPEATED and key.isdecimal() and key == key[0] * len(key)
+
+
+def normal_category(text: str) -> str:
+    r"""A category in lower case without symbols, as the AWS example's transforms have it.
+
+    >>> normal_category("N/A"), normal_category("Break-In"), normal_category(" Below High School")
+    ('na', 'breakin', 'below high school')
+    """
+    return unicodedata.normalize("NFKC", text).strip().lower().translate(_SYMBOLS)
+
+
+def normal_keys(
+    texts: list[str | None], form: Literal["id", "code", "phone"], deny: frozenset[str]
+) -> tuple[list[str], list[int]]:
+    """Normalise a batch; missing ids and placeholders become "", and the latter's places are told.
+
+    The same as `normal_key` and `is_placeholder` one by one; plain ASCII batches in a few calls.
+
+    >>> normal_keys(["Shop-7", None, "UNKNOWN"], "id", frozenset())
+    (['shop-7', '', ''], [2])
+    """
+    joined = "\0".join([text or "" for text in texts])
+    if joined.isascii() and joined.replace("\0", "").isprintable() and " " not in joined:
+        if form == "id":
+            joined = joined.lower()
+        elif form == "code":
+            joined = joined.translate(_NOT_IN_CODES).upper()
+        else:
+            joined = joined.translate(_NOT_IN_PHONES)
+        keys = joined.split("\0") if texts else []
+    else:
+        keys = [normal_key(text, form) if text else "" for text in texts]
+    placeholders = [i for i, key in enumerate(keys) if key and _looks_empty(key, deny)]
+    for i in placeholders:
+        keys[i] = ""
+    return keys, placeholders
+
+
+_NOT_IN_PHONES: Final = {
+    code: None for code in range(1, 128) if not chr(code).isdecimal()
+}  # keeps the NUL that separates ids
+
+
+def _looks_empty(key: str, deny: frozenset[str]) -> bool:
+    # the cheap part of is_placeholder first: almost all keys end here
+    if key[0] != key[-1] and len(key) > _LONGEST_PLACEHOLDER and not deny:
+        return False
+    return is_placeholder(key, deny)
+
+
+_LONGEST_PLACEHOLDER: Final = max(map(len, PLACEHOLDERS))

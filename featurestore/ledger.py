@@ -1,0 +1,190 @@
+"""Which events have been seen, and what a later label needs to know about each claim.
+
+One row for each accepted event of a topic, in order of acceptance: its time, a digest of its bytes,
+and for claims the entities it counted for and its outcome so far. Rows leave from the old end when
+they are older than the ids must be remembered; whether an id is known never depends on when that
+house-keeping runs, because the age is checked at the look-up.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from claimtrace.siphash import Key
+
+from .interning import Arrays, Interner
+
+NEW, DUPLICATE, CONFLICT = 0, 1, 2
+NOT_APPLIED = np.iinfo(np.int64).min
+"""Stands for the time of a claim that was too late to be counted: labels leave its entities alone."""
+
+
+BEGINNING = -(2**62)
+"""The watermark before the first event; differences with it still fit 63 bits."""
+
+
+class Admission(NamedTuple):
+    """For each event: its status, its row, and the newest event time up to it."""
+
+    statuses: NDArray[np.int8]
+    rows: NDArray[np.int64]
+    watermarks: NDArray[np.int64]
+
+
+class Ledger:
+    """The accepted events of one topic.
+
+    Args:
+        key: for the index of ids.
+        entities: how many entity numbers a row holds (0 for topics that are not claims).
+        remember_ms: how far back from the newest event time an id is known.
+    """
+
+    def __init__(self, key: Key, entities: int, remember_ms: int) -> None:
+        self._ids = Interner(key)
+        self._remember_ms = remember_ms
+        self.watermark = BEGINNING
+        self._base = 0
+        self._next = 0
+        self._times = np.zeros(1024, np.int64)
+        self._applied_times = np.zeros(1024, np.int64)
+        self._contents = np.zeros(1024, np.uint64)
+        self._outcomes = np.zeros(1024, np.uint8)
+        self._entities = np.zeros((entities, 1024), np.int32)
+
+    def __len__(self) -> int:
+        return self._next - self._base
+
+    def admit(
+        self, ids: list[str], times: NDArray[np.int64], contents: NDArray[np.uint64]
+    ) -> Admission:
+        """Note events in order; says for each NEW, DUPLICATE or CONFLICT, its row, the watermark.
+
+        An id that returns with the same bytes is a duplicate; with other bytes it is a conflict.
+        Only new events move the watermark.
+        """
+        self._make_room(len(ids))
+        before = len(self._ids)
+        numbers = self._ids.numbers(ids)
+        statuses = np.zeros(len(ids), np.int8)
+        watermarks = np.empty(len(ids), np.int64)
+        # an interner's numbers rise by one, and so do rows; ids forgotten by age get a new row
+        self._next, self.watermark = _admit(
+            numbers,
+            times,
+            contents,
+            self._remember_ms,
+            self.watermark,
+            (self._times, self._contents, self._outcomes),
+            self._base,
+            before,
+            statuses,
+            watermarks,
+        )
+        return Admission(statuses, numbers, watermarks)
+
+    def find(self, ids: list[str]) -> NDArray[np.int64]:
+        """The row of each id, -1 where it is not known."""
+        rows = self._ids.find(ids)
+        rows[rows < self._base] = -1
+        return rows
+
+    def note_claims(
+        self,
+        rows: NDArray[np.int64],
+        applied_times: NDArray[np.int64],
+        entities: NDArray[np.int64],
+    ) -> None:
+        """Keep what labels will need: `entities[slots, n]`, and the time at which a claim counts."""
+        at = rows - self._base
+        self._applied_times[at] = applied_times
+        self._entities[:, at] = entities
+
+    def claim(self, row: int) -> tuple[int, NDArray[np.int32], int]:
+        """Of a claim: the time at which it counts, its entities, its outcome so far."""
+        at = row - self._base
+        return int(self._applied_times[at]), self._entities[:, at], int(self._outcomes[at])
+
+    def event_time_ms(self, row: int) -> int:
+        """The event time of a row."""
+        return int(self._times[row - self._base])
+
+    def set_outcome(self, row: int, outcome: int) -> None:
+        """Remember the newest outcome of a claim."""
+        self._outcomes[row - self._base] = outcome
+
+    def forget(self) -> None:
+        """Give back the memory of rows that are no longer known."""
+        live = len(self)
+        known = self._times[:live] > self.watermark - self._remember_ms
+        gone = int(np.argmax(known)) if known.any() else live
+        if gone * 4 < max(live, 4096):
+            return
+        for name in ("_times", "_applied_times", "_contents", "_outcomes"):
+            column = getattr(self, name)
+            column[: live - gone] = column[gone:live].copy()
+        self._entities[:, : live - gone] = self._entities[:, gone:live].copy()
+        self._base += gone
+        self._ids.forget_below(self._base)
+
+    def arrays(self) -> Arrays:
+        """All state, for a snapshot."""
+        live = len(self)
+        return {
+            **{f"ids.{name}": array for name, array in self._ids.arrays().items()},
+            "times": self._times[:live],
+            "applied_times": self._applied_times[:live],
+            "contents": self._contents[:live],
+            "outcomes": self._outcomes[:live],
+            "entities": self._entities[:, :live],
+            "span": np.array([self._base, self._next, self.watermark], np.int64),
+        }
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take state from a snapshot."""
+        self._ids.restore({name[4:]: a for name, a in arrays.items() if name.startswith("ids.")})
+        self._base, self._next, self.watermark = (int(each) for each in arrays["span"])
+        self._times = np.array(arrays["times"], np.int64)
+        self._applied_times = np.array(arrays["applied_times"], np.int64)
+        self._contents = np.array(arrays["contents"], np.uint64)
+        self._outcomes = np.array(arrays["outcomes"], np.uint8)
+        self._entities = np.array(arrays["entities"], np.int32)
+
+    def _make_room(self, more: int) -> None:
+        needed = len(self) + more
+        if needed <= self._times.size:
+            return
+        size = max(needed, self._times.size + self._times.size // 2)
+        for name in ("_times", "_applied_times", "_contents", "_outcomes", "_entities"):
+            column = getattr(self, name)
+            longer = np.zeros((*column.shape[:-1], size), column.dtype)
+            longer[..., : column.shape[-1]] = column
+            setattr(self, name, longer)
+
+
+@njit(cache=True)
+def _admit(  # type: ignore[no-untyped-def]
+    numbers, times, contents, remember_ms, watermark, columns, base, fresh, statuses, watermarks
+):
+    """Rows are numbered as ids are; `fresh` is the first number that was never given before."""
+    row_times, row_contents, row_outcomes = columns
+    for i in range(numbers.size):
+        row = numbers[i]
+        at = row - base
+        watermarks[i] = watermark
+        if row == fresh:
+            fresh += 1
+        elif at >= 0 and row_times[at] > watermark - remember_ms:
+            statuses[i] = DUPLICATE if row_contents[at] == contents[i] else CONFLICT
+            continue
+        row_times[at] = times[i]
+        row_contents[at] = contents[i]
+        row_outcomes[at] = 0
+        statuses[i] = NEW
+        watermark = max(watermark, times[i])
+        watermarks[i] = watermark
+    return fresh, watermark

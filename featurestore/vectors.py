@@ -1,0 +1,433 @@
+"""Features as of each event of a batch: the one arithmetic for live, back-fill and training.
+
+    accepted events -> ids to numbers -> profiles, windows -> own fields, expressions -> matrix
+
+State is in columns and belongs to this object; the input log and the journal rebuild it. Nothing in
+here depends on where a batch ends: the same events in the same order give the same vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claimtrace.events import Event
+from claimtrace.siphash import Key
+from claimtrace.wire import INCOMPLETE, PLACEHOLDER, UNSEEN
+
+from .columns import CategoryReader, EventColumns, known_values, own_feature
+from .definitions import Computed, Group, Own, WindowFeature
+from .domain import Domain
+from .entities import INSERT, MARK, QUERY, EntityWindows, Series, Touches
+from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
+from .interning import Arrays, Interner, Ids
+from .keys import normal_keys
+from .ledger import NOT_APPLIED, Ledger
+from .profiles import Profiles
+from .series import FRAUD, LEGIT
+
+Matrix = NDArray[np.float64]
+
+
+class Claim(NamedTuple):
+    """An accepted claim event on its way into the features; `order` is its place in the batch."""
+
+    event: Event
+    order: int
+    time_ms: int
+    watermark_ms: int
+    row: int
+    is_late: bool
+
+
+class Label(NamedTuple):
+    """An accepted label: `outcome` is FRAUD or LEGIT, `row` the claim's row in the ledger."""
+
+    order: int
+    known_ms: int
+    watermark_ms: int
+    row: int
+    outcome: int
+
+
+class ProfileChange(NamedTuple):
+    """An accepted change of a profile."""
+
+    event: Event
+    order: int
+    time_ms: int
+
+
+@dataclass
+class Batch:
+    """The accepted events of a batch, by what they do."""
+
+    claims: list[Claim] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+    changes: dict[str, list[ProfileChange]] = field(default_factory=dict)
+
+
+class Vectors(NamedTuple):
+    """The served vectors of a batch's claims.
+
+    `matrix[claims, features]` float64 with NaN for missing; flags as in `claimtrace.wire`;
+    normalised keys by field; `columns` are the features and `field:` numbers by name, for rules;
+    `amounts` is the value of each claim in cents, NaN where the domain has none.
+    """
+
+    matrix: Matrix
+    flags: NDArray[np.int64]
+    keys: dict[str, list[str]]
+    columns: dict[str, NDArray[np.float64]]
+    amounts: NDArray[np.float64]
+
+
+class _GroupState:
+    """A profile group: which fields features need, and their newest values."""
+
+    def __init__(self, group: Group, definitions: list[Own], read: set[str]) -> None:
+        self.group = group
+        self.fields = sorted({d.field for d in definitions} | read)
+        known = {d.field: known_values(d) for d in definitions if known_values(d)}
+        self.readers = {name: CategoryReader(values) for name, values in known.items()}
+        self.profiles = Profiles(len(self.fields))
+
+
+class FeatureState:
+    """Everything a domain's features remember.
+
+    Args:
+        domain: the definitions.
+        ledger: the claims' ledger, for the entities that a label concerns.
+        key: for the indexes of ids.
+        lateness_ms: events up to this late are applied.
+    """
+
+    def __init__(self, domain: Domain, ledger: Ledger, key: Key, lateness_ms: int) -> None:
+        self.domain = domain
+        self._ledger = ledger
+        self._entities = domain.entities
+        self._slots = [(e, name) for e in self._entities for name in e.fields]
+        self._interners = {e.name: Interner(key) for e in self._entities}
+        windows = [f for f in domain.features if isinstance(f, WindowFeature)]
+        self._windows = [
+            EntityWindows(e, [f for f in windows if f.entity == e], lateness_ms)
+            for e in self._entities
+        ]
+        own = [f for f in domain.features if isinstance(f, Own)]
+        self._groups = [
+            _GroupState(
+                g,
+                [d for d in own if d.group == g.name],
+                _read_names(domain, f"{PROFILE_PREFIX}{g.name}."),
+            )
+            for g in domain.groups
+        ]
+        self._readers = {
+            d.field: CategoryReader(known_values(d)) for d in own if known_values(d) and not d.group
+        }
+        self._numeric = sorted(_numeric_fields(domain))
+        distincts = sorted({f.value for f in windows if f.aggregate == "distinct"})
+        by_key = {e.key: e.name for e in self._entities}
+        self._distinct_of = {name: by_key.get(name, f"value.{name}") for name in distincts}
+        for name in set(self._distinct_of.values()) - set(self._interners):
+            self._interners[name] = Interner(key)
+
+    @staticmethod
+    def slots(domain: Domain) -> int:
+        """How many entity numbers a claim's row in the ledger holds."""
+        return sum(len(entity.fields) for entity in domain.entities)
+
+    def apply(self, batch: Batch) -> Vectors:
+        """Take in a batch; returns the vectors of its claims, in order."""
+        claims = batch.claims
+        fields_ = EventColumns([c.event for c in claims], self.domain.claim)
+        flags = np.zeros(len(claims), np.int64)
+        keys, numbers = self._number_entities(fields_, flags)
+        self._note_claims(claims, numbers)
+        columns: dict[str, NDArray[np.float64]] = {
+            FIELD_PREFIX + name: fields_.number(name) for name in self._numeric
+        }
+        unseen = self._own_columns(fields_, columns)
+        unseen |= self._profile_columns(batch, numbers, columns)
+        self._window_columns(batch, numbers, fields_, columns)
+        flags[unseen] |= UNSEEN
+        matrix = self._assemble(columns, len(claims))
+        split_key = self.domain.split_by.key
+        flags[[not key for key in keys[split_key]]] |= INCOMPLETE
+        amounts = columns.get(FIELD_PREFIX + self.domain.amount, np.full(len(claims), np.nan))
+        return Vectors(matrix, flags, keys, columns, amounts)
+
+    def find_entity(self, name: str, keys: list[str]) -> Ids:
+        """The numbers of normalised keys of an entity kind, -1 where it was never seen."""
+        return self._interners[name].find(keys)
+
+    def forget(self, watermark: int) -> None:
+        """Give back memory that no window can reach."""
+        for windows in self._windows:
+            for _, series in windows.series:
+                series.forget(watermark)
+
+    def usage(self) -> dict[str, tuple[int, int]]:
+        """Live entity-events and their bytes, for each series."""
+        return {
+            f"{w.entity.name}.{name}": (series.live_entries, series.used_bytes)
+            for w in self._windows
+            for name, series in w.series
+        }
+
+    def arrays(self) -> Arrays:
+        """All state, for a snapshot."""
+        found: Arrays = {}
+        for name, part in self._parts():
+            found.update({f"{name}/{key}": array for key, array in part.arrays().items()})
+        return found
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take state from a snapshot."""
+        for name, part in self._parts():
+            start = f"{name}/"
+            part.restore({k[len(start) :]: a for k, a in arrays.items() if k.startswith(start)})
+
+    def _parts(self) -> list[tuple[str, Interner | Series | Profiles]]:
+        parts: list[tuple[str, Interner | Series | Profiles]] = []
+        parts += [(f"ids.{name}", each) for name, each in sorted(self._interners.items())]
+        parts += [(f"profiles.{g.group.name}", g.profiles) for g in self._groups]
+        for windows in self._windows:
+            parts += [(f"windows.{windows.entity.name}.{n}", s) for n, s in windows.series]
+        return parts
+
+    def _number_entities(
+        self, fields_: EventColumns, flags: NDArray[np.int64]
+    ) -> tuple[dict[str, list[str]], Ids]:
+        """Normalised keys by field, and numbers [slots, n]: an entity in two roles counts once."""
+        keys: dict[str, list[str]] = {}
+        numbers = np.full((len(self._slots), len(fields_)), -1, np.int64)
+        first_slot: dict[str, int] = {}
+        for slot, (entity, name) in enumerate(self._slots):
+            keys[name], empty = normal_keys(
+                list(fields_.raw(name)), entity.form, frozenset(entity.deny)
+            )
+            flags[empty] |= PLACEHOLDER
+            numbers[slot] = self._interners[entity.name].numbers(keys[name])
+            for other in range(first_slot.setdefault(entity.name, slot), slot):
+                numbers[slot, numbers[slot] == numbers[other]] = -1
+        return keys, numbers
+
+    def _note_claims(self, claims: Sequence[Claim], numbers: Ids) -> None:
+        if not claims:
+            return
+        rows = np.array([claim.row for claim in claims], np.int64)
+        times = [NOT_APPLIED if claim.is_late else claim.time_ms for claim in claims]
+        self._ledger.note_claims(rows, np.array(times, np.int64), numbers)
+
+    def _own_columns(
+        self, fields_: EventColumns, columns: dict[str, NDArray[np.float64]]
+    ) -> NDArray[np.bool_]:
+        unseen = np.zeros(len(fields_), np.bool_)
+        codes = {name: reader.codes(fields_.raw(name)) for name, reader in self._readers.items()}
+        for column in codes.values():
+            unseen |= column < 0
+        for each in self.domain.features:
+            if isinstance(each, Own) and not each.group:
+                source = codes.get(each.field)
+                column = source if source is not None else columns[FIELD_PREFIX + each.field]
+                columns[each.name] = own_feature(each, column)
+        return unseen
+
+    def _profile_columns(
+        self, batch: Batch, numbers: Ids, columns: dict[str, NDArray[np.float64]]
+    ) -> NDArray[np.bool_]:
+        unseen = np.zeros(len(batch.claims), np.bool_)
+        for state in self._groups:
+            got = self._run_group(state, batch, numbers)
+            by_field = dict(zip(state.fields, got, strict=True))
+            start = f"{PROFILE_PREFIX}{state.group.name}."
+            columns.update({start + name: column for name, column in by_field.items()})
+            for name in state.readers:
+                unseen |= by_field[name] < 0
+            for each in self.domain.features:
+                if isinstance(each, Own) and each.group == state.group.name:
+                    columns[each.name] = own_feature(each, by_field[each.field])
+        return unseen
+
+    def _run_group(self, state: _GroupState, batch: Batch, numbers: Ids) -> Matrix:
+        """The profile values [fields, claims] of a group as of each claim."""
+        entity = state.group.entity
+        changes = batch.changes.get(state.group.name, [])
+        source = EventColumns([c.event for c in changes], state.group.event)
+        keys, _ = normal_keys(list(source.raw(entity.key)), entity.form, frozenset(entity.deny))
+        puts = self._interners[entity.name].numbers(keys)
+        gets = numbers[self._slots.index((entity, entity.key))]
+        n_puts, n = len(changes), len(changes) + len(batch.claims)
+        values = np.full((len(state.fields), n), np.nan, np.float64)
+        for i, name in enumerate(state.fields):
+            reader = state.readers.get(name)
+            column = reader.codes(source.raw(name)) if reader else source.number(name)
+            values[i, :n_puts] = column
+        order = np.argsort(
+            np.array([c.order for c in changes] + [c.order for c in batch.claims], np.int64),
+            kind="stable",
+        )
+        is_put = np.arange(n) < n_puts
+        times = np.zeros(n, np.int64)
+        times[:n_puts] = [c.time_ms for c in changes]
+        entities = np.concatenate([puts, gets])
+        largest = len(self._interners[entity.name])
+        got = state.profiles.run(
+            is_put[order], entities[order], times[order], values[:, order], largest
+        )
+        back = np.empty_like(got)
+        back[:, order] = got
+        return back[:, n_puts:]
+
+    def _window_columns(
+        self,
+        batch: Batch,
+        numbers: Ids,
+        fields_: EventColumns,
+        columns: dict[str, NDArray[np.float64]],
+    ) -> None:
+        distincts = {
+            name: self._distinct_numbers(name, of, fields_, numbers)
+            for name, of in self._distinct_of.items()
+        }
+        labels = self._labels_of(batch.labels)
+        for windows in self._windows:
+            slots = [i for i, (e, _) in enumerate(self._slots) if e == windows.entity]
+            entities = len(self._interners[windows.entity.name])
+            for kind, series in windows.series:
+                touches = _touches(
+                    batch.claims, numbers[slots], labels, slots, columns, distincts,
+                    by_label=kind == "labels",
+                )  # fmt: skip
+                counts = [
+                    len(self._interners[self._distinct_of[d]]) for d in series.distinct_fields
+                ]
+                found = series.apply(touches, entities, counts, len(batch.claims))
+                for i, name in enumerate(series.names):
+                    columns[name] = found[:, i]
+
+    def _distinct_numbers(self, name: str, of: str, fields_: EventColumns, numbers: Ids) -> Ids:
+        for slot, (entity, key) in enumerate(self._slots):
+            if entity.name == of and key == name:
+                return numbers[slot]
+        keys, _ = normal_keys([_as_text(v) for v in fields_.raw(name)], "id", frozenset())
+        return self._interners[of].numbers(keys)
+
+    def _labels_of(self, labels: list[Label]) -> list[tuple[Label, int, NDArray[np.int32], int]]:
+        """Each label with its claim's time, entities and outcome before it, in order."""
+        found = []
+        for label in labels:
+            time_ms, entities, before = self._ledger.claim(label.row)
+            found.append((label, time_ms, entities.copy(), before))
+            self._ledger.set_outcome(label.row, label.outcome)
+        return found
+
+    def _assemble(self, columns: dict[str, NDArray[np.float64]], rows: int) -> Matrix:
+        matrix = np.empty((rows, len(self.domain.features)), np.float64)
+        for i, each in enumerate(self.domain.features):
+            if isinstance(each, Computed):
+                value = each.expression.evaluate(columns)
+                columns[each.name] = np.broadcast_to(value, rows)
+            matrix[:, i] = columns[each.name]
+        matrix += 0.0  # negative zero and zero are one value with one set of bytes,
+        matrix[np.isnan(matrix)] = np.nan  # and so are all the ways to write a NaN
+        return matrix
+
+
+def _touches(
+    claims: list[Claim],
+    numbers: Ids,
+    labels: list[tuple[Label, int, NDArray[np.int32], int]],
+    slots: list[int],
+    columns: dict[str, NDArray[np.float64]],
+    distincts: dict[str, Ids],
+    *,
+    by_label: bool,
+) -> Touches:
+    """The operations of a batch on one entity kind.
+
+    On the series of claims, a claim queries for its primary entity and counts for all its entities,
+    and a label marks them. On the series of labels a claim only queries, and a label is an entry.
+    """
+    n, m, roles = len(claims), len(labels), len(slots)
+    claim_order = np.array([c.order for c in claims], np.int64)
+    times = np.array([c.time_ms for c in claims], np.int64)
+    marks_claims = np.array([c.watermark_ms for c in claims], np.int64)
+    late = np.array([c.is_late for c in claims], np.bool_)
+    kind_primary = np.uint8(QUERY if by_label else QUERY | INSERT)
+    used_roles = 1 if by_label else roles
+    entity = numbers[:used_roles].copy()
+    entity[:, late] = -1
+    label_order = np.array([x[0].order for x in labels], np.int64)
+    label_entities = np.array([x[2][slots] for x in labels], np.int64).reshape(m, roles).T
+    applied = np.array([x[1] for x in labels], np.int64)
+    label_entities = np.where(applied == NOT_APPLIED, -1, label_entities)
+    label_times = np.array([x[0].known_ms for x in labels], np.int64) if by_label else applied
+    label_marks = np.array([x[0].watermark_ms for x in labels], np.int64)
+    before = np.array([x[3] for x in labels], np.uint8)
+    outcome = np.array([x[0].outcome for x in labels], np.uint8)
+    order = np.concatenate([np.tile(claim_order, used_roles), np.tile(label_order, roles)])
+    # the primary role comes first, so a claim never sees itself through another role
+    sort = np.argsort(order, kind="stable")
+    pad = np.zeros(m * roles)
+
+    def spread(column: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.concatenate([np.tile(column, used_roles), np.full(m * roles, np.nan)])[sort]
+
+    return Touches(
+        order=order[sort],
+        kind=np.concatenate([
+            np.full(n, kind_primary, np.uint8),
+            np.full(n * (used_roles - 1), INSERT, np.uint8),
+            np.full(m * roles, INSERT if by_label else MARK, np.uint8),
+        ])[sort],
+        entity=np.concatenate([entity.reshape(-1), label_entities.reshape(-1)])[sort],
+        time=np.concatenate([np.tile(times, used_roles), np.tile(label_times, roles)])[sort],
+        watermark=np.concatenate([np.tile(marks_claims, used_roles), np.tile(label_marks, roles)])[sort],
+        row=np.concatenate([np.tile(np.arange(n), used_roles), pad.astype(np.int64)])[sort],
+        values={
+            name.removeprefix(FIELD_PREFIX): spread(column)
+            for name, column in columns.items()
+            if name.startswith(FIELD_PREFIX)
+        },
+        distincts={
+            name: np.concatenate([np.tile(column, used_roles), pad.astype(np.int64) - 1])[sort]
+            for name, column in distincts.items()
+        },
+        outcome_before=np.concatenate([np.zeros(n * used_roles, np.uint8), np.tile(before, roles)])[sort],
+        outcome=np.concatenate([np.zeros(n * used_roles, np.uint8), np.tile(outcome, roles)])[sort],
+    )  # fmt: skip
+
+
+def _numeric_fields(domain: Domain) -> set[str]:
+    """The claim's fields that are read as numbers or times."""
+    names = _read_names(domain, FIELD_PREFIX)
+    for each in domain.features:
+        if isinstance(each, Own) and not each.group and not known_values(each):
+            names.add(each.field)
+        elif isinstance(each, WindowFeature) and each.value and each.aggregate != "distinct":
+            names.add(each.value)
+    if domain.amount:
+        names.add(domain.amount)
+    return names
+
+
+def _read_names(domain: Domain, prefix: str) -> set[str]:
+    """The names with a prefix that expressions of features and rules read, without the prefix."""
+    read: list[Expression] = [f.expression for f in domain.features if isinstance(f, Computed)]
+    read += [rule.when for rule in domain.rules]
+    found = {name for expression in read for name in expression.names()}
+    return {name.removeprefix(prefix) for name in found if name.startswith(prefix)}
+
+
+def _as_text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+__all__ = ["FRAUD", "LEGIT", "Batch", "Claim", "FeatureState", "Label", "ProfileChange", "Vectors"]

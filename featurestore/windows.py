@@ -1,0 +1,260 @@
+"""The aggregates of one entity kind: windows compiled to a small table, run over a batch in numba.
+
+An operation is one event's touch on one entity, in log order: it may query (before it inserts, so
+that the event doesn't see itself), insert, or mark an outcome. A feature whose current event is
+"in" adds the event's own value to what the query found.
+
+Aggregates, over the entries in (t - delay - width, t - delay] that had arrived:
+    COUNT, SUM; MEAN = sum / present; STD = sample standard deviation; MIN, MAX; DISTINCT;
+    SINCE = days from the newest entry to t; OUTCOMES = entries known as fraud; RATE = outcomes / count.
+What is undefined on an empty window (MEAN, STD below two values, MIN, MAX, SINCE, RATE) is the
+feature's `empty` value, missing (NaN) unless the definition says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from claimtrace.clock import DAY_MS
+
+from . import exact
+from .series import (
+    FIRST_MISSING_BIT,
+    FRAUD,
+    OUTCOME_BITS,
+    evict,
+    insert,
+    mark_outcome,
+    upper_bound,
+)
+
+COUNT, SUM, MEAN, STD, MIN, MAX, DISTINCT, SINCE, OUTCOMES, RATE = range(10)
+AGGREGATES = {
+    "count": COUNT,
+    "sum": SUM,
+    "mean": MEAN,
+    "std": STD,
+    "min": MIN,
+    "max": MAX,
+    "distinct": DISTINCT,
+    "since_last": SINCE,
+    "outcomes": OUTCOMES,
+    "rate": RATE,
+}
+
+QUERY, INSERT, MARK = 1, 2, 4
+
+
+class Program(NamedTuple):
+    """Compiled windows: one row a feature; `offsets` are the distinct distances of edges from t."""
+
+    aggregate: NDArray[np.int64]
+    column: NDArray[np.int64]
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    current: NDArray[np.int64]
+    empty: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    horizon_ms: int
+
+
+class Operations(NamedTuple):
+    """Touches on entities in log order, in columns; `row` is where a query's features go."""
+
+    kind: NDArray[np.uint8]
+    entity: NDArray[np.int64]
+    time: NDArray[np.int64]
+    evict_until: NDArray[np.int64]
+    row: NDArray[np.int64]
+    values: NDArray[np.int64]
+    distincts: NDArray[np.int64]
+    mark: NDArray[np.uint8]
+    outcome_before: NDArray[np.uint8]
+
+
+def compile_windows(
+    windows: list[tuple[str, int, int, int, bool, float]],
+) -> Program:
+    """Compile (aggregate, column, width_ms, delay_ms, current in, empty) rows, one a feature.
+
+    >>> compile_windows([("count", 0, 100, 0, True, 0.0)]).offsets.tolist()
+    [0, 100]
+    """
+    edges = sorted({d for _, _, _, d, _, _ in windows} | {d + w for _, _, w, d, _, _ in windows})
+    place = {offset: i for i, offset in enumerate(edges)}
+    rows = [
+        (AGGREGATES[name], column, place[delay + width], place[delay], current and delay == 0)
+        for name, column, width, delay, current, _ in windows
+    ]
+    table = np.array(rows, np.int64).reshape(-1, 5)
+    return Program(
+        aggregate=table[:, 0].copy(),
+        column=table[:, 1].copy(),
+        low=table[:, 2].copy(),
+        high=table[:, 3].copy(),
+        current=table[:, 4].copy(),
+        empty=np.array([row[5] for row in windows], np.float64),
+        offsets=np.array(edges, np.int64),
+        horizon_ms=edges[-1] if edges else 0,
+    )
+
+
+@njit(cache=True)
+def run(operations, begin, pool, program, stamps, stamp, out):  # type: ignore[no-untyped-def]
+    """Carry out operations from `begin` on; returns how many are done (fewer when the pool is full).
+
+    Args:
+        operations: `Operations`; values[K, n], distincts[M, n].
+        pool: `featurestore.series.Pool`, changed in place.
+        program: `Program`.
+        stamps: int64[V, M]-like table [M, V] of distinct numbers last seen at which stamp.
+        stamp: int64[1], counts queries; never reused.
+        out: float64[rows, features].
+    """
+    edges = np.empty(program.offsets.size, np.int64)
+    for i in range(begin, operations.kind.size):
+        kind = operations.kind[i]
+        entity = operations.entity[i]
+        if entity < 0:
+            continue
+        if kind & MARK:
+            before = operations.outcome_before[i]
+            mark_outcome(pool, entity, operations.time[i], before, operations.mark[i])
+            continue
+        evict(pool, entity, operations.evict_until[i])
+        if kind & QUERY:
+            _query(operations, i, pool, program, edges, stamps, stamp, out)
+        if kind & INSERT:
+            at, mark = operations.time[i], operations.mark[i]
+            if not insert(pool, entity, at, operations.values, operations.distincts, i, mark):
+                return i
+    return operations.kind.size
+
+
+@njit(cache=True)
+def _query(operations, i, pool, program, edges, stamps, stamp, out):  # type: ignore[no-untyped-def]
+    entity, at = operations.entity[i], operations.time[i]
+    first = pool.start[entity] + pool.head[entity]
+    last = first + pool.length[entity]
+    for e in range(edges.size):
+        last = upper_bound(pool.time, first, last, at - program.offsets[e])
+        edges[e] = last
+    row = operations.row[i]
+    for f in range(program.aggregate.size):
+        column = program.column[f]
+        low, high = edges[program.low[f]], edges[program.high[f]]
+        aggregate = program.aggregate[f]
+        own = program.current[f] == 1
+        value, present = np.int64(0), False
+        if SUM <= aggregate <= MAX and own:
+            present = operations.mark[i] & (FIRST_MISSING_BIT << column) == 0
+            value = operations.values[column, i]
+        if aggregate == COUNT:
+            out[row, f] = high - low + own
+        elif aggregate == SUM:
+            total = _total(pool, entity, first, low, high, column)
+            out[row, f] = total + value if present else total
+        elif aggregate == MEAN:
+            total = _total(pool, entity, first, low, high, column)
+            count = _present(pool, low, high, column)
+            if present:
+                total, count = total + value, count + 1
+            out[row, f] = np.float64(total) / count if count else program.empty[f]
+        elif aggregate == STD:
+            out[row, f] = _deviation(pool, entity, first, low, high, column, present, value,
+                                     program.empty[f])  # fmt: skip
+        elif aggregate == MIN or aggregate == MAX:
+            out[row, f] = _extreme(pool, entity, first, low, high, column, present, value,
+                                   aggregate == MAX, program.empty[f])  # fmt: skip
+        elif aggregate == DISTINCT:
+            stamp[0] += 1
+            mine = operations.distincts[column, i] if own else -1
+            out[row, f] = _distinct(pool, low, high, column, mine, stamps, stamp[0])
+        elif aggregate == SINCE:
+            days = np.float64(at - pool.time[high - 1]) / DAY_MS if high > low else program.empty[f]
+            out[row, f] = days
+        else:
+            frauds = 0
+            for j in range(low, high):
+                frauds += (pool.marks[j] & OUTCOME_BITS) == FRAUD
+            if aggregate == OUTCOMES:
+                out[row, f] = frauds
+            else:
+                count = high - low + own
+                out[row, f] = np.float64(frauds) / count if count else program.empty[f]
+
+
+@njit(cache=True, inline="always")
+def _total(pool, entity, first, low, high, column):  # type: ignore[no-untyped-def]
+    if high == low:
+        return np.int64(0)
+    before = pool.base[column, entity] if low == first else pool.prefix[column, low - 1]
+    return pool.prefix[column, high - 1] - before
+
+
+@njit(cache=True, inline="always")
+def _present(pool, low, high, column):  # type: ignore[no-untyped-def]
+    bit = np.uint8(FIRST_MISSING_BIT << column)
+    count = 0
+    for j in range(low, high):
+        count += (pool.marks[j] & bit) == 0
+    return count
+
+
+@njit(cache=True)
+def _deviation(pool, entity, first, low, high, column, present, value, empty):  # type: ignore[no-untyped-def]
+    bit = np.uint8(FIRST_MISSING_BIT << column)
+    count, total = 0, np.int64(0)
+    squares_high, squares_low = np.uint64(0), np.uint64(0)
+    before = pool.base[column, entity] if low == first else pool.prefix[column, low - 1]
+    for j in range(low, high + 1):
+        if j == high:
+            if not present:
+                break
+            each = value
+        else:
+            each = pool.prefix[column, j] - before
+            before = pool.prefix[column, j]
+            if pool.marks[j] & bit:
+                continue
+        count += 1
+        total += each
+        size = np.uint64(abs(each))
+        more_high, more_low = exact.multiply(size, size)
+        squares_high, squares_low = exact.add(squares_high, squares_low, more_high, more_low)
+    if count < 2:
+        return empty
+    return exact.deviation(count, total, squares_high, squares_low)
+
+
+@njit(cache=True)
+def _extreme(pool, entity, first, low, high, column, present, value, largest, empty):  # type: ignore[no-untyped-def]
+    bit = np.uint8(FIRST_MISSING_BIT << column)
+    found, best = present, value
+    before = pool.base[column, entity] if low == first else pool.prefix[column, low - 1]
+    for j in range(low, high):
+        each = pool.prefix[column, j] - before
+        before = pool.prefix[column, j]
+        if pool.marks[j] & bit:
+            continue
+        if not found or (each > best if largest else each < best):
+            found, best = True, each
+    return np.float64(best) if found else empty
+
+
+@njit(cache=True)
+def _distinct(pool, low, high, column, mine, stamps, stamp):  # type: ignore[no-untyped-def]
+    count = 0
+    if mine >= 0:
+        stamps[column, mine] = stamp
+        count = 1
+    for j in range(low, high):
+        number = pool.distinct[column, j]
+        if number >= 0 and stamps[column, number] != stamp:
+            stamps[column, number] = stamp
+            count += 1
+    return count

@@ -1,0 +1,101 @@
+"""Drift in words: what a person reads on an alert, from the numbers of a drift record."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from ..events import EPOCH
+from .records import INPUTS, OUTCOME, SCORE, Distance, DriftRecord, FeatureDrift, RateDrift
+
+UNSEEN: Final = "unseen categories"
+SCORES: Final = "score"
+REFERRALS: Final = "referral rate"
+FRAUDS: Final = "fraud rate"
+"""Subjects that aren't features."""
+
+HINTS: Final = {
+    INPUTS: (
+        "ask the producers of these fields what changed; if the score layer is quiet, decisions "
+        "still hold, and the next training takes it in"
+    ),
+    SCORE: (
+        "look at the inputs that drifted in the same windows and at the newest referred claims; "
+        "if the change is real, train again on matured labels and check the referral threshold"
+    ),
+    OUTCOME: (
+        "compare with the model's expected precision once more labels matured; a lasting change "
+        "of the fraud rate calls for a new training and new thresholds"
+    ),
+}
+"""What to do next, by layer."""
+
+
+def effects_of(record: DriftRecord) -> dict[str, dict[str, str]]:
+    """What drifted in this window, by layer, strongest first: subject -> the effect in words."""
+    inputs = {f.feature: _feature_words(f) for f in record.inputs.features if f.drifted}
+    unseen = record.inputs.unseen
+    if unseen is not None and unseen.drifted:
+        inputs[UNSEEN] = _rate_words(unseen, "of claims have a category that training never saw")
+    score = {}
+    if record.score.referral is not None and record.score.referral.drifted:
+        score[REFERRALS] = _rate_words(record.score.referral, "of claims are referred")
+    if record.score.values is not None and record.score.values.drifted:
+        score[SCORES] = _distance_words(record.score.values)
+    outcome = {}
+    if record.outcome.fraud is not None and record.outcome.fraud.drifted:
+        outcome[FRAUDS] = _rate_words(record.outcome.fraud, "of the decided claims are fraud")
+    return {INPUTS: inputs, SCORE: score, OUTCOME: outcome}
+
+
+def time_text(time_ms: int) -> str:
+    """A time for people, in UTC.
+
+    >>> time_text(0)
+    '1970-01-01 00:00 UTC'
+    """
+    return f"{EPOCH + timedelta(milliseconds=time_ms):%Y-%m-%d %H:%M} UTC"
+
+
+def names_text(names: list[str], at_most: int = 3) -> str:
+    """The first names, and how many more there are.
+
+    >>> names_text(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = len(names) - at_most
+    return ", ".join(names[:at_most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _feature_words(feature: FeatureDrift) -> str:
+    words = []
+    if feature.values.drifted:
+        words.append(_distance_words(feature.values))
+    if feature.missing.drifted:
+        words.append(_rate_words(feature.missing, "missing"))
+    if feature.outside.drifted:
+        words.append(_rate_words(feature.outside, "outside the range of training"))
+    return "; ".join(words)
+
+
+def _distance_words(values: Distance) -> str:
+    if values.higher_ratio >= 0.52:
+        direction = "higher"
+    elif values.higher_ratio <= 0.48:
+        direction = "lower"
+    else:
+        direction = "spread differently"
+    if values.bin_above is None:
+        place = "" if values.bin_to is None else f" at most {values.bin_to:.6g}"
+    elif values.bin_to is None:
+        place = f" above {values.bin_above:.6g}"
+    else:
+        place = f" above {values.bin_above:.6g} to {values.bin_to:.6g}"
+    return (
+        f"values {direction}: {values.bin_ratio:.1%}{place}, {values.bin_reference_ratio:.1%} in "
+        f"training (PSI {values.psi:.3g}, by chance {values.psi_expected:.2g})"
+    )
+
+
+def _rate_words(rate: RateDrift, what: str) -> str:
+    return f"{rate.ratio:.1%} {what}, {rate.reference_ratio:.1%} in training"

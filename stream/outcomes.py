@@ -1,0 +1,46 @@
+"""From score and rules to what happens with a claim: approve, review or refer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claimtrace.decisions import RuleHit
+from featurestore.definitions import Rule
+from featurestore.expressions import Columns
+
+OUTCOMES: Final = ("approve", "review", "refer")
+BANDS: Final = ("low", "medium", "high")
+UNSCORED: Final = "unscored"
+SCORE_DIGITS: Final = 9
+"""Digits behind the point of a probability: finer than any calibration can mean."""
+
+
+def levels_of(scores: NDArray[np.float64], review: float, refer: float) -> NDArray[np.int64]:
+    """0 approve, 1 review, 2 refer for each probability; 0 without one (NaN).
+
+    >>> levels_of(np.array([0.1, 0.5, 0.9, np.nan]), 0.4, 0.8).tolist()
+    [0, 1, 2, 0]
+    """
+    return (scores >= review).astype(np.int64) + (scores >= refer).astype(np.int64)
+
+
+def rule_hits(
+    rules: Sequence[Rule], columns: Columns, rows: int
+) -> tuple[list[list[RuleHit]], NDArray[np.int64]]:
+    """For each claim the rules that fired, in their order, and the highest level they ask for."""
+    hits: list[list[RuleHit]] = [[] for _ in range(rows)]
+    levels = np.zeros(rows, np.int64)
+    for rule in rules:
+        fired = np.broadcast_to(rule.when.evaluate(columns), rows) == 1
+        places = np.flatnonzero(fired)
+        if not places.size:
+            continue
+        hit = RuleHit(rule.name, rule.text)
+        for i in places.tolist():
+            hits[i].append(hit)
+        levels[fired] = np.maximum(levels[fired], OUTCOMES.index(rule.outcome))
+    return hits, levels

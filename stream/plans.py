@@ -1,0 +1,115 @@
+"""A plan: what a batch will be, written down before anything changes.
+
+It names the records by position, in the order in which they are applied, and the model that decides.
+A decision is a pure function of the log, the journal, the definitions and the models; so a crash at
+any point is repaired by running the same plan again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from claimtrace.decisions import ModelRef
+from claimtrace.errors import StateError
+from claimtrace.events import Record
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+
+
+class Range(msgspec.Struct, frozen=True, array_like=True):
+    """Records `[from_position, to_position)` of one partition."""
+
+    topic: str
+    partition: int
+    from_position: int
+    to_position: int
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A journalled batch. Its records are applied in order of (log time, topic, partition, position).
+
+    Topics of equal log time come in the order of the domain. `now_ms` is for people only:
+    nothing that is decided depends on it.
+    """
+
+    number: int
+    ranges: list[Range]
+    model: ModelRef | None
+    now_ms: int
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What must not change under a journal, because its decisions depend on it."""
+
+    domain: str
+    definitions: str
+    rules: str
+    topics: list[str]
+    lateness_ms: int
+    remember_ms: int
+    reasons: int
+    drift_window_ms: int
+    drift_lateness_ms: int
+    drift_min_count: int
+    drift_alert_m: int
+    drift_alert_n: int
+    partitions: int
+
+    def check_same(self, other: Terms, where: str) -> None:
+        """Refuse to go on under other terms than the journal was begun with.
+
+        Raises:
+            StateError: names the first term that differs.
+        """
+        for name in self.__struct_fields__:
+            before, now = getattr(self, name), getattr(other, name)
+            if before != now:
+                raise StateError(
+                    f"the state was begun with {name} = {before}, the settings say {now}",
+                    where=where,
+                    hint="set it back, or start with a new folder: the log is replayed into it",
+                )
+
+
+class Journal(Protocol):
+    """An append-only sequence of numbered plans; the first plan with a number wins."""
+
+    def append(self, plan: Plan) -> Plan:
+        """Make the plan durable; returns the plan that has the number, which may be another's."""
+
+    def read(self, from_number: int) -> Iterable[Plan]:
+        """The plans from a number on, in order."""
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next plan will have; the first is 1."""
+
+
+def plan_of(number: int, records: Sequence[Record], model: ModelRef | None, now_ms: int) -> Plan:
+    """The plan for a batch of records that are consecutive on each partition.
+
+    >>> records = [Record("a", 0, 5, None, b"", 0), Record("b", 1, 0, None, b"", 1),
+    ...            Record("a", 0, 6, None, b"", 2)]
+    >>> plan_of(1, records, None, 0).ranges
+    [Range('a', 0, 5, 7), Range('b', 1, 0, 1)]
+    """
+    spans: dict[Place, list[int]] = {}
+    for record in records:
+        place = record.topic, record.partition
+        span = spans.get(place)
+        if span is None:
+            spans[place] = [record.position, record.position + 1]
+        else:
+            span[1] = record.position + 1
+    ranges = [Range(*place, *span) for place, span in sorted(spans.items())]
+    return Plan(number=number, ranges=ranges, model=model, now_ms=now_ms)
+
+
+def in_plan_order(records: Iterable[Record], topics: Sequence[str]) -> list[Record]:
+    """Records of a plan in the order in which they are applied."""
+    rank = {topic: i for i, topic in enumerate(topics)}
+    return sorted(records, key=lambda r: (r.log_time_ms, rank[r.topic], r.partition, r.position))

@@ -1,0 +1,91 @@
+"""Proofs: decisions replayed and compared byte for byte, chains checked link by link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from claimtrace.decisions import DECISIONS_TOPIC, GENESIS, chain_of, check_seal
+from claimtrace.events import Record
+
+from .driver import Source
+from .engine import Engine
+from .plans import Plan
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay found: of `decisions` on the log, `differ` have other bytes or are missing."""
+
+    plans: int
+    records: int
+    decisions: int
+    differ: int
+    first: str
+
+
+@dataclass(frozen=True)
+class Chained:
+    """What a check of the chains found: `broken` names each place where a link doesn't hold."""
+
+    decisions: int
+    broken: list[str]
+
+
+def replay(
+    engine: Engine,
+    plans: Iterable[Plan],
+    source: Source,
+    decisions_of: Callable[[int], Iterator[Record]],
+    progress: Callable[[int], None] = lambda records: None,
+) -> Replayed:
+    """Run the plans on a fresh engine and compare every decision with the one on the log.
+
+    Args:
+        engine: without any state.
+        plans: the whole journal, or its beginning.
+        source: the input log.
+        decisions_of: reads the decisions of a partition from its beginning.
+    """
+    readers: dict[int, Iterator[Record]] = {}
+    seen = records = decisions = differ = 0
+    first = ""
+    for plan in plans:
+        batch = source.fetch(plan.ranges)
+        effects = engine.step(plan, batch)
+        seen += 1
+        records += len(batch)
+        for outgoing in effects.outgoing:
+            if outgoing.topic != DECISIONS_TOPIC:
+                continue
+            decisions += 1
+            reader = readers.setdefault(outgoing.partition, decisions_of(outgoing.partition))
+            stored = next(reader, None)
+            if stored is None or stored.value != outgoing.value:
+                differ += 1
+                place = f"{DECISIONS_TOPIC}/{outgoing.partition}"
+                what = f" position {stored.position} differs" if stored else " ends too early"
+                first = first or f"{place}{what} (plan {plan.number})"
+        progress(len(batch))
+    for partition, reader in sorted(readers.items()):
+        extra = sum(1 for _ in reader)
+        if extra:
+            decisions += extra
+            differ += extra
+            first = first or f"{DECISIONS_TOPIC}/{partition} has {extra} that no plan explains"
+    return Replayed(seen, records, decisions, differ, first)
+
+
+def check_chains(partitions: dict[int, Iterable[Record]]) -> Chained:
+    """Whether nothing was edited, dropped, inserted or reordered on any partition."""
+    decisions = 0
+    broken: list[str] = []
+    for partition, records in sorted(partitions.items()):
+        before = GENESIS
+        for record in records:
+            decisions += 1
+            value = record.value or b""
+            if not check_seal(value, before):
+                broken.append(f"{DECISIONS_TOPIC}/{partition} position {record.position}")
+            before = chain_of(value)
+    return Chained(decisions, broken)

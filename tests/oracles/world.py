@@ -1,0 +1,151 @@
+"""A whole stream on a folder, with crashes on order: the pieces that tests of the driver share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from claimtrace.adapters.local_log import LocalLog
+from claimtrace.clock import ManualClock
+from claimtrace.decisions import (
+    ALERTS_TOPIC,
+    DEAD_TOPIC,
+    DECISIONS_TOPIC,
+    DRIFT_TOPIC,
+    ModelRef,
+)
+from claimtrace.events import Outgoing, Record
+from claimtrace.models.scorer import Scorer
+from examples.auto_claims import DOMAIN
+from featurestore.adapters.delta import OfflineStore
+from stream.adapters.file_journal import FileJournal
+from stream.adapters.local import LocalSink, LocalSource
+from stream.adapters.snapshots import Snapshots
+from stream.driver import Driver
+from stream.engine import Engine
+from stream.plans import Terms
+from tests.oracles.facts import KEY
+
+OUTPUTS = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
+DAY_MS = 86_400_000
+
+
+class Crash(BaseException):
+    """The process is gone: nothing in memory survives, no handler runs."""
+
+
+def no_models(ref: ModelRef) -> Scorer:
+    raise AssertionError(f"no model {ref}")
+
+
+def terms(partitions: int = 2, **changes: int) -> Terms:
+    plain = {
+        "lateness_ms": 30 * DAY_MS,
+        "remember_ms": 400 * DAY_MS,
+        "reasons": 4,
+        "drift_window_ms": DAY_MS,
+        "drift_lateness_ms": DAY_MS,
+        "drift_min_count": 50,
+        "drift_alert_m": 2,
+        "drift_alert_n": 3,
+    }
+    return Terms(
+        domain=DOMAIN.name,
+        definitions=DOMAIN.definitions_digest,
+        rules=DOMAIN.rules_digest,
+        topics=list(DOMAIN.topics),
+        partitions=partitions,
+        **{**plain, **changes},
+    )
+
+
+@dataclass
+class World:
+    """A folder with a log, and a driver over it that can be killed and started again."""
+
+    folder: Path
+    partitions: int = 2
+    durable: bool = False
+    offline_every: int = 40
+    snapshot_every: int = 100
+    scorer_of: Callable[[ModelRef], Scorer] = no_models
+    champion: ModelRef | None = None
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.open_log().close()
+
+    def open_log(self) -> LocalLog:
+        log = LocalLog(self.folder / "log.db", durable=self.durable)
+        for topic in DOMAIN.topics:
+            log.create_topic(topic, self.partitions)
+        return log
+
+    def put(self, records: list[Record]) -> None:
+        log = self.open_log()
+        log.append([Outgoing(r.topic, r.partition, r.key, r.value, r.log_time_ms, r.headers)
+                    for r in records])  # fmt: skip
+        log.close()
+
+    def start(self, crash: Callable[[str], None] = lambda point: None) -> tuple[Driver, LocalLog]:
+        """A driver that has recovered, and its log."""
+        log = self.open_log()
+        engine = Engine(DOMAIN, terms(self.partitions), KEY, self.scorer_of)
+        driver = Driver(
+            engine,
+            LocalSource(log, DOMAIN.topics, self.partitions),
+            FileJournal(self.folder / "journal", terms(self.partitions)),
+            LocalSink(log, self.partitions),
+            OfflineStore(self.folder / "offline"),
+            Snapshots(self.folder / "snapshots"),
+            ManualClock(1_800_000_000_000),
+            lambda: self.champion,
+            snapshot_every_records=self.snapshot_every,
+            offline_every_records=self.offline_every,
+            crash=crash,
+        )
+        try:
+            driver.recover()
+        except BaseException:
+            log.close()
+            raise
+        return driver, log
+
+    def run(self, crash: Callable[[str], None] = lambda point: None, batch: int = 25) -> None:
+        """Run until nothing is left; a `Crash` passes through."""
+        log = None
+        try:
+            driver, log = self.start(crash)
+            while driver.step(batch):
+                pass
+            driver.finish()
+        finally:
+            if log is not None:
+                log.close()
+
+    def outputs(self) -> dict[str, list[list[Record]]]:
+        """Every record of the output topics, by topic and partition."""
+        log = self.open_log()
+        counts = log.topics()
+        found = {
+            topic: [log.read(topic, p, 0, 10**6) for p in range(counts.get(topic, 0))]
+            for topic in OUTPUTS
+        }
+        log.close()
+        return found
+
+    def offline_rows(self) -> dict[str, list[str]]:
+        """Every row of the offline store, written out (NaN equals NaN there) and sorted."""
+        store = OfflineStore(self.folder / "offline")
+        return {
+            table: sorted(repr(row) for row in store.dataset(table).to_table().to_pylist())
+            for table in sorted(store.tables())
+        }
+
+    def state(self) -> dict[str, bytes]:
+        """The engine's state after recovery, as bytes."""
+        driver, log = self.start()
+        arrays = {name: a.tobytes() for name, a in driver.engine.arrays().items()}
+        log.close()
+        return arrays

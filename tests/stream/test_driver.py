@@ -1,0 +1,48 @@
+"""Killed at every step of the driver, and started again: as if nothing had happened."""
+
+from __future__ import annotations
+
+import pytest
+
+from stream.driver import CRASH_POINTS
+from tests.oracles.facts import a_stream, as_records
+from tests.oracles.world import Crash, World
+
+
+@pytest.fixture(scope="module")
+def records():
+    return as_records(a_stream(3, 240))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(records, tmp_path_factory):
+    world = World(tmp_path_factory.mktemp("undisturbed"))
+    world.put(records)
+    world.run()
+    return world.outputs(), world.offline_rows(), world.state()
+
+
+def crash_at(point: str, nth: int):
+    seen = 0
+
+    def crash(passed: str) -> None:
+        nonlocal seen
+        seen += passed == point
+        if passed == point and seen == nth:
+            raise Crash(point)
+
+    return crash
+
+
+@pytest.mark.parametrize("nth", [1, 3])
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_a_crash_at_any_step_leaves_no_trace(point, nth, records, undisturbed, tmp_path):
+    world = World(tmp_path)
+    world.put(records)
+    with pytest.raises(Crash):
+        world.run(crash_at(point, nth if point not in ("flushed", "snapshotted") else 1))
+    world.run()
+    outputs, rows, state = undisturbed
+    assert world.outputs() == outputs
+    assert world.offline_rows() == rows
+    assert world.state() == state

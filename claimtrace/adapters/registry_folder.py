@@ -1,0 +1,293 @@
+"""The model registry on a local folder: immutable versions beside an append-only approvals log.
+
+    FOLDER/NAME/000001/{manifest.json, model.json}
+    FOLDER/NAME/approvals.log
+
+A version exists once the log says `published`. Its folder is in place by then, so a crash between
+the two leaves a folder that nothing refers to, and its number is not used again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import EllipsisType
+from typing import Final
+
+from ..decisions import ModelRef
+from ..errors import ClaimtraceError, ModelError, StateError
+from ..models.approvals import Approvals, Entry, read_approvals
+from ..models.artefact import (
+    MANIFEST_FILE,
+    MAX_BYTES,
+    MODEL_FILE,
+    Artefact,
+    Draft,
+    check_name,
+    read_artefact,
+    write_manifest,
+)
+from .atomic_files import make_folder, read_file, sync_folder, write_folder
+
+LOG_FILE: Final = "approvals.log"
+MAX_LOG_BYTES: Final = 256 * 2**20
+"""Half a million lines of it."""
+
+Which = ModelRef | str | int
+"""A version by reference, by alias (`"champion"`) or by number."""
+
+
+class Registry:
+    """The versions and aliases of one model name. Reading needs no lock and changes nothing.
+
+    Raises:
+        ModelError: the name isn't a safe folder name.
+    """
+
+    def __init__(self, folder: str | Path, name: str = "claims") -> None:
+        check_name(name, "model")
+        self.name = name
+        self.folder = Path(folder) / name
+        self._log = self.folder / LOG_FILE
+
+    def publish(
+        self,
+        draft: Draft,
+        model_json: bytes,
+        *,
+        actor: str,
+        reason: str,
+        at_ms: int,
+        evidence: str | None = None,
+    ) -> ModelRef:
+        """Give a model the next number and write it for good; aliases stay where they are.
+
+        Raises:
+            ModelError: the manifest or the model would be refused on loading; nothing is written.
+            StateError: the log is damaged, or actor or reason is missing.
+        """
+        with self._writing() as (approvals, handle):
+            version = 1 + max([0, *self._numbers(), *_published(approvals)])
+            content, manifest_digest = write_manifest(draft, self.name, version, model_json)
+            _, line = approvals.line(
+                "published", at_ms=at_ms, actor=actor, reason=reason, version=version,
+                digest=manifest_digest, evidence=evidence,
+            )  # fmt: skip
+            files = {MANIFEST_FILE: content, MODEL_FILE: model_json}
+            write_folder(self._path(version), files)
+            _append(handle, line, approvals.whole_bytes)
+        return ModelRef(self.name, version, manifest_digest)
+
+    def load(self, which: Which) -> Artefact:
+        """Read a version, proven against the log: its digest stands in the line that published it.
+
+        Raises:
+            ModelError: there is no such version or alias, or its files are damaged.
+            StateError: the log is damaged.
+        """
+        ref = self._resolve(which)
+        path = self._path(ref.version)
+        try:
+            manifest = read_file(path / MANIFEST_FILE, MAX_BYTES)
+            model = read_file(path / MODEL_FILE, MAX_BYTES)
+        except (OSError, StateError) as error:
+            raise ModelError(
+                f"a file of version {ref.version} can't be read: {error}",
+                where=str(path),
+                hint="restore the folder from a copy, or move the alias back",
+            ) from error
+        return read_artefact(manifest, model, ref, str(path))
+
+    def versions(self) -> list[ModelRef]:
+        """Every published version, oldest first."""
+        published = _published(self._read())
+        return [ModelRef(self.name, version, digest) for version, digest in published.items()]
+
+    def alias(self, alias: str) -> ModelRef | None:
+        """Where an alias stands; None if nowhere."""
+        return self._ref(self._read().alias(alias))
+
+    def aliases(self) -> dict[str, int]:
+        """Every alias and the version where it stands."""
+        return self._read().aliases()
+
+    def move_alias(
+        self,
+        alias: str,
+        version: int | None,
+        *,
+        actor: str,
+        reason: str,
+        at_ms: int,
+        expected: int | EllipsisType | None = ...,
+        evidence: str | None = None,
+    ) -> ModelRef | None:
+        """Move an alias to a version, or withdraw it (None), by one synced append.
+
+        `expected` is where the caller saw the alias (None: nowhere): of two that decide at once
+        the second is refused. Left out, it isn't compared. The version is loaded first, so an
+        alias never stands on a damaged one.
+
+        Raises:
+            ModelError: there is no such version, or it is damaged.
+            StateError: the alias has moved since, or the log is damaged.
+        """
+        check_name(alias, "alias")
+        with self._writing() as (approvals, handle):
+            standing = approvals.alias(alias)
+            current = standing.version if standing else None
+            if expected is not ... and expected != current:
+                raise StateError(
+                    f"{alias} stands at {_number(current)}, not at {_number(expected)}",
+                    where=str(self._log),
+                    hint="someone moved it meanwhile; look at its history and decide again",
+                )
+            ref = self.load(version).ref if version is not None else None
+            _, line = approvals.line(
+                "moved" if ref else "withdrawn", at_ms=at_ms, actor=actor, reason=reason,
+                version=version, digest=ref.digest if ref else None, alias=alias,
+                from_version=current, evidence=evidence,
+            )  # fmt: skip
+            _append(handle, line, approvals.whole_bytes)
+        return ref
+
+    def reject(
+        self, version: int, *, actor: str, reason: str, at_ms: int, evidence: str | None = None
+    ) -> None:
+        """Write down that a version was looked at and not let through; it stays where it is.
+
+        Raises:
+            ModelError: there is no such version.
+            StateError: the log is damaged, or actor or reason is missing.
+        """
+        with self._writing() as (approvals, handle):
+            published = approvals.version(version)
+            if published is None:
+                raise self._unknown(version, approvals)
+            _, line = approvals.line(
+                "rejected", at_ms=at_ms, actor=actor, reason=reason, version=version,
+                digest=published.digest, evidence=evidence,
+            )  # fmt: skip
+            _append(handle, line, approvals.whole_bytes)
+
+    def history(self) -> list[Entry]:
+        """Every line of the approvals log, oldest first."""
+        return list(self._read().entries)
+
+    def live_at(self, alias: str, at_ms: int) -> Entry | None:
+        """What an alias stood at then, and who put it there, why and when; None if nowhere."""
+        return self._read().live_at(alias, at_ms)
+
+    def verify(self) -> list[str]:
+        """Prove the log's chain and every version's bytes; what is wrong, in words, or nothing."""
+        try:
+            approvals = self._read()
+        except StateError as error:
+            return [str(error)]
+        wrong: list[str] = []
+        published = _published(approvals)
+        for version in published:
+            try:
+                self.load(version)
+            except ClaimtraceError as error:
+                wrong.append(str(error))
+        unlisted = [number for number in self._numbers() if number not in published]
+        wrong += [
+            f"version {number} is not in the log: a publish was interrupted, or lines were cut"
+            f" [{self._path(number)}]"
+            for number in unlisted
+        ]
+        return wrong
+
+    def _resolve(self, which: Which) -> ModelRef:
+        approvals = self._read()
+        if isinstance(which, str):
+            ref = self._ref(approvals.alias(which))
+            if ref is None:
+                stand = ", ".join(f"{name} at {at}" for name, at in approvals.aliases().items())
+                raise ModelError(
+                    f"no version stands at {which!r}",
+                    where=str(self._log),
+                    hint=f"aliases: {stand}" if stand else "publish a version and move an alias",
+                )
+            return ref
+        version = which.version if isinstance(which, ModelRef) else which
+        ref = self._ref(approvals.version(version))
+        if ref is None:
+            raise self._unknown(version, approvals)
+        if isinstance(which, ModelRef) and which != ref:
+            raise ModelError(
+                f"version {version} is {ref.name} {ref.digest[:12]}..,"
+                f" not {which.name} {which.digest[:12]}..",
+                where=str(self._log),
+                hint="the reference is of another registry",
+            )
+        return ref
+
+    def _unknown(self, version: int, approvals: Approvals) -> ModelError:
+        published = list(_published(approvals))
+        known = f"published: {published[0]} .. {published[-1]}" if published else "none published"
+        return ModelError(f"there is no version {version}", where=str(self.folder), hint=known)
+
+    def _ref(self, entry: Entry | None) -> ModelRef | None:
+        if entry is None or entry.version is None or entry.digest is None:
+            return None
+        return ModelRef(self.name, entry.version, entry.digest)
+
+    def _path(self, version: int) -> Path:
+        return self.folder / f"{version:06d}"
+
+    def _numbers(self) -> list[int]:
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
+
+    def _read(self) -> Approvals:
+        try:
+            content = read_file(self._log, MAX_LOG_BYTES)
+        except FileNotFoundError:
+            return Approvals()
+        return read_approvals(content, str(self._log))
+
+    @contextmanager
+    def _writing(self) -> Iterator[tuple[Approvals, int]]:
+        """Hold the log's lock; what a crash tore off its end is cut first."""
+        make_folder(self.folder)
+        created = not self._log.exists()
+        handle = os.open(self._log, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if created:
+                sync_folder(self.folder)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            approvals = self._read()
+            os.ftruncate(handle, approvals.whole_bytes)
+            yield approvals, handle
+        finally:
+            os.close(handle)
+
+
+def _append(handle: int, line: bytes, at: int) -> None:
+    """All of the line or nothing: what the disk didn't take for sure is cut again."""
+    written = 0
+    try:
+        while written < len(line):
+            written += os.pwrite(handle, line[written:], at + written)
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, at)
+        raise
+
+
+def _published(approvals: Approvals) -> dict[int, str]:
+    return {
+        entry.version: entry.digest
+        for entry in approvals.entries
+        if entry.act == "published" and entry.version is not None and entry.digest is not None
+    }
+
+
+def _number(version: int | EllipsisType | None) -> str:
+    return "nothing" if version is None else f"version {version}"

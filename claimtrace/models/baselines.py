@@ -1,0 +1,49 @@
+"""What is usual for a feature: the percentiles of training, for the words of a reason."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+GRID: Final = 101
+"""Percentiles 0, 1 .. 100."""
+
+
+def build_baselines(names: Sequence[str], matrix: NDArray[np.float64]) -> dict[str, list[float]]:
+    """The percentile grid of each column of float64[n, features]; empty where all is missing.
+
+    Grid points are values that occurred, so that 0 or 1 of a flag stays 0 or 1.
+
+    >>> grids = build_baselines(["a"], np.array([[1.0], [np.nan], [3.0], [2.0]]))
+    >>> grids["a"][0], grids["a"][50], grids["a"][100]
+    (1.0, 2.0, 3.0)
+    """
+    grids: dict[str, list[float]] = {}
+    for place, name in enumerate(names):
+        column = np.sort(matrix[:, place][np.isfinite(matrix[:, place])])
+        steps = (np.arange(GRID) * max(len(column) - 1, 0)) // (GRID - 1)
+        grids[name] = column[steps].tolist() if len(column) else []
+    return grids
+
+
+def percentile(grid: Sequence[float], value: float) -> float | None:
+    """Where a value stands among training's, 0 .. 100; None without a grid or a value.
+
+    A value that fills a stretch of the grid stands in its middle.
+
+    >>> percentile([0.0, 0.0, 0.0, 1.0, 5.0], 0.0)
+    25.0
+    >>> percentile([0.0, 0.0, 0.0, 1.0, 5.0], 3.0)
+    87.5
+    """
+    if not grid or value != value:
+        return None
+    if len(grid) == 1:
+        return 50.0 if value == grid[0] else (0.0 if value < grid[0] else 100.0)
+    below, up_to = bisect_left(grid, value), bisect_right(grid, value)
+    middle = (below + up_to - 1) / 2.0
+    return min(100.0, max(0.0, 100.0 * middle / (len(grid) - 1)))

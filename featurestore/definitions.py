@@ -162,16 +162,23 @@ def latest(
 
 
 def latest_one_hot(
-    prefix: str, *, of: Entity, group: str, source: str, values: Sequence[str]
+    prefix: str,
+    *,
+    of: Entity,
+    group: str,
+    source: str,
+    values: Sequence[str],
+    known: Sequence[str] = (),
 ) -> list[Own]:
-    """One 0/1 feature for each value of a profile's category."""
+    """One 0/1 feature for each value of a profile's category; `known` ones have none of their own."""
     del of
+    among = (*values, *known)
     return [
         Own(
             f"{prefix}_{value}",
             source,
             equals=value,
-            among=tuple(values),
+            among=among,
             group=group,
             text=f"{source} is {value}",
         )  # fmt: skip

@@ -75,7 +75,7 @@ class Engine:
         self._domain = domain
         self._terms = terms
         self._scorer_of = scorer_of
-        self._wire = Wire(domain.events, domain.currency, key)
+        self.wire = Wire(domain.events, domain.currency, key)
         self.intake = Intake(domain, key, terms.lateness_ms, terms.remember_ms)
         self._drift = DriftWatch(terms)
         self._definitions = domain.definitions_digest
@@ -87,7 +87,7 @@ class Engine:
     def step(self, plan: Plan, records: Sequence[Record]) -> Effects:
         """Apply a plan to its records, given in plan order; the next plan must follow this one."""
         assert plan.number == self.plan + 1, "plans are applied in order, each once"
-        answers = self._wire.decode(records)
+        answers = self.wire.decode(records)
         pairs = [(r, a) for r, a in zip(records, answers, strict=True)]
         facts = [Fact(record, answer) for record, answer in pairs if isinstance(answer, Accepted)]
         taken = self.intake.take(facts)
@@ -206,7 +206,7 @@ class Engine:
                 definitions=self._definitions,
                 rules_digest=self._rules,
                 shadow=[],
-                flags=_flags(int(taken.vectors.flags[i]), scorer, bool(scored.broken[i])),
+                flags=_flags(accepted.flags | int(taken.vectors.flags[i]), scorer, bool(scored.broken[i])),
             )
             before = self.chains.get(record.partition, GENESIS)
             body, chain = seal(decision, before)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from claimtrace.decisions import DECISIONS_TOPIC, GENESIS, chain_of, check_seal
-from claimtrace.events import Record
+from claimtrace.events import Outgoing, Record
 
 from .driver import Source
 from .engine import Engine
@@ -38,6 +38,7 @@ def replay(
     source: Source,
     decisions_of: Callable[[int], Iterator[Record]],
     progress: Callable[[int], None] = lambda records: None,
+    emit: Callable[[int, Sequence[Outgoing]], None] | None = None,
 ) -> Replayed:
     """Run the plans on a fresh engine and compare every decision with the one on the log.
 
@@ -46,6 +47,8 @@ def replay(
         plans: the whole journal, or its beginning.
         source: the input log.
         decisions_of: reads the decisions of a partition from its beginning.
+        progress: told the records of each plan.
+        emit: also given the effects of each plan, for a copy.
     """
     readers: dict[int, Iterator[Record]] = {}
     seen = records = decisions = differ = 0
@@ -53,6 +56,8 @@ def replay(
     for plan in plans:
         batch = source.fetch(plan.ranges)
         effects = engine.step(plan, batch)
+        if emit is not None:
+            emit(plan.number, effects.outgoing)
         seen += 1
         records += len(batch)
         for outgoing in effects.outgoing:

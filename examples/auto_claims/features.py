@@ -70,7 +70,7 @@ AWS_CUSTOMER: tuple[Feature, ...] = (
     latest("num_insurers_past_5_years", of=policy, group="policies",
            text="insurers in the past five years"),
     *latest_one_hot("customer_gender", of=policy, group="policies", source="customer_gender",
-                    values=("male", "female")),
+                    values=("male", "female"), known=("unkown", "unknown", "other")),
     *latest_one_hot("policy_state", of=policy, group="policies", source="policy_state",
                     values=("ca", "wa", "az", "or", "nv", "id")),
 )  # fmt: skip

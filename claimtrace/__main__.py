@@ -1,0 +1,108 @@
+"""The command line; see `claimtrace.commands` for what each command does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from . import __version__
+from .commands import asking, demo, doctor, models, proving, simulating, streaming
+from .commands.console import err, is_users, safe, show_error, write_trace
+from .commands.session import Session
+from .errors import ClaimtraceError
+
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="claimtrace",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Streaming fraud detection for insurance claims.
+
+    Every decision exact, explained down to the rows it counted, and replayable bit for bit.
+
+    A first round, without any server:
+
+        claimtrace simulate            # a year of claims on an embedded log
+
+        claimtrace stream --until-end  # decide on each of them
+
+        claimtrace train               # a model from what was served
+
+        claimtrace verify              # replay all decisions, byte for byte
+
+    `claimtrace demo` does all of it in a few minutes.""",
+)
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", "-f", help="Where log, state, models and offline store lie."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Settings file; default claimtrace.toml.")
+    ] = None,
+) -> None:
+    """Read the settings once, before any command."""
+    doctor.check_rooms()
+    ctx.obj = Session.open(config, folder)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+app.command()(demo.demo)
+app.command()(simulating.simulate)
+app.command()(simulating.replay)
+app.command()(streaming.stream)
+app.command()(models.train)
+app.command()(asking.score)
+app.add_typer(models.app, name="models")
+app.add_typer(proving.features_app, name="features")
+app.command()(proving.verify)
+app.add_typer(asking.offline_app, name="offline")
+app.command()(doctor.doctor)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns its exit code. A user's mistake never shows a stack trace."""
+    try:
+        answer = app(args=arguments, standalone_mode=False)
+        return answer if isinstance(answer, int) else 0
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        err.print("[yellow]stopped[/]; run the same command again to go on")
+        return _INTERRUPTED
+    except ClaimtraceError as error:
+        show_error(error)
+        if not is_users(error):
+            write_trace(error, Path("claimtrace.log"))
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        log_file = write_trace(error, Path("claimtrace.log"))
+        err.print(f"[bold red]a fault of ours:[/] {safe(type(error).__name__)}: {safe(error)}")
+        if log_file is not None:
+            err.print(f"  [dim]the trace is in {log_file}; please send it with your report[/]")
+        return 70
+
+
+if __name__ == "__main__":
+    sys.exit(main())

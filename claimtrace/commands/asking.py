@@ -1,0 +1,183 @@
+"""`claimtrace offline` and `claimtrace score`: ask the offline store, ask for one claim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from ..decisions import DECISIONS_TOPIC, SealedDecision
+from ..errors import StateError, UsageError
+from ..events import Outgoing, Record
+from ..limits import MAX_BATCH_RECORDS, MAX_VALUE_BYTES
+from .console import err, out, print_json, safe, table
+from .session import Session
+
+offline_app = typer.Typer(help="The offline store: every event, decision, label and profile.")
+_SHOWN_ROWS = 50
+
+
+@offline_app.command()
+def sql(
+    ctx: typer.Context,
+    query: Annotated[str, typer.Argument(help="A query over the tables; `offline tables` lists them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Ask the offline store in SQL, read-only.
+
+    `vectors` is a view of the served vectors with a named column for each feature:
+
+        claimtrace offline sql "select outcome, count(*) from decisions group by 1"
+    """
+    found = ctx.obj.offline.sql(query)
+    if as_json:
+        print_json(found.to_pylist())
+        return
+    shown = found.slice(0, _SHOWN_ROWS).to_pylist()
+    rows = [[safe(_cell(value)) for value in row.values()] for row in shown]
+    table("", [safe(name) for name in found.column_names], rows)
+    if found.num_rows > _SHOWN_ROWS:
+        out.print(f"[dim]{found.num_rows - _SHOWN_ROWS:,} more rows; --json prints all[/]")
+
+
+@offline_app.command()
+def tables(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List the tables, how many rows each has, and its version."""
+    store = ctx.obj.offline
+    found = {
+        name: {"version": version, "rows": store.dataset(name).count_rows()}
+        for name, version in sorted(store.tables().items())
+    }
+    if as_json:
+        print_json(found)
+        return
+    rows = [[name, f"{each['rows']:,}", str(each["version"])] for name, each in found.items()]
+    table("", ["table", "rows", "version"], rows, numbers=2)
+
+
+def score(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Claims as JSON: one object, or one a line.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the decisions, one a line.")] = False,
+) -> None:
+    """Say what would be decided on some claims, as things stand now; nothing is written.
+
+    The claims see the state of the stream's folder, and each other in their order, as they would on
+    the log. What is wrong with a claim is said as it would stand in the dead letters.
+    """
+    session: Session = ctx.obj
+    records = _read_claims(session, file)
+    outgoing = _decide(session, records)
+    shown = 0
+    for each in outgoing:
+        if each.topic == DECISIONS_TOPIC:
+            shown += 1
+            decision = msgspec.json.decode(each.value or b"", type=SealedDecision)
+            if as_json:
+                print_json(decision)
+            else:
+                show_decision(decision)
+        elif each.headers:
+            told = {name: text.decode() for name, text in each.headers}
+            place = int(told.get("x-dead-position", "0"))
+            err.print(f"[bold red]claim {place + 1} refused:[/] {safe(told['x-dead-reason'])} "
+                      f"{safe(told['x-dead-field'])} [dim]{safe(told['x-dead-hint'])}[/]")  # fmt: skip
+    if shown < len(records):
+        raise typer.Exit(1)
+
+
+def show_decision(decision: SealedDecision) -> None:
+    """One decision for people: outcome, score, and the reasons with their shares."""
+    color = {"refer": "red", "review": "yellow", "approve": "green"}[decision.outcome]
+    scored = f"score {decision.score:.4f}" if decision.score is not None else "no model"
+    flags = f" [dim]{', '.join(decision.flags)}[/]" if decision.flags else ""
+    out.print(f"[bold]{safe(decision.claim_id)}[/] [bold {color}]{decision.outcome}[/] {scored}{flags}")
+    for hit in decision.rules:
+        out.print(f"    [magenta]rule[/]   {safe(hit.text)}")
+    for reason in decision.reasons:
+        out.print(f"    [cyan]{reason.contribution:+.2f}[/]  {safe(reason.text)}")
+
+
+def _read_claims(session: Session, file: Path) -> list[Record]:
+    """One record a claim, as if it stood at the end of the log now."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"can't read the claims: {error.strerror}", where=str(file)) from error
+    if len(content) > MAX_VALUE_BYTES * MAX_BATCH_RECORDS:
+        raise UsageError("the file is too large to score at once", where=str(file),
+                         hint="put it on the log with `claimtrace replay`")  # fmt: skip
+    text = content.strip()
+    lines = [line for line in text.splitlines() if line.strip()]
+    values = [text] if text.startswith(b"{") and not _is_lines(lines) else lines
+    if not values:
+        raise UsageError("there is no claim in the file", where=str(file))
+    now_ms = session.clock.now_ms()
+    topic = session.domain.claim.topic
+    return [Record(topic, 0, i, None, value, now_ms) for i, value in enumerate(values)]
+
+
+def _is_lines(lines: list[bytes]) -> bool:
+    return len(lines) > 1 and all(line.lstrip().startswith(b"{") for line in lines)
+
+
+def _decide(session: Session, records: list[Record]) -> list[Outgoing]:
+    """Run the claims through a copy of the stream's state."""
+    from stream.adapters.file_journal import read_plans, read_terms
+    from stream.adapters.local import LocalSource
+    from stream.adapters.snapshots import Snapshots
+    from stream.plans import Plan
+
+    from .session import Champion
+
+    engine = session.engine()
+    if session.journal_path.exists():
+        read_terms(session.journal_path).check_same(session.terms(), str(session.journal_path))
+        newest = Snapshots(session.state_folder / "snapshots").newest()
+        if newest is not None:
+            engine.restore(newest[1])
+        log = session.log()
+        try:
+            source = LocalSource(log, session.domain.topics, session.settings.partitions)
+            for plan in read_plans(session.journal_path, engine.plan + 1):
+                engine.step(plan, source.fetch(plan.ranges))
+        finally:
+            log.close()
+    champion = Champion(session, lambda words: err.print(f"[yellow]{safe(words)}[/]"))()
+    plan = Plan(number=engine.plan + 1, ranges=[], model=champion, now_ms=0)
+    return engine.step(plan, records).outgoing
+
+
+def top_referred(session: Session, most: int) -> list[SealedDecision]:
+    """The referred claims with the highest scores among the newest decisions.
+
+    Raises:
+        StateError: when nothing has been decided yet.
+    """
+    log = session.log()
+    try:
+        count = log.topics().get(DECISIONS_TOPIC, 0)
+        if not count:
+            raise StateError("nothing has been decided yet", hint="run claimtrace stream")
+        found = [
+            msgspec.json.decode(record.value or b"", type=SealedDecision)
+            for partition, end in enumerate(log.ends(DECISIONS_TOPIC))
+            for record in log.read(DECISIONS_TOPIC, partition, max(0, end - 2_000), 2_000)
+        ]
+    finally:
+        log.close()
+    referred = [each for each in found if each.outcome == "refer"]
+    return sorted(referred, key=lambda d: (-(d.score or 0.0), d.claim_id))[:most]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4f}".rstrip("0").rstrip(".")
+    if isinstance(value, bytes):
+        return value[:60].decode(errors="replace")
+    return str(value)

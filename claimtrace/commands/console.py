@@ -1,0 +1,115 @@
+"""What people see: one console, errors with their mend, text from outside made harmless."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import ClaimtraceError, UsageError
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def safe(text: object) -> str:
+    """Text from a log or a file, without control characters, terminal escapes or markup.
+
+    >>> safe("\\x1b[31m[bold]claim\\r\\n")
+    '\\\\[31m\\\\[bold]claim'
+    """
+    plain = "".join(c for c in str(text) if c.isprintable())
+    return escape(plain)
+
+
+def print_json(thing: Any) -> None:
+    """For programs: one JSON document on standard output, nothing else."""
+    sys.stdout.write(msgspec.json.encode(thing).decode() + "\n")
+
+
+def table(title: str, header: list[str], rows: list[list[str]], numbers: int = 0) -> None:
+    """A plain table; the last `numbers` columns are right-aligned."""
+    made = Table(title=title or None, title_justify="left", title_style="bold", box=None,
+                 pad_edge=False, header_style="dim")  # fmt: skip
+    for i, name in enumerate(header):
+        made.add_column(name, justify="right" if i >= len(header) - numbers else "left")
+    for row in rows:
+        made.add_row(*row)
+    out.print(made)
+
+
+class _Rate(ProgressColumn):
+    """Records done and records a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        rate = f"{speed:,.0f}/s" if speed else ""
+        return Text(f"{int(task.completed):>11,}  {rate:>11}", style="cyan")
+
+
+@contextmanager
+def progress(title: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Any]:
+    """A progress bar on standard error; yields `advance(records, note="")`.
+
+    On no terminal, or when quiet, nothing is drawn.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=24),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    with Progress(*columns, console=err, disable=quiet or not err.is_terminal) as bar:
+        task = bar.add_task(title, total=total, note="")
+
+        def advance(records: int, note: str | None = None) -> None:
+            bar.update(task, advance=records, **({"note": note} if note is not None else {}))
+
+        yield advance
+        if total is None:
+            bar.update(task, total=max(1.0, bar.tasks[task].completed))
+
+
+def show_error(error: ClaimtraceError) -> None:
+    """What went wrong, where, and what to do; never a stack trace."""
+    err.print(f"[bold red]error:[/] {safe(error.what)}")
+    if error.where:
+        err.print(f"  [dim]where[/]  {safe(error.where)}")
+    if error.hint:
+        err.print(f"  [dim]mend[/]   {safe(error.hint)}")
+
+
+def write_trace(error: BaseException, log_file: Path) -> Path | None:
+    """Append our own fault, with its trace, to the log file; None when that can't be written."""
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("a") as file:
+            file.write("".join(traceback.format_exception(error)) + "\n")
+    except OSError:
+        return None
+    return log_file
+
+
+def is_users(error: ClaimtraceError) -> bool:
+    """Whether the user can mend it: then there is no trace at all."""
+    return isinstance(error, UsageError)

@@ -1,0 +1,166 @@
+"""`claimtrace doctor`: is everything here as it must be?"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from ..errors import ClaimtraceError, ConfigError
+from .console import out, print_json, safe
+from .session import CHAMPION, Session
+
+ROOMS = ("claimtrace", "featurestore", "producers", "training", "stream", "examples")
+_LEAST_FREE_BYTES = 2**30
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One check: what it found, and what to do when it isn't well."""
+
+    check: str
+    ok: bool
+    found: str
+    hint: str = ""
+
+
+def check_rooms() -> None:
+    """Refuse to start when a room is not ours: a `stream.py` of the user's can shadow it.
+
+    Raises:
+        ConfigError: names the room and where it was found instead.
+    """
+    home = Path(__file__).resolve().parents[2]
+    for room in ROOMS:
+        spec = find_spec(room)
+        origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None
+        if origin is None or origin.parent.parent != home:
+            raise ConfigError(
+                f"the package {room} is not claimtrace's",
+                where=str(origin or "nowhere"),
+                hint=f"rename that file or folder, or start from another one: {room} must come from "
+                f"{home}",
+            )
+
+
+def doctor(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check the installation, the log, the state, the models and the settings; say what to mend."""
+    findings = list(_examine(ctx.obj))
+    if as_json:
+        print_json(findings)
+    else:
+        for each in findings:
+            mark = "[green]ok[/]  " if each.ok else "[red]mend[/]"
+            out.print(f"{mark} {each.check:<14} {safe(each.found)}")
+            if each.hint and not each.ok:
+                out.print(f"     {'':<14} [dim]{safe(each.hint)}[/]")
+    if not all(each.ok for each in findings):
+        raise typer.Exit(1)
+
+
+def _examine(session: Session) -> Iterator[Finding]:
+    checks: tuple[tuple[str, Callable[[Session], str]], ...] = (
+        ("python", _python),
+        ("rooms", _rooms),
+        ("domain", _domain),
+        ("folder", _folder),
+        ("log", _log),
+        ("state", _state),
+        ("models", _models),
+        ("offline store", _offline),
+    )
+    for name, check in checks:
+        try:
+            yield Finding(name, True, check(session))
+        except ClaimtraceError as error:
+            where = f" [{error.where}]" if error.where else ""
+            yield Finding(name, False, f"{error.what}{where}", error.hint)
+
+
+def _python(_: Session) -> str:
+    return f"{sys.version.split()[0]} at {sys.prefix}"
+
+
+def _rooms(_: Session) -> str:
+    check_rooms()
+    owners = packages_distributions()
+    for room in ROOMS:
+        others = sorted(set(owners.get(room, [])) - {"claimtrace"})
+        if others:
+            raise ConfigError(
+                f"the package {room} is also in the distribution {others[0]}",
+                hint=f"remove it: pip uninstall {others[0]}, then install claimtrace again",
+            )
+    return f"all from {Path(__file__).resolve().parents[2]}"
+
+
+def _domain(session: Session) -> str:
+    domain = session.domain
+    return (
+        f"{domain.name}: {len(domain.features)} features, {len(domain.rules)} rules, definitions "
+        f"{domain.definitions_digest[:12]}"
+    )
+
+
+def _folder(session: Session) -> str:
+    parent = next(p for p in (session.folder, *session.folder.resolve().parents) if p.exists())
+    free = shutil.disk_usage(parent).free
+    if free < _LEAST_FREE_BYTES:
+        raise ConfigError(f"only {free / 2**20:,.0f} MiB are free", where=str(parent),
+                          hint="free disk space: a full disk pauses the stream")  # fmt: skip
+    return f"{session.folder} ({free / 2**30:,.0f} GiB free)"
+
+
+def _log(session: Session) -> str:
+    if not session.log_path.exists():
+        return "none yet; claimtrace simulate makes one"
+    log = session.log()
+    try:
+        ends = {topic: sum(log.ends(topic)) for topic in sorted(log.topics())}
+    finally:
+        log.close()
+    return ", ".join(f"{topic} {count:,}" for topic, count in ends.items())
+
+
+def _state(session: Session) -> str:
+    from stream.adapters.file_journal import read_plans, read_terms
+    from stream.adapters.snapshots import Snapshots
+
+    if not session.journal_path.exists():
+        return "none yet; claimtrace stream makes one"
+    read_terms(session.journal_path).check_same(session.terms(), str(session.journal_path))
+    last = 0
+    for plan in read_plans(session.journal_path):
+        last = plan.number
+    newest = Snapshots(session.state_folder / "snapshots").newest()
+    at = newest[0] if newest else 0
+    return f"{last:,} plans, newest snapshot at plan {at:,}"
+
+
+def _models(session: Session) -> str:
+    broken = session.registry.verify()
+    if broken:
+        raise ConfigError(broken[0], hint="restore the models' folder from a copy")
+    ref = session.registry.alias(CHAMPION)
+    if ref is None:
+        return "no champion yet: rules decide alone; claimtrace train makes one"
+    scorer = session.scorer_of(ref)
+    if scorer.manifest.definitions != session.domain.definitions_digest:
+        raise ConfigError(f"{ref.name}/{ref.version} was trained under other definitions",
+                          hint="train again: claimtrace train")  # fmt: skip
+    notes = f"; {'; '.join(scorer.notes)}" if scorer.notes else ""
+    return f"champion {ref.name}/{ref.version}, {scorer.kernel} kernel{notes}"
+
+
+def _offline(session: Session) -> str:
+    tables = session.offline.tables()
+    return ", ".join(f"{name} v{version}" for name, version in sorted(tables.items())) or "empty yet"

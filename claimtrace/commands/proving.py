@@ -1,0 +1,193 @@
+"""`claimtrace verify` and `claimtrace features`: proofs that live, replay and back-fill agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..decisions import DECISIONS_TOPIC
+from ..errors import UsageError
+from ..events import Record
+from .console import out, print_json, progress, safe, table
+from .session import Session
+
+features_app = typer.Typer(help="The features of the domain, and the proof that they agree.")
+_PAGE_RECORDS = 5_000
+
+
+def verify(
+    ctx: typer.Context,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="Only check that no decision was edited or dropped.")
+    ] = False,
+    into: Annotated[
+        Path | None, typer.Option(help="Also write the replayed decisions to a log in this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Replay the whole log on a fresh state and compare every decision, byte for byte.
+
+    Works on a copy of the folder on any machine: a decision depends on the log, the journal, the
+    definitions and the models, and on nothing else. Exit code 1 when anything differs.
+    """
+    result = run_chain(ctx.obj) if chain else run_verify(ctx.obj, into, quiet=as_json)
+    if as_json:
+        print_json(result)
+    else:
+        show_verified(result)
+    if getattr(result, "differ", 0) or getattr(result, "broken", ()):
+        raise typer.Exit(1)
+
+
+def run_verify(session: Session, into: Path | None = None, *, quiet: bool = False) -> Any:
+    """Replay the journal on a fresh engine; returns a `stream.verify.Replayed`."""
+    from stream.adapters.file_journal import read_plans, read_terms
+    from stream.adapters.local import LocalSink, LocalSource
+    from stream.verify import replay
+
+    from ..adapters.local_log import LocalLog
+
+    log = session.log()
+    copy = None
+    try:
+        read_terms(session.journal_path).check_same(session.terms(), str(session.journal_path))
+        partitions = session.settings.partitions
+        source = LocalSource(log, session.domain.topics, partitions)
+        emit = None
+        if into is not None:
+            into.mkdir(parents=True, exist_ok=True)
+            copy = LocalLog(into / "log.db")
+            emit = LocalSink(copy, partitions).emit
+        with progress("verify", _journalled(session), quiet=quiet) as advance:
+            return replay(
+                session.engine(),
+                read_plans(session.journal_path),
+                source,
+                lambda partition: _records(log, DECISIONS_TOPIC, partition),
+                lambda records: advance(records),
+                emit,
+            )
+    finally:
+        log.close()
+        if copy is not None:
+            copy.close()
+
+
+def run_chain(session: Session) -> Any:
+    """Check every chain; returns a `stream.verify.Chained`."""
+    from stream.verify import check_chains
+
+    log = session.log()
+    try:
+        count = log.topics().get(DECISIONS_TOPIC, 0)
+        return check_chains({p: _records(log, DECISIONS_TOPIC, p) for p in range(count)})
+    finally:
+        log.close()
+
+
+def show_verified(result: Any) -> None:
+    """The result of either proof in a line."""
+    broken = getattr(result, "broken", None)
+    if broken is None:
+        state = "[bold green]0[/]" if not result.differ else f"[bold red]{result.differ:,}[/]"
+        out.print(f"{state} of {result.decisions:,} decisions differ "
+                  f"[dim]({result.records:,} records, {result.plans:,} plans replayed)[/]")  # fmt: skip
+        if result.first:
+            out.print(f"  [red]first: {safe(result.first)}[/]")
+        return
+    if broken:
+        out.print(f"[bold red]{len(broken):,}[/] of {result.decisions:,} links are broken")
+        for place in broken[:10]:
+            out.print(f"  [red]{safe(place)}[/]")
+        return
+    out.print(f"[bold green]the chain holds[/]: {result.decisions:,} decisions, none edited, dropped "
+              "or inserted")  # fmt: skip
+
+
+def _records(log: Any, topic: str, partition: int) -> Iterator[Record]:
+    """All records of a partition, page by page."""
+    at = 0
+    while page := log.read(topic, partition, at, _PAGE_RECORDS):
+        yield from page
+        at = page[-1].position + 1
+
+
+def _journalled(session: Session) -> int:
+    from stream.adapters.file_journal import read_plans
+
+    return sum(
+        span.to_position - span.from_position
+        for plan in read_plans(session.journal_path)
+        for span in plan.ranges
+    )
+
+
+@features_app.command()
+def show(
+    ctx: typer.Context,
+    match: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List the features in the order of the vector: what each counts, over which window."""
+    from featurestore.catalogue import describe
+
+    rows = [row for row in describe(ctx.obj.domain) if match in row.name]
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        raise UsageError(f"no feature's name contains {match!r}", hint="list all without a word")
+    table(f"{ctx.obj.domain.name}: {len(rows)} features, definitions "
+          f"{ctx.obj.domain.definitions_digest[:12]}", ["", "feature", "kind", "how", "in words"],
+          [[str(r.place), r.name, r.kind, r.how, r.text] for r in rows])  # fmt: skip
+
+
+@features_app.command()
+def diff(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Compute every served vector again from the log (back-fill) and compare it with what was served.
+
+    The back-fill uses other batch borders than the stream did. Exit code 1 when a value differs.
+    """
+    result = run_diff(ctx.obj, quiet=as_json)
+    if as_json:
+        print_json(result)
+    else:
+        show_diff(result)
+    if result.differing or result.missing or result.extra:
+        raise typer.Exit(1)
+
+
+def run_diff(session: Session, *, quiet: bool = False) -> Any:
+    """Back-fill and compare; returns a `stream.backfill.FeatureDiff`."""
+    from featurestore.offline import DECISIONS
+    from stream.adapters.file_journal import read_plans
+    from stream.adapters.local import LocalSource
+    from stream.backfill import backfill, compare
+
+    log = session.log()
+    try:
+        source = LocalSource(log, session.domain.topics, session.settings.partitions)
+        plans = read_plans(session.journal_path)
+        with progress("back-fill", _journalled(session), quiet=quiet) as advance:
+            vectors = backfill(session.engine(), plans, source, lambda n: advance(n))
+            columns = ["partition", "position", "features", "definitions"]
+            served = session.offline.dataset(DECISIONS).to_batches(columns=columns)
+            return compare(vectors, served, session.domain)
+    finally:
+        log.close()
+
+
+def show_diff(result: Any) -> None:
+    """The result of a back-fill in a line or two."""
+    state = "[bold green]0[/]" if not result.differing else f"[bold red]{result.differing:,}[/]"
+    out.print(f"{state} of {result.values:,} values differ between live and back-fill "
+              f"[dim]({result.vectors:,} vectors; {result.missing:,} missing, {result.extra:,} "
+              "extra)[/]")  # fmt: skip
+    for name, count in result.worst:
+        out.print(f"  [red]{safe(name)}: {count:,}[/]")

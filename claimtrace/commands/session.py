@@ -1,0 +1,232 @@
+"""Where things lie, and how they are put together, for one run of a command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..adapters.system_clock import SystemClock
+from ..clock import duration_ms
+from ..decisions import ModelRef
+from ..errors import ConfigError, UsageError
+from ..settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from featurestore.adapters.delta import OfflineStore
+    from featurestore.domain import Domain
+    from stream.driver import Driver
+    from stream.engine import Engine
+    from stream.plans import Terms
+
+    from ..adapters.local_log import LocalLog
+    from ..adapters.registry_folder import Registry
+    from ..models.scorer import Scorer
+
+DEFAULT_CONFIG = Path("claimtrace.toml")
+CRASH_VARIABLE = "CRASH_AT"
+CHAMPION = "champion"
+
+
+class Session:
+    """The settings of a run, and every part of the system that hangs on them, made when asked for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = Path(settings.folder)
+        self.clock = SystemClock()
+        self._scorers: dict[ModelRef, Scorer] = {}
+
+    @classmethod
+    def open(cls, config: Path | None, folder: Path | None) -> Session:
+        """Read the settings; `--folder` beats the environment, which beats the file.
+
+        Raises:
+            UsageError: when a file that was named isn't there.
+        """
+        path = config or DEFAULT_CONFIG
+        if config is not None and not config.is_file():
+            raise UsageError("there is no such settings file", where=str(config))
+        toml = path.read_bytes() if path.is_file() else None
+        environment = dict(os.environ)
+        if folder is not None:
+            environment["CLAIMTRACE_FOLDER"] = str(folder)
+        return cls(load_settings(toml, environment, str(path)))
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The domain that the settings name."""
+        from featurestore.domain import load_domain
+
+        return load_domain(self.settings.domain)
+
+    @property
+    def log_path(self) -> Path:
+        """The embedded log."""
+        return self.folder / "log.db"
+
+    @property
+    def state_folder(self) -> Path:
+        """Journal, snapshots and lock of the stream."""
+        return self.folder / "state"
+
+    @property
+    def journal_path(self) -> Path:
+        """The journal of plans."""
+        return self.state_folder / "journal"
+
+    @property
+    def truth_path(self) -> Path:
+        """What the simulator knows and the log doesn't."""
+        return self.folder / "truth.parquet"
+
+    def log(self, *, create: bool = False) -> LocalLog:
+        """Open the embedded log, with the domain's topics when it is made.
+
+        Raises:
+            UsageError: when there is none yet and it isn't to be made.
+        """
+        from ..adapters.local_log import LocalLog
+
+        if not create and not self.log_path.exists():
+            raise UsageError(
+                "there is no log yet",
+                where=str(self.log_path),
+                hint="put events on it with `claimtrace simulate` or `claimtrace replay`",
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = LocalLog(self.log_path)
+        if create:
+            for topic in self.domain.topics:
+                log.create_topic(topic, self.settings.partitions)
+        return log
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The models."""
+        from ..adapters.registry_folder import Registry
+
+        return Registry(self.folder / "models", name=self.domain.name)
+
+    @cached_property
+    def offline(self) -> OfflineStore:
+        """The offline store."""
+        from featurestore.adapters.delta import OfflineStore
+
+        return OfflineStore(self.folder / "offline")
+
+    def terms(self) -> Terms:
+        """What the settings ask of a journal."""
+        from stream.plans import Terms
+
+        settings, domain = self.settings, self.domain
+        return Terms(
+            domain=domain.name,
+            definitions=domain.definitions_digest,
+            rules=domain.rules_digest,
+            topics=list(domain.topics),
+            lateness_ms=duration_ms(settings.stream.allowed_lateness),
+            remember_ms=duration_ms(settings.stream.remember_ids),
+            reasons=settings.decision.reasons,
+            drift_window_ms=duration_ms(settings.drift.window),
+            drift_lateness_ms=duration_ms(settings.drift.lateness),
+            drift_min_count=settings.drift.min_count,
+            drift_alert_m=settings.drift.alert_m,
+            drift_alert_n=settings.drift.alert_n,
+            partitions=settings.partitions,
+        )
+
+    def scorer_of(self, ref: ModelRef) -> Scorer:
+        """The loaded, verified model of a version; loaded once."""
+        from ..models.scorer import Scorer
+
+        found = self._scorers.get(ref)
+        if found is None:
+            found = self._scorers[ref] = Scorer.load(self.registry.load(ref))
+        return found
+
+    def engine(self) -> Engine:
+        """An engine without any state."""
+        from stream.engine import Engine
+
+        from ..siphash import hash_key
+
+        key = hash_key(self.settings.stream.hash_key)
+        return Engine(self.domain, self.terms(), key, self.scorer_of)
+
+    def driver(self, log: LocalLog, said: Callable[[str], None]) -> Driver:
+        """The driver over the embedded log; the caller holds the lock of the state folder."""
+        from stream.adapters.file_journal import FileJournal
+        from stream.adapters.local import LocalSink, LocalSource
+        from stream.adapters.snapshots import Snapshots
+        from stream.driver import CRASH_POINTS, Driver
+
+        crash_at = os.environ.get(CRASH_VARIABLE, "")
+        if crash_at and crash_at not in CRASH_POINTS:
+            raise ConfigError(f"{CRASH_VARIABLE}={crash_at}", hint="one of " + ", ".join(CRASH_POINTS))
+        self._note_definitions()
+        stream_settings, partitions = self.settings.stream, self.settings.partitions
+        return Driver(
+            self.engine(),
+            LocalSource(log, self.domain.topics, partitions),
+            FileJournal(self.journal_path, self.terms()),
+            LocalSink(log, partitions),
+            self.offline,
+            Snapshots(self.state_folder / "snapshots"),
+            self.clock,
+            Champion(self, said),
+            snapshot_every_records=stream_settings.snapshot_every_records,
+            offline_every_records=stream_settings.offline_every_records,
+            crash=lambda point: os._exit(137) if point == crash_at else None,
+            said=said,
+        )
+
+
+    def _note_definitions(self) -> None:
+        """Say in the offline store what the numbers of a vector mean; once for each digest."""
+        from featurestore.catalogue import describe
+        from featurestore.offline import DEFINITIONS, definitions_rows
+
+        domain = self.domain
+        features = [(row.name, row.kind, row.text) for row in describe(domain)]
+        rows = definitions_rows(domain.definitions_digest, domain.name, features)
+        writer = f"definitions-{domain.definitions_digest}"
+        self.offline.append(DEFINITIONS, rows, writer=writer, version=1)
+
+
+class Champion:
+    """The model in charge, asked before each plan; the registry is read only when it has changed."""
+
+    def __init__(self, session: Session, said: Callable[[str], None]) -> None:
+        self._session = session
+        self._said = said
+        self._seen: tuple[int, int] | None = None
+        self._ref: ModelRef | None = None
+
+    def __call__(self) -> ModelRef | None:
+        """Its reference, or None while there is none that fits the definitions."""
+        path = self._session.folder / "models" / self._session.domain.name / "approvals.log"
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return None
+        seen = stat.st_mtime_ns, stat.st_size
+        if seen != self._seen:
+            self._seen, self._ref = seen, self._fitting(self._session.registry.alias(CHAMPION))
+        return self._ref
+
+    def _fitting(self, ref: ModelRef | None) -> ModelRef | None:
+        """The champion if it can serve; else the one before it stays, and that is said."""
+        if ref is None or ref == self._ref:
+            return ref
+        scorer = self._session.scorer_of(ref)
+        if scorer.manifest.definitions != self._session.domain.definitions_digest:
+            self._said(
+                f"model {ref.name}/{ref.version} was trained under other definitions and is not used"
+            )
+            return self._ref
+        for note in scorer.notes:
+            self._said(note)
+        return ref

@@ -1,0 +1,164 @@
+"""`claimtrace simulate` and `claimtrace replay`: put events on the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import UsageError
+from .console import out, print_json, progress
+from .session import Session
+
+if TYPE_CHECKING:
+    from producers.config import Drift, Ring
+
+
+def simulate(
+    ctx: typer.Context,
+    days: Annotated[int, typer.Option(help="Days of history to make.")] = 365,
+    claims_per_day: Annotated[float, typer.Option(help="Claims a day, on average.")] = 200.0,
+    policies: Annotated[int, typer.Option(help="Policies in the portfolio at the start.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
+    start: Annotated[str, typer.Option(help="First day, such as 2025-01-01.")] = "2025-01-01",
+    fraud: Annotated[float, typer.Option(help="Share of claims that are fraud.")] = 0.03,
+    drift: Annotated[
+        list[str] | None,
+        typer.Option(help="Drift on command, KIND@DAY:SIZE, e.g. inflation@300:0.3. Repeatable."),
+    ] = None,
+    ring: Annotated[
+        list[str] | None,
+        typer.Option(help="A staged-accident ring on command, DAY:CLAIMS, e.g. 350:12. Repeatable."),
+    ] = None,
+    append: Annotated[bool, typer.Option(help="Add to a log that has claims already.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Make a log of claims, policy changes and outcomes of a world that never was.
+
+    Policies live, families share phones, shops have their regulars, amounts inflate; five kinds of
+    fraud hide among them: staged-accident rings, a crooked repair shop, inflated injuries,
+    early-policy claims and a wave of stolen identities. Outcomes arrive weeks later, some never;
+    some events are late, doubled or dirty. What is really fraud goes to truth.parquet, not on the log.
+
+    Kinds of drift: inflation, new_shop_mix, missing_field, channel_shift.
+    """
+    from producers.config import SimulationConfig
+
+    session: Session = ctx.obj
+    config = SimulationConfig(
+        seed=seed,
+        start_ms=_midnight_ms(start),
+        days=days,
+        claims_per_day=claims_per_day,
+        policies=policies,
+        partitions=session.settings.partitions,
+        fraud_ratio=fraud,
+        drifts=tuple(_drift(text) for text in drift or ()),
+        rings=tuple(_ring(text) for text in ring or ()),
+    )
+    log = session.log(create=True)
+    try:
+        if sum(log.ends(session.domain.claim.topic)) and not append:
+            raise UsageError(
+                "the log has claims already",
+                where=str(session.log_path),
+                hint="name another --folder, or --append to add to it",
+            )
+        expected = round(days * claims_per_day * 2) + policies
+        with progress("simulate", expected, quiet=as_json) as advance:
+            written = write_simulation(session, config, log, lambda n: advance(n))
+    finally:
+        log.close()
+    if as_json:
+        print_json({"written": written, "log": str(session.log_path)})
+        return
+    out.print(f"[bold]{written:,}[/] events on {session.log_path}; what is fraud: {session.truth_path}")
+    out.print("[dim]next: claimtrace stream --until-end[/]")
+
+
+def write_simulation(
+    session: Session, config: Any, log: Any, advance: Callable[[int], None]
+) -> int:
+    """Write a whole simulation; returns how many records it has."""
+    from examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
+    from producers.adapters.local import write_chunks
+    from producers.rows import EventClasses
+    from producers.simulator import Simulation
+
+    events = EventClasses(ClaimFiled, PolicyChanged, ClaimAdjudicated)
+    chunks = Simulation(config, events).chunks()
+    return write_chunks(chunks, log, session.truth_path, advance)
+
+
+def replay(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file with one event a row.")],
+    mapping: Annotated[Path, typer.Option(help="TOML file that says which column is which field.")],
+    speed: Annotated[
+        float, typer.Option(help="1 is real time, 60 an hour in a minute, 0 as fast as it goes.")
+    ] = 0.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Put the rows of a table on the log, in order of arrival.
+
+    The mapping names topic, key, time and fields; examples/replay_claims.toml is one to copy.
+    """
+    from producers.adapters.files import read_mapping, replay_files
+    from producers.adapters.local import LocalSink
+
+    session: Session = ctx.obj
+    read = read_mapping(mapping)
+    log = session.log(create=True)
+    try:
+        if read.topic not in log.topics():
+            raise UsageError(
+                f"the domain has no topic {read.topic}",
+                where=str(mapping),
+                hint="one of " + ", ".join(session.domain.topics),
+            )
+        with progress("replay", quiet=as_json) as advance:
+            sent = replay_files(
+                [(file, read)], LocalSink(log), session.settings.partitions, session.clock, speed,
+                lambda n: advance(n),
+            )  # fmt: skip
+    finally:
+        log.close()
+    if as_json:
+        print_json({"written": sent, "log": str(session.log_path)})
+        return
+    out.print(f"[bold]{sent:,}[/] events on {session.log_path}")
+
+
+def _midnight_ms(text: str) -> int:
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageError(f"{text!r} is no day", where="--start", hint="write 2025-01-01") from None
+    return round(day.timestamp()) * 1000
+
+
+def _drift(text: str) -> Drift:
+    from producers.config import DRIFT_KINDS, Drift
+
+    kind, _, rest = text.partition("@")
+    day, _, size = rest.partition(":")
+    try:
+        if kind not in DRIFT_KINDS:
+            raise ValueError
+        return Drift(int(day), kind, float(size))
+    except ValueError:
+        hint = "write inflation@300:0.3; kinds are " + ", ".join(DRIFT_KINDS)
+        raise UsageError(f"{text!r} is no drift", where="--drift", hint=hint) from None
+
+
+def _ring(text: str) -> Ring:
+    from producers.config import Ring
+
+    day, _, claims = text.partition(":")
+    try:
+        return Ring(int(day), int(claims))
+    except ValueError:
+        raise UsageError(f"{text!r} is no ring", where="--ring", hint="write 350:12") from None

@@ -16,3 +16,28 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	@touch $@
 
 setup: $(VENV)/ready ## make the environment from the locked packages
+
+demo: setup ## the main job from end to end in a few minutes; lands in $(DATA)/
+	$(BIN)/claimtrace --folder $(DATA) demo
+
+test: setup ## all tests, with doctests and the checks of style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --doctest-modules claimtrace featurestore producers training stream examples tests
+
+check: setup ## style and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## throughput and scale of the canonical workload
+	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.scale
+
+docs: setup ## write the generated references again
+	$(BIN)/python docs/generate.py
+
+clean: ## remove the environment and what tools left (not the data)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -76,6 +76,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_frauds: int = 20
     """Fewer known frauds than this in any split: no model is fitted."""
     seed: int = 7
+    """For subsampling and for the intervals; the same seed gives the same model, byte for byte."""
     params: dict[str, float | int | str] = {}
     """Parameters for XGBoost that override the defaults."""
 

@@ -56,7 +56,8 @@ class Own:
     """A feature read from the claim itself, or from the profile of one of its entities.
 
     `order` maps categories to 0, 1, 2 ...; `equals` is 1 where the value is this category, `among`
-    lists all that are known; a number is divided by `unit`, rounded down.
+    lists all that are known; a number is divided by `unit`, rounded down. The values of a `moving`
+    feature follow the calendar: that they differ from training is no drift.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Own:
     equals: str = ""
     among: tuple[str, ...] = ()
     unit: int = 1
+    moving: bool = False
     group: str = ""
     text: str = ""
     baseline: str = ""
@@ -119,9 +121,12 @@ class Group:
     event: type
 
 
-def number(name: str, source: str, *, unit: int = 1, text: str = "", baseline: str = "") -> Own:
+def number(
+    name: str, source: str, *, unit: int = 1, moving: bool = False, text: str = "",
+    baseline: str = "",
+) -> Own:  # fmt: skip
     """A whole number or amount of the claim; `unit=100` makes whole currency units of cents."""
-    return Own(name, source, unit=unit, text=text, baseline=baseline)
+    return Own(name, source, unit=unit, moving=moving, text=text, baseline=baseline)
 
 
 def ordered(name: str, source: str, values: Sequence[str], *, text: str = "") -> Own:

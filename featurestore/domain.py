@@ -87,6 +87,11 @@ class Domain:
         return [each.name for each in self.features]
 
     @property
+    def moving_features(self) -> frozenset[str]:
+        """Features whose values follow the calendar; drift watches only whether they are missing."""
+        return frozenset(f.name for f in self.features if isinstance(f, Own) and f.moving)
+
+    @property
     def definitions_digest(self) -> str:
         """Changes whenever a served vector could change."""
         return digest_of([self.name, self.currency, _plain(self.features), _plain(self.groups)])

@@ -28,9 +28,9 @@ Arrays = dict[str, NDArray[Any]]
 class DriftWatch:
     """The tiles of the model in charge, and the alerts of all models."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, moving: frozenset[str] = frozenset()) -> None:
         self._terms = terms
-        self._policy = DriftPolicy(min_count=terms.drift_min_count)
+        self._policy = DriftPolicy(min_count=terms.drift_min_count, moving=moving)
         self._alerts = AlertBook(terms.drift_alert_m, terms.drift_alert_n)
         self._model: ModelRef | None = None
         self._book: TileBook | None = None

@@ -42,6 +42,9 @@ CRASH_POINTS: Final = (
 )
 """Where a test can have the process end at once: after each numbered step."""
 
+_WRITER: Final = "stream"
+"""Who appends, as the offline store knows it; its versions are the numbers of plans."""
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 
 
@@ -70,6 +73,9 @@ class Rows(Protocol):
 
     def append(self, table: str, rows: pa.Table, *, writer: str, version: int) -> bool:
         """Append once for each writer and version."""
+
+    def committed(self, table: str, writer: str) -> int:
+        """The last version of a writer that the table holds; -1 when there is none."""
 
 
 class SnapshotStore(Protocol):
@@ -119,6 +125,7 @@ class Driver:
         self._snapshot_every, self._offline_every = snapshot_every_records, offline_every_records
         self._crash, self._said = crash, said
         self._waiting: dict[str, list[pa.Table]] = {}
+        self._stored: dict[str, int] = {}
         self._since_offline = self._since_snapshot = 0
 
     def recover(self, progress: Callable[[int], None] = lambda records: None) -> int:
@@ -160,7 +167,8 @@ class Driver:
         self._again(lambda: self._sink.emit(plan.number, effects.outgoing))
         self._crash("emitted")
         for table, rows in effects.rows.items():
-            self._waiting.setdefault(table, []).append(rows)
+            if plan.number > self._stored_until(table):
+                self._waiting.setdefault(table, []).append(rows)
         self._since_offline += len(records)
         self._since_snapshot += len(records)
         if self._since_offline >= self._offline_every:
@@ -173,6 +181,16 @@ class Driver:
             self._snapshot()
         return effects
 
+    def _stored_until(self, table: str) -> int:
+        """The plan up to which the offline store has the rows.
+
+        It is asked once a table: a plan that is run again may be stored already, and by an append
+        that ended elsewhere than the next one will.
+        """
+        if table not in self._stored:
+            self._stored[table] = self._again(lambda: self._offline.committed(table, _WRITER))
+        return self._stored[table]
+
     def _flush(self) -> None:
         """Append the rows that wait, as of the engine's plan."""
         plan = self.engine.plan
@@ -180,7 +198,7 @@ class Driver:
             rows = pa.concat_tables(self._waiting[table])
             self._again(
                 lambda table=table, rows=rows: self._offline.append(  # type: ignore[misc]
-                    table, rows, writer="stream", version=plan
+                    table, rows, writer=_WRITER, version=plan
                 )
             )
         self._waiting.clear()

@@ -77,7 +77,7 @@ class Engine:
         self._scorer_of = scorer_of
         self.wire = Wire(domain.events, domain.currency, key)
         self.intake = Intake(domain, key, terms.lateness_ms, terms.remember_ms)
-        self._drift = DriftWatch(terms)
+        self._drift = DriftWatch(terms, domain.moving_features)
         self._definitions = domain.definitions_digest
         self._rules = domain.rules_digest
         self.positions: dict[Place, int] = {}

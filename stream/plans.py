@@ -30,10 +30,9 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A journalled batch. Its records are applied in order of (log time, topic, partition, position).
+    """A journalled batch. Its records are applied in the order of `in_plan_order`.
 
-    Topics of equal log time come in the order of the domain. `now_ms` is for people only:
-    nothing that is decided depends on it.
+    `now_ms` is for people only: nothing that is decided depends on it.
     """
 
     number: int
@@ -58,6 +57,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     drift_alert_m: int
     drift_alert_n: int
     partitions: int
+    hash_key: str = ""
+    """A digest of the key of the ids' index; the key itself is a secret."""
 
     def check_same(self, other: Terms, where: str) -> None:
         """Refuse to go on under other terms than the journal was begun with.
@@ -110,6 +111,24 @@ def plan_of(number: int, records: Sequence[Record], model: ModelRef | None, now_
 
 
 def in_plan_order(records: Iterable[Record], topics: Sequence[str]) -> list[Record]:
-    """Records of a plan in the order in which they are applied."""
+    """Records of a plan in the order in which they are applied: the earliest head goes next.
+
+    Among equal log times the order of `topics` decides, then the partition. Log times may run
+    backwards inside a partition, positions never do: a record behind a later one counts as late as
+    that one (see `claimtrace.adapters.merged_log`, which gives new batches the same order).
+
+    >>> records = [Record("a", 0, 5, None, b"", 9), Record("a", 0, 6, None, b"", 1),
+    ...            Record("a", 1, 0, None, b"", 4)]
+    >>> [(r.partition, r.position) for r in in_plan_order(records, ["a"])]
+    [(1, 0), (0, 5), (0, 6)]
+    """
     rank = {topic: i for i, topic in enumerate(topics)}
-    return sorted(records, key=lambda r: (r.log_time_ms, rank[r.topic], r.partition, r.position))
+    newest_ms: dict[Place, int] = {}
+    keyed: list[tuple[int, int, int, int, Record]] = []
+    for record in sorted(records, key=lambda r: r.position):
+        place = record.topic, record.partition
+        at_ms = max(record.log_time_ms, newest_ms.get(place, record.log_time_ms))
+        newest_ms[place] = at_ms
+        keyed.append((at_ms, rank[record.topic], record.partition, record.position, record))
+    keyed.sort(key=lambda each: each[:4])
+    return [each[4] for each in keyed]

@@ -31,13 +31,13 @@ class Story:
 
     history_days: int = 365
     claims_per_day: float = 330.0
-    policies: int = 20_000
+    policies: int = 60_000
     ring_claims: int = 14
     lost_field_ratio: float = 0.5
     start_ms: int = 1_735_689_600_000  # 2025-01-01
 
 
-QUICK = Story(history_days=330, claims_per_day=100.0, policies=6_000, ring_claims=10)
+QUICK = Story(history_days=330, claims_per_day=100.0, policies=25_000, ring_claims=10)
 
 
 def demo(

@@ -12,6 +12,7 @@ from ..adapters.system_clock import SystemClock
 from ..clock import duration_ms
 from ..decisions import ModelRef
 from ..errors import ConfigError, UsageError
+from ..ids import digest
 from ..settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class Session:
             drift_alert_m=settings.drift.alert_m,
             drift_alert_n=settings.drift.alert_n,
             partitions=settings.partitions,
+            hash_key=digest(settings.stream.hash_key.encode())[:16],
         )
 
     def scorer_of(self, ref: ModelRef) -> Scorer:

@@ -63,7 +63,8 @@ class DriftPolicy(msgspec.Struct, frozen=True, kw_only=True):
     `min_count` claims (settings: `drift.min_count`) and `min_labels` outcomes are needed for a
     verdict. `rate_floor` is a difference of ratios (.01 is one percentage point) for missing,
     unseen and out-of-range values; the referral and fraud rates must differ by `relative_floor` of
-    themselves (.25 is a quarter).
+    themselves (.25 is a quarter). The values of `moving` features follow the calendar by nature:
+    only whether they are missing is judged.
     """
 
     min_count: int = 200
@@ -72,6 +73,7 @@ class DriftPolicy(msgspec.Struct, frozen=True, kw_only=True):
     psi_floor: float = 0.002
     rate_floor: float = 0.01
     relative_floor: float = 0.25
+    moving: frozenset[str] = frozenset()
 
 
 def judge(tile: Tile, reference: Reference, policy: DriftPolicy = DriftPolicy()) -> DriftRecord:  # noqa: B008 - frozen
@@ -118,6 +120,9 @@ class _Test(NamedTuple):
     strength: float
 
 
+_NO_TEST = _Test(1.0, 0.0)
+
+
 def _judge_inputs(tile: Tile, reference: Reference, policy: DriftPolicy) -> Inputs:
     if not tile.n:
         return Inputs(ABSENT, 0, [], None)
@@ -134,10 +139,11 @@ def _judge_inputs(tile: Tile, reference: Reference, policy: DriftPolicy) -> Inpu
         )
         floor = _floor(reference, tile, policy, f)
         measured.append((values, missing, outside, floor))
+        moves = feature.name in policy.moving
         tests += [
-            _Test(values.p, (values.value - values.expected) / floor),
+            _NO_TEST if moves else _Test(values.p, (values.value - values.expected) / floor),
             _Test(missing.p, abs(missing.difference) / policy.rate_floor),
-            _Test(outside.p, outside.difference / policy.rate_floor),
+            _NO_TEST if moves else _Test(outside.p, outside.difference / policy.rate_floor),
         ]
     unseen = rate_difference(reference.unseen, reference.n, tile.unseen, tile.n)
     tests.append(_Test(unseen.p, unseen.difference / policy.rate_floor))

@@ -1,0 +1,136 @@
+"""Write the generated references; `make docs`. The test compares them with what stands in the folder."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+
+import msgspec
+
+from claimtrace import settings as settings_module
+from claimtrace.settings import Settings
+from claimtrace.wire import FLAG_NAMES, REASONS
+from featurestore.catalogue import describe
+from featurestore.domain import load_domain
+
+HERE = Path(__file__).parent
+NOTE = "<!-- Written by docs/generate.py; change the code, then `make docs`. -->\n"
+
+
+def settings_page() -> str:
+    """Every setting with its default, its variable and what it does."""
+    lines = [
+        NOTE,
+        "# Settings",
+        "",
+        "Defaults, then `claimtrace.toml`, then `CLAIMTRACE_...` variables, then `--folder`. An unknown",
+        "key is an error that names the nearest one. Secrets come from the environment only.",
+        "",
+        "```toml",
+        "# claimtrace.toml",
+        'folder = "claimtrace-data"',
+        "",
+        "[decision]",
+        "capacity_per_day = 40",
+        "```",
+        "",
+        "| setting | default | variable | what |",
+        "|---|---|---|---|",
+    ]
+    for path, default, words in _rows(Settings, ""):
+        variable = "CLAIMTRACE_" + path.upper().replace(".", "__")
+        lines.append(f"| `{path}` | `{default}` | `{variable}` | {words} |")
+    return "\n".join(lines) + "\n"
+
+
+def features_page() -> str:
+    """Every feature of the two domains."""
+    lines = [NOTE, "# Features", ""]
+    for name in ("examples.auto_claims", "examples.card_payments"):
+        domain = load_domain(name)
+        lines += [
+            f"## {domain.name}: {len(domain.features)} features",
+            "",
+            f"Defined in `{name.replace('.', '/')}`. The vector has them in this order.",
+            "",
+            "| | feature | kind | how | in words |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {row.place} | `{row.name}` | {row.kind} | {row.how.replace('|', 'or')} | {row.text} |"
+            for row in describe(domain)
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def refusals_page() -> str:
+    """Every reason of a dead letter and every flag of a decision."""
+    lines = [
+        NOTE,
+        "# Dead letters and flags",
+        "",
+        "What is wrong with a record stands in the headers `x-dead-reason`, `-field`, `-detail` and",
+        "`-hint` on `claims.dead`; key and value are those that came in.",
+        "",
+        "| reason | what the sender can do |",
+        "|---|---|",
+        *(f"| `{reason}` | {hint} |" for reason, hint in REASONS.items()),
+        "",
+        "What is odd, but no reason to refuse, stands in a decision's `flags`: "
+        + ", ".join(f"`{name}`" for name in FLAG_NAMES.values())
+        + ", `no_model`, `model_error`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "features.md": features_page,
+    "dead-letters.md": refusals_page,
+}
+
+
+def _rows(kind: type, prefix: str) -> list[tuple[str, object, str]]:
+    words = _words_of(kind)
+    rows: list[tuple[str, object, str]] = []
+    for field in msgspec.structs.fields(kind):
+        inner = field.type
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            rows += _rows(inner, f"{prefix}{field.name}.")
+            continue
+        default = field.default if field.default is not msgspec.NODEFAULT else {}
+        rows.append((prefix + field.name, default, words.get(field.name, "")))
+    return rows
+
+
+def _words_of(kind: type) -> dict[str, str]:
+    """The string that stands under each field of a class."""
+    tree = ast.parse(inspect.getsource(settings_module))
+    body = next(n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == kind.__name__)
+    words = {}
+    for at, node in enumerate(body[:-1]):
+        after = body[at + 1]
+        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr):
+            text = ast.literal_eval(after.value)
+            words[node.target.id] = " ".join(text.split())  # type: ignore[union-attr]
+    return words
+
+
+def main() -> int:
+    """Write all pages; returns how many changed."""
+    changed = 0
+    for name, page in PAGES.items():
+        path = HERE / name
+        text = page()
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            changed += 1
+            sys.stdout.write(f"wrote docs/{name}\n")
+    return changed
+
+
+if __name__ == "__main__":
+    main()

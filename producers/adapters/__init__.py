@@ -1,0 +1,1 @@
+"""Where producers meet disks: files in, the embedded log out."""

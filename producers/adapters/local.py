@@ -1,0 +1,87 @@
+"""Records into the embedded log, and a whole simulation with its truth beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from claimtrace.adapters.local_log import LocalLog
+from claimtrace.events import Outgoing
+
+from ..simulator import Chunk
+from ..sink import Progress, no_progress
+
+TRUTH_SCHEMA: Final = pa.schema(
+    [
+        ("claim_id", pa.string()),
+        ("is_fraud", pa.bool_()),
+        ("scenario", pa.string()),
+        ("ring", pa.string()),
+    ]
+)
+
+
+class LocalSink:
+    """A `Sink` on an embedded log that is already open; every `send` is durable when it returns.
+
+    Topics must be there: `log.create_topic`.
+    """
+
+    def __init__(self, log: LocalLog, progress: Progress = no_progress) -> None:
+        self._log = log
+        self._progress = progress
+
+    def send(self, outgoing: Sequence[Outgoing]) -> None:
+        """Append all, or none."""
+        if outgoing:
+            self._log.append(outgoing)
+            self._progress(len(outgoing))
+
+    def flush(self, deadline_s: float) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """The log belongs to the caller and stays open."""
+
+
+def write_chunks(
+    chunks: Iterable[Chunk],
+    log: LocalLog,
+    truth_path: Path | None = None,
+    progress: Progress = no_progress,
+) -> int:
+    """Write a simulation: one commit a chunk; the truth as Parquet, apart from the log.
+
+    Args:
+        chunks: of `Simulation.chunks`.
+        log: has the simulation's topics.
+        truth_path: a new Parquet file of `TRUTH_SCHEMA`; an old one is replaced.
+        progress: told the records of each chunk once they are durable.
+
+    Returns:
+        How many records were written.
+    """
+    written = 0
+    with ExitStack() as files:
+        truth = None
+        if truth_path is not None:
+            truth_path.parent.mkdir(parents=True, exist_ok=True)
+            truth = files.enter_context(pq.ParquetWriter(truth_path, TRUTH_SCHEMA))
+        for chunk in chunks:
+            with log.transaction():
+                for part in chunk.parts:
+                    log.append_columns(
+                        part.topic, part.partition, part.keys, part.values, part.log_times_ms
+                    )
+            if truth is not None and chunk.truth.claim_id:
+                columns = [chunk.truth.claim_id, chunk.truth.is_fraud, chunk.truth.scenario]
+                table = pa.table([*columns, chunk.truth.ring], schema=TRUTH_SCHEMA)
+                truth.write_table(table)
+            written += chunk.records_count
+            progress(chunk.records_count)
+    return written

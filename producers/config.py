@@ -1,0 +1,150 @@
+"""What a simulation is asked for: its size, its frauds, its dirt, and what happens on command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from claimtrace.errors import ConfigError
+
+DriftKind = Literal["inflation", "new_shop_mix", "missing_field", "channel_shift"]
+DRIFT_KINDS: Final[tuple[DriftKind, ...]] = (
+    "inflation",
+    "new_shop_mix",
+    "missing_field",
+    "channel_shift",
+)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A lasting change of the claims filed from `at_day` on.
+
+    `size` is a share or a ratio: inflation 0.3 makes amounts 30 % higher; new_shop_mix 0.4 sends
+    40 % of repairs to shops nobody has seen; missing_field 0.5 leaves the police report out of half
+    the claims; channel_shift 0.5 moves half of the claims to the app.
+    """
+
+    at_day: int
+    kind: DriftKind
+    size: float
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A staged-accident ring on command: `claims` claims from `at_day` on, within `spread_days`."""
+
+    at_day: int
+    claims: int = 12
+    spread_days: int = 1
+
+
+@dataclass(frozen=True)
+class ScenarioShares:
+    """How the frauds divide over the scenarios; only the ratios matter."""
+
+    staged_ring: float = 0.26
+    crooked_shop: float = 0.22
+    inflated_injury: float = 0.20
+    early_policy: float = 0.20
+    stolen_identity: float = 0.12
+
+    def ratios(self) -> tuple[float, ...]:
+        """In the order of `scenarios.SCENARIOS`, without `none`."""
+        return (
+            self.staged_ring,
+            self.crooked_shop,
+            self.inflated_injury,
+            self.early_policy,
+            self.stolen_identity,
+        )
+
+
+@dataclass(frozen=True)
+class DirtyShares:
+    """Shares of claims with a fault of each kind; a claim has one at the most."""
+
+    missing_fields: float = 0.010
+    placeholder_phone: float = 0.004
+    unseen_category: float = 0.002
+    mixed_case: float = 0.006
+    malformed: float = 0.0005
+
+    def ratios(self) -> tuple[float, ...]:
+        """In the order of `dirty.KINDS`."""
+        return (
+            self.missing_fields,
+            self.placeholder_phone,
+            self.unseen_category,
+            self.mixed_case,
+            self.malformed,
+        )
+
+
+NO_DIRT: Final = DirtyShares(0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """Everything that a simulation depends on: the same config gives the same bytes.
+
+    Day 0 begins at `start_ms` (a midnight, UTC); the portfolio's profiles arrive in the day before.
+    """
+
+    seed: int = 7
+    start_ms: int = 1_704_067_200_000  # 2024-01-01
+    days: int = 365
+    claims_per_day: float = 100.0
+    policies: int = 50_000
+    partitions: int = 4
+
+    fraud_ratio: float = 0.03
+    scenarios: ScenarioShares = ScenarioShares()
+    undetected_ratio: float = 0.06
+    """Of the frauds: never found, settled and labelled as legit."""
+    unlabelled_ratio: float = 0.04
+    """Of all claims: no outcome ever arrives."""
+
+    late_ratio: float = 0.01
+    """Of the claims: reach the log hours or days after they were filed."""
+    duplicate_ratio: float = 0.005
+    """Of the claims: the same bytes come again later."""
+    dirty: DirtyShares = DirtyShares()
+    inflation_per_year_ratio: float = 0.05
+
+    drifts: tuple[Drift, ...] = ()
+    rings: tuple[Ring, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be simulated.
+
+        Raises:
+            ConfigError: naming the field.
+        """
+        ranges = (
+            ("days", self.days, 1, 36_500),
+            ("claims_per_day", self.claims_per_day, 0.001, 10**8),
+            ("policies", self.policies, 100, 10**7),
+            ("partitions", self.partitions, 1, 1024),
+            ("fraud_ratio", self.fraud_ratio, 0, 0.5),
+            ("undetected_ratio", self.undetected_ratio, 0, 1),
+            ("unlabelled_ratio", self.unlabelled_ratio, 0, 1),
+            ("late_ratio", self.late_ratio, 0, 1),
+            ("duplicate_ratio", self.duplicate_ratio, 0, 1),
+            ("inflation_per_year_ratio", self.inflation_per_year_ratio, -0.5, 5),
+            ("seed", self.seed, 0, 2**63),
+            ("sum of the dirty shares", sum(self.dirty.ratios()), 0, 1),
+        )
+        for name, value, low, high in ranges:
+            if not low <= value <= high:
+                raise ConfigError(f"{name} = {value} is not within {low} .. {high}", where=name)
+        if min(self.scenarios.ratios()) < 0 or sum(self.scenarios.ratios()) <= 0:
+            raise ConfigError("shares of scenarios must be positive", where="scenarios")
+        for drift in self.drifts:
+            if drift.kind not in DRIFT_KINDS:
+                raise ConfigError(
+                    f"there is no drift {drift.kind!r}", hint="one of " + ", ".join(DRIFT_KINDS)
+                )
+        for ring in self.rings:
+            if ring.claims < 1 or ring.spread_days < 1:
+                raise ConfigError("a ring has at least one claim, on one day", where="rings")

@@ -4,4 +4,8 @@ Reading order of the repository: `events`, `wire`, `decisions` here; then `featu
 and `featurestore.windows`; then `stream.engine` and `stream.driver`; then `training.pipeline`.
 """
 
+from .adapters.kernel_cache import use_versioned_cache
+
 __version__ = "0.1.0"
+
+use_versioned_cache()

@@ -96,7 +96,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     base_margin: float | None
     rest_margin: float | None
     reasons: list[Reason]
-    features: list[float]
+    features: list[float | None]
     feature_hash: str
     model: ModelRef | None
     definitions: str
@@ -130,7 +130,7 @@ def check_seal(sealed: bytes, chain_before: str) -> bool:
 
 def chain_of(sealed: bytes) -> str:
     """The chain value that a sealed decision carries."""
-    return sealed[-66:-2].decode()
+    return sealed[-66:-2].decode("latin-1")  # total: an edited one may hold any bytes
 
 
 def _link(chain_before: str, body: bytes) -> str:

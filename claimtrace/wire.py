@@ -220,8 +220,8 @@ def _refusal_of(error: Exception, id_field: str, value: bytes) -> Refusal:
     found = _PATH.search(text)
     field = found[1] if found else ""
     if not isinstance(error, msgspec.ValidationError):
-        place = text[text.rfind("(byte") :] if "(byte" in text else f"at byte {len(value)}"
-        return Refusal("bad_json", "", place.strip("()"))
+        place = text.rpartition("(byte ")[2].rstrip(")") if "(byte" in text else len(value)
+        return Refusal("bad_json", "", f"at byte {place}")
     if "missing required field" in text:
         named = text.split("`")[1]
         return Refusal("bad_id" if named == id_field else "missing_field", named, "")

@@ -14,7 +14,7 @@ from featurestore.domain import Domain, Labels
 from featurestore.expressions import field
 
 
-class CardPaid(Event, topic="payments.made", id="payment_id", time="paid_at"):
+class CardPaid(Event, topic="payments.made", id="payment_id", time="paid_at", frozen=True):
     """A payment by card; `hour` and `weekday` (0 Monday) are those of the terminal's clock."""
 
     payment_id: EventId
@@ -27,7 +27,7 @@ class CardPaid(Event, topic="payments.made", id="payment_id", time="paid_at"):
     hour: Count | None = None
 
 
-class PaymentReviewed(Event, topic="payments.reviewed", id="review_id", time="reviewed_at"):
+class PaymentReviewed(Event, topic="payments.reviewed", id="review_id", time="reviewed_at", frozen=True):
     """What became known about a payment."""
 
     review_id: EventId

@@ -1,0 +1,1 @@
+"""Where `claimtrace` touches the world: disk, clock, the embedded log, the registry's folder."""

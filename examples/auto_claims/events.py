@@ -8,7 +8,7 @@ from typing import Annotated
 from claimtrace.events import Category, Cents, Count, EntityId, Event, EventId, Pii, Text
 
 
-class ClaimFiled(Event, topic="claims.filed", id="claim_id", time="filed_at"):
+class ClaimFiled(Event, topic="claims.filed", id="claim_id", time="filed_at", frozen=True):
     """A claim as it was filed. Amounts in cents of `currency`; times ISO 8601 with their zone."""
 
     claim_id: EventId
@@ -52,7 +52,7 @@ class ClaimFiled(Event, topic="claims.filed", id="claim_id", time="filed_at"):
     narrative: Annotated[Text, Pii] | None = None
 
 
-class PolicyChanged(Event, topic="policies.changed", id="change_id", time="changed_at"):
+class PolicyChanged(Event, topic="policies.changed", id="change_id", time="changed_at", frozen=True):
     """The profile of a policy and its holder from `changed_at` on; a later change replaces it."""
 
     change_id: EventId
@@ -75,7 +75,7 @@ class PolicyChanged(Event, topic="policies.changed", id="change_id", time="chang
     auto_year: Count | None = None
 
 
-class ClaimAdjudicated(Event, topic="claims.adjudicated", id="adjudication_id", time="decided_at"):
+class ClaimAdjudicated(Event, topic="claims.adjudicated", id="adjudication_id", time="decided_at", frozen=True):
     """How an investigation, or the plain settlement, of a claim ended.
 
     `outcome` is `fraud` or `legit`; other outcomes are kept for people and count as no label.

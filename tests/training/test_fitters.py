@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+import xgboost
+
+from claimtrace.errors import ConfigError
+from claimtrace.models.forest import Forest
+from training.fitters import FITTERS, fit_xgboost, silent
+from training.metrics import average_precision
+
+
+def claims(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.random(rows) < 0.1
+    matrix = rng.normal(size=(rows, 5))
+    matrix[:, 0] += 1.5 * labels
+    matrix[rng.random(rows) < 0.3, 1] = np.nan
+    return matrix, labels
+
+
+def fit(params=None, seed: int = 7, progress=silent):
+    return fit_xgboost(*claims(1500, 1), *claims(800, 2), params or {}, seed, progress)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not() -> None:
+    assert fit().model_json == fit().model_json
+    assert fit().model_json != fit(seed=8).model_json
+
+
+def test_the_kernel_scores_what_xgboost_scores() -> None:
+    fitted = fit()
+    matrix, labels = claims(500, 3)
+    booster = xgboost.Booster()
+    booster.load_model(bytearray(fitted.model_json))
+    assert booster.num_boosted_rounds() == fitted.rounds
+    ours = Forest.from_xgboost_json(fitted.model_json).margins(matrix)
+    theirs = booster.inplace_predict(matrix, predict_type="margin")
+    assert ours == pytest.approx(theirs, abs=1e-6)
+    assert average_precision(labels, ours) > 0.3
+
+
+def test_fitting_stops_by_average_precision_of_the_stop_rows() -> None:
+    fitted = fit({"rounds": 200, "patience": 10, "least_rounds": 1})
+    assert fitted.rounds < 200
+    stop_matrix, stop_labels = claims(800, 2)
+
+    def reached(rounds: int) -> float:
+        whole = fit_xgboost(
+            *claims(1500, 1), stop_matrix[:0], stop_labels[:0], {"rounds": rounds}, 7, silent
+        )
+        margins = Forest.from_xgboost_json(whole.model_json).margins(stop_matrix)
+        return average_precision(stop_labels, margins)
+
+    best = reached(fitted.rounds)
+    assert all(best >= reached(rounds) for rounds in (1, 5, fitted.rounds + 5, fitted.rounds + 10))
+
+
+def test_the_first_few_trees_never_win_by_luck() -> None:
+    hasty = fit({"rounds": 200, "patience": 10, "least_rounds": 1}).rounds
+    assert fit({"rounds": 200, "patience": 10, "least_rounds": hasty + 5}).rounds >= hasty + 5
+    assert fit({"rounds": 20, "least_rounds": 60}).rounds == 20
+
+
+def test_without_stop_frauds_all_rounds_are_fitted() -> None:
+    matrix, labels = claims(300, 1)
+    none = np.zeros(300, dtype=bool)
+    assert fit_xgboost(matrix, labels, matrix, none, {"rounds": 9}, 7, silent).rounds == 9
+
+
+def test_the_base_score_is_the_share_of_frauds_unless_said() -> None:
+    labels = claims(1500, 1)[1]
+    assert fit().params["base_score"] == pytest.approx(np.mean(labels))
+    fitted = fit({"base_score": 0.5, "rounds": 3})
+    assert Forest.from_xgboost_json(fitted.model_json).base_margin == 0.0
+    assert (fitted.params["seed"], fitted.params["rounds"]) == (7, 3)
+    assert fitted.libraries["xgboost"] == xgboost.__version__
+
+
+def test_parameters_that_break_a_promise_or_are_unknown_are_refused() -> None:
+    for name in ("objective", "nthread", "seed", "booster"):
+        with pytest.raises(ConfigError, match=f"parameter {name} is fixed"):
+            fit({name: 1})
+    with pytest.raises(ConfigError, match="XGBoost refuses"):
+        fit({"max_depth": "deep"})
+    for name, right in (("max_dept", "max_depth"), ("learning_rate", "eta")):
+        with pytest.raises(ConfigError, match=f"unknown parameter {name}") as caught:
+            fit({name: 3})
+        assert caught.value.hint == f"did you mean {right}?"
+    with pytest.raises(ConfigError, match="unknown parameter zzz"):
+        fit({"zzz": 1})
+
+
+@pytest.mark.filterwarnings("error")
+def test_exact_trees_are_fitted_without_bins() -> None:
+    fitted = fit({"tree_method": "exact", "rounds": 3})
+    assert "max_bin" not in fitted.params
+    assert fitted.rounds <= 3
+
+
+def test_infinities_are_fitted_as_they_are_scored() -> None:
+    matrix, labels = claims(1500, 1)
+    matrix[labels, 2], matrix[~labels, 3] = np.inf, 1e300
+    fitted = fit_xgboost(matrix, labels, matrix[:0], labels[:0], {"rounds": 5}, 7, silent)
+    margins = Forest.from_xgboost_json(fitted.model_json).margins(matrix)
+    assert average_precision(labels, margins) == 1.0
+
+
+def test_progress_counts_the_rounds() -> None:
+    seen: list[tuple[str, int, int]] = []
+    fit({"rounds": 5}, progress=lambda *call: seen.append(call))
+    assert seen == [("fit", done, 5) for done in range(1, 6)]
+
+
+def test_no_feature_names_and_no_categories_in_the_model() -> None:
+    learner = msgspec.json.decode(fit({"rounds": 2}).model_json)["learner"]
+    assert learner["feature_names"] == []
+    assert set(FITTERS) == {"xgboost"}

@@ -1,0 +1,235 @@
+"""From the offline store to a promoted, loadable, verifiable version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from claimtrace.adapters.registry_folder import Registry
+from claimtrace.clock import DAY_MS
+from claimtrace.errors import StateError, UsageError
+from claimtrace.models.forest import Forest
+from claimtrace.models.scorer import Scorer
+from claimtrace.monitoring.reference import read_reference
+from claimtrace.settings import DecisionSettings, Settings, TrainingSettings
+from featurestore.offline import definitions_rows, rows_of
+from tests.oracles.claims_history import DIGEST, FEATURES, History, write_history
+from training.dataset import load_dataset
+from training.pipeline import STEPS, Bench, train
+from training.publish import reference_rows
+from training.report import TrainingReport, markdown_of, tables_of
+
+SETTINGS = Settings(
+    decision=DecisionSettings(capacity_per_day=2, review_per_day=5),
+    training=TrainingSettings(params={"rounds": 60}),
+)
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    return write_history(tmp_path_factory.mktemp("history") / "offline")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "models")
+
+
+def run(
+    history: History, registry: Registry, settings: Settings = SETTINGS, **more
+) -> TrainingReport:
+    return train(history.store, registry, settings, at_ms=history.end_ms, **more)
+
+
+def test_a_first_model_is_published_promoted_and_serves(
+    history: History, registry: Registry
+) -> None:
+    report = run(history, registry)
+    assert report.promoted
+    assert report.verdict.words.startswith("promoted as the first champion")
+    assert registry.alias("champion") == report.model
+    assert registry.verify() == []
+    artefact = registry.load("champion")
+    manifest = artefact.manifest
+    assert (manifest.definitions, manifest.features) == (DIGEST, FEATURES)
+    assert manifest.domain == SETTINGS.domain
+    assert manifest.capacity_per_day == 2
+    scorer = Scorer.load(artefact)
+    assert (scorer.kernel, scorer.notes) == ("numba", [])
+    assert manifest.metrics["evaluation"]["average_precision"]["value"] > 0.3
+    live = registry.live_at("champion", history.end_ms)
+    assert live is not None
+    assert live.reason == report.verdict.words
+
+
+def test_the_thresholds_let_the_capacity_through(history: History, registry: Registry) -> None:
+    report = run(history, registry)
+    scorer = Scorer.load(registry.load("champion"))
+    dataset = load_dataset(history.store, history.end_ms)
+    scores = np.round(scorer.probabilities(scorer.margins(dataset.matrix)), 9)
+    start = registry.load("champion").manifest.lineage["split"]["test_start_ms"]
+    recent = dataset.event_times_ms >= start
+    days = (dataset.event_times_ms[-1] + 1 - start) / DAY_MS
+    for name, capacity in (("refer", 2), ("review", 5)):
+        passing = np.sum(scores[recent] >= report.thresholds[name].value) / days
+        assert passing == pytest.approx(report.thresholds[name].expected_per_day)
+        assert 0.8 * capacity < passing <= capacity
+
+
+def test_the_drift_reference_is_of_all_claims_with_scores_out_of_sample(
+    history: History, registry: Registry
+) -> None:
+    report = run(history, registry)
+    manifest = registry.load("champion").manifest
+    reference = read_reference(manifest.reference)
+    dataset = load_dataset(history.store, history.end_ms)
+    start = manifest.lineage["split"]["calibration_start_ms"]
+    assert reference.names == FEATURES
+    assert (
+        reference.n
+        == np.sum(dataset.event_times_ms >= start)
+        > sum(p.claims for p in report.parts[1:])
+    )
+    assert reference.score.missing == 0
+    assert reference.refer_threshold == manifest.thresholds.refer
+    assert reference.features[5].missing > 0.8 * reference.n
+    assert 0 < reference.frauds < reference.labels < reference.n
+    assert set(manifest.baselines) == set(FEATURES)
+
+
+def test_the_same_store_and_time_give_the_same_model(history: History, tmp_path: Path) -> None:
+    one, two = Registry(tmp_path / "one"), Registry(tmp_path / "two")
+    first, second = run(history, one), run(history, two)
+    assert first == second
+    assert one.load("champion").model_json == two.load("champion").model_json
+    assert first.model.digest == second.model.digest
+
+
+def test_an_equal_challenger_is_published_rejected_and_the_champion_stays(
+    history: History, registry: Registry
+) -> None:
+    first = run(history, registry)
+    second = run(history, registry)
+    assert not second.promoted
+    assert second.champion_before == registry.alias("champion") == first.model
+    assert second.champion_evaluation == second.evaluation
+    assert [ref.version for ref in registry.versions()] == [1, 2]
+    assert registry.history()[-1].act == "rejected"
+    assert "kept the champion: no better" in registry.history()[-1].reason
+
+
+def test_a_better_challenger_takes_the_place(history: History, registry: Registry) -> None:
+    weak = msgspec.structs.replace(
+        SETTINGS, training=TrainingSettings(params={"rounds": 1, "max_depth": 1})
+    )
+    first = run(history, registry, weak)
+    assert first.promoted
+    second = run(history, registry)
+    assert second.promoted
+    assert registry.alias("champion") == second.model
+    assert second.champion_evaluation is not None
+    assert (
+        second.evaluation.average_precision.value
+        > second.champion_evaluation.average_precision.value
+    )
+
+
+def test_noise_is_not_promoted(tmp_path: Path, registry: Registry) -> None:
+    noise = write_history(tmp_path / "offline", signal=0.0)
+    report = run(noise, registry)
+    assert not report.promoted
+    assert "not clearly better than chance" in report.verdict.words
+    assert registry.alias("champion") is None
+
+
+def test_a_champion_of_other_definitions_is_said_and_not_compared(
+    tmp_path: Path, registry: Registry
+) -> None:
+    history = write_history(tmp_path / "offline")
+    run(history, registry)
+    rows = history.store.dataset("decisions").to_table().to_pylist()
+    newer = [
+        row | {"definitions": "e" * 64, "features": row["features"][:2]}
+        for row in ({**row, "log_time_ms": row["log_time_ms"] + 1} for row in rows)
+    ]
+    names = definitions_rows("e" * 64, "t", [(name, "field", "") for name in FEATURES[:2]])
+    history.store.append("definitions", names, writer="e", version=0)
+    history.store.append("decisions", rows_of("decisions", newer), writer="w", version=1)
+    report = run(history, registry)
+    assert report.champion_evaluation is None
+    assert any("other definitions" in note for note in report.notes)
+    assert report.features == 2
+    assert report.promoted
+
+
+def test_an_alias_that_moved_meanwhile_is_not_overwritten(
+    history: History, registry: Registry
+) -> None:
+    weak = msgspec.structs.replace(
+        SETTINGS, training=TrainingSettings(params={"rounds": 1, "max_depth": 1})
+    )
+    run(history, registry, weak)
+
+    def intrude(bench: Bench) -> None:
+        other = Registry(registry.folder.parent)
+        run(history, other)
+
+    steps = (*STEPS[:-1], ("intrude", intrude), STEPS[-1])
+    with pytest.raises(StateError, match="champion stands at"):
+        run(history, registry, steps=steps)
+    assert registry.alias("champion") == registry.versions()[1]
+    assert len(registry.versions()) == 3
+
+
+def test_steps_report_and_can_be_inserted(history: History, registry: Registry) -> None:
+    calls: list[tuple[str, int, int]] = []
+
+    def tune(bench: Bench) -> None:
+        assert bench.split.train.size
+        bench.params["rounds"] = 3
+
+    report = run(
+        history,
+        registry,
+        steps=(*STEPS[:2], ("tune", tune), *STEPS[2:]),
+        progress=lambda *call: calls.append(call),
+    )
+    assert report.rounds <= 3
+    names = [name for name, done, total in calls if (done, total) == (0, 1)]
+    expected = ["collect", "divide", "tune", "fit", "calibrate", "judge", "thresholds", "release"]
+    assert names == expected
+
+
+def test_too_little_to_learn_from_is_refused_and_nothing_is_published(
+    tmp_path: Path, registry: Registry
+) -> None:
+    small = write_history(tmp_path / "offline", claims=60, days=30)
+    with pytest.raises(UsageError, match="known frauds"):
+        run(small, registry)
+    assert registry.versions() == []
+
+
+def test_what_is_judged_is_what_serves(history: History, registry: Registry) -> None:
+    benches: list[Bench] = []
+    run(history, registry, steps=(*STEPS, ("look", benches.append)))
+    bench, artefact = benches[0], registry.load("champion")
+    margins = Forest.from_xgboost_json(artefact.model_json).margins(bench.dataset.matrix)
+    assert margins.tobytes() == bench.margins.tobytes()
+    calibrated = artefact.manifest.calibration.probabilities(margins)
+    assert calibrated.tobytes() == bench.probabilities.tobytes()
+    assert not set(reference_rows(bench.dataset, bench.split)) & set(bench.split.train)
+
+
+def test_the_report_reads_as_json_and_as_a_page(history: History, registry: Registry) -> None:
+    report = run(history, registry)
+    assert msgspec.json.decode(msgspec.json.encode(report), type=TrainingReport) == report
+    page = markdown_of(report)
+    for table in tables_of(report):
+        assert f"## {table.title}" in page
+        assert all(len(row) == len(table.header) for row in table.rows)
+    assert "fraud money found at 2 a day" in page
+    again = run(history, registry)
+    assert "| champion |" in markdown_of(again)

@@ -1,0 +1,1 @@
+"""From logged features and late labels to a published, immutable model."""

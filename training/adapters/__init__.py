@@ -1,0 +1,1 @@
+"""Nothing of its own: the offline store and the registry come in as arguments."""

@@ -1,0 +1,279 @@
+"""The training data: vectors as they were served, with verdicts as they were known.
+
+Nothing is computed again: what a claim's features were is what the decision logged. A claim that
+has no verdict is not a legitimate claim: it has no label, counts in no metric, and still takes a
+place in the day's capacity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from claimtrace.clock import DAY_MS
+from claimtrace.errors import StateError, UsageError
+from claimtrace.ids import digest_of
+from featurestore.offline import DECISIONS, DEFINITIONS, LABELS, newest_digest_query
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MAX_ROWS: Final = 2_000_000
+"""The newest claims that are read: 80 features of them are 1.3 GB."""
+
+NEVER_MS: Final = -1
+"""The time at which a verdict became known, where there is none."""
+
+_MATURE_QUANTILE = 0.8
+_MAX_YOUNG_RATIO = 0.25
+
+
+class Offline(Protocol):
+    """What training needs of the offline store."""
+
+    def sql(self, query: str) -> pa.Table:
+        """Answer one reading statement."""
+
+    def tables(self) -> dict[str, int]:
+        """Tables with their versions."""
+
+
+class MonthShare(msgspec.Struct, frozen=True):
+    """How far the verdicts on a month's claims have come in."""
+
+    month: str
+    claims: int
+    labelled: int
+    frauds: int
+    median_delay_days: float | None
+
+    @property
+    def labelled_ratio(self) -> float:
+        """Claims with a verdict among all, 0 .. 1."""
+        return self.labelled / self.claims
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """All claims scored under one digest of definitions, in order of event time and claim id.
+
+    Attributes:
+        definitions: the digest; `features` are its F names in vector order.
+        claim_ids: n strings.
+        matrix: float64[n, F], the served vectors, NaN where missing.
+        labels: float64[n]: 1 fraud, 0 legitimate, NaN no verdict known at `at_ms`.
+        event_times_ms, label_known_ms: int64[n]; `NEVER_MS` where there is no verdict.
+        groups: int64[n], equal for claims that must not be split (one policy).
+        amounts_cents: float64[n], NaN where the claim says no amount.
+        at_ms: what was known at this time, and nothing later.
+        lineage: table versions, queries and counts, enough to read the same rows again.
+    """
+
+    definitions: str
+    features: list[str]
+    claim_ids: list[str]
+    matrix: Floats
+    labels: Floats
+    event_times_ms: Ints
+    label_known_ms: Ints
+    groups: Ints
+    amounts_cents: Floats
+    at_ms: int
+    lineage: dict[str, Any]
+
+    @property
+    def is_fraud(self) -> NDArray[np.bool_]:
+        """bool[n]; False for legitimate claims and for those without a verdict."""
+        return np.asarray(self.labels == 1)
+
+    @property
+    def has_label(self) -> NDArray[np.bool_]:
+        """bool[n]: a verdict is known."""
+        return ~np.isnan(self.labels)
+
+    @property
+    def days(self) -> Ints:
+        """int64[n]: the day (UTC) of the claim's event time."""
+        return self.event_times_ms // DAY_MS
+
+
+def load_dataset(offline: Offline, at_ms: int, *, max_rows: int = MAX_ROWS) -> Dataset:
+    """Read the served vectors of the newest definitions, with the verdicts known at `at_ms`.
+
+    The verdict of a claim is its latest one by decision time; outcomes that are neither fraud nor
+    legitimate are none. A claim that was decided more than once (another topic, a replay) counts
+    with its first vector. Of more than `max_rows` claims the newest are read.
+
+    Raises:
+        UsageError: no decisions, labels or definitions are stored yet.
+        StateError: a vector isn't as long as its definitions say.
+    """
+    tables = offline.tables()
+    for table in (DECISIONS, LABELS, DEFINITIONS):
+        if table not in tables:
+            raise UsageError(
+                f"the offline store has no {table} yet",
+                hint="stream some claims and their adjudications first",
+            )
+    newest = offline.sql(newest_digest_query())
+    if not newest.num_rows:
+        raise UsageError("no decision is stored yet", hint="stream some claims first")
+    digest = newest["definitions"][0].as_py()
+    features = _features(offline, digest)
+    query = claims_query(digest, at_ms, max_rows)
+    rows = offline.sql(query)
+    if not rows.num_rows:
+        raise UsageError("no decision was known by then", where=f"at_ms {at_ms}")
+    labels = _floats(rows, "label")
+    matrix = _matrix(rows, len(features))
+    return Dataset(
+        definitions=digest,
+        features=features,
+        claim_ids=rows["claim_id"].to_pylist(),
+        matrix=matrix,
+        labels=labels,
+        event_times_ms=_ints(rows, "event_time_ms"),
+        label_known_ms=_ints(rows, "label_known_ms"),
+        groups=_codes(rows["group_key"]),
+        amounts_cents=_floats(rows, "amount_cents"),
+        at_ms=at_ms,
+        lineage={
+            "tables": {name: tables[name] for name in (DECISIONS, LABELS, DEFINITIONS)},
+            "query": query,
+            "query_digest": digest_of(query),
+            "claims": rows.num_rows,
+            "labelled": int(np.sum(~np.isnan(labels))),
+            "frauds": int(np.sum(labels == 1)),
+            "definitions": digest,
+            "at_ms": at_ms,
+        },
+    )
+
+
+def claims_query(digest: str, at_ms: int, max_rows: int = MAX_ROWS) -> str:
+    """The SQL behind a data set; it stands in the model's lineage."""
+    literal = "'" + digest.replace("'", "''") + "'"
+    # Vectors join last, by place: windows over rows that carry them would copy them.
+    return f"""
+WITH verdicts AS (
+  SELECT claim_id, is_fraud, known_time_ms FROM {LABELS}
+  WHERE is_fraud IS NOT NULL AND known_time_ms <= {at_ms}
+  QUALIFY row_number() OVER (PARTITION BY claim_id ORDER BY decided_at_ms DESC,
+    known_time_ms DESC, topic DESC, partition DESC, position DESC) = 1
+), firsts AS (
+  SELECT claim_id, event_time_ms, topic, partition, position FROM {DECISIONS}
+  WHERE definitions = {literal} AND known_time_ms <= {at_ms}
+  QUALIFY row_number() OVER (PARTITION BY claim_id
+    ORDER BY log_time_ms, topic, partition, position) = 1
+), newest AS (
+  SELECT * FROM firsts ORDER BY event_time_ms DESC, claim_id DESC LIMIT {max_rows}
+)
+SELECT claim_id, d.event_time_ms, d.features,
+  coalesce('policy ' || d.policy_key, 'claim ' || claim_id) AS group_key,
+  CAST(d.amount_cents AS DOUBLE) AS amount_cents,
+  CAST(v.is_fraud AS DOUBLE) AS label,
+  coalesce(v.known_time_ms, {NEVER_MS}) AS label_known_ms
+FROM newest JOIN {DECISIONS} AS d USING (claim_id, topic, partition, position)
+LEFT JOIN verdicts AS v USING (claim_id)
+WHERE d.definitions = {literal}
+ORDER BY d.event_time_ms, claim_id""".strip()  # noqa: S608
+
+
+def mature_until_ms(dataset: Dataset) -> int:
+    """Claims up to this event time are old enough for their verdicts to be a fair sample.
+
+    Verdicts take time, and quick ones are not like slow ones. The delay within which 80 % of the
+    verdicts came, taken over the older half of the time (the newer half hasn't seen its slow ones),
+    is left free before `at_ms`; never more than a quarter of the time span, so that a short history
+    can still be used.
+    """
+    labelled = dataset.has_label
+    times = dataset.event_times_ms
+    if not np.any(labelled):
+        return int(times[-1])
+    first, last = int(times[0]), int(times[-1])
+    older = labelled & (times <= first + (last - first) // 2)
+    known = older if np.any(older) else labelled
+    delays = np.sort(dataset.label_known_ms[known] - times[known])
+    usual = int(delays[min(len(delays) - 1, int(_MATURE_QUANTILE * len(delays)))])
+    youngest = last - int(_MAX_YOUNG_RATIO * (last - first))
+    return min(last, max(dataset.at_ms - usual, youngest))
+
+
+def maturity(dataset: Dataset, month_of: Callable[[int], str]) -> list[MonthShare]:
+    """Verdicts by the month of the claim; `month_of` names the month of a time in ms."""
+    starts = np.unique(dataset.days)
+    months = np.array([month_of(int(day) * DAY_MS) for day in starts])
+    month_of_row = months[np.searchsorted(starts, dataset.days)]
+    shares = []
+    for month in np.unique(months):
+        rows = month_of_row == month
+        known = rows & dataset.has_label
+        delays = dataset.label_known_ms[known] - dataset.event_times_ms[known]
+        shares.append(
+            MonthShare(
+                month=str(month),
+                claims=int(np.sum(rows)),
+                labelled=int(np.sum(known)),
+                frauds=int(np.sum(rows & dataset.is_fraud)),
+                median_delay_days=round(float(np.median(delays)) / DAY_MS, 1)
+                if known.any()
+                else None,
+            )
+        )
+    return shares
+
+
+def utc_month(time_ms: int) -> str:
+    """The month of a time, as `2026-11`; pure calendar arithmetic.
+
+    >>> utc_month(0), utc_month(1_000_000_000_000)
+    ('1970-01', '2001-09')
+    """
+    return str(np.datetime64(time_ms, "ms").astype("datetime64[M]"))
+
+
+def _features(offline: Offline, digest: str) -> list[str]:
+    literal = "'" + digest.replace("'", "''") + "'"
+    query = (
+        f"SELECT DISTINCT feature_position, feature FROM {DEFINITIONS} "  # noqa: S608
+        f"WHERE digest = {literal} ORDER BY feature_position"
+    )
+    rows = offline.sql(query)
+    if rows["feature_position"].to_pylist() != list(range(rows.num_rows)) or not rows.num_rows:
+        raise UsageError("the offline store doesn't know these definitions", where=digest)
+    names: list[str] = rows["feature"].to_pylist()
+    return names
+
+
+def _matrix(rows: pa.Table, features: int) -> Floats:
+    vectors = rows["features"].combine_chunks()
+    lengths = np.unique(np.asarray(vectors.value_lengths()))
+    if lengths.tolist() != [features]:
+        raise StateError(
+            f"vectors of {lengths.tolist()} numbers under definitions of {features}",
+            where=DECISIONS,
+        )
+    flat = vectors.flatten().fill_null(float("nan")).to_numpy(zero_copy_only=False)
+    return np.ascontiguousarray(flat, dtype=np.float64).reshape(rows.num_rows, features)
+
+
+def _floats(rows: pa.Table, column: str) -> Floats:
+    return np.asarray(rows[column].fill_null(float("nan")).to_numpy(), dtype=np.float64)
+
+
+def _ints(rows: pa.Table, column: str) -> Ints:
+    return np.asarray(rows[column].to_numpy(), dtype=np.int64)
+
+
+def _codes(column: pa.ChunkedArray) -> Ints:
+    """int64[n], the same for equal strings: ranks of the sorted distinct values."""
+    return np.unique(column.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)[
+        1
+    ].astype(np.int64)

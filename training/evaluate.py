@@ -1,0 +1,244 @@
+"""How good a model is where it counts: ranking, and what a day's capacity finds, in money too.
+
+Intervals are 95 %, from a bootstrap that draws whole policies: claims of one policy are not
+independent, and drawing rows would make every interval too narrow (Davison and Hinkley,
+"Bootstrap Methods and their Application", 1997, section 3.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .dataset import Dataset
+from .metrics import Ranking, brier, calibration_error
+from .split import Split
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+DRAWS: Final = 400
+"""Bootstrap draws: the ends of a 95 % interval then stand on 10 draws each."""
+
+METRICS: Final = ("average_precision", "auc", "precision", "recall", "money_found_ratio")
+"""What `Measured.metrics` gives, in order. The last three are at capacity."""
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A number on the test rows, and the 95 % interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """One model on the test time. Ratios are 0 .. 1; money is None where claims say no amounts.
+
+    `precision` is frauds among the referred claims that have a verdict, `precision_ceiling` what a
+    perfect ranking would reach with the same capacity (days with fewer frauds than places keep it
+    below 1), `recall` the share of known frauds that the capacity finds.
+    """
+
+    claims: int
+    labelled: int
+    frauds: int
+    days: int
+    base_ratio: float
+    capacity_per_day: float
+    average_precision: Interval
+    auc: Interval
+    precision: Interval
+    precision_ceiling: float
+    recall: Interval
+    money_found_ratio: Interval | None
+    money_found_cents: int | None
+    calibration_error: float
+    brier: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panel:
+    """All claims of the test time, with a verdict or not: those take places in the capacity too.
+
+    Attributes:
+        rows: int64[n], places in the data set.
+        labels: float64[n], 1 fraud, 0 legitimate, NaN unknown.
+        days: int64[n], counted from the first.
+        day_count: days from the first to the last, quiet ones included.
+        groups: int64[n], 0 .. number of policies - 1.
+        fraud_cents: float64[n], the amount of a known fraud, else 0.
+        has_money: whether any known fraud has an amount.
+        capacity_per_day: claims that can be investigated.
+    """
+
+    rows: Ints
+    labels: Floats
+    days: Ints
+    day_count: int
+    groups: Ints
+    fraud_cents: Floats
+    has_money: bool
+    capacity_per_day: float
+
+    @classmethod
+    def of(cls, dataset: Dataset, split: Split, capacity_per_day: float) -> Panel:
+        """The panel of a split's test time."""
+        times = dataset.event_times_ms
+        rows = np.flatnonzero((times >= split.test_start_ms) & (times < split.test_end_ms))
+        labels, days = dataset.labels[rows], dataset.days[rows]
+        cents = np.where(labels == 1, np.nan_to_num(dataset.amounts_cents[rows]), 0.0)
+        return cls(
+            rows=rows,
+            labels=labels,
+            days=days - days[0],
+            day_count=int(days[-1] - days[0]) + 1,
+            groups=np.unique(dataset.groups[rows], return_inverse=True)[1].astype(np.int64),
+            fraud_cents=cents,
+            has_money=bool(np.any(cents > 0)),
+            capacity_per_day=capacity_per_day,
+        )
+
+    @property
+    def places(self) -> Floats:
+        """float64[day_count]: places each day; a fraction is saved up for the days that follow.
+
+        The same total on any number of days: 0.5 a day is one claim every other day.
+        """
+        sums = np.floor(np.arange(self.day_count + 1) * self.capacity_per_day + 1e-9)
+        return np.asarray(np.diff(sums), dtype=np.float64)
+
+
+class Measured:
+    """One model's scores on a panel, ordered once; then any weighting of the rows is cheap."""
+
+    def __init__(self, panel: Panel, scores: NDArray[np.floating]) -> None:
+        self._panel = panel
+        self._known = np.flatnonzero(~np.isnan(panel.labels))
+        self._ranking = Ranking(panel.labels[self._known] == 1, scores[self._known])
+        # Of equal scores on one day the earlier claim goes first, as it would be picked up.
+        self._order = np.lexsort((np.arange(len(scores)), -scores, panel.days))
+        ordered_days = panel.days[self._order]
+        self._day_start = np.searchsorted(ordered_days, ordered_days)
+        self._places = panel.places[ordered_days]
+        self._is_fraud = (panel.labels[self._order] == 1).astype(np.float64)
+        self._is_known = (~np.isnan(panel.labels[self._order])).astype(np.float64)
+        self._cents = panel.fraud_cents[self._order]
+
+    def metrics(self, weights: Floats | None = None) -> Floats:
+        """float64[5]: `METRICS` under float64[n] weights (one each when None); NaN: undefined."""
+        known = None if weights is None else weights[self._known]
+        each = np.ones(len(self._order)) if weights is None else weights[self._order]
+        taken = self.taken(each)
+        found, frauds = _dot(taken, self._is_fraud), _dot(each, self._is_fraud)
+        return np.array(
+            [
+                self._ranking.average_precision(known),
+                self._ranking.auc(known),
+                _ratio(found, _dot(taken, self._is_known)),
+                _ratio(found, frauds),
+                _ratio(_dot(taken, self._cents), _dot(each, self._cents)),
+            ]
+        )
+
+    def taken(self, each: Floats) -> Floats:
+        """How much of each row (in day, then score order) the day's places take: float64[n]."""
+        until = np.cumsum(each)
+        before = until - each
+        before_in_day = before - before[self._day_start]
+        return np.clip(self._places - before_in_day, 0.0, each)
+
+    def money_found_cents(self) -> int:
+        """Cents of known frauds within the capacity."""
+        return int(_dot(self.taken(np.ones(len(self._order))), self._cents))
+
+
+def bootstrap(
+    panel: Panel, models: Sequence[Measured], seed: int, draws: int = DRAWS
+) -> NDArray[np.float64]:
+    """Metrics of every model under the same draws of policies: float64[models, draws, 5].
+
+    Models share a draw, so their differences have the (much smaller) spread of pairs.
+    """
+    generator = np.random.default_rng(seed)
+    policies = int(panel.groups.max()) + 1
+    drawn = np.empty((len(models), draws, len(METRICS)))
+    for draw in range(draws):
+        counts = np.bincount(generator.integers(0, policies, policies), minlength=policies)
+        weights = counts[panel.groups].astype(np.float64)
+        for place, model in enumerate(models):
+            drawn[place, draw] = model.metrics(weights)
+    return drawn
+
+
+def evaluate(
+    panel: Panel, scores: NDArray[np.floating], probabilities: Floats, drawn: Floats
+) -> Evaluation:
+    """The evaluation of one model.
+
+    Args:
+        scores: float[n] margins; they rank (probabilities may tie).
+        probabilities: float64[n], calibrated; they are judged as probabilities.
+        drawn: float64[draws, 5], this model's part of `bootstrap`.
+    """
+    known = ~np.isnan(panel.labels)
+    is_fraud = panel.labels[known] == 1
+    measured = Measured(panel, scores)
+    intervals = _intervals(measured.metrics(), drawn)
+    return Evaluation(
+        claims=len(panel.rows),
+        labelled=len(is_fraud),
+        frauds=int(np.sum(is_fraud)),
+        days=panel.day_count,
+        base_ratio=float(np.mean(is_fraud)),
+        capacity_per_day=panel.capacity_per_day,
+        average_precision=intervals[0],
+        auc=intervals[1],
+        precision=intervals[2],
+        precision_ceiling=precision_ceiling(panel),
+        recall=intervals[3],
+        money_found_ratio=intervals[4] if panel.has_money else None,
+        money_found_cents=measured.money_found_cents() if panel.has_money else None,
+        calibration_error=calibration_error(is_fraud, probabilities[known]),
+        brier=brier(is_fraud, probabilities[known]),
+    )
+
+
+def precision_ceiling(panel: Panel) -> float:
+    """The precision of a ranking that puts every known fraud of a day first."""
+    frauds = np.bincount(panel.days, panel.labels == 1, panel.day_count)
+    claims = np.bincount(panel.days, ~np.isnan(panel.labels), panel.day_count)
+    used = np.minimum(panel.places, claims).sum()
+    return _ratio(float(np.minimum(panel.places, frauds).sum()), float(used))
+
+
+def _intervals(values: Floats, drawn: Floats) -> list[Interval]:
+    """The draws give the spread, the point gives the place.
+
+    A policy that is drawn twice takes two places of a day, so draws find a little less at capacity
+    than the rows themselves: moved onto the point, their quantiles are an interval around it.
+    """
+    ends = []
+    for value, sample in zip(values, drawn.T, strict=True):
+        sound = sample[~np.isnan(sample)]
+        if len(sound):
+            low, middle, high = np.quantile(sound, [0.025, 0.5, 0.975])
+            low, high = np.clip([value + low - middle, value + high - middle], 0.0, 1.0)
+        else:
+            low = high = np.nan
+        ends.append(Interval(float(value), float(low), float(high)))
+    return ends
+
+
+def _dot(one: Floats, other: Floats) -> float:
+    # Not BLAS: its threads add in another order on every machine, and cost more than the sum.
+    return float(np.sum(one * other))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0 else float("nan")

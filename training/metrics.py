@@ -1,0 +1,137 @@
+"""Ranking metrics in plain numpy, weighted so that a bootstrap only has to draw weights.
+
+Everywhere: `labels` are bool[n] (fraud), `scores` float[n] (margins or probabilities, higher is
+more suspicious), `weights` float64[n] or None for one each; a weight of 2 counts a row twice. Rows
+of equal score are one step: their order can't matter.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+class Ranking:
+    """Rows ordered once by score; the metrics of many weightings are then sums in that order.
+
+    >>> ranking = Ranking(np.array([True, False, True]), np.array([0.9, 0.5, 0.1]))
+    >>> ranking.average_precision(), ranking.auc()
+    (0.8333333333333333, 0.5)
+    """
+
+    def __init__(self, labels: Bools, scores: NDArray[np.floating]) -> None:
+        self._order = np.argsort(-scores, kind="stable")
+        self._frauds = labels[self._order].astype(np.float64)
+        ordered = scores[self._order]
+        # The last row of every run of equal scores.
+        self._ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], len(ordered) > 0))
+
+    def average_precision(self, weights: Floats | None = None) -> float:
+        """Sum over the steps of precision times the recall gained; NaN without any fraud.
+
+        Source: scikit-learn's `average_precision_score`, AP = sum (R_n - R_{n-1}) P_n.
+        """
+        frauds, rows = self._steps(weights)
+        if not len(frauds) or frauds[-1] == 0:
+            return float("nan")
+        gained = np.diff(frauds, prepend=0.0)
+        precision = np.divide(frauds, rows, out=np.zeros_like(frauds), where=rows > 0)
+        return float(np.sum(gained * precision) / frauds[-1])
+
+    def auc(self, weights: Floats | None = None) -> float:
+        """Chance that a fraud scores above a legitimate claim, ties half; NaN without one of them.
+
+        Source: the Mann-Whitney form of the area under the ROC curve.
+        """
+        frauds, rows = self._steps(weights)
+        legit = rows - frauds
+        if not len(frauds) or frauds[-1] == 0 or legit[-1] == 0:
+            return float("nan")
+        fraud_gained, legit_gained = np.diff(frauds, prepend=0.0), np.diff(legit, prepend=0.0)
+        below = legit[-1] - legit
+        won = np.sum(fraud_gained * (below + legit_gained / 2))
+        return float(won / (frauds[-1] * legit[-1]))
+
+    def _steps(self, weights: Floats | None) -> tuple[Floats, Floats]:
+        """Cumulative weight of frauds and of rows at the end of every step."""
+        each = np.ones(len(self._order)) if weights is None else weights[self._order]
+        return np.cumsum(each * self._frauds)[self._ends], np.cumsum(each)[self._ends]
+
+
+def average_precision(labels: Bools, scores: NDArray[np.floating]) -> float:
+    """Average precision of one ranking; see `Ranking.average_precision`."""
+    return Ranking(labels, scores).average_precision()
+
+
+def auc(labels: Bools, scores: NDArray[np.floating]) -> float:
+    """Area under the ROC curve; see `Ranking.auc`."""
+    return Ranking(labels, scores).auc()
+
+
+def calibration_error(labels: Bools, probabilities: Floats, bins: int = 10) -> float:
+    """Mean distance between the probability said and the share of frauds, over equal-mass bins.
+
+    Rows are ordered by probability and cut into `bins` parts of equal size (fewer when there are
+    fewer rows); each part weighs its share. Source: expected calibration error with adaptive bins,
+    Nixon et al., "Measuring Calibration in Deep Learning", 2019.
+
+    >>> calibration_error(np.array([True, False]), np.array([1.0, 0.0]))
+    0.0
+    """
+    if not len(labels):
+        return float("nan")
+    order = np.argsort(probabilities, kind="stable")
+    parts = np.array_split(order, min(bins, len(order)))
+    gaps = [len(p) * abs(float(np.mean(probabilities[p]) - np.mean(labels[p]))) for p in parts]
+    return float(sum(gaps) / len(labels))
+
+
+def brier(labels: Bools, probabilities: Floats) -> float:
+    """Mean squared distance of the probability from what happened (Brier, 1950).
+
+    >>> brier(np.array([True, False]), np.array([0.5, 0.5]))
+    0.25
+    """
+    return float(np.mean((probabilities - labels) ** 2)) if len(labels) else float("nan")
+
+
+def card_precision(
+    labels: Bools, scores: NDArray[np.floating], customers: Ints, days: Ints, k: int = 100
+) -> tuple[float, float]:
+    """Frauds among the k most suspicious customers of a day, mean of the days; and its ceiling.
+
+    A customer counts once a day, with the highest score and whether any row was fraud. A customer
+    who was caught (in the k highest, and fraud) leaves before the next day. The ceiling is what a
+    perfect ranking reaches under the same rule: every defrauded customer once, on the first day.
+    Source: Fraud Detection Handbook, chapter 4, "Card Precision top-k".
+
+    Args:
+        customers, days: int64[n].
+
+    >>> card_precision(np.array([True, False]), np.array([0.9, 0.1]), np.array([1, 2]),
+    ...                np.array([0, 0]), k=1)
+    (1.0, 1.0)
+    """
+    precision = _card_precision(labels, scores.astype(np.float64), customers, days, k)
+    return precision, _card_precision(labels, labels.astype(np.float64), customers, days, k)
+
+
+def _card_precision(labels: Bools, scores: Floats, customers: Ints, days: Ints, k: int) -> float:
+    caught: Ints = np.zeros(0, dtype=np.int64)
+    found = []
+    for day in np.unique(days):
+        rows = np.flatnonzero((days == day) & ~np.isin(customers, caught))
+        names, codes = np.unique(customers[rows], return_inverse=True)
+        highest = np.full(len(names), -np.inf)
+        np.maximum.at(highest, codes, scores[rows])
+        is_fraud = np.zeros(len(names), dtype=np.bool_)
+        np.logical_or.at(is_fraud, codes, labels[rows])
+        top = np.argsort(-highest, kind="stable")[:k]
+        hits = top[is_fraud[top]]
+        found.append(len(hits) / k)
+        caught = np.concatenate([caught, names[hits]])
+    return float(np.mean(found)) if found else float("nan")

@@ -1,0 +1,213 @@
+"""From a judged model to an immutable version: the manifest with everything the stream needs.
+
+The version is published whatever the gate says, so that a refusal can be looked into; only the
+alias waits for the verdict. The alias moves last, and only from where the gate saw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import EllipsisType
+from typing import Any, Final, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from claimtrace.clock import duration_ms
+from claimtrace.decisions import ModelRef
+from claimtrace.ids import digest_of
+from claimtrace.models.artefact import Artefact, Draft, Thresholds
+from claimtrace.models.baselines import build_baselines
+from claimtrace.models.calibration import Calibration
+from claimtrace.monitoring.reference import Reference, build_reference
+from claimtrace.settings import Settings
+
+from .capacity import Threshold
+from .dataset import Dataset
+from .evaluate import Evaluation
+from .fitters import Fitted
+from .gate import Verdict
+from .split import Split
+
+CHAMPION: Final = "champion"
+
+
+class ModelRegistry(Protocol):
+    """What training needs of the registry; `claimtrace.adapters.registry_folder` is one."""
+
+    def publish(
+        self,
+        draft: Draft,
+        model_json: bytes,
+        *,
+        actor: str,
+        reason: str,
+        at_ms: int,
+        evidence: str | None = None,
+    ) -> ModelRef:
+        """Give a model the next number and write it for good."""
+
+    def load(self, which: ModelRef | str | int) -> Artefact:
+        """Read a version, proven by its digest."""
+
+    def alias(self, alias: str) -> ModelRef | None:
+        """Where an alias stands."""
+
+    def move_alias(
+        self,
+        alias: str,
+        version: int | None,
+        *,
+        actor: str,
+        reason: str,
+        at_ms: int,
+        expected: int | EllipsisType | None = ...,
+        evidence: str | None = None,
+    ) -> ModelRef | None:
+        """Move an alias, if it still stands where expected."""
+
+    def reject(
+        self, version: int, *, actor: str, reason: str, at_ms: int, evidence: str | None = None
+    ) -> None:
+        """Write down that a version was not let through."""
+
+
+def reference_rows(dataset: Dataset, split: Split) -> NDArray[np.int64]:
+    """The claims that live windows are compared with: all since the calibration time began.
+
+    All, not only those with a verdict, because live windows hold all; and none from the training
+    time, because the model's scores there are in-sample: too sure, so that every live window would
+    look drifted.
+    """
+    return np.flatnonzero(dataset.event_times_ms >= split.calibration_start_ms)
+
+
+def drift_reference(
+    dataset: Dataset,
+    split: Split,
+    probabilities: NDArray[np.float64],
+    refer_threshold: float,
+    window_ms: int,
+) -> Reference:
+    """The reference of `reference_rows`; verdicts count where they are a fair sample.
+
+    Args:
+        probabilities: float64[n], of all claims of the data set.
+        refer_threshold: scores from here on are referred.
+        window_ms: the width of live windows, for the noise among windows.
+    """
+    rows = reference_rows(dataset, split)
+    times = dataset.event_times_ms[rows]
+    scores = probabilities[rows]
+    return build_reference(
+        dataset.features,
+        dataset.matrix[rows],
+        scores,
+        scores >= refer_threshold,
+        np.where(times < split.test_end_ms, dataset.labels[rows], np.nan),
+        refer_threshold=refer_threshold,
+        event_times_ms=times,
+        window_ms=window_ms,
+    )
+
+
+def build_draft(
+    *,
+    dataset: Dataset,
+    split: Split,
+    fitted: Fitted,
+    calibration: Calibration,
+    probabilities: NDArray[np.float64],
+    thresholds: Mapping[str, Threshold],
+    evaluation: Evaluation,
+    verdict: Verdict,
+    settings: Settings,
+    created_at_ms: int,
+) -> Draft:
+    """Everything the registry writes into the manifest, except its own number and digests."""
+    refer, review = thresholds["refer"].value, thresholds["review"].value
+    reference = drift_reference(
+        dataset, split, probabilities, refer, duration_ms(settings.drift.window)
+    )
+    rows = reference_rows(dataset, split)
+    return Draft(
+        created_at_ms=created_at_ms,
+        domain=settings.domain,
+        definitions=dataset.definitions,
+        features=list(dataset.features),
+        calibration=calibration,
+        thresholds=Thresholds(refer=refer, review=review),
+        capacity_per_day=settings.decision.capacity_per_day,
+        reference=msgspec.Raw(msgspec.json.encode(reference)),
+        baselines=build_baselines(dataset.features, dataset.matrix[rows]),
+        metrics={
+            "evaluation": msgspec.to_builtins(evaluation),
+            "verdict": msgspec.to_builtins(verdict),
+            "thresholds": {name: msgspec.to_builtins(one) for name, one in thresholds.items()},
+        },
+        lineage=lineage_of(dataset, split, fitted),
+    )
+
+
+def lineage_of(dataset: Dataset, split: Split, fitted: Fitted) -> dict[str, Any]:
+    """Where the model comes from: rows, split, parameters, libraries."""
+    parts = {"train": split.train, "calibration": split.calibration, "test": split.test}
+    return {
+        "dataset": dataset.lineage,
+        "time_range_ms": [int(dataset.event_times_ms[0]), int(dataset.event_times_ms[-1])],
+        "fitted_until_ms": split.test_start_ms,
+        "split": {
+            "calibration_start_ms": split.calibration_start_ms,
+            "test_start_ms": split.test_start_ms,
+            "test_end_ms": split.test_end_ms,
+            "rows": {name: len(rows) for name, rows in parts.items()},
+            "frauds": {name: int(np.sum(dataset.is_fraud[r])) for name, r in parts.items()},
+            "lost": split.lost,
+            "claims_digest": digest_of(
+                {name: [dataset.claim_ids[row] for row in rows] for name, rows in parts.items()}
+            ),
+        },
+        "rounds": fitted.rounds,
+        "params": fitted.params,
+        "libraries": fitted.libraries,
+    }
+
+
+def publish(
+    registry: ModelRegistry,
+    draft: Draft,
+    model_json: bytes,
+    verdict: Verdict,
+    *,
+    champion: ModelRef | None,
+    actor: str,
+    at_ms: int,
+) -> ModelRef:
+    """Publish the version, then move the champion to it or write down why not.
+
+    Args:
+        champion: where the alias stood when the gate judged; moved since: refused.
+
+    Raises:
+        StateError: somebody else moved the champion meanwhile; the version stays published.
+    """
+    evidence = digest_of(draft.metrics)
+    ref = registry.publish(
+        draft, model_json, actor=actor, reason="trained", at_ms=at_ms, evidence=evidence
+    )
+    if verdict.promote:
+        registry.move_alias(
+            CHAMPION,
+            ref.version,
+            actor=actor,
+            reason=verdict.words,
+            at_ms=at_ms,
+            expected=champion.version if champion else None,
+            evidence=evidence,
+        )
+    else:
+        registry.reject(
+            ref.version, actor=actor, reason=verdict.words, at_ms=at_ms, evidence=evidence
+        )
+    return ref

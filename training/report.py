@@ -1,0 +1,174 @@
+"""What a training run tells: one struct for programs, tables in words for people."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+
+from claimtrace.decisions import ModelRef
+
+from .capacity import Threshold
+from .dataset import MonthShare
+from .evaluate import Evaluation, Interval
+from .gate import Verdict
+
+
+class SplitPart(msgspec.Struct, frozen=True):
+    """One split: its claims, known frauds, and the event times of its first and last claim."""
+
+    name: str
+    claims: int
+    frauds: int
+    from_ms: int
+    to_ms: int
+
+
+class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a training run that a person or a program may ask for; encodes to JSON."""
+
+    schema_version: int = 1
+    model: ModelRef
+    promoted: bool
+    verdict: Verdict
+    champion_before: ModelRef | None
+    at_ms: int
+    definitions: str
+    features: int
+    maturity: list[MonthShare]
+    parts: list[SplitPart]
+    lost: dict[str, int]
+    fitter: str
+    rounds: int
+    params: dict[str, float | int | str]
+    evaluation: Evaluation
+    champion_evaluation: Evaluation | None
+    thresholds: dict[str, Threshold]
+    notes: list[str]
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A table of words, for a console or a page; the first column names, the others say."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+
+def tables_of(report: TrainingReport) -> list[Table]:
+    """The report as tables: quality, capacity, splits, verdicts by month, and what was lost."""
+    return [_quality(report), _thresholds(report), _parts(report), _maturity(report), _lost(report)]
+
+
+def markdown_of(report: TrainingReport) -> str:
+    """The report as a Markdown page."""
+    lines = [
+        f"# Model {report.model.name} version {report.model.version}",
+        "",
+        f"**{report.verdict.words}**",
+    ]
+    for table in tables_of(report):
+        lines += [
+            "",
+            f"## {table.title}",
+            "",
+            _line(table.header),
+            _line(["---"] * len(table.header)),
+        ]
+        lines += [_line(row) for row in table.rows]
+    if report.notes:
+        lines += ["", "## Notes", "", *(f"- {note}" for note in report.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def money(cents: int) -> str:
+    """Cents as whole major units.
+
+    >>> money(123_456_789)
+    '1,234,568'
+    """
+    return f"{round(cents / 100):,}"
+
+
+def _quality(report: TrainingReport) -> Table:
+    models = [report.evaluation]
+    header = ["on the newest claims", "this model"]
+    if report.champion_evaluation is not None:
+        models.append(report.champion_evaluation)
+        header.append("champion")
+    first = report.evaluation
+    per_day = f"at {first.capacity_per_day:g} a day"
+    rows = [
+        ["average precision", *(_interval(m.average_precision) for m in models)],
+        ["AUC", *(_interval(m.auc) for m in models)],
+        [f"precision {per_day}", *(_interval(m.precision) for m in models)],
+        ["its ceiling", *(_number(m.precision_ceiling) for m in models)],
+        [f"frauds found {per_day}", *(_interval(m.recall) for m in models)],
+    ]
+    if first.money_found_ratio is not None:
+        rows.append([f"fraud money found {per_day}", *(_money(m) for m in models)])
+    rows.append(["calibration error", *(_number(m.calibration_error) for m in models)])
+    rows.append(["share of frauds", _number(first.base_ratio), *([""] * (len(models) - 1))])
+    return Table("Quality", header, rows)
+
+
+def _thresholds(report: TrainingReport) -> Table:
+    rows = [
+        [name, f"{t.value:.6f}", f"{t.capacity_per_day:g}", f"{t.expected_per_day:.1f}"]
+        for name, t in report.thresholds.items()
+    ]
+    return Table("Thresholds", ["outcome", "from score", "capacity a day", "expected a day"], rows)
+
+
+def _parts(report: TrainingReport) -> Table:
+    rows = [
+        [part.name, f"{part.claims:,}", f"{part.frauds:,}", _day(part.from_ms), _day(part.to_ms)]
+        for part in report.parts
+    ]
+    return Table("Splits", ["split", "claims", "frauds", "from", "to"], rows)
+
+
+def _maturity(report: TrainingReport) -> Table:
+    rows = [
+        [
+            share.month,
+            f"{share.claims:,}",
+            f"{share.labelled_ratio:.0%}",
+            f"{share.frauds:,}",
+            "" if share.median_delay_days is None else f"{share.median_delay_days:g}",
+        ]
+        for share in report.maturity
+    ]
+    header = ["month", "claims", "with a verdict", "frauds", "median days to it"]
+    return Table("Verdicts by month of the claim", header, rows)
+
+
+def _lost(report: TrainingReport) -> Table:
+    rows = [[reason, f"{claims:,}"] for reason, claims in report.lost.items()]
+    return Table("Claims with a verdict that were left out", ["because", "claims"], rows)
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _interval(interval: Interval) -> str:
+    if math.isnan(interval.value):
+        return "-"
+    return f"{interval.value:.3f} ({_number(interval.low)} .. {_number(interval.high)})"
+
+
+def _money(evaluation: Evaluation) -> str:
+    ratio, cents = evaluation.money_found_ratio, evaluation.money_found_cents
+    if ratio is None or cents is None:
+        return "-"
+    return f"{money(cents)}, {_interval(ratio)} of all"
+
+
+def _day(time_ms: int) -> str:
+    return str(np.datetime64(time_ms, "ms").astype("datetime64[D]"))

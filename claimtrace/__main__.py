@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from . import __version__
 from .commands import asking, demo, doctor, models, proving, simulating, streaming
 from .commands.console import err, is_users, safe, show_error, write_trace
 from .commands.session import Session
-from .errors import ClaimtraceError
+from .errors import ClaimtraceError, UsageError
 
 _INTERRUPTED = 130
 
@@ -81,12 +80,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         answer = app(args=arguments, standalone_mode=False)
         return answer if isinstance(answer, int) else 0
-    except click.exceptions.Exit as exit_:
+    except typer.Exit as exit_:
         return exit_.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except typer.TyperException as error:
+        err.print(f"[bold red]error:[/] {safe(error.format_message())}")
+        err.print("  [dim]mend[/]   claimtrace --help lists the commands, and --help after a command "
+                  "its options")  # fmt: skip
+        return UsageError.exit_code
+    except (KeyboardInterrupt, typer.Abort):
         err.print("[yellow]stopped[/]; run the same command again to go on")
         return _INTERRUPTED
     except ClaimtraceError as error:

@@ -53,7 +53,7 @@ def features_page() -> str:
         lines += [
             f"## {domain.name}: {len(domain.features)} features",
             "",
-            f"Defined in `{name.replace('.', '/')}`. The vector has them in this order.",
+            f"Defined in the module `{name}`. The vector has them in this order.",
             "",
             "| | feature | kind | how | in words |",
             "|---|---|---|---|---|",

@@ -71,6 +71,7 @@ class Dataset:
         event_times_ms, label_known_ms: int64[n]; `NEVER_MS` where there is no verdict.
         groups: int64[n], equal for claims that must not be split (one policy).
         amounts_cents: float64[n], NaN where the claim says no amount.
+        unseen: int64[n], 1 where a category was one that the definitions don't list.
         at_ms: what was known at this time, and nothing later.
         lineage: table versions, queries and counts, enough to read the same rows again.
     """
@@ -84,6 +85,7 @@ class Dataset:
     label_known_ms: Ints
     groups: Ints
     amounts_cents: Floats
+    unseen: Ints
     at_ms: int
     lineage: dict[str, Any]
 
@@ -142,6 +144,7 @@ def load_dataset(offline: Offline, at_ms: int, *, max_rows: int = MAX_ROWS) -> D
         label_known_ms=_ints(rows, "label_known_ms"),
         groups=_codes(rows["group_key"]),
         amounts_cents=_floats(rows, "amount_cents"),
+        unseen=_ints(rows, "unseen"),
         at_ms=at_ms,
         lineage={
             "tables": {name: tables[name] for name in (DECISIONS, LABELS, DEFINITIONS)},
@@ -177,6 +180,7 @@ WITH verdicts AS (
 SELECT claim_id, d.event_time_ms, d.features,
   coalesce('policy ' || d.policy_key, 'claim ' || claim_id) AS group_key,
   CAST(d.amount_cents AS DOUBLE) AS amount_cents,
+  CAST(list_contains(d.flags, 'unseen_category') AS BIGINT) AS unseen,
   CAST(v.is_fraud AS DOUBLE) AS label,
   coalesce(v.known_time_ms, {NEVER_MS}) AS label_known_ms
 FROM newest JOIN {DECISIONS} AS d USING (claim_id, topic, partition, position)

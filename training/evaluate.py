@@ -153,6 +153,12 @@ class Measured:
         before_in_day = before - before[self._day_start]
         return np.clip(self._places - before_in_day, 0.0, each)
 
+    def judged_by_day(self) -> Floats:
+        """float64[day_count]: claims with a verdict that the day's places take."""
+        taken = self.taken(np.ones(len(self._order))) * self._is_known
+        days = self._panel.days[self._order]
+        return np.bincount(days, taken, self._panel.day_count)
+
     def money_found_cents(self) -> int:
         """Cents of known frauds within the capacity."""
         return int(_dot(self.taken(np.ones(len(self._order))), self._cents))
@@ -200,7 +206,7 @@ def evaluate(
         average_precision=intervals[0],
         auc=intervals[1],
         precision=intervals[2],
-        precision_ceiling=precision_ceiling(panel),
+        precision_ceiling=precision_ceiling(panel, measured),
         recall=intervals[3],
         money_found_ratio=intervals[4] if panel.has_money else None,
         money_found_cents=measured.money_found_cents() if panel.has_money else None,
@@ -209,12 +215,15 @@ def evaluate(
     )
 
 
-def precision_ceiling(panel: Panel) -> float:
-    """The precision of a ranking that puts every known fraud of a day first."""
+def precision_ceiling(panel: Panel, measured: Measured) -> float:
+    """The best precision for as many claims with a verdict as this ranking refers each day.
+
+    Of the referred claims some have no verdict (yet) and count for nothing; the ceiling fills the
+    same number of judged places with that day's known frauds first.
+    """
     frauds = np.bincount(panel.days, panel.labels == 1, panel.day_count)
-    claims = np.bincount(panel.days, ~np.isnan(panel.labels), panel.day_count)
-    used = np.minimum(panel.places, claims).sum()
-    return _ratio(float(np.minimum(panel.places, frauds).sum()), float(used))
+    judged = measured.judged_by_day()
+    return _ratio(float(np.minimum(judged, frauds).sum()), float(judged.sum()))
 
 
 def _intervals(values: Floats, drawn: Floats) -> list[Interval]:

@@ -107,6 +107,7 @@ def drift_reference(
         scores >= refer_threshold,
         np.where(times < split.test_end_ms, dataset.labels[rows], np.nan),
         refer_threshold=refer_threshold,
+        unseen=dataset.unseen[rows],
         event_times_ms=times,
         window_ms=window_ms,
     )

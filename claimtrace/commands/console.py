@@ -50,7 +50,8 @@ def table(title: str, header: list[str], rows: list[list[str]], numbers: int = 0
     made = Table(title=title or None, title_justify="left", title_style="bold", box=None,
                  pad_edge=False, header_style="dim")  # fmt: skip
     for i, name in enumerate(header):
-        made.add_column(name, justify="right" if i >= len(header) - numbers else "left")
+        justify = "right" if i >= len(header) - numbers else "left"
+        made.add_column(name, justify=justify, overflow="fold")
     for row in rows:
         made.add_row(*row)
     out.print(made)

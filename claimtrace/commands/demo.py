@@ -18,7 +18,7 @@ from .asking import show_decision, top_referred
 from .console import out, progress, safe
 from .models import run_training, show_report
 from .proving import run_chain, run_diff, run_verify, show_diff, show_verified
-from .session import Session
+from .session import CONFIG_NAME, Session
 from .streaming import run_stream, show_ran
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def demo(
         )
     story = QUICK if quick else Story()
     session = Session(_demo_settings(session, story))
+    _keep_settings(session)
     simulation = _simulation(session, story, seed)
     _title("1  history", f"{story.history_days} days of claims, policy changes and outcomes")
     _simulate(session, simulation, story.history_days)
@@ -88,6 +89,24 @@ def _demo_settings(session: Session, story: Story) -> Any:
     )
     drift = msgspec.structs.replace(settings.drift, window="4h", lateness="1h", min_count=10)
     return msgspec.structs.replace(settings, decision=decision, drift=drift)
+
+
+def _keep_settings(session: Session) -> None:
+    """Leave the settings in the folder, so that later commands on it have the same."""
+    settings = session.settings
+    lines = [
+        "# What the demo was made with; commands on this folder read it.",
+        "[decision]",
+        f"capacity_per_day = {settings.decision.capacity_per_day!r}",
+        f"review_per_day = {settings.decision.review_per_day!r}",
+        "",
+        "[drift]",
+        f'window = "{settings.drift.window}"',
+        f'lateness = "{settings.drift.lateness}"',
+        f"min_count = {settings.drift.min_count}",
+    ]
+    session.folder.mkdir(parents=True, exist_ok=True)
+    (session.folder / CONFIG_NAME).write_text("\n".join(lines) + "\n")
 
 
 def _simulation(session: Session, story: Story, seed: int) -> Simulation:

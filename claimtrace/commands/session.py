@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..adapters.registry_folder import Registry
     from ..models.scorer import Scorer
 
-DEFAULT_CONFIG = Path("claimtrace.toml")
+CONFIG_NAME = Path("claimtrace.toml")
 CRASH_VARIABLE = "CRASH_AT"
 CHAMPION = "champion"
 
@@ -44,12 +44,17 @@ class Session:
     def open(cls, config: Path | None, folder: Path | None) -> Session:
         """Read the settings; `--folder` beats the environment, which beats the file.
 
+        The file is the one that was named, else `claimtrace.toml` here, else the one that lies in
+        the folder: what a folder was made with stays with it.
+
         Raises:
             UsageError: when a file that was named isn't there.
         """
-        path = config or DEFAULT_CONFIG
         if config is not None and not config.is_file():
             raise UsageError("there is no such settings file", where=str(config))
+        path = config or CONFIG_NAME
+        if not path.is_file() and folder is not None:
+            path = folder / CONFIG_NAME
         toml = path.read_bytes() if path.is_file() else None
         environment = dict(os.environ)
         if folder is not None:

@@ -87,7 +87,9 @@ def test_the_ceiling_is_what_the_truth_itself_reaches() -> None:
     rng = np.random.default_rng(4)
     labels, days = (rng.random(500) < 0.1).astype(float), np.sort(rng.integers(0, 20, 500))
     panel = panel_of(labels, days, capacity=3)
-    assert precision_ceiling(panel) == pytest.approx(Measured(panel, labels).metrics()[2])
+    assert precision_ceiling(panel, Measured(panel, labels)) == pytest.approx(
+        Measured(panel, labels).metrics()[2]
+    )
 
 
 def test_draws_are_of_policies_seeded_and_shared() -> None:

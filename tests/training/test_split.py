@@ -31,6 +31,7 @@ def dataset_of(
         label_known_ms=np.where(has, known, NEVER_MS),
         groups=rng.integers(0, policies, rows),
         amounts_cents=np.full(rows, np.nan),
+        unseen=np.zeros(rows, np.int64),
         at_ms=end,
         lineage={},
     )

@@ -177,6 +177,8 @@ class Driver:
         self._again(lambda: self._source.commit(self.engine.positions))
         self._crash("committed")
         self.counts.add(effects.counts)
+        for notice in effects.notices:
+            self._said(notice)
         if self._since_snapshot >= self._snapshot_every:
             self._snapshot()
         return effects

@@ -39,8 +39,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Effects:
-    """Records to emit, rows for the offline store by table, and the counts of one plan."""
+    """Records to emit, rows for the offline store by table, the counts of one plan, and what a
+    person should read in the log."""
 
     outgoing: list[Outgoing]
     rows: dict[str, pa.Table]
     counts: Counts = field(default_factory=Counts)
+    notices: tuple[str, ...] = ()

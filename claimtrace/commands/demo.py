@@ -37,6 +37,8 @@ class Story:
     start_ms: int = 1_735_689_600_000  # 2025-01-01
 
 
+_LIVE_BATCH_RECORDS = 64
+
 QUICK = Story(history_days=330, claims_per_day=100.0, policies=25_000, ring_claims=10)
 
 
@@ -68,7 +70,7 @@ def demo(
     _title("3  a day", f"with a ring of {story.ring_claims} claims, and a producer that loses the "
            f"police report of {story.lost_field_ratio:.0%}")  # fmt: skip
     _simulate(session, simulation, None)
-    show_ran(run_stream(session, until_end=True, title="stream the day"))
+    show_ran(run_stream(_in_small_batches(session), until_end=True, title="stream the day"))
     out.print()
     _show_referred(session, story)
     out.print()
@@ -89,6 +91,12 @@ def _demo_settings(session: Session, story: Story) -> Any:
     )
     drift = msgspec.structs.replace(settings.drift, window="4h", lateness="1h", min_count=10)
     return msgspec.structs.replace(settings, decision=decision, drift=drift)
+
+
+def _in_small_batches(session: Session) -> Session:
+    """The same, at the batch size of a live stream; decisions don't depend on it."""
+    live = msgspec.structs.replace(session.settings.stream, batch_records=_LIVE_BATCH_RECORDS)
+    return Session(msgspec.structs.replace(session.settings, stream=live))
 
 
 def _keep_settings(session: Session) -> None:

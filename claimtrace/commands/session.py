@@ -154,6 +154,12 @@ class Session:
             found = self._scorers[ref] = Scorer.load(self.registry.load(ref))
         return found
 
+    def warm_up(self) -> None:
+        """Load the champion and its kernels now, so that the first batch doesn't wait for them."""
+        ref = self.registry.alias(CHAMPION)
+        if ref is not None:
+            self.scorer_of(ref)
+
     def engine(self) -> Engine:
         """An engine without any state."""
         from stream.engine import Engine

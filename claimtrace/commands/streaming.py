@@ -60,6 +60,7 @@ def run_stream(
         log = session.log(create=True)
         try:
             driver = session.driver(log, lambda words: err.print(f"[yellow]{safe(words)}[/]"))
+            session.warm_up()
             total = _waiting(session, log)
             with progress(title, total if until_end else None, quiet=quiet) as advance:
                 replayed = driver.recover(lambda records: advance(0, "recovering"))

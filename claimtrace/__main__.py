@@ -84,8 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
         return exit_.exit_code
     except typer.TyperException as error:
         err.print(f"[bold red]error:[/] {safe(error.format_message())}")
-        err.print("  [dim]mend[/]   claimtrace --help lists the commands, and --help after a command "
-                  "its options")  # fmt: skip
+        err.print(
+            "  [dim]mend[/]   claimtrace --help lists the commands, --help after one its options"
+        )
         return UsageError.exit_code
     except (KeyboardInterrupt, typer.Abort):
         err.print("[yellow]stopped[/]; run the same command again to go on")

@@ -36,7 +36,7 @@ class ModelRef(msgspec.Struct, frozen=True):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """What a value is compared with: `kind` is `own` (this entity's past) or `peers` (training data)."""
+    """What a value is compared with: `kind` is `own` (this entity's past) or `peers` (training)."""
 
     kind: str
     value: float

@@ -88,7 +88,8 @@ class Event(msgspec.Struct, metaclass=EventMeta, frozen=True, kw_only=True, gc=F
 class Record(NamedTuple):
     """An event as delivered: bytes with their place on the log.
 
-    `position` is unique and rising within (topic, partition). `log_time_ms` is when the log took it.
+    `position` is unique and rising within (topic, partition); `log_time_ms` is when the log took
+    it.
     """
 
     topic: str

@@ -46,7 +46,7 @@ def _inspect(buffer, bounds, codes, offsets, slots):  # type: ignore[no-untyped-
 
 
 @njit(cache=True)
-def _inspect_one(buffer, start, end, slots, stamp):  # type: ignore[no-untyped-def]
+def _inspect_one(buffer, start, end, slots, stamp):  # type: ignore[no-untyped-def]  # noqa: C901 - one automaton
     at = start
     while at < end and (buffer[at] == 32 or 9 <= buffer[at] <= 13):
         at += 1

@@ -1,4 +1,4 @@
-"""One frozen object with every setting: defaults, then a TOML file, then `CLAIMTRACE_...` variables.
+"""One frozen object with every setting: defaults, a TOML file, then `CLAIMTRACE_...` variables.
 
     # claimtrace.toml
     [stream]

@@ -1,14 +1,14 @@
 """Bytes to events and back: the only file that knows the encoding. The parser is total.
 
-Any bytes give an `Accepted` event, a `Refusal` with a named reason, or `None` for a tombstone; never
-an exception. Limits are checked before anything is parsed (`claimtrace.gate`), the decoder is typed
-and strict, and times are brought to milliseconds here, once.
+Any bytes give an `Accepted` event, a `Refusal` with a named reason, or `None` for a tombstone;
+never an exception. Limits are checked before anything is parsed (`claimtrace.gate`), the decoder is
+typed and strict, and times are brought to milliseconds here, once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -165,7 +165,7 @@ class Wire:
             return _refusal_of(error, self._id_fields[topic], value)
         if event.schema_version != SCHEMA_VERSION:
             return Refusal("unknown_schema", "schema_version", str(event.schema_version))
-        if self._has_currency[topic] and event.currency != self._currency:
+        if self._has_currency[topic] and event.currency != self._currency:  # type: ignore[attr-defined]
             return Refusal("bad_currency", "currency", "")
         time_field = self._time_fields[topic]
         timed = event_time_ms(getattr(event, time_field), record.log_time_ms)

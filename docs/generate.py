@@ -1,4 +1,4 @@
-"""Write the generated references; `make docs`. The test compares them with what stands in the folder."""
+"""Write the generated references (`make docs`); a test compares them with what stands here."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def settings_page() -> str:
         NOTE,
         "# Settings",
         "",
-        "Defaults, then `claimtrace.toml`, then `CLAIMTRACE_...` variables, then `--folder`. An unknown",
-        "key is an error that names the nearest one. Secrets come from the environment only.",
+        "Defaults, then `claimtrace.toml`, then `CLAIMTRACE_...` variables, then `--folder`. An",
+        "unknown key is an error that names the nearest one. Secrets: environment only.",
         "",
         "```toml",
         "# claimtrace.toml",
@@ -59,7 +59,7 @@ def features_page() -> str:
             "|---|---|---|---|---|",
         ]
         lines += [
-            f"| {row.place} | `{row.name}` | {row.kind} | {row.how.replace('|', 'or')} | {row.text} |"
+            f"| {row.place} | `{row.name}` | {row.kind} | {row.how} | {row.text} |"
             for row in describe(domain)
         ]
         lines.append("")
@@ -72,8 +72,8 @@ def refusals_page() -> str:
         NOTE,
         "# Dead letters and flags",
         "",
-        "What is wrong with a record stands in the headers `x-dead-reason`, `-field`, `-detail` and",
-        "`-hint` on `claims.dead`; key and value are those that came in.",
+        "What is wrong with a record stands in the headers `x-dead-reason`, `-field`, `-detail`",
+        "and `-hint` on `claims.dead`; key and value are those that came in.",
         "",
         "| reason | what the sender can do |",
         "|---|---|",
@@ -109,7 +109,9 @@ def _rows(kind: type, prefix: str) -> list[tuple[str, object, str]]:
 def _words_of(kind: type) -> dict[str, str]:
     """The string that stands under each field of a class."""
     tree = ast.parse(inspect.getsource(settings_module))
-    body = next(n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == kind.__name__)
+    body = next(
+        n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == kind.__name__
+    )
     words = {}
     for at, node in enumerate(body[:-1]):
         after = body[at + 1]

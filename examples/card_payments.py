@@ -27,7 +27,9 @@ class CardPaid(Event, topic="payments.made", id="payment_id", time="paid_at", fr
     hour: Count | None = None
 
 
-class PaymentReviewed(Event, topic="payments.reviewed", id="review_id", time="reviewed_at", frozen=True):
+class PaymentReviewed(
+    Event, topic="payments.reviewed", id="review_id", time="reviewed_at", frozen=True
+):
     """What became known about a payment."""
 
     review_id: EventId

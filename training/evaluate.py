@@ -157,7 +157,7 @@ class Measured:
         """float64[day_count]: claims with a verdict that the day's places take."""
         taken = self.taken(np.ones(len(self._order))) * self._is_known
         days = self._panel.days[self._order]
-        return np.bincount(days, taken, self._panel.day_count)
+        return np.asarray(np.bincount(days, taken, self._panel.day_count), np.float64)
 
     def money_found_cents(self) -> int:
         """Cents of known frauds within the capacity."""

@@ -12,7 +12,7 @@ from ..decisions import DECISIONS_TOPIC, SealedDecision
 from ..errors import StateError, UsageError
 from ..events import Outgoing, Record
 from ..limits import MAX_BATCH_RECORDS, MAX_VALUE_BYTES
-from .console import err, out, print_json, safe, table
+from .console import err, indented, out, print_json, safe, table
 from .session import Session
 
 offline_app = typer.Typer(help="The offline store: every event, decision, label and profile.")
@@ -22,7 +22,9 @@ _SHOWN_ROWS = 50
 @offline_app.command()
 def sql(
     ctx: typer.Context,
-    query: Annotated[str, typer.Argument(help="A query over the tables; `offline tables` lists them.")],
+    query: Annotated[
+        str, typer.Argument(help="A query over the tables; `offline tables` lists them.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Ask the offline store in SQL, read-only.
@@ -63,7 +65,9 @@ def tables(
 def score(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="Claims as JSON: one object, or one a line.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the decisions, one a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the decisions, one a line.")
+    ] = False,
 ) -> None:
     """Say what would be decided on some claims, as things stand now; nothing is written.
 
@@ -85,8 +89,9 @@ def score(
         elif each.headers:
             told = {name: text.decode() for name, text in each.headers}
             place = int(told.get("x-dead-position", "0"))
-            err.print(f"[bold red]claim {place + 1} refused:[/] {safe(told['x-dead-reason'])} "
-                      f"{safe(told['x-dead-field'])} [dim]{safe(told['x-dead-hint'])}[/]")  # fmt: skip
+            reason, field = safe(told["x-dead-reason"]), safe(told["x-dead-field"])
+            hint = safe(told["x-dead-hint"])
+            err.print(f"[bold red]claim {place + 1} refused:[/] {reason} {field} [dim]{hint}[/]")
     if shown < len(records):
         raise typer.Exit(1)
 
@@ -96,11 +101,12 @@ def show_decision(decision: SealedDecision) -> None:
     color = {"refer": "red", "review": "yellow", "approve": "green"}[decision.outcome]
     scored = f"score {decision.score:.4f}" if decision.score is not None else "no model"
     flags = f" [dim]{', '.join(decision.flags)}[/]" if decision.flags else ""
-    out.print(f"[bold]{safe(decision.claim_id)}[/] [bold {color}]{decision.outcome}[/] {scored}{flags}")
-    for hit in decision.rules:
-        out.print(f"    [magenta]rule[/]   {safe(hit.text)}")
-    for reason in decision.reasons:
-        out.print(f"    [cyan]{reason.contribution:+.2f}[/]  {safe(reason.text)}")
+    out.print(
+        f"  [bold]{safe(decision.claim_id)}[/] [bold {color}]{decision.outcome}[/] {scored}{flags}"
+    )
+    rows = [("[magenta]rule[/]", safe(hit.text)) for hit in decision.rules]
+    rows += [(f"[cyan]{r.contribution:+.2f}[/]", safe(r.text)) for r in decision.reasons]
+    indented(rows)
 
 
 def _read_claims(session: Session, file: Path) -> list[Record]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     Progress,
@@ -50,11 +51,21 @@ def table(title: str, header: list[str], rows: list[list[str]], numbers: int = 0
     made = Table(title=title or None, title_justify="left", title_style="bold", box=None,
                  pad_edge=False, header_style="dim")  # fmt: skip
     for i, name in enumerate(header):
-        justify = "right" if i >= len(header) - numbers else "left"
-        made.add_column(name, justify=justify, overflow="fold")
+        if i >= len(header) - numbers:
+            made.add_column(name, justify="right")
+        else:
+            made.add_column(name, overflow="fold")
     for row in rows:
         made.add_row(*row)
     out.print(made)
+
+
+def indented(rows: list[tuple[str, str]]) -> None:
+    """Pairs under a heading; what doesn't fit a line goes on below its own column."""
+    grid = Table.grid(padding=(0, 2))
+    for first, second in rows:
+        grid.add_row(first, second)
+    out.print(Padding(grid, (0, 0, 0, 4)))
 
 
 class _Rate(ProgressColumn):
@@ -84,7 +95,9 @@ def progress(title: str, total: int | None = None, *, quiet: bool = False) -> It
         task = bar.add_task(title, total=total, note="")
 
         def advance(records: int, note: str | None = None) -> None:
-            bar.update(task, advance=records, **({"note": note} if note is not None else {}))
+            if note is not None:
+                bar.update(task, note=note)
+            bar.update(task, advance=records)
 
         yield advance
         if total is None:

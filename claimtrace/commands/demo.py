@@ -33,18 +33,27 @@ class Story:
     claims_per_day: float = 330.0
     policies: int = 60_000
     ring_claims: int = 14
+    shown_claims: int = 5
     lost_field_ratio: float = 0.5
     start_ms: int = 1_735_689_600_000  # 2025-01-01
 
 
 _LIVE_BATCH_RECORDS = 64
 
-QUICK = Story(history_days=330, claims_per_day=100.0, policies=25_000, ring_claims=10)
+QUICK = Story(
+    history_days=330,
+    claims_per_day=100.0,
+    policies=25_000,
+    ring_claims=10,
+    shown_claims=2,
+)
 
 
 def demo(
     ctx: typer.Context,
-    quick: Annotated[bool, typer.Option("--quick", help="A small world, in half a minute.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A small world, in half a minute.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 7,
 ) -> None:
     """Show the whole line: simulate, stream, train, promote, stream a day with a ring and a drift.
@@ -163,8 +172,8 @@ def _show_referred(session: Session, story: Story) -> None:
     """The top of the queue, and how much of the ring is in it."""
     day_start_ms = story.start_ms + story.history_days * DAY_MS
     referred = [d for d in top_referred(session, 10_000) if d.event_time_ms >= day_start_ms]
-    out.print(f"[bold]the day's queue[/]: {len(referred):,} claims referred; the first five:")
-    for decision in referred[:5]:
+    out.print(f"[bold]the day's queue[/]: {len(referred):,} claims referred; the first of them:")
+    for decision in referred[: story.shown_claims]:
         show_decision(decision)
     ring = _ring_claims(session)
     caught = sum(d.claim_id in ring for d in referred)
@@ -192,8 +201,8 @@ def _show_alerts(session: Session) -> None:
         lines = [f"[bold]{safe(alert['text'])}[/]", *(f"- {safe(e)}" for e in alert["effects"]),
                  f"[dim]{safe(alert['hint'])}[/]"]  # fmt: skip
         color = "red" if alert["state"] == "raised" else "green"
-        out.print(Panel("\n".join(lines), title=f"drift alert, {safe(alert['layer'])}, "
-                        f"{safe(alert['state'])}", title_align="left", border_style=color))  # fmt: skip
+        title = f"drift alert, {safe(alert['layer'])}, {safe(alert['state'])}"
+        out.print(Panel("\n".join(lines), title=title, title_align="left", border_style=color))
 
 
 def _show_places(session: Session) -> None:
@@ -212,7 +221,7 @@ def _show_places(session: Session) -> None:
     out.print("\n[dim]go on with[/]")
     for command in (
         f"claimtrace {at}features show",
-        f'claimtrace {at}offline sql "select outcome, count(*) from decisions group by 1"',
+        f"claimtrace {at}offline tables",
         f"claimtrace {at}models history",
         f"claimtrace {at}doctor",
     ):

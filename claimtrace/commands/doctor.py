@@ -44,8 +44,7 @@ def check_rooms() -> None:
             raise ConfigError(
                 f"the package {room} is not claimtrace's",
                 where=str(origin or "nowhere"),
-                hint=f"rename that file or folder, or start from another one: {room} must come from "
-                f"{home}",
+                hint=f"rename it, or start from another folder: {room} must come from {home}",
             )
 
 
@@ -163,4 +162,6 @@ def _models(session: Session) -> str:
 
 def _offline(session: Session) -> str:
     tables = session.offline.tables()
-    return ", ".join(f"{name} v{version}" for name, version in sorted(tables.items())) or "empty yet"
+    return (
+        ", ".join(f"{name} v{version}" for name, version in sorted(tables.items())) or "empty yet"
+    )

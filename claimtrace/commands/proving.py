@@ -93,8 +93,8 @@ def show_verified(result: Any) -> None:
     broken = getattr(result, "broken", None)
     if broken is None:
         state = "[bold green]0[/]" if not result.differ else f"[bold red]{result.differ:,}[/]"
-        out.print(f"{state} of {result.decisions:,} decisions differ "
-                  f"[dim]({result.records:,} records, {result.plans:,} plans replayed)[/]")  # fmt: skip
+        replayed = f"{result.records:,} records, {result.plans:,} plans replayed"
+        out.print(f"{state} of {result.decisions:,} decisions differ [dim]({replayed})[/]")
         if result.first:
             out.print(f"  [red]first: {safe(result.first)}[/]")
         return
@@ -103,8 +103,8 @@ def show_verified(result: Any) -> None:
         for place in broken[:10]:
             out.print(f"  [red]{safe(place)}[/]")
         return
-    out.print(f"[bold green]the chain holds[/]: {result.decisions:,} decisions, none edited, dropped "
-              "or inserted")  # fmt: skip
+    count = f"{result.decisions:,} decisions"
+    out.print(f"[bold green]the chain holds[/]: {count}, none edited, dropped or inserted")
 
 
 def _records(log: Any, topic: str, partition: int) -> Iterator[Record]:
@@ -150,7 +150,7 @@ def diff(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Compute every served vector again from the log (back-fill) and compare it with what was served.
+    """Compute every served vector again from the log (back-fill) and compare the two.
 
     The back-fill uses other batch borders than the stream did. Exit code 1 when a value differs.
     """

@@ -32,7 +32,7 @@ CHAMPION = "champion"
 
 
 class Session:
-    """The settings of a run, and every part of the system that hangs on them, made when asked for."""
+    """The settings of a run, and all parts of the system that hang on them, made when asked for."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -178,7 +178,9 @@ class Session:
 
         crash_at = os.environ.get(CRASH_VARIABLE, "")
         if crash_at and crash_at not in CRASH_POINTS:
-            raise ConfigError(f"{CRASH_VARIABLE}={crash_at}", hint="one of " + ", ".join(CRASH_POINTS))
+            raise ConfigError(
+                f"{CRASH_VARIABLE}={crash_at}", hint="one of " + ", ".join(CRASH_POINTS)
+            )
         self._note_definitions()
         stream_settings, partitions = self.settings.stream, self.settings.partitions
         return Driver(
@@ -196,7 +198,6 @@ class Session:
             said=said,
         )
 
-
     def _note_definitions(self) -> None:
         """Say in the offline store what the numbers of a vector mean; once for each digest."""
         from featurestore.catalogue import describe
@@ -210,7 +211,7 @@ class Session:
 
 
 class Champion:
-    """The model in charge, asked before each plan; the registry is read only when it has changed."""
+    """The model in charge, asked before each plan; the registry is read when it has changed."""
 
     def __init__(self, session: Session, said: Callable[[str], None]) -> None:
         self._session = session
@@ -237,7 +238,7 @@ class Champion:
         scorer = self._session.scorer_of(ref)
         if scorer.manifest.definitions != self._session.domain.definitions_digest:
             self._said(
-                f"model {ref.name}/{ref.version} was trained under other definitions and is not used"
+                f"model {ref.name}/{ref.version} was trained under other definitions: not used"
             )
             return self._ref
         for note in scorer.notes:

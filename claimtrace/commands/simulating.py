@@ -31,17 +31,22 @@ def simulate(
     ] = None,
     ring: Annotated[
         list[str] | None,
-        typer.Option(help="A staged-accident ring on command, DAY:CLAIMS, e.g. 350:12. Repeatable."),
+        typer.Option(
+            help="A staged-accident ring on command, DAY:CLAIMS, e.g. 350:12. Repeatable."
+        ),
     ] = None,
     append: Annotated[bool, typer.Option(help="Add to a log that has claims already.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was written as JSON.")
+    ] = False,
 ) -> None:
     """Make a log of claims, policy changes and outcomes of a world that never was.
 
     Policies live, families share phones, shops have their regulars, amounts inflate; five kinds of
     fraud hide among them: staged-accident rings, a crooked repair shop, inflated injuries,
     early-policy claims and a wave of stolen identities. Outcomes arrive weeks later, some never;
-    some events are late, doubled or dirty. What is really fraud goes to truth.parquet, not on the log.
+    some events are late, doubled or dirty. What is really fraud goes to truth.parquet, not on the
+    log.
 
     Kinds of drift: inflation, new_shop_mix, missing_field, channel_shift.
     """
@@ -75,7 +80,9 @@ def simulate(
     if as_json:
         print_json({"written": written, "log": str(session.log_path)})
         return
-    out.print(f"[bold]{written:,}[/] events on {session.log_path}; what is fraud: {session.truth_path}")
+    out.print(
+        f"[bold]{written:,}[/] events on {session.log_path}; what is fraud: {session.truth_path}"
+    )
     out.print("[dim]next: claimtrace stream --until-end[/]")
 
 
@@ -100,7 +107,9 @@ def replay(
     speed: Annotated[
         float, typer.Option(help="1 is real time, 60 an hour in a minute, 0 as fast as it goes.")
     ] = 0.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was written as JSON.")
+    ] = False,
 ) -> None:
     """Put the rows of a table on the log, in order of arrival.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.padding import Padding
 
 from .console import err, out, print_json, progress, safe
 from .session import Session
@@ -63,7 +64,7 @@ def run_stream(
             session.warm_up()
             total = _waiting(session, log)
             with progress(title, total if until_end else None, quiet=quiet) as advance:
-                replayed = driver.recover(lambda records: advance(0, "recovering"))
+                replayed = driver.recover(lambda _: advance(0, "recovering"))
                 return _loop(session, driver, stopping, advance, replayed, until_end=until_end)
         finally:
             log.close()
@@ -125,8 +126,8 @@ def stream(
     that was cut short is run again to the same bytes. Ctrl-C or SIGTERM finishes the batch in work,
     writes a snapshot and leaves; nothing is lost.
 
-    With no champion in the registry the rules decide alone, and every decision says so; a model that
-    `claimtrace train` promotes is taken up at the next batch.
+    With no champion in the registry the rules decide alone, and every decision says so; a model
+    that `claimtrace train` promotes is taken up at the next batch.
     """
     ran = run_stream(ctx.obj, until_end=until_end, quiet=as_json)
     if as_json:
@@ -146,12 +147,12 @@ def show_ran(ran: Ran) -> None:
         f"([cyan]{rate:,.0f} records/s[/]); a batch took {ran.batch_ms_p50:.1f} ms p50, "
         f"{ran.batch_ms_p99:.1f} ms p99"
     )
-    out.print(
-        f"  referred {c.referred:,}, for review {c.reviewed:,}, scored by a model {c.scored:,}; "
-        f"{c.changes:,} profile changes, {c.labels:,} outcomes"
+    told = (
+        f"referred {c.referred:,}, for review {c.reviewed:,}, scored by a model {c.scored:,}; "
+        f"profile changes {c.changes:,}, outcomes {c.labels:,}",
+        f"[dim]duplicates {c.duplicates:,}, late {c.late:,}, dead letters {c.dead:,}, tombstones "
+        f"{c.tombstones:,}, outcomes without a claim {c.unmatched_labels:,}, claims with an unseen "
+        f"category {c.unseen_categories:,}[/]",
     )
-    out.print(
-        f"  [dim]{c.duplicates:,} duplicates, {c.late:,} late, {c.dead:,} dead letters, "
-        f"{c.tombstones:,} tombstones, {c.unmatched_labels:,} outcomes without a claim, "
-        f"{c.unseen_categories:,} claims with a category never seen[/]"
-    )
+    for line in told:
+        out.print(Padding(line, (0, 0, 0, 2)))

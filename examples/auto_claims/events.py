@@ -52,7 +52,9 @@ class ClaimFiled(Event, topic="claims.filed", id="claim_id", time="filed_at", fr
     narrative: Annotated[Text, Pii] | None = None
 
 
-class PolicyChanged(Event, topic="policies.changed", id="change_id", time="changed_at", frozen=True):
+class PolicyChanged(
+    Event, topic="policies.changed", id="change_id", time="changed_at", frozen=True
+):
     """The profile of a policy and its holder from `changed_at` on; a later change replaces it."""
 
     change_id: EventId
@@ -75,7 +77,9 @@ class PolicyChanged(Event, topic="policies.changed", id="change_id", time="chang
     auto_year: Count | None = None
 
 
-class ClaimAdjudicated(Event, topic="claims.adjudicated", id="adjudication_id", time="decided_at", frozen=True):
+class ClaimAdjudicated(
+    Event, topic="claims.adjudicated", id="adjudication_id", time="decided_at", frozen=True
+):
     """How an investigation, or the plain settlement, of a claim ended.
 
     `outcome` is `fraud` or `legit`; other outcomes are kept for people and count as no label.

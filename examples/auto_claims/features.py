@@ -84,7 +84,8 @@ CLAIM: tuple[Feature, ...] = (
              text="amount claimed for each injured person, in cents"),
     computed("claim.report_delay_days", (field("filed_at") - field("incident_at")) / DAY_MS,
              text="days from the incident to the claim"),
-    computed("policy.age_days", (field("incident_at") - profile("policies", "inception_at")) / DAY_MS,
+    computed("policy.age_days",
+             (field("incident_at") - profile("policies", "inception_at")) / DAY_MS,
              text="age of the policy at the incident, in days"),
 )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Compiled kernels are kept on disk, in a folder named for the digest of their sources.
 
-Numba's own cache asks whether the file of a function has changed, but not the files of the functions
-that it inlines: after an update, or an edit, an old kernel could answer for new code. Under a digest
-of all kernel sources that can't happen.
+Numba's own cache asks whether the file of a function has changed, but not the files of the
+functions that it inlines: after an update, or an edit, an old kernel could answer for new code.
+Under a digest of all kernel sources that can't happen.
 """
 
 from __future__ import annotations

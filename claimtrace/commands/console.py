@@ -22,7 +22,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ..errors import ClaimtraceError, UsageError
@@ -62,6 +62,8 @@ def table(title: str, header: list[str], rows: list[list[str]], numbers: int = 0
 
 def indented(rows: list[tuple[str, str]]) -> None:
     """Pairs under a heading; what doesn't fit a line goes on below its own column."""
+    if not rows:
+        return
     grid = Table.grid(padding=(0, 2))
     for first, second in rows:
         grid.add_row(first, second)
@@ -74,7 +76,7 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         rate = f"{speed:,.0f}/s" if speed else ""
-        return Text(f"{int(task.completed):>11,}  {rate:>11}", style="cyan")
+        return Text(f"{int(task.completed):>10,} {rate:>10}", style="cyan", no_wrap=True)
 
 
 @contextmanager
@@ -85,11 +87,11 @@ def progress(title: str, total: int | None = None, *, quiet: bool = False) -> It
     """
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description:<22}"),
-        BarColumn(bar_width=24),
-        _Rate(),
-        TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.description:<15}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=16),
+        _Rate(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True)),
     )
     with Progress(*columns, console=err, disable=quiet or not err.is_terminal) as bar:
         task = bar.add_task(title, total=total, note="")

@@ -142,6 +142,9 @@ def show_ran(ran: Ran) -> None:
     rate = c.records / ran.seconds if ran.seconds else 0.0
     if ran.replayed:
         out.print(f"[dim]ran {ran.replayed:,} records again after the last snapshot[/]")
+    if not c.records:
+        out.print("nothing new on the log")
+        return
     out.print(
         f"[bold]{c.claims:,}[/] claims decided of {c.records:,} records in {ran.seconds:.1f} s "
         f"([cyan]{rate:,.0f} records/s[/]); a batch took {ran.batch_ms_p50:.1f} ms p50, "

@@ -1,7 +1,7 @@
 """Events of one batch turned into columns: numbers, times, categories.
 
-Every column is float64 with NaN for missing. Negative zero and numbers too small to be normal become
-zero, so that equal values have equal bytes.
+Every column is float64 with NaN for missing. Negative zero and numbers too small to be normal
+become zero, so that equal values have equal bytes.
 """
 
 from __future__ import annotations
@@ -89,11 +89,14 @@ def own_feature(definition: Own, column: Column) -> Column:
     """The feature's column from its field's column (numbers or codes)."""
     if definition.equals:
         place = float(definition.among.index(definition.equals))
-        return (column == place).astype(np.float64)
+        is_this: Column = (column == place).astype(np.float64)
+        return is_this
     if definition.order:
-        return np.where(column == UNSEEN_CODE, np.nan, column)
+        seen: Column = np.where(column == UNSEEN_CODE, np.nan, column)
+        return seen
     if definition.unit != 1:
-        return np.floor(column / definition.unit)
+        whole: Column = np.floor(column / definition.unit)
+        return whole
     return column
 
 

@@ -18,6 +18,7 @@ from typing import Literal
 
 from claimtrace.clock import duration_ms
 from claimtrace.errors import DefinitionError
+from claimtrace.events import Event
 
 from .expressions import Expression, field
 
@@ -118,7 +119,7 @@ class Group:
 
     name: str
     entity: Entity
-    event: type
+    event: type[Event]
 
 
 def number(
@@ -175,7 +176,7 @@ def latest_one_hot(
     values: Sequence[str],
     known: Sequence[str] = (),
 ) -> list[Own]:
-    """One 0/1 feature for each value of a profile's category; `known` ones have none of their own."""
+    """One 0/1 feature for each value of a profile's category; `known` ones have none."""
     del of
     among = (*values, *known)
     return [
@@ -186,7 +187,7 @@ def latest_one_hot(
             among=among,
             group=group,
             text=f"{source} is {value}",
-        )  # fmt: skip
+        )
         for value in values
     ]
 
@@ -310,7 +311,7 @@ def _only_fraud(name: str, outcome: str) -> None:
 
 
 def computed(name: str, expression: Expression, *, text: str = "", baseline: str = "") -> Computed:
-    """A feature by arithmetic: `computed("claim.delay_days", (field("a") - field("b")) / DAY_MS)`."""
+    """A feature by arithmetic: `computed("delay_days", (field("a") - field("b")) / DAY_MS)`."""
     return Computed(name, expression, text, baseline)
 
 

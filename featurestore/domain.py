@@ -1,6 +1,7 @@
 """A domain: its events, entities, features and rules in one frozen object, checked when it is made.
 
-The engine knows no claim by name; it reads a `Domain`. Its digest stands on every decision and model.
+The engine knows no claim by name; it reads a `Domain`. Its digest stands on every decision and
+model.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Domain:
 
     @property
     def moving_features(self) -> frozenset[str]:
-        """Features whose values follow the calendar; drift watches only whether they are missing."""
+        """Features that follow the calendar; drift watches only whether they are missing."""
         return frozenset(f.name for f in self.features if isinstance(f, Own) and f.moving)
 
     @property
@@ -185,7 +186,7 @@ def _check_own(each: Own, claim_fields: set[str], groups: dict[str, Group]) -> N
     if group is None:
         raise DefinitionError(f"there is no group {each.group}", where=each.name,
                               hint=_near(each.group, groups))  # fmt: skip
-    known = set(group.event.__struct_fields__)  # type: ignore[attr-defined]
+    known = set(group.event.__struct_fields__)
     _check_field(each.field, known, each.name)
 
 

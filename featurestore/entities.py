@@ -1,4 +1,4 @@
-"""All windows over one entity kind: which numbers its ids have, and the series behind its features."""
+"""All windows over one entity kind: its ids' numbers, and the series behind its features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .definitions import Entity, WindowFeature
 from .interning import Arrays
-from .series import FIRST_MISSING_BIT, Pool, empty_pool, evict_all, with_room
+from .series import FIRST_MISSING_BIT, Pool, compacted, empty_pool, evict_all, with_room
 from .windows import (
     INSERT,
     MARK,
@@ -65,6 +65,11 @@ class Series:
                 feature.empty)  # fmt: skip
 
     @property
+    def value_fields(self) -> list[str]:
+        """The fields whose sums, means and extremes are kept."""
+        return self._value_names
+
+    @property
     def distinct_fields(self) -> list[str]:
         """The fields whose different values are counted."""
         return self._distinct_names
@@ -76,11 +81,12 @@ class Series:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of entries, unused room in their blocks included, and of the entities' directory."""
+        """Bytes of entries, with the unused room in their blocks, and of the directory."""
         pool = self._pool
         entry = 8 + 8 * pool.prefix.shape[0] + 4 * pool.distinct.shape[0] + 1
         entity = 8 + 4 + 4 + 1 + 8 * pool.base.shape[0]
-        return int(pool.meta[0]) * entry + int(np.count_nonzero(pool.size_class >= 0)) * entity
+        entities = int(np.count_nonzero(pool.size_class >= 0))
+        return int(int(pool.meta[0]) * entry + entities * entity)
 
     def apply(
         self, touches: Touches, entities: int, distinct_counts: list[int], rows: int
@@ -128,6 +134,7 @@ class Series:
         """Give back the entries of entities that no event comes back to."""
         until = watermark - self._program.horizon_ms - self._lateness_ms
         evict_all(self._pool, self._pool.start.size, until)
+        self._pool = compacted(self._pool)
 
     def arrays(self) -> Arrays:
         """All state, for a snapshot."""

@@ -1,4 +1,4 @@
-"""From accepted events to a batch: duplicates out, lateness judged, labels joined to their claims."""
+"""From accepted events to a batch: duplicates out, lateness judged, labels joined to claims."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from claimtrace.wire import LATE, Accepted
 
 from .domain import Domain
 from .interning import Arrays
-from .ledger import NEW, Ledger
+from .ledger import NEW, Admission, Ledger
 from .series import FRAUD, LEGIT, UNKNOWN
 from .vectors import Batch, Claim, FeatureState, Label, ProfileChange, Vectors
 
@@ -84,6 +84,8 @@ class Intake:
             by_topic.setdefault(fact.record.topic, []).append(place)
         claims: list[int] = []
         late: list[bool] = []
+        before = self.watermark
+        labelled = self._labelled(facts, by_topic)
         for topic in sorted(by_topic):
             places = by_topic[topic]
             admission = self._admit(topic, [facts[p].accepted for p in places])
@@ -105,7 +107,7 @@ class Intake:
                     for p, status in zip(places, found, strict=True)
                     if status == NEW
                 ]
-        unmatched, outcomes = self._take_labels(facts, by_topic, statuses, batch)
+        unmatched, outcomes = self._take_labels(facts, labelled, statuses, batch, before)
         vectors = self.features.apply(batch)
         vectors.flags[late] |= LATE
         return Taken(statuses, vectors, claims, late, unmatched, outcomes)
@@ -129,7 +131,7 @@ class Intake:
         for topic, ledger in self._ledgers.items():
             ledger.restore(_below(f"ledger/{topic}/", arrays))
 
-    def _admit(self, topic: str, accepted: list[Accepted]):  # type: ignore[no-untyped-def]
+    def _admit(self, topic: str, accepted: list[Accepted]) -> Admission:
         return self._ledgers[topic].admit(
             [each.event_id for each in accepted],
             np.array([each.event_time_ms for each in accepted], np.int64),
@@ -141,46 +143,52 @@ class Intake:
         is_late = time_ms < watermark - self._lateness_ms
         return Claim(accepted.event, place, time_ms, watermark, row, is_late)
 
-    def _take_labels(
-        self,
-        facts: Sequence[Fact],
-        by_topic: dict[str, list[int]],
-        statuses: list[int],
-        batch: Batch,
-    ) -> tuple[int, list[tuple[int, bool]]]:
-        """Join new labels to the claims that arrived before them.
-
-        Returns how many found none, and (when decided, is fraud) of all.
-        """
+    def _labelled(
+        self, facts: Sequence[Fact], by_topic: dict[str, list[int]]
+    ) -> list[tuple[int, str, int]]:
+        """(place, claim's id, its newest row so far or -1) of each label in the batch."""
         labels = self.domain.labels
         places = by_topic.get(labels.event.topic, []) if labels is not None else []
         if labels is None or not places:
-            return 0, []
-        new = [
-            (place, outcome)
-            for place in places
-            if statuses[place] == NEW
-            and (outcome := self._outcome(facts[place].accepted.event)) != UNKNOWN
-        ]
-        ids = [getattr(facts[place].accepted.event, labels.claim) or "" for place, _ in new]
-        arrived = {claim.row: claim.order for claim in batch.claims}
-        claim_orders = np.array([claim.order for claim in batch.claims], np.int64)
-        before = self._claims_watermark_before(batch)
-        unmatched = 0
-        for (place, outcome), row in zip(new, self._claims.find(ids).tolist(), strict=True):
-            if row < 0 or arrived.get(row, -1) > place:
-                unmatched += 1
-                continue
-            passed = int(np.searchsorted(claim_orders, place))
-            watermark = batch.claims[passed - 1].watermark_ms if passed else before
-            known_ms = facts[place].record.log_time_ms
-            batch.labels.append(Label(place, known_ms, watermark, row, outcome))
-        decided = [(facts[p].accepted.event_time_ms, outcome == FRAUD) for p, outcome in new]
-        return unmatched, decided
+            return []
+        ids = [getattr(facts[place].accepted.event, labels.claim) or "" for place in places]
+        return list(zip(places, ids, self._claims.find(ids).tolist(), strict=True))
 
-    def _claims_watermark_before(self, batch: Batch) -> int:
-        # a watermark that is too early only keeps entries a little longer
-        return batch.claims[0].watermark_ms if batch.claims else self.watermark
+    def _take_labels(
+        self,
+        facts: Sequence[Fact],
+        labelled: list[tuple[int, str, int]],
+        statuses: list[int],
+        batch: Batch,
+        watermark: int,
+    ) -> tuple[int, list[tuple[int, bool]]]:
+        """Join new labels to the claims that arrived before them; `watermark` is the batch's first.
+
+        Returns how many found none, and (when decided, is fraud) of all.
+        """
+        if not labelled:
+            return 0, []
+        arrived: dict[str, list[Claim]] = {}
+        for claim in batch.claims:
+            arrived.setdefault(facts[claim.order].accepted.event_id, []).append(claim)
+        claim_orders = np.array([claim.order for claim in batch.claims], np.int64)
+        unmatched = 0
+        decided: list[tuple[int, bool]] = []
+        for place, claim_id, row in labelled:
+            record, accepted = facts[place]
+            outcome = self._outcome(accepted.event)
+            if statuses[place] != NEW or outcome == UNKNOWN:
+                continue
+            decided.append((accepted.event_time_ms, outcome == FRAUD))
+            passed = int(np.searchsorted(claim_orders, place))
+            now = batch.claims[passed - 1].watermark_ms if passed else watermark
+            for claim in arrived.get(claim_id, ()):
+                row = claim.row if claim.order < place else row
+            if self._claims.is_known(row, now):
+                batch.labels.append(Label(place, record.log_time_ms, now, row, outcome))
+            else:
+                unmatched += 1
+        return unmatched, decided
 
     def _outcome(self, event: Event) -> int:
         labels = self.domain.labels

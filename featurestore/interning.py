@@ -57,6 +57,13 @@ class Interner:
         _intern(buffer, self._key, self._hashes, self._numbers, -1, numbers)
         return numbers
 
+    def renumber(self, string: str) -> int:
+        """Give a known string the next number instead of the one it has."""
+        buffer, _ = _joined([string])
+        _renumber(buffer, self._key, self._hashes, self._numbers, self._count)
+        self._count += 1
+        return self._count - 1
+
     def forget_below(self, first: int) -> None:
         """Drop all strings whose number is smaller than `first`; the others keep theirs."""
         kept = self._numbers >= first
@@ -106,7 +113,7 @@ def _joined(strings: Iterable[str]) -> tuple[NDArray[np.uint8], int]:
 
 @njit(cache=True)
 def _intern(buffer, key, hashes, numbers, count, out):  # type: ignore[no-untyped-def]
-    """Fill `out`; `count` is the next number to give, or -1 to add nothing. Returns the next one."""
+    """Fill `out`; `count` is the next number to give, or -1 to add nothing; returns the next."""
     mask = numbers.size - 1
     start = 0
     for i in range(out.size):
@@ -125,6 +132,16 @@ def _intern(buffer, key, hashes, numbers, count, out):  # type: ignore[no-untype
             out[i] = numbers[slot]
         start = end + 1
     return count
+
+
+@njit(cache=True)
+def _renumber(buffer, key, hashes, numbers, number):  # type: ignore[no-untyped-def]
+    mask = numbers.size - 1
+    high, low = siphash128(buffer, 0, buffer.size - 1, key)
+    slot = np.int64(high & np.uint64(mask))
+    while not (hashes[slot, 0] == high and hashes[slot, 1] == low):
+        slot = (slot + 1) & mask
+    numbers[slot] = number
 
 
 @njit(cache=True)

@@ -28,13 +28,28 @@ def normal_key(text: str, form: Literal["id", "code", "phone"]) -> str:
     ('15550102233', '555')
     """
     if not (text.isascii() and text.isprintable()):
-        text = unicodedata.normalize("NFKC", text)
-        text = "".join(c for c in text if unicodedata.category(c)[0] != "C")
+        text = _plain(text, form)
     if form == "id":
         return text.strip().casefold()
     if form == "code":
         return text.translate(_NOT_IN_CODES).upper()
     return "".join(c for c in text if c.isdecimal()) if not text.isdecimal() else text
+
+
+def _plain(text: str, form: Literal["id", "code", "phone"]) -> str:
+    """Without invisible characters, compatibility forms and, for ids, case, in one composition.
+
+    Folding case can decompose what was composed, and the other way round: the two rounds are those
+    of Unicode's compatibility caseless match (The Unicode Standard, section 3.13, D146).
+    """
+    text = "".join(c for c in text if unicodedata.category(c)[0] != "C")
+    if form == "phone":
+        return unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFD", text)
+    for _ in range(2):
+        text = text.casefold() if form == "id" else text.upper().translate(_NOT_IN_CODES)
+        text = unicodedata.normalize("NFKC", text)
+    return text
 
 
 def is_placeholder(key: str, deny: frozenset[str]) -> bool:
@@ -68,7 +83,7 @@ def normal_keys(
     (['shop-7', '', ''], [2])
     """
     joined = "\0".join([text or "" for text in texts])
-    if joined.isascii() and joined.replace("\0", "").isprintable() and " " not in joined:
+    if joined.isascii() and joined.replace("\0", "").isprintable() and not _is_padded(joined):
         if form == "id":
             joined = joined.lower()
         elif form == "code":
@@ -82,6 +97,11 @@ def normal_keys(
     for i in placeholders:
         keys[i] = ""
     return keys, placeholders
+
+
+def _is_padded(joined: str) -> bool:
+    """Whether any of the ids begins or ends with a space: spaces inside are part of an id."""
+    return "\0 " in joined or " \0" in joined or joined.startswith(" ") or joined.endswith(" ")
 
 
 _NOT_IN_PHONES: Final = {

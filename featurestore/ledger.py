@@ -1,8 +1,9 @@
 """Which events have been seen, and what a later label needs to know about each claim.
 
-One row for each accepted event of a topic, in order of acceptance: its time, a digest of its bytes,
-and for claims the entities it counted for and its outcome so far. Rows leave from the old end when
-they are older than the ids must be remembered; whether an id is known never depends on when that
+One row for each accepted event of a topic: the watermark at which it came, a digest of its bytes,
+and for claims the entities it counted for and its outcome so far. An id is known until the
+watermark has moved on by `remember_ms`; after that the same id is a new event, with a row of its
+own. Rows leave from the old end, but whether an id is known never depends on when that
 house-keeping runs, because the age is checked at the look-up.
 """
 
@@ -20,8 +21,9 @@ from .interning import Arrays, Interner
 
 NEW, DUPLICATE, CONFLICT = 0, 1, 2
 NOT_APPLIED = np.iinfo(np.int64).min
-"""Stands for the time of a claim that was too late to be counted: labels leave its entities alone."""
-
+"""The time of a claim that was too late to be counted: labels leave its entities alone."""
+_UNSEEN = np.iinfo(np.int64).min
+"""Stands where a row has a number but no event yet."""
 
 BEGINNING = -(2**62)
 """The watermark before the first event; differences with it still fit 63 bits."""
@@ -50,7 +52,7 @@ class Ledger:
         self.watermark = BEGINNING
         self._base = 0
         self._next = 0
-        self._times = np.zeros(1024, np.int64)
+        self._admitted = np.full(1024, _UNSEEN, np.int64)
         self._applied_times = np.zeros(1024, np.int64)
         self._contents = np.zeros(1024, np.uint64)
         self._outcomes = np.zeros(1024, np.uint8)
@@ -67,31 +69,35 @@ class Ledger:
         An id that returns with the same bytes is a duplicate; with other bytes it is a conflict.
         Only new events move the watermark.
         """
-        self._make_room(len(ids))
-        before = len(self._ids)
-        numbers = self._ids.numbers(ids)
+        self._make_room(len(ids), self._next)
+        rows = self._ids.numbers(ids)  # an interner's numbers rise by one, and so do rows
         statuses = np.zeros(len(ids), np.int8)
         watermarks = np.empty(len(ids), np.int64)
-        # an interner's numbers rise by one, and so do rows; ids forgotten by age get a new row
-        self._next, self.watermark = _admit(
-            numbers,
-            times,
-            contents,
-            self._remember_ms,
-            self.watermark,
-            (self._times, self._contents, self._outcomes),
-            self._base,
-            before,
-            statuses,
-            watermarks,
-        )
-        return Admission(statuses, numbers, watermarks)
+        done = 0
+        while True:
+            columns = self._admitted, self._contents, self._outcomes
+            done, self.watermark = _admit(
+                done, rows - self._base, times, contents, self._remember_ms, self.watermark,
+                columns, statuses, watermarks,
+            )  # fmt: skip
+            if done == len(ids):
+                break
+            # an id that was forgotten by age: labels of the old event still find the old row
+            rows[done:][rows[done:] == rows[done]] = self._ids.renumber(ids[done])
+            self._make_room(0, len(self._ids))
+        self._next = len(self._ids)
+        return Admission(statuses, rows, watermarks)
 
     def find(self, ids: list[str]) -> NDArray[np.int64]:
-        """The row of each id, -1 where it is not known."""
+        """The newest row of each id, -1 where there is none; `is_known` tells its age."""
         rows = self._ids.find(ids)
         rows[rows < self._base] = -1
         return rows
+
+    def is_known(self, row: int, watermark: int) -> bool:
+        """Whether the event of a row is remembered at a watermark."""
+        at = row - self._base
+        return at >= 0 and int(self._admitted[at]) > watermark - self._remember_ms
 
     def note_claims(
         self,
@@ -99,7 +105,7 @@ class Ledger:
         applied_times: NDArray[np.int64],
         entities: NDArray[np.int64],
     ) -> None:
-        """Keep what labels will need: `entities[slots, n]`, and the time at which a claim counts."""
+        """Keep what labels need: `entities[slots, n]`, and the time at which a claim counts."""
         at = rows - self._base
         self._applied_times[at] = applied_times
         self._entities[:, at] = entities
@@ -109,10 +115,6 @@ class Ledger:
         at = row - self._base
         return int(self._applied_times[at]), self._entities[:, at], int(self._outcomes[at])
 
-    def event_time_ms(self, row: int) -> int:
-        """The event time of a row."""
-        return int(self._times[row - self._base])
-
     def set_outcome(self, row: int, outcome: int) -> None:
         """Remember the newest outcome of a claim."""
         self._outcomes[row - self._base] = outcome
@@ -120,13 +122,14 @@ class Ledger:
     def forget(self) -> None:
         """Give back the memory of rows that are no longer known."""
         live = len(self)
-        known = self._times[:live] > self.watermark - self._remember_ms
+        known = self._admitted[:live] > self.watermark - self._remember_ms
         gone = int(np.argmax(known)) if known.any() else live
         if gone * 4 < max(live, 4096):
             return
-        for name in ("_times", "_applied_times", "_contents", "_outcomes"):
+        for name in ("_admitted", "_applied_times", "_contents", "_outcomes"):
             column = getattr(self, name)
             column[: live - gone] = column[gone:live].copy()
+        self._admitted[live - gone :] = _UNSEEN
         self._entities[:, : live - gone] = self._entities[:, gone:live].copy()
         self._base += gone
         self._ids.forget_below(self._base)
@@ -136,7 +139,7 @@ class Ledger:
         live = len(self)
         return {
             **{f"ids.{name}": array for name, array in self._ids.arrays().items()},
-            "times": self._times[:live],
+            "admitted": self._admitted[:live],
             "applied_times": self._applied_times[:live],
             "contents": self._contents[:live],
             "outcomes": self._outcomes[:live],
@@ -148,43 +151,44 @@ class Ledger:
         """Take state from a snapshot."""
         self._ids.restore({name[4:]: a for name, a in arrays.items() if name.startswith("ids.")})
         self._base, self._next, self.watermark = (int(each) for each in arrays["span"])
-        self._times = np.array(arrays["times"], np.int64)
+        self._admitted = np.array(arrays["admitted"], np.int64)
         self._applied_times = np.array(arrays["applied_times"], np.int64)
         self._contents = np.array(arrays["contents"], np.uint64)
         self._outcomes = np.array(arrays["outcomes"], np.uint8)
         self._entities = np.array(arrays["entities"], np.int32)
 
-    def _make_room(self, more: int) -> None:
-        needed = len(self) + more
-        if needed <= self._times.size:
+    def _make_room(self, more: int, rows: int) -> None:
+        """Room for so many more than the rows that have a number."""
+        needed = rows - self._base + more
+        if needed <= self._admitted.size:
             return
-        size = max(needed, self._times.size + self._times.size // 2)
-        for name in ("_times", "_applied_times", "_contents", "_outcomes", "_entities"):
+        size = max(needed, self._admitted.size + self._admitted.size // 2)
+        for name in ("_admitted", "_applied_times", "_contents", "_outcomes", "_entities"):
             column = getattr(self, name)
-            longer = np.zeros((*column.shape[:-1], size), column.dtype)
+            fill = _UNSEEN if name == "_admitted" else 0
+            longer = np.full((*column.shape[:-1], size), fill, column.dtype)
             longer[..., : column.shape[-1]] = column
             setattr(self, name, longer)
 
 
 @njit(cache=True)
 def _admit(  # type: ignore[no-untyped-def]
-    numbers, times, contents, remember_ms, watermark, columns, base, fresh, statuses, watermarks
+    begin, places, times, contents, remember_ms, watermark, columns, statuses, watermarks
 ):
-    """Rows are numbered as ids are; `fresh` is the first number that was never given before."""
-    row_times, row_contents, row_outcomes = columns
-    for i in range(numbers.size):
-        row = numbers[i]
-        at = row - base
-        watermarks[i] = watermark
-        if row == fresh:
-            fresh += 1
-        elif at >= 0 and row_times[at] > watermark - remember_ms:
+    """Admit from `begin` to the end or an id forgotten by age; returns its place, the watermark."""
+    admitted, row_contents, row_outcomes = columns
+    for i in range(begin, places.size):
+        at = places[i]
+        if admitted[at] != _UNSEEN:
+            if admitted[at] <= watermark - remember_ms:
+                return i, watermark
             statuses[i] = DUPLICATE if row_contents[at] == contents[i] else CONFLICT
+            watermarks[i] = watermark
             continue
-        row_times[at] = times[i]
-        row_contents[at] = contents[i]
-        row_outcomes[at] = 0
         statuses[i] = NEW
         watermark = max(watermark, times[i])
         watermarks[i] = watermark
-    return fresh, watermark
+        admitted[at] = watermark
+        row_contents[at] = contents[i]
+        row_outcomes[at] = 0
+    return places.size, watermark

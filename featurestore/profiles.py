@@ -1,8 +1,8 @@
 """The newest values of each entity of a feature group, in columns.
 
-A put with an older event time than the stored one changes nothing here (it still goes to the offline
-store); one with an equal or newer time replaces the whole record. Source of the semantics: SageMaker
-Feature Store's online store, with one rule for equal times in both stores.
+A put with an older event time than the stored one changes nothing here (it still goes to the
+offline store); one with an equal or newer time replaces the whole record. Source of the semantics:
+SageMaker Feature Store's online store, with one rule for equal times in both stores.
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
-"""For each entity, its events in time order, in columns; and exact aggregates over any window of them.
+"""For each entity, its events in time order, in columns; and exact aggregates over any window.
 
 The algorithm
-    An entity's entries lie side by side, sorted by event time (ties in order of arrival), in a block
-    of a pool. Each entry holds its time, the running sum of each value, a number for each distinct
-    column, and one byte of marks. A window (t - delay - width, t - delay] is then two binary
-    searches; counts and sums are one subtraction of integers, the others a scan of the entries.
-    No aggregate is stored, so nothing can drift, a late event is simply put in its place, and a new
-    window over the same value needs no new state.
+    An entity's entries lie side by side, sorted by event time (ties in order of arrival), in a
+    block of a pool. Each entry holds its time, the running sum of each value, a number for each
+    distinct column, and one byte of marks. A window (t - delay - width, t - delay] is then two
+    binary searches; counts and sums are one subtraction of integers, the others a scan of the
+    entries. No aggregate is stored, so nothing can drift, a late event is simply put in its
+    place, and a new window over the same value needs no new state.
 
 The shape
-    time[P], prefix[K, P], distinct[M, P], marks[P] are pools; start, head, length and size_class say
+    time[P], prefix[K, P], distinct[M, P], marks[P] are pools; start, head, length, size_class say
     which part of them an entity E owns: entries start+head .. start+head+length. Blocks of one size
     that are free form a list through `time`. base[K, E] is the running sum before the first entry.
 
-Costs: 8 + 8 K + 4 M + 1 bytes an entry plus unused room in its block (a seventh on average).
+Costs: 8 + 8 K + 4 M + 1 bytes an entry plus unused room in its block (a seventh on average). Blocks
+that an entity has outgrown wait for smaller ones; `compacted` gives their room back.
 """
 
 from __future__ import annotations
@@ -111,6 +112,37 @@ def _longer(array: NDArray, length: int, fill: int = 0) -> NDArray:  # type: ign
     return longer
 
 
+def compacted(pool: Pool) -> Pool:
+    """The same entries in blocks that fit them, side by side; what is nobody's is given back.
+
+    The layout then depends on the entries alone, not on how they came to be there.
+    """
+    live = pool.length[pool.length > 0]
+    slots = int(BLOCK_SIZES[np.searchsorted(BLOCK_SIZES, live)].sum())
+    fresh = empty_pool(pool.start.size, max(slots, 1), pool.prefix.shape[0], pool.distinct.shape[0])
+    _move_all(pool, fresh)
+    return fresh
+
+
+@njit(cache=True)
+def _move_all(pool, fresh):  # type: ignore[no-untyped-def]
+    for entity in range(pool.start.size):
+        length = pool.length[entity]
+        if length == 0:
+            continue
+        size = 0
+        while BLOCK_SIZES[size] < length:
+            size += 1
+        block = fresh.meta[TOP]
+        fresh.meta[TOP] = block + BLOCK_SIZES[size]
+        _copy(pool, pool.start[entity] + pool.head[entity], fresh, block, length)
+        fresh.start[entity], fresh.size_class[entity] = block, size
+        fresh.length[entity] = length
+        for k in range(pool.base.shape[0]):
+            fresh.base[k, entity] = pool.base[k, entity]
+    fresh.meta[LIVE] = pool.meta[LIVE]
+
+
 @njit(cache=True)
 def upper_bound(time, first, last, at):  # type: ignore[no-untyped-def]
     """The first place in sorted `time[first:last]` whose time is later than `at`."""
@@ -152,16 +184,16 @@ def _give_block(pool, block, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _copy(pool, source, target, count):  # type: ignore[no-untyped-def]
+def _copy(pool, source, into, target, count):  # type: ignore[no-untyped-def]
     for i in range(count):
-        pool.time[target + i] = pool.time[source + i]
-        pool.marks[target + i] = pool.marks[source + i]
+        into.time[target + i] = pool.time[source + i]
+        into.marks[target + i] = pool.marks[source + i]
     for k in range(pool.prefix.shape[0]):
         for i in range(count):
-            pool.prefix[k, target + i] = pool.prefix[k, source + i]
+            into.prefix[k, target + i] = pool.prefix[k, source + i]
     for m in range(pool.distinct.shape[0]):
         for i in range(count):
-            pool.distinct[m, target + i] = pool.distinct[m, source + i]
+            into.distinct[m, target + i] = pool.distinct[m, source + i]
 
 
 @njit(cache=True)
@@ -176,7 +208,7 @@ def _make_room(pool, entity):  # type: ignore[no-untyped-def]
             return True
         if head > capacity // 4:
             start = pool.start[entity]
-            _copy(pool, start + head, start, length)
+            _copy(pool, start + head, pool, start, length)
             pool.head[entity] = 0
             return True
     wanted = size + 1
@@ -186,7 +218,7 @@ def _make_room(pool, entity):  # type: ignore[no-untyped-def]
     if block < 0:
         return False
     if size >= 0:
-        _copy(pool, pool.start[entity] + pool.head[entity], block, length)
+        _copy(pool, pool.start[entity] + pool.head[entity], pool, block, length)
         _give_block(pool, pool.start[entity], size)
     pool.start[entity], pool.size_class[entity], pool.head[entity] = block, wanted, 0
     return True

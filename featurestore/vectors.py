@@ -22,36 +22,16 @@ from claimtrace.wire import INCOMPLETE, PLACEHOLDER, UNSEEN
 from .columns import CategoryReader, EventColumns, known_values, own_feature
 from .definitions import Computed, Group, Own, WindowFeature
 from .domain import Domain
-from .entities import INSERT, MARK, QUERY, EntityWindows, Series, Touches
+from .entities import EntityWindows, Series
 from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
-from .interning import Arrays, Interner, Ids
+from .interning import Arrays, Ids, Interner
 from .keys import normal_keys
 from .ledger import NOT_APPLIED, Ledger
+from .moments import Claim, Label, Moments
 from .profiles import Profiles
 from .series import FRAUD, LEGIT
 
 Matrix = NDArray[np.float64]
-
-
-class Claim(NamedTuple):
-    """An accepted claim event on its way into the features; `order` is its place in the batch."""
-
-    event: Event
-    order: int
-    time_ms: int
-    watermark_ms: int
-    row: int
-    is_late: bool
-
-
-class Label(NamedTuple):
-    """An accepted label: `outcome` is FRAUD or LEGIT, `row` the claim's row in the ledger."""
-
-    order: int
-    known_ms: int
-    watermark_ms: int
-    row: int
-    outcome: int
 
 
 class ProfileChange(NamedTuple):
@@ -296,15 +276,18 @@ class FeatureState:
             name: self._distinct_numbers(name, of, fields_, numbers)
             for name, of in self._distinct_of.items()
         }
-        labels = self._labels_of(batch.labels)
+        moments = Moments(batch.claims, batch.labels, self._labelled(batch.labels))
         for windows in self._windows:
             slots = [i for i, (e, _) in enumerate(self._slots) if e == windows.entity]
             entities = len(self._interners[windows.entity.name])
             for kind, series in windows.series:
-                touches = _touches(
-                    batch.claims, numbers[slots], labels, slots, columns, distincts,
+                touches = moments.touches(
+                    numbers,
+                    slots,
+                    {name: columns[FIELD_PREFIX + name] for name in series.value_fields},
+                    {name: distincts[name] for name in series.distinct_fields},
                     by_label=kind == "labels",
-                )  # fmt: skip
+                )
                 counts = [
                     len(self._interners[self._distinct_of[d]]) for d in series.distinct_fields
                 ]
@@ -315,16 +298,17 @@ class FeatureState:
     def _distinct_numbers(self, name: str, of: str, fields_: EventColumns, numbers: Ids) -> Ids:
         for slot, (entity, key) in enumerate(self._slots):
             if entity.name == of and key == name:
-                return numbers[slot]
+                return np.asarray(numbers[slot])
         keys, _ = normal_keys([_as_text(v) for v in fields_.raw(name)], "id", frozenset())
-        return self._interners[of].numbers(keys)
+        found: Ids = self._interners[of].numbers(keys)
+        return found
 
-    def _labels_of(self, labels: list[Label]) -> list[tuple[Label, int, NDArray[np.int32], int]]:
-        """Each label with its claim's time, entities and outcome before it, in order."""
+    def _labelled(self, labels: list[Label]) -> list[tuple[int, NDArray[np.int32], int]]:
+        """Of each label's claim, in order: when it counts, its entities, its outcome before."""
         found = []
         for label in labels:
             time_ms, entities, before = self._ledger.claim(label.row)
-            found.append((label, time_ms, entities.copy(), before))
+            found.append((time_ms, entities.copy(), before))
             self._ledger.set_outcome(label.row, label.outcome)
         return found
 
@@ -338,71 +322,6 @@ class FeatureState:
         matrix += 0.0  # negative zero and zero are one value with one set of bytes,
         matrix[np.isnan(matrix)] = np.nan  # and so are all the ways to write a NaN
         return matrix
-
-
-def _touches(
-    claims: list[Claim],
-    numbers: Ids,
-    labels: list[tuple[Label, int, NDArray[np.int32], int]],
-    slots: list[int],
-    columns: dict[str, NDArray[np.float64]],
-    distincts: dict[str, Ids],
-    *,
-    by_label: bool,
-) -> Touches:
-    """The operations of a batch on one entity kind.
-
-    On the series of claims, a claim queries for its primary entity and counts for all its entities,
-    and a label marks them. On the series of labels a claim only queries, and a label is an entry.
-    """
-    n, m, roles = len(claims), len(labels), len(slots)
-    claim_order = np.array([c.order for c in claims], np.int64)
-    times = np.array([c.time_ms for c in claims], np.int64)
-    marks_claims = np.array([c.watermark_ms for c in claims], np.int64)
-    late = np.array([c.is_late for c in claims], np.bool_)
-    kind_primary = np.uint8(QUERY if by_label else QUERY | INSERT)
-    used_roles = 1 if by_label else roles
-    entity = numbers[:used_roles].copy()
-    entity[:, late] = -1
-    label_order = np.array([x[0].order for x in labels], np.int64)
-    label_entities = np.array([x[2][slots] for x in labels], np.int64).reshape(m, roles).T
-    applied = np.array([x[1] for x in labels], np.int64)
-    label_entities = np.where(applied == NOT_APPLIED, -1, label_entities)
-    label_times = np.array([x[0].known_ms for x in labels], np.int64) if by_label else applied
-    label_marks = np.array([x[0].watermark_ms for x in labels], np.int64)
-    before = np.array([x[3] for x in labels], np.uint8)
-    outcome = np.array([x[0].outcome for x in labels], np.uint8)
-    order = np.concatenate([np.tile(claim_order, used_roles), np.tile(label_order, roles)])
-    # the primary role comes first, so a claim never sees itself through another role
-    sort = np.argsort(order, kind="stable")
-    pad = np.zeros(m * roles)
-
-    def spread(column: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.concatenate([np.tile(column, used_roles), np.full(m * roles, np.nan)])[sort]
-
-    return Touches(
-        order=order[sort],
-        kind=np.concatenate([
-            np.full(n, kind_primary, np.uint8),
-            np.full(n * (used_roles - 1), INSERT, np.uint8),
-            np.full(m * roles, INSERT if by_label else MARK, np.uint8),
-        ])[sort],
-        entity=np.concatenate([entity.reshape(-1), label_entities.reshape(-1)])[sort],
-        time=np.concatenate([np.tile(times, used_roles), np.tile(label_times, roles)])[sort],
-        watermark=np.concatenate([np.tile(marks_claims, used_roles), np.tile(label_marks, roles)])[sort],
-        row=np.concatenate([np.tile(np.arange(n), used_roles), pad.astype(np.int64)])[sort],
-        values={
-            name.removeprefix(FIELD_PREFIX): spread(column)
-            for name, column in columns.items()
-            if name.startswith(FIELD_PREFIX)
-        },
-        distincts={
-            name: np.concatenate([np.tile(column, used_roles), pad.astype(np.int64) - 1])[sort]
-            for name, column in distincts.items()
-        },
-        outcome_before=np.concatenate([np.zeros(n * used_roles, np.uint8), np.tile(before, roles)])[sort],
-        outcome=np.concatenate([np.zeros(n * used_roles, np.uint8), np.tile(outcome, roles)])[sort],
-    )  # fmt: skip
 
 
 def _numeric_fields(domain: Domain) -> set[str]:

@@ -6,7 +6,8 @@ that the event doesn't see itself), insert, or mark an outcome. A feature whose 
 
 Aggregates, over the entries in (t - delay - width, t - delay] that had arrived:
     COUNT, SUM; MEAN = sum / present; STD = sample standard deviation; MIN, MAX; DISTINCT;
-    SINCE = days from the newest entry to t; OUTCOMES = entries known as fraud; RATE = outcomes / count.
+    SINCE = days from the newest entry to t; OUTCOMES = entries known as fraud;
+    RATE = outcomes / count.
 What is undefined on an empty window (MEAN, STD below two values, MIN, MAX, SINCE, RATE) is the
 feature's `empty` value, missing (NaN) unless the definition says otherwise.
 """
@@ -105,7 +106,7 @@ def compile_windows(
 
 @njit(cache=True)
 def run(operations, begin, pool, program, stamps, stamp, out):  # type: ignore[no-untyped-def]
-    """Carry out operations from `begin` on; returns how many are done (fewer when the pool is full).
+    """Carry out operations from `begin` on; returns how many are done: fewer when the pool is full.
 
     Args:
         operations: `Operations`; values[K, n], distincts[M, n].
@@ -136,7 +137,9 @@ def run(operations, begin, pool, program, stamps, stamp, out):  # type: ignore[n
 
 
 @njit(cache=True)
-def _query(operations, i, pool, program, edges, stamps, stamp, out):  # type: ignore[no-untyped-def]
+def _query(  # type: ignore[no-untyped-def]  # noqa: C901
+    operations, i, pool, program, edges, stamps, stamp, out
+):
     entity, at = operations.entity[i], operations.time[i]
     first = pool.start[entity] + pool.head[entity]
     last = first + pool.length[entity]
@@ -167,7 +170,7 @@ def _query(operations, i, pool, program, edges, stamps, stamp, out):  # type: ig
         elif aggregate == STD:
             out[row, f] = _deviation(pool, entity, first, low, high, column, present, value,
                                      program.empty[f])  # fmt: skip
-        elif aggregate == MIN or aggregate == MAX:
+        elif aggregate in (MIN, MAX):
             out[row, f] = _extreme(pool, entity, first, low, high, column, present, value,
                                    aggregate == MAX, program.empty[f])  # fmt: skip
         elif aggregate == DISTINCT:

@@ -1,0 +1,1 @@
+"""Where features meet disks: the offline store on Delta Lake."""

@@ -137,6 +137,10 @@ def _tree_of(environment: Mapping[str, str]) -> dict[str, Any]:
         at = tree
         for part in reversed(path):
             at = at.setdefault(part, {})
+            if not isinstance(at, dict):
+                raise ConfigError(f"{part} is a section, not a value", where=f"environment: {name}")
+        if isinstance(at.get(branch), dict):
+            raise ConfigError(f"{branch} is a section, not a value", where=f"environment: {name}")
         at[branch] = value
     return tree
 
@@ -172,9 +176,11 @@ def _check(settings: Settings, where: str) -> None:
         ("drift.lateness", drift.lateness),
     ):
         try:
-            duration_ms(text)
+            duration = duration_ms(text)
         except ValueError as error:
             raise ConfigError(f"{name}: {error}", where=where) from error
+        if name == "drift.window" and duration == 0:
+            raise ConfigError(f"{name} has no width", where=where, hint="write 1d")
     if duration_ms(stream.remember_ids) < duration_ms(stream.allowed_lateness):
         raise ConfigError(
             "stream.remember_ids is shorter than stream.allowed_lateness",

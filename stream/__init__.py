@@ -1,1 +1,1 @@
-"""One batch of claims in, decisions out: engine, journal, driver, and the transports that drive it."""
+"""Claims in, decisions out: engine, journal, driver, and the transports that drive it."""

@@ -41,9 +41,9 @@ def backfill(
     engine: Engine,
     plans: Iterable[Plan],
     source: Source,
-    progress: Callable[[int], None] = lambda records: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Vectors:
-    """Every accepted claim's vector by (partition, position), from the log in the journal's order."""
+    """Every accepted claim's vector by (partition, position), in the journal's order."""
     vectors: Vectors = {}
     for records in _rebatched(plans, source):
         answers = engine.wire.decode(records)

@@ -1,7 +1,7 @@
 """Bad input, kept whole: original key, bytes and headers, and in further headers what was wrong.
 
-The value on `claims.dead` is the value that came in, so that it can be sent again after a mend. Of a
-value over the limit the first bytes are kept, with its digest; the input log has the rest.
+The value on `claims.dead` is the value that came in, so that it can be sent again after a mend. Of
+a value over the limit the first bytes are kept, with its digest; the input log has the rest.
 """
 
 from __future__ import annotations

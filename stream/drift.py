@@ -1,4 +1,4 @@
-"""Drift on the way: every scored claim is counted into its model's tiles; closed windows are judged."""
+"""Drift on the way: scored claims are counted into tiles, closed windows are judged."""
 
 from __future__ import annotations
 

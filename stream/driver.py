@@ -2,10 +2,10 @@
 
     1  read      records from the source
     2  plan      the batch is appended to the journal and synced      crash before: nothing happened
-    3  apply     the engine changes its state in memory               crash: 2's plan is run again
+    3  apply     the engine changes its state in memory               crash: the plan is run again
     4  emit      decisions, dead letters, drift, alerts, acknowledged crash: the same bytes again
-    5  offline   rows, when enough have come together                 crash: Delta knows the plan
-    6  commit    the source may forget                                crash: positions are in the plan
+    5  offline   rows, when enough have come together                 crash: it knows the plan
+    6  commit    the source may forget                                crash: the plan has positions
     7  snapshot  now and then: flush offline, write state aside, rename
 
 After a crash the newest snapshot is loaded and the journal's plans since then are run again; each
@@ -114,8 +114,8 @@ class Driver:
         *,
         snapshot_every_records: int,
         offline_every_records: int,
-        crash: Callable[[str], None] = lambda point: None,
-        said: Callable[[str], None] = lambda words: None,
+        crash: Callable[[str], None] = lambda _: None,
+        said: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.engine = engine
         self.counts = Counts()
@@ -128,7 +128,7 @@ class Driver:
         self._stored: dict[str, int] = {}
         self._since_offline = self._since_snapshot = 0
 
-    def recover(self, progress: Callable[[int], None] = lambda records: None) -> int:
+    def recover(self, progress: Callable[[int], None] = lambda _: None) -> int:
         """Bring the state to the end of the journal; returns how many records were run again."""
         newest = self._snapshots.newest()
         if newest is not None:

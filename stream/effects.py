@@ -11,7 +11,7 @@ from claimtrace.events import Outgoing
 
 @dataclass
 class Counts:
-    """What became of the records so far; everything that came in is in exactly one of the first six.
+    """What became of the records so far; each one that came in is in exactly one of six.
 
     records = claims + changes + labels + duplicates + dead + tombstones
     """

@@ -22,7 +22,6 @@ from claimtrace.decisions import (
     GENESIS,
     Decision,
     ModelRef,
-    Reason,
     RuleHit,
     seal,
 )
@@ -52,11 +51,21 @@ NO_MODEL, MODEL_ERROR = "no_model", "model_error"
 
 
 class Scored(NamedTuple):
-    """What the model says of each claim: margins float32[n], probabilities float64[n], NaN if none."""
+    """What the model says of each claim: margins float32[n], scores float64[n], NaN if none."""
 
     margins: NDArray[np.float32]
     scores: NDArray[np.float64]
     broken: NDArray[np.bool_]
+
+
+class Judged(NamedTuple):
+    """What stands on each claim's decision, as plain values; no score, no margin."""
+
+    scores: list[float | None]
+    margins: list[float | None]
+    bands: list[str]
+    outcomes: list[str]
+    flags: list[list[str]]
 
 
 class Engine:
@@ -91,7 +100,7 @@ class Engine:
         pairs = [(r, a) for r, a in zip(records, answers, strict=True)]
         facts = [Fact(record, answer) for record, answer in pairs if isinstance(answer, Accepted)]
         taken = self.intake.take(facts)
-        counts, dead = self._sort_out(pairs, facts, taken)
+        counts, dead = self._sort_out(pairs, taken)
         scorer = self._scorer_of(plan.model) if plan.model is not None else None
         said: list[DriftRecord | DriftAlert] = []
         if plan.model is not None and scorer is not None:
@@ -104,7 +113,12 @@ class Engine:
         for span in plan.ranges:
             self.positions[span.topic, span.partition] = span.to_position
         self.plan = plan.number
-        return Effects([*sealed, *dead, *as_outgoing(said, log_time_ms)], rows, counts)
+        notices = tuple(
+            f"drift alert {each.state}, {each.layer}: {each.text}"
+            for each in said
+            if isinstance(each, DriftAlert)
+        )
+        return Effects([*sealed, *dead, *as_outgoing(said, log_time_ms)], rows, counts, notices)
 
     def forget(self) -> None:
         """Give back memory that nothing can reach; never changes a decision."""
@@ -131,7 +145,6 @@ class Engine:
     def _sort_out(
         self,
         pairs: list[tuple[Record, Accepted | Refusal | None]],
-        facts: list[Fact],
         taken: Taken,
     ) -> tuple[Counts, list[Outgoing]]:
         """Count what came, and turn what can't be taken into dead letters, in log order."""
@@ -177,17 +190,36 @@ class Engine:
         hits, asked = rule_hits(self._domain.rules, taken.vectors.columns, len(claims))
         model_levels = levels_of(scored.scores, review, refer)
         levels = np.maximum(np.maximum(model_levels, asked), scored.broken.astype(np.int64))
-        self._count_drift(claims, taken, scorer, scored, levels == 2)
+        self._count_drift(claims, taken, scorer, scored, model_levels == 2)
         explained = self._explain(claims, matrix, scorer, np.flatnonzero(levels == 2))
         counts.referred = int(np.count_nonzero(levels == 2))
         counts.reviewed = int(np.count_nonzero(levels == 1))
         counts.scored = int(np.count_nonzero(~np.isnan(scored.scores)))
-        sealed: list[Outgoing] = []
-        decided: list[Decided] = []
-        vectors = matrix.tolist()
+        judged = _judged(claims, taken.vectors.flags, scored, model_levels, levels, scorer)
+        threshold = refer if scorer is not None else None
+        return self._seal(claims, taken, judged, hits, explained, ref, threshold)
+
+    def _seal(
+        self,
+        claims: list[Fact],
+        taken: Taken,
+        judged: Judged,
+        hits: list[list[RuleHit]],
+        explained: dict[int, Explained],
+        ref: ModelRef | None,
+        threshold: float | None,
+    ) -> tuple[list[Outgoing], list[Decided]]:
+        """Write the decisions down and link each to the one before it on its partition."""
+        matrix = taken.vectors.matrix
+        vectors, row_bytes = matrix.tolist(), matrix.tobytes()
+        stride = matrix.shape[1] * matrix.itemsize
         keys = taken.vectors.keys[self._domain.split_by.key]
         amounts = taken.vectors.amounts.tolist()
+        sealed: list[Outgoing] = []
+        decided: list[Decided] = []
         for i, (record, accepted) in enumerate(claims):
+            why = explained.get(i)
+            row = row_bytes[i * stride : (i + 1) * stride]
             decision = Decision(
                 decision_id=decision_id(accepted.event_id, self._domain.name),
                 claim_id=accepted.event_id,
@@ -198,18 +230,24 @@ class Engine:
                 event_time_ms=accepted.event_time_ms,
                 log_time_ms=record.log_time_ms,
                 known_time_ms=record.log_time_ms,
-                **_judged(i, scored, model_levels, levels, refer, hits[i], scorer),
-                **_told(explained.get(i)),
+                score=judged.scores[i],
+                margin=judged.margins[i],
+                band=judged.bands[i],
+                outcome=judged.outcomes[i],
+                threshold=threshold,
+                rules=hits[i],
+                base_margin=why.base_margin if why else None,
+                rest_margin=why.rest_margin if why else None,
+                reasons=why.reasons if why else [],
                 features=vectors[i],
-                feature_hash=hashlib.sha256(matrix[i].tobytes()).hexdigest()[:32],
+                feature_hash=hashlib.sha256(row).hexdigest()[:32],
                 model=ref,
                 definitions=self._definitions,
                 rules_digest=self._rules,
                 shadow=[],
-                flags=_flags(accepted.flags | int(taken.vectors.flags[i]), scorer, bool(scored.broken[i])),
+                flags=judged.flags[i],
             )
-            before = self.chains.get(record.partition, GENESIS)
-            body, chain = seal(decision, before)
+            body, chain = seal(decision, self.chains.get(record.partition, GENESIS))
             self.chains[record.partition] = chain
             key = accepted.event_id.encode()
             sealed.append(
@@ -308,35 +346,24 @@ def _thresholds(scorer: Scorer | None) -> tuple[float, float]:
 
 
 def _judged(
-    i: int,
+    claims: list[Fact],
+    flags: NDArray[np.int64],
     scored: Scored,
     model_levels: NDArray[np.int64],
     levels: NDArray[np.int64],
-    refer: float,
-    hits: list[RuleHit],
     scorer: Scorer | None,
-) -> dict[str, Any]:
-    """The fields of a decision that say what is decided, and on what score."""
-    score, margin = float(scored.scores[i]), float(scored.margins[i])
-    has_score = scorer is not None and score == score
-    return {
-        "score": score if has_score else None,
-        "margin": margin if has_score else None,
-        "band": BANDS[model_levels[i]] if has_score else UNSCORED,
-        "outcome": OUTCOMES[levels[i]],
-        "threshold": refer if scorer is not None else None,
-        "rules": hits,
-    }
-
-
-def _told(explained: Explained | None) -> dict[str, Any]:
-    """The fields of a decision that explain it."""
-    reasons: list[Reason] = explained.reasons if explained else []
-    return {
-        "reasons": reasons,
-        "rest_margin": explained.rest_margin if explained else None,
-        "base_margin": explained.base_margin if explained else None,
-    }
+) -> Judged:
+    scores = [score if score == score else None for score in scored.scores.tolist()]
+    pairs = list(zip(scores, scored.margins.tolist(), model_levels.tolist(), strict=True))
+    bits = [fact.accepted.flags | more for fact, more in zip(claims, flags.tolist(), strict=True)]
+    broken = scored.broken.tolist()
+    return Judged(
+        scores=scores,
+        margins=[None if score is None else margin for score, margin, _ in pairs],
+        bands=[UNSCORED if score is None else BANDS[level] for score, _, level in pairs],
+        outcomes=[OUTCOMES[level] for level in levels.tolist()],
+        flags=[_flags(each, scorer, wrong) for each, wrong in zip(bits, broken, strict=True)],
+    )
 
 
 def _flags(bits: int, scorer: Scorer | None, broken: bool) -> list[str]:

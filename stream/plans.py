@@ -1,6 +1,6 @@
 """A plan: what a batch will be, written down before anything changes.
 
-It names the records by position, in the order in which they are applied, and the model that decides.
+It names the records by position, and the model that decides.
 A decision is a pure function of the log, the journal, the definitions and the models; so a crash at
 any point is repaired by running the same plan again.
 """
@@ -95,8 +95,10 @@ def plan_of(number: int, records: Sequence[Record], model: ModelRef | None, now_
 
     >>> records = [Record("a", 0, 5, None, b"", 0), Record("b", 1, 0, None, b"", 1),
     ...            Record("a", 0, 6, None, b"", 2)]
-    >>> plan_of(1, records, None, 0).ranges
-    [Range('a', 0, 5, 7), Range('b', 1, 0, 1)]
+    >>> for span in plan_of(1, records, None, 0).ranges:
+    ...     print(span.topic, span.partition, span.from_position, span.to_position)
+    a 0 5 7
+    b 1 0 1
     """
     spans: dict[Place, list[int]] = {}
     for record in records:

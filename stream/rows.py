@@ -1,4 +1,4 @@
-"""Rows for the offline store: the raw back-up, the decisions with their vectors, labels, profiles."""
+"""Rows for the offline store: the raw back-up, decisions with their vectors, labels, profiles."""
 
 from __future__ import annotations
 

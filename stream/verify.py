@@ -37,7 +37,7 @@ def replay(
     plans: Iterable[Plan],
     source: Source,
     decisions_of: Callable[[int], Iterator[Record]],
-    progress: Callable[[int], None] = lambda records: None,
+    progress: Callable[[int], None] = lambda _: None,
     emit: Callable[[int, Sequence[Outgoing]], None] | None = None,
 ) -> Replayed:
     """Run the plans on a fresh engine and compare every decision with the one on the log.

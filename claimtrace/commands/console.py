@@ -35,7 +35,7 @@ def safe(text: object) -> str:
     """Text from a log or a file, without control characters, terminal escapes or markup.
 
     >>> safe("\\x1b[31m[bold]claim\\r\\n")
-    '\\\\[31m\\\\[bold]claim'
+    '[31m\\\\[bold]claim'
     """
     plain = "".join(c for c in str(text) if c.isprintable())
     return escape(plain)

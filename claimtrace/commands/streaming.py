@@ -55,9 +55,11 @@ def run_stream(
     session: Session, *, until_end: bool, title: str = "stream", quiet: bool = False
 ) -> Ran:
     """Recover and run; returns when told to stop, or at the end of the log if asked to."""
+    from stream.adapters.collector import rare_collections
+
     from ..adapters.file_lock import FolderLock
 
-    with FolderLock(session.state_folder), stop_signals() as stopping:
+    with FolderLock(session.state_folder), stop_signals() as stopping, rare_collections():
         log = session.log(create=True)
         try:
             driver = session.driver(log, lambda words: err.print(f"[yellow]{safe(words)}[/]"))

@@ -1,0 +1,1 @@
+"""Where the stream meets the disk: journal, snapshots, the embedded log."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from claimtrace.adapters.atomic_files import sync_folder
 from claimtrace.errors import StateError, StoreUnavailable
 
 from ..plans import Plan, Terms
@@ -63,17 +64,22 @@ class FileJournal:
         """Open for appending, without the line that a crash cut short; returns the other lines."""
         content = self._path.read_bytes() if self._path.exists() else b""
         whole, lines = _whole_lines(content, str(self._path))
-        self._file = self._path.open("ab")
-        if whole < len(content):
-            self._file.truncate(whole)
-            self._file.seek(0, os.SEEK_END)
+        self._file = self._path.open("ab", buffering=0)
+        self._size, self._torn = whole, whole < len(content)
+        sync_folder(self._path.parent)
         return lines
 
     def _write(self, body: bytes) -> None:
+        line = body + b"\t%08x\n" % zlib.crc32(body)
         try:
-            self._file.write(body + b"\t%08x\n" % zlib.crc32(body))
-            self._file.flush()
+            if self._torn:
+                self._file.truncate(self._size)
+            self._torn = True  # until all of it is on the disk: a full disk takes a part
+            left = memoryview(line)
+            while left:
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
+            self._size, self._torn = self._size + len(line), False
         except OSError as error:
             raise StoreUnavailable(
                 f"the journal can't be written: {error.strerror}",

@@ -1,4 +1,4 @@
-"""The embedded log as source and sink: one SQLite file, in order of log time over all partitions."""
+"""The embedded log as source and sink: one file, in order of log time over all partitions."""
 
 from __future__ import annotations
 

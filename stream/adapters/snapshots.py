@@ -2,8 +2,8 @@
 
     magic, length of the index, index (JSON: names, types, shapes), the arrays' bytes, SHA-256
 
-Written aside, synced, renamed; so a snapshot is there whole or not at all. The newest two stay: when
-the newest is damaged, the one before it and a longer replay give the same state.
+Written aside, synced, renamed; so a snapshot is there whole or not at all. The newest two stay:
+when the newest is damaged, the one before it and a longer replay give the same state.
 """
 
 from __future__ import annotations

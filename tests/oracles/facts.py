@@ -1,4 +1,4 @@
-"""Random but valid streams of events for property tests: few ids and few times, so that all collide."""
+"""Random but valid streams of events for property tests: few ids and few times, so all collide."""
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ def own_value(definition: Own, event: Any) -> float:
         return 0.0 if definition.equals else NAN
     value = getattr(event, definition.field)
     if definition.equals:
-        return float(value is not None and normal_category(value) == normal_category(definition.equals))
+        wanted = normal_category(definition.equals)
+        return float(value is not None and normal_category(value) == wanted)
     if definition.order:
         known = [normal_category(each) for each in definition.order]
         written = normal_category(value) if value is not None else None
@@ -70,7 +71,9 @@ def window_value(definition: WindowFeature, now: Any, past: list[Any], labels: l
         arrived = [
             fraud
             for known_ms, c, fraud in labels
-            if low < known_ms <= high and c["applied"] and mine in keys_of(c["event"], definition.entity)
+            if low < known_ms <= high
+            and c["applied"]
+            and mine in keys_of(c["event"], definition.entity)
         ]
         if definition.aggregate == "outcomes":
             return float(sum(arrived))

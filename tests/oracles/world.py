@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from claimtrace.adapters.local_log import LocalLog
 from claimtrace.clock import ManualClock
@@ -22,7 +23,7 @@ from featurestore.adapters.delta import OfflineStore
 from stream.adapters.file_journal import FileJournal
 from stream.adapters.local import LocalSink, LocalSource
 from stream.adapters.snapshots import Snapshots
-from stream.driver import Driver
+from stream.driver import Driver, Sink
 from stream.engine import Engine
 from stream.plans import Terms
 from tests.oracles.facts import KEY
@@ -71,6 +72,8 @@ class World:
     snapshot_every: int = 100
     scorer_of: Callable[[ModelRef], Scorer] = no_models
     champion: ModelRef | None = None
+    changes: Mapping[str, int] = field(default_factory=dict)
+    """Terms other than the usual ones."""
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -91,13 +94,12 @@ class World:
     def start(self, crash: Callable[[str], None] = lambda point: None) -> tuple[Driver, LocalLog]:
         """A driver that has recovered, and its log."""
         log = self.open_log()
-        engine = Engine(DOMAIN, terms(self.partitions), KEY, self.scorer_of)
         driver = Driver(
-            engine,
+            self.engine(),
             LocalSource(log, DOMAIN.topics, self.partitions),
-            FileJournal(self.folder / "journal", terms(self.partitions)),
-            LocalSink(log, self.partitions),
-            OfflineStore(self.folder / "offline"),
+            FileJournal(self.folder / "journal", self.terms()),
+            self.sink(log),
+            self.offline(),
             Snapshots(self.folder / "snapshots"),
             ManualClock(1_800_000_000_000),
             lambda: self.champion,
@@ -135,9 +137,25 @@ class World:
         log.close()
         return found
 
+    def terms(self) -> Terms:
+        """The terms of the journal."""
+        return terms(self.partitions, **self.changes)
+
+    def engine(self) -> Engine:
+        """An engine without any state."""
+        return Engine(DOMAIN, self.terms(), KEY, self.scorer_of)
+
+    def sink(self, log: LocalLog) -> Sink:
+        """Where effects go."""
+        return LocalSink(log, self.partitions)
+
+    def offline(self) -> Any:
+        """The offline store."""
+        return OfflineStore(self.folder / "offline")
+
     def offline_rows(self) -> dict[str, list[str]]:
         """Every row of the offline store, written out (NaN equals NaN there) and sorted."""
-        store = OfflineStore(self.folder / "offline")
+        store = self.offline()
         return {
             table: sorted(repr(row) for row in store.dataset(table).to_table().to_pylist())
             for table in sorted(store.tables())

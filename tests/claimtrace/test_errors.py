@@ -1,0 +1,29 @@
+"""Errors say what, where and what to do; the driver knows from them whether to try again."""
+
+from __future__ import annotations
+
+import pytest
+
+from claimtrace import errors
+from claimtrace.errors import ClaimtraceError, ConfigError, StateError, StoreUnavailable, UsageError
+
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, ClaimtraceError)
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_an_error_tells_all_it_knows(kind):
+    error = kind("it broke", where="here", hint="mend it")
+    assert str(error) == "it broke [here] (mend it)"
+    assert (error.what, error.where, error.hint) == ("it broke", "here", "mend it")
+    assert str(kind("it broke")) == "it broke"
+    assert error.exit_code == (2 if issubclass(kind, UsageError) else 70)
+    assert error.retryable == (kind is StoreUnavailable)
+
+
+def test_a_users_mistake_is_told_from_our_own():
+    assert issubclass(ConfigError, UsageError)
+    assert not issubclass(StateError, UsageError)

@@ -1,0 +1,107 @@
+"""Settings: file, then environment; a mistake names the field, the nearest name and the place."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claimtrace.errors import ConfigError
+from claimtrace.settings import ENV_PREFIX, Settings, StreamSettings, load_settings
+
+
+def test_defaults_hold():
+    assert load_settings(None, {}) == Settings()
+    assert load_settings(b"", {"PATH": "/bin"}) == Settings()
+
+
+def test_the_environment_wins_over_the_file():
+    toml = b'partitions = 2\n[stream]\nbatch_records = 5\nhash_key = "mine"\n'
+    toml += b"[training.params]\neta = 0.1\n"
+    found = load_settings(
+        toml, {"CLAIMTRACE_STREAM__BATCH_RECORDS": "7", "CLAIMTRACE_FOLDER": "elsewhere"}
+    )
+    assert (found.partitions, found.stream.batch_records, found.stream.hash_key) == (2, 7, "mine")
+    assert found.folder == "elsewhere"
+    assert found.training.params == {"eta": 0.1}
+    with pytest.raises(AttributeError):
+        found.partitions = 3  # type: ignore[misc]
+
+
+WRONG = [
+    (b"partitons = 2", {}, "unknown setting partitons", "did you mean partitions?"),
+    (
+        b"[stream]\nbatch = 2",
+        {},
+        "unknown setting stream.batch",
+        "did you mean stream.batch_records?",
+    ),
+    (b"[streem]\nbatch_records = 2", {}, "unknown setting streem", "did you mean stream?"),
+    (b"zzz = 2", {}, "unknown setting zzz", "known: folder, domain"),
+    (b"stream = 2", {}, "stream is a section", ""),
+    (b'partitions = "many"', {}, "wrong type.*partitions", ""),
+    (b"partitions = 1.5", {}, "wrong type.*partitions", ""),
+    (b"partitions = 0", {}, "partitions = 0 is not within 1", ""),
+    (b"partitions = ", {}, "not a TOML file", ""),
+    (b"\xff", {}, "not a TOML file", ""),
+    (None, {"CLAIMTRACE_PARTITIONS__X": "1"}, "partitions", ""),
+    (None, {"CLAIMTRACE_": "1"}, "unknown setting", ""),
+    (
+        None,
+        {"CLAIMTRACE_STREAM": "5", "CLAIMTRACE_STREAM__BATCH_RECORDS": "5"},
+        "stream is a section",
+        "",
+    ),
+    (
+        None,
+        {"CLAIMTRACE_STREAM__BATCH_RECORDS": "5", "CLAIMTRACE_STREAM": "5"},
+        "stream is a section",
+        "",
+    ),
+    (b"[stream]\nbatch_records = 2001", {}, "stream.batch_records = 2001", ""),
+    (b'[stream]\nallowed_lateness = "a month"', {}, "stream.allowed_lateness: not a duration", ""),
+    (b'[stream]\nremember_ids = "1d"', {}, "shorter than stream.allowed_lateness", "count twice"),
+    (b'[drift]\nwindow = "0d"', {}, "drift.window", ""),
+    (b"[drift]\nalert_m = 4", {}, "drift.alert_n = 3 is not within 4", ""),
+    (b"[decision]\nreview_per_day = 1", {}, "decision.review_per_day = 1", ""),
+    (b"[decision]\ncapacity_per_day = nan", {}, "decision.capacity_per_day = nan", ""),
+    (b"[training]\ntest_share = 1.0", {}, "training.test_share", ""),
+]
+
+
+@pytest.mark.parametrize(("toml", "environment", "said", "hint"), WRONG, ids=[w[2] for w in WRONG])
+def test_a_mistake_is_named(toml, environment, said, hint):
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_settings(toml, environment, "the.toml")
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+@given(
+    st.dictionaries(
+        st.text("ABCDEFST_X", max_size=9).map(lambda t: f"{ENV_PREFIX}{t}"), st.text(max_size=5)
+    )
+)
+@settings(deadline=None)
+def test_any_environment_is_taken_or_refused_by_name(environment):
+    with suppress(ConfigError):
+        load_settings(None, environment)
+
+
+@given(st.binary(max_size=40))
+@settings(deadline=None)
+def test_any_file_is_taken_or_refused_by_name(toml):
+    with suppress(ConfigError):
+        load_settings(toml, {})
+
+
+def test_every_setting_has_a_default_and_can_be_set_by_the_environment():
+    for field in msgspec.structs.fields(StreamSettings):
+        name = f"{ENV_PREFIX}STREAM__{field.name.upper()}"
+        found = load_settings(None, {name: str(field.default)})
+        assert found == Settings(), name
+    assert os.environ.keys() & {f"{ENV_PREFIX}FOLDER"} == set()

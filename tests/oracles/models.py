@@ -1,0 +1,46 @@
+"""Small models over a domain's own features, for runs of the whole stream."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import msgspec
+import numpy as np
+
+from claimtrace.decisions import ModelRef
+from claimtrace.models.artefact import Thresholds, read_artefact, write_manifest
+from claimtrace.models.scorer import Scorer
+from claimtrace.monitoring.reference import build_reference
+from examples.auto_claims import DOMAIN
+from tests.oracles.artefacts import draft
+from tests.oracles.boosters import booster, some_rows
+
+
+@cache
+def a_scorer(version: int) -> Scorer:
+    """A loaded model of the claims domain; refers about one claim in five."""
+    names = DOMAIN.feature_names
+    _, document = booster(len(names), trees=6, depth=3, seed=version)
+    parsed = json.loads(document)
+    parsed["learner"]["feature_names"] = names
+    rows = some_rows(np.random.default_rng(version), 400, len(names))
+    rows[np.isinf(rows)] = np.nan
+    scores = np.random.default_rng(version).random(400)
+    reference = build_reference(names, rows, scores, scores > 0.5, refer_threshold=0.5)
+    document = json.dumps(parsed).encode()
+    content, digest = write_manifest(
+        draft(len(names), features=names, definitions=DOMAIN.definitions_digest,
+              thresholds=Thresholds(refer=0.35, review=0.2), baselines={},
+              reference=msgspec.Raw(msgspec.json.encode(reference))),
+        "claims", version, document,
+    )  # fmt: skip
+    artefact = read_artefact(content, document, ModelRef("claims", version, digest))
+    return Scorer.load(artefact, self_check=False)
+
+
+def scorer_of(ref: ModelRef) -> Scorer:
+    """The model of a reference, as the registry would load it."""
+    scorer = a_scorer(ref.version)
+    assert scorer.ref == ref
+    return scorer

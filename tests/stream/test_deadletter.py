@@ -1,0 +1,73 @@
+"""A dead letter holds all that is needed to send the record again, and no more than its limits."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claimtrace.decisions import DEAD_TOPIC
+from claimtrace.events import Record
+from claimtrace.ids import digest
+from claimtrace.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_VALUE_BYTES
+from claimtrace.wire import REASONS, Refusal
+from stream.deadletter import KEPT_OF_OVERSIZE_BYTES, PREFIX, dead_letter
+
+HEADERS = st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=9)), max_size=80).map(tuple)
+
+
+@given(
+    value=st.one_of(st.none(), st.binary(max_size=50)),
+    key=st.one_of(st.none(), st.binary(max_size=5)),
+    headers=HEADERS,
+    position=st.integers(0, 2**62),
+    reason=st.sampled_from(sorted(REASONS)),
+)
+@settings(deadline=None)
+def test_everything_that_fits_is_kept(value, key, headers, position, reason):
+    record = Record("claims.filed", 3, position, key, value, 1_800_000_000_000, headers)
+    letter = dead_letter(record, Refusal(reason, "vin", "at byte 5"))
+    told = {name: text for name, text in letter.headers if name.startswith(PREFIX)}
+    assert (letter.topic, letter.partition, letter.key, letter.value) == (
+        DEAD_TOPIC,
+        3,
+        key,
+        value or b"",
+    )
+    assert letter.log_time_ms == record.log_time_ms, "no clock is read"
+    assert told == {
+        "x-dead-topic": b"claims.filed",
+        "x-dead-partition": b"3",
+        "x-dead-position": b"%d" % position,
+        "x-dead-log-time-ms": b"1800000000000",
+        "x-dead-reason": reason.encode(),
+        "x-dead-field": b"vin",
+        "x-dead-detail": b"at byte 5",
+        "x-dead-hint": REASONS[reason].encode(),
+    }
+    assert letter.headers[len(told) :] == headers[:MAX_HEADERS]
+
+
+def test_an_oversize_value_is_told_by_its_digest():
+    record = Record("claims.filed", 0, 0, None, b"x" * (MAX_VALUE_BYTES + 1), 0)
+    letter = dead_letter(record, Refusal("too_large"))
+    told = dict(letter.headers)
+    assert letter.value == b"x" * KEPT_OF_OVERSIZE_BYTES
+    assert told["x-dead-bytes"] == b"%d" % (MAX_VALUE_BYTES + 1)
+    assert told["x-dead-digest"] == digest(record.value).encode()
+    whole = Record("claims.filed", 0, 0, None, b"x" * MAX_VALUE_BYTES, 0)
+    assert dead_letter(whole, Refusal("bad_json")).value == whole.value
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), st.integers(0, 9000)), max_size=100))
+@settings(deadline=None)
+def test_headers_are_kept_as_far_as_they_fit(sizes):
+    headers = tuple((name, b"v" * size) for name, size in sizes)
+    letter = dead_letter(Record("t", 0, 0, None, b"", 0, headers), Refusal("headers_too_large"))
+    kept = [each for each in letter.headers if not each[0].startswith(PREFIX)]
+    assert kept == list(headers[: len(kept)])
+    assert len(kept) <= MAX_HEADERS
+    weight = sum(len(name) + len(value) for name, value in kept)
+    assert weight <= MAX_HEADER_BYTES
+    if len(kept) < min(len(headers), MAX_HEADERS):
+        name, value = headers[len(kept)]
+        assert weight + len(name) + len(value) > MAX_HEADER_BYTES

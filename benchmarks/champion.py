@@ -1,0 +1,122 @@
+"""The model of the canonical workload: 200 trees of depth 6, fitted on vectors as they are served.
+
+    python -m benchmarks.champion FOLDER       publish it there
+
+It runs in a process of its own, so that what is measured doesn't carry the memory of a training.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from claimtrace.adapters.registry_folder import Registry
+from claimtrace.models.artefact import Draft, Thresholds
+from claimtrace.models.baselines import build_baselines
+from claimtrace.models.calibration import fit_calibration
+from claimtrace.models.forest import Forest
+from claimtrace.models.scorer import Scorer
+from claimtrace.monitoring.reference import build_reference
+from featurestore.offline import DECISIONS
+from stream.outcomes import SCORE_DIGITS
+from stream.plans import Place, plan_of
+from training.fitters import FITTERS, silent
+
+from .canonical import DOMAIN, PARTITIONS, START, as_records, drift_window_ms, events, to_ms
+from .line import NOW_MS, Line
+
+NAME: Final = "canonical"
+TREES, DEPTH = 200, 6
+REFERRED_RATIO, REVIEWED_RATIO = 0.05, 0.15
+POLICIES, WARM_CLAIMS, CLAIMS = 30_000, 30_000, 40_000
+
+
+def open_line(folder: Path, policies: int, scorer: Scorer | None = None) -> Line:
+    """The line of the canonical domain."""
+    return Line.open(
+        folder, DOMAIN, partitions=PARTITIONS, lateness_days=7,
+        drift_window_ms=drift_window_ms(policies), scorer=scorer,
+    )  # fmt: skip
+
+
+def make_champion(folder: Path) -> Scorer:
+    """Train and publish in another process; load what it published."""
+    subprocess.run([sys.executable, "-m", "benchmarks.champion", str(folder)], check=True)
+    return load_champion(folder)
+
+
+def load_champion(folder: Path) -> Scorer:
+    """The scorer of the published model."""
+    return Scorer.load(Registry(folder, NAME).load(1))
+
+
+def served_vectors(policies: int, claims: int) -> NDArray[np.float64]:
+    """The vectors that an engine without a model serves, float64[claims, 40]."""
+    parts = []
+    positions: dict[Place, int] = {}
+    sent = events(policies, claims)
+    with tempfile.TemporaryDirectory() as folder:
+        line = open_line(Path(folder), policies)
+        engine = line.engine()
+        while batch := list(islice(sent, 2000)):
+            records = as_records(batch, positions)
+            effects = engine.step(plan_of(engine.plan + 1, records, None, NOW_MS), records)
+            if DECISIONS in effects.rows:
+                features = effects.rows[DECISIONS]["features"].combine_chunks()
+                parts.append(features.values.to_numpy().reshape(len(features), -1))
+        line.close()
+    return np.concatenate(parts)
+
+
+def publish(matrix: NDArray[np.float64], folder: Path, seed: int = 7) -> None:
+    """A champion fitted on half of the vectors; the other half sets its thresholds.
+
+    The verdicts are drawn: signal in a few features, noise enough that every tree grows full.
+    """
+    rng = np.random.default_rng(seed)
+    known = np.nan_to_num(matrix)
+    names = DOMAIN.feature_names
+    signal = np.zeros(len(matrix))
+    for name in ("total_claim", "injury_share", "phone.count.90d", "of_shop_mean", "severity"):
+        column = known[:, names.index(name)]
+        signal += (column - column.mean()) / (column.std() or 1.0)
+    frauds = signal + rng.normal(0, 2.0, len(matrix)) > 3.0
+    half = len(matrix) // 2
+    fitted = FITTERS["xgboost"](
+        matrix[:half], frauds[:half], matrix[:0], frauds[:0],
+        {"max_depth": DEPTH, "rounds": TREES, "min_child_weight": 0.01, "reg_lambda": 1.0}, seed,
+        silent,
+    )  # fmt: skip
+    margins = Forest.from_xgboost_json(fitted.model_json).margins(matrix[half:])
+    calibration = fit_calibration(margins, frauds[half:])
+    scores = np.round(calibration.probabilities(margins), SCORE_DIGITS)
+    refer, review = np.quantile(scores, [1 - REFERRED_RATIO, 1 - REVIEWED_RATIO]).tolist()
+    reference = build_reference(
+        names, matrix[half:], scores, scores >= refer, frauds[half:], refer_threshold=refer
+    )
+    draft = Draft(
+        created_at_ms=to_ms(START),
+        domain="benchmarks.canonical",
+        definitions=DOMAIN.definitions_digest,
+        features=names,
+        calibration=calibration,
+        thresholds=Thresholds(refer=refer, review=review),
+        capacity_per_day=40.0,
+        reference=msgspec.Raw(msgspec.json.encode(reference)),
+        baselines=build_baselines(names, matrix),
+    )
+    Registry(folder, NAME).publish(
+        draft, fitted.model_json, actor="benchmark", reason="measured", at_ms=to_ms(START)
+    )
+
+
+if __name__ == "__main__":
+    publish(served_vectors(POLICIES, WARM_CLAIMS + CLAIMS)[WARM_CLAIMS:], Path(sys.argv[1]))

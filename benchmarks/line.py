@@ -1,0 +1,153 @@
+"""The whole line on a folder: log, journal, engine, offline store and snapshots of one domain.
+
+What tests on real input and the benchmarks share: the same pieces that `claimtrace stream` puts
+together, without settings and locks between the measurement and the thing measured.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from claimtrace.adapters.local_log import LocalLog
+from claimtrace.clock import DAY_MS, ManualClock
+from claimtrace.decisions import ModelRef
+from claimtrace.models.scorer import Scorer
+from claimtrace.siphash import hash_key
+from featurestore.adapters.delta import OfflineStore
+from featurestore.domain import Domain
+from stream.adapters.collector import rare_collections
+from stream.adapters.file_journal import FileJournal
+from stream.adapters.local import LocalSink, LocalSource
+from stream.adapters.snapshots import Snapshots
+from stream.driver import Driver, Sink
+from stream.engine import Engine
+from stream.plans import Terms
+
+KEY = hash_key("benchmarks")
+NOW_MS = 1_800_000_000_000
+"""Stands in plans for people to read; no decision depends on it."""
+
+
+def no_models(ref: ModelRef) -> Scorer:
+    """For lines without a champion."""
+    raise AssertionError(f"no model {ref}")
+
+
+def terms_of(
+    domain: Domain,
+    partitions: int,
+    lateness_days: int,
+    remember_days: int,
+    drift_window_ms: int = DAY_MS,
+) -> Terms:
+    """Terms; what isn't asked for is as the settings have it by default."""
+    return Terms(
+        domain=domain.name,
+        definitions=domain.definitions_digest,
+        rules=domain.rules_digest,
+        topics=list(domain.topics),
+        lateness_ms=lateness_days * DAY_MS,
+        remember_ms=remember_days * DAY_MS,
+        reasons=6,
+        drift_window_ms=drift_window_ms,
+        drift_lateness_ms=DAY_MS,
+        drift_min_count=200,
+        drift_alert_m=2,
+        drift_alert_n=3,
+        partitions=partitions,
+    )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A domain's line in a folder; `log` is open until `close`."""
+
+    folder: Path
+    domain: Domain
+    terms: Terms
+    log: LocalLog
+    scorer_of: Callable[[ModelRef], Scorer] = no_models
+    champion: ModelRef | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        domain: Domain,
+        *,
+        partitions: int = 4,
+        lateness_days: int = 0,
+        remember_days: int = 400,
+        drift_window_ms: int = DAY_MS,
+        durable: bool = False,
+        scorer: Scorer | None = None,
+    ) -> Line:
+        """Open the folder's log, with the domain's topics in it."""
+        log = LocalLog(folder / "log.db", durable=durable)
+        for topic in domain.topics:
+            log.create_topic(topic, partitions)
+        terms = terms_of(domain, partitions, lateness_days, remember_days, drift_window_ms)
+        if scorer is None:
+            return cls(folder, domain, terms, log)
+        return cls(folder, domain, terms, log, lambda _: scorer, scorer.ref)
+
+    def engine(self) -> Engine:
+        """A fresh engine."""
+        return Engine(self.domain, self.terms, KEY, self.scorer_of)
+
+    def source(self) -> LocalSource:
+        """The domain's topics, merged."""
+        return LocalSource(self.log, self.domain.topics, self.terms.partitions)
+
+    def sink(self) -> LocalSink:
+        """The output topics of the same log."""
+        return LocalSink(self.log, self.terms.partitions)
+
+    def offline(self) -> OfflineStore:
+        """The offline store beside the log."""
+        return OfflineStore(self.folder / "offline")
+
+    def driver(
+        self,
+        engine: Engine | None = None,
+        sink: Sink | None = None,
+        *,
+        snapshot_every_records: int = 200_000,
+        offline_every_records: int = 20_000,
+    ) -> Driver:
+        """A driver that has recovered."""
+        driver = Driver(
+            engine or self.engine(),
+            self.source(),
+            FileJournal(self.folder / "journal", self.terms),
+            sink or self.sink(),
+            self.offline(),
+            Snapshots(self.folder / "snapshots"),
+            ManualClock(NOW_MS),
+            lambda: self.champion,
+            snapshot_every_records=snapshot_every_records,
+            offline_every_records=offline_every_records,
+        )
+        driver.recover()
+        return driver
+
+    def run(self, batch: int = 2000) -> Driver:
+        """Stream until nothing is left, then write down all that waits."""
+        driver = self.driver()
+        with rare_collections():
+            while driver.step(batch):
+                pass
+            driver.finish()
+        return driver
+
+    def close(self) -> None:
+        """Close the log."""
+        self.log.close()
+
+
+def peak_mb() -> float:
+    """The most memory that this process has had, in MB (10**6 bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -38,5 +38,9 @@ FUTURE_REFUSED_MS: Final = 24 * 3_600_000
 MAX_BATCH_RECORDS: Final = 2000
 """Records of one plan. Above this latency grows and throughput no longer does."""
 
+MAX_BATCH_BYTES: Final = 32 * 2**20
+"""Values of one plan together: 2,000 events of the largest size would be half a GiB."""
+
+assert MAX_VALUE_BYTES < MAX_BATCH_BYTES
 assert FUTURE_TOLERANCE_MS < FUTURE_REFUSED_MS
 assert MAX_AMOUNT_CENTS * 2**26 < 2**63

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .definitions import Entity, WindowFeature
 from .interning import Arrays
+from .renumbering import renumbered
 from .series import FIRST_MISSING_BIT, Pool, compacted, empty_pool, evict_all, with_room
 from .windows import (
     INSERT,
@@ -135,6 +136,32 @@ class Series:
         until = watermark - self._program.horizon_ms - self._lateness_ms
         evict_all(self._pool, self._pool.start.size, until)
         self._pool = compacted(self._pool)
+
+    def living(self) -> NDArray[np.int64]:
+        """The numbers of entities that have entries."""
+        return np.flatnonzero(self._pool.length)
+
+    def distinct_values(self, field: str) -> NDArray[np.int32]:
+        """The numbers in a distinct column, some stale ones among them."""
+        column = self._distinct_names.index(field)
+        return self._pool.distinct[column, : int(self._pool.meta[0])]
+
+    def keep(self, living: NDArray[np.bool_]) -> None:
+        """Keep the entries of the living, at their new numbers."""
+        kept = np.flatnonzero(living[: self._pool.start.size])
+        self._pool = self._pool._replace(
+            start=self._pool.start[kept],
+            head=self._pool.head[kept],
+            length=self._pool.length[kept],
+            size_class=self._pool.size_class[kept],
+            base=self._pool.base[:, kept],
+        )
+
+    def renumber_distinct(self, field: str, numbers: NDArray[np.int64]) -> None:
+        """The values of a distinct column have new numbers."""
+        renumbered(self.distinct_values(field), numbers)
+        self._stamps[:] = 0
+        self._stamp[:] = 0
 
     def arrays(self) -> Arrays:
         """All state, for a snapshot."""

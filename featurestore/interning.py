@@ -67,10 +67,14 @@ class Interner:
     def forget_below(self, first: int) -> None:
         """Drop all strings whose number is smaller than `first`; the others keep theirs."""
         kept = self._numbers >= first
-        slots = 1024
-        while np.count_nonzero(kept) > slots * _FULL / 2:
-            slots *= 2
-        self._rebuild(slots, kept)
+        self._rebuild(_slots_for(int(np.count_nonzero(kept))), kept)
+
+    def keep(self, numbers: Ids) -> None:
+        """Give each string its new number, `numbers[old]`; those with -1 are forgotten."""
+        kept = self._numbers >= 0
+        self._numbers[kept] = numbers[self._numbers[kept]]
+        self._count = int(numbers.max(initial=-1)) + 1
+        self._rebuild(_slots_for(self._count), self._numbers >= 0)
 
     def arrays(self) -> Arrays:
         """All state, for a snapshot."""
@@ -103,6 +107,14 @@ class Interner:
         numbers = np.full(slots, -1, np.int64)
         _insert_all(self._hashes[kept], self._numbers[kept], hashes, numbers)
         self._hashes, self._numbers = hashes, numbers
+
+
+def _slots_for(count: int) -> int:
+    """Slots that leave a rebuilt table room to grow by as much again."""
+    slots = 1024
+    while count > slots * _FULL / 2:
+        slots *= 2
+    return slots
 
 
 def _joined(strings: Iterable[str]) -> tuple[NDArray[np.uint8], int]:

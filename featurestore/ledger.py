@@ -18,12 +18,16 @@ from numpy.typing import NDArray
 from claimtrace.siphash import Key
 
 from .interning import Arrays, Interner
+from .renumbering import renumbered
 
 NEW, DUPLICATE, CONFLICT = 0, 1, 2
 NOT_APPLIED = np.iinfo(np.int64).min
 """The time of a claim that was too late to be counted: labels leave its entities alone."""
 _UNSEEN = np.iinfo(np.int64).min
 """Stands where a row has a number but no event yet."""
+
+LEAST_FORGOTTEN = 1024
+"""Fewer rows (or less than a quarter) aren't worth moving the others for."""
 
 BEGINNING = -(2**62)
 """The watermark before the first event; differences with it still fit 63 bits."""
@@ -115,6 +119,15 @@ class Ledger:
         at = row - self._base
         return int(self._applied_times[at]), self._entities[:, at], int(self._outcomes[at])
 
+    def entities(self, slots: list[int]) -> NDArray[np.int32]:
+        """The entity numbers of all remembered claims in some slots, -1 for none: a copy."""
+        return self._entities[slots, : len(self)]
+
+    def renumber(self, slots: list[int], numbers: NDArray[np.int64]) -> None:
+        """The entities of some slots have new numbers."""
+        for slot in slots:
+            renumbered(self._entities[slot, : len(self)], numbers)
+
     def set_outcome(self, row: int, outcome: int) -> None:
         """Remember the newest outcome of a claim."""
         self._outcomes[row - self._base] = outcome
@@ -124,7 +137,7 @@ class Ledger:
         live = len(self)
         known = self._admitted[:live] > self.watermark - self._remember_ms
         gone = int(np.argmax(known)) if known.any() else live
-        if gone * 4 < max(live, 4096):
+        if gone < max(live // 4, LEAST_FORGOTTEN):
             return
         for name in ("_admitted", "_applied_times", "_contents", "_outcomes"):
             column = getattr(self, name)

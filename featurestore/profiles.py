@@ -46,6 +46,18 @@ class Profiles:
         _run(is_put, entities, times, values, self._times, self._values, out)
         return out
 
+    def known(self, count: int) -> NDArray[np.int64]:
+        """The numbers, of the first `count`, that have a profile."""
+        return np.flatnonzero(self._times[:count] != NEVER)
+
+    def keep(self, living: NDArray[np.bool_]) -> None:
+        """Keep the records of the living, at their new numbers."""
+        kept = np.flatnonzero(living[: self._times.size])
+        times, values = self._times[kept], self._values[:, kept]
+        self._times = np.full(max(1024, kept.size), NEVER, np.int64)
+        self._values = np.full((values.shape[0], self._times.size), np.nan, np.float64)
+        self._times[: kept.size], self._values[:, : kept.size] = times, values
+
     def arrays(self) -> Arrays:
         """All state, for a snapshot."""
         return {"times": self._times, "values": self._values}

@@ -29,6 +29,7 @@ from .keys import normal_keys
 from .ledger import NOT_APPLIED, Ledger
 from .moments import Claim, Label, Moments
 from .profiles import Profiles
+from .renumbering import alive, new_numbers
 from .series import FRAUD, LEGIT
 
 Matrix = NDArray[np.float64]
@@ -147,10 +148,42 @@ class FeatureState:
         return self._interners[name].find(keys)
 
     def forget(self, watermark: int) -> None:
-        """Give back memory that no window can reach."""
+        """Give back memory that no window can reach, and the numbers that nothing refers to."""
         for windows in self._windows:
             for _, series in windows.series:
                 series.forget(watermark)
+        for name in sorted(self._interners):
+            self._renumber(name)
+
+    def _renumber(self, name: str) -> None:
+        """Forget the dead among the entities (or distinct values) of one kind."""
+        interner = self._interners[name]
+        slots = [i for i, (entity, _) in enumerate(self._slots) if entity.name == name]
+        series = [s for w in self._windows if w.entity.name == name for _, s in w.series]
+        groups = [g.profiles for g in self._groups if g.group.entity.name == name]
+        counted = [
+            (each, column)
+            for windows in self._windows
+            for _, each in windows.series
+            for column in each.distinct_fields
+            if self._distinct_of[column] == name
+        ]
+        referring: list[NDArray[np.integer]] = [self._ledger.entities(slots).reshape(-1)]
+        referring += [each.living() for each in series]
+        referring += [profiles.known(len(interner)) for profiles in groups]
+        referring += [each.distinct_values(column) for each, column in counted]
+        living = alive(len(interner), referring)
+        numbers = new_numbers(living)
+        if numbers is None:
+            return
+        interner.keep(numbers)
+        self._ledger.renumber(slots, numbers)
+        for entries in series:
+            entries.keep(living)
+        for profiles in groups:
+            profiles.keep(living)
+        for each, column in counted:
+            each.renumber_distinct(column, numbers)
 
     def usage(self) -> dict[str, tuple[int, int]]:
         """Live entity-events and their bytes, for each series."""

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from claimtrace.clock import Clock
 from claimtrace.decisions import ModelRef
-from claimtrace.errors import ClaimtraceError
+from claimtrace.errors import ClaimtraceError, StateError
 from claimtrace.events import Outgoing, Record
+from claimtrace.limits import MAX_BATCH_BYTES
 
 from .effects import Counts, Effects
 from .engine import Engine
@@ -133,6 +134,12 @@ class Driver:
         newest = self._snapshots.newest()
         if newest is not None:
             self.engine.restore(newest[1])
+        if self.engine.plan >= self._journal.next_number:
+            raise StateError(
+                f"the snapshot is of plan {self.engine.plan}, the journal ends before it",
+                where="state",
+                hint="restore the journal that belongs to the snapshots, or start a new folder",
+            )
         replayed = 0
         for plan in self._journal.read(self.engine.plan + 1):
             records = self._source.fetch(plan.ranges)
@@ -146,6 +153,7 @@ class Driver:
         records = self._again(lambda: self._source.poll(self.engine.positions, most))
         if not records:
             return 0
+        records = _within_bytes(records)
         self._crash("read")
         number = self._journal.next_number
         plan = plan_of(number, records, self._champion(), self._clock.now_ms())
@@ -227,3 +235,13 @@ class Driver:
                 self._said(f"{error}; trying again in {pause_s:g} s")
                 self._clock.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _within_bytes(records: list[Record]) -> list[Record]:
+    """The first records of a batch whose values fit the limit together; at least one."""
+    size = 0
+    for i, record in enumerate(records):
+        size += len(record.value or b"")
+        if size > MAX_BATCH_BYTES and i:
+            return records[:i]
+    return records

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from claimtrace.errors import StateError
+from claimtrace.events import Record
+from claimtrace.limits import MAX_BATCH_BYTES, MAX_VALUE_BYTES
 from stream.driver import CRASH_POINTS
 from tests.oracles.facts import a_stream, as_records
 from tests.oracles.world import Crash, World
@@ -46,3 +49,26 @@ def test_a_crash_at_any_step_leaves_no_trace(point, nth, records, undisturbed, t
     assert world.outputs() == outputs
     assert world.offline_rows() == rows
     assert world.state() == state
+
+
+def test_a_snapshot_without_its_journal_is_refused(records, tmp_path):
+    world = World(tmp_path)
+    world.put(records)
+    world.run()
+    (tmp_path / "journal").unlink()
+    with pytest.raises(StateError, match="the journal ends before it"):
+        world.run()
+
+
+def test_a_batch_is_bounded_in_bytes_too(tmp_path):
+    world = World(tmp_path)
+    big = [Record("claims.filed", 0, i, None, b"x" * MAX_VALUE_BYTES, i) for i in range(300)]
+    world.put(big)
+    driver, log = world.start()
+    sizes = []
+    while taken := driver.step(2000):
+        sizes.append(taken)
+    log.close()
+    assert sum(sizes) == 300
+    assert max(sizes) * MAX_VALUE_BYTES <= MAX_BATCH_BYTES
+    assert driver.counts.dead == 300

@@ -1,0 +1,114 @@
+"""Entities that nothing refers to are forgotten, and no vector ever shows it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from examples.auto_claims import DOMAIN, ClaimFiled, PolicyChanged
+from featurestore import ledger, renumbering
+from featurestore.intake import Intake
+from tests.oracles.facts import DAY_MS, KEY, START, a_stream, as_facts, as_records, ms
+from tests.oracles.naive_features import naive_vectors
+
+LATENESS_MS = 30 * DAY_MS
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch: pytest.MonkeyPatch):
+    """Renumber always, however few there are and whether any is dead."""
+    monkeypatch.setattr(renumbering, "LEAST_NUMBERS", 1)
+    monkeypatch.setattr(renumbering, "LARGEST_LIVING_SHARE", 1.0)
+    monkeypatch.setattr(ledger, "LEAST_FORGOTTEN", 1)
+
+
+@given(seed=st.integers(0, 2**32), batch=st.integers(1, 12))
+@settings(max_examples=40, deadline=None)
+def test_vectors_equal_the_oracle_when_entities_are_forgotten_all_the_time(seed, batch):
+    stream = a_stream(seed, 120)
+    intake = Intake(DOMAIN, KEY, LATENESS_MS, 400 * DAY_MS)
+    facts = as_facts(as_records(stream))
+    parts = []
+    for low in range(0, len(facts), batch):
+        parts.append(intake.take(facts[low : low + batch]).vectors.matrix)
+        intake.forget()
+    got = np.concatenate(parts)
+    want = np.array(naive_vectors(DOMAIN, stream, LATENESS_MS))
+    np.testing.assert_array_equal(got, want)
+
+
+def years(seed: int) -> list:
+    """Six years in 150 events, without labels: entities come, rest for long, return or never do."""
+    rng = np.random.default_rng(seed)
+    stream = []
+    now = START
+    for number in range(150):
+        now += timedelta(hours=float(rng.choice([1, 24, 240, 960])))
+        policy = f"p{rng.integers(40)}"
+        if rng.random() < 0.2:
+            event = PolicyChanged(
+                change_id=f"x-{number}", changed_at=now, policy_id=policy, customer_age=20 + number
+            )
+            stream.append(("change", event, ms(now), ms(now)))
+            continue
+        claim = ClaimFiled(
+            claim_id=f"c-{number}",
+            filed_at=now,
+            policy_id=policy,
+            repair_shop_id=f"s{rng.integers(25)}",
+            phone=f"55501{rng.integers(20):02}",
+            bank_account=f"DE{rng.integers(20)}",
+            total_claim_cents=int(rng.integers(1, 10**6)),
+        )
+        stream.append(("claim", claim, ms(now), ms(now)))
+    return stream
+
+
+@given(seed=st.integers(0, 2**32), batch=st.integers(1, 12))
+@settings(max_examples=30, deadline=None)
+def test_what_only_windows_and_profiles_remember_is_alive(seed, batch):
+    stream = years(seed)
+    intake = Intake(DOMAIN, KEY, LATENESS_MS, LATENESS_MS)  # ids are forgotten long before windows
+    facts = as_facts(as_records(stream))
+    parts = []
+    for low in range(0, len(facts), batch):
+        parts.append(intake.take(facts[low : low + batch]).vectors.matrix)
+        intake.forget()
+    want = np.array(naive_vectors(DOMAIN, stream, LATENESS_MS))
+    np.testing.assert_array_equal(np.concatenate(parts), want)
+
+
+def new_shops(day: int, count: int) -> list:
+    """Claims of one day, each with a shop, a phone and a policy that were never seen before."""
+    claims = []
+    for number in range(count):
+        when = START + timedelta(days=day, seconds=number)
+        name = f"{day}-{number}"
+        claim = ClaimFiled(
+            claim_id=f"c-{name}",
+            filed_at=when,
+            policy_id=f"p-{name}",
+            repair_shop_id=f"s-{name}",
+            phone=f"55{day:04}{number:04}",
+            total_claim_cents=100_00,
+        )
+        claims.append(("claim", claim, ms(when), ms(when)))
+    return claims
+
+
+def test_memory_is_bounded_while_ever_new_entities_come():
+    intake = Intake(DOMAIN, KEY, LATENESS_MS, 60 * DAY_MS)
+    sizes = []
+    for day in range(0, 4000, 100):
+        intake.take(as_facts(as_records(new_shops(day, 200))))
+        intake.forget()
+        sizes.append(sum(array.nbytes for array in intake.arrays().values()))
+    assert max(sizes[20:]) <= 1.5 * max(sizes[5:15])
+    intake.take(as_facts(as_records(new_shops(5000, 1))))
+    intake.forget()
+    assert intake.features.find_entity("repair_shop", ["s-0-0"]).tolist() == [-1]
+    assert intake.features.find_entity("repair_shop", ["s-5000-0"])[0] >= 0

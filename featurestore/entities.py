@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Arrays
 from .definitions import Entity, WindowFeature
-from .interning import Arrays
 from .renumbering import renumbered
 from .series import FIRST_MISSING_BIT, Pool, compacted, empty_pool, evict_all, with_room
 from .windows import (

@@ -12,8 +12,8 @@ from claimtrace.events import Event, Record
 from claimtrace.siphash import Key
 from claimtrace.wire import LATE, Accepted
 
+from .arrays import Arrays, below, under
 from .domain import Domain
-from .interning import Arrays
 from .ledger import NEW, Admission, Ledger
 from .series import FRAUD, LEGIT, UNKNOWN
 from .vectors import Batch, Claim, FeatureState, Label, ProfileChange, Vectors
@@ -120,16 +120,16 @@ class Intake:
 
     def arrays(self) -> Arrays:
         """All state, for a snapshot."""
-        found: Arrays = {f"features/{k}": a for k, a in self.features.arrays().items()}
+        found: Arrays = under("features/", self.features.arrays())
         for topic, ledger in self._ledgers.items():
-            found.update({f"ledger/{topic}/{k}": a for k, a in ledger.arrays().items()})
+            found.update(under(f"ledger/{topic}/", ledger.arrays()))
         return found
 
     def restore(self, arrays: Arrays) -> None:
         """Take state from a snapshot."""
-        self.features.restore(_below("features/", arrays))
+        self.features.restore(below("features/", arrays))
         for topic, ledger in self._ledgers.items():
-            ledger.restore(_below(f"ledger/{topic}/", arrays))
+            ledger.restore(below(f"ledger/{topic}/", arrays))
 
     def _admit(self, topic: str, accepted: list[Accepted]) -> Admission:
         return self._ledgers[topic].admit(
@@ -197,7 +197,3 @@ class Intake:
         if outcome in labels.fraud:
             return FRAUD
         return LEGIT if outcome in labels.legit else UNKNOWN
-
-
-def _below(prefix: str, arrays: Arrays) -> Arrays:
-    return {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}

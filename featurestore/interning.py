@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from claimtrace.siphash import Key, siphash128
 
+from .arrays import Arrays
+
 _FULL = 0.6  # longest probes stay short below this load
 _SEPARATOR = "\0"  # events with NUL are refused before they get here
 
 Ids = NDArray[np.int64]
-Arrays = dict[str, NDArray[np.generic]]
 
 
 class Interner:

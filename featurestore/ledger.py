@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from claimtrace.siphash import Key
 
-from .interning import Arrays, Interner
+from .arrays import Arrays, below, under
+from .interning import Interner
 from .renumbering import renumbered
 
 NEW, DUPLICATE, CONFLICT = 0, 1, 2
@@ -151,7 +152,7 @@ class Ledger:
         """All state, for a snapshot."""
         live = len(self)
         return {
-            **{f"ids.{name}": array for name, array in self._ids.arrays().items()},
+            **under("ids.", self._ids.arrays()),
             "admitted": self._admitted[:live],
             "applied_times": self._applied_times[:live],
             "contents": self._contents[:live],
@@ -162,7 +163,7 @@ class Ledger:
 
     def restore(self, arrays: Arrays) -> None:
         """Take state from a snapshot."""
-        self._ids.restore({name[4:]: a for name, a in arrays.items() if name.startswith("ids.")})
+        self._ids.restore(below("ids.", arrays))
         self._base, self._next, self.watermark = (int(each) for each in arrays["span"])
         self._admitted = np.array(arrays["admitted"], np.int64)
         self._applied_times = np.array(arrays["applied_times"], np.int64)

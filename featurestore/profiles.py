@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .interning import Arrays
+from .arrays import Arrays
 
 NEVER = np.iinfo(np.int64).min
 

@@ -19,12 +19,13 @@ from claimtrace.events import Event
 from claimtrace.siphash import Key
 from claimtrace.wire import INCOMPLETE, PLACEHOLDER, UNSEEN
 
+from .arrays import Arrays, below, under
 from .columns import CategoryReader, EventColumns, known_values, own_feature
 from .definitions import Computed, Group, Own, WindowFeature
 from .domain import Domain
 from .entities import EntityWindows, Series
 from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
-from .interning import Arrays, Ids, Interner
+from .interning import Ids, Interner
 from .keys import normal_keys
 from .ledger import NOT_APPLIED, Ledger
 from .moments import Claim, Label, Moments
@@ -197,14 +198,13 @@ class FeatureState:
         """All state, for a snapshot."""
         found: Arrays = {}
         for name, part in self._parts():
-            found.update({f"{name}/{key}": array for key, array in part.arrays().items()})
+            found.update(under(f"{name}/", part.arrays()))
         return found
 
     def restore(self, arrays: Arrays) -> None:
         """Take state from a snapshot."""
         for name, part in self._parts():
-            start = f"{name}/"
-            part.restore({k[len(start) :]: a for k, a in arrays.items() if k.startswith(start)})
+            part.restore(below(f"{name}/", arrays))
 
     def _parts(self) -> list[tuple[str, Interner | Series | Profiles]]:
         parts: list[tuple[str, Interner | Series | Profiles]] = []

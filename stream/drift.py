@@ -19,10 +19,9 @@ from claimtrace.monitoring.tile import Tile
 from claimtrace.monitoring.tiles import TileBook
 from claimtrace.monitoring.verdict import DriftPolicy, judge
 from claimtrace.wire import encode
+from featurestore.arrays import Arrays
 
 from .plans import Terms
-
-Arrays = dict[str, NDArray[Any]]
 
 
 class DriftWatch:

@@ -19,13 +19,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from claimtrace.clock import Clock
 from claimtrace.decisions import ModelRef
 from claimtrace.errors import ClaimtraceError, StateError
 from claimtrace.events import Outgoing, Record
 from claimtrace.limits import MAX_BATCH_BYTES
+from featurestore.arrays import Arrays
 
 from .effects import Counts, Effects
 from .engine import Engine
@@ -82,10 +82,10 @@ class Rows(Protocol):
 class SnapshotStore(Protocol):
     """Where snapshots are kept."""
 
-    def write(self, plan: int, arrays: dict[str, NDArray[Any]]) -> object:
+    def write(self, plan: int, arrays: Arrays) -> object:
         """Make the state as of a plan durable."""
 
-    def newest(self) -> tuple[int, dict[str, NDArray[Any]]] | None:
+    def newest(self) -> tuple[int, Arrays] | None:
         """The newest whole snapshot."""
 
 

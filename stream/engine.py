@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,6 +31,7 @@ from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
 from claimtrace.siphash import Key
 from claimtrace.wire import UNSEEN, Accepted, Refusal, Wire, flag_names
+from featurestore.arrays import Arrays, below, under
 from featurestore.domain import Domain
 from featurestore.intake import Fact, Intake, Taken
 from featurestore.ledger import CONFLICT, DUPLICATE, NEW
@@ -43,8 +44,6 @@ from .outcomes import BANDS, OUTCOMES, SCORE_DIGITS, UNSCORED, levels_of, rule_h
 from .plans import Place, Plan, Terms
 from .reasons import Explained, explain
 from .rows import Decided, decision_rows, drift_rows, event_rows, label_rows, profile_rows
-
-Arrays = dict[str, NDArray[Any]]
 
 NO_MODEL, MODEL_ERROR = "no_model", "model_error"
 """Flags of a decision that the model had no part in."""
@@ -130,8 +129,8 @@ class Engine:
         plain = msgspec.json.encode([self.plan, places, sorted(self.chains.items())])
         return {
             "engine": np.frombuffer(plain, np.uint8),
-            **{f"intake/{name}": a for name, a in self.intake.arrays().items()},
-            **{f"drift/{name}": a for name, a in self._drift.arrays().items()},
+            **under("intake/", self.intake.arrays()),
+            **under("drift/", self._drift.arrays()),
         }
 
     def restore(self, arrays: Arrays) -> None:
@@ -139,8 +138,8 @@ class Engine:
         kind = tuple[int, list[tuple[Place, int]], list[tuple[int, str]]]
         plain = msgspec.json.decode(arrays["engine"].tobytes(), type=kind)
         self.plan, self.positions, self.chains = plain[0], dict(plain[1]), dict(plain[2])
-        self.intake.restore(_below("intake/", arrays))
-        self._drift.restore(_below("drift/", arrays), self._scorer_of)
+        self.intake.restore(below("intake/", arrays))
+        self._drift.restore(below("drift/", arrays), self._scorer_of)
 
     def _sort_out(
         self,
@@ -373,7 +372,3 @@ def _flags(bits: int, scorer: Scorer | None, broken: bool) -> list[str]:
     if broken:
         names.append(MODEL_ERROR)
     return names
-
-
-def _below(prefix: str, arrays: Arrays) -> Arrays:
-    return {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}

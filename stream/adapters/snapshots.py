@@ -11,16 +11,14 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from claimtrace.adapters.atomic_files import sync_folder
 from claimtrace.errors import StateError
-
-Arrays = dict[str, NDArray[Any]]
+from featurestore.arrays import Arrays
 
 MAGIC: Final = b"claimtrace-snapshot-1\n"
 KEPT: Final = 2

@@ -22,9 +22,9 @@ from producers.adapters.files import read_mapping, replay_files, row_batches
 from producers.mapping import load_mapping
 from producers.replay import Replay, RowBatch, merge_by_arrival, paced
 from producers.sink import ListSink
+from tests.oracles.real_data import BESIDE, needs
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data"
-
 MAPPING = b"""
 topic = "claims.filed"
 key = "policy_id"
@@ -273,10 +273,9 @@ def test_pace() -> None:
 
 
 @pytest.mark.real
+@needs("handbook")
 def test_the_real_transactions_replay() -> None:
-    path = REAL / "handbook/transactions.parquet"
-    if not path.exists():
-        pytest.skip("the handbook's transactions are not beside the checkout")
+    path = BESIDE / "handbook/transactions.parquet"
     mapping = load_mapping(
         {
             "topic": "payments",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -17,17 +15,18 @@ from tests.oracles.aws_claims import (
     read_draw,
     write_log,
 )
+from tests.oracles.real_data import BESIDE, needs
 from training.fitters import FITTERS, silent
 from training.metrics import auc, average_precision
 
-DATA = Path(__file__).resolve().parents[2] / "../shared/data/aws-auto-claims"
+DATA = BESIDE / "aws-auto-claims"
 PARTITIONS = 4
 POLICIES, FRAUDS = 5_000, {1: 164, 2: 136}
 FOLDS, FOLD_SEEDS = 5, (0, 1, 2)
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.skipif(not DATA.is_dir(), reason="the AWS claims aren't beside the checkout"),
+    needs("aws-auto-claims"),
 ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,11 @@ from examples.card_payments import DOMAIN
 from featurestore.offline import DECISIONS
 from stream.adapters.file_journal import read_plans
 from tests.oracles.handbook import TRAIN_STARTS, expected_features, read_transactions, write_log
+from tests.oracles.real_data import BESIDE, needs
 from training.fitters import FITTERS
 from training.prequential import mean_of, prequential
 
-DATA = Path(__file__).resolve().parents[2] / "../shared/data/handbook"
+DATA = BESIDE / "handbook"
 PARTITIONS = 4
 PAYMENTS, FRAUDS = 1_504_628, 12_484
 PUBLISHED = {"auc": 0.871, "average precision": 0.694, "card precision@100": 0.304}
@@ -28,7 +28,7 @@ WITHIN = 0.003
 pytestmark = [
     pytest.mark.real,
     pytest.mark.slow,
-    pytest.mark.skipif(not DATA.is_dir(), reason="the handbook's data isn't beside the checkout"),
+    needs("handbook"),
 ]
 
 

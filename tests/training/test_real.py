@@ -7,7 +7,6 @@ protocol are measured on their own; the stream's own vectors are compared elsewh
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,13 +14,13 @@ import pytest
 
 from claimtrace.clock import DAY_MS
 from claimtrace.models.forest import Forest
+from tests.oracles.real_data import BESIDE, needs
 from training.fitters import fit_xgboost, silent
 from training.metrics import auc, average_precision
 from training.prequential import mean_of, prequential
 
-DATA = Path(__file__).resolve().parents[2] / "../shared/data"
-HANDBOOK = DATA / "handbook"
-AWS = DATA / "aws-auto-claims"
+HANDBOOK = BESIDE / "handbook"
+AWS = BESIDE / "aws-auto-claims"
 
 pytestmark = pytest.mark.real
 DAY_S = 86_400
@@ -60,7 +59,7 @@ def handbook_features(table: pd.DataFrame, seconds: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not HANDBOOK.is_dir(), reason="no handbook data beside the checkout")
+@needs("handbook")
 def test_the_handbooks_published_table() -> None:
     table = pd.read_parquet(HANDBOOK / "transactions.parquet")
     seconds = table.TX_DATETIME.to_numpy().astype("datetime64[s]").astype(np.int64)
@@ -113,7 +112,7 @@ def aws_claims() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return matrix, both.fraud.to_numpy() == 1, both.policy_id.to_numpy().astype(np.int64)
 
 
-@pytest.mark.skipif(not AWS.is_dir(), reason="no AWS claims beside the checkout")
+@needs("aws-auto-claims")
 def test_the_defaults_on_the_aws_claims_grouped_by_policy() -> None:
     matrix, labels, policies = aws_claims()
     assert (matrix.shape, int(labels.sum())) == ((10_000, 45), 300)

@@ -24,7 +24,6 @@ from producers.replay import Replay, RowBatch, merge_by_arrival, paced
 from producers.sink import ListSink
 from tests.oracles.real_data import BESIDE, needs
 
-REAL = Path(__file__).resolve().parents[2] / "../shared/data"
 MAPPING = b"""
 topic = "claims.filed"
 key = "policy_id"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 from claimtrace.clock import duration_ms
 from claimtrace.errors import DefinitionError
@@ -220,66 +220,65 @@ def _window(
     )  # fmt: skip
 
 
-def count(
-    name: str, *, of: Entity, window: str, delay: str = "0s", current: Current = "out",
-    text: str = "",
-) -> WindowFeature:  # fmt: skip
+class Counting(TypedDict, total=False):
+    """How a window counts: `delay` before it ends, `current` event in or out, `text` in words."""
+
+    delay: str
+    current: Current
+    text: str
+
+
+class Measuring(Counting, total=False):
+    """How a window measures: also its value when it is `empty`, missing (NaN) by default."""
+
+    empty: float
+
+
+def count(name: str, *, of: Entity, window: str, **how: Unpack[Counting]) -> WindowFeature:
     """How many claims of the entity lie in the window."""
-    return _window("count", name, of, window, delay=delay, current=current, text=text)
+    return _window("count", name, of, window, **how)
 
 
 def total(
-    name: str, *, of: Entity, value: str, window: str, delay: str = "0s",
-    current: Current = "out", text: str = "",
-) -> WindowFeature:  # fmt: skip
+    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Counting]
+) -> WindowFeature:
     """The exact sum of an integer field, such as an amount in cents."""
-    return _window("sum", name, of, window, value=value, delay=delay, current=current, text=text)
+    return _window("sum", name, of, window, value=value, **how)
 
 
 def mean(
-    name: str, *, of: Entity, value: str, window: str, delay: str = "0s",
-    current: Current = "out", empty: float = math.nan, text: str = "",
-) -> WindowFeature:  # fmt: skip
+    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Measuring]
+) -> WindowFeature:
     """Sum / count of the entries that have the value."""
-    return _window("mean", name, of, window, value=value, delay=delay, current=current,
-                   empty=empty, text=text)  # fmt: skip
+    return _window("mean", name, of, window, value=value, **how)
 
 
 def std(
-    name: str, *, of: Entity, value: str, window: str, delay: str = "0s",
-    current: Current = "out", empty: float = math.nan, text: str = "",
-) -> WindowFeature:  # fmt: skip
+    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Measuring]
+) -> WindowFeature:
     """The sample standard deviation (n - 1), from an exact integer numerator."""
-    return _window("std", name, of, window, value=value, delay=delay, current=current,
-                   empty=empty, text=text)  # fmt: skip
+    return _window("std", name, of, window, value=value, **how)
 
 
 def smallest(
-    name: str, *, of: Entity, value: str, window: str, delay: str = "0s",
-    current: Current = "out", empty: float = math.nan, text: str = "",
-) -> WindowFeature:  # fmt: skip
+    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Measuring]
+) -> WindowFeature:
     """The minimum."""
-    return _window("min", name, of, window, value=value, delay=delay, current=current,
-                   empty=empty, text=text)  # fmt: skip
+    return _window("min", name, of, window, value=value, **how)
 
 
 def largest(
-    name: str, *, of: Entity, value: str, window: str, delay: str = "0s",
-    current: Current = "out", empty: float = math.nan, text: str = "",
-) -> WindowFeature:  # fmt: skip
+    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Measuring]
+) -> WindowFeature:
     """The maximum."""
-    return _window("max", name, of, window, value=value, delay=delay, current=current,
-                   empty=empty, text=text)  # fmt: skip
+    return _window("max", name, of, window, value=value, **how)
 
 
 def distinct(
-    name: str, *, of: Entity, value: str, window: str, delay: str = "0s",
-    current: Current = "out", text: str = "",
-) -> WindowFeature:  # fmt: skip
+    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Counting]
+) -> WindowFeature:
     """How many different values of a field, such as policies on one phone; exact."""
-    return _window(
-        "distinct", name, of, window, value=value, delay=delay, current=current, text=text
-    )
+    return _window("distinct", name, of, window, value=value, **how)
 
 
 def since_last(name: str, *, of: Entity, within: str, text: str = "") -> WindowFeature:

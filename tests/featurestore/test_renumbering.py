@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples.auto_claims import DOMAIN, ClaimFiled, PolicyChanged
+from examples.auto_claims.entities import policy
 from featurestore import ledger, renumbering
+from featurestore.definitions import distinct
+from featurestore.domain import Domain
 from featurestore.intake import Intake
 from tests.oracles.facts import DAY_MS, KEY, START, a_stream, as_facts, as_records, ms
 from tests.oracles.naive_features import naive_vectors
@@ -63,6 +66,7 @@ def years(seed: int) -> list:
             phone=f"55501{rng.integers(20):02}",
             bank_account=f"DE{rng.integers(20)}",
             total_claim_cents=int(rng.integers(1, 10**6)),
+            postcode=f"{rng.integers(12)}0{rng.integers(2)}",
         )
         stream.append(("claim", claim, ms(now), ms(now)))
     return stream
@@ -79,6 +83,29 @@ def test_what_only_windows_and_profiles_remember_is_alive(seed, batch):
         parts.append(intake.take(facts[low : low + batch]).vectors.matrix)
         intake.forget()
     want = np.array(naive_vectors(DOMAIN, stream, LATENESS_MS))
+    np.testing.assert_array_equal(np.concatenate(parts), want)
+
+
+POSTCODES = Domain(
+    name="postcodes",
+    currency="USD",
+    claim=ClaimFiled,
+    split_by=policy,
+    features=(
+        distinct("policy.postcodes.distinct.365d", of=policy, value="postcode", window="365d"),
+    ),
+)
+
+
+def test_values_that_are_no_entities_live_as_long_as_they_are_counted():
+    stream = [fact for fact in years(3) if fact[0] == "claim"]
+    intake = Intake(POSTCODES, KEY, LATENESS_MS, LATENESS_MS)
+    parts = []
+    for fact in as_facts(as_records(stream)):
+        parts.append(intake.take([fact]).vectors.matrix)
+        intake.forget()
+    want = np.array(naive_vectors(POSTCODES, stream, LATENESS_MS))
+    assert want.max() >= 3
     np.testing.assert_array_equal(np.concatenate(parts), want)
 
 

@@ -19,6 +19,7 @@ from .console import out, progress, safe
 from .models import run_training, show_report
 from .proving import run_chain, run_diff, run_verify, show_diff, show_verified
 from .session import CONFIG_NAME, Session
+from .simulating import only_auto_claims
 from .streaming import run_stream, show_ran
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def demo(
     Everything lands in the folder, and every command works on it afterwards.
     """
     session: Session = ctx.obj
+    only_auto_claims(session)
     if session.log_path.exists():
         raise UsageError(
             "the folder holds a log already",

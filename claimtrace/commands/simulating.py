@@ -53,6 +53,7 @@ def simulate(
     from producers.config import SimulationConfig
 
     session: Session = ctx.obj
+    only_auto_claims(session)
     config = SimulationConfig(
         seed=seed,
         start_ms=_midnight_ms(start),
@@ -139,6 +140,18 @@ def replay(
         print_json({"written": sent, "log": str(session.log_path)})
         return
     out.print(f"[bold]{sent:,}[/] events on {session.log_path}")
+
+
+def only_auto_claims(session: Session) -> None:
+    """Refuse to simulate for another domain than the one the simulator knows."""
+    from examples.auto_claims import ClaimFiled
+
+    if session.domain.claim is not ClaimFiled:
+        raise UsageError(
+            f"there is no simulator for the domain {session.domain.name}",
+            where="setting domain",
+            hint="use examples.auto_claims, or put your own events on the log: claimtrace replay",
+        )
 
 
 def _midnight_ms(text: str) -> int:

@@ -100,6 +100,8 @@ class _Tree(msgspec.Struct):
 
 class _Trees(msgspec.Struct):
     trees: list[_Tree]
+    weight_drop: list[float] = []
+    """Weights of trees under dropout; XGBoost 3.4 writes them for `gbtree`, which dart became."""
 
 
 class _Booster(msgspec.Struct):
@@ -144,6 +146,8 @@ def _binary_trees(learner: _Learner, where: str) -> list[_Tree]:
         raise UnsupportedModelError(f"booster {booster.name}", where=where)
     if booster.model is None:
         raise ModelError("a gbtree without a model", where=where)
+    if any(weight != 1.0 for weight in booster.model.weight_drop):
+        raise UnsupportedModelError("booster dart: its trees have weights", where=where)
     for number, tree in enumerate(booster.model.trees):
         if any(tree.split_type):
             raise UnsupportedModelError(f"tree {number} splits on a category", where=where)

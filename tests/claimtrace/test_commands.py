@@ -189,6 +189,15 @@ def test_a_mistake_names_the_field_and_the_mend_without_a_trace(
     assert not (tmp_path / "claimtrace.log").exists()
 
 
+def test_another_domain_has_no_simulator(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("CLAIMTRACE_DOMAIN", "examples.card_payments")
+    for command in ("simulate", "demo"):
+        code, _, err = ask(tmp_path / "new", command, capsys=capsys)
+        assert code == 2
+        assert "no simulator for the domain card_payments" in " ".join(err.split())
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_unknown_setting_names_the_nearest(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("CLAIMTRACE_STREAM__BATCH_RECORD", "5")
     code, _, err = ask(tmp_path, "doctor", capsys=capsys)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from math import isnan
 
 import pytest
 
@@ -43,7 +45,10 @@ def test_an_entity_has_its_primary_field_first():
 
 
 def test_windows():
-    assert count("n", of=shop, window="30d") == WindowFeature("n", shop, "count", 30 * DAY_MS)
+    counted = count("n", of=shop, window="30d")
+    assert isnan(counted.empty)
+    expected = WindowFeature("n", shop, "count", 30 * DAY_MS, empty=0.0)
+    assert replace(counted, empty=0.0) == expected
     made = rate("r", of=shop, window="7d", delay="12h", empty=0.0)
     assert (made.aggregate, made.width_ms, made.delay_ms, made.empty) == (
         "rate",

@@ -64,6 +64,9 @@ DAMAGED["no nodes"] = lambda p: _tree(p).update(
 UNSUPPORTED = {
     "a categorical split": _set(lambda p: _tree(p)["split_type"], 0, 1),
     "a later XGBoost": _set(lambda p: p, "version", [4, 0, 0]),
+    "trees with weights": _set(
+        lambda p: p["learner"]["gradient_booster"]["model"], "weight_drop", [1.0, 0.5]
+    ),
     "another booster": _set(lambda p: p["learner"]["gradient_booster"], "name", "gblinear"),
 }
 

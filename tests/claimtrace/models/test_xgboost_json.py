@@ -90,13 +90,13 @@ def test_real_dart_and_deep_models_are_unsupported() -> None:
     matrix = rng.normal(size=(800, 3))
     labels = rng.integers(0, 2, 800)
     for parameters in (
-        {"booster": "dart", "rate_drop": 0.5},
+        {"booster": "dart", "rate_drop": 0.9, "one_drop": 1},
         {"max_depth": 30, "min_child_weight": 0, "lambda": 0, "base_score": 0.5},
     ):
         fitted = xgboost.train(
             {"objective": "binary:logistic", "nthread": 1, **parameters},
             xgboost.DMatrix(matrix, labels),
-            num_boost_round=3,
+            num_boost_round=8,
         )
         with pytest.raises(UnsupportedModelError):
             read_model(bytes(fitted.save_raw("json")))

@@ -116,7 +116,7 @@ class FeatureState:
         distincts = sorted({f.value for f in windows if f.aggregate == "distinct"})
         by_key = {e.key: e.name for e in self._entities}
         self._distinct_of = {name: by_key.get(name, f"value.{name}") for name in distincts}
-        for name in set(self._distinct_of.values()) - set(self._interners):
+        for name in sorted(set(self._distinct_of.values()) - set(self._interners)):
             self._interners[name] = Interner(key)
 
     @staticmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Final
 VARIABLE: Final = "NUMBA_CACHE_DIR"
 _ROOMS: Final = ("claimtrace", "featurestore", "producers", "training", "stream", "benchmarks")
 _FOLDER: Final = ".kernels"
+_KEPT_VERSIONS: Final = 3
 
 
 def use_versioned_cache() -> Path | None:
@@ -33,7 +35,9 @@ def use_versioned_cache() -> Path | None:
     for base in (home / _FOLDER, user / "kernels", Path(tempfile.gettempdir()) / "claimtrace"):
         folder = base / digest
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if not folder.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                _remove_older(base, folder)
         except OSError:
             continue
         if os.access(folder, os.W_OK):
@@ -42,6 +46,13 @@ def use_versioned_cache() -> Path | None:
                 sys.modules["numba"].config.CACHE_DIR = str(folder)
             return folder
     return None
+
+
+def _remove_older(base: Path, newest: Path) -> None:
+    """Keep the kernels of the last few versions; what is removed is compiled again when needed."""
+    others = sorted((p for p in base.iterdir() if p != newest), key=lambda p: p.stat().st_mtime)
+    for folder in others[: -_KEPT_VERSIONS + 1]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest_of_kernels(home: Path) -> str:

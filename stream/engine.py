@@ -96,7 +96,7 @@ class Engine:
         """Apply a plan to its records, given in plan order; the next plan must follow this one."""
         assert plan.number == self.plan + 1, "plans are applied in order, each once"
         answers = self.wire.decode(records)
-        pairs = [(r, a) for r, a in zip(records, answers, strict=True)]
+        pairs = list(zip(records, answers, strict=True))
         facts = [Fact(record, answer) for record, answer in pairs if isinstance(answer, Accepted)]
         taken = self.intake.take(facts)
         counts, dead = self._sort_out(pairs, taken)

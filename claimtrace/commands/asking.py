@@ -134,7 +134,7 @@ def _is_lines(lines: list[bytes]) -> bool:
 
 def _decide(session: Session, records: list[Record]) -> list[Outgoing]:
     """Run the claims through a copy of the stream's state."""
-    from stream.adapters.file_journal import read_plans, read_terms
+    from stream.adapters.file_journal import read_plans
     from stream.adapters.local import LocalSource
     from stream.adapters.snapshots import Snapshots
     from stream.plans import Plan
@@ -143,7 +143,7 @@ def _decide(session: Session, records: list[Record]) -> list[Outgoing]:
 
     engine = session.engine()
     if session.journal_path.exists():
-        read_terms(session.journal_path).check_same(session.terms(), str(session.journal_path))
+        session.check_terms()
         newest = Snapshots(session.state_folder / "snapshots").newest()
         if newest is not None:
             engine.restore(newest[1])

@@ -19,7 +19,7 @@ from .console import out, progress, safe
 from .models import run_training, show_report
 from .proving import run_chain, run_diff, run_verify, show_diff, show_verified
 from .session import CONFIG_NAME, Session
-from .simulating import only_auto_claims
+from .simulating import only_auto_claims, simulation_of
 from .streaming import run_stream, show_ran
 
 if TYPE_CHECKING:
@@ -129,10 +129,7 @@ def _keep_settings(session: Session) -> None:
 
 
 def _simulation(session: Session, story: Story, seed: int) -> Simulation:
-    from examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
     from producers.config import Drift, Ring, SimulationConfig
-    from producers.rows import EventClasses
-    from producers.simulator import Simulation
 
     day = story.history_days
     config = SimulationConfig(
@@ -145,7 +142,7 @@ def _simulation(session: Session, story: Story, seed: int) -> Simulation:
         drifts=(Drift(day, "missing_field", story.lost_field_ratio),),
         rings=(Ring(day, story.ring_claims),),
     )
-    return Simulation(config, EventClasses(ClaimFiled, PolicyChanged, ClaimAdjudicated))
+    return simulation_of(config)
 
 
 def _simulate(session: Session, simulation: Simulation, until_day: int | None) -> None:

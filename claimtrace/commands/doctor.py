@@ -131,12 +131,12 @@ def _log(session: Session) -> str:
 
 
 def _state(session: Session) -> str:
-    from stream.adapters.file_journal import read_plans, read_terms
+    from stream.adapters.file_journal import read_plans
     from stream.adapters.snapshots import Snapshots
 
     if not session.journal_path.exists():
         return "none yet; claimtrace stream makes one"
-    read_terms(session.journal_path).check_same(session.terms(), str(session.journal_path))
+    session.check_terms()
     last = 0
     for plan in read_plans(session.journal_path):
         last = plan.number

@@ -44,7 +44,7 @@ def verify(
 
 def run_verify(session: Session, into: Path | None = None, *, quiet: bool = False) -> Any:
     """Replay the journal on a fresh engine; returns a `stream.verify.Replayed`."""
-    from stream.adapters.file_journal import read_plans, read_terms
+    from stream.adapters.file_journal import read_plans
     from stream.adapters.local import LocalSink, LocalSource
     from stream.verify import replay
 
@@ -53,7 +53,7 @@ def run_verify(session: Session, into: Path | None = None, *, quiet: bool = Fals
     log = session.log()
     copy = None
     try:
-        read_terms(session.journal_path).check_same(session.terms(), str(session.journal_path))
+        session.check_terms()
         partitions = session.settings.partitions
         source = LocalSource(log, session.domain.topics, partitions)
         emit = None
@@ -61,7 +61,7 @@ def run_verify(session: Session, into: Path | None = None, *, quiet: bool = Fals
             into.mkdir(parents=True, exist_ok=True)
             copy = LocalLog(into / "log.db")
             emit = LocalSink(copy, partitions).emit
-        with progress("verify", _journalled(session), quiet=quiet) as advance:
+        with progress("verify", session.planned_records(), quiet=quiet) as advance:
             return replay(
                 session.engine(),
                 read_plans(session.journal_path),
@@ -115,16 +115,6 @@ def _records(log: Any, topic: str, partition: int) -> Iterator[Record]:
         at = page[-1].position + 1
 
 
-def _journalled(session: Session) -> int:
-    from stream.adapters.file_journal import read_plans
-
-    return sum(
-        span.to_position - span.from_position
-        for plan in read_plans(session.journal_path)
-        for span in plan.ranges
-    )
-
-
 @features_app.command()
 def show(
     ctx: typer.Context,
@@ -174,7 +164,7 @@ def run_diff(session: Session, *, quiet: bool = False) -> Any:
     try:
         source = LocalSource(log, session.domain.topics, session.settings.partitions)
         plans = read_plans(session.journal_path)
-        with progress("back-fill", _journalled(session), quiet=quiet) as advance:
+        with progress("back-fill", session.planned_records(), quiet=quiet) as advance:
             vectors = backfill(session.engine(), plans, source, lambda n: advance(n))
             columns = ["partition", "position", "features", "definitions"]
             served = session.offline.dataset(DECISIONS).to_batches(columns=columns)

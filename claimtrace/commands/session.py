@@ -145,6 +145,25 @@ class Session:
             hash_key=digest(settings.stream.hash_key.encode())[:16],
         )
 
+    def check_terms(self) -> None:
+        """See that the settings are those that the journal was begun with.
+
+        Raises:
+            StateError: when there is no journal, or a term differs.
+        """
+        from stream.adapters.file_journal import read_terms
+
+        read_terms(self.journal_path).check_same(self.terms(), str(self.journal_path))
+
+    def planned_records(self) -> int:
+        """How many records the journal has planned."""
+        from stream.adapters.file_journal import read_plans
+
+        if not self.journal_path.exists():
+            return 0
+        plans = read_plans(self.journal_path)
+        return sum(span.to_position - span.from_position for p in plans for span in p.ranges)
+
     def scorer_of(self, ref: ModelRef) -> Scorer:
         """The loaded, verified model of a version; loaded once."""
         from ..models.scorer import Scorer

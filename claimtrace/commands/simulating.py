@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +13,8 @@ from .console import out, print_json, progress
 from .session import Session
 
 if TYPE_CHECKING:
-    from producers.config import Drift, Ring
+    from producers.config import Drift, Ring, SimulationConfig
+    from producers.simulator import Simulation
 
 
 def simulate(
@@ -50,6 +50,7 @@ def simulate(
 
     Kinds of drift: inflation, new_shop_mix, missing_field, channel_shift.
     """
+    from producers.adapters.local import write_chunks
     from producers.config import SimulationConfig
 
     session: Session = ctx.obj
@@ -75,7 +76,8 @@ def simulate(
             )
         expected = round(days * claims_per_day * 2) + policies
         with progress("simulate", expected, quiet=as_json) as advance:
-            written = write_simulation(session, config, log, lambda n: advance(n))
+            chunks = simulation_of(config).chunks()
+            written = write_chunks(chunks, log, session.truth_path, lambda n: advance(n))
     finally:
         log.close()
     if as_json:
@@ -87,18 +89,13 @@ def simulate(
     out.print("[dim]next: claimtrace stream --until-end[/]")
 
 
-def write_simulation(
-    session: Session, config: Any, log: Any, advance: Callable[[int], None]
-) -> int:
-    """Write a whole simulation; returns how many records it has."""
+def simulation_of(config: SimulationConfig) -> Simulation:
+    """A simulation that writes the events of the claims domain."""
     from examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
-    from producers.adapters.local import write_chunks
     from producers.rows import EventClasses
     from producers.simulator import Simulation
 
-    events = EventClasses(ClaimFiled, PolicyChanged, ClaimAdjudicated)
-    chunks = Simulation(config, events).chunks()
-    return write_chunks(chunks, log, session.truth_path, advance)
+    return Simulation(config, EventClasses(ClaimFiled, PolicyChanged, ClaimAdjudicated))
 
 
 def replay(

@@ -64,8 +64,8 @@ def run_stream(
         try:
             driver = session.driver(log, lambda words: err.print(f"[yellow]{safe(words)}[/]"))
             session.warm_up()
-            total = _waiting(session, log)
-            with progress(title, total if until_end else None, quiet=quiet) as advance:
+            total = _waiting(session, log) if until_end else None
+            with progress(title, total, quiet=quiet) as advance:
                 replayed = driver.recover(lambda _: advance(0, "recovering"))
                 return _loop(session, driver, stopping, advance, replayed, until_end=until_end)
         finally:
@@ -74,14 +74,9 @@ def run_stream(
 
 def _waiting(session: Session, log: Any) -> int:
     """Records on the log in all, as far as the journal hasn't planned them yet."""
-    from stream.adapters.file_journal import read_plans
-
-    planned = 0
-    if session.journal_path.exists():
-        planned = sum(r.to_position - r.from_position for p in read_plans(session.journal_path)
-                      for r in p.ranges)  # fmt: skip
     topics = log.topics()
-    return max(0, sum(sum(log.ends(t)) for t in session.domain.topics if t in topics) - planned)
+    there = sum(sum(log.ends(topic)) for topic in session.domain.topics if topic in topics)
+    return max(0, there - session.planned_records())
 
 
 def _loop(

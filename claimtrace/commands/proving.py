@@ -162,6 +162,7 @@ def run_diff(session: Session, *, quiet: bool = False) -> Any:
 
     log = session.log()
     try:
+        session.check_terms()
         source = LocalSource(log, session.domain.topics, session.settings.partitions)
         plans = read_plans(session.journal_path)
         with progress("back-fill", session.planned_records(), quiet=quiet) as advance:

@@ -128,8 +128,8 @@ class Line:
             Snapshots(self.folder / "snapshots"),
             ManualClock(NOW_MS),
             lambda: self.champion,
-            snapshot_every_records=snapshot_every_records,
-            offline_every_records=offline_every_records,
+            snapshot_every=(snapshot_every_records, 1e9),
+            offline_every=(offline_every_records, 1e9),
         )
         driver.recover()
         return driver

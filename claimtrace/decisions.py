@@ -18,6 +18,7 @@ DECISIONS_TOPIC = "claims.decisions"
 DEAD_TOPIC = "claims.dead"
 DRIFT_TOPIC = "claims.drift"
 ALERTS_TOPIC = "claims.alerts"
+JOURNAL_TOPIC = "claims.journal"
 
 GENESIS = "0" * 64
 """The chain before the first decision of a partition."""

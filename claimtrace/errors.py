@@ -60,3 +60,8 @@ class StoreUnavailable(ClaimtraceError):
 
 class ModelError(ClaimtraceError):
     """An artefact is damaged, of another schema, or fails its self-check; the old one stays."""
+
+
+class Superseded(ClaimtraceError):
+    """Another worker has taken over what this one was at. Nothing is wrong: it lets go, and sees
+    what it still owns."""

@@ -6,7 +6,8 @@
 
     CLAIMTRACE_STREAM__BATCH_RECORDS=1000
 
-An unknown key is an error that names the nearest one; a wrong type names the field.
+An unknown key is an error that names the nearest one; a wrong type names the field. Secrets come
+from variables or from files of their own, never from the TOML file.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -32,8 +33,12 @@ class StreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Records of one plan at the most."""
     snapshot_every_records: int = 200_000
     """Records between two snapshots; a restart replays at most this many."""
+    snapshot_every: str = "15m"
+    """Time between two snapshots while anything comes in; the log must keep records much longer."""
     offline_every_records: int = 20_000
     """Records between two appends to the offline store."""
+    offline_every: str = "30s"
+    """Time after which rows that wait are appended, however few they are."""
     allowed_lateness: str = "30d"
     """Events up to this late are applied at their event time; later ones are scored and flagged."""
     remember_ids: str = "400d"
@@ -81,6 +86,86 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters for XGBoost that override the defaults."""
 
 
+class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Kafka cluster as the log; the brokers stand in `source`."""
+
+    group: str = "claimtrace"
+    """The consumer group that shares the partitions out among the workers."""
+    group_protocol: Literal["classic", "consumer"] = "classic"
+    """`classic` is cooperative-sticky; `consumer` the protocol of KIP-848, from Kafka 4.0 on."""
+    instance: str = ""
+    """A name of this worker's own that survives a restart (static membership); empty: none."""
+    session_timeout: str = "10s"
+    """A worker that is silent for this long loses its partitions (classic protocol)."""
+    output: Literal["at_least_once", "exactly_once"] = "at_least_once"
+    """`exactly_once`: decisions, dead letters and offsets in one transaction."""
+    commit_every: str = "500ms"
+    """Time between two commits, and the length of a transaction."""
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
+    """Of what is produced."""
+    on_lost_records: Literal["stop", "earliest"] = "stop"
+    """Records that retention took before they were read: stop, or go on with the earliest left."""
+    replication: int = 1
+    """Copies of a new topic; 3 on a cluster that may lose a broker."""
+    min_insync: int = 1
+    """Copies that must have a record before it counts as acknowledged; 2 with 3 copies."""
+    input_retention: str = "30d"
+    """How long new input topics keep records."""
+    output_retention: str = "forever"
+    """How long new output topics keep records: a duration, or `forever`."""
+    properties: dict[str, str | int | bool] = {}
+    """Further properties of librdkafka; no secrets, and none that would lose records."""
+
+
+class SecuritySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How this worker proves to the brokers who it is, and they to it."""
+
+    protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    """`ssl` encrypts and checks the broker's certificate and host name; `sasl_` adds a login."""
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-512"
+    """How the login is done. OAUTHBEARER signs with this machine's AWS identity, for Amazon MSK."""
+    username: str = ""
+    """For PLAIN and SCRAM."""
+    password: str = ""
+    """For PLAIN and SCRAM. A secret: from the variable only."""
+    password_file: str = ""
+    """A file with the password, such as a mounted secret."""
+    ca_file: str = ""
+    """Certificates of the authority that signed the brokers'; empty: the system's."""
+    certificate_file: str = ""
+    """This worker's own certificate, for mutual TLS."""
+    key_file: str = ""
+    """The key of that certificate."""
+    key_password: str = ""
+    """The password of the key. A secret: from the variable only."""
+    region: str = ""
+    """The AWS region of the MSK cluster, for OAUTHBEARER."""
+
+
+class SchemaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How events are encoded on Kafka."""
+
+    registry: str = ""
+    """URL of a schema registry; empty: plain JSON without a registry."""
+    format: Literal["json", "avro"] = "json"
+    """What our producers write when there is a registry: JSON Schema or Avro. Both are read."""
+    username: str = ""
+    """For the registry."""
+    password: str = ""
+    """For the registry. A secret: from the variable only."""
+    password_file: str = ""
+    """A file with the registry's password."""
+    ca_file: str = ""
+    """Certificates of the authority that signed the registry's; empty: the system's."""
+
+
+class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Metrics and readiness over HTTP."""
+
+    listen: str = ""
+    """Address and port of `/metrics`, `/ready` and `/live`, e.g. 127.0.0.1:9464; empty: none."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting of claimtrace."""
 
@@ -88,12 +173,24 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the embedded log, the state, the offline store and the models lie."""
     domain: str = "examples.auto_claims"
     """The Python module that declares events, features and rules."""
+    source: str = "local"
+    """Where events come from and decisions go: `local`, or `kafka://host:port,host:port`."""
     partitions: int = 4
-    """Partitions of a new embedded topic."""
+    """Partitions of a new topic."""
     stream: StreamSettings = StreamSettings()
     decision: DecisionSettings = DecisionSettings()
     drift: DriftSettings = DriftSettings()
     training: TrainingSettings = TrainingSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    security: SecuritySettings = SecuritySettings()
+    schemas: SchemaSettings = SchemaSettings()
+    metrics: MetricsSettings = MetricsSettings()
+
+
+SECRETS: Final = ("security.password", "security.key_password", "schemas.password")
+"""Never in a settings file, never shown."""
+
+KAFKA: Final = "kafka://"
 
 
 def load_settings(toml: bytes | None, environment: Mapping[str, str], where: str = "") -> Settings:
@@ -117,6 +214,7 @@ def load_settings(toml: bytes | None, environment: Mapping[str, str], where: str
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"not a TOML file: {error}", where=where) from error
         _refuse_unknown(tree, Settings, "", where)
+        _refuse_secrets(tree, where)
     from_environment = _tree_of(environment)
     _refuse_unknown(from_environment, Settings, "", "environment")
     _merge(tree, from_environment)
@@ -159,6 +257,15 @@ def _refuse_unknown(tree: Mapping[str, Any], kind: type, path: str, where: str) 
             _refuse_unknown(value, inner, f"{path}{key}.", where)
 
 
+def _refuse_secrets(tree: Mapping[str, Any], where: str) -> None:
+    for path in SECRETS:
+        section, _, name = path.partition(".")
+        if name in tree.get(section, {}):
+            variable = ENV_PREFIX + path.upper().replace(".", "__")
+            raise ConfigError(f"{path} is a secret: it has no place in a settings file",
+                              where=where, hint=f"set {variable}")  # fmt: skip
+
+
 def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
     for key, value in other.items():
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
@@ -174,7 +281,15 @@ def _check(settings: Settings, where: str) -> None:
         ("stream.remember_ids", stream.remember_ids),
         ("drift.window", drift.window),
         ("drift.lateness", drift.lateness),
+        ("stream.snapshot_every", stream.snapshot_every),
+        ("stream.offline_every", stream.offline_every),
+        ("kafka.session_timeout", settings.kafka.session_timeout),
+        ("kafka.commit_every", settings.kafka.commit_every),
+        ("kafka.input_retention", settings.kafka.input_retention),
+        ("kafka.output_retention", settings.kafka.output_retention),
     ):
+        if text == "forever" and name.endswith("retention"):
+            continue
         try:
             duration = duration_ms(text)
         except ValueError as error:
@@ -187,7 +302,14 @@ def _check(settings: Settings, where: str) -> None:
             where=where,
             hint="a late duplicate would count twice; raise remember_ids",
         )
+    if settings.source != "local" and not settings.source.removeprefix(KAFKA).strip("/"):
+        raise ConfigError("source names no broker", where=where, hint="write kafka://host:9092")
+    if settings.source != "local" and not settings.source.startswith(KAFKA):
+        raise ConfigError(f"source = {settings.source} is no source", where=where,
+                          hint="write local or kafka://host:9092")  # fmt: skip
     ranges = (
+        ("kafka.replication", settings.kafka.replication, 1, 100),
+        ("kafka.min_insync", settings.kafka.min_insync, 1, settings.kafka.replication),
         ("partitions", settings.partitions, 1, 1024),
         ("stream.batch_records", stream.batch_records, 1, MAX_BATCH_RECORDS),
         ("stream.snapshot_every_records", stream.snapshot_every_records, 1, 10**9),

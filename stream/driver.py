@@ -11,25 +11,32 @@
 After a crash the newest snapshot is loaded and the journal's plans since then are run again; each
 sink recognises what it has (by the plan's number) or takes the same bytes once more. Trouble with a
 store pauses and tries again; nothing is skipped.
+
+With a group (`stream.group`) several drivers run on one journal: one of them writes the plans, all
+apply them, each emits and stores what belongs to the places it owns (`stream.duty`).
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-import pyarrow as pa
+import numpy as np
 
 from claimtrace.clock import Clock
 from claimtrace.decisions import ModelRef
 from claimtrace.errors import ClaimtraceError, StateError
-from claimtrace.events import Outgoing, Record
+from claimtrace.events import Record
 from claimtrace.limits import MAX_BATCH_BYTES
 from featurestore.arrays import Arrays
 
-from .effects import Counts, Effects
-from .engine import Engine
-from .plans import Journal, Place, Plan, Range, plan_of
+from .duty import Duty, Rows, Sink
+from .effects import Counts
+from .engine import Engine, plain_state
+from .group import Group
+from .plans import JOURNAL, Journal, Place, Plan, Range, plan_of
+from .watching import Watching
 
 CRASH_POINTS: Final = (
     "read",
@@ -43,10 +50,8 @@ CRASH_POINTS: Final = (
 )
 """Where a test can have the process end at once: after each numbered step."""
 
-_WRITER: Final = "stream"
-"""Who appends, as the offline store knows it; its versions are the numbers of plans."""
-
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
+_NOTHING: Final[list[Record]] = []
 
 
 class Source(Protocol):
@@ -58,26 +63,6 @@ class Source(Protocol):
     def fetch(self, ranges: Sequence[Range]) -> list[Record]:
         """Exactly the records of a plan, in plan order."""
 
-    def commit(self, positions: dict[Place, int]) -> None:
-        """Everything before the positions is done."""
-
-
-class Sink(Protocol):
-    """Where effects go."""
-
-    def emit(self, plan: int, outgoing: Sequence[Outgoing]) -> None:
-        """Have the records of a plan acknowledged; a plan that is there already is left alone."""
-
-
-class Rows(Protocol):
-    """The offline store, as the driver needs it."""
-
-    def append(self, table: str, rows: pa.Table, *, writer: str, version: int) -> bool:
-        """Append once for each writer and version."""
-
-    def committed(self, table: str, writer: str) -> int:
-        """The last version of a writer that the table holds; -1 when there is none."""
-
 
 class SnapshotStore(Protocol):
     """Where snapshots are kept."""
@@ -85,8 +70,40 @@ class SnapshotStore(Protocol):
     def write(self, plan: int, arrays: Arrays) -> object:
         """Make the state as of a plan durable."""
 
-    def newest(self) -> tuple[int, Arrays] | None:
-        """The newest whole snapshot."""
+    def newest(self, fits: Callable[[Arrays], bool] = ...) -> tuple[int, Arrays] | None:
+        """The newest whole snapshot that fits."""
+
+
+class Every:
+    """Due after so many records, or after a time if there were any.
+
+    >>> from claimtrace.clock import ManualClock
+    >>> clock = ManualClock()
+    >>> every = Every(100, 60.0, clock)
+    >>> every.count(99); every.due
+    False
+    >>> clock.sleep(60); every.due
+    True
+    """
+
+    def __init__(self, records: int, seconds: float, clock: Clock) -> None:
+        self._records, self._seconds, self._clock = records, seconds, clock
+        self.reset()
+
+    def count(self, records: int) -> None:
+        """So many more."""
+        self.since += records
+
+    def reset(self) -> None:
+        """It was done."""
+        self.since, self._at_s = 0, self._clock.monotonic_s()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time."""
+        return self.since >= self._records or (
+            self.since > 0 and self._clock.monotonic_s() - self._at_s >= self._seconds
+        )
 
 
 class Driver:
@@ -97,9 +114,13 @@ class Driver:
         source, journal, sink, offline, snapshots: the world.
         clock: for `now` in plans, and for pauses.
         champion: the model in charge now, asked once for each new plan.
-        snapshot_every_records, offline_every_records: see `StreamSettings`.
+        snapshot_every, offline_every: records and seconds, see `StreamSettings`.
+        group: the workers that share the work; None: this one does all of it.
+        commit_every_s: time between two commits.
+        unknown_schemas: asks the schema registry which ids of a batch it doesn't know.
         crash: called with the name of each point passed; tests end the process there.
         said: told of each pause, for the log.
+        watching: told what happens, for the metrics.
     """
 
     def __init__(
@@ -113,128 +134,182 @@ class Driver:
         clock: Clock,
         champion: Callable[[], ModelRef | None],
         *,
-        snapshot_every_records: int,
-        offline_every_records: int,
+        snapshot_every: tuple[int, float],
+        offline_every: tuple[int, float],
+        group: Group | None = None,
+        commit_every_s: float = 0.0,
+        unknown_schemas: Callable[[Sequence[Record]], list[int]] = lambda _: [],
         crash: Callable[[str], None] = lambda _: None,
         said: Callable[[str], None] = lambda _: None,
+        watching: Watching | None = None,
     ) -> None:
         self.engine = engine
-        self.counts = Counts()
-        self._source, self._journal, self._sink = source, journal, sink
-        self._offline, self._snapshots, self._clock = offline, snapshots, clock
-        self._champion = champion
-        self._snapshot_every, self._offline_every = snapshot_every_records, offline_every_records
+        self._source, self._journal, self._snapshots = source, journal, snapshots
+        self._clock, self._champion = clock, champion
+        self._unknown_schemas = unknown_schemas
         self._crash, self._said = crash, said
-        self._waiting: dict[str, list[pa.Table]] = {}
-        self._stored: dict[str, int] = {}
-        self._since_offline = self._since_snapshot = 0
+        self._watching = watching or Watching()
+        self._group = group
+        self._duty = Duty(engine, sink, offline, group, self._again)
+        self._offline_every = Every(*offline_every, clock)
+        self._snapshot_every = Every(*snapshot_every, clock)
+        self._commit_every_s, self._committed_s = commit_every_s, clock.monotonic_s()
+        self._ahead: deque[Plan] = deque()
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the records that this worker decided on."""
+        return self._duty.counts
 
     def recover(self, progress: Callable[[int], None] = lambda _: None) -> int:
         """Bring the state to the end of the journal; returns how many records were run again."""
-        newest = self._snapshots.newest()
+        newest = self._snapshots.newest(self._fits())
+        bookmark = 0
         if newest is not None:
             self.engine.restore(newest[1])
+            bookmark = int(newest[1].get("journal", [0])[0])
+        replayed = 0
+        for plan in self._journal.read(self.engine.plan + 1, bookmark):
+            records = self._again(lambda plan=plan: self._source.fetch(plan.ranges))  # type: ignore[misc]
+            self._apply(plan, records)
+            replayed += len(records)
+            progress(len(records))
+            self._watching.replayed(len(records))
         if self.engine.plan >= self._journal.next_number:
             raise StateError(
                 f"the snapshot is of plan {self.engine.plan}, the journal ends before it",
                 where="state",
                 hint="restore the journal that belongs to the snapshots, or start a new folder",
             )
-        replayed = 0
-        for plan in self._journal.read(self.engine.plan + 1):
-            records = self._source.fetch(plan.ranges)
-            self._apply(plan, records)
-            replayed += len(records)
-            progress(len(records))
         return replayed
 
     def step(self, most: int) -> int:
         """Take the next batch of at most so many records; returns how many it had, 0 for none."""
-        records = self._again(lambda: self._source.poll(self.engine.positions, most))
-        if not records:
+        self._duty.take_part(self._watching)
+        self._watching.ready(True)
+        if self._duty.is_ahead:
+            self._clock.sleep(_FIRST_PAUSE_S)
+            self._commit()
             return 0
-        records = _within_bytes(records)
-        self._crash("read")
-        number = self._journal.next_number
-        plan = plan_of(number, records, self._champion(), self._clock.now_ms())
-        won = self._again(lambda: self._journal.append(plan))
-        if won != plan:
-            records = self._source.fetch(won.ranges)
-        self._crash("planned")
-        self._apply(won, records)
+        from_s = self._clock.monotonic_s()
+        plan, records = self._next(most)
+        if plan is None:
+            self._tend()
+            return 0
+        counts = self._apply(plan, records)
+        self._watching.applied(plan.number, counts, self._clock.monotonic_s() - from_s)
         return len(records)
 
     def finish(self) -> None:
         """Write down all that waits: before a clean end, and when a run is complete."""
-        if self._since_snapshot:
+        if self._snapshot_every.since:
             self._snapshot()
+        self._commit()
+        if self._group is not None:
+            self._group.leave()
 
-    def _apply(self, plan: Plan, records: list[Record]) -> Effects:
-        effects = self.engine.step(plan, records)
+    def _next(self, most: int) -> tuple[Plan | None, list[Record]]:
+        """The next plan and its records: one that stands in the journal, or one that we write."""
+        if self._group is not None and not self._ahead:
+            self._ahead.extend(self._again(lambda: list(self._journal.read(self.engine.plan + 1))))
+        if self._ahead:
+            plan = self._ahead.popleft()
+            return plan, self._again(lambda: self._source.fetch(plan.ranges))
+        if not self._duty.owns(JOURNAL):
+            return None, _NOTHING
+        records = self._again(lambda: self._source.poll(self.engine.positions, most))
+        if not records:
+            return None, _NOTHING
+        records = _within_bytes(records)
+        self._crash("read")
+        unknown = self._again(lambda: self._unknown_schemas(records))
+        now_ms, number = self._clock.now_ms(), self.engine.plan + 1
+        plan = plan_of(number, records, self._champion(), now_ms, unknown)
+        from_s = self._clock.monotonic_s()
+        won = self._again(lambda: self._journal.append(plan))
+        self._watching.journal(self._clock.monotonic_s() - from_s)
+        if won != plan:
+            records = self._again(lambda: self._source.fetch(won.ranges))
+        return won, records
+
+    def _apply(self, plan: Plan, records: list[Record]) -> Counts:
+        self._crash("planned")
+        applied = self._again(lambda: self.engine.apply(plan, records))
         self._crash("applied")
-        self._again(lambda: self._sink.emit(plan.number, effects.outgoing))
+        effects = self._duty.take(applied)
         self._crash("emitted")
-        for table, rows in effects.rows.items():
-            if plan.number > self._stored_until(table):
-                self._waiting.setdefault(table, []).append(rows)
-        self._since_offline += len(records)
-        self._since_snapshot += len(records)
-        if self._since_offline >= self._offline_every:
-            self._flush()
-        self._crash("offline")
-        self._again(lambda: self._source.commit(self.engine.positions))
-        self._crash("committed")
-        self.counts.add(effects.counts)
+        for every in (self._offline_every, self._snapshot_every):
+            every.count(len(records))
         for notice in effects.notices:
             self._said(notice)
-        if self._since_snapshot >= self._snapshot_every:
+        self._tend()
+        return effects.counts
+
+    def _tend(self) -> None:
+        """What is due now and then."""
+        if self._offline_every.due:
+            self._flush()
+        self._crash("offline")
+        if self._clock.monotonic_s() - self._committed_s >= self._commit_every_s:
+            self._commit()
+        self._crash("committed")
+        if self._snapshot_every.due:
             self._snapshot()
-        return effects
-
-    def _stored_until(self, table: str) -> int:
-        """The plan up to which the offline store has the rows.
-
-        It is asked once a table: a plan that is run again may be stored already, and by an append
-        that ended elsewhere than the next one will.
-        """
-        if table not in self._stored:
-            self._stored[table] = self._again(lambda: self._offline.committed(table, _WRITER))
-        return self._stored[table]
 
     def _flush(self) -> None:
-        """Append the rows that wait, as of the engine's plan."""
-        plan = self.engine.plan
-        for table in sorted(self._waiting):
-            rows = pa.concat_tables(self._waiting[table])
-            self._again(
-                lambda table=table, rows=rows: self._offline.append(  # type: ignore[misc]
-                    table, rows, writer=_WRITER, version=plan
-                )
-            )
-        self._waiting.clear()
-        self._since_offline = 0
+        from_s = self._clock.monotonic_s()
+        self._duty.flush()
+        self._offline_every.reset()
+        self._watching.offline(self._clock.monotonic_s() - from_s)
+
+    def _commit(self) -> None:
+        self._committed_s = self._clock.monotonic_s()
+        positions = {**self.engine.positions, JOURNAL: self._journal.bookmark}
+        self._watching.committed(self._duty.commit(positions))
 
     def _snapshot(self) -> None:
         # the rows first: a state that is loaded again must have nothing left to append
+        from_s = self._clock.monotonic_s()
         self._flush()
         self._crash("flushed")
         self.engine.forget()
-        self._again(lambda: self._snapshots.write(self.engine.plan, self.engine.arrays()))
-        self._since_snapshot = 0
+        arrays = self.engine.arrays() | {"journal": np.array([self._journal.bookmark])}
+        self._again(lambda: self._snapshots.write(self.engine.plan, arrays))
+        self._snapshot_every.reset()
         self._crash("snapshotted")
+        self._watching.snapshot(self.engine.plan, self._clock.monotonic_s() - from_s)
+
+    def _fits(self) -> Callable[[Arrays], bool]:
+        """Which snapshots can be started from: those that no place's owner had still to reach."""
+        if self._group is None:
+            return lambda _: True
+        marks = self._duty.learn_marks()
+
+        def fits(arrays: Arrays) -> bool:
+            plan, positions, _ = plain_state(arrays)
+            places = [JOURNAL, *(place for place, _ in positions)]
+            return all(place in marks and marks[place].stored >= plan for place in places)
+
+        return fits
 
     def _again(self, work: Callable[[], Any]) -> Any:
         """Do it, and while a store doesn't answer, pause and do it again; never skip."""
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                return work()
+                done = work()
             except ClaimtraceError as error:
                 if not error.retryable:
                     raise
                 self._said(f"{error}; trying again in {pause_s:g} s")
+                self._watching.ready(False)
+                self._watching.paused(error.where)
                 self._clock.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+            else:
+                if pause_s > _FIRST_PAUSE_S:
+                    self._watching.ready(True)
+                return done
 
 
 def _within_bytes(records: list[Record]) -> list[Record]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.decisions import RuleHit
+from claimtrace.models.scorer import Scorer
 from featurestore.definitions import Rule
 from featurestore.expressions import Columns
 
@@ -26,6 +27,14 @@ def levels_of(scores: NDArray[np.float64], review: float, refer: float) -> NDArr
     [0, 1, 2, 0]
     """
     return (scores >= review).astype(np.int64) + (scores >= refer).astype(np.int64)
+
+
+def thresholds_of(scorer: Scorer | None) -> tuple[float, float]:
+    """From which probability on a claim is reviewed and referred; never without a model."""
+    if scorer is None:
+        return np.inf, np.inf
+    thresholds = scorer.manifest.thresholds
+    return thresholds.review, thresholds.refer
 
 
 def rule_hits(

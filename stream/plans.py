@@ -12,12 +12,15 @@ from typing import Protocol
 
 import msgspec
 
-from claimtrace.decisions import ModelRef
+from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 from claimtrace.errors import StateError
 from claimtrace.events import Record
 
 Place = tuple[str, int]
 """A topic and a partition."""
+
+JOURNAL: Place = (JOURNAL_TOPIC, 0)
+"""The place whose owner writes plans, and to whom drift and alerts belong."""
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True):
@@ -29,16 +32,18 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
     to_position: int
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A journalled batch. Its records are applied in the order of `in_plan_order`.
 
-    `now_ms` is for people only: nothing that is decided depends on it.
+    `now_ms` is for people only: nothing that is decided depends on it. `unknown_schemas` are ids
+    that the schema registry didn't know: a replay refuses them too, whatever it says then.
     """
 
     number: int
     ranges: list[Range]
     model: ModelRef | None
     now_ms: int
+    unknown_schemas: list[int] = []
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,15 +87,30 @@ class Journal(Protocol):
     def append(self, plan: Plan) -> Plan:
         """Make the plan durable; returns the plan that has the number, which may be another's."""
 
-    def read(self, from_number: int) -> Iterable[Plan]:
-        """The plans from a number on, in order."""
+    def read(self, from_number: int, bookmark: int = 0) -> Iterable[Plan]:
+        """The plans from a number on, in order, as far as they are there now.
+
+        Args:
+            from_number: the first plan wanted.
+            bookmark: where the journal was when the plan before was read; saves a search.
+        """
 
     @property
     def next_number(self) -> int:
-        """The number that the next plan will have; the first is 1."""
+        """The number after that of the last plan read or appended; the first is 1."""
+
+    @property
+    def bookmark(self) -> int:
+        """Where the journal is, in its own terms."""
 
 
-def plan_of(number: int, records: Sequence[Record], model: ModelRef | None, now_ms: int) -> Plan:
+def plan_of(
+    number: int,
+    records: Sequence[Record],
+    model: ModelRef | None,
+    now_ms: int,
+    unknown_schemas: Sequence[int] = (),
+) -> Plan:
     """The plan for a batch of records that are consecutive on each partition.
 
     >>> records = [Record("a", 0, 5, None, b"", 0), Record("b", 1, 0, None, b"", 1),
@@ -109,7 +129,13 @@ def plan_of(number: int, records: Sequence[Record], model: ModelRef | None, now_
         else:
             span[1] = record.position + 1
     ranges = [Range(*place, *span) for place, span in sorted(spans.items())]
-    return Plan(number=number, ranges=ranges, model=model, now_ms=now_ms)
+    return Plan(
+        number=number,
+        ranges=ranges,
+        model=model,
+        now_ms=now_ms,
+        unknown_schemas=list(unknown_schemas),
+    )
 
 
 def in_plan_order(records: Iterable[Record], topics: Sequence[str]) -> list[Record]:

@@ -201,7 +201,7 @@ class Session:
                 f"{CRASH_VARIABLE}={crash_at}", hint="one of " + ", ".join(CRASH_POINTS)
             )
         self._note_definitions()
-        stream_settings, partitions = self.settings.stream, self.settings.partitions
+        settings, partitions = self.settings.stream, self.settings.partitions
         return Driver(
             self.engine(),
             LocalSource(log, self.domain.topics, partitions),
@@ -211,8 +211,8 @@ class Session:
             Snapshots(self.state_folder / "snapshots"),
             self.clock,
             Champion(self, said),
-            snapshot_every_records=stream_settings.snapshot_every_records,
-            offline_every_records=stream_settings.offline_every_records,
+            snapshot_every=every(settings.snapshot_every_records, settings.snapshot_every),
+            offline_every=every(settings.offline_every_records, settings.offline_every),
             crash=lambda point: os._exit(137) if point == crash_at else None,
             said=said,
         )
@@ -227,6 +227,11 @@ class Session:
         rows = definitions_rows(domain.definitions_digest, domain.name, features)
         writer = f"definitions-{domain.definitions_digest}"
         self.offline.append(DEFINITIONS, rows, writer=writer, version=1)
+
+
+def every(records: int, duration: str) -> tuple[int, float]:
+    """A setting's pair of records and seconds."""
+    return records, duration_ms(duration) / 1000
 
 
 class Champion:

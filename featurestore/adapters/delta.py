@@ -18,7 +18,7 @@ import pyarrow.dataset as pads
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from claimtrace.errors import StateError, StoreUnavailable, UsageError
+from claimtrace.errors import StateError, StoreUnavailable, Superseded, UsageError
 
 from ..offline import (
     DECISIONS,
@@ -85,10 +85,42 @@ class OfflineStore:
         if self._last(found, table, writer) >= version:
             return False
         try:
-            self._write(found, table, whole, Transaction(writer, version))
+            self._write(found, table, whole, [Transaction(writer, version)])
         except CommitFailedError as error:
             if self.committed(table, writer) >= version:
                 return False
+            raise StoreUnavailable(f"another append won: {error}", where=table) from error
+        return True
+
+    def append_once(
+        self, table: str, rows: pa.Table, *, versions: Mapping[str, int], before: Mapping[str, int]
+    ) -> bool:
+        """Append rows for several writers at once, and move all of them on, or none.
+
+        Args:
+            table, rows: as of `append`.
+            versions: of each writer after this append.
+            before: of each writer before it, -1 for none.
+
+        Returns:
+            False when this very append was done already.
+
+        Raises:
+            Superseded: a writer is neither where it was nor where it shall be: another one wrote.
+            UsageError, StoreUnavailable: as `append`.
+        """
+        whole = conform(table, rows)
+        found = self._find(table) or self._create(table, whole.schema)
+        last = {writer: self._last(found, table, writer) for writer in versions}
+        if last == versions:
+            return False
+        if last != before:
+            moved = sorted(writer for writer in versions if last[writer] != before[writer])
+            raise Superseded(f"another worker has stored the rows of {moved[0]}", where=table)
+        try:
+            self._write(found, table, whole, [Transaction(*each) for each in versions.items()])
+        except CommitFailedError as error:
+            # somebody's commit came between: with the next try we see whose
             raise StoreUnavailable(f"another append won: {error}", where=table) from error
         return True
 
@@ -171,7 +203,7 @@ class OfflineStore:
         return -1 if version is None else int(version)
 
     def _write(
-        self, found: DeltaTable, table: str, rows: pa.Table, transaction: Transaction
+        self, found: DeltaTable, table: str, rows: pa.Table, transactions: list[Transaction]
     ) -> None:
         with self._errors(table):
             write_deltalake(
@@ -180,7 +212,7 @@ class OfflineStore:
                 mode="append",
                 schema_mode="merge",
                 writer_properties=_properties(),
-                commit_properties=CommitProperties(app_transactions=[transaction]),
+                commit_properties=CommitProperties(app_transactions=transactions),
             )
 
     def _create(self, table: str, schema: pa.Schema) -> DeltaTable:

@@ -52,9 +52,14 @@ class FileJournal:
         self._last = plan.number
         return plan
 
-    def read(self, from_number: int) -> Iterator[Plan]:
+    def read(self, from_number: int, bookmark: int = 0) -> Iterator[Plan]:  # noqa: ARG002
         """The plans from a number on, in order."""
         return read_plans(self._path, from_number)
+
+    @property
+    def bookmark(self) -> int:
+        """Unused: a file is searched quickly."""
+        return 0
 
     def close(self) -> None:
         """Close the file."""

@@ -45,9 +45,6 @@ class LocalSource:
             records += found
         return in_plan_order(records, self._topics)
 
-    def commit(self, positions: dict[Place, int]) -> None:
-        """Nothing to do: the positions are in the journal."""
-
 
 class LocalSink:
     """Writes effects to the same log: all of a plan in one transaction, once."""
@@ -62,3 +59,6 @@ class LocalSink:
     def emit(self, plan: int, outgoing: Sequence[Outgoing]) -> None:
         """Append the records of a plan; a plan that the log holds already is left alone."""
         self._log.append(outgoing, producer=(PRODUCER, plan))
+
+    def settle(self) -> None:
+        """Nothing waits: an append is durable when it returns."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -63,18 +64,22 @@ class Snapshots:
             old.unlink()
         return path
 
-    def newest(self) -> tuple[int, Arrays] | None:
-        """The newest snapshot that is whole: its plan and arrays; None when there is none.
+    def newest(self, fits: Callable[[Arrays], bool] = lambda _: True) -> tuple[int, Arrays] | None:
+        """The newest snapshot that is whole and fits: its plan and arrays; None when none does.
 
         Raises:
             StateError: when there are snapshots but all are damaged.
         """
         paths = self._paths()
+        whole = 0
         for path in reversed(paths):
             arrays = _read(path)
-            if arrays is not None:
+            if arrays is None:
+                continue
+            whole += 1
+            if fits(arrays):
                 return int(path.stem.rpartition("-")[2]), arrays
-        if paths:
+        if paths and not whole:
             raise StateError(
                 "every snapshot is damaged",
                 where=str(self._folder),

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from claimtrace.adapters.local_log import LocalLog
 from claimtrace.decisions import DECISIONS_TOPIC
-from claimtrace.errors import StateError, StoreUnavailable
+from claimtrace.errors import StateError, StoreUnavailable, Superseded
 from claimtrace.events import Outgoing
 from examples.auto_claims import DOMAIN
 from featurestore.adapters.delta import OfflineStore
@@ -46,12 +46,15 @@ class RowsInMemory:
         self.tables: dict[str, list[pa.Table]] = {}
         self.versions: dict[tuple[str, str], int] = {}
 
-    def append(self, table: str, rows: pa.Table, *, writer: str, version: int) -> bool:
+    def append_once(self, table: str, rows: pa.Table, *, versions: Any, before: Any) -> bool:
         """Append once for each writer and version."""
-        if self.committed(table, writer) >= version:
+        last = {writer: self.committed(table, writer) for writer in versions}
+        if last == versions:
             return False
+        if last != before:
+            raise Superseded("another one wrote", where=table)
         self.tables.setdefault(table, []).append(rows)
-        self.versions[table, writer] = version
+        self.versions.update({(table, writer): version for writer, version in versions.items()})
         return True
 
     def committed(self, table: str, writer: str) -> int:
@@ -66,10 +69,10 @@ class Unreliable:
     inner: Any
     trouble: Trouble
 
-    def append(self, *args: Any, **named: Any) -> Any:
+    def append_once(self, *args: Any, **named: Any) -> Any:
         """The offline store's append."""
         self.trouble()
-        done = self.inner.append(*args, **named)
+        done = self.inner.append_once(*args, **named)
         self.trouble()
         return done
 
@@ -324,7 +327,7 @@ def memory_of(world: Sea) -> Any:
     engine = driver.engine
     engine.forget()
     entries = {name: live for name, (live, _) in engine.intake.features.usage().items()}
-    return engine.positions, engine.chains, engine.intake.watermark, entries
+    return engine.positions, engine.decider.chains, engine.intake.watermark, entries
 
 
 def check_replay(world: Sea) -> None:

@@ -103,8 +103,8 @@ class World:
             Snapshots(self.folder / "snapshots"),
             ManualClock(1_800_000_000_000),
             lambda: self.champion,
-            snapshot_every_records=self.snapshot_every,
-            offline_every_records=self.offline_every,
+            snapshot_every=(self.snapshot_every, 1e9),
+            offline_every=(self.offline_every, 1e9),
             crash=crash,
         )
         try:

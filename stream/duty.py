@@ -1,0 +1,283 @@
+"""What a worker does for the places it owns: decide, emit, store rows, commit, take over.
+
+    gained   read the mark that the owner before left and the tail of its decisions, decide again on
+             the batches since (same bytes), send and store what is not there yet
+    revoked  send, store and commit all that waits, then let go
+    lost     let go: what was not committed is repeated by the next owner, with the same bytes
+
+Without a group one worker owns everything from the start, and its sink knows each plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any, Final, Protocol
+
+import msgspec
+import pyarrow as pa
+
+from claimtrace.decisions import DECISIONS_TOPIC, GENESIS, chain_of
+from claimtrace.errors import ClaimtraceError, StateError, Superseded
+from claimtrace.events import Outgoing
+
+from .applied import Applied
+from .effects import Counts, Effects
+from .engine import Engine
+from .group import MAX_RETAINED_RECORDS, Group, Mark, Retained, Tail
+from .plans import Place
+from .watching import Watching
+
+SOLE: Final = "stream"
+"""The writer of rows, as the offline store knows it, where one worker owns everything."""
+
+
+class Sink(Protocol):
+    """Where effects go."""
+
+    def emit(self, plan: int, outgoing: Sequence[Outgoing]) -> None:
+        """Send the records of a plan, in order; a plan that is there already may be left alone."""
+
+    def settle(self) -> None:
+        """Return when all that was emitted is acknowledged."""
+
+
+class Rows(Protocol):
+    """The offline store; writers number their appends with plans."""
+
+    def append_once(
+        self, table: str, rows: pa.Table, *, versions: Mapping[str, int], before: Mapping[str, int]
+    ) -> bool:
+        """Append, and note the version of each writer; `before` is what it must have been.
+
+        Returns False when it was done already. Raises `Superseded` when another one wrote.
+        """
+
+    def committed(self, table: str, writer: str) -> int:
+        """The last version of a writer that the table holds; -1 when there is none."""
+
+
+class _Placed(msgspec.Struct):
+    """Of a decision, only where its claim stood."""
+
+    position: int
+
+
+_placed = msgspec.json.Decoder(_Placed)
+
+
+class Duty:
+    """The places that this worker decides on, and what waits to be sent or stored for them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        sink: Sink,
+        rows: Rows,
+        group: Group | None,
+        again: Callable[[Callable[[], Any]], Any],
+    ) -> None:
+        self._engine, self._sink, self._rows, self._group = engine, sink, rows, group
+        self._again = again
+        self._owned: set[Place] | None = None if group is None else set()
+        self._marks: dict[Place, Mark] = {}
+        self._retained = Retained()
+        self._waiting: dict[str, list[pa.Table]] = {}
+        self._versions: dict[tuple[str, str], int] = {}
+        self._watching = Watching()
+        self.counts = Counts()
+
+    def owns(self, place: Place) -> bool:
+        """Whether this worker decides on a place."""
+        return self._owned is None or place in self._owned
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether others have so much left to commit that this worker must wait for them."""
+        return self._retained.records > MAX_RETAINED_RECORDS
+
+    def take(self, applied: Applied) -> Effects:
+        """Decide on what is ours of a batch, send it, and keep its rows."""
+        if self._owned is not None:
+            self._retained.keep(applied)
+            if not self._owned:
+                return Effects([], {})
+        effects = self._engine.decider.decide(applied, self._owned)
+        number = applied.plan.number
+        self._emit(number, effects.outgoing)
+        for table, rows in effects.rows.items():
+            if self._group is not None or number > self._version(table, SOLE):
+                self._waiting.setdefault(table, []).append(rows)
+        self.counts.add(effects.counts)
+        return effects
+
+    def flush(self) -> None:
+        """Append the rows that wait, as of the engine's plan."""
+        plan = self._engine.plan
+        versions = dict.fromkeys(self._writers(), plan)
+        try:
+            for table in sorted(self._waiting):
+                before = {writer: self._version(table, writer) for writer in versions}
+                rows = pa.concat_tables(self._waiting[table])
+                self._again(
+                    lambda table=table, rows=rows, before=before: self._rows.append_once(  # type: ignore[misc]
+                        table, rows, versions=versions, before=before
+                    )
+                )
+                self._versions.update({(table, writer): plan for writer in versions})
+        except Superseded:
+            self._let_go()
+            return
+        self._waiting.clear()
+        self._note_stored()
+
+    def commit(self, positions: Mapping[Place, int]) -> bool:
+        """Have all that was sent acknowledged, and say how far we came; False when it is not ours
+        to say any more."""
+        try:
+            self._again(self._sink.settle)
+            if self._group is None:
+                return True
+            if not self._waiting:
+                self._note_stored()
+            self._commit_marks(self._group, positions)
+        except Superseded:
+            self._let_go()
+            return False
+        self._release()
+        return True
+
+    def take_part(self, watching: Watching) -> None:
+        """Serve the group: let go of what others get, take over what we get."""
+        if self._group is None or self._owned is None:
+            return
+        self._watching = watching
+        assigned = self._group.poll(self._drain)
+        gone = self._owned - assigned
+        if gone:
+            watching.rebalanced("lost")
+            self._let_go()
+        gained = assigned - self._owned
+        if gained:
+            watching.rebalanced("gained")
+            self._take_over(self._group, gained)
+            watching.owned(len(self._owned))
+
+    def learn_marks(self) -> Mapping[Place, Mark]:
+        """How far every place is done, from the group."""
+        if self._group is not None:
+            places = self._group.places() - (self._owned or set())
+            group = self._group
+            self._marks.update(self._again(lambda: group.marks(places)))
+        return self._marks
+
+    def _take_over(self, group: Group, gained: Set[Place]) -> None:
+        assert self._owned is not None
+        claims = self._engine.domain.claim.topic
+        # the marks first: reading them waits for a transaction that the owner before has open
+        marks = self._again(lambda: group.marks(gained))
+        tails = self._again(lambda: group.tails([p for topic, p in gained if topic == claims]))
+        for place in sorted(gained):
+            mark = marks.get(place, Mark())
+            self._marks[place] = mark
+            tail = tails.get(place[1]) if place[0] == claims else None
+            if place[0] == claims:
+                self._engine.decider.chains[place[1]] = mark.chain
+            self._decide_again(place, mark, tail)
+            self._owned.add(place)
+
+    def _decide_again(self, place: Place, mark: Mark, tail: Tail | None) -> None:
+        """Decide on a place's part of the batches that its mark doesn't cover."""
+        for applied in self._retained.after(mark.stored, self._engine.plan):
+            number = applied.plan.number
+            effects = self._engine.decider.decide(applied, {place})
+            for table, rows in effects.rows.items():
+                if number > self._version(table, _writer(place)):
+                    self._waiting.setdefault(table, []).append(rows)
+            due = [each for each in effects.outgoing if _is_due(each, number, mark, tail)]
+            self._emit(number, due)
+            if number > mark.emitted:
+                self.counts.add(effects.counts)
+
+    def _drain(self, places: Set[Place]) -> None:
+        """Finish what is ours before it goes; what can't be finished now the next owner repeats."""
+        assert self._owned is not None
+        self._watching.rebalanced("revoked")
+        retrying, self._again = self._again, lambda work: work()
+        try:
+            self.flush()
+            self.commit(self._engine.positions)
+        except ClaimtraceError as error:
+            if not error.retryable:
+                raise
+            self._let_go()
+        finally:
+            self._again = retrying
+        self._owned -= places
+
+    def _let_go(self) -> None:
+        """Own nothing, for now: `take_part` takes over again what is still ours."""
+        assert self._owned is not None
+        self._owned.clear()
+        self._waiting.clear()
+        self._versions.clear()
+        self._watching.owned(0)
+
+    def _emit(self, number: int, outgoing: Sequence[Outgoing]) -> None:
+        self._again(lambda: self._sink.emit(number, outgoing))
+
+    def _commit_marks(self, group: Group, positions: Mapping[Place, int]) -> None:
+        if not self._owned:
+            return
+        plan = self._engine.plan
+        marks = {
+            place: msgspec.structs.replace(self._marks[place], emitted=plan)
+            for place in self._owned
+        }
+        if any(self._marks[place] != mark for place, mark in marks.items()):
+            self._again(lambda: group.commit(marks, positions))
+            self._marks.update(marks)
+
+    def _note_stored(self) -> None:
+        """No row of ours waits: a place that we own is stored as far as the engine is."""
+        claims, chains = self._engine.domain.claim.topic, self._engine.decider.chains
+        for place in self._owned or ():
+            chain = chains.get(place[1], GENESIS) if place[0] == claims else GENESIS
+            mark = self._marks[place]
+            if mark.stored != self._engine.plan:
+                self._marks[place] = Mark(mark.emitted, self._engine.plan, chain)
+
+    def _release(self) -> None:
+        """Let go of batches that every place's owner has finished."""
+        marks = self.learn_marks()
+        assert self._group is not None
+        places = self._group.places() | self._engine.positions.keys()
+        self._retained.release(min(marks.get(place, Mark()).stored for place in places))
+        self._watching.retained(len(self._retained))
+
+    def _writers(self) -> list[str]:
+        return [SOLE] if self._owned is None else [_writer(place) for place in sorted(self._owned)]
+
+    def _version(self, table: str, writer: str) -> int:
+        """The last plan whose rows of a writer the offline store has; asked once."""
+        if (table, writer) not in self._versions:
+            found = self._again(lambda: self._rows.committed(table, writer))
+            self._versions[table, writer] = found
+        return self._versions[table, writer]
+
+
+def _writer(place: Place) -> str:
+    return f"{SOLE}/{place[0]}/{place[1]}"
+
+
+def _is_due(outgoing: Outgoing, number: int, mark: Mark, tail: Tail | None) -> bool:
+    """Whether the owner before didn't send it, as far as the log shows."""
+    if outgoing.topic != DECISIONS_TOPIC or tail is None or outgoing.value is None:
+        return number > mark.emitted
+    position = _placed.decode(outgoing.value).position
+    if position == tail.position and chain_of(outgoing.value) != tail.chain:
+        raise StateError(
+            f"the decision on the claim at position {position} is not the one on the log",
+            where=f"{DECISIONS_TOPIC}/{outgoing.partition}",
+            hint="run claimtrace verify: definitions, models or the log are not the same",
+        )
+    return position > tail.position

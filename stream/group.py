@@ -1,0 +1,111 @@
+"""Several workers, one order: who decides on which place, and how far each place is done.
+
+Every worker applies every plan. The group shares the places out among the workers; a worker
+decides on those it owns, and says with each commit how far it came. Whoever takes a place over goes
+on from there: it still has the batches that were applied since (`Retained`), and decides on them
+with the same bytes as the owner before it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from claimtrace.decisions import GENESIS
+from claimtrace.errors import StateError
+
+from .applied import Applied
+from .plans import Place
+
+MAX_RETAINED_RECORDS: Final = 200_000
+"""A worker that is this far ahead of what the others have committed waits for them."""
+
+
+class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a place is done; it stands beside the committed offset.
+
+    Everything up to plan `emitted` is acknowledged, rows up to plan `stored` are in the offline
+    store, and `chain` is the head of the place's chain as of plan `stored`.
+    """
+
+    emitted: int = 0
+    stored: int = 0
+    chain: str = GENESIS
+
+
+class Tail(NamedTuple):
+    """The decision furthest on among the last ones of a partition: its claim's position."""
+
+    position: int
+    chain: str
+
+
+class Group(Protocol):
+    """The workers of one journal, as one of them sees it."""
+
+    def places(self) -> Set[Place]:
+        """All places that the group shares out, the journal too."""
+
+    def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:
+        """Take part; returns the places that this worker owns now.
+
+        `drain` is called with places that are about to go, while they are still ours.
+        """
+
+    def marks(self, places: Collection[Place]) -> dict[Place, Mark]:
+        """How far places are done, as committed by their owners; places without one are left out.
+
+        It waits for a transaction of an owner before us to end.
+        """
+
+    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> None:
+        """Say how far this worker came.
+
+        Raises:
+            Superseded: a place isn't ours any more; nothing was committed.
+        """
+
+    def tails(self, partitions: Collection[int]) -> dict[int, Tail]:
+        """Where the decisions of these partitions end; partitions without any are left out."""
+
+    def leave(self) -> None:
+        """Let others have the places at once."""
+
+
+class Retained:
+    """The applied batches that some place's owner may not have finished yet, in plan order."""
+
+    def __init__(self) -> None:
+        self._batches: deque[Applied] = deque()
+        self.records = 0
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def keep(self, applied: Applied) -> None:
+        """Keep a batch that was applied just now."""
+        self._batches.append(applied)
+        self.records += len(applied.records)
+
+    def release(self, until: int) -> None:
+        """Let go of all up to a plan that every place is done with."""
+        while self._batches and self._batches[0].plan.number <= until:
+            self.records -= len(self._batches.popleft().records)
+
+    def after(self, number: int, last: int) -> Iterator[Applied]:
+        """The batches of the plans `number + 1 .. last`.
+
+        Raises:
+            StateError: the first of them is gone; a start from an older snapshot brings it back.
+        """
+        first = self._batches[0].plan.number if self._batches else last + 1
+        if first > number + 1:
+            raise StateError(
+                f"a place was left at plan {number}, this worker has batches from plan {first} on",
+                where="take-over",
+                hint="start the worker again: it begins from an older snapshot",
+            )
+        return (batch for batch in self._batches if batch.plan.number > number)

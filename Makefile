@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= claimtrace-data
 
-.PHONY: help setup demo test check bench docs clean
+.PHONY: help setup demo test check bench docs kafka clean
 
 help: ## what can be made here
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: setup ## throughput and scale of the canonical workload
 
 docs: setup ## write the generated references again
 	$(BIN)/python docs/generate.py
+
+kafka: setup ## a real Kafka on 127.0.0.1:9092 until Ctrl-C; needs Java 17 and Maven
+	@$(BIN)/python -m tests.servers.kafka --folder $(DATA)/kafka
 
 clean: ## remove the environment and what tools left (not the data)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

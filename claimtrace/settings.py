@@ -171,6 +171,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     folder: str = "claimtrace-data"
     """Where the embedded log, the state, the offline store and the models lie."""
+    models: str = ""
+    """The registry's folder, for workers that share it; empty: `models` in the folder."""
+    offline: str = ""
+    """The offline store: a folder or s3://bucket/prefix; empty: `offline` in the folder."""
     domain: str = "examples.auto_claims"
     """The Python module that declares events, features and rules."""
     source: str = "local"

@@ -2,13 +2,14 @@
 
 Any bytes give an `Accepted` event, a `Refusal` with a named reason, or `None` for a tombstone;
 never an exception. Limits are checked before anything is parsed (`claimtrace.gate`), the decoder is
-typed and strict, and times are brought to milliseconds here, once.
+typed and strict, and times are brought to milliseconds here, once. A value that a schema registry
+has the schema of (`claimtrace.framing`) becomes plain JSON first, and then goes the same way.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 from . import gate
 from .clock import SECOND_MS
 from .events import EPOCH, SCHEMA_VERSION, Event, Record
+from .framing import FRAME_BYTES, Plain, schema_id
 from .limits import (
     EVENT_TIME_MIN_MS,
     FUTURE_REFUSED_MS,
@@ -29,6 +31,7 @@ from .limits import (
 from .siphash import Key, hash_parts
 
 REASONS: Final[dict[str, str]] = {
+    "bad_avro": "encode the value with the schema whose id it carries, no byte more or less",
     "bad_json": "send one JSON object in UTF-8, without BOM or trailing bytes",
     "bad_utf8": "encode the value as UTF-8",
     "bad_string": "remove NUL and lone surrogates from strings",
@@ -45,7 +48,7 @@ REASONS: Final[dict[str, str]] = {
     "too_deep": "events are flat; remove nesting beyond 32",
     "too_large": "a value has at most 256 KiB",
     "too_many_fields": "an event has at most 512 members",
-    "unknown_schema": "this version of claimtrace reads plain JSON with schema_version 1",
+    "unknown_schema": "send plain JSON with schema_version 1, or the id of a known schema",
     "unknown_topic": "the domain declares no event for this topic",
 }
 """Every reason that a dead letter can have, with what to do about it."""
@@ -103,19 +106,35 @@ class Wire:
         events: the event types.
         currency: the one currency of the domain; an event with another one is refused.
         key: for the content digests.
+        plain: makes plain JSON of a framed value's payload; without it framed values are refused.
     """
 
-    def __init__(self, events: Sequence[type[Event]], currency: str, key: Key) -> None:
+    def __init__(
+        self, events: Sequence[type[Event]], currency: str, key: Key, plain: Plain | None = None
+    ) -> None:
         self._decoders = {kind.topic: msgspec.json.Decoder(kind) for kind in events}
         self._id_fields = {kind.topic: kind.id_field for kind in events}
         self._time_fields = {kind.topic: kind.time_field for kind in events}
         self._has_currency = {kind.topic: "currency" in kind.__struct_fields__ for kind in events}
         self._currency = currency
         self._key = key
+        self._plain = plain
 
-    def decode(self, records: Sequence[Record]) -> list[Accepted | Refusal | None]:
-        """One answer for each record, in order; `None` for a tombstone."""
-        values = [self._admissible(record) for record in records]
+    def decode(
+        self, records: Sequence[Record], unknown_schemas: Collection[int] = ()
+    ) -> list[Accepted | Refusal | None]:
+        """One answer for each record, in order; `None` for a tombstone.
+
+        Args:
+            records: of one plan.
+            unknown_schemas: ids that the registry did not know when the plan was made. The plan
+                holds them, so that a replay refuses the same records although an id was given
+                out since.
+
+        Raises:
+            ClaimtraceError: `plain` has lost a schema that was known. Input never raises.
+        """
+        values = [self._admissible(record, unknown_schemas) for record in records]
         bounds = np.zeros(len(values) + 1, np.int64)
         np.cumsum([len(v) if type(v) is bytes else 0 for v in values], out=bounds[1:])
         buffer = np.frombuffer(b"".join(v for v in values if type(v) is bytes), np.uint8)
@@ -132,7 +151,7 @@ class Wire:
                 answers.append(self._decode_one(record, value, contents[i]))
         return answers
 
-    def _admissible(self, record: Record) -> bytes | Refusal | None:
+    def _admissible(self, record: Record, unknown: Collection[int]) -> bytes | Refusal | None:
         value = record.value
         if record.headers and (
             len(record.headers) > MAX_HEADERS
@@ -146,13 +165,27 @@ class Wire:
         if record.topic not in self._decoders:
             return Refusal("unknown_topic", "", record.topic)
         if value[0] < 9:
-            return Refusal("unknown_schema", "", f"magic byte {value[0]}")
+            answer = self._unframed(value, unknown)
+            if isinstance(answer, Refusal):
+                return answer
+            value = answer
         if not value.isascii():
             try:
                 value.decode()
             except UnicodeDecodeError as error:
                 return Refusal("bad_utf8", "", f"at byte {error.start}")
         return value
+
+    def _unframed(self, value: bytes, unknown: Collection[int]) -> bytes | Refusal:
+        number = schema_id(value)
+        if number is None or self._plain is None:
+            return Refusal("unknown_schema", "", f"magic byte {value[0]}")
+        if number in unknown:
+            return Refusal("unknown_schema", "", f"schema id {number}")
+        plain = self._plain(number, value[FRAME_BYTES:])
+        if isinstance(plain, bytes) and len(plain) > MAX_VALUE_BYTES:
+            return Refusal("too_large", "", f"{len(plain)} bytes as JSON")
+        return plain
 
     def _decode_one(self, record: Record, value: bytes, content: int) -> Accepted | Refusal:
         topic = record.topic

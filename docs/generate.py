@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,8 @@ from claimtrace.settings import Settings
 from claimtrace.wire import FLAG_NAMES, REASONS
 from featurestore.catalogue import describe
 from featurestore.domain import load_domain
+from stream.adapters.metrics import METRICS, OTHER, REBALANCES, STORES
+from stream.outcomes import OUTCOMES
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code, then `make docs`. -->\n"
@@ -86,10 +89,51 @@ def refusals_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def metrics_page() -> str:
+    """Every metric of a worker."""
+    lines = [
+        NOTE,
+        "# Metrics",
+        "",
+        "What `/metrics` of a worker has, when `metrics.listen` is set; what to look at stands in",
+        "[monitoring.md](monitoring.md). A histogram has three series: `_bucket` (with the label",
+        "`le`), `_sum` and `_count`; so no counter of batches, snapshots or appends beside it.",
+        "`process_...` (memory, CPU, open files) are those of every Prometheus client.",
+        "",
+        "| metric | kind | labels | what |",
+        "|---|---|---|---|",
+    ]
+    for row in METRICS:
+        labels = ", ".join(f"`{label}`" for label in row.labels)
+        lines.append(f"| `{row.name}` | {row.kind} | {labels} | {row.help} |")
+    lines += [
+        "",
+        "Counters start at zero with the worker. What is counted of records belongs to the owned",
+        "partitions, so sums over workers are right; plan number, position and lag are of all",
+        "partitions on each worker, so take their maximum.",
+        "",
+        "| label | values |",
+        "|---|---|",
+        f"| `outcome` | {_listed(OUTCOMES)} |",
+        f"| `kind` | {_listed(REBALANCES)} |",
+        f"| `store` | {_listed(STORES)} |",
+        "| `topic`, `partition` | those of the domain |",
+        "| `model`, `version`, `kernel` | those of the registry; `numba`, or the slow `xgboost` |",
+        "",
+        f"Anything else would be `{OTHER}`: no label can hold what came in with an event.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
 PAGES = {
     "settings.md": settings_page,
     "features.md": features_page,
     "dead-letters.md": refusals_page,
+    "metrics.md": metrics_page,
 }
 
 

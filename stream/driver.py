@@ -236,6 +236,8 @@ class Driver:
         self._crash("planned")
         applied = self._again(lambda: self.engine.apply(plan, records))
         self._crash("applied")
+        if plan.model is not None and applied.scorer is not None:
+            self._watching.model(plan.model, applied.scorer.kernel)
         effects = self._duty.take(applied)
         self._crash("emitted")
         for every in (self._offline_every, self._snapshot_every):
@@ -305,6 +307,7 @@ class Driver:
                 self._watching.ready(False)
                 self._watching.paused(error.where)
                 self._clock.sleep(pause_s)
+                self._duty.stay()
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             else:
                 if pause_s > _FIRST_PAUSE_S:

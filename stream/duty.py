@@ -40,6 +40,9 @@ class Sink(Protocol):
     def settle(self) -> None:
         """Return when all that was emitted is acknowledged."""
 
+    def give_up(self) -> None:
+        """Take back what no commit has made visible yet, if that is possible."""
+
 
 class Rows(Protocol):
     """The offline store; writers number their appends with plans."""
@@ -84,6 +87,7 @@ class Duty:
         self._waiting: dict[str, list[pa.Table]] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self._watching = Watching()
+        self._takes_part = False
         self.counts = Counts()
 
     def owns(self, place: Place) -> bool:
@@ -150,7 +154,7 @@ class Duty:
         """Serve the group: let go of what others get, take over what we get."""
         if self._group is None or self._owned is None:
             return
-        self._watching = watching
+        self._watching, self._takes_part = watching, True
         assigned = self._group.poll(self._drain)
         gone = self._owned - assigned
         if gone:
@@ -161,6 +165,11 @@ class Duty:
             watching.rebalanced("gained")
             self._take_over(self._group, gained)
             watching.owned(len(self._owned))
+
+    def stay(self) -> None:
+        """Stay in the group while something else is waited for; nothing can be finished now."""
+        if self._group is not None and self._takes_part:
+            self._group.poll(lambda _: None)
 
     def learn_marks(self) -> Mapping[Place, Mark]:
         """How far every place is done, from the group."""
@@ -220,6 +229,7 @@ class Duty:
         self._owned.clear()
         self._waiting.clear()
         self._versions.clear()
+        self._sink.give_up()
         self._watching.owned(0)
 
     def _emit(self, number: int, outgoing: Sequence[Outgoing]) -> None:
@@ -233,8 +243,8 @@ class Duty:
             place: msgspec.structs.replace(self._marks[place], emitted=plan)
             for place in self._owned
         }
-        if any(self._marks[place] != mark for place, mark in marks.items()):
-            self._again(lambda: group.commit(marks, positions))
+        changed = any(self._marks[place] != mark for place, mark in marks.items())
+        if changed and self._again(lambda: group.commit(marks, positions)):
             self._marks.update(marks)
 
     def _note_stored(self) -> None:

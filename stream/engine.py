@@ -16,6 +16,7 @@ import numpy as np
 
 from claimtrace.decisions import ModelRef
 from claimtrace.events import Record
+from claimtrace.framing import Plain
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
 from claimtrace.siphash import Key
@@ -48,12 +49,12 @@ class Engine:
         terms: Terms,
         key: Key,
         scorer_of: Callable[[ModelRef], Scorer],
-        plain: None = None,
+        plain: Plain | None = None,
     ) -> None:
         self.domain = domain
         self.decider = Decider(domain, terms)
         self._scorer_of = scorer_of
-        self.wire = Wire(domain.events, domain.currency, key)
+        self.wire = Wire(domain.events, domain.currency, key, plain)
         self.intake = Intake(domain, key, terms.lateness_ms, terms.remember_ms)
         self._drift = DriftWatch(terms, domain.moving_features)
         self.positions: dict[Place, int] = {}
@@ -67,7 +68,7 @@ class Engine:
         """Apply a plan to its records, given in plan order; the next plan must follow this one."""
         assert plan.number == self.plan + 1, "plans are applied in order, each once"
         scorer = self._scorer_of(plan.model) if plan.model is not None else None
-        answers = self.wire.decode(records)
+        answers = self.wire.decode(records, plan.unknown_schemas)
         facts = [
             Fact(record, answer)
             for record, answer in zip(records, answers, strict=True)

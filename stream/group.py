@@ -61,8 +61,8 @@ class Group(Protocol):
         It waits for a transaction of an owner before us to end.
         """
 
-    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> None:
-        """Say how far this worker came.
+    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> bool:
+        """Say how far this worker came; False when it must be said again later.
 
         Raises:
             Superseded: a place isn't ours any more; nothing was committed.

@@ -64,6 +64,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int
     hash_key: str = ""
     """A digest of the key of the ids' index; the key itself is a secret."""
+    topic_ids: list[str] = []
+    """On Kafka: which topics the positions belong to, should one be made anew with its name."""
+    schemas: str = "json"
+    """`json`, or `registry` where framed values are read too."""
 
     def check_same(self, other: Terms, where: str) -> None:
         """Refuse to go on under other terms than the journal was begun with.
@@ -72,6 +76,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
             StateError: names the first term that differs.
         """
         for name in self.__struct_fields__:
+            if name == "topic_ids":
+                continue
             before, now = getattr(self, name), getattr(other, name)
             if before != now:
                 raise StateError(

@@ -8,7 +8,7 @@ what the *running maximum* of log times from the current position says: the merg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -21,6 +21,22 @@ Version = tuple[int, int]
 
 _AHEAD_RECORDS: Final = 2048
 """Read ahead this many records a partition: a few MB over a dozen partitions."""
+
+
+def merge_order(keys: Sequence[npt.NDArray[np.int64]], most: int) -> Iterator[tuple[int, int]]:
+    """Which column gives its next element, and which that is: the first `most` of a merge.
+
+    Args:
+        keys: ascending columns, in order of precedence among equals.
+
+    >>> list(merge_order([np.array([1, 5]), np.array([1, 2])], 3))
+    [(0, 0), (1, 0), (1, 1)]
+    """
+    # Stable, and the columns stand in order of precedence: ties fall as the rule says.
+    order = np.argsort(np.concatenate(keys), kind="stable")[:most]
+    bounds = np.cumsum([0, *(len(each) for each in keys)])
+    owners = np.searchsorted(bounds, order, side="right") - 1
+    return zip(owners.tolist(), (order - bounds[owners]).tolist(), strict=True)
 
 
 class _Ahead:
@@ -64,16 +80,10 @@ class MergedReader:
             offset = self._fill(part, ahead, positions.get(part, 0), max_records, version)
             offsets.append(offset)
             keys.append(np.maximum.accumulate(ahead.times[offset : offset + max_records]))
-        counts = [len(each) for each in keys]
-        # Stable, and the columns stand in order of precedence: ties fall as the rule says.
-        order = np.argsort(np.concatenate(keys), kind="stable")[:max_records]
-        bounds = np.cumsum([0, *counts])
-        owners = np.searchsorted(bounds, order, side="right") - 1
-        within = order - bounds[owners] + np.array(offsets)[owners]
         records = [ahead.records for ahead in self._ahead]
         return [
-            records[owner][index]
-            for owner, index in zip(owners.tolist(), within.tolist(), strict=True)
+            records[owner][offsets[owner] + within]
+            for owner, within in merge_order(keys, max_records)
         ]
 
     def _fill(

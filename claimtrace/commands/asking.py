@@ -134,26 +134,20 @@ def _is_lines(lines: list[bytes]) -> bool:
 
 def _decide(session: Session, records: list[Record]) -> list[Outgoing]:
     """Run the claims through a copy of the stream's state."""
-    from stream.adapters.file_journal import read_plans
-    from stream.adapters.local import LocalSource
     from stream.adapters.snapshots import Snapshots
     from stream.plans import Plan
 
     from .session import Champion
 
     engine = session.engine()
-    if session.journal_path.exists():
-        session.check_terms()
+    if session.has_journal:
         newest = Snapshots(session.state_folder / "snapshots").newest()
         if newest is not None:
             engine.restore(newest[1])
-        log = session.log()
-        try:
-            source = LocalSource(log, session.domain.topics, session.settings.partitions)
-            for plan in read_plans(session.journal_path, engine.plan + 1):
+        with session.transport() as transport:
+            source = transport.source()
+            for plan in transport.plans(engine.plan + 1):
                 engine.step(plan, source.fetch(plan.ranges))
-        finally:
-            log.close()
     champion = Champion(session, lambda words: err.print(f"[yellow]{safe(words)}[/]"))()
     plan = Plan(number=engine.plan + 1, ranges=[], model=champion, now_ms=0)
     return engine.step(plan, records).outgoing
@@ -165,18 +159,15 @@ def top_referred(session: Session, most: int) -> list[SealedDecision]:
     Raises:
         StateError: when nothing has been decided yet.
     """
-    log = session.log()
-    try:
-        count = log.topics().get(DECISIONS_TOPIC, 0)
+    with session.transport() as transport:
+        count = transport.partitions(DECISIONS_TOPIC)
         if not count:
             raise StateError("nothing has been decided yet", hint="run claimtrace stream")
         found = [
             msgspec.json.decode(record.value or b"", type=SealedDecision)
-            for partition, end in enumerate(log.ends(DECISIONS_TOPIC))
-            for record in log.read(DECISIONS_TOPIC, partition, max(0, end - 2_000), 2_000)
+            for partition in range(count)
+            for record in transport.records(DECISIONS_TOPIC, partition, last=2_000)
         ]
-    finally:
-        log.close()
     referred = [each for each in found if each.outcome == "refer"]
     return sorted(referred, key=lambda d: (-(d.score or 0.0), d.claim_id))[:most]
 

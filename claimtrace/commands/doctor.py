@@ -120,6 +120,10 @@ def _folder(session: Session) -> str:
 
 
 def _log(session: Session) -> str:
+    if session.settings.source != "local":
+        from .topics import check_topics
+
+        return check_topics(session)
     if not session.log_path.exists():
         return "none yet; claimtrace simulate makes one"
     log = session.log()
@@ -131,15 +135,14 @@ def _log(session: Session) -> str:
 
 
 def _state(session: Session) -> str:
-    from stream.adapters.file_journal import read_plans
     from stream.adapters.snapshots import Snapshots
 
-    if not session.journal_path.exists():
+    if not session.has_journal:
         return "none yet; claimtrace stream makes one"
-    session.check_terms()
     last = 0
-    for plan in read_plans(session.journal_path):
-        last = plan.number
+    with session.transport() as transport:
+        for plan in transport.plans():
+            last = plan.number
     newest = Snapshots(session.state_folder / "snapshots").newest()
     at = newest[0] if newest else 0
     return f"{last:,} plans, newest snapshot at plan {at:,}"

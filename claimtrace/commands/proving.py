@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +10,11 @@ import typer
 
 from ..decisions import DECISIONS_TOPIC
 from ..errors import UsageError
-from ..events import Record
 from .console import out, print_json, progress, safe, table
 from .session import Session
+from .transport import planned_records
 
 features_app = typer.Typer(help="The features of the domain, and the proof that they agree.")
-_PAGE_RECORDS = 5_000
 
 
 def verify(
@@ -44,48 +43,37 @@ def verify(
 
 def run_verify(session: Session, into: Path | None = None, *, quiet: bool = False) -> Any:
     """Replay the journal on a fresh engine; returns a `stream.verify.Replayed`."""
-    from stream.adapters.file_journal import read_plans
-    from stream.adapters.local import LocalSink, LocalSource
+    from stream.adapters.local import LocalSink
     from stream.verify import replay
 
     from ..adapters.local_log import LocalLog
 
-    log = session.log()
-    copy = None
-    try:
-        session.check_terms()
-        partitions = session.settings.partitions
-        source = LocalSource(log, session.domain.topics, partitions)
+    with ExitStack() as opened:
+        transport = opened.enter_context(session.transport())
+        plans = list(transport.plans())
         emit = None
         if into is not None:
             into.mkdir(parents=True, exist_ok=True)
-            copy = LocalLog(into / "log.db")
-            emit = LocalSink(copy, partitions).emit
-        with progress("verify", session.planned_records(), quiet=quiet) as advance:
-            return replay(
-                session.engine(),
-                read_plans(session.journal_path),
-                source,
-                lambda partition: _records(log, DECISIONS_TOPIC, partition),
-                lambda records: advance(records),
-                emit,
-            )
-    finally:
-        log.close()
-        if copy is not None:
-            copy.close()
+            copy = opened.enter_context(LocalLog(into / "log.db"))
+            emit = LocalSink(copy, transport.partitions(session.domain.claim.topic)).emit
+        advance = opened.enter_context(progress("verify", planned_records(plans), quiet=quiet))
+        return replay(
+            session.engine(),
+            plans,
+            transport.source(),
+            lambda partition: transport.records(DECISIONS_TOPIC, partition),
+            lambda records: advance(records),
+            emit,
+        )
 
 
 def run_chain(session: Session) -> Any:
     """Check every chain; returns a `stream.verify.Chained`."""
     from stream.verify import check_chains
 
-    log = session.log()
-    try:
-        count = log.topics().get(DECISIONS_TOPIC, 0)
-        return check_chains({p: _records(log, DECISIONS_TOPIC, p) for p in range(count)})
-    finally:
-        log.close()
+    with session.transport() as transport:
+        count = transport.partitions(DECISIONS_TOPIC)
+        return check_chains({p: transport.records(DECISIONS_TOPIC, p) for p in range(count)})
 
 
 def show_verified(result: Any) -> None:
@@ -105,14 +93,6 @@ def show_verified(result: Any) -> None:
         return
     count = f"{result.decisions:,} decisions"
     out.print(f"[bold green]the chain holds[/]: {count}, none edited, dropped or inserted")
-
-
-def _records(log: Any, topic: str, partition: int) -> Iterator[Record]:
-    """All records of a partition, page by page."""
-    at = 0
-    while page := log.read(topic, partition, at, _PAGE_RECORDS):
-        yield from page
-        at = page[-1].position + 1
 
 
 @features_app.command()
@@ -156,22 +136,15 @@ def diff(
 def run_diff(session: Session, *, quiet: bool = False) -> Any:
     """Back-fill and compare; returns a `stream.backfill.FeatureDiff`."""
     from featurestore.offline import DECISIONS
-    from stream.adapters.file_journal import read_plans
-    from stream.adapters.local import LocalSource
     from stream.backfill import backfill, compare
 
-    log = session.log()
-    try:
-        session.check_terms()
-        source = LocalSource(log, session.domain.topics, session.settings.partitions)
-        plans = read_plans(session.journal_path)
-        with progress("back-fill", session.planned_records(), quiet=quiet) as advance:
-            vectors = backfill(session.engine(), plans, source, lambda n: advance(n))
+    with session.transport() as transport:
+        plans = list(transport.plans())
+        with progress("back-fill", planned_records(plans), quiet=quiet) as advance:
+            vectors = backfill(session.engine(), plans, transport.source(), lambda n: advance(n))
             columns = ["partition", "position", "features", "definitions"]
             served = session.offline.dataset(DECISIONS).to_batches(columns=columns)
             return compare(vectors, served, session.domain)
-    finally:
-        log.close()
 
 
 def show_diff(result: Any) -> None:

@@ -18,13 +18,18 @@ from ..settings import Settings, load_settings
 if TYPE_CHECKING:
     from featurestore.adapters.delta import OfflineStore
     from featurestore.domain import Domain
-    from stream.driver import Driver
+    from stream.driver import Driver, Source
+    from stream.duty import Sink
     from stream.engine import Engine
-    from stream.plans import Terms
+    from stream.group import Group
+    from stream.plans import Journal, Terms
+    from stream.watching import Watching
 
     from ..adapters.local_log import LocalLog
     from ..adapters.registry_folder import Registry
+    from ..adapters.schema_registry import Schemas
     from ..models.scorer import Scorer
+    from .transport import Transport
 
 CONFIG_NAME = Path("claimtrace.toml")
 CRASH_VARIABLE = "CRASH_AT"
@@ -84,6 +89,11 @@ class Session:
         return self.state_folder / "journal"
 
     @property
+    def models_folder(self) -> Path:
+        """The registry's folder."""
+        return Path(self.settings.models) if self.settings.models else self.folder / "models"
+
+    @property
     def truth_path(self) -> Path:
         """What the simulator knows and the log doesn't."""
         return self.folder / "truth.parquet"
@@ -114,14 +124,14 @@ class Session:
         """The models."""
         from ..adapters.registry_folder import Registry
 
-        return Registry(self.folder / "models", name=self.domain.name)
+        return Registry(self.models_folder, name=self.domain.name)
 
     @cached_property
     def offline(self) -> OfflineStore:
         """The offline store."""
         from featurestore.adapters.delta import OfflineStore
 
-        return OfflineStore(self.folder / "offline")
+        return OfflineStore(self.settings.offline or self.folder / "offline")
 
     def terms(self) -> Terms:
         """What the settings ask of a journal."""
@@ -143,26 +153,13 @@ class Session:
             drift_alert_n=settings.drift.alert_n,
             partitions=settings.partitions,
             hash_key=digest(settings.stream.hash_key.encode())[:16],
+            schemas="registry" if settings.schemas.registry else "json",
         )
 
-    def check_terms(self) -> None:
-        """See that the settings are those that the journal was begun with.
-
-        Raises:
-            StateError: when there is no journal, or a term differs.
-        """
-        from stream.adapters.file_journal import read_terms
-
-        read_terms(self.journal_path).check_same(self.terms(), str(self.journal_path))
-
-    def planned_records(self) -> int:
-        """How many records the journal has planned."""
-        from stream.adapters.file_journal import read_plans
-
-        if not self.journal_path.exists():
-            return 0
-        plans = read_plans(self.journal_path)
-        return sum(span.to_position - span.from_position for p in plans for span in p.ranges)
+    @property
+    def has_journal(self) -> bool:
+        """Whether a stream has run here, as far as this machine knows."""
+        return self.settings.source != "local" or self.journal_path.exists()
 
     def scorer_of(self, ref: ModelRef) -> Scorer:
         """The loaded, verified model of a version; loaded once."""
@@ -179,19 +176,48 @@ class Session:
         if ref is not None:
             self.scorer_of(ref)
 
-    def engine(self) -> Engine:
+    def transport(self, *, create: bool = False) -> Transport:
+        """The log that the setting `source` names.
+
+        Raises:
+            UsageError: the embedded log isn't there and isn't to be made.
+        """
+        if self.settings.source == "local":
+            from .local_transport import LocalTransport
+
+            return LocalTransport(self, create=create)
+        from .kafka_transport import KafkaTransport
+
+        return KafkaTransport(self)
+
+    def engine(
+        self,
+        terms: Terms | None = None,
+        scorer_of: Callable[[ModelRef], Scorer] | None = None,
+    ) -> Engine:
         """An engine without any state."""
         from stream.engine import Engine
 
         from ..siphash import hash_key
 
         key = hash_key(self.settings.stream.hash_key)
-        return Engine(self.domain, self.terms(), key, self.scorer_of)
+        plain = self.schemas.plain if self.schemas is not None else None
+        return Engine(self.domain, terms or self.terms(), key, scorer_of or self.scorer_of, plain)
 
-    def driver(self, log: LocalLog, said: Callable[[str], None]) -> Driver:
-        """The driver over the embedded log; the caller holds the lock of the state folder."""
-        from stream.adapters.file_journal import FileJournal
-        from stream.adapters.local import LocalSink, LocalSource
+    def driver(
+        self,
+        source: Source,
+        journal: Journal,
+        sink: Sink,
+        said: Callable[[str], None],
+        watching: Watching,
+        *,
+        group: Group | None = None,
+        commit_every_s: float = 0.0,
+        scorer_of: Callable[[ModelRef], Scorer] | None = None,
+        terms: Terms | None = None,
+    ) -> Driver:
+        """A driver over a transport's parts; the caller holds the lock of the state folder."""
         from stream.adapters.snapshots import Snapshots
         from stream.driver import CRASH_POINTS, Driver
 
@@ -201,21 +227,34 @@ class Session:
                 f"{CRASH_VARIABLE}={crash_at}", hint="one of " + ", ".join(CRASH_POINTS)
             )
         self._note_definitions()
-        settings, partitions = self.settings.stream, self.settings.partitions
+        settings = self.settings.stream
         return Driver(
-            self.engine(),
-            LocalSource(log, self.domain.topics, partitions),
-            FileJournal(self.journal_path, self.terms()),
-            LocalSink(log, partitions),
+            self.engine(terms, scorer_of),
+            source,
+            journal,
+            sink,
             self.offline,
             Snapshots(self.state_folder / "snapshots"),
             self.clock,
             Champion(self, said),
             snapshot_every=every(settings.snapshot_every_records, settings.snapshot_every),
             offline_every=every(settings.offline_every_records, settings.offline_every),
+            group=group,
+            commit_every_s=commit_every_s,
+            unknown_schemas=self.schemas.unknown_in if self.schemas else lambda _: [],
             crash=lambda point: os._exit(137) if point == crash_at else None,
             said=said,
+            watching=watching,
         )
+
+    @cached_property
+    def schemas(self) -> Schemas | None:
+        """The schema registry, when the settings name one; what it said is kept in the folder."""
+        if not self.settings.schemas.registry:
+            return None
+        from ..adapters.schema_registry import Schemas
+
+        return Schemas(self.settings.schemas, self.folder / "schemas")
 
     def _note_definitions(self) -> None:
         """Say in the offline store what the numbers of a vector mean; once for each digest."""
@@ -245,7 +284,7 @@ class Champion:
 
     def __call__(self) -> ModelRef | None:
         """Its reference, or None while there is none that fits the definitions."""
-        path = self._session.folder / "models" / self._session.domain.name / "approvals.log"
+        path = self._session.models_folder / self._session.domain.name / "approvals.log"
         try:
             stat = path.stat()
         except FileNotFoundError:

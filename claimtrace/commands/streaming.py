@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,9 +18,13 @@ from .session import Session
 if TYPE_CHECKING:
     from stream.driver import Driver
     from stream.effects import Counts
+    from stream.watching import Watching
 
-_IDLE_S = 0.05
+    from .transport import Transport
+
 _KEPT_BATCHES = 20_000
+_REPORT_EVERY_S = 1.0
+_SMALLEST_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -57,57 +61,104 @@ def run_stream(
     """Recover and run; returns when told to stop, or at the end of the log if asked to."""
     from stream.adapters.collector import rare_collections
 
-    from ..adapters.file_lock import FolderLock
-
-    with FolderLock(session.state_folder), stop_signals() as stopping, rare_collections():
-        log = session.log(create=True)
-        try:
-            driver = session.driver(log, lambda words: err.print(f"[yellow]{safe(words)}[/]"))
-            session.warm_up()
-            total = _waiting(session, log) if until_end else None
-            with progress(title, total, quiet=quiet) as advance:
-                replayed = driver.recover(lambda _: advance(0, "recovering"))
-                return _loop(session, driver, stopping, advance, replayed, until_end=until_end)
-        finally:
-            log.close()
-
-
-def _waiting(session: Session, log: Any) -> int:
-    """Records on the log in all, as far as the journal hasn't planned them yet."""
-    topics = log.topics()
-    there = sum(sum(log.ends(topic)) for topic in session.domain.topics if topic in topics)
-    return max(0, there - session.planned_records())
+    with ExitStack() as opened:
+        transport = opened.enter_context(session.transport(create=True))
+        opened.enter_context(transport.alone())
+        stopping = opened.enter_context(stop_signals())
+        opened.enter_context(rare_collections())
+        watching = watch(session, opened)
+        driver = transport.driver(lambda words: err.print(f"[yellow]{safe(words)}[/]"), watching)
+        session.warm_up()
+        total = transport.waiting_records() if until_end else None
+        with progress(title, total, quiet=quiet) as advance:
+            replayed = driver.recover(lambda _: advance(0, "recovering"))
+            run = _Run(session, transport, driver, watching, stopping, advance, until_end)
+            return run.to_the_end(replayed)
 
 
-def _loop(
-    session: Session,
-    driver: Driver,
-    stopping: Callable[[], bool],
-    advance: Any,
-    replayed: int,
-    *,
-    until_end: bool,
-) -> Ran:
-    import numpy as np
+def watch(session: Session, opened: ExitStack) -> Watching:
+    """Metrics over HTTP when the settings ask for them; else nobody listens."""
+    from stream.watching import Watching
 
-    clock = session.clock
-    began_s = clock.monotonic_s()
-    batches: deque[float] = deque(maxlen=_KEPT_BATCHES)
-    while not stopping():
-        from_s = clock.monotonic_s()
-        records = driver.step(session.settings.stream.batch_records)
-        if records:
-            batches.append((clock.monotonic_s() - from_s) * 1000)
-            counts = driver.counts
-            advance(records, f"{counts.claims:,} decided, {counts.referred:,} referred")
-        elif until_end:
-            break
-        else:
-            clock.sleep(_IDLE_S)
-    driver.finish()
-    seconds = clock.monotonic_s() - began_s
-    p50, p99 = np.percentile(list(batches) or [0.0], [50, 99]).tolist()
-    return Ran(driver.counts, replayed, seconds, p50, p99)
+    listen = session.settings.metrics.listen
+    if not listen:
+        return Watching()
+    from prometheus_client import CollectorRegistry
+
+    from stream.adapters.metrics import WorkerMetrics
+
+    from ..adapters.metrics_server import start
+
+    registry = CollectorRegistry()
+    metrics = WorkerMetrics(registry, session.domain.topics)
+    server = start(listen, registry, metrics.reason)
+    opened.callback(server.close)
+    return metrics
+
+
+@dataclass
+class _Run:
+    """One run of the loop."""
+
+    session: Session
+    transport: Transport
+    driver: Driver
+    watching: Watching
+    stopping: Callable[[], bool]
+    advance: Any
+    until_end: bool
+
+    def to_the_end(self, replayed: int) -> Ran:
+        """Step until told to stop, or until the inputs' end as of now if asked to."""
+        import numpy as np
+
+        clock, driver = self.session.clock, self.driver
+        is_through = self.transport.end_of_inputs() if self.until_end else lambda _: False
+        began_s = reported_s = clock.monotonic_s()
+        batches: deque[float] = deque(maxlen=_KEPT_BATCHES)
+        size = BatchSize(self.session.settings.stream.batch_records)
+        while not self.stopping():
+            from_s = clock.monotonic_s()
+            records = driver.step(size.records)
+            size.took(records)
+            if records:
+                batches.append((clock.monotonic_s() - from_s) * 1000)
+                counts = driver.counts
+                note = f"{counts.claims:,} decided, {counts.referred:,} referred"
+                self.advance(records, note)
+            elif is_through(driver.engine.positions):
+                break
+            else:
+                clock.sleep(self.transport.idle_s)
+            if from_s - reported_s > _REPORT_EVERY_S:
+                self.transport.report(driver.engine.positions, self.watching)
+                reported_s = from_s
+        driver.finish()
+        seconds = clock.monotonic_s() - began_s
+        p50, p99 = np.percentile(list(batches) or [0.0], [50, 99]).tolist()
+        return Ran(driver.counts, replayed, seconds, p50, p99)
+
+
+class BatchSize:
+    """How many records a batch may have: few while the worker keeps up, many while it doesn't.
+
+    >>> size = BatchSize(2000)
+    >>> for taken in (64, 128, 256, 10):
+    ...     size.took(taken)
+    >>> size.records
+    256
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.records = min(_SMALLEST_BATCH, most)
+
+    def took(self, records: int) -> None:
+        """A batch had so many."""
+        if records >= self.records:
+            self.records = min(self.records * 2, self._most)
+        elif 0 < records < self.records // 4:
+            self.records = max(self.records // 2, min(_SMALLEST_BATCH, self._most))
 
 
 def stream(

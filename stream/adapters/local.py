@@ -62,3 +62,6 @@ class LocalSink:
 
     def settle(self) -> None:
         """Nothing waits: an append is durable when it returns."""
+
+    def give_up(self) -> None:
+        """Nothing can be taken back, and nothing need be: it knows each plan."""

@@ -227,7 +227,8 @@ def _identity() -> Iterator[Case]:
 
 def _rest() -> Iterator[Case]:
     registry = (
-        "the registry's answers belong to the Kafka transport; here its framing is refused by name"
+        "no registry here, so its framing is refused by name; with one, unknown ids, 404, 500 and"
+        " time-outs are in tests/claimtrace/test_schema_registry.py"
     )
     for name, value in (
         ("magic byte 0", b"\x00\x00\x00\x00\x05{}"),

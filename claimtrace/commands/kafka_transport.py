@@ -1,0 +1,170 @@
+"""A Kafka cluster as the log: inputs, journal and outputs are topics, workers share a group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import msgspec
+
+from ..adapters.file_lock import FolderLock
+from ..clock import duration_ms
+from ..decisions import ModelRef
+from ..errors import ModelError, StateError, StoreUnavailable
+from ..events import Record
+from .transport import Said, Transport
+
+if TYPE_CHECKING:
+    from stream.adapters.kafka_source import KafkaSource
+    from stream.driver import Driver
+    from stream.plans import Plan, Terms
+    from stream.watching import Watching
+
+    from ..models.scorer import Scorer
+    from .session import Session
+
+_ALL_PARTITIONS = 0
+"""Terms on Kafka: the topics say how many partitions there are, and more may come."""
+
+
+class KafkaTransport(Transport):
+    """The cluster that the setting `source` names."""
+
+    idle_s = 0.005
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._open: list[Callable[[], None]] = []
+        self._source: KafkaSource | None = None
+
+    def source(self) -> KafkaSource:
+        """Reads the inputs."""
+        return self._make_source(lambda _: None, None)
+
+    def plans(self, from_number: int = 1) -> Iterator[Plan]:
+        """The journal's plans."""
+        from stream.adapters.kafka_journal import KafkaJournal
+
+        session = self.session
+        journal = KafkaJournal(session.settings, None, session.clock)
+        self._open.append(journal.close)
+        journal.terms.check_same(self._terms(journal.terms.topic_ids), "claims.journal")
+        return iter(plan for plan in journal.read(1) if plan.number >= from_number)
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has."""
+        from stream.adapters.kafka_topic import partitions_of
+
+        return partitions_of(self.session.settings, topic)
+
+    def records(self, topic: str, partition: int, last: int | None = None) -> Iterator[Record]:
+        """All records of a partition, or about the last so many; committed ones only."""
+        from stream.adapters.kafka_topic import read_partition
+
+        return read_partition(self.session.settings, topic, partition, last)
+
+    def driver(self, said: Said, watching: Watching) -> Driver:
+        """One of the workers."""
+        from stream.adapters.kafka_group import KafkaGroup
+        from stream.adapters.kafka_journal import KafkaJournal
+        from stream.adapters.kafka_sink import KafkaOutput
+
+        session, settings = self.session, self.session.settings
+        source = self._make_source(said, watching)
+        ids = self._topic_ids()
+        journal = KafkaJournal(settings, self._terms(ids), session.clock)
+        _check_topics(journal.terms.topic_ids, ids)
+        exactly_once = settings.kafka.output == "exactly_once"
+        name = settings.kafka.instance or uuid4().hex
+        output = KafkaOutput(settings, f"{settings.kafka.group}-{name}" if exactly_once else "")
+        group = KafkaGroup(settings, session.domain.topics, session.clock, output)
+        self._open += [journal.close, output.close, group.leave]
+        if journal.is_empty and group.marks(group.places()):
+            raise StateError(
+                f"the journal is empty, but the group {settings.kafka.group} has committed",
+                where="claims.journal",
+                hint="restore the journal's topic; or start anew: another kafka.group and new "
+                "output topics",
+            )
+        return session.driver(
+            source,
+            journal,
+            output,
+            said,
+            watching,
+            group=group,
+            commit_every_s=duration_ms(settings.kafka.commit_every) / 1000,
+            scorer_of=self._scorer_of,
+            terms=journal.terms,
+        )
+
+    def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
+        """The ends of all partitions as of now."""
+        assert self._source is not None
+        source = self._source
+        ends = {place: end for place, end in source.ends().items() if end > 0}
+        return lambda positions: all(
+            positions.get(place, 0) >= end or source.is_through(place, end)
+            for place, end in ends.items()
+        )
+
+    def waiting_records(self) -> int | None:
+        """Nobody knows without reading: retention and markers make gaps."""
+        return None
+
+    def report(self, positions: dict[tuple[str, int], int], watching: Watching) -> None:  # noqa: ARG002
+        """Tell the metrics where the worker is."""
+        if self._source is not None:
+            self._source.report(positions)
+
+    def alone(self) -> FolderLock:
+        """Each worker has a folder of its own for its snapshots."""
+        return FolderLock(self.session.state_folder)
+
+    def close(self) -> None:
+        """Let go of the brokers; the group first, so that others take over at once."""
+        for close in reversed(self._open):
+            close()
+        self._open.clear()
+
+    def _make_source(self, said: Said, watching: Watching | None) -> KafkaSource:
+        from stream.adapters.kafka_source import KafkaSource
+
+        session = self.session
+        made = KafkaSource(session.settings, session.domain.topics, session.clock, said, watching)
+        self._open.append(made.close)
+        self._source = made
+        return made
+
+    def _terms(self, topic_ids: list[str]) -> Terms:
+        terms = self.session.terms()
+        return msgspec.structs.replace(terms, partitions=_ALL_PARTITIONS, topic_ids=topic_ids)
+
+    def _topic_ids(self) -> list[str]:
+        from ..adapters.kafka_topics import KafkaTopics
+
+        topics = list(self.session.domain.topics)
+        found = KafkaTopics(self.session.settings).found(topics)
+        return [found[topic].topic_id if topic in found else "" for topic in topics]
+
+    def _scorer_of(self, ref: ModelRef) -> Scorer:
+        """A model that a plan names; another worker's champion may not be in our registry yet."""
+        try:
+            return self.session.scorer_of(ref)
+        except ModelError as error:
+            raise StoreUnavailable(
+                f"a plan needs the model {ref.name}/{ref.version}: {error.what}",
+                where="models",
+                hint="all workers need the same registry: share the folder models/",
+            ) from error
+
+
+def _check_topics(begun: list[str], now: list[str]) -> None:
+    """Refuse topics that were made anew: their positions mean other records."""
+    if begun != now:
+        raise StateError(
+            "an input topic was made anew since the journal was begun",
+            where="claims.journal",
+            hint="start with new topics, journal included, another kafka.group and a new folder",
+        )

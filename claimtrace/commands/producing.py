@@ -1,0 +1,290 @@
+"""`claimtrace producers`: feed events to the log at a given rate, and say what was acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+import typer
+
+from ..clock import duration_ms
+from ..errors import ClaimtraceError, StoreUnavailable, UsageError
+from ..events import Outgoing
+from ..settings import KAFKA
+from .console import err, out, print_json, progress, safe
+from .session import Session
+from .simulating import _midnight_ms as midnight_ms
+from .simulating import only_auto_claims, simulation_of
+from .streaming import stop_signals
+
+if TYPE_CHECKING:
+    from producers.config import SimulationConfig
+    from producers.sink import Sink
+
+_INTERRUPTED: Final = 130
+_ROOM_S: Final = 1.0
+"""How long `send` waits for room before Ctrl-C is looked at."""
+
+_FLUSH_S: Final = 60.0
+_HASTY_FLUSH_S: Final = 10.0
+_CHUNK_RECORDS: Final = 10_000
+
+Change = Callable[[Sequence[Outgoing]], Sequence[Outgoing]]
+
+
+class Fed(msgspec.Struct, frozen=True):
+    """What became of the records: only what the log has acknowledged counts as there."""
+
+    sent: int
+    acknowledged: int
+    failed: int
+    seconds: float
+    rate: float
+    interrupted: bool
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is fed: records in order, and before which log time they go at once."""
+
+    records: Iterable[Outgoing]
+    at_once_until_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where it goes, and how to ask what arrived."""
+
+    sink: Sink
+    acknowledged: Callable[[], int]
+    failed: Callable[[], int]
+
+
+def producers(
+    ctx: typer.Context,
+    rate: Annotated[
+        float, typer.Option(help="Records a second; 0: as fast as they are taken.")
+    ] = 100.0,
+    for_: Annotated[
+        str, typer.Option("--for", help="How long, such as 60s; empty: until the records end.")
+    ] = "",
+    live: Annotated[
+        bool, typer.Option("--live", help="Let the events happen now, not when history had them.")
+    ] = False,
+    file: Annotated[
+        Path | None, typer.Option(help="Feed the rows of a .csv or .parquet file instead.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML file that says which column is which field.")
+    ] = None,
+    days: Annotated[int, typer.Option(help="Days of history to make.")] = 365,
+    claims_per_day: Annotated[float, typer.Option(help="Claims a day, on average.")] = 200.0,
+    policies: Annotated[int, typer.Option(help="Policies in the portfolio at the start.")] = 5_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
+    start: Annotated[str, typer.Option(help="First day, such as 2025-01-01.")] = "2025-01-01",
+    fraud: Annotated[float, typer.Option(help="Share of claims that are fraud.")] = 0.03,
+    duplicates: Annotated[float, typer.Option(help="Share of claims that come twice.")] = 0.005,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was sent and acknowledged as JSON.")
+    ] = False,
+) -> None:
+    """Feed simulated or replayed events to the log that `source` names, at a steady rate.
+
+    The portfolio of a simulation goes first and at once; then the rate holds: what is overdue after
+    a stall goes at once. Events keep the times of their history, which a log that stamps records
+    itself takes for late; with `--live` they happen as they are sent.
+
+    Ctrl-C ends it: what is under way is waited for, for some seconds, and only what the log has
+    acknowledged is reported as there. A log that is down is waited for.
+    """
+    session: Session = ctx.obj
+    for_s = _seconds(for_)
+    run = f"{session.clock.now_ms():x}"
+    by_key = session.settings.source.startswith(KAFKA)  # Kafka's own way: other clients agree
+    if file is not None:
+        source = _replayed(session, file, mapping, by_key=by_key)
+    else:
+        from producers.config import SimulationConfig
+
+        config = SimulationConfig(
+            seed=seed, start_ms=midnight_ms(start), days=days, claims_per_day=claims_per_day,
+            policies=policies, partitions=session.settings.partitions, fraud_ratio=fraud,
+            duplicate_ratio=duplicates,
+        )  # fmt: skip
+        source = _simulated(session, config, by_key=by_key)
+    with _target(session) as target:
+        changes = _changes(session, run, live=live, simulated=file is None)
+        fed, error = _feed(session, source, target, changes, rate, for_s, quiet=as_json)
+    if as_json:
+        print_json(fed)
+    else:
+        _show(fed, session.settings.source)
+    if error is not None and not (fed.interrupted and error.retryable):
+        raise error
+    if fed.interrupted:
+        raise typer.Exit(_INTERRUPTED)
+
+
+def _simulated(session: Session, config: SimulationConfig, *, by_key: bool) -> _Source:
+    from producers.pace import records_of
+
+    only_auto_claims(session)
+    chunks = simulation_of(config).chunks(chunk_records=_CHUNK_RECORDS)
+    records = (record for chunk in chunks for record in records_of(chunk, by_key=by_key))
+    return _Source(records, at_once_until_ms=config.start_ms)
+
+
+def _replayed(session: Session, file: Path, mapping: Path | None, *, by_key: bool) -> _Source:
+    from producers.adapters.files import read_mapping, row_batches
+    from producers.replay import Replay
+
+    if mapping is None:
+        raise UsageError("a file needs a mapping", where="--mapping",
+                         hint="examples/replay_claims.toml is one to copy")  # fmt: skip
+    read = read_mapping(mapping)
+    if read.topic not in session.domain.topics:
+        raise UsageError(f"the domain has no topic {read.topic}", where=str(mapping),
+                         hint="one of " + ", ".join(session.domain.topics))  # fmt: skip
+    replay = Replay(read, session.settings.partitions, str(file))
+    records = replay.records(row_batches(file, read.columns()))
+    return _Source(r._replace(partition=-1) for r in records) if by_key else _Source(records)
+
+
+def _changes(session: Session, run: str, *, live: bool, simulated: bool) -> list[Change]:
+    """What is done to each batch just before it is sent, in order."""
+    from producers.headers import Headers
+    from producers.live import Live
+
+    changes: list[Change] = []
+    if live:
+        changes.append(Live(session.clock.now_ms, run if simulated else ""))
+    changes.append(Headers(run))
+    settings = session.settings
+    if settings.schemas.registry and settings.source.startswith(KAFKA):
+        changes.append(_framed(session))
+    return changes
+
+
+def _framed(session: Session) -> Change:
+    """Values in the wire format of the schema registry."""
+    from ..adapters.schema_registry import Encoder
+
+    encoder = Encoder(session.settings.schemas, list(session.domain.events))
+
+    def frame(record: Outgoing) -> Outgoing:
+        if record.value is None:
+            return record
+        try:
+            return record._replace(value=encoder.encode(record.topic, record.value))
+        except UsageError:  # a malformed event has no Avro form: it goes as the bytes it is
+            return record
+
+    return lambda records: [frame(record) for record in records]
+
+
+@contextmanager
+def _target(session: Session) -> Iterator[_Target]:
+    """The log that `source` names, opened; closed at the end."""
+    if session.settings.source.startswith(KAFKA):
+        from producers.adapters.kafka import KafkaSink
+
+        sink = KafkaSink(session.settings, send_deadline_s=_ROOM_S)
+        try:
+            yield _Target(sink, lambda: sink.acknowledged, lambda: sink.failed)
+        finally:
+            sink.close()
+        return
+    from producers.adapters.local import LocalSink
+
+    arrived: list[int] = []
+    log = session.log(create=True)
+    try:
+        yield _Target(LocalSink(log, arrived.append), lambda: sum(arrived), lambda: 0)
+    finally:
+        log.close()
+
+
+def _feed(
+    session: Session,
+    source: _Source,
+    target: _Target,
+    changes: Sequence[Change],
+    rate: float,
+    for_s: float | None,
+    *,
+    quiet: bool,
+) -> tuple[Fed, ClaimtraceError | None]:
+    """Send until the records or the time end, or somebody asks to stop; then wait for the rest."""
+    from producers.pace import evenly
+
+    clock, sent = session.clock, 0
+    error: ClaimtraceError | None = None
+    began_s = clock.monotonic_s()
+    with stop_signals() as stopping, progress("producers", quiet=quiet) as advance:
+        until_ms = source.at_once_until_ms
+        batches = evenly(source.records, clock, rate, for_s, at_once_until_ms=until_ms,
+                         stopping=stopping)  # fmt: skip
+        try:
+            for batch in batches:
+                outgoing: Sequence[Outgoing] = batch
+                for change in changes:
+                    outgoing = change(outgoing)
+                if not _send(target.sink, outgoing, stopping, advance):
+                    break
+                sent += len(outgoing)
+                advance(len(outgoing), f"{target.acknowledged():,} acknowledged")
+            advance(0, "waiting for acknowledgements")
+            target.sink.flush(_HASTY_FLUSH_S if stopping() else _FLUSH_S)
+        except ClaimtraceError as failure:
+            error = failure
+        interrupted = stopping()
+    seconds = clock.monotonic_s() - began_s
+    there = target.acknowledged()
+    fed = Fed(sent, there, target.failed(), round(seconds, 3), round(there / max(seconds, 1e-9), 1),
+              interrupted, str(error) if error is not None else "")  # fmt: skip
+    return fed, error
+
+
+def _send(
+    sink: Sink, outgoing: Sequence[Outgoing], stopping: Callable[[], bool], advance: Any
+) -> bool:
+    """Send, however long the log is down; False when somebody asked to stop before it took them."""
+    told = False
+    while True:
+        try:
+            sink.send(outgoing)
+            return True
+        except StoreUnavailable as error:
+            advance(0, f"waiting: {safe(error.what)}")
+            if not told and not err.is_terminal:
+                err.print(f"[yellow]waiting:[/] {safe(error)}")
+                told = True
+        if stopping():
+            return False
+
+
+def _show(fed: Fed, where: str) -> None:
+    """The counts in a line; what isn't acknowledged is named."""
+    out.print(
+        f"[bold]{fed.acknowledged:,}[/] of {fed.sent:,} events acknowledged by {safe(where)} in "
+        f"{fed.seconds:.1f} s ([cyan]{fed.rate:,.0f}/s[/])"
+    )
+    lost = fed.sent - fed.acknowledged
+    if lost:
+        out.print(f"[red]{lost:,} are not acknowledged[/], {fed.failed:,} of them refused")
+    if fed.interrupted:
+        out.print("[yellow]stopped[/] before the records or the time ended")
+
+
+def _seconds(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        return duration_ms(text) / 1000
+    except ValueError as error:
+        raise UsageError(str(error), where="--for") from None

@@ -1,0 +1,176 @@
+"""`claimtrace topics`: make the Kafka topics that a domain needs, and see whether they are well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..clock import duration_ms
+from ..errors import ConfigError, UsageError
+from ..settings import KAFKA
+from ..topics import FOREVER_MS, Complaint, FoundTopic, WantedTopic, complaints, wanted_topics
+from .console import out, print_json, safe, table
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..adapters.kafka_topics import KafkaTopics
+
+app = typer.Typer(help="Make and check the Kafka topics of a domain.", no_args_is_help=True)
+
+_DAY_MS = 86_400_000
+
+
+@app.command()
+def create(
+    ctx: typer.Context,
+    partitions: Annotated[
+        int | None,
+        typer.Option(help="Partitions of inputs and decisions; topics with fewer get more."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be made; make nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Make the topics that aren't there; again and again, if you like.
+
+    What is there is never changed, but for more partitions when you ask for them: keys may move to
+    other partitions then, and nothing is lost. What differs from what is needed is said, with the
+    command that mends it.
+    """
+    session: Session = ctx.obj
+    cluster = _cluster(session)
+    if partitions is not None and not 1 <= partitions <= 1024:
+        raise UsageError(f"{partitions} partitions", where="--partitions", hint="1 .. 1024")
+    wanted = _wanted(session, partitions)
+    before = cluster.found([topic.name for topic in wanted])
+    wanted = _matching(session, wanted, before, partitions)
+    missing = [topic for topic in wanted if topic.name not in before]
+    grown = _to_grow(wanted, before, asked=partitions is not None)
+    cluster.create(missing, only_check=dry_run)
+    if not dry_run:
+        cluster.grow(grown)
+    after = before if dry_run else cluster.found([topic.name for topic in wanted])
+    found_now = after | (_as_made(missing) if dry_run else {})
+    said = _complaints(session, wanted, found_now)
+    made = [topic.name for topic in missing]
+    if as_json:
+        print_json({"made": made, "grown": grown, "there": sorted(before), "dry_run": dry_run,
+                    "complaints": said})  # fmt: skip
+        return
+    verb = "would be made" if dry_run else "made"
+    state = {topic.name: "there" for topic in wanted}
+    state |= dict.fromkeys(made, verb)
+    state |= {name: f"{verb} larger: {count} partitions" for name, count in grown.items()}
+    _show(wanted, found_now, state)
+    _tell(said)
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """The domain's topics as they are, and what is wrong with them."""
+    session: Session = ctx.obj
+    wanted = _wanted(session, None)
+    found = _cluster(session).found([topic.name for topic in wanted])
+    said = _complaints(session, wanted, found)
+    if as_json:
+        print_json({"topics": list(found.values()), "complaints": said})
+        return
+    _show(wanted, found, {t.name: "there" if t.name in found else "missing" for t in wanted})
+    _tell(said)
+
+
+def check_topics(session: Session) -> str:
+    """For `doctor`: the topics in a few words.
+
+    Raises:
+        ConfigError: the first thing that is wrong, with the way to mend it.
+        StoreUnavailable: the brokers don't answer.
+    """
+    if not session.settings.source.startswith(KAFKA):
+        return "on the embedded log, which keeps everything"
+    wanted = _wanted(session, None)
+    found = _cluster(session).found([topic.name for topic in wanted])
+    for first in _complaints(session, wanted, found):
+        raise ConfigError(first.what, where=f"topic {first.topic}", hint=first.hint)
+    inputs = [found[topic.name] for topic in wanted if topic.role == "input"]
+    copies = min(topic.replication for topic in found.values())
+    return f"{len(found)} topics, inputs of {inputs[0].partitions} partitions, copies: {copies}"
+
+
+def _cluster(session: Session) -> KafkaTopics:
+    from ..adapters.kafka_topics import KafkaTopics
+
+    return KafkaTopics(session.settings)
+
+
+def _wanted(session: Session, partitions: int | None) -> list[WantedTopic]:
+    return wanted_topics(session.domain.topics, session.settings, partitions)
+
+
+def _matching(
+    session: Session,
+    wanted: list[WantedTopic],
+    found: Mapping[str, FoundTopic],
+    partitions: int | None,
+) -> list[WantedTopic]:
+    """What is wanted, as wide as the inputs that are there: outputs go where inputs came from."""
+    inputs = [topic.name for topic in wanted if topic.role == "input"]
+    widest = max((found[name].partitions for name in inputs if name in found), default=0)
+    if partitions is not None and partitions < widest:
+        raise UsageError(f"an input has {widest} partitions already", where="--partitions",
+                         hint="partitions can't be taken away")  # fmt: skip
+    return _wanted(session, partitions if partitions is not None else widest or None)
+
+
+def _to_grow(
+    wanted: list[WantedTopic], found: Mapping[str, FoundTopic], *, asked: bool
+) -> dict[str, int]:
+    """Topics with too few partitions; inputs only when it was asked for, since keys move."""
+    return {
+        topic.name: topic.partitions
+        for topic in wanted
+        if topic.name in found
+        and found[topic.name].partitions < topic.partitions
+        and (asked or topic.role == "output")
+    }
+
+
+def _as_made(topics: list[WantedTopic]) -> dict[str, FoundTopic]:
+    return {
+        topic.name: FoundTopic(topic.name, "", topic.partitions, topic.replication, topic.config)
+        for topic in topics
+    }
+
+
+def _complaints(
+    session: Session, wanted: list[WantedTopic], found: Mapping[str, FoundTopic]
+) -> list[Complaint]:
+    return complaints(wanted, found, duration_ms(session.settings.stream.snapshot_every))
+
+
+def _show(
+    wanted: list[WantedTopic], found: Mapping[str, FoundTopic], state: Mapping[str, str]
+) -> None:
+    rows = []
+    for topic in wanted:
+        there = found.get(topic.name)
+        if there is None:
+            rows.append([topic.name, state[topic.name], "", "", ""])
+            continue
+        kept_ms = there.retention_ms
+        kept = "forever" if kept_ms == FOREVER_MS else f"{kept_ms / _DAY_MS:g} d"
+        counts = [kept, str(there.partitions), str(there.replication)]
+        rows.append([safe(topic.name), state[topic.name], *counts])
+    table("", ["topic", "", "kept", "partitions", "copies"], rows, numbers=3)
+
+
+def _tell(said: list[Complaint]) -> None:
+    for each in said:
+        out.print(f"[yellow]{safe(each.topic)}[/]: {safe(each.what)}")
+        out.print(f"  [dim]mend[/] {safe(each.hint)}")

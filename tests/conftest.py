@@ -1,0 +1,61 @@
+"""Fixtures that tests of several rooms share: real servers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.fetch import ServerMissing, java, kafka_jars
+from tests.servers.kafka import Cluster
+from tests.servers.mock_cluster import MockCluster
+
+
+def require_kafka() -> None:
+    """Skip the test, saying why, where there is no Kafka; fail where the variable CI is set."""
+    try:
+        java()
+        kafka_jars()
+    except ServerMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One real node for all tests: keep to topics and groups of your own, and don't break it."""
+    require_kafka()
+    with Cluster(tmp_path_factory.mktemp("kafka")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def kafka_clusters(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
+    """Starts clusters for one test, which may break them: `kafka_clusters(nodes=3)`."""
+    require_kafka()
+    started: list[Cluster] = []
+
+    def start(nodes: int = 1, **arguments: Any) -> Cluster:
+        cluster = Cluster(tmp_path / f"kafka-{len(started)}", nodes, **arguments)
+        started.append(cluster)
+        cluster.start()
+        return cluster
+
+    yield start
+    for cluster in started:
+        cluster.kill()
+
+
+@pytest.fixture
+def mock_kafka() -> Iterator[MockCluster]:
+    """Three mock brokers for one test, to break at will."""
+    try:
+        mock = MockCluster(brokers=3)
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+    with mock:
+        yield mock

@@ -1,0 +1,270 @@
+"""The Kafka sink on a real broker: what is acknowledged is there, what isn't is said."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from claimtrace.errors import ConfigError, StateError, StoreUnavailable
+from claimtrace.events import Outgoing
+from claimtrace.settings import KafkaSettings, Settings
+from producers.adapters.kafka import Aborted, Fenced, KafkaSink
+from producers.sink import Sink
+from tests.servers.kafka import Cluster
+from tests.servers.topics import client, create_topics, read_topic
+
+
+@pytest.fixture
+def topic(kafka: Cluster) -> str:
+    name = f"sink.{uuid.uuid4().hex[:8]}"
+    create_topics(kafka.bootstrap, {name: 4})
+    return name
+
+
+@pytest.fixture
+def sinks(kafka: Cluster) -> Iterator[Callable[..., KafkaSink]]:
+    """Makes sinks on the shared broker and closes them at the end."""
+    made: list[KafkaSink] = []
+
+    def make(**arguments: object) -> KafkaSink:
+        made.append(KafkaSink(settings_of(kafka), **arguments))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for sink in made:
+        sink.close()
+
+
+def settings_of(kafka: Cluster, **properties: str | int | bool) -> Settings:
+    quick: dict[str, str | int | bool] = {"topic.metadata.propagation.max.ms": 1000}
+    own = KafkaSettings(properties=quick | properties)
+    return Settings(source=f"kafka://{kafka.bootstrap}", kafka=own)
+
+
+def outgoing(topic: str, numbers: range, partition: int = 0) -> list[Outgoing]:
+    return [Outgoing(topic, partition, b"p-%d" % n, b"%d" % n, 1_700_000_000_000 + n)
+            for n in numbers]  # fmt: skip
+
+
+def test_records_arrive_in_order_with_key_headers_and_partition(kafka, topic, sinks):
+    sink: Sink = sinks()
+    header = ("schema", b"claims.filed/1")
+    sent = [
+        Outgoing(topic, n % 3, b"k-%d" % n, b"v-%d" % n, 1_700_000_000_000 + n, (header,))
+        for n in range(3000)
+    ]
+    sink.send(sent[:1000])
+    sink.send(sent[1000:])
+    sink.send([Outgoing(topic, 3, None, None, 5)])
+    sink.flush(30)
+    assert sink.acknowledged == 3001
+    assert (sink.failed, sink.unacknowledged) == (0, 0)
+    found = read_topic(kafka.bootstrap, topic)
+    for partition in range(3):
+        here = [r for r in found if r.partition == partition]
+        mine = [o for o in sent if o.partition == partition]
+        assert [(r.key, r.value, r.log_time_ms, r.headers) for r in here] == [
+            (o.key, o.value, o.log_time_ms, o.headers) for o in mine
+        ]
+    assert [(r.key, r.value) for r in found if r.partition == 3] == [(None, None)]
+
+
+def test_without_a_partition_the_key_decides_as_in_java(kafka, topic, sinks):
+    sink = sinks()
+    sink.send([Outgoing(topic, -1, key, key, 1) for key in (b"policy-1", b"policy-2", b"policy-3")])
+    sink.flush(30)
+    there = {r.key: r.partition for r in read_topic(kafka.bootstrap, topic)}
+    assert there == {key: _murmur2(key) % 4 for key in there}
+    assert len(there) == 3
+
+
+def test_a_full_queue_is_waited_for_and_drops_nothing(kafka, topic):
+    few = settings_of(kafka, **{"queue.buffering.max.messages": 100})
+    sink = KafkaSink(few)
+    for start in range(0, 5000, 1000):
+        sink.send(outgoing(topic, range(start, start + 1000)))
+    sink.flush(30)
+    sink.close()
+    assert sink.acknowledged == 5000
+    assert [r.value for r in read_topic(kafka.bootstrap, topic)] == [b"%d" % n for n in range(5000)]
+
+
+def test_a_record_too_large_is_said_at_the_next_call_and_the_others_arrive(kafka, topic, sinks):
+    sink = sinks()
+    sink.send(outgoing(topic, range(3)))
+    sink.send([Outgoing(topic, 0, b"k", b"x" * 2_000_000, 1)])
+    with pytest.raises(ConfigError, match="can't write") as said:
+        sink.flush(30)
+    assert topic in said.value.where
+    assert "max.message.bytes" in said.value.hint
+    sink.flush(30)
+    assert (sink.acknowledged, sink.failed) == (3, 1)
+
+
+def test_an_unknown_topic_names_the_command_that_makes_it(sinks):
+    sink = sinks()
+    sink.send([Outgoing("no.such.topic", 0, b"k", b"v", 1)])
+    with pytest.raises(ConfigError) as said:
+        sink.flush(40)
+    assert said.value.where == "no.such.topic"
+    assert "claimtrace topics create" in said.value.hint
+
+
+def test_brokers_that_are_away_are_waited_for_and_nothing_is_lost(kafka_clusters):
+    own = kafka_clusters()
+    create_topics(own.bootstrap, {"away": 1})
+    sink = KafkaSink(settings_of(own, **{"queue.buffering.max.messages": 50}), send_deadline_s=0.3)
+    sink.send(outgoing("away", range(10)))
+    sink.flush(30)
+    own.kill()
+    sink.send(outgoing("away", range(10, 100)))  # 50 in the queue, the others kept beside it
+    with pytest.raises(StoreUnavailable, match="the queue is full; 90 records wait"):
+        sink.send(outgoing("away", range(100, 101)))
+    with pytest.raises(StoreUnavailable, match="90 records wait"):
+        sink.flush(0.5)
+    assert sink.acknowledged == 10
+    own.start()
+    sink.flush(60)
+    sink.send(outgoing("away", range(100, 101)))
+    sink.flush(30)
+    assert sink.acknowledged == 101
+    found = [r.value for r in read_topic(own.bootstrap, "away")]
+    assert found == [b"%d" % n for n in range(101)]
+    sink.close()
+    sink.close()
+
+
+def test_closing_without_brokers_ends_soon(kafka_clusters):
+    own = kafka_clusters()
+    create_topics(own.bootstrap, {"gone": 1})
+    sink = KafkaSink(settings_of(own))
+    sink.send(outgoing("gone", range(3)))
+    sink.flush(30)
+    own.kill()
+    sink.send(outgoing("gone", range(3, 5)))
+    before_s = time.monotonic()
+    sink.close()
+    assert time.monotonic() - before_s < 20  # a bound against hanging, no measure of speed
+
+
+# -- transactions ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def group(kafka: Cluster, topic: str) -> Iterator[Consumer]:
+    """A member of a group of its own, with the topic assigned to it."""
+    member = _member(kafka, f"group-{topic}", topic)
+    yield member
+    member.close()
+
+
+def _member(kafka: Cluster, group: str, topic: str, **properties: str) -> Consumer:
+    member = Consumer(
+        client(kafka.bootstrap, group_id=group, enable_auto_commit=False, session_timeout_ms=6000)
+        | properties
+    )
+    member.subscribe([topic])
+    deadline = time.monotonic() + 30
+    while not member.assignment() and time.monotonic() < deadline:
+        member.poll(0.1)
+    assert member.assignment()
+    return member
+
+
+def test_a_transaction_is_seen_whole_or_not_at_all(kafka, topic, sinks, group):
+    sink = sinks(transactional_id=f"worker-{topic}")
+    sink.begin()
+    sink.send(outgoing(topic, range(5)))
+    sink.flush(30)
+    assert read_topic(kafka.bootstrap, topic) == []
+    sink.commit([TopicPartition(topic, 0, 3)], group.consumer_group_metadata())
+    assert [r.value for r in read_topic(kafka.bootstrap, topic)] == [b"0", b"1", b"2", b"3", b"4"]
+    assert group.committed([TopicPartition(topic, 0)], timeout=10)[0].offset == 3
+
+    sink.begin()
+    sink.send(outgoing(topic, range(5, 9)))
+    sink.abort()
+    sink.abort()
+    assert sink.acknowledged == 5
+    sink.begin()
+    sink.send(outgoing(topic, range(9, 10)))
+    sink.commit([], group.consumer_group_metadata())
+    assert sink.acknowledged == 6
+    assert [r.value for r in read_topic(kafka.bootstrap, topic)][5:] == [b"9"]
+    assert len(read_topic(kafka.bootstrap, topic, committed=False)) >= 6
+
+
+def test_an_older_sink_of_the_same_id_is_fenced(kafka, topic, sinks, group):
+    name = f"worker-{topic}"
+    old = sinks(transactional_id=name)
+    old.begin()
+    old.send(outgoing(topic, range(3)))
+    old.flush(30)
+    new = sinks(transactional_id=name)
+    new.begin()
+    old.send(outgoing(topic, range(3, 6)))
+    with pytest.raises(Fenced):
+        old.commit([TopicPartition(topic, 0, 3)], group.consumer_group_metadata())
+    new.send(outgoing(topic, range(10, 12)))
+    new.commit([TopicPartition(topic, 0, 7)], group.consumer_group_metadata())
+    assert [r.value for r in read_topic(kafka.bootstrap, topic)] == [b"10", b"11"]
+    with pytest.raises(StateError):
+        old.begin()
+
+
+def test_a_member_that_the_group_left_behind_is_fenced(kafka, topic, sinks):
+    member = _member(kafka, f"left-{topic}", topic)
+    stale = member.consumer_group_metadata()
+    member.close()
+    other = _member(kafka, f"left-{topic}", topic)
+    sink = sinks(transactional_id=f"worker-{topic}")
+    sink.begin()
+    sink.send(outgoing(topic, range(2)))
+    with pytest.raises(Fenced):
+        sink.commit([TopicPartition(topic, 0, 2)], stale)
+    assert read_topic(kafka.bootstrap, topic) == []
+    assert sink.acknowledged == 0
+    sink.begin()
+    sink.send(outgoing(topic, range(5, 6)))
+    sink.commit([TopicPartition(topic, 0, 1)], other.consumer_group_metadata())
+    assert [r.value for r in read_topic(kafka.bootstrap, topic)] == [b"5"]
+    other.close()
+
+
+def test_a_refused_record_takes_its_transaction_with_it_and_is_named(kafka, topic, sinks, group):
+    sink = sinks(transactional_id=f"worker-{topic}")
+    sink.begin()
+    sink.send(outgoing(topic, range(2)))
+    sink.send([Outgoing("no.such.topic", 0, b"k", b"v", 1)])
+    with pytest.raises((ConfigError, Aborted)) as said:
+        sink.commit([TopicPartition(topic, 0, 2)], group.consumer_group_metadata(), 60)
+    assert "no.such.topic" in str(said.value)
+    sink.abort()
+    assert read_topic(kafka.bootstrap, topic) == []
+
+
+def test_sending_outside_of_a_transaction_is_our_own_fault(topic, sinks):
+    sink = sinks(transactional_id=f"worker-{topic}")
+    with pytest.raises(StateError, match="no transaction was begun"):
+        sink.send(outgoing(topic, range(1)))
+    with pytest.raises(StateError, match="no transactions"):
+        sinks().begin()
+
+
+def _murmur2(key: bytes) -> int:
+    """Kafka's own hash of a key (org.apache.kafka.common.utils.Utils.murmur2), made positive."""
+    mask, m = 0xFFFFFFFF, 0x5BD1E995
+    h = (0x9747B28C ^ len(key)) & mask
+    whole = len(key) // 4 * 4
+    for at in range(0, whole, 4):
+        k = int.from_bytes(key[at : at + 4], "little") * m & mask
+        k = (k ^ (k >> 24)) * m & mask
+        h = (h * m & mask) ^ k
+    if len(key) > whole:
+        h = ((h ^ int.from_bytes(key[whole:], "little")) * m) & mask
+    h = ((h ^ (h >> 13)) * m) & mask
+    return (h ^ (h >> 15)) & 0x7FFFFFFF

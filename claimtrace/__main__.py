@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import asking, demo, doctor, models, proving, simulating, streaming
+from .commands import (
+    asking,
+    demo,
+    doctor,
+    models,
+    producing,
+    proving,
+    simulating,
+    streaming,
+    topics,
+)
 from .commands.console import err, is_users, safe, show_error, write_trace
 from .commands.session import Session
 from .errors import ClaimtraceError, UsageError
@@ -65,6 +75,8 @@ def version() -> None:
 app.command()(demo.demo)
 app.command()(simulating.simulate)
 app.command()(simulating.replay)
+app.command()(producing.producers)
+app.add_typer(topics.app, name="topics")
 app.command()(streaming.stream)
 app.command()(models.train)
 app.command()(asking.score)

@@ -150,7 +150,7 @@ class Driver:
         self._crash, self._said = crash, said
         self._watching = watching or Watching()
         self._group = group
-        self._duty = Duty(engine, sink, offline, group, self._again)
+        self._duty = Duty(engine, sink, offline, group, journal, self._again)
         self._offline_every = Every(*offline_every, clock)
         self._snapshot_every = Every(*snapshot_every, clock)
         self._commit_every_s, self._committed_s = commit_every_s, clock.monotonic_s()
@@ -266,8 +266,7 @@ class Driver:
 
     def _commit(self) -> None:
         self._committed_s = self._clock.monotonic_s()
-        positions = {**self.engine.positions, JOURNAL: self._journal.bookmark}
-        self._watching.committed(self._duty.commit(positions))
+        self._watching.committed(self._duty.commit())
 
     def _snapshot(self) -> None:
         # the rows first: a state that is loaded again must have nothing left to append
@@ -275,7 +274,8 @@ class Driver:
         self._flush()
         self._crash("flushed")
         self.engine.forget()
-        arrays = self.engine.arrays() | {"journal": np.array([self._journal.bookmark])}
+        bookmark = np.array([self._journal.bookmark(self.engine.plan)])
+        arrays = self.engine.arrays() | {"journal": bookmark}
         self._again(lambda: self._snapshots.write(self.engine.plan, arrays))
         self._snapshot_every.reset()
         self._crash("snapshotted")

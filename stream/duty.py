@@ -24,7 +24,7 @@ from .applied import Applied
 from .effects import Counts, Effects
 from .engine import Engine
 from .group import MAX_RETAINED_RECORDS, Group, Mark, Retained, Tail
-from .plans import Place
+from .plans import JOURNAL, Journal, Place
 from .watching import Watching
 
 SOLE: Final = "stream"
@@ -77,12 +77,16 @@ class Duty:
         sink: Sink,
         rows: Rows,
         group: Group | None,
+        journal: Journal,
         again: Callable[[Callable[[], Any]], Any],
     ) -> None:
         self._engine, self._sink, self._rows, self._group = engine, sink, rows, group
-        self._again = again
+        self._journal, self._again = journal, again
         self._owned: set[Place] | None = None if group is None else set()
         self._marks: dict[Place, Mark] = {}
+        """As committed, by us or by others."""
+        self._done: dict[Place, Mark] = {}
+        """How far the places that we own are, committed or not."""
         self._retained = Retained()
         self._waiting: dict[str, list[pa.Table]] = {}
         self._versions: dict[tuple[str, str], int] = {}
@@ -134,7 +138,7 @@ class Duty:
         self._waiting.clear()
         self._note_stored()
 
-    def commit(self, positions: Mapping[Place, int]) -> bool:
+    def commit(self) -> bool:
         """Have all that was sent acknowledged, and say how far we came; False when it is not ours
         to say any more."""
         try:
@@ -143,7 +147,7 @@ class Duty:
                 return True
             if not self._waiting:
                 self._note_stored()
-            self._commit_marks(self._group, positions)
+            self._commit_marks(self._group)
         except Superseded:
             self._let_go()
             return False
@@ -187,7 +191,9 @@ class Duty:
         tails = self._again(lambda: group.tails([p for topic, p in gained if topic == claims]))
         for place in sorted(gained):
             mark = marks.get(place, Mark())
-            self._marks[place] = mark
+            if mark.emitted > self._engine.plan:
+                continue  # its owner before was ahead of us: not before we have caught up
+            self._marks[place] = self._done[place] = mark
             tail = tails.get(place[1]) if place[0] == claims else None
             if place[0] == claims:
                 self._engine.decider.chains[place[1]] = mark.chain
@@ -214,7 +220,7 @@ class Duty:
         retrying, self._again = self._again, lambda work: work()
         try:
             self.flush()
-            self.commit(self._engine.positions)
+            self.commit()
         except ClaimtraceError as error:
             if not error.retryable:
                 raise
@@ -235,15 +241,16 @@ class Duty:
     def _emit(self, number: int, outgoing: Sequence[Outgoing]) -> None:
         self._again(lambda: self._sink.emit(number, outgoing))
 
-    def _commit_marks(self, group: Group, positions: Mapping[Place, int]) -> None:
+    def _commit_marks(self, group: Group) -> None:
         if not self._owned:
             return
         plan = self._engine.plan
         marks = {
-            place: msgspec.structs.replace(self._marks[place], emitted=plan)
+            place: msgspec.structs.replace(self._done[place], emitted=plan)
             for place in self._owned
         }
         changed = any(self._marks[place] != mark for place, mark in marks.items())
+        positions = {**self._engine.positions, JOURNAL: self._journal.bookmark(plan)}
         if changed and self._again(lambda: group.commit(marks, positions)):
             self._marks.update(marks)
 
@@ -252,9 +259,8 @@ class Duty:
         claims, chains = self._engine.domain.claim.topic, self._engine.decider.chains
         for place in self._owned or ():
             chain = chains.get(place[1], GENESIS) if place[0] == claims else GENESIS
-            mark = self._marks[place]
-            if mark.stored != self._engine.plan:
-                self._marks[place] = Mark(mark.emitted, self._engine.plan, chain)
+            if self._done[place].stored != self._engine.plan:
+                self._done[place] = Mark(0, self._engine.plan, chain)
 
     def _release(self) -> None:
         """Let go of batches that every place's owner has finished."""

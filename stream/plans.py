@@ -105,9 +105,8 @@ class Journal(Protocol):
     def next_number(self) -> int:
         """The number after that of the last plan read or appended; the first is 1."""
 
-    @property
-    def bookmark(self) -> int:
-        """Where the journal is, in its own terms."""
+    def bookmark(self, number: int) -> int:
+        """Where the journal was behind a plan read or appended not long ago, in its own terms."""
 
 
 def plan_of(

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException
 from ..errors import ConfigError
 from ..settings import KAFKA, SecuritySettings, Settings
 from .kafka_errors import error_of, mend
+from .msk_token import MEND_TOKEN, token_callback
 
 T = TypeVar("T")
 
@@ -194,7 +195,7 @@ class Troubles:
             raise ConfigError(
                 f"no login at the brokers: {self._mend.str()}",
                 where=self._where,
-                hint="see security.region and this machine's AWS identity",
+                hint=MEND_TOKEN,
             )
         what = "the brokers refuse this client"
         raise error_of(self._mend, what, self._where, user=self._user)
@@ -234,8 +235,6 @@ def _certificates(security: SecuritySettings) -> dict[str, Any]:
 def _login(security: SecuritySettings) -> dict[str, Any]:
     config: dict[str, Any] = {"sasl.mechanism": security.mechanism}
     if security.mechanism == "OAUTHBEARER":
-        from .msk_token import token_callback
-
         return config | {"oauth_cb": token_callback(security.region)}
     if not security.username:
         raise ConfigError(f"{security.mechanism} needs a user", where="security.username",

@@ -88,7 +88,11 @@ _ACL: Final = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: ("--cluster", "IdempotentWrite"),
 }
 _NETWORK: Final = re.compile(r"transport failure|disconnect|timed out|timeout|reset by peer", re.I)
-_CERTIFICATE: Final = re.compile(r"certificate|hostname|alert|wrong version|no shared cipher", re.I)
+_CERTIFICATE: Final = re.compile(
+    r"certificate (verify failed|required|unknown|expired)|bad certificate|hostname mismatch"
+    r"|unknown ca|handshake failure|wrong version number|no shared cipher",
+    re.I,
+)
 
 MEND_LOGIN: Final = (
     "see security.mechanism, security.username and CLAIMTRACE_SECURITY__PASSWORD (or "
@@ -138,7 +142,7 @@ def mend(error: KafkaError, where: str, user: str = "", operation: str = "") -> 
     if code in _LOGIN:
         # a broker that goes down in the middle of a login is reported with the same code
         return None if _NETWORK.search(error.str()) else MEND_LOGIN
-    if code == KafkaError._SSL:
+    if code in (KafkaError._SSL, KafkaError._TRANSPORT):  # by how far the handshake came
         return MEND_TLS if _CERTIFICATE.search(error.str()) else None
     if code in _TOO_LARGE:
         return "raise max.message.bytes of the topic: kafka-configs --alter --entity-type topics"

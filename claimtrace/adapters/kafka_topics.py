@@ -118,7 +118,7 @@ class KafkaTopics:
 
     def _described(self, names: Sequence[str]) -> dict[str, Any]:
         """What the cluster tells of those topics that are there."""
-        asked = self._admin.describe_topics(TopicCollection(names), request_timeout=_ANSWER_S)
+        asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=_ANSWER_S)
         answers = self._answers(
             asked, "can't look at the topic", "Describe", KafkaError.UNKNOWN_TOPIC_OR_PART
         )

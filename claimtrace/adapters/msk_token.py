@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ..errors import ConfigError
+
+MEND_TOKEN: Final = (
+    "see security.region, and this machine's AWS identity: AWS_PROFILE, AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, or the role of the machine"
+)
 
 Token = tuple[str, float]
 """The token and when it expires, in seconds since 1970 UTC."""
@@ -16,8 +22,12 @@ def token_callback(region: str) -> Callable[[str], Token]:
     Signing needs no network; credentials come from the usual chain of AWS (variables, profile,
     role of the machine) and never stand in our settings.
 
+    The first token is made now: librdkafka would wait ten seconds for one that can't be had, and
+    then not say why.
+
     Raises:
-        ConfigError: the region is missing, or the signer isn't installed.
+        ConfigError: the region is missing, the signer isn't installed, or this machine has no AWS
+            identity.
     """
     if not region:
         raise ConfigError("OAUTHBEARER needs the region of the cluster", where="security.region",
@@ -32,4 +42,10 @@ def token_callback(region: str) -> Callable[[str], Token]:
         token, expiry_ms = MSKAuthTokenProvider.generate_auth_token(region)
         return token, expiry_ms / 1000
 
+    try:
+        fresh_token("")
+    except Exception as error:
+        # of many kinds, by where the identity was looked for; its text may hold parts of one
+        raise ConfigError(f"no token can be signed: {type(error).__name__}",
+                          where="security.mechanism", hint=MEND_TOKEN) from None  # fmt: skip
     return fresh_token

@@ -56,8 +56,7 @@ class FileJournal:
         """The plans from a number on, in order."""
         return read_plans(self._path, from_number)
 
-    @property
-    def bookmark(self) -> int:
+    def bookmark(self, number: int) -> int:  # noqa: ARG002
         """Unused: a file is searched quickly."""
         return 0
 

@@ -59,7 +59,7 @@ class KafkaJournal:
         self._failure: KafkaError | None = None
         self._in_flight: Plan | None = None
         self._next_number, self._bookmark = 1, 1
-        self._at = -1
+        self._bookmarks: dict[int, int] = {}
         self.terms = self._open(terms)
 
     @property
@@ -72,10 +72,9 @@ class KafkaJournal:
         """Whether no plan was ever written: it has its terms only."""
         return self._end() <= 1
 
-    @property
-    def bookmark(self) -> int:
-        """The offset behind the last plan read."""
-        return self._bookmark
+    def bookmark(self, number: int) -> int:
+        """The offset behind a plan, or behind the terms when it is too long ago."""
+        return self._bookmarks.get(number, 1)
 
     def append(self, plan: Plan) -> Plan:
         """Send a plan and read on until one with its number comes; that one has won."""
@@ -100,6 +99,7 @@ class KafkaJournal:
         """The plans from a number on, as far as they are there now."""
         if from_number != self._next_number or bookmark:
             self._next_number = from_number
+            self._bookmarks[from_number - 1] = max(bookmark, 1)
             self._seek(max(bookmark, 1))
         end = self._end() if bookmark or from_number == 1 else -1
         while True:
@@ -126,7 +126,7 @@ class KafkaJournal:
             self._check()
             found = self._poll(_TURN_S)
             if found is not None:
-                self._at = self._bookmark = found.offset() + 1
+                self._bookmark = found.offset() + 1
                 begun = terms_of(found.value() or b"", JOURNAL_TOPIC)
                 if terms is not None:
                     begun.check_same(terms, JOURNAL_TOPIC)
@@ -167,6 +167,9 @@ class KafkaJournal:
             )  # fmt: skip
         self._next_number += 1
         self._in_flight = None
+        self._bookmarks[plan.number] = arrived.offset() + 1
+        if len(self._bookmarks) > 4 * _PAGE:
+            self._bookmarks = dict(list(self._bookmarks.items())[-2 * _PAGE :])
         return plan
 
     def _poll(self, timeout_s: float) -> Any:

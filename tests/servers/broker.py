@@ -177,10 +177,13 @@ class Broker:
             self._process.send_signal(number)
 
     def tail(self, lines: int = 25) -> str:
-        """The end of the node's log."""
+        """The end of the node's log: its warnings and errors where there are any, no frames."""
         if not self.log.exists():
             return ""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        every = self.log.read_text(errors="replace").splitlines()
+        said = [line for line in every if line.strip() and line[0] != "\t"]
+        worse = [line for line in said if " INFO " not in line]
+        return "\n".join((worse or said)[-lines:])
 
     def resident_mb(self) -> float:
         """Memory that the node holds, in MB of 2**20 bytes (Linux)."""

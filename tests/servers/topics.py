@@ -94,7 +94,8 @@ def read_topic(
     """
     level = "read_committed" if committed else "read_uncommitted"
     reader = Consumer(
-        {"group.id": "reader", "enable.auto.commit": False, "enable.partition.eof": True, "fetch.wait.max.ms": 20,
+        {"group.id": "reader", "enable.auto.commit": False, "enable.partition.eof": True,
+         "fetch.wait.max.ms": 20,
          **client(bootstrap, isolation_level=level, **properties)}
     )  # fmt: skip
     try:

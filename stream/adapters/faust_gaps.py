@@ -1,0 +1,113 @@
+"""What the log has where Faust left something out.
+
+Faust hands records over in order, with holes: markers of transactions and compacted records, which
+are nothing, and records that it drops when a partition is paused or given away, which are ours. So
+each hole is read again by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from claimtrace.adapters.kafka_client import Troubles, client_config, connect
+from claimtrace.adapters.kafka_errors import error_of
+from claimtrace.clock import Clock
+from claimtrace.errors import StateError, StoreUnavailable
+from claimtrace.events import Record
+from claimtrace.settings import Settings
+
+from ..plans import Place
+from .kafka_source import READER, record_of
+from .kafka_topic import ends_of
+
+_TURN_S: Final = 0.05
+_PATIENCE_S: Final = 5.0
+
+
+class GapReader:
+    """Reads short stretches of partitions; connects when the first one is asked for.
+
+    Args:
+        settings: brokers, security, and what to do about records that are gone.
+        clock: for deadlines.
+        said: told when records are lost by policy.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock, said: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._settings, self._clock, self._said = settings, clock, said
+        self._earliest = settings.kafka.on_lost_records == "earliest"
+        self._troubles = Troubles(settings)
+        self._reader: Any = None
+
+    def __call__(self, place: Place, start: int, stop: int) -> list[Record]:
+        """The committed records from `start` (-1: the beginning) to before `stop`, in order.
+
+        Raises:
+            StateError: retention took some of them, and the settings say stop.
+            StoreUnavailable: the brokers don't deliver them; ask again.
+        """
+        reader = self._connected()
+        low, _ = ends_of(reader, self._troubles, *place)
+        if 0 <= start < low:
+            self._lost(place, start, min(low, stop))
+        start = max(start, low)
+        if start >= stop:
+            return []
+        reader.assign([TopicPartition(*place, start)])
+        try:
+            return self._read(reader, place, stop)
+        finally:
+            reader.unassign()
+
+    def close(self) -> None:
+        """Let go of the brokers."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _connected(self) -> Any:
+        if self._reader is None:
+            config = client_config(self._settings) | {
+                **READER, "group.id": self._settings.kafka.group, "error_cb": self._troubles,
+            }  # fmt: skip
+            self._reader = connect(Consumer, config)
+        return self._reader
+
+    def _read(self, reader: Any, place: Place, stop: int) -> list[Record]:
+        found: list[Record] = []
+        until_s = self._clock.monotonic_s() + _PATIENCE_S
+        while self._clock.monotonic_s() < until_s:
+            arrived = reader.poll(_TURN_S)
+            self._troubles.check()
+            if arrived is None:
+                continue
+            error = arrived.error()
+            if error is None:
+                if arrived.offset() >= stop:
+                    return found
+                found.append(record_of(place[0], arrived))
+                if arrived.offset() + 1 == stop:
+                    return found
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                if arrived.offset() >= stop:
+                    return found
+            elif not error.retriable():
+                raise error_of(error, "can't read the input", place[0], operation="Read")
+        raise StoreUnavailable(
+            f"the brokers don't deliver the positions before {stop}", where=f"{place[0]}/{place[1]}"
+        )
+
+    def _lost(self, place: Place, start: int, low: int) -> None:
+        where = f"{place[0]}/{place[1]}"
+        if not self._earliest:
+            raise StateError(
+                f"retention took {low - start:,} records before they were read (from {start})",
+                where=where,
+                hint="kafka.on_lost_records = earliest goes on without them; keep records longer",
+            )
+        self._said(f"{low - start:,} records of {where} are lost: retention took them")

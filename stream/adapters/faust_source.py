@@ -1,0 +1,251 @@
+"""What Faust delivers, as a source of the driver: collected by hand, in plan order, each once.
+
+Faust delivers at least once, mostly in order. Here each partition has a position; a record below it
+was applied already and is dropped, a record above it waits until the hole was read (`faust_gaps`).
+Events are acknowledged to Faust when the marks that cover them are committed, and not before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from claimtrace.adapters.merged_log import merge_order
+from claimtrace.clock import Clock
+from claimtrace.errors import StateError
+from claimtrace.events import Record
+
+from ..plans import Place, Range
+from ..watching import Watching
+
+_MOST_AHEAD: Final = 50_000
+"""With more records than this in hand, what there is goes on, whatever its order."""
+
+_PATIENCE_S: Final = 0.5
+"""A partition whose end isn't reached yet is waited for so long after it last said something."""
+
+_MARKER_PATIENCE_S: Final = 0.05
+"""The same when one position is missing: it is a transaction's marker, or on its way."""
+
+
+class Message(Protocol):
+    """A record as Faust has it (`faust.types.tuples.Message`)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: float
+    headers: Any
+    key: bytes | None
+    value: bytes | None
+
+
+class Event(Protocol):
+    """What an agent gets of a record (`faust.Event`)."""
+
+    message: Message
+
+    def ack(self) -> bool:
+        """Faust may commit past it."""
+
+
+class Reader(Protocol):
+    """Reads the records of plans, such as `KafkaSource`."""
+
+    def fetch(self, ranges: Sequence[Range]) -> list[Record]:
+        """Exactly the records of a plan, in plan order."""
+
+    def close(self) -> None:
+        """Let go of the brokers."""
+
+
+class _Buffer:
+    """What is in hand of one partition; `next` is the position after it."""
+
+    __slots__ = ("end", "heard_s", "next", "records")
+
+    def __init__(self, position: int, now_s: float) -> None:
+        self.records: deque[Record] = deque()
+        self.next = position
+        self.end: int | None = None
+        self.heard_s = now_s
+
+    def trim(self, position: int) -> None:
+        """Forget the records before a position."""
+        while self.records and self.records[0].position < position:
+            self.records.popleft()
+        self.next = max(self.next, position)
+
+
+class FaustSource:
+    """Hands over what an agent collected.
+
+    Args:
+        topics: in their order among equal log times.
+        clock: for patience.
+        open_reader: opens what reads plans by position: at the start, and when another worker's
+            plan won.
+        gap: the records from one position to before another, see `GapReader`.
+        watching: told positions and ends.
+    """
+
+    def __init__(
+        self,
+        topics: Sequence[str],
+        clock: Clock,
+        open_reader: Callable[[], Reader],
+        gap: Callable[[Place, int, int], list[Record]],
+        watching: Watching | None = None,
+    ) -> None:
+        self._rank = {topic: i for i, topic in enumerate(topics)}
+        self._clock, self._open_reader, self._gap = clock, open_reader, gap
+        self._watching = watching or Watching()
+        self._reader: Reader | None = None
+        self._arrived: deque[Record] = deque()
+        self._buffers: dict[Place, _Buffer] = {}
+        self._pending: dict[Place, deque[Event]] = {}
+        self.end_of: Callable[[Place], int | None] = lambda _: None
+        """Where a partition ends, as far as Faust knows."""
+        self.repeats = self.gaps = 0
+
+    @property
+    def waiting(self) -> int:
+        """Records in hand that no plan has yet."""
+        return len(self._arrived) + sum(len(each.records) for each in self._buffers.values())
+
+    @property
+    def unacknowledged(self) -> int:
+        """Events that Faust hasn't been told of."""
+        return sum(map(len, self._pending.values()))
+
+    def take(self, event: Event) -> None:
+        """Keep an event until `acknowledge` has a position above it."""
+        record = record_of(event.message)
+        self._arrived.append(record)
+        place = record.topic, record.partition
+        self._pending.setdefault(place, deque()).append(event)
+
+    def poll(self, positions: dict[Place, int], most: int) -> list[Record]:
+        """The next records by log time; empty when there are none, or an older one may come.
+
+        Raises:
+            StateError: the topic is not the one that the positions are of; records are gone.
+            StoreUnavailable: a hole can't be read now.
+        """
+        while self._arrived:  # a record stays until it is sorted in: reading a hole may fail
+            self._sort_in(self._arrived[0], positions)
+            self._arrived.popleft()
+        for place, buffer in self._buffers.items():
+            buffer.trim(positions.get(place, -1))
+        is_full = self.waiting > _MOST_AHEAD
+        places = sorted(self._buffers, key=lambda place: (self._rank[place[0]], place[1]))
+        keys, limit, heads = [], None, []
+        for place in places:
+            buffer = self._buffers[place]
+            is_through = is_full or self._is_through(place, buffer)
+            if not buffer.records and not is_through:
+                return []
+            heads.append(list(islice(buffer.records, most)))
+            times = [record.log_time_ms for record in heads[-1]]
+            keys.append(np.maximum.accumulate(np.array(times, np.int64)))
+            if times and not is_through:
+                # what comes next on it may be older than what others have after this
+                limit = keys[-1][-1] if limit is None else min(keys[-1][-1], limit)
+        if not places:
+            return []
+        if limit is not None:
+            keys = [each[: np.searchsorted(each, limit, side="right")] for each in keys]
+        return [heads[owner][at] for owner, at in merge_order(keys, most)]
+
+    def fetch(self, ranges: Sequence[Range]) -> list[Record]:
+        """Exactly the records of a plan, read by position."""
+        if self._reader is None:
+            self._reader = self._open_reader()
+        return self._reader.fetch(ranges)
+
+    def rest(self) -> None:
+        """Close the reader of plans: it would read ahead of Faust."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def acknowledge(self, committed: Mapping[Place, int]) -> int:
+        """Acknowledge all events below positions; returns how many."""
+        done = 0
+        for place, events in self._pending.items():
+            position = committed.get(place, 0)
+            while events and events[0].message.offset < position:
+                events.popleft().ack()
+                done += 1
+        return done
+
+    def report(self, positions: Mapping[Place, int]) -> None:
+        """Tell where we are and where the partitions end, as far as it is known."""
+        for (topic, partition), buffer in self._buffers.items():
+            at = max(positions.get((topic, partition), 0), 0)
+            self._watching.place(topic, partition, at, max(buffer.end or 0, buffer.next, at))
+
+    def _sort_in(self, record: Record, positions: Mapping[Place, int]) -> None:
+        place, now_s = (record.topic, record.partition), self._clock.monotonic_s()
+        buffer = self._buffers.get(place)
+        if buffer is None:
+            buffer = self._buffers[place] = _Buffer(positions.get(place, -1), now_s)
+        buffer.trim(positions.get(place, -1))
+        buffer.heard_s = now_s
+        if record.position < buffer.next:
+            self._check_end(place, buffer)
+            self.repeats += 1
+            return
+        if record.position > max(buffer.next, 0):
+            self.gaps += 1
+            buffer.records.extend(self._gap(place, buffer.next, record.position))
+        buffer.records.append(record)
+        buffer.next = record.position + 1
+
+    def _check_end(self, place: Place, buffer: _Buffer) -> None:
+        """A record that comes again is on a partition that is at least as long as we have read."""
+        end = self.end_of(place)
+        if end is not None and 0 <= end < buffer.next:
+            raise StateError(
+                f"the partition ends at {end}, this worker is at {buffer.next}",
+                where=f"{place[0]}/{place[1]}",
+                hint="the topic was cut or made anew: start with a new folder and journal",
+            )
+
+    def _is_through(self, place: Place, buffer: _Buffer) -> bool:
+        """Whether nothing older can come: it is at its end, or has been silent for too long."""
+        now_s, end = self._clock.monotonic_s(), self.end_of(place)
+        if end is not None and end != buffer.end:
+            buffer.end, buffer.heard_s = end, now_s
+        if end is not None and buffer.next >= end:
+            return True
+        is_near = end is not None and end - buffer.next == 1
+        return now_s - buffer.heard_s > (_MARKER_PATIENCE_S if is_near else _PATIENCE_S)
+
+
+def record_of(message: Message) -> Record:
+    """A record as delivered; Faust keeps its log time in seconds.
+
+    >>> from types import SimpleNamespace
+    >>> record_of(SimpleNamespace(topic="t", partition=1, offset=5, timestamp=1700000000.007,
+    ...                           headers=[("h", b"1")], key=None, value=b"x"))
+    Record(topic='t', partition=1, position=5, key=None, value=b'x', log_time_ms=1700000000007,
+           headers=(('h', b'1'),))
+    """
+    headers = message.headers
+    pairs: Iterator[tuple[str, bytes | None]] = (
+        iter(()) if not headers else iter(headers.items() if isinstance(headers, dict) else headers)
+    )
+    return Record(
+        message.topic,
+        message.partition,
+        message.offset,
+        message.key,
+        message.value,
+        round(message.timestamp * 1000),
+        tuple((name, value or b"") for name, value in pairs),
+    )

@@ -60,10 +60,13 @@ def options(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Settings file; default claimtrace.toml.")
     ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", "-s", help="local, or kafka://host:port.")
+    ] = None,
 ) -> None:
     """Read the settings once, before any command."""
     doctor.check_rooms()
-    ctx.obj = Session.open(config, folder)
+    ctx.obj = Session.open(config, folder, source)
 
 
 @app.command()

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
+import msgspec
 import numpy as np
 
 from claimtrace.clock import Clock
@@ -34,7 +35,7 @@ from featurestore.arrays import Arrays
 from .duty import Duty, Rows, Sink
 from .effects import Counts
 from .engine import Engine, plain_state
-from .group import Group
+from .group import Group, Mark
 from .plans import JOURNAL, Journal, Place, Plan, Range, plan_of
 from .watching import Watching
 
@@ -51,6 +52,8 @@ CRASH_POINTS: Final = (
 """Where a test can have the process end at once: after each numbered step."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
+_GIVE_UP_S: Final = 15.0
+"""A worker that is asked to stop waits so long for a store; then it leaves, and commits nothing."""
 _NOTHING: Final[list[Record]] = []
 
 
@@ -118,6 +121,7 @@ class Driver:
         group: the workers that share the work; None: this one does all of it.
         commit_every_s: time between two commits.
         unknown_schemas: asks the schema registry which ids of a batch it doesn't know.
+        stopping: whether a person or a machine asked this worker to end.
         crash: called with the name of each point passed; tests end the process there.
         said: told of each pause, for the log.
         watching: told what happens, for the metrics.
@@ -139,6 +143,7 @@ class Driver:
         group: Group | None = None,
         commit_every_s: float = 0.0,
         unknown_schemas: Callable[[Sequence[Record]], list[int]] = lambda _: [],
+        stopping: Callable[[], bool] = lambda: False,
         crash: Callable[[str], None] = lambda _: None,
         said: Callable[[str], None] = lambda _: None,
         watching: Watching | None = None,
@@ -146,7 +151,8 @@ class Driver:
         self.engine = engine
         self._source, self._journal, self._snapshots = source, journal, snapshots
         self._clock, self._champion = clock, champion
-        self._unknown_schemas = unknown_schemas
+        self._unknown_schemas, self._stopping = unknown_schemas, stopping
+        self._stop_asked_s: float | None = None
         self._crash, self._said = crash, said
         self._watching = watching or Watching()
         self._group = group
@@ -273,9 +279,10 @@ class Driver:
         from_s = self._clock.monotonic_s()
         self._flush()
         self._crash("flushed")
+        if self._group is not None:
+            self._commit()
         self.engine.forget()
-        bookmark = np.array([self._journal.bookmark(self.engine.plan)])
-        arrays = self.engine.arrays() | {"journal": bookmark}
+        arrays = self.engine.arrays() | self._surroundings()
         self._again(lambda: self._snapshots.write(self.engine.plan, arrays))
         self._snapshot_every.reset()
         self._crash("snapshotted")
@@ -286,6 +293,10 @@ class Driver:
         if self._group is None:
             return lambda _: True
         marks = self._duty.learn_marks()
+        newest = self._snapshots.newest() if not marks else None
+        if newest is not None:  # the group was away for longer than the brokers keep offsets
+            marks = marks_in(newest[1])
+            self._duty.remember(marks)
 
         def fits(arrays: Arrays) -> bool:
             plan, positions, _ = plain_state(arrays)
@@ -294,6 +305,23 @@ class Driver:
 
         return fits
 
+    def _has_waited_to_stop(self) -> bool:
+        """Whether we were asked to stop, and a store didn't answer for long enough since."""
+        if not self._stopping():
+            return False
+        now_s = self._clock.monotonic_s()
+        if self._stop_asked_s is None:
+            self._stop_asked_s = now_s
+        return now_s - self._stop_asked_s > _GIVE_UP_S
+
+    def _surroundings(self) -> Arrays:
+        """What a snapshot knows beside the engine's state: where the journal was, and the marks."""
+        marks = msgspec.json.encode(sorted(self._duty.marks.items()))
+        return {
+            "journal": np.array([self._journal.bookmark(self.engine.plan)]),
+            "marks": np.frombuffer(marks, np.uint8),
+        }
+
     def _again(self, work: Callable[[], Any]) -> Any:
         """Do it, and while a store doesn't answer, pause and do it again; never skip."""
         pause_s = _FIRST_PAUSE_S
@@ -301,7 +329,7 @@ class Driver:
             try:
                 done = work()
             except ClaimtraceError as error:
-                if not error.retryable:
+                if not error.retryable or self._has_waited_to_stop():
                     raise
                 self._said(f"{error}; trying again in {pause_s:g} s")
                 self._watching.ready(False)
@@ -313,6 +341,12 @@ class Driver:
                 if pause_s > _FIRST_PAUSE_S:
                     self._watching.ready(True)
                 return done
+
+
+def marks_in(arrays: Arrays) -> dict[Place, Mark]:
+    """The marks that were known when a snapshot was taken."""
+    written = arrays["marks"].tobytes() if "marks" in arrays else b"[]"
+    return dict(msgspec.json.decode(written, type=list[tuple[Place, Mark]]))
 
 
 def _within_bytes(records: list[Record]) -> list[Record]:

@@ -85,6 +85,7 @@ class Duty:
         self._owned: set[Place] | None = None if group is None else set()
         self._marks: dict[Place, Mark] = {}
         """As committed, by us or by others."""
+        self._remembered: dict[Place, Mark] = {}
         self._done: dict[Place, Mark] = {}
         """How far the places that we own are, committed or not."""
         self._retained = Retained()
@@ -99,6 +100,11 @@ class Duty:
         return self._owned is None or place in self._owned
 
     @property
+    def marks(self) -> Mapping[Place, Mark]:
+        """How far places are, as committed and as far as we know."""
+        return self._marks
+
+    @property
     def is_ahead(self) -> bool:
         """Whether others have so much left to commit that this worker must wait for them."""
         return self._retained.records > MAX_RETAINED_RECORDS
@@ -107,6 +113,13 @@ class Duty:
         """Decide on what is ours of a batch, send it, and keep its rows."""
         if self._owned is not None:
             self._retained.keep(applied)
+            if self.is_ahead and not self._takes_part:
+                raise StateError(
+                    "the group has committed nothing for as long as this worker looks back",
+                    where="group",
+                    hint="its offsets are gone, or kafka.group is not that of this journal; a "
+                    "worker that has newer snapshots can start",
+                )
             if not self._owned:
                 return Effects([], {})
         effects = self._engine.decider.decide(applied, self._owned)
@@ -175,6 +188,13 @@ class Duty:
         if self._group is not None and self._takes_part:
             self._group.poll(lambda _: None)
 
+    def remember(self, marks: Mapping[Place, Mark]) -> None:
+        """How far places were when a snapshot was taken, should the group have forgotten it.
+
+        Old marks do no harm: what was sent since is seen on the log, what was stored in the store.
+        """
+        self._remembered = dict(marks)
+
     def learn_marks(self) -> Mapping[Place, Mark]:
         """How far every place is done, from the group."""
         if self._group is not None:
@@ -190,7 +210,7 @@ class Duty:
         marks = self._again(lambda: group.marks(gained))
         tails = self._again(lambda: group.tails([p for topic, p in gained if topic == claims]))
         for place in sorted(gained):
-            mark = marks.get(place, Mark())
+            mark = marks.get(place) or self._remembered.get(place, Mark())
             if mark.emitted > self._engine.plan:
                 continue  # its owner before was ahead of us: not before we have caught up
             self._marks[place] = self._done[place] = mark
@@ -246,8 +266,7 @@ class Duty:
             return
         plan = self._engine.plan
         marks = {
-            place: msgspec.structs.replace(self._done[place], emitted=plan)
-            for place in self._owned
+            place: msgspec.structs.replace(self._done[place], emitted=plan) for place in self._owned
         }
         changed = any(self._marks[place] != mark for place, mark in marks.items())
         positions = {**self._engine.positions, JOURNAL: self._journal.bookmark(plan)}

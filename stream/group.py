@@ -20,7 +20,7 @@ from claimtrace.errors import StateError
 from .applied import Applied
 from .plans import Place
 
-MAX_RETAINED_RECORDS: Final = 200_000
+MAX_RETAINED_RECORDS: Final = 100_000
 """A worker that is this far ahead of what the others have committed waits for them."""
 
 

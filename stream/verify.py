@@ -16,7 +16,6 @@ from .driver import Source
 from .engine import Engine
 from .plans import Plan
 
-
 _REPEATABLE: Final = 100_000
 """Decisions of a partition among which a repetition is recognised."""
 

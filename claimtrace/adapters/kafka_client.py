@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException
 from ..errors import ConfigError
 from ..settings import KAFKA, SecuritySettings, Settings
 from .kafka_errors import error_of, mend
-from .msk_token import MEND_TOKEN, token_callback
+from .msk_token import MEND_IDENTITY, token_callback
 
 T = TypeVar("T")
 
@@ -195,7 +195,7 @@ class Troubles:
             raise ConfigError(
                 f"no login at the brokers: {self._mend.str()}",
                 where=self._where,
-                hint=MEND_TOKEN,
+                hint=MEND_IDENTITY,
             )
         what = "the brokers refuse this client"
         raise error_of(self._mend, what, self._where, user=self._user)

@@ -7,7 +7,7 @@ from typing import Final
 
 from ..errors import ConfigError
 
-MEND_TOKEN: Final = (
+MEND_IDENTITY: Final = (
     "see security.region, and this machine's AWS identity: AWS_PROFILE, AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY, or the role of the machine"
 )
@@ -47,5 +47,5 @@ def token_callback(region: str) -> Callable[[str], Token]:
     except Exception as error:
         # of many kinds, by where the identity was looked for; its text may hold parts of one
         raise ConfigError(f"no token can be signed: {type(error).__name__}",
-                          where="security.mechanism", hint=MEND_TOKEN) from None  # fmt: skip
+                          where="security.mechanism", hint=MEND_IDENTITY) from None  # fmt: skip
     return fresh_token

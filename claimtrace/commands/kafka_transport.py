@@ -13,7 +13,7 @@ from ..clock import duration_ms
 from ..decisions import ModelRef
 from ..errors import ModelError, StateError, StoreUnavailable
 from ..events import Record
-from .transport import Said, Transport
+from .transport import Said, Stopping, Transport
 
 if TYPE_CHECKING:
     from stream.adapters.kafka_source import KafkaSource
@@ -64,7 +64,7 @@ class KafkaTransport(Transport):
 
         return read_partition(self.session.settings, topic, partition, last)
 
-    def driver(self, said: Said, watching: Watching) -> Driver:
+    def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
         """One of the workers."""
         from stream.adapters.kafka_group import KafkaGroup
         from stream.adapters.kafka_journal import KafkaJournal
@@ -93,6 +93,7 @@ class KafkaTransport(Transport):
             output,
             said,
             watching,
+            stopping,
             group=group,
             commit_every_s=duration_ms(settings.kafka.commit_every) / 1000,
             scorer_of=self._scorer_of,

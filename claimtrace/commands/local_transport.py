@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..adapters.file_lock import FolderLock
 from ..events import Record
-from .transport import Said, Transport, planned_records
+from .transport import Said, Stopping, Transport, planned_records
 
 if TYPE_CHECKING:
     from stream.adapters.local import LocalSource
@@ -53,7 +53,7 @@ class LocalTransport(Transport):
             yield from page
             at = page[-1].position + 1
 
-    def driver(self, said: Said, watching: Watching) -> Driver:
+    def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
         """The one worker; the caller holds `alone`."""
         from stream.adapters.file_journal import FileJournal
         from stream.adapters.local import LocalSink
@@ -65,6 +65,7 @@ class LocalTransport(Transport):
             LocalSink(self._log, session.settings.partitions),
             said,
             watching,
+            stopping,
         )
 
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:

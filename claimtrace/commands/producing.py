@@ -30,16 +30,20 @@ _ROOM_S: Final = 1.0
 """How long `send` waits for room before Ctrl-C is looked at."""
 
 _FLUSH_S: Final = 60.0
-_HASTY_FLUSH_S: Final = 10.0
+_HASTY_FLUSH_S: Final = 5.0
 _CHUNK_RECORDS: Final = 10_000
 
 Change = Callable[[Sequence[Outgoing]], Sequence[Outgoing]]
 
 
 class Fed(msgspec.Struct, frozen=True):
-    """What became of the records: only what the log has acknowledged counts as there."""
+    """What became of the records: only what the log has acknowledged counts as there.
+
+    `opening` of them went at once, before the clock of `rate` (acknowledged a second) began.
+    """
 
     sent: int
+    opening: int
     acknowledged: int
     failed: int
     seconds: float
@@ -222,9 +226,9 @@ def _feed(
     """Send until the records or the time end, or somebody asks to stop; then wait for the rest."""
     from producers.pace import evenly
 
-    clock, sent = session.clock, 0
+    clock, sent, opening = session.clock, 0, 0
     error: ClaimtraceError | None = None
-    began_s = clock.monotonic_s()
+    began_s = paced_s = clock.monotonic_s()
     with stop_signals() as stopping, progress("producers", quiet=quiet) as advance:
         until_ms = source.at_once_until_ms
         batches = evenly(source.records, clock, rate, for_s, at_once_until_ms=until_ms,
@@ -237,16 +241,25 @@ def _feed(
                 if not _send(target.sink, outgoing, stopping, advance):
                     break
                 sent += len(outgoing)
+                if until_ms is not None and batch[0].log_time_ms < until_ms:
+                    opening, paced_s = sent, clock.monotonic_s()
                 advance(len(outgoing), f"{target.acknowledged():,} acknowledged")
             advance(0, "waiting for acknowledgements")
             target.sink.flush(_HASTY_FLUSH_S if stopping() else _FLUSH_S)
         except ClaimtraceError as failure:
             error = failure
         interrupted = stopping()
-    seconds = clock.monotonic_s() - began_s
-    there = target.acknowledged()
-    fed = Fed(sent, there, target.failed(), round(seconds, 3), round(there / max(seconds, 1e-9), 1),
-              interrupted, str(error) if error is not None else "")  # fmt: skip
+    ended_s, there = clock.monotonic_s(), target.acknowledged()
+    fed = Fed(
+        sent=sent,
+        opening=opening,
+        acknowledged=there,
+        failed=target.failed(),
+        seconds=round(ended_s - began_s, 3),
+        rate=round(max(0, there - opening) / max(ended_s - paced_s, 1e-3), 1),
+        interrupted=interrupted,
+        error="" if error is None else str(error),
+    )
     return fed, error
 
 
@@ -274,6 +287,8 @@ def _show(fed: Fed, where: str) -> None:
         f"[bold]{fed.acknowledged:,}[/] of {fed.sent:,} events acknowledged by {safe(where)} in "
         f"{fed.seconds:.1f} s ([cyan]{fed.rate:,.0f}/s[/])"
     )
+    if fed.opening:
+        out.print(f"[dim]{fed.opening:,} of them opened the portfolio, at once[/]")
     lost = fed.sent - fed.acknowledged
     if lost:
         out.print(f"[red]{lost:,} are not acknowledged[/], {fed.failed:,} of them refused")

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..adapters.system_clock import SystemClock
 from ..clock import duration_ms
 from ..decisions import ModelRef
@@ -46,8 +48,8 @@ class Session:
         self._scorers: dict[ModelRef, Scorer] = {}
 
     @classmethod
-    def open(cls, config: Path | None, folder: Path | None) -> Session:
-        """Read the settings; `--folder` beats the environment, which beats the file.
+    def open(cls, config: Path | None, folder: Path | None, source: str | None = None) -> Session:
+        """Read the settings; an option beats the environment, which beats the file.
 
         The file is the one that was named, else `claimtrace.toml` here, else the one that lies in
         the folder: what a folder was made with stays with it.
@@ -64,7 +66,15 @@ class Session:
         environment = dict(os.environ)
         if folder is not None:
             environment["CLAIMTRACE_FOLDER"] = str(folder)
+        if source is not None:
+            environment["CLAIMTRACE_SOURCE"] = source
         return cls(load_settings(toml, environment, str(path)))
+
+    def at_source(self, source: str) -> Session:
+        """The same settings with another source."""
+        environment = {"CLAIMTRACE_SOURCE": source}
+        checked = load_settings(None, environment, "--source").source
+        return Session(msgspec.structs.replace(self.settings, source=checked))
 
     @cached_property
     def domain(self) -> Domain:
@@ -211,6 +221,7 @@ class Session:
         sink: Sink,
         said: Callable[[str], None],
         watching: Watching,
+        stopping: Callable[[], bool],
         *,
         group: Group | None = None,
         commit_every_s: float = 0.0,
@@ -242,6 +253,7 @@ class Session:
             group=group,
             commit_every_s=commit_every_s,
             unknown_schemas=self.schemas.unknown_in if self.schemas else lambda _: [],
+            stopping=stopping,
             crash=lambda point: os._exit(137) if point == crash_at else None,
             said=said,
             watching=watching,

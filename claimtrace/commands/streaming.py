@@ -67,7 +67,9 @@ def run_stream(
         stopping = opened.enter_context(stop_signals())
         opened.enter_context(rare_collections())
         watching = watch(session, opened)
-        driver = transport.driver(lambda words: err.print(f"[yellow]{safe(words)}[/]"), watching)
+        driver = transport.driver(
+            lambda words: err.print(f"[yellow]{safe(words)}[/]"), watching, stopping
+        )
         session.warm_up()
         total = transport.waiting_records() if until_end else None
         with progress(title, total, quiet=quiet) as advance:
@@ -163,6 +165,10 @@ class BatchSize:
 
 def stream(
     ctx: typer.Context,
+    source: Annotated[
+        str | None,
+        typer.Option(help="local, or kafka://host:port,host:port; default: the setting `source`."),
+    ] = None,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop at the end of the log, for jobs and tests.")
     ] = False,
@@ -176,8 +182,12 @@ def stream(
 
     With no champion in the registry the rules decide alone, and every decision says so; a model
     that `claimtrace train` promotes is taken up at the next batch.
+
+    On Kafka, start as many workers as you like, each with a --folder of its own: the group shares
+    the partitions out, and who goes is replaced. Make the topics first: `claimtrace topics create`.
     """
-    ran = run_stream(ctx.obj, until_end=until_end, quiet=as_json)
+    session: Session = ctx.obj if source is None else ctx.obj.at_source(source)
+    ran = run_stream(session, until_end=until_end, quiet=as_json)
     if as_json:
         print_json(ran)
         return

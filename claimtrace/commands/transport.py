@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 Said = Callable[[str], None]
+Stopping = Callable[[], bool]
 
 
 class Transport(ABC):
@@ -52,7 +53,7 @@ class Transport(ABC):
         """All records of a partition, or the last so many."""
 
     @abstractmethod
-    def driver(self, said: Said, watching: Watching) -> Driver:
+    def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
         """A driver over it, not recovered yet."""
 
     @abstractmethod

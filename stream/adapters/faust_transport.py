@@ -10,7 +10,7 @@ import ssl
 from importlib.util import find_spec
 from typing import Any, Final
 
-from aiokafka.conn import AbstractTokenProvider
+from aiokafka.conn import AbstractTokenProvider  # type: ignore[import-untyped]
 from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
 
@@ -63,35 +63,17 @@ def app_settings(settings: Settings) -> dict[str, Any]:
         "broker_session_timeout": session_s,
         "broker_heartbeat_interval": max(session_s / 5, 0.1),
         "consumer_group_instance_id": settings.kafka.instance or None,
-        **SAFE,
+        "env": {},  # else its variables, such as PROCESSING_GUARANTEE, beat what stands here
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        "processing_guarantee": "at_least_once",
+        "consumer_auto_offset_reset": "earliest",
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "table_standby_replicas": 0,
+        "stream_wait_empty": False,  # what isn't acknowledged comes again, and is known
+        "web_enabled": False,
     }
-
-
-SAFE: Final = {
-    "key_serializer": "raw",
-    "value_serializer": "raw",
-    "processing_guarantee": "at_least_once",
-    "consumer_auto_offset_reset": "earliest",
-    "topic_allow_declare": False,
-    "topic_disable_leader": True,
-    "table_standby_replicas": 0,
-    "stream_wait_empty": False,  # what isn't acknowledged comes again, and is known
-    "web_enabled": False,
-}
-"""What a variable of Faust's own must not change."""
-
-
-def check_safe(conf: Any) -> None:
-    """Refuse settings that Faust took from elsewhere, such as `PROCESSING_GUARANTEE`.
-
-    Raises:
-        ConfigError: names the first setting that differs.
-    """
-    for name, wanted in SAFE.items():
-        found = getattr(conf, name)
-        if name != "web_enabled" and getattr(found, "value", found) != wanted:
-            raise ConfigError(f"Faust has {name} = {found}", where="environment",
-                              hint=f"it must be {wanted}: unset the variable")  # fmt: skip
 
 
 def check_codecs() -> None:

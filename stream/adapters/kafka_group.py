@@ -98,9 +98,7 @@ class KafkaGroup:
 
     def marks(self, places: Collection[Place]) -> dict[Place, Mark]:
         """How far places are done, as committed; those without are left out."""
-        return {
-            (each.topic, each.partition): self._mark(each) for each in self._committed(places)
-        }
+        return {(each.topic, each.partition): self._mark(each) for each in self._committed(places)}
 
     def offsets(self, places: Collection[Place]) -> dict[Place, int]:
         """The committed offsets, as tools show them; places without one are left out."""

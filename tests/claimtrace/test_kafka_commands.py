@@ -35,18 +35,32 @@ INPUTS = ("policies.changed", "claims.adjudicated", "claims.filed")
 SMALL = ["--days", "5", "--claims-per-day", "40", "--policies", "200"]
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Cluster]:
-    """A broker of this test's own: these topics have fixed names."""
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A broker of this file's own: these topics have fixed names."""
     require_kafka()
-    with Cluster(tmp_path / "kafka") as cluster:
+    with Cluster(tmp_path_factory.mktemp("apart")) as cluster:
         yield cluster
 
 
+@pytest.fixture
+def own(apart: Cluster) -> Cluster:
+    """That broker, without any topic."""
+    admin = apart.admin()
+    if there := [name for name in admin.list_topics(timeout=10).topics if name[0] != "_"]:
+        for done in admin.delete_topics(there, operation_timeout=10).values():
+            done.result(10)
+    return apart
+
+
 def session_of(cluster: Cluster, folder: Path, **kafka: object) -> Session:
+    return session_at(cluster.bootstrap, folder, **kafka)
+
+
+def session_at(brokers: str, folder: Path, **kafka: object) -> Session:
     settings = Settings(
         folder=str(folder / "data"),
-        source=f"kafka://{cluster.bootstrap}",
+        source=f"kafka://{brokers}",
         kafka=KafkaSettings(**kafka),  # type: ignore[arg-type]
     )
     return Session(settings)
@@ -140,10 +154,9 @@ def test_more_copies_than_brokers_are_refused_with_the_setting(own, tmp_path):
     assert "kafka.replication" in error.hint
 
 
-def test_brokers_that_are_away_are_no_fault_of_the_settings(own, tmp_path, monkeypatch):
+def test_brokers_that_are_away_are_no_fault_of_the_settings(tmp_path, monkeypatch):
     monkeypatch.setattr("claimtrace.adapters.kafka_topics._ANSWER_S", 1.0)
-    own.kill()
-    error = ask(topics.app, session_of(own, tmp_path), "list").exception
+    error = ask(topics.app, session_at("127.0.0.1:1", tmp_path), "list").exception
     assert "are the brokers up" in error.hint
     assert error.retryable
 
@@ -185,23 +198,13 @@ def test_a_missing_topic_is_said_after_what_was_acknowledged(own, tmp_path, feed
     assert there >= fed["acknowledged"]
 
 
-START = """
-import sys, typer
-from claimtrace.commands.producing import producers
-from claimtrace.commands.session import Session
-app = typer.Typer()
-app.command()(producers)
-app(obj=Session.open(None, None))
-"""
-
-
 def test_ctrl_c_reports_what_was_acknowledged_and_no_more(own, tmp_path):
     session = session_of(own, tmp_path)
     answer(topics.app, session, "create")
     environment = {**os.environ, "CLAIMTRACE_SOURCE": session.settings.source,
                    "CLAIMTRACE_FOLDER": str(tmp_path), "PYTHONPATH": str(ROOT)}  # fmt: skip
     feeder = subprocess.Popen(
-        [sys.executable, "-c", START, "--rate", "300", "--json", "--policies", "200"],
+        [sys.executable, "-m", "claimtrace", "producers", "--rate", "300", "--json"],
         stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment,
     )  # fmt: skip
     try:

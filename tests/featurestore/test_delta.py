@@ -11,7 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claimtrace.errors import StateError, StoreUnavailable, UsageError
+from claimtrace.errors import StateError, StoreUnavailable, Superseded, UsageError
 from featurestore.adapters.delta import OfflineStore, feature_names
 from featurestore.offline import SCHEMAS, definitions_rows, rows_of
 
@@ -135,6 +135,47 @@ def test_two_owners_of_one_writer_append_once(
         thread.join()
     assert results.count(True) == 1
     assert count(store, "labels") == first + 1
+
+
+def test_several_writers_move_on_together_or_not_at_all(store: OfflineStore) -> None:
+    before, after = {"p0": -1, "p1": -1}, {"p0": 4, "p1": 4}
+    assert store.append_once("labels", labels(1, 2), versions=after, before=before)
+    assert not store.append_once("labels", labels(1, 2), versions=after, before=before)
+    # another worker has got p1, and stored for it
+    assert store.append_once("labels", labels(3), versions={"p1": 6}, before={"p1": 4})
+    with pytest.raises(Superseded, match="p1"):
+        store.append_once("labels", labels(3, 4), versions={"p0": 7, "p1": 7}, before=after)
+    assert (store.committed("labels", "p0"), store.committed("labels", "p1")) == (4, 6)
+    assert store.append_once("labels", labels(4), versions={"p0": 7}, before={"p0": 4})
+    assert count(store, "labels") == 4
+
+
+def test_of_two_owners_that_overlap_one_stores(tmp_path: Path) -> None:
+    """Both believe that they own p0, and append at the same moment."""
+    stores = [OfflineStore(tmp_path / "offline") for _ in range(2)]
+    assert stores[0].append_once("labels", labels(0), versions={"p0": 0}, before={"p0": -1})
+    stores[1].committed("labels", "p0")
+    said: list[str] = []
+
+    def append(each: OfflineStore, version: int) -> None:
+        for _ in range(20):
+            try:
+                each.append_once("labels", labels(1), versions={"p0": version}, before={"p0": 0})
+                said.append("stored")
+                return
+            except StoreUnavailable:
+                continue
+            except Superseded:
+                said.append("superseded")
+                return
+
+    threads = [Thread(target=append, args=(each, 5 + i)) for i, each in enumerate(stores)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert sorted(said) == ["stored", "superseded"]
+    assert count(stores[0], "labels") == 2
 
 
 def test_a_handle_that_is_behind_sees_what_the_other_committed(

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from claimtrace.adapters.system_clock import SystemClock
@@ -25,19 +20,22 @@ from claimtrace.decisions import (
     DRIFT_TOPIC,
     JOURNAL_TOPIC,
 )
+from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
-from claimtrace.settings import Settings, load_settings
+from claimtrace.settings import load_settings
 from claimtrace.wire import Accepted
 from examples.auto_claims import DOMAIN
-from producers.adapters.kafka import KafkaSink
 from stream.plans import in_plan_order
 from stream.verify import check_chains
 from tests.oracles.histories import BAD
 from tests.oracles.sampled_features import sampled_vectors
+from tests.oracles.workers import Worker, feed, feeding, until
+from tests.servers.broker import free_ports
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics, read_topic
 
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["Fleet", "Worker", "a_feed", "check", "feed", "feeding", "find", "make_topics", "until"]
+
 KINDS = {"claims.filed": "claim", "claims.adjudicated": "label", "policies.changed": "change"}
 TOPICS = (*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC)
 
@@ -45,7 +43,7 @@ TOPICS = (*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC
 def make_topics(cluster: Cluster, partitions: int, **properties: Any) -> None:
     """The topics of the domain, as `claimtrace topics create` makes them, but with the producers'
     times: a simulated year keeps its log times."""
-    many = {topic: partitions for topic in (*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC)}
+    many = dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC), partitions)
     one = dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)
     create_topics(cluster.bootstrap, {**many, **one}, **properties)
 
@@ -83,63 +81,6 @@ def a_feed(
     return fed
 
 
-def feed(cluster: Cluster, rows: Sequence[Outgoing], rate: float = 0.0, **kafka: Any) -> None:
-    """Produce rows, at so many a second; returns when all are acknowledged."""
-    settings = Settings(source=f"kafka://{cluster.bootstrap}")
-    changed = msgspec.structs.replace(settings.kafka, **kafka)
-    sink = KafkaSink(msgspec.structs.replace(settings, kafka=changed))
-    began_s, at = time.monotonic(), 0
-    while at < len(rows):
-        due = int((time.monotonic() - began_s + 0.05) * rate) if rate else len(rows)
-        if due > at:
-            sink.send(rows[at:due])
-            at = min(due, len(rows))
-        else:
-            time.sleep(0.02)
-    sink.flush(60)
-    sink.close()
-
-
-@dataclass
-class Worker:
-    """One `claimtrace stream`."""
-
-    name: str
-    folder: Path
-    environment: Mapping[str, str]
-    running: subprocess.Popen[bytes] | None = None
-
-    def start(self, **orders: str) -> None:
-        """Start it; what it says goes to `log`."""
-        assert self.running is None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self.running = subprocess.Popen(
-                [sys.executable, "-m", "claimtrace", "stream"],
-                env={**os.environ, **self.environment, **orders,
-                     "CLAIMTRACE_FOLDER": str(self.folder)},
-                cwd=ROOT, stdout=log, stderr=log,
-            )  # fmt: skip
-
-    @property
-    def log(self) -> Path:
-        """What it said, over all its lives."""
-        return self.folder.with_suffix(".log")
-
-    def kill(self) -> int:
-        """End it at once; returns its exit code."""
-        return self.end(signal.SIGKILL)
-
-    def end(self, number: int = signal.SIGTERM, timeout_s: float = 60.0) -> int:
-        """End it by a signal; returns its exit code."""
-        assert self.running is not None
-        if self.running.poll() is None:
-            self.running.send_signal(number)
-        code = self.running.wait(timeout_s)
-        self.running = None
-        return code
-
-
 @dataclass
 class Fleet:
     """Workers that share a registry and an offline store, each with a folder of its own."""
@@ -149,10 +90,11 @@ class Fleet:
     settings: dict[str, str] = field(default_factory=dict)
     workers: list[Worker] = field(default_factory=list)
 
-    def worker(self) -> Worker:
-        """One more worker, not started yet."""
+    def worker(self, *, measured: bool = False) -> Worker:
+        """One more worker, not started yet; measured: it tells its metrics."""
         name = f"worker-{len(self.workers)}"
         made = Worker(name, self.folder / name, self.environment())
+        made.port = free_ports(1)[0] if measured else 0
         self.workers.append(made)
         return made
 
@@ -187,14 +129,17 @@ class Fleet:
         until_s = time.monotonic() + timeout_s
         try:
             while True:
-                done = group.offsets(ends)
+                try:
+                    done = group.offsets(ends)
+                except StoreUnavailable:  # the group's coordinator may be on its way
+                    done = {}
                 left = {p: (done.get(p, 0), e) for p, e in ends.items() if done.get(p, 0) < e}
                 if not left:
                     return
                 if time.monotonic() > until_s:
                     raise AssertionError(f"not done: {left}\n{self.said()}")
                 for worker in self.workers:
-                    ended = worker.running is not None and worker.running.poll() is not None
+                    ended = worker.running is not None and not worker.alive
                     assert not ended, f"{worker.name} ended\n{self.said()}"
                 time.sleep(0.2)
         finally:

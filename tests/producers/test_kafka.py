@@ -50,6 +50,33 @@ def outgoing(topic: str, numbers: range, partition: int = 0) -> list[Outgoing]:
             for n in numbers]  # fmt: skip
 
 
+@pytest.mark.parametrize("transactional_id", ["", "worker-1"])
+def test_the_producer_is_one_that_loses_nothing(monkeypatch, transactional_id):
+    asked: dict[str, object] = {}
+    monkeypatch.setattr("producers.adapters.kafka.connect", lambda _, config: asked.update(config))
+    own = KafkaSettings(compression="zstd", properties={"linger.ms": 9})
+    KafkaSink(Settings(source="kafka://a:1", kafka=own), transactional_id=transactional_id)
+    assert asked["acks"] == "all"
+    assert asked["enable.idempotence"] is True
+    assert asked["partitioner"] == "murmur2_random"
+    assert asked["compression.type"] == "zstd"
+    assert asked["linger.ms"] == 9
+    if transactional_id:
+        assert asked["transactional.id"] == "worker-1"
+        assert "message.timeout.ms" not in asked
+    else:
+        assert asked["message.timeout.ms"] == 0
+
+
+def test_a_record_that_was_given_a_time_fails_after_it():
+    sink = KafkaSink(Settings(source="kafka://127.0.0.1:1"), message_timeout_s=0.3)
+    sink.send(outgoing("t", range(3)))
+    with pytest.raises(StoreUnavailable, match="timed out"):
+        sink.flush(30)
+    assert (sink.acknowledged, sink.failed, sink.unacknowledged) == (0, 3, 0)
+    sink.close()
+
+
 def test_records_arrive_in_order_with_key_headers_and_partition(kafka, topic, sinks):
     sink: Sink = sinks()
     header = ("schema", b"claims.filed/1")
@@ -138,17 +165,14 @@ def test_brokers_that_are_away_are_waited_for_and_nothing_is_lost(kafka_clusters
     sink.close()
 
 
-def test_closing_without_brokers_ends_soon(kafka_clusters):
-    own = kafka_clusters()
-    create_topics(own.bootstrap, {"gone": 1})
-    sink = KafkaSink(settings_of(own))
+def test_closing_without_brokers_ends_and_claims_nothing(monkeypatch):
+    monkeypatch.setattr("producers.adapters.kafka._CLOSE_S", 0.3)
+    sink = KafkaSink(Settings(source="kafka://127.0.0.1:1"))
     sink.send(outgoing("gone", range(3)))
-    sink.flush(30)
-    own.kill()
-    sink.send(outgoing("gone", range(3, 5)))
-    before_s = time.monotonic()
     sink.close()
-    assert time.monotonic() - before_s < 20  # a bound against hanging, no measure of speed
+    sink.close()
+    assert sink.acknowledged == 0
+    assert sink.failed + sink.unacknowledged == 3
 
 
 # -- transactions ---------------------------------------------------------------------------------

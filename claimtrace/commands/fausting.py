@@ -1,0 +1,172 @@
+"""`claimtrace faust`: the stream under a Faust worker."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import typer
+
+from ..clock import duration_ms
+from ..errors import ClaimtraceError, ConfigError, StateError, UsageError
+from ..settings import KAFKA
+from .console import err, safe, show_error
+from .kafka_transport import KafkaTransport, _check_topics
+from .session import Session
+from .streaming import watch
+
+if TYPE_CHECKING:
+    from stream.adapters.faust import Opened
+    from stream.watching import Watching
+
+    from .transport import Stopping
+
+CONFIG_VARIABLE = "FAUST_CLAIMTRACE_CONFIG"
+"""Names the settings file for the app that Faust imports."""
+
+GIVE_UP_VARIABLE = "FAUST_GIVE_UP_AFTER"
+"""How long trouble may last before the worker ends; by default 60s."""
+
+
+def faust(
+    ctx: typer.Context,
+    arguments: list[str] = typer.Argument(None, help="More for `faust worker`, after `--`."),  # noqa: B008
+) -> None:
+    """Run the stream under Faust, for teams that run Faust; see docs/faust.md for when.
+
+    It is `faust -A stream.adapters.faust:app worker -l warn --without-web` with these settings.
+    One worker runs on a journal; what it leaves a plain worker takes up, and the other way round.
+    """
+    check(ctx.obj)
+    chosen: dict[str, Any] = ctx.parent.params if ctx.parent is not None else {}
+    environment = dict(os.environ)
+    if chosen.get("folder") is not None:
+        environment["CLAIMTRACE_FOLDER"] = str(chosen["folder"])
+    if chosen.get("config") is not None:
+        environment[CONFIG_VARIABLE] = str(chosen["config"])
+    command = [sys.executable, "-m", "faust", "-A", "stream.adapters.faust:app", "worker",
+               "-l", "warn", "--without-web", *(arguments or [])]  # fmt: skip
+    os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter, no shell
+
+
+def check(session: Session) -> None:
+    """Refuse what can't run under Faust.
+
+    Raises:
+        UsageError: the source is no Kafka.
+        ConfigError: the extra isn't installed.
+    """
+    if not session.settings.source.startswith(KAFKA):
+        raise UsageError("Faust reads Kafka only", where="source",
+                         hint="set CLAIMTRACE_SOURCE=kafka://host:9092")  # fmt: skip
+    if "faust" not in sys.modules and find_spec("faust") is None:
+        raise ConfigError("Faust isn't installed", where="faust",
+                          hint="pip install 'claimtrace[faust]'")  # fmt: skip
+
+
+@cache
+def app() -> Any:
+    """The app that `faust -A stream.adapters.faust:app` asks for; a wrong setting ends it here."""
+    try:
+        return make()
+    except ClaimtraceError as error:
+        show_error(error)
+        raise SystemExit(error.exit_code) from None
+
+
+def make() -> Any:
+    """The app, from the settings of this folder and environment.
+
+    Raises:
+        UsageError, ConfigError: a setting is wrong, or something isn't installed.
+    """
+    from stream.adapters.faust import Parts, make_app
+
+    config = os.environ.get(CONFIG_VARIABLE)
+    folder = os.environ.get("CLAIMTRACE_FOLDER")
+    session = Session.open(Path(config) if config else None, Path(folder) if folder else None)
+    check(session)
+    give_up = os.environ.get(GIVE_UP_VARIABLE, "60s")
+    try:
+        give_up_s = duration_ms(give_up) / 1000
+    except ValueError as error:
+        raise ConfigError(str(error), where=GIVE_UP_VARIABLE) from None
+
+    def open_all(opened: ExitStack, stopping: Stopping) -> Opened:
+        transport = FaustTransport(session)
+        opened.callback(transport.close)
+        opened.enter_context(transport.alone())
+        return transport.recovered(watch(session, opened), stopping)
+
+    return make_app(
+        Parts(
+            settings=session.settings,
+            topics=list(session.domain.topics),
+            folder=session.state_folder / "faust",
+            clock=session.clock,
+            open_all=open_all,
+            give_up_s=give_up_s,
+        )
+    )
+
+
+def said(words: str) -> None:
+    """Pauses and notices, for the log."""
+    err.print(f"[yellow]{safe(words)}[/]")
+
+
+class FaustTransport(KafkaTransport):
+    """A cluster whose records Faust brings."""
+
+    def recovered(self, watching: Watching, stopping: Stopping) -> Opened:
+        """A driver at the end of the journal, and nobody else on it.
+
+        Raises:
+            StateError: another worker runs, or the journal isn't the one of the marks.
+        """
+        from stream.adapters.faust_gaps import GapReader
+        from stream.adapters.faust_group import LoneGroup, Members, seed
+        from stream.adapters.faust_source import FaustSource
+        from stream.adapters.kafka_journal import KafkaJournal
+        from stream.adapters.kafka_sink import KafkaOutput
+        from stream.adapters.kafka_source import KafkaSource
+
+        session, settings = self.session, self.session.settings
+        topics, clock = session.domain.topics, session.clock
+        members = Members(settings, clock)
+        ids = self._topic_ids()
+        journal = KafkaJournal(settings, self._terms(ids), clock)
+        _check_topics(journal.terms.topic_ids, ids)
+        exactly_once = settings.kafka.output == "exactly_once"
+        name = settings.kafka.instance or uuid4().hex
+        output = KafkaOutput(settings, f"{settings.kafka.group}-{name}" if exactly_once else "")
+        group = LoneGroup(settings, topics, clock, output)
+        gaps = GapReader(settings, clock, said)
+        source = FaustSource(
+            topics, clock, lambda: KafkaSource(settings, topics, clock, said), gaps, watching
+        )
+        self._open += [journal.close, output.close, group.leave, gaps.close, source.rest]
+        if journal.is_empty and group.marks(group.places()):
+            raise StateError(
+                f"the journal is empty, but the group {settings.kafka.group} has committed",
+                where="claims.journal",
+                hint="restore the journal's topic; or start anew: another kafka.group and new "
+                "output topics",
+            )
+        driver = session.driver(
+            source, journal, output, said, watching, stopping, scorer_of=self._scorer_of,
+            group=group, terms=journal.terms,
+            commit_every_s=duration_ms(settings.kafka.commit_every) / 1000,
+        )  # fmt: skip
+        session.warm_up()
+        driver.recover()
+        source.rest()
+        members.wait_until_none(said)
+        seed(settings, driver.engine.positions)
+        return driver, source, group

@@ -39,11 +39,13 @@ REFERRED_RATIO, REVIEWED_RATIO = 0.05, 0.15
 POLICIES, WARM_CLAIMS, CLAIMS = 30_000, 30_000, 40_000
 
 
-def open_line(folder: Path, policies: int, scorer: Scorer | None = None) -> Line:
+def open_line(
+    folder: Path, policies: int, scorer: Scorer | None = None, *, durable: bool = False
+) -> Line:
     """The line of the canonical domain."""
     return Line.open(
         folder, DOMAIN, partitions=PARTITIONS, lateness_days=7,
-        drift_window_ms=drift_window_ms(policies), scorer=scorer,
+        drift_window_ms=drift_window_ms(policies), scorer=scorer, durable=durable,
     )  # fmt: skip
 
 

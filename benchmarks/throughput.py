@@ -88,20 +88,22 @@ def measure_calmly(driver: Driver, records: int, batch: int) -> dict[str, float]
 def measure_stages(driver: Driver, scorer: Scorer, records: int) -> dict[str, float]:
     """CPU microseconds an event by stage; the wrappers stay, so this comes last."""
     watch, engine = Stopwatch(), driver.engine
+    duty = getattr(driver, "_duty")  # noqa: B009 - a look inside, on purpose
     for owner, name, stage in (
-        (getattr(driver, "_source"), "poll", "read"),  # noqa: B009 - a look inside, on purpose
+        (getattr(driver, "_source"), "poll", "read"),  # noqa: B009
         (getattr(driver, "_journal"), "append", "journal"),  # noqa: B009
         (engine.wire, "decode", "decode"),
         (engine.intake, "take", "features"),
         (scorer, "margins", "score"),
         (scorer, "probabilities", "score"),
-        (engine, "_explain", "explain"),
+        (engine.decider, "_explain", "explain"),
         (getattr(engine, "_drift"), "count", "drift"),  # noqa: B009
         (getattr(engine, "_drift"), "closed", "drift"),  # noqa: B009
-        (engine, "_decide", "decide and seal"),
-        (engine, "_rows", "rows"),
+        (engine.decider, "_sort_out", "decide and seal"),
+        (engine.decider, "_claims", "decide and seal"),
+        (engine.decider, "_rows", "rows"),
         (driver, "_flush", "offline store"),
-        (getattr(driver, "_sink"), "emit", "emit"),  # noqa: B009
+        (getattr(duty, "_sink"), "emit", "emit"),  # noqa: B009
         (driver, "_snapshot", "snapshot"),
     ):
         watch.time(owner, name, stage)

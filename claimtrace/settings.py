@@ -24,9 +24,35 @@ from .errors import ConfigError
 from .limits import MAX_BATCH_RECORDS
 
 ENV_PREFIX: Final = "CLAIMTRACE_"
+KAFKA: Final = "kafka://"
+SECRETS: Final = ("security.password", "security.key_password", "schemas.password")
+"""Never in a settings file, never shown."""
+SECRET_NAMES: Final = ("hash_key", *(path.partition(".")[2] for path in SECRETS))
 
 
-class StreamSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+REDACTED: Final = "..."
+
+
+class Secretive(msgspec.Struct, frozen=True):
+    """Settings some of which are secrets: they don't show themselves.
+
+    >>> SecuritySettings(username="worker", password="hunter2").password
+    'hunter2'
+    >>> "hunter2" in repr(Settings(security=SecuritySettings(password="hunter2")))
+    False
+    """
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Names and values; a secret that is set has dots."""
+        pairs = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        return [(n, REDACTED if value and n in SECRET_NAMES else value) for n, value in pairs]
+
+
+class StreamSettings(Secretive, frozen=True, forbid_unknown_fields=True):
     """The driver: batches, snapshots, and how late an event may be."""
 
     batch_records: int = 1000
@@ -117,7 +143,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Further properties of librdkafka; no secrets, and none that would lose records."""
 
 
-class SecuritySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SecuritySettings(Secretive, frozen=True, forbid_unknown_fields=True):
     """How this worker proves to the brokers who it is, and they to it."""
 
     protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
@@ -142,7 +168,7 @@ class SecuritySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The AWS region of the MSK cluster, for OAUTHBEARER."""
 
 
-class SchemaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SchemaSettings(Secretive, frozen=True, forbid_unknown_fields=True):
     """How events are encoded on Kafka."""
 
     registry: str = ""
@@ -189,12 +215,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     security: SecuritySettings = SecuritySettings()
     schemas: SchemaSettings = SchemaSettings()
     metrics: MetricsSettings = MetricsSettings()
-
-
-SECRETS: Final = ("security.password", "security.key_password", "schemas.password")
-"""Never in a settings file, never shown."""
-
-KAFKA: Final = "kafka://"
 
 
 def load_settings(toml: bytes | None, environment: Mapping[str, str], where: str = "") -> Settings:

@@ -19,7 +19,7 @@ apply them, each emits and stores what belongs to the places it owns (`stream.du
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -175,7 +175,7 @@ class Driver:
             self.engine.restore(newest[1])
             bookmark = int(newest[1].get("journal", [0])[0])
         replayed = 0
-        for plan in self._journal.read(self.engine.plan + 1, bookmark):
+        for plan in self._planned(bookmark):
             records = self._again(lambda plan=plan: self._source.fetch(plan.ranges))  # type: ignore[misc]
             self._apply(plan, records)
             replayed += len(records)
@@ -195,6 +195,7 @@ class Driver:
         self._watching.ready(True)
         if self._duty.is_ahead:
             self._clock.sleep(_FIRST_PAUSE_S)
+            self._flush()  # it may be us that the others wait for
             self._commit()
             return 0
         from_s = self._clock.monotonic_s()
@@ -238,6 +239,21 @@ class Driver:
             records = self._again(lambda: self._source.fetch(won.ranges))
         return won, records
 
+    def _planned(self, bookmark: int) -> Iterator[Plan]:
+        """The journal's plans from the engine's on, in spite of a journal that doesn't answer."""
+        plans = iter(self._journal.read(self.engine.plan + 1, bookmark))
+
+        def following() -> Plan | None:
+            nonlocal plans
+            try:
+                return next(plans, None)
+            except ClaimtraceError:
+                plans = iter(self._journal.read(self.engine.plan + 1))
+                raise
+
+        while (plan := self._again(following)) is not None:
+            yield plan
+
     def _apply(self, plan: Plan, records: list[Record]) -> Counts:
         self._crash("planned")
         applied = self._again(lambda: self.engine.apply(plan, records))
@@ -255,6 +271,8 @@ class Driver:
 
     def _tend(self) -> None:
         """What is due now and then."""
+        if self._duty.has_rows and not self._offline_every.since:
+            self._offline_every.count(1)  # rows that we took over, of batches from before
         if self._offline_every.due:
             self._flush()
         self._crash("offline")

@@ -19,6 +19,7 @@ import pyarrow as pa
 from claimtrace.decisions import DECISIONS_TOPIC, GENESIS, chain_of
 from claimtrace.errors import ClaimtraceError, StateError, Superseded
 from claimtrace.events import Outgoing
+from featurestore.offline import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES
 
 from .applied import Applied
 from .effects import Counts, Effects
@@ -29,6 +30,8 @@ from .watching import Watching
 
 SOLE: Final = "stream"
 """The writer of rows, as the offline store knows it, where one worker owns everything."""
+
+_TABLES: Final = (EVENTS, DECISIONS, LABELS, PROFILES, DRIFT)
 
 
 class Sink(Protocol):
@@ -93,6 +96,12 @@ class Duty:
         self._versions: dict[tuple[str, str], int] = {}
         self._watching = Watching()
         self._takes_part = False
+        self._held: frozenset[Place] = frozenset()
+        """What was assigned to us when we last took part."""
+        self._has_lapsed = False
+        """Whether some of it was taken from us since, perhaps to come back."""
+        self._is_giving_up = False
+        """Whether what the sink holds back is to be taken back, as soon as it answers."""
         self.counts = Counts()
 
     def owns(self, place: Place) -> bool:
@@ -109,11 +118,16 @@ class Duty:
         """Whether others have so much left to commit that this worker must wait for them."""
         return self._retained.records > MAX_RETAINED_RECORDS
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows wait to be stored."""
+        return bool(self._waiting)
+
     def take(self, applied: Applied) -> Effects:
         """Decide on what is ours of a batch, send it, and keep its rows."""
         if self._owned is not None:
             self._retained.keep(applied)
-            if self.is_ahead and not self._takes_part:
+            if self._retained.records > 2 * MAX_RETAINED_RECORDS and not self._takes_part:
                 raise StateError(
                     "the group has committed nothing for as long as this worker looks back",
                     where="group",
@@ -173,10 +187,14 @@ class Duty:
             return
         self._watching, self._takes_part = watching, True
         assigned = self._group.poll(self._drain)
-        gone = self._owned - assigned
-        if gone:
+        self._held = frozenset(assigned)
+        if self._has_lapsed or self._owned - assigned:
             watching.rebalanced("lost")
+            self._has_lapsed = False
             self._let_go()
+        if self._is_giving_up:
+            self._again(self._sink.give_up)
+            self._is_giving_up = False
         gained = assigned - self._owned
         if gained:
             watching.rebalanced("gained")
@@ -186,7 +204,7 @@ class Duty:
     def stay(self) -> None:
         """Stay in the group while something else is waited for; nothing can be finished now."""
         if self._group is not None and self._takes_part:
-            self._group.poll(lambda _: None)
+            self._has_lapsed |= not self._held <= self._group.poll(lambda _: None)
 
     def remember(self, marks: Mapping[Place, Mark]) -> None:
         """How far places were when a snapshot was taken, should the group have forgotten it.
@@ -198,8 +216,8 @@ class Duty:
     def learn_marks(self) -> Mapping[Place, Mark]:
         """How far every place is done, from the group."""
         if self._group is not None:
-            places = self._group.places() - (self._owned or set())
             group = self._group
+            places = self._again(group.places) - (self._owned or set())
             self._marks.update(self._again(lambda: group.marks(places)))
         return self._marks
 
@@ -208,17 +226,24 @@ class Duty:
         claims = self._engine.domain.claim.topic
         # the marks first: reading them waits for a transaction that the owner before has open
         marks = self._again(lambda: group.marks(gained))
-        tails = self._again(lambda: group.tails([p for topic, p in gained if topic == claims]))
-        for place in sorted(gained):
-            mark = marks.get(place) or self._remembered.get(place, Mark())
-            if mark.emitted > self._engine.plan:
-                continue  # its owner before was ahead of us: not before we have caught up
+        marks = {place: marks.get(place) or self._remembered.get(place) for place in sorted(gained)}
+        # an owner before who was ahead of us: not before we have caught up
+        ready = [place for place, mark in marks.items() if self._has_caught_up(place, mark)]
+        tails = self._again(lambda: group.tails([p for topic, p in ready if topic == claims]))
+        for place in ready:
+            # without a mark nobody has decided on it yet, and no batch that it is in was let go
+            mark = marks[place] or Mark(stored=self._retained.first(self._engine.plan) - 1)
             self._marks[place] = self._done[place] = mark
             tail = tails.get(place[1]) if place[0] == claims else None
             if place[0] == claims:
                 self._engine.decider.chains[place[1]] = mark.chain
             self._decide_again(place, mark, tail)
             self._owned.add(place)
+
+    def _has_caught_up(self, place: Place, mark: Mark | None) -> bool:
+        """Whether we have applied all that others have sent or stored for a place."""
+        stored = max(self._version(table, _writer(place)) for table in _TABLES)
+        return max(stored, mark.emitted if mark is not None else 0) <= self._engine.plan
 
     def _decide_again(self, place: Place, mark: Mark, tail: Tail | None) -> None:
         """Decide on a place's part of the batches that its mark doesn't cover."""
@@ -255,7 +280,7 @@ class Duty:
         self._owned.clear()
         self._waiting.clear()
         self._versions.clear()
-        self._sink.give_up()
+        self._is_giving_up = True
         self._watching.owned(0)
 
     def _emit(self, number: int, outgoing: Sequence[Outgoing]) -> None:
@@ -270,8 +295,16 @@ class Duty:
         }
         changed = any(self._marks[place] != mark for place, mark in marks.items())
         positions = {**self._engine.positions, JOURNAL: self._journal.bookmark(plan)}
-        if changed and self._again(lambda: group.commit(marks, positions)):
+        if changed and self._again(lambda: self._tell(group, marks, positions)):
             self._marks.update(marks)
+
+    def _tell(
+        self, group: Group, marks: Mapping[Place, Mark], positions: Mapping[Place, int]
+    ) -> bool:
+        # the group asks whether we are a member, not whether the places are ours
+        if self._has_lapsed:
+            raise Superseded("a place was given to another worker meanwhile", where="group")
+        return group.commit(marks, positions)
 
     def _note_stored(self) -> None:
         """No row of ours waits: a place that we own is stored as far as the engine is."""
@@ -285,7 +318,7 @@ class Duty:
         """Let go of batches that every place's owner has finished."""
         marks = self.learn_marks()
         assert self._group is not None
-        places = self._group.places() | self._engine.positions.keys()
+        places = self._again(self._group.places) | self._engine.positions.keys()
         self._retained.release(min(marks.get(place, Mark()).stored for place in places))
         self._watching.retained(len(self._retained))
 

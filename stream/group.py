@@ -85,6 +85,10 @@ class Retained:
     def __len__(self) -> int:
         return len(self._batches)
 
+    def first(self, last: int) -> int:
+        """The plan of the oldest batch; the one after the last when there is none."""
+        return self._batches[0].plan.number if self._batches else last + 1
+
     def keep(self, applied: Applied) -> None:
         """Keep a batch that was applied just now."""
         self._batches.append(applied)
@@ -101,7 +105,7 @@ class Retained:
         Raises:
             StateError: the first of them is gone; a start from an older snapshot brings it back.
         """
-        first = self._batches[0].plan.number if self._batches else last + 1
+        first = self.first(last)
         if first > number + 1:
             raise StateError(
                 f"a place was left at plan {number}, this worker has batches from plan {first} on",

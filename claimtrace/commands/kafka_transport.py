@@ -143,11 +143,11 @@ class KafkaTransport(Transport):
         return msgspec.structs.replace(terms, partitions=_ALL_PARTITIONS, topic_ids=topic_ids)
 
     def _topic_ids(self) -> list[str]:
-        from ..adapters.kafka_topics import KafkaTopics
+        from ..adapters.kafka_topics import topic_ids
 
-        topics = list(self.session.domain.topics)
-        found = KafkaTopics(self.session.settings).found(topics)
-        return [found[topic].topic_id if topic in found else "" for topic in topics]
+        topics = self.session.domain.topics
+        found = topic_ids(self.session.settings, topics)
+        return [found.get(topic, "") for topic in topics]
 
     def _scorer_of(self, ref: ModelRef) -> Scorer:
         """A model that a plan names; another worker's champion may not be in our registry yet."""

@@ -17,8 +17,7 @@ from ..events import Outgoing
 from ..settings import KAFKA
 from .console import err, out, print_json, progress, safe
 from .session import Session
-from .simulating import _midnight_ms as midnight_ms
-from .simulating import only_auto_claims, simulation_of
+from .simulating import midnight_ms, only_auto_claims, simulation_of
 from .streaming import stop_signals
 
 if TYPE_CHECKING:

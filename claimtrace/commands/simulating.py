@@ -57,7 +57,7 @@ def simulate(
     only_auto_claims(session)
     config = SimulationConfig(
         seed=seed,
-        start_ms=_midnight_ms(start),
+        start_ms=midnight_ms(start),
         days=days,
         claims_per_day=claims_per_day,
         policies=policies,
@@ -151,7 +151,8 @@ def only_auto_claims(session: Session) -> None:
         )
 
 
-def _midnight_ms(text: str) -> int:
+def midnight_ms(text: str) -> int:
+    """The ms at which a day such as 2025-01-01 begins, in UTC."""
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:

@@ -88,7 +88,9 @@ class KafkaSink:
             "compression.type": settings.kafka.compression,
         }
         if transactional_id:
-            config |= {"transactional.id": transactional_id}
+            # a sink that was killed holds up readers of committed records for no longer than this
+            longest_ms = settings.kafka.properties.get("transaction.timeout.ms", 15_000)
+            config |= {"transactional.id": transactional_id, "transaction.timeout.ms": longest_ms}
         else:
             config |= {"message.timeout.ms": round(message_timeout_s * 1000)}
         self._producer: Any = connect(Producer, config)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import ConfigError
-from claimtrace.settings import ENV_PREFIX, Settings, StreamSettings, load_settings
+from claimtrace.settings import ENV_PREFIX, SECRETS, Settings, StreamSettings, load_settings
 
 
 def test_defaults_hold():
@@ -41,7 +41,7 @@ WRONG = [
         "did you mean stream.batch_records?",
     ),
     (b"[streem]\nbatch_records = 2", {}, "unknown setting streem", "did you mean stream?"),
-    (b"zzz = 2", {}, "unknown setting zzz", "known: folder, domain"),
+    (b"zzz = 2", {}, "unknown setting zzz", "known: folder, models"),
     (b"stream = 2", {}, "stream is a section", ""),
     (b'partitions = "many"', {}, "wrong type.*partitions", ""),
     (b"partitions = 1.5", {}, "wrong type.*partitions", ""),
@@ -70,7 +70,30 @@ WRONG = [
     (b"[decision]\nreview_per_day = 1", {}, "decision.review_per_day = 1", ""),
     (b"[decision]\ncapacity_per_day = nan", {}, "decision.capacity_per_day = nan", ""),
     (b"[training]\ntest_share = 1.0", {}, "training.test_share", ""),
+    (b'source = "kinesis"', {}, "source = kinesis is no source", "kafka://host"),
+    (b'source = "kafka://"', {}, "source names no broker", "kafka://host"),
+    (b"[kafka]\nmin_insync = 2", {}, "kafka.min_insync = 2", ""),
+    (b'[kafka]\noutput = "twice"', {}, "wrong type", ""),
+    (b'[kafka]\ninput_retention = "always"', {}, "kafka.input_retention: not a duration", ""),
+    (b'[security]\npassword = "p"', {}, "security.password is a secret", "SECURITY__PASSWORD"),
+    (b'[security]\nkey_password = "p"', {}, "security.key_password is a secret", "KEY_PASSWORD"),
+    (b'[schemas]\npassword = "p"', {}, "schemas.password is a secret", "SCHEMAS__PASSWORD"),
 ]
+
+
+def test_no_secret_shows_itself():
+    import io
+
+    from rich.console import Console
+
+    environment = {"CLAIMTRACE_" + path.upper().replace(".", "__"): "canary" for path in SECRETS}
+    settings = load_settings(None, {**environment, "CLAIMTRACE_STREAM__HASH_KEY": "canary"})
+    assert settings.security.password == settings.schemas.password == "canary"
+    seen = io.StringIO()
+    Console(file=seen, width=2000).print(settings)
+    for shown in (repr(settings), str(settings.security), seen.getvalue()):
+        assert "canary" not in shown
+        assert "password" in shown
 
 
 @pytest.mark.parametrize(("toml", "environment", "said", "hint"), WRONG, ids=[w[2] for w in WRONG])

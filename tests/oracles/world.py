@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,8 @@ class World:
     snapshot_every: int = 100
     scorer_of: Callable[[ModelRef], Scorer] = no_models
     champion: ModelRef | None = None
+    plain: Any = None
+    unknown_schemas: Callable[[Sequence[Record]], list[int]] = lambda records: []
     changes: Mapping[str, int] = field(default_factory=dict)
     """Terms other than the usual ones."""
 
@@ -105,6 +107,7 @@ class World:
             lambda: self.champion,
             snapshot_every=(self.snapshot_every, 1e9),
             offline_every=(self.offline_every, 1e9),
+            unknown_schemas=self.unknown_schemas,
             crash=crash,
         )
         try:
@@ -143,7 +146,7 @@ class World:
 
     def engine(self) -> Engine:
         """An engine without any state."""
-        return Engine(DOMAIN, self.terms(), KEY, self.scorer_of)
+        return Engine(DOMAIN, self.terms(), KEY, self.scorer_of, self.plain)
 
     def sink(self, log: LocalLog) -> Sink:
         """Where effects go."""

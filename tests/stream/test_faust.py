@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
-from tests.oracles.fleet import Fleet, Worker, a_feed, check, feed, feeding, find, make_topics, until
+from tests.oracles.fleet import (
+    Fleet,
+    Worker,
+    a_feed,
+    check,
+    feed,
+    feeding,
+    find,
+    make_topics,
+    until,
+)
 from tests.oracles.workers import ROOT
 from tests.servers.topics import client, read_topic
 
@@ -25,9 +35,16 @@ PARTITIONS = 3
 class FaustWorker(Worker):
     """The same worker under `faust worker`."""
 
+    starts = 0
+
+    def wait_until_ready(self) -> None:
+        """Until its consumer has its partitions."""
+        until(lambda: self.text.count("Worker ready") == self.starts, lambda: self.text[-3000:])
+
     def start(self, **orders: str) -> None:
         """Start it; what it says goes to `log`."""
         assert self.running is None
+        self.starts += 1
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.running = subprocess.Popen(
@@ -64,10 +81,9 @@ def in_both_codecs(fleet: Fleet, claims: int, rate: float) -> Iterator[None]:
             yield
 
 
-def kill_often(fleet: Fleet, worker: Worker, kills: int, rng: np.random.Generator) -> None:
+def kill_often(fleet: Fleet, worker: FaustWorker, kills: int, rng: np.random.Generator) -> None:
     for _ in range(kills):
-        before = worker.text.count("Worker ready")
-        until(lambda: worker.text.count("Worker ready") > before, fleet.said)  # noqa: B023
+        worker.wait_until_ready()
         time.sleep(float(rng.uniform(0.2, 2.0)))
         assert worker.kill() == -signal.SIGKILL, fleet.said()
         worker.start()
@@ -75,11 +91,134 @@ def kill_often(fleet: Fleet, worker: Worker, kills: int, rng: np.random.Generato
 
 def test_killed_again_and_again(fleet: Fleet) -> None:
     rng = np.random.default_rng(4)
-    worker = faust_worker(fleet)
+    worker = faust_worker(fleet, CLAIMTRACE_KAFKA__INSTANCE="faust-0")
     worker.start()
-    for _ in in_both_codecs(fleet, 5_000, 400.0):
+    for _ in in_both_codecs(fleet, 5_000, 800.0):
         kill_often(fleet, worker, 2, rng)
     fleet.wait_until_done()
     assert worker.end() == 0, fleet.said()
-    repeated = check(fleet, find(fleet))
-    print(f"{repeated} decisions repeated")
+    check(fleet, find(fleet), sample=100)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_with_fifty_thousand_claims(fleet: Fleet) -> None:
+    rng = np.random.default_rng(5)
+    worker = faust_worker(fleet)
+    worker.start()
+    for _ in in_both_codecs(fleet, 50_000, 600.0):
+        kill_often(fleet, worker, 10, rng)
+    fleet.wait_until_done(180)
+    assert worker.end() == 0, fleet.said()
+    print(f"{check(fleet, find(fleet))} decisions repeated")
+
+
+def test_an_orderly_end_in_the_middle_of_work_repeats_nothing(fleet: Fleet) -> None:
+    worker = faust_worker(fleet)
+    with feeding(fleet.cluster, a_feed(1_500, PARTITIONS), 500.0):
+        worker.start()
+        worker.wait_until_ready()
+        time.sleep(1.0)
+        assert worker.end() == 0, fleet.said()
+        worker.start()
+    fleet.wait_until_done()
+    assert worker.end() == 0, fleet.said()
+    assert check(fleet, find(fleet), sample=20, once=True) == 0
+
+
+def test_a_journal_changes_hands_between_plain_and_faust(fleet: Fleet) -> None:
+    rows = a_feed(1_500, PARTITIONS)
+    under_faust = faust_worker(fleet)
+    for worker, part in zip(
+        (fleet.worker(), under_faust, fleet.worker()),
+        (rows[:500], rows[500:1_000], rows[1_000:]),
+        strict=True,
+    ):
+        feed(fleet.cluster, part)
+        worker.start()
+        fleet.wait_until_done()
+        assert worker.end() == 0, fleet.said()
+    assert check(fleet, find(fleet), sample=20, once=True) == 0
+
+
+def test_a_second_worker_is_refused_and_the_first_goes_on(fleet: Fleet) -> None:
+    rows = a_feed(1_000, PARTITIONS)
+    first, second = faust_worker(fleet), faust_worker(fleet)
+    first.start()
+    first.wait_until_ready()
+    feed(fleet.cluster, rows[:500])
+    second.start()
+    assert second.wait(60) == 70
+    assert "another worker is in the group" in second.text
+    feed(fleet.cluster, rows[500:])
+    fleet.wait_until_done()
+    assert first.end() == 0, fleet.said()
+    assert check(fleet, find(fleet), sample=20, once=True) == 0
+
+
+def test_of_two_that_start_at_once_one_stays(fleet: Fleet) -> None:
+    first, second = faust_worker(fleet), faust_worker(fleet)
+    first.start()
+    second.start()
+    with feeding(fleet.cluster, a_feed(2_000, PARTITIONS), 300.0):
+        until(lambda: not (first.alive and second.alive), fleet.said, 60.0)
+    gone, stays = (first, second) if second.alive else (second, first)
+    assert gone.wait() == 70
+    assert "another" in gone.text
+    fleet.wait_until_done()
+    assert stays.end() == 0, fleet.said()
+    check(fleet, find(fleet), sample=20)
+
+
+def test_a_plain_worker_that_joins_ends_it(fleet: Fleet) -> None:
+    rows = a_feed(2_000, PARTITIONS)
+    under_faust, plain = faust_worker(fleet), fleet.worker()
+    under_faust.start()
+    under_faust.wait_until_ready()
+    with feeding(fleet.cluster, rows, 300.0):
+        time.sleep(1.0)
+        plain.start()
+        assert under_faust.wait(60) == 70
+    assert "stop the other worker, or this one" in under_faust.text
+    fleet.wait_until_done()
+    assert plain.end() == 0, fleet.said()
+    check(fleet, find(fleet), sample=20)
+
+
+def test_trouble_that_lasts_ends_it_and_nothing_is_lost(fleet: Fleet) -> None:
+    worker = faust_worker(fleet, FAUST_GIVE_UP_AFTER="3s")
+    worker.start()
+    worker.wait_until_ready()
+    rows = a_feed(1_000, PARTITIONS)
+    feed(fleet.cluster, rows[:600])
+    until(lambda: read_topic(fleet.cluster.bootstrap, "claims.decisions"), fleet.said)
+    fleet.cluster.pause()
+    try:
+        assert worker.wait(60) == 70
+    finally:
+        fleet.cluster.resume()
+    assert "no step forward for 3 s" in worker.text
+    feed(fleet.cluster, rows[600:])
+    worker.start()
+    fleet.wait_until_done()
+    assert worker.end() == 0, fleet.said()
+    check(fleet, find(fleet), sample=20)
+
+
+def test_only_committed_records_are_read(fleet: Fleet) -> None:
+    rows = a_feed(400, PARTITIONS, poison=0.0)
+    producer = Producer(client(fleet.cluster.bootstrap, transactional_id="inputs"))
+    producer.init_transactions(30)
+    for at in range(0, len(rows), 40):
+        is_kept = at % 120 != 0
+        producer.begin_transaction()
+        for row in rows[at : at + 40]:
+            value = row.value if is_kept else b"never was"
+            producer.produce(row.topic, value, row.key, row.partition, timestamp=row.log_time_ms)
+        producer.commit_transaction() if is_kept else producer.abort_transaction()
+    worker = faust_worker(fleet)
+    worker.start()
+    fleet.wait_until_done()
+    assert worker.end() == 0, fleet.said()
+    found = find(fleet)
+    assert found.dead == []
+    check(fleet, found, sample=20, once=True)

@@ -1,0 +1,213 @@
+"""A worker on a real Kafka broker against the same engine on the local log, in one run.
+
+    python -m benchmarks.kafka_rate            a table
+    python -m benchmarks.kafka_rate --json     the same for a program
+
+The same canonical events lie on both. The worker reads, journals, emits with acknowledgement by the
+broker and commits; the local line syncs its journal and its log. The broker runs beside the worker
+on the same machine; its CPU is told apart. The round trip of the journal is measured on the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from itertools import islice
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.decisions import (
+    ALERTS_TOPIC,
+    DEAD_TOPIC,
+    DECISIONS_TOPIC,
+    DRIFT_TOPIC,
+    JOURNAL_TOPIC,
+)
+from claimtrace.events import Outgoing
+from claimtrace.ids import partition_of
+from claimtrace.models.scorer import Scorer
+from claimtrace.settings import Settings
+from featurestore.adapters.delta import OfflineStore
+from producers.adapters.kafka import KafkaSink
+from stream.adapters.collector import rare_collections
+from stream.adapters.kafka_group import KafkaGroup
+from stream.adapters.kafka_journal import KafkaJournal
+from stream.adapters.kafka_sink import KafkaOutput
+from stream.adapters.kafka_source import KafkaSource
+from stream.adapters.snapshots import Snapshots
+from stream.driver import Driver
+from stream.watching import Watching
+from tests.servers.kafka import Cluster
+from tests.servers.topics import create_topics
+
+from .canonical import DOMAIN, PARTITIONS, Sent, events
+from .champion import make_champion, open_line
+from .line import Line, peak_mb
+from .throughput import fill_log
+
+BATCHES = (2000, 500, 64)
+
+
+class RoundTrips(Watching):
+    """Keeps the times of the journal."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def journal(self, seconds: float) -> None:
+        """A plan was written and read back."""
+        self.seconds.append(seconds)
+
+
+def fill_topics(settings: Settings, sent: list[Sent]) -> float:
+    """Produce the events; returns records a second until all are acknowledged."""
+    sink = KafkaSink(settings)
+    began = perf_counter()
+    for start in range(0, len(sent), 20_000):
+        sink.send(
+            [
+                Outgoing(topic, partition_of(key, PARTITIONS), key.encode(), value, log_time_ms)
+                for topic, key, value, log_time_ms in sent[start : start + 20_000]
+            ]
+        )
+    sink.flush(120)
+    took = perf_counter() - began
+    sink.close()
+    return len(sent) / took
+
+
+def make_topics(cluster: Cluster) -> None:
+    """Inputs and outputs of the canonical domain."""
+    many = dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC), PARTITIONS)
+    one = dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)
+    create_topics(cluster.bootstrap, {**many, **one})
+
+
+def kafka_driver(line: Line, settings: Settings, watching: Watching) -> Driver:
+    """The worker, with the parts that `claimtrace stream` gives it."""
+    clock = SystemClock()
+    terms = msgspec.structs.replace(line.terms, partitions=0)
+    output = KafkaOutput(settings)
+    folder = line.folder / "kafka"
+    driver = Driver(
+        line.engine(),
+        KafkaSource(settings, DOMAIN.topics, clock),
+        KafkaJournal(settings, terms, clock),
+        output,
+        OfflineStore(folder / "offline"),
+        Snapshots(folder / "snapshots"),
+        clock,
+        lambda: line.champion,
+        snapshot_every=(200_000, 1e9),
+        offline_every=(20_000, 1e9),
+        group=KafkaGroup(settings, DOMAIN.topics, clock, output),
+        commit_every_s=0.5,
+        watching=watching,
+    )
+    driver.recover()
+    return driver
+
+
+def measure(driver: Driver, records: int, batch: int, broker: int = 0) -> dict[str, float]:
+    """Drive about so many records: rate on the clock, CPU of this process and of the broker."""
+    began, cpu_s, broker_s = perf_counter(), process_time(), cpu_of(broker)
+    times: list[float] = []
+    done = 0
+    while done < records:
+        step_began = perf_counter()
+        took = driver.step(batch)
+        if took:
+            times.append(perf_counter() - step_began)
+        done += took
+    seconds, cpu_s = perf_counter() - began, process_time() - cpu_s
+    p50, p99 = np.percentile(times, [50, 99]).tolist()
+    return {
+        "batch": batch,
+        "events_per_s": done / seconds,
+        "cpu_us_per_event": 1e6 * cpu_s / done,
+        "broker_us_per_event": 1e6 * (cpu_of(broker) - broker_s) / done,
+        "p50_ms": 1e3 * p50,
+        "p99_ms": 1e3 * p99,
+    }
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds that another process has used; 0 for no process."""
+    if not pid:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def run(policies: int, warm: int, claims: int) -> dict[str, Any]:
+    """The whole measurement."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scorer: Scorer = make_champion(folder / "models")
+        sent = list(islice(events(policies, warm + claims * len(BATCHES)), None))
+        line = open_line(folder, policies, scorer, durable=True)
+        fill_log(line, iter(sent))
+        with Cluster(folder / "broker") as cluster, rare_collections():
+            settings = Settings(source=f"kafka://{cluster.bootstrap}")
+            make_topics(cluster)
+            produced = fill_topics(settings, sent)
+            trips = RoundTrips()
+            local, worker = line.driver(), kafka_driver(line, settings, trips)
+            pid = cluster.brokers[0].pid or 0
+            measure(local, warm, BATCHES[0])
+            measure(worker, warm, BATCHES[0], pid)
+            pairs = []
+            for batch in BATCHES:  # in turns, so that neighbours disturb both alike
+                trips.seconds.clear()
+                pair = {"local": measure(local, claims, batch),
+                        "kafka": measure(worker, claims, batch, pid)}  # fmt: skip
+                p50, p99 = np.percentile(trips.seconds, [50, 99]).tolist()
+                pairs.append(pair | {"journal_ms": {"p50": 1e3 * p50, "p99": 1e3 * p99}})
+            worker.finish()
+        line.close()
+    return {"policies": policies, "produced_per_s": produced, "pairs": pairs, "peak_mb": peak_mb()}
+
+
+def show(found: dict[str, Any]) -> None:
+    """The figures as a table."""
+    print(
+        f"{found['policies']:,} policies; produced {found['produced_per_s']:,.0f} records a second"
+    )
+    print(
+        "\nbatch  log     events/s  ratio  CPU us  broker us   p50 ms   p99 ms  journal p50  p99 ms"
+    )
+    for pair in found["pairs"]:
+        for name in ("local", "kafka"):
+            each = pair[name]
+            ratio = each["events_per_s"] / pair["local"]["events_per_s"]
+            trips = pair["journal_ms"]
+            journal = f"{trips['p50']:12.2f} {trips['p99']:7.2f}" if name == "kafka" else ""
+            print(f"{each['batch']:5.0f}  {name:6s} {each['events_per_s']:9,.0f} {ratio:6.2f}"
+                  f" {each['cpu_us_per_event']:7.1f} {each['broker_us_per_event']:10.1f}"
+                  f" {each['p50_ms']:8.2f} {each['p99_ms']:8.2f} {journal}")  # fmt: skip
+
+
+def main() -> None:
+    """Read the arguments, measure, print."""
+    parser = argparse.ArgumentParser(description="A worker on Kafka against the local log.")
+    parser.add_argument("--policies", type=int, default=100_000)
+    parser.add_argument("--warm", type=int, default=60_000, help="events before measuring")
+    parser.add_argument("--events", type=int, default=40_000, help="events for each batch size")
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    found = run(chosen.policies, chosen.warm, chosen.events)
+    if chosen.json:
+        print(json.dumps(found, indent=1))
+    else:
+        show(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Several workers on one journal: killed, expelled, paused, overtaken, with stores that fail.
+
+SHARED_SEED=123 pytest tests/stream/test_duty.py    one life again
+SHARED_SEEDS=20000 pytest tests/stream/test_duty.py more of them
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import msgspec
+import pytest
+
+import stream.duty
+from claimtrace.decisions import DECISIONS_TOPIC
+from claimtrace.errors import StateError
+from claimtrace.events import Outgoing
+from stream.driver import Driver
+from stream.duty import Duty
+from stream.group import Mark, Retained, Tail
+from tests.oracles.shared_lives import failures, live
+from tests.oracles.shared_world import SharedJournal
+from tests.oracles.simulation import RowsInMemory
+
+ONE = os.environ.get("SHARED_SEED")
+QUICK = [int(ONE)] if ONE else range(1, 41)
+SEEDS = int(os.environ.get("SHARED_SEEDS", "2000"))
+CHUNK = 25
+PATIENCE = 80
+"""Lives among which each break must be seen."""
+
+
+def report(found: list[tuple[int, str]]) -> str:
+    return "\n".join(
+        f"seed {seed}: {why}\n  again: SHARED_SEED={seed} pytest tests/stream/test_duty.py"
+        for seed, why in found
+    )
+
+
+def test_a_few_shared_lives_end_as_if_nothing_had_happened() -> None:
+    found = failures(QUICK)
+    assert not found, report(found)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ONE is not None, reason="SHARED_SEED names one seed")
+def test_many_shared_lives_end_as_if_nothing_had_happened() -> None:
+    chunks = [range(low, min(low + CHUNK, SEEDS)) for low in range(0, SEEDS, CHUNK)]
+    found: list[tuple[int, str]] = []
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for each in pool.map(failures, chunks):
+            found += each
+    assert not found, report(found)
+
+
+def test_shared_lives_hold_what_they_are_for() -> None:
+    """A life in which nothing happens would let everything pass."""
+    lives = [live(seed) for seed in range(1, 13)]
+    happened = {what: sum(each.events.get(what, 0) for each in lives)
+                for what in ("kill", "expel", "rebalance", "partition")}  # fmt: skip
+    assert min(happened.values()) > 5, happened
+    repeats = 0
+    for each in lives:
+        sent = [r for (topic, _), part in each.sea.outputs.items() for r in part
+                if topic == DECISIONS_TOPIC]  # fmt: skip
+        repeats += len(sent) - len({r.value for r in sent})
+        assert each.sea.is_transactional <= (len(sent) == len({r.value for r in sent}))
+    assert repeats > 5, "nobody ever had to send something again"
+    stale = sum(len(each.sea.journal) - each.sea.journal[-1].number for each in lives)
+    assert stale > 5, "no plan ever lost"
+
+
+Change = Callable[[pytest.MonkeyPatch], None]
+
+
+def swap(owner: Any, name: str, made: Any) -> Change:
+    return lambda patch: patch.setattr(owner, name, made)
+
+
+def around(owner: Any, name: str, made: Callable[..., Any]) -> Change:
+    """`made` is given what was there before, then the arguments."""
+    before = getattr(owner, name)
+    return swap(owner, name, lambda *args: made(before, *args))
+
+
+def without_before(
+    self: RowsInMemory, table: str, rows: Any, *, versions: Any, before: Any
+) -> bool:
+    self.tables.setdefault(table, []).append(rows)
+    self.versions.update({(table, writer): version for writer, version in versions.items()})
+    return True
+
+
+def not_read_back(self: SharedJournal, plan: Any) -> Any:
+    self._sea.journal.append(plan)
+    self._next_number += 1
+    return plan
+
+
+def chain_forgotten(before: Callable[..., Any], self: Duty, *args: Any) -> None:
+    kept = dict(self._engine.decider.chains)
+    taken = self._decide_again
+    self._decide_again = lambda *more: (  # type: ignore[method-assign]
+        self._engine.decider.chains.clear(), self._engine.decider.chains.update(kept), taken(*more)
+    )  # fmt: skip
+    before(self, *args)
+    del self._decide_again
+
+
+def stored_too_soon(before: Callable[..., Any], self: Duty) -> Any:
+    self._note_stored()
+    return before(self)
+
+
+def commit_taken_for_done(before: Callable[..., Any], self: Duty, *args: Any) -> bool:
+    before(self, *args)
+    return True
+
+
+BREAKS: dict[str, Change] = {
+    "sends nothing that may be there": swap(stream.duty, "_is_due", lambda *_: False),
+    "sends all of it again": swap(stream.duty, "_is_due", lambda *_: True),
+    "ignores the mark of what was sent": swap(
+        stream.duty, "_is_due",
+        lambda outgoing, number, mark, tail: number > mark.stored,
+    ),
+    "takes over before it has caught up": swap(Duty, "_has_caught_up", lambda *_: True),
+    "forgets the chain at a take-over": around(Duty, "_take_over", chain_forgotten),
+    "calls rows stored that wait": around(Duty, "commit", stored_too_soon),
+    "decides nothing again": swap(Duty, "_decide_again", lambda *_: None),
+    "lets batches go that others need": around(
+        Retained, "release", lambda before, self, _: before(self, 10**9)
+    ),
+    "does not see that a place was away": swap(
+        Duty, "stay", lambda self: self._group.poll(lambda _: None) if self._takes_part else None
+    ),
+    "keeps an open transaction": around(
+        Duty, "_let_go", lambda before, self: (before(self), setattr(self, "_is_giving_up", False))
+    ),
+    "starts from any snapshot": swap(Driver, "_fits", lambda _: lambda _: True),
+    "applies a plan it has not read back": swap(SharedJournal, "append", not_read_back),
+    "stores rows whoever wrote before": swap(RowsInMemory, "append_once", without_before),
+    "asks no store what it has": swap(Duty, "_version", lambda *_: -1),
+    "waits for others with rows in hand": around(
+        Driver, "_flush", lambda before, self: None if self._duty.is_ahead else before(self)
+    ),
+    "forgets rows that it took over": swap(Duty, "has_rows", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_each_break_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    BREAKS[name](monkeypatch)
+    assert failures(range(1, PATIENCE), most=1), f"a worker that {name} passes"
+
+
+def decision(position: int, link: str) -> Outgoing:
+    body = b'{"position":%d,"chain":"%s"}' % (position, link.encode() * 64)
+    return Outgoing(DECISIONS_TOPIC, 0, None, body, 0)
+
+
+def test_what_lies_on_the_log_is_not_sent_again() -> None:
+    mark, tail = Mark(emitted=3), Tail(7, "b" * 64)
+    due = [stream.duty._is_due(decision(at, "b"), 9, mark, tail) for at in (6, 7, 8)]
+    assert due == [False, False, True]
+    assert stream.duty._is_due(decision(8, "b"), 4, mark, None)
+    assert not stream.duty._is_due(decision(8, "b"), 3, mark, None)
+
+
+def test_another_decision_at_the_end_of_the_log_is_refused() -> None:
+    with pytest.raises(StateError, match="is not the one on the log"):
+        stream.duty._is_due(decision(7, "a"), 9, Mark(emitted=3), Tail(7, "b" * 64))
+
+
+def test_a_mark_reads_as_it_was_written() -> None:
+    mark = Mark(4, 3, "f" * 64)
+    assert msgspec.json.decode(msgspec.json.encode(mark), type=Mark) == mark

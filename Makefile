@@ -31,8 +31,9 @@ check: setup ## style and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup ## throughput and scale of the canonical workload
+bench: setup ## throughput, Kafka and scale of the canonical workload
 	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.kafka_rate
 	$(BIN)/python -m benchmarks.scale
 
 docs: setup ## write the generated references again

@@ -292,7 +292,15 @@ def _begin(parts: Parts, app: Any) -> Work:
     watchdog = Watchdog(parts.give_up_s, parts.clock, give_up)
     driver, source, group = parts.open_all(opened, lambda: signals.is_asked)
     signals.recovered()
-    source.end_of = lambda place: app.consumer.highwater(TP(*place))
+
+    def end_of(place: Place) -> int | None:
+        try:
+            end: int | None = app.consumer.highwater(TP(*place))
+        except AssertionError:  # it isn't ours now; the group may be shared out anew at any time
+            return None
+        return end
+
+    source.end_of = end_of
     opened.enter_context(rare_collections())
     return Work(parts, driver, source, group, opened, watchdog)
 

@@ -7,7 +7,7 @@ each hole is read again by position.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -23,7 +23,11 @@ from ..plans import Place
 from .kafka_source import READER, record_of
 from .kafka_topic import ends_of
 
-_TURN_S: Final = 0.05
+Hole = tuple[int, int]
+"""From the first position that is missing (-1: the beginning) to the one that follows."""
+
+_TURN_S: Final = 0.005
+_PAGE: Final = 1_000
 _PATIENCE_S: Final = 5.0
 
 
@@ -44,23 +48,24 @@ class GapReader:
         self._troubles = Troubles(settings)
         self._reader: Any = None
 
-    def __call__(self, place: Place, start: int, stop: int) -> list[Record]:
-        """The committed records from `start` (-1: the beginning) to before `stop`, in order.
+    def __call__(self, holes: Mapping[Place, Hole]) -> dict[Place, list[Record]]:
+        """The committed records of all holes, in order of their positions; all read at once.
 
         Raises:
             StateError: retention took some of them, and the settings say stop.
             StoreUnavailable: the brokers don't deliver them; ask again.
         """
         reader = self._connected()
-        low, _ = ends_of(reader, self._troubles, *place)
-        if 0 <= start < low:
-            self._lost(place, start, min(low, stop))
-        start = max(start, low)
-        if start >= stop:
-            return []
-        reader.assign([TopicPartition(*place, start)])
+        wanted: dict[Place, Hole] = {}
+        for place, (start, stop) in sorted(holes.items()):
+            low, _ = ends_of(reader, self._troubles, *place)
+            if 0 <= start < low:
+                self._lost(place, start, min(low, stop))
+            if max(start, low) < stop:
+                wanted[place] = max(start, low), stop
+        reader.assign([TopicPartition(*place, start) for place, (start, _) in wanted.items()])
         try:
-            return self._read(reader, place, stop)
+            return self._read(reader, {place: stop for place, (_, stop) in wanted.items()})
         finally:
             reader.unassign()
 
@@ -78,29 +83,30 @@ class GapReader:
             self._reader = connect(Consumer, config)
         return self._reader
 
-    def _read(self, reader: Any, place: Place, stop: int) -> list[Record]:
-        found: list[Record] = []
+    def _read(self, reader: Any, stops: dict[Place, int]) -> dict[Place, list[Record]]:
+        found: dict[Place, list[Record]] = {place: [] for place in stops}
+        open_ = dict(stops)
         until_s = self._clock.monotonic_s() + _PATIENCE_S
-        while self._clock.monotonic_s() < until_s:
-            arrived = reader.poll(_TURN_S)
+        while open_:
+            for arrived in reader.consume(_PAGE, _TURN_S):
+                place = arrived.topic(), arrived.partition()
+                error, at = arrived.error(), arrived.offset()
+                if error is None:
+                    if at < stops[place]:
+                        found[place].append(record_of(place[0], arrived))
+                    if at + 1 >= stops[place]:
+                        open_.pop(place, None)
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                    if at >= stops[place]:
+                        open_.pop(place, None)
+                elif not error.retriable():
+                    raise error_of(error, "can't read the input", place[0], operation="Read")
             self._troubles.check()
-            if arrived is None:
-                continue
-            error = arrived.error()
-            if error is None:
-                if arrived.offset() >= stop:
-                    return found
-                found.append(record_of(place[0], arrived))
-                if arrived.offset() + 1 == stop:
-                    return found
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-                if arrived.offset() >= stop:
-                    return found
-            elif not error.retriable():
-                raise error_of(error, "can't read the input", place[0], operation="Read")
-        raise StoreUnavailable(
-            f"the brokers don't deliver the positions before {stop}", where=f"{place[0]}/{place[1]}"
-        )
+            if open_ and self._clock.monotonic_s() > until_s:
+                (topic, partition), stop = min(open_.items())
+                raise StoreUnavailable(f"the brokers don't deliver the positions before {stop}",
+                                       where=f"{topic}/{partition}")  # fmt: skip
+        return found
 
     def _lost(self, place: Place, start: int, low: int) -> None:
         where = f"{place[0]}/{place[1]}"

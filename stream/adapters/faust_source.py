@@ -21,6 +21,7 @@ from claimtrace.events import Record
 
 from ..plans import Place, Range
 from ..watching import Watching
+from .faust_gaps import Hole
 
 _MOST_AHEAD: Final = 50_000
 """With more records than this in hand, what there is goes on, whatever its order."""
@@ -74,6 +75,14 @@ class _Buffer:
         self.end: int | None = None
         self.heard_s = now_s
 
+    def add(self, record: Record) -> bool:
+        """Keep a record, unless it is below `next`: False then."""
+        if record.position < self.next:
+            return False
+        self.records.append(record)
+        self.next = record.position + 1
+        return True
+
     def trim(self, position: int) -> None:
         """Forget the records before a position."""
         while self.records and self.records[0].position < position:
@@ -89,7 +98,7 @@ class FaustSource:
         clock: for patience.
         open_reader: opens what reads plans by position: at the start, and when another worker's
             plan won.
-        gap: the records from one position to before another, see `GapReader`.
+        read_holes: the records in holes between positions, see `GapReader`.
         watching: told positions and ends.
     """
 
@@ -98,11 +107,11 @@ class FaustSource:
         topics: Sequence[str],
         clock: Clock,
         open_reader: Callable[[], Reader],
-        gap: Callable[[Place, int, int], list[Record]],
+        read_holes: Callable[[Mapping[Place, Hole]], dict[Place, list[Record]]],
         watching: Watching | None = None,
     ) -> None:
         self._rank = {topic: i for i, topic in enumerate(topics)}
-        self._clock, self._open_reader, self._gap = clock, open_reader, gap
+        self._clock, self._open_reader, self._read_holes = clock, open_reader, read_holes
         self._watching = watching or Watching()
         self._reader: Reader | None = None
         self._arrived: deque[Record] = deque()
@@ -110,7 +119,7 @@ class FaustSource:
         self._pending: dict[Place, deque[Event]] = {}
         self.end_of: Callable[[Place], int | None] = lambda _: None
         """Where a partition ends, as far as Faust knows."""
-        self.repeats = self.gaps = 0
+        self.repeats = self.holes = 0
 
     @property
     def waiting(self) -> int:
@@ -136,11 +145,9 @@ class FaustSource:
             StateError: the topic is not the one that the positions are of; records are gone.
             StoreUnavailable: a hole can't be read now.
         """
-        while self._arrived:  # a record stays until it is sorted in: reading a hole may fail
-            self._sort_in(self._arrived[0], positions)
-            self._arrived.popleft()
         for place, buffer in self._buffers.items():
             buffer.trim(positions.get(place, -1))
+        self._sort_in(positions)
         is_full = self.waiting > _MOST_AHEAD
         places = sorted(self._buffers, key=lambda place: (self._rank[place[0]], place[1]))
         keys, limit, heads = [], None, []
@@ -189,22 +196,42 @@ class FaustSource:
             at = max(positions.get((topic, partition), 0), 0)
             self._watching.place(topic, partition, at, max(buffer.end or 0, buffer.next, at))
 
-    def _sort_in(self, record: Record, positions: Mapping[Place, int]) -> None:
-        place, now_s = (record.topic, record.partition), self._clock.monotonic_s()
-        buffer = self._buffers.get(place)
-        if buffer is None:
-            buffer = self._buffers[place] = _Buffer(positions.get(place, -1), now_s)
-        buffer.trim(positions.get(place, -1))
-        buffer.heard_s = now_s
-        if record.position < buffer.next:
-            self._check_end(place, buffer)
-            self.repeats += 1
-            return
-        if record.position > max(buffer.next, 0):
-            self.gaps += 1
-            buffer.records.extend(self._gap(place, buffer.next, record.position))
-        buffer.records.append(record)
-        buffer.next = record.position + 1
+    def _sort_in(self, positions: Mapping[Place, int]) -> None:
+        """Put what arrived where it belongs; if holes can't be read, all of it stays."""
+        now_s = self._clock.monotonic_s()
+        for record in self._arrived:
+            place = record.topic, record.partition
+            if place not in self._buffers:
+                self._buffers[place] = _Buffer(positions.get(place, -1), now_s)
+            self._buffers[place].heard_s = now_s
+        holes = self._find_holes()
+        missing = {}
+        if holes:
+            self.holes += len(holes)
+            missing = {place: deque(found) for place, found in self._read_holes(holes).items()}
+        for record in self._arrived:
+            place = record.topic, record.partition
+            buffer, between = self._buffers[place], missing.get(place)
+            while between and between[0].position < record.position:
+                buffer.add(between.popleft())
+            if not buffer.add(record):
+                self._check_end(place, buffer)
+                self.repeats += 1
+        self._arrived.clear()
+
+    def _find_holes(self) -> dict[Place, Hole]:
+        """Of each partition, from its first hole to after its last, among what arrived."""
+        holes: dict[Place, Hole] = {}
+        nexts = {place: max(buffer.next, 0) for place, buffer in self._buffers.items()}
+        for record in self._arrived:
+            place = record.topic, record.partition
+            if record.position > nexts[place]:
+                holes[place] = holes.get(place, (nexts[place], 0))[0], record.position
+            nexts[place] = max(nexts[place], record.position + 1)
+        return {
+            place: (-1 if self._buffers[place].next < 0 and start == 0 else start, stop)
+            for place, (start, stop) in holes.items()
+        }
 
     def _check_end(self, place: Place, buffer: _Buffer) -> None:
         """A record that comes again is on a partition that is at least as long as we have read."""

@@ -32,7 +32,7 @@ from tests.oracles.sampled_features import sampled_vectors
 from tests.oracles.workers import Worker, feed, feeding, until
 from tests.servers.broker import free_ports
 from tests.servers.kafka import Cluster
-from tests.servers.topics import create_topics, read_topic
+from tests.servers.topics import create_topics, ends_of, read_topic
 
 __all__ = ["Fleet", "Worker", "a_feed", "check", "feed", "feeding", "find", "make_topics", "until"]
 
@@ -145,6 +145,19 @@ class Fleet:
         finally:
             source.close()
             group.leave()
+
+    def wait_until_visible(self, timeout_s: float = 90.0) -> float:
+        """Return when a reader of committed records can read the outputs to their ends: no
+        transaction is open, of a worker that was killed; returns how many seconds that took."""
+        return until(lambda: not self._hidden(), lambda: f"hidden: {self._hidden()}", timeout_s)
+
+    def _hidden(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """Where the outputs end for a reader of committed records before they really end."""
+        visible, real = (
+            ends_of(self.cluster.bootstrap, (DECISIONS_TOPIC, DEAD_TOPIC), level)
+            for level in ("read_committed", "read_uncommitted")
+        )
+        return {place: (visible[place], real[place]) for place in real if visible[place] < real[place]}
 
     def said(self, last: int = 3000) -> str:
         """The end of what each worker said."""

@@ -34,7 +34,7 @@ from tests.oracles.simulation import rules_of
 from tests.oracles.turns import Runner
 from tests.oracles.world import terms
 
-_CALM_TURNS = 60_000
+_CALM_TURNS = 15_000
 _FEW_RETAINED = 40
 
 

@@ -149,6 +149,7 @@ BREAKS: dict[str, Change] = {
         Driver, "_flush", lambda before, self: None if self._duty.is_ahead else before(self)
     ),
     "forgets rows that it took over": swap(Duty, "has_rows", False),
+    "takes a refused commit for done": around(Duty, "_tell", commit_taken_for_done),
 }  # fmt: skip
 
 

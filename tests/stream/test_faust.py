@@ -35,17 +35,18 @@ PARTITIONS = 3
 class FaustWorker(Worker):
     """The same worker under `faust worker`."""
 
-    starts = 0
+    said_before = 0
 
     def wait_until_ready(self) -> None:
         """Until its consumer has its partitions."""
-        until(lambda: self.text.count("Worker ready") == self.starts, lambda: self.text[-3000:])
+        until(lambda: b"Worker ready" in self.log.read_bytes()[self.said_before :],
+              lambda: self.text[-3000:], 60.0)  # fmt: skip
 
     def start(self, **orders: str) -> None:
         """Start it; what it says goes to `log`."""
         assert self.running is None
-        self.starts += 1
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.said_before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.running = subprocess.Popen(
                 [sys.executable, "-m", "faust", "-A", "stream.adapters.faust:app", "worker",
@@ -215,9 +216,12 @@ def test_only_committed_records_are_read(fleet: Fleet) -> None:
             value = row.value if is_kept else b"never was"
             producer.produce(row.topic, value, row.key, row.partition, timestamp=row.log_time_ms)
         producer.commit_transaction() if is_kept else producer.abort_transaction()
+    claims = sum(row.topic == "claims.filed" for at, row in enumerate(rows) if at // 40 % 3)
     worker = faust_worker(fleet)
     worker.start()
-    fleet.wait_until_done()
+    bootstrap = fleet.cluster.bootstrap
+    until(lambda: len(read_topic(bootstrap, "claims.decisions")) >= claims * 0.9, fleet.said, 60.0)
+    time.sleep(2.0)
     assert worker.end() == 0, fleet.said()
     found = find(fleet)
     assert found.dead == []

@@ -48,6 +48,8 @@ def faust(
     environment = dict(os.environ)
     if chosen.get("folder") is not None:
         environment["CLAIMTRACE_FOLDER"] = str(chosen["folder"])
+    if chosen.get("source") is not None:
+        environment["CLAIMTRACE_SOURCE"] = chosen["source"]
     if chosen.get("config") is not None:
         environment[CONFIG_VARIABLE] = str(chosen["config"])
     command = [sys.executable, "-m", "faust", "-A", "stream.adapters.faust:app", "worker",
@@ -167,6 +169,6 @@ class FaustTransport(KafkaTransport):
         session.warm_up()
         driver.recover()
         source.rest()
-        members.wait_until_none(said)
-        seed(settings, driver.engine.positions)
+        if not members.wait_until_none(said):  # our past self came as far as it could
+            seed(settings, driver.engine.positions)
         return driver, source, group

@@ -91,31 +91,37 @@ class Members:
         config = client_config(settings) | {"error_cb": self._troubles}
         self._admin: Any = connect(AdminClient, config)
 
-    def wait_until_none(self, said: Callable[[str], None] = lambda _: None) -> None:
+    def wait_until_none(self, said: Callable[[str], None] = lambda _: None) -> bool:
         """Return when nobody is in either group; wait as long as a dead worker may still count.
 
-        A member with our own `kafka.instance` is our past self, whose place we take.
+        A member of Faust's group with our own `kafka.instance` is our past self, whose place we
+        take; the answer is whether it is there.
 
         Raises:
-            StateError: somebody is, and stays.
+            StateError: somebody is in a group, and stays.
             ConfigError: the groups may not be described.
         """
         session_s = duration_ms(self._settings.kafka.session_timeout) / 1000
         until_s = self._clock.monotonic_s() + session_s + _GRACE_S
+        instance, faust = self._settings.kafka.instance, faust_group(self._settings)
         told = False
-        while there := self._members():
+        while True:
+            there = self._members()
+            others = [(group, who) for group, who, its in there
+                      if group != faust or not instance or its != instance]  # fmt: skip
+            if not others:
+                return bool(there)
+            group, who = others[0]
             if self._clock.monotonic_s() > until_s:
-                raise StateError(f"another worker is in the group: {there[0][1]}",
-                                 where=there[0][0], hint=_STOP)  # fmt: skip
+                raise StateError(f"another worker is in the group: {who}", where=group, hint=_STOP)
             if not told:
-                said(f"waiting for {there[0][1]} to leave the group {there[0][0]}")
+                said(f"waiting for {who} to leave the group {group}")
                 told = True
             self._clock.sleep(_TURN_S)
 
-    def _members(self) -> list[tuple[str, str]]:
-        """Group and name of each member that isn't us."""
-        kafka = self._settings.kafka
-        groups = [faust_group(self._settings), kafka.group]
+    def _members(self) -> list[tuple[str, str, str]]:
+        """Group, name and instance of each member."""
+        groups = [faust_group(self._settings), self._settings.kafka.group]
         asked = self._admin.describe_consumer_groups(groups, request_timeout=_ANSWER_S)
         found = []
         for group, answer in asked.items():
@@ -127,9 +133,8 @@ class Members:
                                user=self._settings.security.username,
                                operation="Describe") from error  # fmt: skip
             found += [
-                (group, f"{each.client_id} at {each.host}")
+                (group, f"{each.client_id} at {each.host}", each.group_instance_id or "")
                 for each in members
-                if not kafka.instance or each.group_instance_id != kafka.instance
             ]
         return found
 

@@ -29,10 +29,10 @@ from stream.plans import in_plan_order
 from stream.verify import check_chains
 from tests.oracles.histories import BAD
 from tests.oracles.sampled_features import sampled_vectors
-from tests.oracles.workers import Worker, feed, feeding, until
+from tests.oracles.workers import Worker, ends_of, feed, feeding, until
 from tests.servers.broker import free_ports
 from tests.servers.kafka import Cluster
-from tests.servers.topics import create_topics, ends_of, read_topic
+from tests.servers.topics import create_topics, read_topic
 
 __all__ = ["Fleet", "Worker", "a_feed", "check", "feed", "feeding", "find", "make_topics", "until"]
 
@@ -157,7 +157,7 @@ class Fleet:
             ends_of(self.cluster.bootstrap, (DECISIONS_TOPIC, DEAD_TOPIC), level)
             for level in ("read_committed", "read_uncommitted")
         )
-        return {place: (visible[place], real[place]) for place in real if visible[place] < real[place]}
+        return {place: (visible[place], end) for place, end in real.items() if visible[place] < end}
 
     def said(self, last: int = 3000) -> str:
         """The end of what each worker said."""

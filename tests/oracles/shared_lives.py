@@ -282,11 +282,7 @@ def live(seed: int) -> Life:
 def check(life: Life) -> None:
     """What lies on the topics and in the store is what one undisturbed worker makes of the journal."""
     sea = life.sea
-    plans, seen = [], 0
-    for plan in sea.journal:
-        if plan.number == seen + 1:
-            plans.append(plan)
-            seen += 1
+    plans = sea.plans()
     engine, source = life.engine(), SharedSource(sea)
     want: dict[Place, list[Outgoing]] = {}
     rows: dict[str, list[pa.Table]] = {}

@@ -117,12 +117,19 @@ class Sea:
             if self.chance(0.5):
                 transaction.come_into_sight(self)
 
+    def plans(self) -> list[Plan]:
+        """The plans that won: the first with each number."""
+        won: list[Plan] = []
+        for plan in self.journal:
+            if plan.number == len(won) + 1:
+                won.append(plan)
+        return won
+
     def is_quiet(self) -> bool:
         """Whether all is planned, sent, stored and committed."""
-        last = self.journal[-1].number if self.journal else 0
-        planned = {
-            (s.topic, s.partition): s.to_position for plan in self.journal for s in plan.ranges
-        }
+        plans = self.plans()
+        planned = {(s.topic, s.partition): s.to_position for plan in plans for s in plan.ranges}
+        last = len(plans)
         return all(
             not records or planned.get(place, 0) > records[-1].position
             for place, records in self.inputs.items()

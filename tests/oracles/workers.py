@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from confluent_kafka import Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from claimtrace.events import Outgoing
@@ -24,6 +25,7 @@ from claimtrace.settings import Settings
 from producers.adapters.kafka import KafkaSink
 from tests.servers.broker import HOST
 from tests.servers.kafka import Cluster
+from tests.servers.topics import client
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,6 +75,23 @@ def until(holds: Callable[[], Any], said: Callable[[], str], timeout_s: float = 
         assert time.monotonic() - from_s < timeout_s, f"not within {timeout_s:g} s\n{said()}"
         time.sleep(0.05)
     return time.monotonic() - from_s
+
+
+def ends_of(
+    bootstrap: str, topics: Sequence[str], isolation_level: str
+) -> dict[tuple[str, int], int]:
+    """Where partitions end: `read_committed` stops before the first open transaction."""
+    config = client(bootstrap, isolation_level=isolation_level)
+    reader = Consumer({"group.id": "reader", **config})
+    try:
+        there = reader.list_topics(timeout=30).topics
+        places = [(topic, n) for topic in topics for n in there[topic].partitions]
+        return {
+            place: reader.get_watermark_offsets(TopicPartition(*place), timeout=30)[1]
+            for place in places
+        }
+    finally:
+        reader.close()
 
 
 @dataclass

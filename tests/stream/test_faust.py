@@ -186,7 +186,8 @@ def test_a_plain_worker_that_joins_ends_it(fleet: Fleet) -> None:
 
 
 def test_trouble_that_lasts_ends_it_and_nothing_is_lost(fleet: Fleet) -> None:
-    worker = faust_worker(fleet, FAUST_GIVE_UP_AFTER="3s")
+    # rows are due, and a commit with them, some seconds after the brokers stop to answer
+    worker = faust_worker(fleet, FAUST_GIVE_UP_AFTER="3s", CLAIMTRACE_STREAM__OFFLINE_EVERY="8s")
     worker.start()
     worker.wait_until_ready()
     rows = a_feed(1_000, PARTITIONS)

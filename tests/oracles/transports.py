@@ -1,0 +1,348 @@
+"""One world for each transport: records on its topics, workers that crash in process, what is left.
+
+A new transport is a class here and a line in `TRANSPORTS`; the suite that runs over all of them is
+`tests/stream/test_transports.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar, Final, NamedTuple
+
+from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.decisions import (
+    ALERTS_TOPIC,
+    DEAD_TOPIC,
+    DECISIONS_TOPIC,
+    DRIFT_TOPIC,
+    JOURNAL_TOPIC,
+)
+from claimtrace.errors import ClaimtraceError
+from claimtrace.events import Outgoing, Record
+from claimtrace.settings import KafkaSettings, Settings
+from examples.auto_claims import DOMAIN
+from featurestore.adapters.delta import OfflineStore
+from stream.adapters.file_journal import read_plans
+from stream.adapters.kafka_group import KafkaGroup
+from stream.adapters.kafka_journal import KafkaJournal
+from stream.adapters.kafka_sink import KafkaOutput
+from stream.adapters.kafka_source import KafkaSource
+from stream.adapters.local import LocalSource
+from stream.adapters.snapshots import Snapshots
+from stream.driver import Driver, Source
+from stream.engine import Engine
+from stream.plans import Place, Plan, in_plan_order, plan_of
+from stream.watching import Watching
+from tests.oracles.facts import KEY
+from tests.oracles.models import a_scorer, scorer_of
+from tests.oracles.world import World, terms
+from tests.servers.kafka import Cluster
+from tests.servers.records import send
+from tests.servers.topics import create_topics, read_topic
+
+PARTITIONS: Final = 3
+OUTPUTS: Final = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
+PLACES: Final = len(DOMAIN.topics) * PARTITIONS + 1
+"""What a group shares out: the partitions of the inputs, and the journal."""
+
+OFFLINE_EVERY, SNAPSHOT_EVERY = 17, 30
+CHAMPION: Final = a_scorer(1).ref
+Crashing = Callable[[str], None]
+_numbers = count()
+
+
+class Sent(NamedTuple):
+    """A record that was sent, without its position: repetitions of it are equal."""
+
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    log_time_ms: int
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class Owned(Watching):
+    """Remembers how many places a worker decides on, and what the group did to it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.kinds: list[str] = []
+
+    def owned(self, count: int) -> None:
+        self.count = count
+
+    def rebalanced(self, kind: str) -> None:
+        self.kinds.append(kind)
+
+
+@dataclass
+class Worker:
+    """A worker in this process. `die` lets go of all clients and finishes nothing."""
+
+    driver: Driver
+    die: Callable[[], None]
+    watching: Owned = field(default_factory=Owned)
+
+    def finish(self) -> None:
+        """A clean end."""
+        self.driver.finish()
+        self.die()
+
+
+class Ground(ABC):
+    """Topics and all that outlives a worker."""
+
+    once: ClassVar[bool]
+    """Whether a reader sees each record of the outputs once, in spite of crashes."""
+
+    has_group: ClassVar[bool]
+    """Whether several workers can share the work."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ends: dict[Place, int] = {}
+
+    def put(self, rows: Sequence[Outgoing]) -> None:
+        """Append to the inputs; no transactions, so positions have no gaps."""
+        self._append(rows)
+        for row in rows:
+            place = row.topic, row.partition
+            self.ends[place] = self.ends.get(place, 0) + 1
+
+    @abstractmethod
+    def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
+        """A worker on the folder of its name, recovered."""
+
+    @abstractmethod
+    def records(self, topic: str) -> list[Record]:
+        """What a reader sees of a topic, by partition and position."""
+
+    @abstractmethod
+    def proof(self) -> tuple[list[Plan], Source]:
+        """The journal, and a source to replay it from."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything."""
+
+    @abstractmethod
+    def _append(self, rows: Sequence[Outgoing]) -> None: ...
+
+    def offline(self) -> OfflineStore:
+        """The offline store that all workers share."""
+        return OfflineStore(self.folder / "offline")
+
+    def engine(self) -> Engine:
+        """An engine without any state."""
+        return Engine(DOMAIN, terms(PARTITIONS), KEY, scorer_of)
+
+    def is_done(self, workers: Sequence[Worker]) -> bool:
+        """Whether all of the workers have applied all there is, and no place is without owner."""
+        places = sum(worker.watching.count for worker in workers)
+        return (not self.has_group or places == PLACES) and all(
+            worker.driver.engine.positions.get(place, 0) == end
+            for worker in workers
+            for place, end in self.ends.items()
+        )
+
+    def run(self, *workers: Worker, batch: int = 8, timeout_s: float = 60.0) -> None:
+        """Let the workers take turns until all is done; a `Crash` passes through."""
+        until_s = time.monotonic() + timeout_s
+        while not self.is_done(workers):
+            taken = sum(worker.driver.step(batch) for worker in workers)
+            if not taken:
+                time.sleep(0.003)
+                assert time.monotonic() < until_s, [w.driver.engine.positions for w in workers]
+
+    def _driver(self, name: str, crash: Crashing, owned: Owned, parts: Any, **more: Any) -> Driver:
+        source, journal, sink = parts
+        driver = Driver(
+            self.engine(), source, journal, sink, self.offline(),
+            Snapshots(self.folder / name / "snapshots"), SystemClock(), lambda: CHAMPION,
+            snapshot_every=(SNAPSHOT_EVERY, 1e9), offline_every=(OFFLINE_EVERY, 1e9),
+            crash=crash, watching=owned, **more,
+        )  # fmt: skip
+        driver.recover()
+        return driver
+
+
+class LocalGround(Ground):
+    """The embedded log."""
+
+    once, has_group = True, False
+
+    def __init__(self, folder: Path, _: Any = None) -> None:
+        super().__init__(folder)
+        self._world = World(folder, PARTITIONS)
+
+    def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
+        from stream.adapters.file_journal import FileJournal
+
+        log, owned = self._world.open_log(), Owned()
+        journal = FileJournal(self.folder / "journal", terms(PARTITIONS))
+        parts = LocalSource(log, DOMAIN.topics, PARTITIONS), journal, self._world.sink(log)
+
+        def die() -> None:
+            journal.close()
+            log.close()
+
+        with _closing_on_error(die):
+            return Worker(self._driver(name, crash, owned, parts), die, owned)
+
+    def records(self, topic: str) -> list[Record]:
+        return [r for part in self._world.outputs()[topic] for r in part]
+
+    def proof(self) -> tuple[list[Plan], Source]:
+        log = self._world.open_log()
+        source = LocalSource(log, DOMAIN.topics, PARTITIONS)
+        return list(read_plans(self.folder / "journal")), source
+
+    def close(self) -> None:
+        pass
+
+    def _append(self, rows: Sequence[Outgoing]) -> None:
+        log = self._world.open_log()
+        log.append(rows)
+        log.close()
+
+
+class KafkaGround(Ground):
+    """A real broker; its topics are made anew, and the group is new."""
+
+    once, has_group = False, True
+    output: ClassVar[Any] = "at_least_once"
+
+    def __init__(self, folder: Path, cluster: Cluster, **kafka: Any) -> None:
+        super().__init__(folder)
+        self.cluster = cluster
+        self._kafka = {"group": f"ground-{next(_numbers)}", "session_timeout": "1500ms",
+                       "output": self.output, **kafka}  # fmt: skip
+        self._open: list[Callable[[], None]] = []
+        make_anew(cluster)
+
+    def settings(self, **kafka: Any) -> Settings:
+        """Of one worker."""
+        made = KafkaSettings(**{**self._kafka, **kafka})
+        return Settings(source=f"kafka://{self.cluster.bootstrap}", kafka=made)
+
+    def start(
+        self, name: str = "a", crash: Crashing = lambda _: None, *, static: bool = False, **kafka: Any
+    ) -> Worker:
+        """A worker; `static`: its places wait for it when it dies, for the session's time-out."""
+        settings, clock, owned = self.settings(**kafka), SystemClock(), Owned()
+        if static:
+            settings = self.settings(**kafka, instance=name)
+        closes: list[Callable[[], None]] = []
+        die = partial(_call_all, closes)
+        with _closing_on_error(die):
+            source = KafkaSource(settings, DOMAIN.topics, clock)
+            closes.append(source.close)
+            journal = KafkaJournal(settings, terms(PARTITIONS), clock)
+            closes.append(journal.close)
+            own_id = f"{settings.kafka.group}-{name}" if self.output == "exactly_once" else ""
+            output = KafkaOutput(settings, own_id)
+            closes.append(partial(_lose, output))
+            group = KafkaGroup(settings, DOMAIN.topics, clock, output)
+            closes.append(group.leave)
+            parts = source, journal, output
+            driver = self._driver(name, crash, owned, parts, group=group, commit_every_s=0.0)
+        return Worker(driver, die, owned)
+
+    def records(self, topic: str) -> list[Record]:
+        return read_topic(self.cluster.bootstrap, topic, committed=True)
+
+    def proof(self) -> tuple[list[Plan], Source]:
+        settings, clock = self.settings(), SystemClock()
+        journal, source = KafkaJournal(settings, None, clock), KafkaSource(settings, DOMAIN.topics, clock)
+        self._open += [journal.close, source.close]
+        return list(journal.read(1)), source
+
+    def close(self) -> None:
+        _call_all(self._open)
+
+    def _append(self, rows: Sequence[Outgoing]) -> None:
+        send(self.cluster.bootstrap, rows)
+
+
+class ExactlyOnceGround(KafkaGround):
+    """The same with decisions, dead letters and offsets in one transaction."""
+
+    once = True
+    output = "exactly_once"
+
+
+TRANSPORTS: Final[dict[str, type[Any]]] = {
+    "local": LocalGround,
+    "kafka": KafkaGround,
+    "kafka exactly once": ExactlyOnceGround,
+}
+"""Made with a folder and, where it needs one, a running server."""
+
+
+def make_anew(cluster: Cluster) -> None:
+    """Delete all topics of ours and make them again, empty."""
+    admin = cluster.admin()
+    many = dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC), PARTITIONS)
+    one = dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)
+    there = admin.list_topics(timeout=30).topics
+    gone = [topic for topic in {**many, **one} if topic in there]
+    for deleted in admin.delete_topics(gone, operation_timeout=30).values() if gone else ():
+        deleted.result(30)
+    create_topics(cluster.bootstrap, {**many, **one})
+
+
+def records_of(rows: Sequence[Outgoing]) -> list[Record]:
+    """The rows as delivered, when no position is left out."""
+    ends: dict[Place, int] = {}
+    made = []
+    for topic, partition, key, value, log_time_ms, headers in rows:
+        position = ends[topic, partition] = ends.get((topic, partition), -1) + 1
+        made.append(Record(topic, partition, position, key, value, log_time_ms, headers))
+    return made
+
+
+def expected(stages: Sequence[Sequence[Record]], engine: Engine) -> dict[str, list[Outgoing]]:
+    """What must be sent, by topic: one engine over all records in their order, one plan a stage.
+
+    Each stage is consumed before the next is put.
+    """
+    sent: dict[str, list[Outgoing]] = {topic: [] for topic in OUTPUTS}
+    for number, stage in enumerate(stages, 1):
+        batch = in_plan_order(stage, DOMAIN.topics)
+        plan = plan_of(number, batch, CHAMPION, 0)
+        for outgoing in engine.step(plan, batch).outgoing:
+            sent[outgoing.topic].append(outgoing)
+    return sent
+
+
+@contextmanager
+def _closing_on_error(close: Callable[[], None]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        close()
+        raise
+
+
+def _call_all(closes: list[Callable[[], None]]) -> None:
+    while closes:
+        closes.pop()()
+
+
+def _lose(output: KafkaOutput) -> None:
+    """What a killed worker leaves: nothing that waited arrives, an open transaction stays open."""
+    sink = output._sink
+    if sink._producer is not None:
+        try:
+            sink._producer.purge()
+            sink._producer.poll(0)
+        except ClaimtraceError:
+            pass
+        sink._producer = sink._transactions = None

@@ -1,0 +1,192 @@
+"""What Faust delivers, put in order: repeats dropped, holes filled, nothing acknowledged early."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claimtrace.clock import ManualClock
+from claimtrace.errors import StateError, StoreUnavailable
+from claimtrace.events import Record
+from stream.adapters.faust_source import FaustSource
+from stream.plans import Place, Range, in_plan_order
+
+TOPICS = ("a", "b")
+
+
+class Told:
+    """An event of Faust's."""
+
+    def __init__(self, record: Record) -> None:
+        self.message: Any = SimpleNamespace(
+            topic=record.topic, partition=record.partition, offset=record.position,
+            timestamp=record.log_time_ms / 1000, headers=list(record.headers), key=record.key,
+            value=record.value,
+        )  # fmt: skip
+        self.is_acked = False
+
+    def ack(self) -> bool:
+        self.is_acked = True
+        return True
+
+
+@dataclass
+class Log:
+    """Partitions of records, some positions of which are nothing; reads holes and plans."""
+
+    records: dict[Place, list[Record]]
+    ends: dict[Place, int]
+    fails: int = 0
+    asked: list[Mapping[Place, tuple[int, int]]] = field(default_factory=list)
+
+    def holes(self, holes: Mapping[Place, tuple[int, int]]) -> dict[Place, list[Record]]:
+        self.asked.append(holes)
+        if self.fails:
+            self.fails -= 1
+            raise StoreUnavailable("down")
+        return {
+            place: [r for r in self.records[place] if start <= r.position < stop]
+            for place, (start, stop) in holes.items()
+        }
+
+    def fetch(self, ranges: Sequence[Range]) -> list[Record]:
+        return in_plan_order(
+            [
+                record
+                for span in ranges
+                for record in self.records[span.topic, span.partition]
+                if span.from_position <= record.position < span.to_position
+            ],
+            TOPICS,
+        )
+
+    def close(self) -> None: ...
+
+
+def a_log(*positions: tuple[str, int, Sequence[int]], end_after: int = 0) -> Log:
+    records = {
+        (topic, partition): [
+            Record(topic, partition, at, None, b"x", 1_000 + 10 * at + partition) for at in places
+        ]
+        for topic, partition, places in positions
+    }
+    ends = {place: found[-1].position + 1 + end_after for place, found in records.items()}
+    return Log(records, ends)
+
+
+def a_source(log: Log, clock: ManualClock | None = None) -> FaustSource:
+    made = FaustSource(TOPICS, clock or ManualClock(), lambda: log, log.holes)
+    made.end_of = log.ends.get
+    return made
+
+
+def places(records: Sequence[Record]) -> list[tuple[str, int, int]]:
+    return [(r.topic, r.partition, r.position) for r in records]
+
+
+def test_repeats_are_dropped_and_acknowledged_with_the_rest() -> None:
+    log = a_log(("a", 0, range(4)))
+    source, told = a_source(log), []
+    for record in [*log.records["a", 0], *log.records["a", 0][1:]]:
+        told.append(Told(record))
+        source.take(told[-1])
+    assert len(source.poll({("a", 0): 1}, 100)) == 3
+    assert source.repeats == 4
+    assert source.acknowledge({("a", 0): 2}) == 2
+    assert [each.is_acked for each in told] == [True, True, False, False, False, False, False]
+    assert source.acknowledge({("a", 0): 4}) == 5
+    assert source.unacknowledged == 0
+    assert source.poll({("a", 0): 4}, 100) == []
+
+
+def test_a_hole_is_read_and_markers_are_nothing() -> None:
+    log = a_log(("a", 0, [0, 1, 3, 4, 6]))
+    source = a_source(log)
+    for at in (0, 3, 4):  # record 1 left out; 2 and 5 are markers
+        source.take(Told(log.records["a", 0][at]))
+    assert [r.position for r in source.poll({}, 100)] == [0, 1, 3, 4, 6]
+    assert log.asked == [{("a", 0): (1, 6)}]
+
+
+def test_a_hole_that_cannot_be_read_loses_nothing() -> None:
+    log = a_log(("a", 0, range(3)), ("a", 1, range(2)))
+    log.fails = 1
+    source = a_source(log)
+    source.take(Told(log.records["a", 0][2]))
+    source.take(Told(log.records["a", 1][0]))
+    source.take(Told(log.records["a", 1][1]))
+    with pytest.raises(StoreUnavailable):
+        source.poll({}, 100)
+    assert len(source.poll({}, 100)) == 5
+    assert log.asked[0] == {("a", 0): (-1, 2)}
+
+
+def test_a_shorter_partition_than_what_was_read_is_another_one() -> None:
+    log = a_log(("a", 0, range(3)))
+    source = a_source(log)
+    source.take(Told(log.records["a", 0][0]))
+    with pytest.raises(StateError, match="made anew"):
+        source.poll({("a", 0): 500}, 100)
+
+
+def test_an_older_record_that_may_come_is_waited_for_but_not_for_ever() -> None:
+    clock = ManualClock()
+    log = a_log(("a", 0, range(2)), ("a", 1, range(1)))
+    log.ends["a", 0] = 5
+    source = a_source(log, clock)
+    source.take(Told(log.records["a", 0][0]))
+    source.take(Told(log.records["a", 1][0]))
+    assert places(source.poll({}, 100)) == [
+        ("a", 0, 0)
+    ]  # 1000; on a/1 is 1001, after what may come
+    clock.sleep(0.6)
+    assert places(source.poll({}, 100)) == [("a", 0, 0), ("a", 1, 0)]
+
+
+def test_a_marker_at_the_end_is_not_waited_for_long() -> None:
+    clock = ManualClock()
+    log = a_log(("a", 0, [0]), ("a", 1, [0]), end_after=1)
+    source = a_source(log, clock)
+    for place in log.records:
+        source.take(Told(log.records[place][0]))
+    assert len(source.poll({}, 100)) == 1
+    clock.sleep(0.06)
+    assert len(source.poll({}, 100)) == 2
+
+
+@given(st.data())
+def test_whatever_is_repeated_or_left_out_each_record_comes_once_in_plan_order(
+    data: st.DataObject,
+) -> None:
+    parts = [("a", 0), ("a", 1), ("b", 0)]
+    log = a_log(*[(*place, sorted(data.draw(st.sets(st.integers(0, 25), min_size=1))))
+                  for place in parts])  # fmt: skip
+    source, clock = a_source(log), ManualClock()
+    positions: dict[Place, int] = {}
+    got: list[Record] = []
+    for place in parts:
+        kept = log.records[place]
+        for record in kept:
+            for _ in range(data.draw(st.integers(0, 2)) if record is not kept[-1] else 1):
+                source.take(Told(record))
+        if data.draw(st.booleans()):
+            source.take(Told(kept[0]))
+    for _ in range(200):
+        batch = source.poll(positions, data.draw(st.integers(1, 9)))
+        if not batch:
+            clock.sleep(1.0)
+            break
+        assert batch == in_plan_order(batch, TOPICS)
+        for record in batch:
+            positions[record.topic, record.partition] = record.position + 1
+        got += batch
+    for place in parts:
+        assert [r for r in got if (r.topic, r.partition) == place] == log.records[place]
+    source.acknowledge(positions)
+    assert source.unacknowledged == 0

@@ -1,0 +1,194 @@
+"""One contract over all transports: nothing lost, nothing in conflict, whatever step a worker dies at.
+
+A worker that dies here lets go of its clients and finishes nothing; real processes are killed in
+`test_kill9.py` and `test_fleet.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
+from claimtrace.events import Outgoing, Record
+from stream.driver import CRASH_POINTS
+from stream.verify import check_chains, replay
+from tests.oracles.histories import History, a_history, told
+from tests.oracles.transports import (
+    PARTITIONS,
+    TRANSPORTS,
+    Ground,
+    KafkaGround,
+    Sent,
+    expected,
+    records_of,
+)
+from tests.oracles.world import Crash
+
+SEED = 34
+NTH = {"flushed": 2, "snapshotted": 1}
+"""At other points it dies the third time; snapshots are rarer."""
+
+
+class Story(NamedTuple):
+    """What is put on the topics, and what must come of it."""
+
+    stages: list[list[Outgoing]]
+    records: list[list[Record]]
+    wanted: dict[str, list[Outgoing]]
+    claims: int
+    dead: int
+
+    @property
+    def rows(self) -> list[Outgoing]:
+        return [row for stage in self.stages for row in stage]
+
+
+def story_of(history: History) -> Story:
+    """Some rows get headers and other keys; a value stays as it is."""
+    stages, number = [], 0
+    for entries in history.stages:
+        stage = []
+        for entry in entries:
+            headers = (("trace", b"t-%d" % number), ("", b"")) if number % 3 == 0 else ()
+            key = None if number % 4 == 0 else b"k%d" % number
+            stage.append(entry.outgoing()._replace(key=key, headers=headers))
+            number += 1
+        stages.append(stage)
+    whole = records_of([row for stage in stages for row in stage])
+    records = [[whole.pop(0) for _ in stage] for stage in stages]
+    wanted = expected(records, Ground.engine(None))  # type: ignore[arg-type]
+    by_hand = told(history)
+    return Story(stages, records, wanted, by_hand.claims, by_hand.dead)
+
+
+@pytest.fixture(scope="module")
+def story() -> Story:
+    history = a_history(SEED)
+    assert history.partitions == PARTITIONS
+    entries = [entry for stage in history.stages for entry in stage]
+    return story_of(History(PARTITIONS, [entries]))
+
+
+@pytest.fixture(params=TRANSPORTS)
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Makes the ground of each transport; what it opened is closed afterwards."""
+    yield from grounds(TRANSPORTS[request.param], request, tmp_path)
+
+
+@pytest.fixture(params=[name for name, ground in TRANSPORTS.items() if ground.has_group])
+def make_shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """The same where workers share the work."""
+    yield from grounds(TRANSPORTS[request.param], request, tmp_path)
+
+
+def grounds(kind: Any, request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[..., Any]]:
+    server = request.getfixturevalue("kafka") if issubclass(kind, KafkaGround) else None
+    made: list[Ground] = []
+
+    def make(rows: Sequence[Outgoing] = (), **settings: Any) -> Ground:
+        made.append(kind(folder / str(len(made)), server, **settings))
+        made[-1].put(rows)
+        return made[-1]
+
+    yield make
+    for ground in made:
+        ground.close()
+
+
+def crash_at(point: str, nth: int) -> Callable[[str], None]:
+    left = nth
+
+    def crash(passed: str) -> None:
+        nonlocal left
+        left -= passed == point
+        if passed == point and left == 0:
+            raise Crash(point)
+
+    return crash
+
+
+def firsts(records: Sequence[Record], partition: int) -> list[Sent]:
+    """What was sent to a partition, each at its first appearance."""
+    sent = [Sent(r.partition, r.key, r.value, r.log_time_ms, r.headers) for r in records]
+    return list(dict.fromkeys(each for each in sent if each.partition == partition))
+
+
+def check(ground: Ground, story: Story, *, may_repeat: bool = True) -> None:
+    """All that must hold of what lies on the topics, in the journal and in the offline store."""
+    found = {topic: ground.records(topic) for topic in story.wanted}
+    for topic in (DECISIONS_TOPIC, DEAD_TOPIC):
+        for partition in range(PARTITIONS):
+            wanted = [Sent(*row[1:]) for row in story.wanted[topic] if row.partition == partition]
+            assert firsts(found[topic], partition) == wanted, f"{topic}/{partition}"
+    for topic in (DRIFT_TOPIC, ALERTS_TOPIC):
+        wanted = sorted(row.value or b"" for row in story.wanted[topic])
+        assert sorted({record.value or b"" for record in found[topic]}) == wanted, topic
+    decisions, dead = found[DECISIONS_TOPIC], found[DEAD_TOPIC]
+    assert len({r.value for r in decisions}) == story.claims
+    check_dead(dead, story)
+    if ground.once or not may_repeat:
+        assert (len(decisions), len(dead)) == (story.claims, story.dead), "some came twice"
+    check_proof(ground, decisions, story)
+    check_rows(ground, decisions, story)
+
+
+def check_dead(dead: Sequence[Record], story: Story) -> None:
+    """Each refused record with its key, its bytes and its headers, on its partition."""
+    records = {(r.topic, r.partition, r.position): r for stage in story.records for r in stage}
+    places = set()
+    for letter in dead:
+        said = {name: value.decode() for name, value in letter.headers if name.startswith("x-dead")}
+        place = said["x-dead-topic"], int(said["x-dead-partition"]), int(said["x-dead-position"])
+        record = records[place]
+        assert (letter.key, letter.value or b"") == (record.key, record.value or b"")
+        assert letter.headers[len(said) :] == record.headers
+        assert letter.partition == record.partition
+        assert said["x-dead-reason"]
+        places.add(place)
+    assert len(places) == story.dead
+
+
+def check_proof(ground: Ground, decisions: Sequence[Record], story: Story) -> None:
+    """Chains hold, every record is in one plan, and a replay differs in nothing."""
+    parts = {p: [r for r in decisions if r.partition == p] for p in range(PARTITIONS)}
+    chained = check_chains(dict(parts))
+    assert (chained.broken, chained.decisions) == ([], story.claims)
+    plans, source = ground.proof()
+    proved = replay(ground.engine(), plans, source, lambda partition: iter(parts[partition]))
+    assert (proved.differ, proved.decisions) == (0, story.claims), proved.first
+    assert proved.records == sum(len(stage) for stage in story.records)
+
+
+def check_rows(ground: Ground, decisions: Sequence[Record], story: Story) -> None:
+    """The offline store has every record and every decision once."""
+    store = ground.offline()
+    claims = {(r.topic, r.partition, r.position) for s in story.records for r in s
+              if r.topic == "claims.filed"}  # fmt: skip
+    for table, count in (("events", sum(map(len, story.records))), ("decisions", story.claims)):
+        columns = ["topic", "partition", "position"]
+        rows = [tuple(r.values()) for r in store.dataset(table).to_table(columns).to_pylist()]
+        assert len(rows) == len(set(rows)) == count, table
+        assert table == "events" or set(rows) <= claims
+
+
+# -- one worker -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_a_crash_at_any_step_leaves_no_trace(
+    point: str, make: Callable[..., Ground], story: Story
+) -> None:
+    ground = make(story.rows)
+    worker = ground.start("a", crash_at(point, NTH.get(point, 3)))
+    with pytest.raises(Crash):
+        ground.run(worker)
+    worker.die()
+    worker = ground.start("a")
+    ground.run(worker)
+    worker.finish()
+    check(ground, story)

@@ -173,6 +173,7 @@ class Driver:
         bookmark = 0
         if newest is not None:
             self.engine.restore(newest[1])
+            self._duty.start()
             bookmark = int(newest[1].get("journal", [0])[0])
         replayed = 0
         for plan in self._planned(bookmark):

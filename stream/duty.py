@@ -206,6 +206,10 @@ class Duty:
         if self._group is not None and self._takes_part:
             self._has_lapsed |= not self._held <= self._group.poll(lambda _: None)
 
+    def start(self) -> None:
+        """Begin with the engine's state: the batches before it are not here."""
+        self._retained.gone.update(self._engine.positions)
+
     def remember(self, marks: Mapping[Place, Mark]) -> None:
         """How far places were when a snapshot was taken, should the group have forgotten it.
 
@@ -247,7 +251,7 @@ class Duty:
 
     def _decide_again(self, place: Place, mark: Mark, tail: Tail | None) -> None:
         """Decide on a place's part of the batches that its mark doesn't cover."""
-        for applied in self._retained.after(mark.stored, self._engine.plan):
+        for applied in self._retained.after(place, mark.stored, self._engine.plan):
             number = applied.plan.number
             effects = self._engine.decider.decide(applied, {place})
             for table, rows in effects.rows.items():

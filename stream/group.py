@@ -18,7 +18,7 @@ from claimtrace.decisions import GENESIS
 from claimtrace.errors import StateError
 
 from .applied import Applied
-from .plans import Place
+from .plans import JOURNAL, Place
 
 MAX_RETAINED_RECORDS: Final = 100_000
 """A worker that is this far ahead of what the others have committed waits for them."""
@@ -81,6 +81,8 @@ class Retained:
     def __init__(self) -> None:
         self._batches: deque[Applied] = deque()
         self.records = 0
+        self.gone: set[Place] = {JOURNAL}
+        """What the batches before the oldest were about."""
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -97,16 +99,18 @@ class Retained:
     def release(self, until: int) -> None:
         """Let go of all up to a plan that every place is done with."""
         while self._batches and self._batches[0].plan.number <= until:
-            self.records -= len(self._batches.popleft().records)
+            batch = self._batches.popleft()
+            self.records -= len(batch.records)
+            self.gone.update((span.topic, span.partition) for span in batch.plan.ranges)
 
-    def after(self, number: int, last: int) -> Iterator[Applied]:
-        """The batches of the plans `number + 1 .. last`.
+    def after(self, place: Place, number: int, last: int) -> Iterator[Applied]:
+        """The batches of the plans `number + 1 .. last`, where they may be about a place.
 
         Raises:
             StateError: the first of them is gone; a start from an older snapshot brings it back.
         """
         first = self.first(last)
-        if first > number + 1:
+        if first > number + 1 and place in self.gone:
             raise StateError(
                 f"a place was left at plan {number}, this worker has batches from plan {first} on",
                 where="take-over",

@@ -117,7 +117,8 @@ class KafkaSink:
     def unacknowledged(self) -> int:
         """Records that were taken and are neither acknowledged nor refused."""
         queued = self._left if self._producer is None else len(self._producer)
-        return queued + len(self._waiting)
+        # librdkafka's queue also holds what it has to tell, such as that a broker is down
+        return min(queued + len(self._waiting), self._taken - self.failed)
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
         """Take records; returns before they are acknowledged. Waits for room in a full queue.

@@ -19,7 +19,6 @@ import faulthandler
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -45,6 +44,8 @@ _SHORTEST_S, _LONGEST_S = 0.005, 0.05
 """How long records are collected for a batch: twice as long as the last batch took."""
 
 _REPORT_EVERY_S: Final = 1.0
+_STDERR: Final = 2
+"""Faust puts its log in the place of `sys.stderr`, which has no file."""
 
 
 def __getattr__(name: str) -> Any:
@@ -177,16 +178,16 @@ def give_up(error: BaseException | str) -> None:
 
     The group is not left in order either: `leave` would let Faust commit.
     """
-    if isinstance(error, ClaimtraceError):
-        LOGGER.critical("stopped: %s", error, exc_info=error)
-    elif isinstance(error, BaseException):
-        LOGGER.critical("stopped by a fault of ours: %r", error, exc_info=error)
-    else:
-        LOGGER.critical("stopped: %s", error)
-        faulthandler.dump_traceback(sys.stderr)
-    sys.stderr.write(f"stopped: {error}\n")
-    sys.stderr.flush()
-    os._exit(FAILED)
+    try:
+        if isinstance(error, ClaimtraceError):
+            LOGGER.critical("stopped: %s", error, exc_info=error)
+        elif isinstance(error, BaseException):
+            LOGGER.critical("stopped by a fault of ours: %r", error, exc_info=error)
+        else:
+            LOGGER.critical("stopped: %s", error)
+            faulthandler.dump_traceback(_STDERR)
+    finally:
+        os._exit(FAILED)
 
 
 @contextmanager

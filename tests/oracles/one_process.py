@@ -103,14 +103,15 @@ class Bench:
         sink.flush(30)
         sink.close()
 
-    def worker(self, **kafka: Any) -> OneWorker:
+    def worker(self, most_poll_ms: int = 300_000, **kafka: Any) -> OneWorker:
         """A worker that has recovered."""
         settings, clock, heard = self.settings(**kafka), SystemClock(), Heard()
+        member = self.settings(**kafka, properties={"max.poll.interval.ms": most_poll_ms})
         source = KafkaSource(settings, DOMAIN.topics, clock, watching=heard)
         journal = KafkaJournal(settings, terms(0), clock)
         exactly_once = settings.kafka.output == "exactly_once"
         output = KafkaOutput(settings, f"bench-{len(self.opened)}" if exactly_once else "")
-        group = KafkaGroup(settings, DOMAIN.topics, clock, output)
+        group = KafkaGroup(member, DOMAIN.topics, clock, output)
         self.opened += [source.close, journal.close, output.close, group.leave]
         engine = Engine(DOMAIN, terms(0), KEY, no_models)
         said: list[str] = []

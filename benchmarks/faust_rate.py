@@ -1,0 +1,223 @@
+"""A Faust worker against a plain one: the same events on the same broker, one after the other.
+
+    python -m benchmarks.faust_rate            a table
+    python -m benchmarks.faust_rate --json     the same for a program
+
+Both are processes of their own, started as a person starts them, with the canonical domain and its
+champion. First each works through what lies on the log; then it gets a steady trickle, and a
+decision's way is timed from the call that sends the claim to the broker's stamp on the decision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from confluent_kafka.admin import AdminClient
+
+from claimtrace.adapters.registry_folder import Registry
+from claimtrace.decisions import (
+    ALERTS_TOPIC,
+    DEAD_TOPIC,
+    DECISIONS_TOPIC,
+    DRIFT_TOPIC,
+    JOURNAL_TOPIC,
+)
+from claimtrace.events import Outgoing
+from claimtrace.ids import partition_of
+from claimtrace.settings import Settings
+from producers.adapters.kafka import KafkaSink
+from tests.servers.kafka import Cluster
+from tests.servers.topics import client, create_topics, read_topic
+
+from .canonical import DOMAIN, PARTITIONS, Sent, events
+from .champion import NAME, make_champion
+from .kafka_rate import cpu_of, fill_topics
+
+WORKERS = {
+    "plain": ["claimtrace", "stream"],
+    "faust": ["faust", "-A", "stream.adapters.faust:app", "worker", "-l", "warn", "--without-web"],
+}
+OUTPUTS = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC)
+WARM_RATIO = 0.25
+LINGER_S = 0.1
+
+
+class _Planned(msgspec.Struct):
+    ranges: list[tuple[str, int, int, int]]
+    now_ms: int
+
+
+class _Decided(msgspec.Struct):
+    claim_id: str
+
+
+def make_outputs(cluster: Cluster) -> None:
+    """Output topics that the broker stamps, empty."""
+    counts = {t: PARTITIONS if t in (DECISIONS_TOPIC, DEAD_TOPIC) else 1 for t in OUTPUTS}
+    admin = AdminClient(client(cluster.bootstrap))
+    if DECISIONS_TOPIC in admin.list_topics(timeout=10).topics:
+        for done in admin.delete_topics(list(OUTPUTS)).values():
+            done.result()
+        time.sleep(2.0)
+    create_topics(cluster.bootstrap, counts, config={"message.timestamp.type": "LogAppendTime"})
+
+
+@contextmanager
+def worker(kind: str, cluster: Cluster, folder: Path) -> Iterator[int]:
+    """One that runs; yields its process id. Groups and folders of its own."""
+    environment = {
+        **os.environ,
+        "CLAIMTRACE_SOURCE": f"kafka://{cluster.bootstrap}",
+        "CLAIMTRACE_FOLDER": str(folder / kind),
+        "CLAIMTRACE_MODELS": str(folder / "models"),
+        "CLAIMTRACE_DOMAIN": "benchmarks.canonical",
+        "CLAIMTRACE_STREAM__ALLOWED_LATENESS": "7d",
+        "CLAIMTRACE_KAFKA__GROUP": kind,
+    }
+    with (folder / f"{kind}.log").open("wb") as log:
+        running = subprocess.Popen(
+            [sys.executable, "-m", *WORKERS[kind]], env=environment, stdout=log, stderr=log
+        )
+        try:
+            yield running.pid
+        finally:
+            running.send_signal(signal.SIGTERM)
+            running.wait(60)
+
+
+def plans(cluster: Cluster) -> list[_Planned]:
+    """What the journal has."""
+    records = read_topic(cluster.bootstrap, JOURNAL_TOPIC)
+    return [msgspec.json.decode(r.value or b"", type=_Planned) for r in records if r.key == b"plan"]
+
+
+def counted(found: list[_Planned]) -> list[int]:
+    """How many records each plan has."""
+    return [sum(span[3] - span[2] for span in plan.ranges) for plan in found]
+
+
+def peak_of(pid: int) -> float:
+    """The most memory that a process has had, in MB (10**6 bytes)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
+
+
+def backlog(cluster: Cluster, pid: int, began_ms: int, total: int) -> dict[str, float]:
+    """Wait until all is planned: start-up, rate after the first quarter, CPU, memory."""
+    while not (found := plans(cluster)):
+        time.sleep(LINGER_S)
+    cpu_s, seen = cpu_of(pid), sum(counted(found))
+    while sum(counted(found)) < total:
+        time.sleep(LINGER_S * 5)
+        found = plans(cluster)
+    sizes = counted(found)
+    at = int(np.searchsorted(np.cumsum(sizes), total * WARM_RATIO))
+    seconds = (found[-1].now_ms - found[at].now_ms) / 1000
+    return {
+        "start_s": (found[0].now_ms - began_ms) / 1000,
+        "events_per_s": sum(sizes[at:-1]) / seconds,
+        "cpu_us_per_event": 1e6 * (cpu_of(pid) - cpu_s) / (total - seen),
+        "records_per_plan": float(np.median(sizes)),
+        "peak_mb": peak_of(pid),
+    }
+
+
+def trickle(cluster: Cluster, settings: Settings, sent: list[Sent], per_s: int) -> dict[str, float]:
+    """Send claims evenly, and time each decision's way."""
+    sink = KafkaSink(settings)
+    sent_ms: dict[str, float] = {}
+    from_s = time.monotonic()
+    for i, (topic, key, value, log_time_ms) in enumerate(sent):
+        time.sleep(max(0.0, from_s + i / per_s - time.monotonic()))
+        sent_ms[msgspec.json.decode(value, type=_Decided).claim_id] = time.time() * 1000
+        sink.send(
+            [Outgoing(topic, partition_of(key, PARTITIONS), key.encode(), value, log_time_ms)]
+        )
+    sink.flush(60)
+    sink.close()
+    time.sleep(3.0)
+    ways = []
+    for record in read_topic(cluster.bootstrap, DECISIONS_TOPIC):
+        claim_id = msgspec.json.decode(record.value or b"", type=_Decided).claim_id
+        if claim_id in sent_ms:
+            ways.append(record.log_time_ms - sent_ms[claim_id])
+    p50, p99 = np.percentile(ways, [50, 99]).tolist()
+    return {"p50_ms": p50, "p99_ms": p99}
+
+
+def run(policies: int, backlog_events: int, trickle_events: int, per_s: int) -> dict[str, Any]:
+    """Both workers, in turn."""
+    found: dict[str, Any] = {"backlog": backlog_events, "per_s": per_s}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_champion(folder / "models")
+        registry = Registry(folder / "models", NAME)
+        registry.move_alias("champion", 1, actor="benchmark", reason="measured", at_ms=0)
+        source = events(policies, backlog_events + trickle_events * len(WORKERS))
+        sent = list(islice(source, backlog_events))
+        with Cluster(folder / "broker") as cluster:
+            settings = Settings(source=f"kafka://{cluster.bootstrap}")
+            create_topics(cluster.bootstrap, dict.fromkeys(DOMAIN.topics, PARTITIONS))
+            fill_topics(settings, sent)
+            total = backlog_events
+            for kind in WORKERS:
+                make_outputs(cluster)
+                began_ms = time.time_ns() // 1_000_000
+                with worker(kind, cluster, folder) as pid:
+                    found[kind] = backlog(cluster, pid, began_ms, total)
+                    more = list(islice(source, trickle_events))
+                    found[kind] |= trickle(cluster, settings, only_claims(more), per_s)
+                total += len(only_claims(more))
+    return found
+
+
+def only_claims(sent: list[Sent]) -> list[Sent]:
+    """Those that are decided on."""
+    return [each for each in sent if each[0] == DOMAIN.claim.topic]
+
+
+def show(found: dict[str, Any]) -> None:
+    """The figures as a table."""
+    print(f"{found['backlog']:,} events lay there; then {found['per_s']} a second\n")
+    print("worker   start s   events/s   CPU us/event   records/plan   p50 ms   p99 ms   peak MB")
+    for kind in WORKERS:
+        each = found[kind]
+        print(f"{kind:7s} {each['start_s']:8.1f} {each['events_per_s']:10,.0f}"
+              f" {each['cpu_us_per_event']:14.1f} {each['records_per_plan']:14.0f}"
+              f" {each['p50_ms']:8.1f} {each['p99_ms']:8.1f} {each['peak_mb']:9.0f}")  # fmt: skip
+    ratio = found["faust"]["events_per_s"] / found["plain"]["events_per_s"]
+    print(f"\nFaust has {ratio:.2f} of the plain worker's rate")
+
+
+def main() -> None:
+    """Read the arguments, measure, print."""
+    parser = argparse.ArgumentParser(description="A Faust worker against a plain one.")
+    parser.add_argument("--policies", type=int, default=100_000)
+    parser.add_argument("--backlog", type=int, default=120_000, help="events before the start")
+    parser.add_argument("--trickle", type=int, default=6_000, help="events that come steadily")
+    parser.add_argument("--per-s", type=int, default=300, help="how many of these a second")
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    found = run(chosen.policies, chosen.backlog, chosen.trickle, chosen.per_s)
+    if chosen.json:
+        print(json.dumps(found, indent=1))
+    else:
+        show(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ test: setup ## all tests, with doctests and the checks of style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --doctest-modules claimtrace featurestore producers training stream examples tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --doctest-modules claimtrace featurestore producers training stream examples tests
 
 check: setup ## style and types only
 	$(BIN)/ruff check .

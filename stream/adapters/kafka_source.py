@@ -106,6 +106,7 @@ class KafkaSource:
             | {**READER, "group.id": settings.kafka.group, "error_cb": self._troubles},
         )
         self._buffers: dict[Place, _Buffer] = {}
+        self._low: dict[Place, int] = {}  # where we go on after what retention took
         self._places: list[Place] = []
         self._places_at_s = -_PLACES_EVERY_S
         self._fetching = False
@@ -120,7 +121,7 @@ class KafkaSource:
         self._probe()
         self._look_for_places()
         for place in self._places:
-            self._buffer(place, positions.get(place, -1))
+            self._buffer(place, max(positions.get(place, -1), self._low.get(place, -1)))
         self._wait_for_heads(most)
         buffers = [self._buffers[place] for place in self._places]
         keys, limit = [], None
@@ -179,6 +180,7 @@ class KafkaSource:
         until_s = self._clock.monotonic_s() + _FETCH_S
         while buffer.next < span.to_position:
             before = buffer.next
+            self._balance(waiting=False)  # it may be held back, and nobody else lets it go
             self._pull(_WAIT_S)
             if buffer.next > before:
                 until_s = self._clock.monotonic_s() + _FETCH_S
@@ -217,6 +219,8 @@ class KafkaSource:
     def _seek(self, place: Place, position: int) -> None:
         if position < 0:
             return
+        if self._buffers[place].is_paused:  # else it would outlive the assignment
+            self._consumer.resume([TopicPartition(*place)])
         self._consumer.incremental_unassign([TopicPartition(*place)])
         self._consumer.incremental_assign([TopicPartition(*place, position)])
         self._buffers[place] = _Buffer(position)
@@ -297,6 +301,7 @@ class KafkaSource:
             )
         self._said(f"{lost:,} records of {where} are lost: retention took them; going on at {low}")
         self._watching.lost(lost)
+        self._low[place] = low
         self._seek(place, low)
 
     def _is_at_end(self, place: Place, buffer: _Buffer) -> bool:

@@ -90,7 +90,7 @@ class Bench:
 
     def settings(self, **kafka: Any) -> Settings:
         """How to reach it."""
-        usual = {"session_timeout": "6s", "commit_every": "0ms", "compression": "none"}
+        usual = {"session_timeout": "2s", "commit_every": "0ms", "compression": "none"}
         return Settings(source=f"kafka://{self.bootstrap}", kafka=KafkaSettings(**{**usual, **kafka}))
 
     def put(self, seed: int, count: int, extra: Sequence[Outgoing] = ()) -> None:
@@ -112,6 +112,7 @@ class Bench:
         exactly_once = settings.kafka.output == "exactly_once"
         output = KafkaOutput(settings, f"bench-{len(self.opened)}" if exactly_once else "")
         group = KafkaGroup(member, DOMAIN.topics, clock, output)
+        group._settings = settings
         self.opened += [source.close, journal.close, output.close, group.leave]
         engine = Engine(DOMAIN, terms(0), KEY, no_models)
         said: list[str] = []

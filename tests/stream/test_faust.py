@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
+from tests.conftest import require_kafka
 from tests.oracles.fleet import (
     Fleet,
     Worker,
@@ -26,6 +27,7 @@ from tests.oracles.fleet import (
     until,
 )
 from tests.oracles.workers import ROOT
+from tests.servers.secure import SASL_TLS, USERS, allow, secure_cluster
 from tests.servers.topics import client, read_topic
 
 pytest.importorskip("faust", reason="the extra faust is not installed")
@@ -111,6 +113,18 @@ def test_killed_twenty_times_with_fifty_thousand_claims(fleet: Fleet) -> None:
     fleet.wait_until_done(180)
     assert worker.end() == 0, fleet.said()
     print(f"{check(fleet, find(fleet))} decisions repeated")
+
+
+def test_in_transactions_each_decision_is_seen_once(fleet: Fleet) -> None:
+    worker = faust_worker(
+        fleet, CLAIMTRACE_KAFKA__OUTPUT="exactly_once", CLAIMTRACE_KAFKA__INSTANCE="faust-0"
+    )
+    worker.start()
+    with feeding(fleet.cluster, a_feed(1_500, PARTITIONS), 500.0):
+        kill_often(fleet, worker, 1, np.random.default_rng(6))
+    fleet.wait_until_done()
+    assert worker.end() == 0, fleet.said()
+    assert check(fleet, find(fleet), sample=20, once=True) == 0
 
 
 def test_an_orderly_end_in_the_middle_of_work_repeats_nothing(fleet: Fleet) -> None:
@@ -227,3 +241,34 @@ def test_only_committed_records_are_read(fleet: Fleet) -> None:
     found = find(fleet)
     assert found.dead == []
     check(fleet, found, sample=20, once=True)
+
+
+def test_it_logs_in_over_tls(tmp_path: Path) -> None:
+    require_kafka()
+    with secure_cluster(tmp_path / "kafka") as cluster:
+        make_topics(cluster, PARTITIONS)
+        for kind, name in (
+            ("topic", "claims.*"),
+            ("topic", "policies.*"),
+            ("group", "claimtrace*"),
+        ):
+            allow(cluster, "alice", kind, name, "read", "write", "describe")
+        fleet = Fleet(tmp_path, cluster)
+        worker = faust_worker(
+            fleet,
+            CLAIMTRACE_SOURCE=f"kafka://{cluster.addresses(SASL_TLS)}",
+            CLAIMTRACE_SECURITY__PROTOCOL="sasl_ssl",
+            CLAIMTRACE_SECURITY__MECHANISM="SCRAM-SHA-256",
+            CLAIMTRACE_SECURITY__USERNAME="alice",
+            CLAIMTRACE_SECURITY__PASSWORD=USERS["alice"],
+            CLAIMTRACE_SECURITY__CA_FILE=str(cluster.folder / "certificates" / "authority.pem"),
+        )
+        try:
+            feed(cluster, a_feed(300, PARTITIONS))
+            worker.start()
+            fleet.wait_until_done()
+            assert worker.end() == 0, fleet.said()
+            assert USERS["alice"] not in worker.log.read_text()
+            check(fleet, find(fleet), sample=5, once=True)
+        finally:
+            fleet.kill()

@@ -29,7 +29,7 @@ from tests.oracles.transports import (
 )
 from tests.oracles.world import Crash
 
-SEED = 34
+SEED = 46
 NTH = {"flushed": 2, "snapshotted": 1}
 """At other points it dies the third time; snapshots are rarer."""
 

@@ -22,7 +22,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,29 +92,27 @@ class Work:
     group: LoneGroup
     opened: ExitStack
     watchdog: Watchdog
-    took_s: float = 0.0
-    _since_s: float = 0.0
-    _reported_s: float = 0.0
     is_over: bool = False
-    _batch: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._batch = self.parts.settings.stream.batch_records
+    _collected: int = 0
+    _since_s: float = 0.0
+    _took_s: float = 0.0
+    _reported_s: float = 0.0
 
     def take(self, event: Event) -> None:
         """Collect an event; a full batch goes at once."""
         if self.is_over:
             return
-        if not self.source.waiting:
+        if not self._collected:
             self._since_s = self.parts.clock.monotonic_s()
         self.source.take(event)
-        if self.source.waiting % self._batch == 0:
+        self._collected += 1
+        if self._collected >= self.parts.settings.stream.batch_records:
             self.step()
 
     def tick(self) -> None:
         """Step when what was collected has waited long enough; with nothing, do what is due."""
         now_s = self.parts.clock.monotonic_s()
-        linger_s = min(max(2 * self.took_s, _SHORTEST_S), _LONGEST_S)
+        linger_s = min(max(2 * self._took_s, _SHORTEST_S), _LONGEST_S)
         if not self.is_over and now_s - self._since_s >= linger_s:
             self.step()
 
@@ -123,10 +121,11 @@ class Work:
         clock = self.parts.clock
         from_s = clock.monotonic_s()
         with self.watchdog.watching():
-            taken = self.driver.step(self._batch)
+            taken = self.driver.step(self.parts.settings.stream.batch_records)
+        self._collected = 0
         self.source.acknowledge(self.group.committed)
         self._since_s = clock.monotonic_s()
-        self.took_s = self._since_s - from_s
+        self._took_s = self._since_s - from_s
         if from_s - self._reported_s > _REPORT_EVERY_S:
             self.source.report(self.driver.engine.positions)
             self._reported_s = from_s
@@ -244,12 +243,15 @@ def make_app(parts: Parts) -> Any:
             await super().on_first_start()
 
         async def on_stop(self) -> None:
+            work: Work | None = getattr(self, "work", None)  # none: it didn't come so far
             with fatal():
-                self.work.finish()
-                await self.consumer.commit()
+                if work is not None:
+                    work.finish()
+                    await self.consumer.commit()
             await super().on_stop()
             with fatal():
-                self.work.opened.close()
+                if work is not None:
+                    work.opened.close()
 
     class Boot(faust.App.BootStrategy):  # type: ignore[misc]
         """No web server, whatever the command line says."""

@@ -70,7 +70,7 @@ class KafkaJournal:
     @property
     def is_empty(self) -> bool:
         """Whether no plan was ever written: it has its terms only."""
-        return self._end() <= 1
+        return self._end() <= 1 or not any(True for _ in self.read(1))
 
     def bookmark(self, number: int) -> int:
         """The offset behind a plan, or behind the terms when it is too long ago."""
@@ -97,16 +97,23 @@ class KafkaJournal:
 
     def read(self, from_number: int, bookmark: int = 0) -> Iterator[Plan]:
         """The plans from a number on, as far as they are there now."""
-        if from_number != self._next_number or bookmark:
+        is_elsewhere = from_number != self._next_number or bookmark > 0
+        if is_elsewhere:
             self._next_number = from_number
             self._bookmarks[from_number - 1] = max(bookmark, 1)
             self._seek(max(bookmark, 1))
-        end = self._end() if bookmark or from_number == 1 else -1
+        # who goes on takes what has arrived; any other reads up to the end
+        end = self._end() if is_elsewhere or from_number == 1 else -1
+        at, until_s = self._bookmark, self._clock.monotonic_s() + _WAIT_S
         while True:
             plans = list(self._pull(_PAGE, _TURN_S if self._bookmark < end else 0.0))
             yield from plans
             if self._bookmark >= end and (end >= 0 or not plans):
                 return
+            if self._bookmark > at:
+                at, until_s = self._bookmark, self._clock.monotonic_s() + _WAIT_S
+            elif self._clock.monotonic_s() > until_s:
+                raise StoreUnavailable("the brokers don't deliver the plans", where=JOURNAL_TOPIC)
 
     def close(self) -> None:
         """Let go of the brokers."""
@@ -149,8 +156,8 @@ class KafkaJournal:
 
     def _plan(self, arrived: Any) -> Plan | None:
         """The plan of a record; None when its number was taken before."""
-        if arrived.key() != b"plan":
-            return None  # terms of a worker that started at the same moment as another
+        if arrived.key() == b"terms":
+            return None  # of a worker that started at the same moment as another
         try:
             plan = _plans.decode(arrived.value() or b"")
         except msgspec.DecodeError as error:

@@ -23,6 +23,7 @@ from confluent_kafka import (
 
 from claimtrace.adapters.kafka_client import Troubles, client_config, connect
 from claimtrace.adapters.kafka_errors import error_of
+from claimtrace.adapters.kafka_topics import KafkaTopics
 from claimtrace.adapters.merged_log import merge_order
 from claimtrace.clock import Clock
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable
@@ -48,7 +49,7 @@ _PULL = 4_000
 _FULL_RECORDS, _LOW_RECORDS = 20_000, 10_000
 """A partition with more read ahead than this is paused while others are waited for."""
 _WAIT_S, _PATIENCE_S, _FETCH_S = 0.02, 2.0, 5.0
-_PLACES_EVERY_S = 30.0
+_PLACES_EVERY_S = 5.0
 
 
 class _Buffer:
@@ -107,6 +108,8 @@ class KafkaSource:
         )
         self._buffers: dict[Place, _Buffer] = {}
         self._low: dict[Place, int] = {}  # where we go on after what retention took
+        self._cluster = KafkaTopics(settings)
+        self._topic_ids: dict[str, str] = {}
         self._places: list[Place] = []
         self._places_at_s = -_PLACES_EVERY_S
         self._fetching = False
@@ -142,6 +145,7 @@ class KafkaSource:
             StateError: the topic no longer has them.
             StoreUnavailable: the brokers don't deliver them; try again.
         """
+        self._look_for_places()
         for span in ranges:
             self._buffer((span.topic, span.partition), span.from_position)
         records: list[Record] = []
@@ -335,10 +339,18 @@ class KafkaSource:
         self._troubles.answered()
 
     def _look_for_places(self) -> None:
-        """Which partitions there are: new ones are read from their beginning."""
+        """Which partitions there are: new ones are read from their beginning; and whether these are
+        still the topics that we began with, for in others our positions mean other records."""
         now_s = self._clock.monotonic_s()
         if self._places and now_s - self._places_at_s < _PLACES_EVERY_S:
             return
+        ids = self._cluster.ids(self._topics)
+        anew = [topic for topic, known in self._topic_ids.items() if ids[topic] != known]
+        if anew:
+            raise StateError("the topic was made anew while this worker ran", where=anew[0],
+                             hint="start with new topics, journal included, another kafka.group "
+                             "and a new folder")  # fmt: skip
+        self._topic_ids = ids
         self._places = places_of(self._consumer, self._topics, self._troubles)
         self._places_at_s = now_s
 

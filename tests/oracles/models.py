@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from claimtrace.decisions import ModelRef
-from claimtrace.models.artefact import Thresholds, read_artefact, write_manifest
+from claimtrace.models.artefact import Draft, Thresholds, read_artefact, write_manifest
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.reference import build_reference
 from examples.auto_claims import DOMAIN
@@ -18,8 +18,8 @@ from tests.oracles.boosters import booster, some_rows
 
 
 @cache
-def a_scorer(version: int) -> Scorer:
-    """A loaded model of the claims domain; refers about one claim in five."""
+def a_model(version: int) -> tuple[Draft, bytes]:
+    """A model of the claims domain, ready to be published; refers about one claim in five."""
     names = DOMAIN.feature_names
     _, document = booster(len(names), trees=6, depth=3, seed=version)
     parsed = json.loads(document)
@@ -28,13 +28,19 @@ def a_scorer(version: int) -> Scorer:
     rows[np.isinf(rows)] = np.nan
     scores = np.random.default_rng(version).random(400)
     reference = build_reference(names, rows, scores, scores > 0.5, refer_threshold=0.5)
-    document = json.dumps(parsed).encode()
-    content, digest = write_manifest(
-        draft(len(names), features=names, definitions=DOMAIN.definitions_digest,
-              thresholds=Thresholds(refer=0.35, review=0.2), baselines={},
-              reference=msgspec.Raw(msgspec.json.encode(reference))),
-        "claims", version, document,
+    made = draft(
+        len(names), features=names, definitions=DOMAIN.definitions_digest,
+        thresholds=Thresholds(refer=0.35, review=0.2), baselines={},
+        reference=msgspec.Raw(msgspec.json.encode(reference)),
     )  # fmt: skip
+    return made, json.dumps(parsed).encode()
+
+
+@cache
+def a_scorer(version: int) -> Scorer:
+    """The model, loaded."""
+    made, document = a_model(version)
+    content, digest = write_manifest(made, "claims", version, document)
     artefact = read_artefact(content, document, ModelRef("claims", version, digest))
     return Scorer.load(artefact, self_check=False)
 

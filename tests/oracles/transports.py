@@ -68,15 +68,11 @@ class Sent(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
-class Owned(Watching):
-    """Remembers how many places a worker decides on, and what the group did to it."""
+class Told(Watching):
+    """Remembers what the group did to a worker: `gained`, `revoked`, `lost`."""
 
     def __init__(self) -> None:
-        self.count = 0
         self.kinds: list[str] = []
-
-    def owned(self, count: int) -> None:
-        self.count = count
 
     def rebalanced(self, kind: str) -> None:
         self.kinds.append(kind)
@@ -88,7 +84,12 @@ class Worker:
 
     driver: Driver
     die: Callable[[], None]
-    watching: Owned = field(default_factory=Owned)
+    told: Told = field(default_factory=Told)
+
+    @property
+    def owned(self) -> int:
+        """How many places it decides on."""
+        return len(self.driver._duty._owned or ())
 
     def finish(self) -> None:
         """A clean end."""
@@ -145,7 +146,7 @@ class Ground(ABC):
 
     def is_done(self, workers: Sequence[Worker]) -> bool:
         """Whether all of the workers have applied all there is, and no place is without owner."""
-        places = sum(worker.watching.count for worker in workers)
+        places = sum(worker.owned for worker in workers)
         return (not self.has_group or places == PLACES) and all(
             worker.driver.engine.positions.get(place, 0) == end
             for worker in workers
@@ -161,13 +162,22 @@ class Ground(ABC):
                 time.sleep(0.003)
                 assert time.monotonic() < until_s, [w.driver.engine.positions for w in workers]
 
-    def _driver(self, name: str, crash: Crashing, owned: Owned, parts: Any, **more: Any) -> Driver:
+    def share(self, *workers: Worker) -> None:
+        """Let the workers take turns until each of them owns something, together everything."""
+        until_s = time.monotonic() + 60.0
+        while sum(w.owned for w in workers) < PLACES or not all(w.owned for w in workers):
+            for worker in workers:
+                worker.driver.step(1)
+            assert time.monotonic() < until_s, [w.owned for w in workers]
+            time.sleep(0.003)
+
+    def _driver(self, name: str, crash: Crashing, told: Told, parts: Any, **more: Any) -> Driver:
         source, journal, sink = parts
         driver = Driver(
             self.engine(), source, journal, sink, self.offline(),
             Snapshots(self.folder / name / "snapshots"), SystemClock(), lambda: CHAMPION,
             snapshot_every=(SNAPSHOT_EVERY, 1e9), offline_every=(OFFLINE_EVERY, 1e9),
-            crash=crash, watching=owned, **more,
+            crash=crash, watching=told, **more,
         )  # fmt: skip
         driver.recover()
         return driver
@@ -185,7 +195,7 @@ class LocalGround(Ground):
     def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
         from stream.adapters.file_journal import FileJournal
 
-        log, owned = self._world.open_log(), Owned()
+        log, told = self._world.open_log(), Told()
         journal = FileJournal(self.folder / "journal", terms(PARTITIONS))
         parts = LocalSource(log, DOMAIN.topics, PARTITIONS), journal, self._world.sink(log)
 
@@ -194,7 +204,7 @@ class LocalGround(Ground):
             log.close()
 
         with _closing_on_error(die):
-            return Worker(self._driver(name, crash, owned, parts), die, owned)
+            return Worker(self._driver(name, crash, told, parts), die, told)
 
     def records(self, topic: str) -> list[Record]:
         return [r for part in self._world.outputs()[topic] for r in part]
@@ -233,10 +243,15 @@ class KafkaGround(Ground):
         return Settings(source=f"kafka://{self.cluster.bootstrap}", kafka=made)
 
     def start(
-        self, name: str = "a", crash: Crashing = lambda _: None, *, static: bool = False, **kafka: Any
+        self,
+        name: str = "a",
+        crash: Crashing = lambda _: None,
+        *,
+        static: bool = False,
+        **kafka: Any,
     ) -> Worker:
         """A worker; `static`: its places wait for it when it dies, for the session's time-out."""
-        settings, clock, owned = self.settings(**kafka), SystemClock(), Owned()
+        settings, clock, told = self.settings(**kafka), SystemClock(), Told()
         if static:
             settings = self.settings(**kafka, instance=name)
         closes: list[Callable[[], None]] = []
@@ -252,15 +267,18 @@ class KafkaGround(Ground):
             group = KafkaGroup(settings, DOMAIN.topics, clock, output)
             closes.append(group.leave)
             parts = source, journal, output
-            driver = self._driver(name, crash, owned, parts, group=group, commit_every_s=0.0)
-        return Worker(driver, die, owned)
+            driver = self._driver(name, crash, told, parts, group=group, commit_every_s=0.0)
+        return Worker(driver, die, told)
 
     def records(self, topic: str) -> list[Record]:
         return read_topic(self.cluster.bootstrap, topic, committed=True)
 
     def proof(self) -> tuple[list[Plan], Source]:
         settings, clock = self.settings(), SystemClock()
-        journal, source = KafkaJournal(settings, None, clock), KafkaSource(settings, DOMAIN.topics, clock)
+        journal, source = (
+            KafkaJournal(settings, None, clock),
+            KafkaSource(settings, DOMAIN.topics, clock),
+        )
         self._open += [journal.close, source.close]
         return list(journal.read(1)), source
 

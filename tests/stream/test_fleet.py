@@ -1,4 +1,4 @@
-"""Several real workers over a real broker, killed again and again: nothing is lost, nothing differs."""
+"""Real workers over a real broker, killed again and again: nothing is lost, nothing differs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from claimtrace.adapters.registry_folder import Registry
+from examples.auto_claims import DOMAIN
 from tests.oracles.fleet import Fleet, a_feed, check, feed, find, make_topics
+from tests.oracles.models import a_model
 
 PARTITIONS = 3
 
@@ -36,6 +40,41 @@ def test_one_worker_from_start_to_end(fleet: Fleet) -> None:
     time.sleep(4)
     assert worker.end() == 0, fleet.said()
     assert check(fleet, find(fleet), sample=10, once=True) == 0
+
+
+def promote(fleet: Fleet, version: int) -> None:
+    """Publish a model in the registry that all workers share, and put it in charge."""
+    registry = Registry(fleet.folder / "models", DOMAIN.name)
+    draft, document = a_model(version)
+    told = {"actor": "tests", "reason": "for the workers", "at_ms": 1_800_000_000_000}
+    ref = registry.publish(draft, document, **told)
+    registry.move_alias("champion", ref.version, **told)
+
+
+def test_two_workers_take_up_the_models_that_are_promoted(fleet: Fleet) -> None:
+    rows = a_feed(4000, PARTITIONS)
+    feeding = threading.Thread(target=feed, args=(fleet.cluster, rows, 500.0), daemon=True)
+    promote(fleet, 1)
+    for _ in range(2):
+        fleet.worker().start()
+    feeding.start()
+    time.sleep(8)
+    promote(fleet, 2)
+    feeding.join()
+    fleet.wait_until_done()
+    for worker in fleet.workers:
+        assert worker.end() == 0, fleet.said()
+    found = find(fleet)
+    assert check(fleet, found, sample=100) == 0
+    decisions = [msgspec.json.decode(record.value or b"") for record in found.decisions]
+    assert {each["model"]["version"] for each in decisions} == {1, 2}
+    assert all(each["score"] is not None for each in decisions)
+    referred = [each for each in decisions if each["outcome"] == "refer"]
+    assert len(referred) > 100
+    for each in referred:
+        shares = [reason["contribution"] for reason in each["reasons"]]
+        told = sum(shares) + each["rest_margin"] + each["base_margin"]
+        assert abs(told - each["margin"]) < 1e-4
 
 
 @pytest.mark.slow

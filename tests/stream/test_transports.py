@@ -1,4 +1,4 @@
-"""One contract over all transports: nothing lost, nothing in conflict, whatever step a worker dies at.
+"""One contract over all transports: nothing lost, nothing in conflict, wherever a worker dies.
 
 A worker that dies here lets go of its clients and finishes nothing; real processes are killed in
 `test_kill9.py` and `test_fleet.py`.
@@ -19,7 +19,9 @@ from stream.driver import CRASH_POINTS
 from stream.verify import check_chains, replay
 from tests.oracles.histories import History, a_history, told
 from tests.oracles.transports import (
+    OUTPUTS,
     PARTITIONS,
+    PLACES,
     TRANSPORTS,
     Ground,
     KafkaGround,
@@ -86,7 +88,9 @@ def make_shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
     yield from grounds(TRANSPORTS[request.param], request, tmp_path)
 
 
-def grounds(kind: Any, request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[..., Any]]:
+def grounds(
+    kind: Any, request: pytest.FixtureRequest, folder: Path
+) -> Iterator[Callable[..., Any]]:
     server = request.getfixturevalue("kafka") if issubclass(kind, KafkaGround) else None
     made: list[Ground] = []
 
@@ -123,8 +127,8 @@ def check(ground: Ground, story: Story, *, may_repeat: bool = True) -> None:
     found = {topic: ground.records(topic) for topic in story.wanted}
     for topic in (DECISIONS_TOPIC, DEAD_TOPIC):
         for partition in range(PARTITIONS):
-            wanted = [Sent(*row[1:]) for row in story.wanted[topic] if row.partition == partition]
-            assert firsts(found[topic], partition) == wanted, f"{topic}/{partition}"
+            rows = [Sent(*row[1:]) for row in story.wanted[topic] if row.partition == partition]
+            assert firsts(found[topic], partition) == rows, f"{topic}/{partition}"
     for topic in (DRIFT_TOPIC, ALERTS_TOPIC):
         wanted = sorted(row.value or b"" for row in story.wanted[topic])
         assert sorted({record.value or b"" for record in found[topic]}) == wanted, topic
@@ -191,4 +195,98 @@ def test_a_crash_at_any_step_leaves_no_trace(
     worker = ground.start("a")
     ground.run(worker)
     worker.finish()
+    check(ground, story)
+
+
+def test_a_second_clean_start_emits_nothing(make: Callable[..., Ground]) -> None:
+    story = story_of(a_history(SEED))
+    ground = make(story.stages[0])
+    for stage in (None, *story.stages[1:]):
+        worker = ground.start("a")
+        ground.run(worker)
+        worker.finish()
+        before = left(ground)
+        worker = ground.start("a")
+        ground.run(worker)
+        for _ in range(5):
+            assert worker.driver.step(8) == 0
+        worker.finish()
+        assert left(ground) == before
+        if stage is not None:
+            ground.put(stage)
+    worker = ground.start("b")  # without a snapshot
+    ground.run(worker)
+    worker.finish()
+    check(ground, story, may_repeat=False)
+
+
+def left(ground: Ground) -> tuple[dict[str, int], int, int]:
+    """How much lies on the outputs, in the journal and in the offline store."""
+    counts = {topic: len(ground.records(topic)) for topic in OUTPUTS}
+    store = ground.offline()
+    rows = sum(store.dataset(table).count_rows() for table in store.tables())
+    return counts, len(ground.proof()[0]), rows
+
+
+# -- several workers ------------------------------------------------------------------------------
+
+
+def test_two_workers_share_the_work_and_one_leaves(
+    make_shared: Callable[..., Any], story: Story
+) -> None:
+    ground = make_shared()
+    first, second = ground.start("a"), ground.start("b")
+    ground.share(first, second)
+    ground.put(story.rows)
+    for _ in range(6):
+        first.driver.step(8)
+        second.driver.step(8)
+    first.finish()
+    ground.run(second)
+    second.finish()
+    check(ground, story, may_repeat=False)
+
+
+@pytest.mark.parametrize(("point", "nth"), [("planned", 2), ("emitted", 4)])
+def test_a_worker_dies_without_leaving(
+    point: str, nth: int, make_shared: Callable[..., Any], story: Story
+) -> None:
+    """The group finds out when its session is over; a third one comes meanwhile."""
+    ground = make_shared()
+    first = ground.start("a", crash_at(point, nth), static=True)
+    second = ground.start("b")
+    ground.share(first, second)
+    ground.put(story.rows)
+    with pytest.raises(Crash):
+        ground.run(first, second)
+    first.die()
+    third = ground.start("c")
+    ground.run(second, third)
+    for worker in (second, third):
+        worker.finish()
+    check(ground, story)
+
+
+def test_a_worker_that_was_silent_for_too_long_does_no_harm(
+    make_shared: Callable[..., Any], story: Story
+) -> None:
+    """The group gives its places away while it sleeps in the middle of its work."""
+    ground = make_shared()
+    quick = {"properties": {"max.poll.interval.ms": 2000}}
+    first, second = ground.start("a", **quick), ground.start("b", **quick)
+    ground.share(first, second)
+    ground.put(story.rows)
+    for _ in range(3):
+        first.driver.step(8)
+        second.driver.step(8)
+    until_s = time.monotonic() + 30
+    while second.owned < PLACES:
+        second.driver.step(8)
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
+    assert first.owned
+    ground.run(first, second)
+    assert "lost" in first.told.kinds
+    for worker in (first, second):
+        worker.finish()
     check(ground, story)

@@ -1,0 +1,128 @@
+"""Topics of one test and the sources that read them, and the slow version of their order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any, Final
+
+import numpy as np
+
+from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.events import Outgoing, Record
+from claimtrace.settings import KafkaSettings, Settings
+from stream.adapters.kafka_source import KafkaSource
+from stream.plans import Place, plan_of
+from stream.watching import Watching
+from tests.servers.topics import create_topics, read_topic
+
+WAIT_S: Final = 30.0
+_numbers = count()
+
+
+class ShiftedClock(SystemClock):
+    """The machine's time, and more when told to."""
+
+    shift_s = 0.0
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() + self.shift_s
+
+
+class Lost(Watching):
+    """Remembers how many records were lost by policy."""
+
+    count = 0
+
+    def lost(self, count: int) -> None:
+        self.count += count
+
+
+class Bay:
+    """Topics of one test, and the sources that read them."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.topics: tuple[str, ...] = ()
+        self.clock = ShiftedClock()
+        self.said: list[str] = []
+        self.watching = Lost()
+        self.sources: list[KafkaSource] = []
+
+    def make(self, topics: int, partitions: int, **config: str) -> tuple[str, ...]:
+        """New topics."""
+        number = next(_numbers)
+        self.topics = tuple(f"source.{number}.{n}" for n in range(topics))
+        create_topics(self.bootstrap, dict.fromkeys(self.topics, partitions), config=config)
+        return self.topics
+
+    def source(self, **kafka: Any) -> KafkaSource:
+        """A source of its own."""
+        settings = Settings(source=f"kafka://{self.bootstrap}", kafka=KafkaSettings(**kafka))
+        made = KafkaSource(settings, self.topics, self.clock, self.said.append, self.watching)
+        self.sources.append(made)
+        return made
+
+    def there(self) -> list[Record]:
+        """What a reader of committed records sees, by topic, partition and position."""
+        return [r for topic in self.topics for r in read_topic(self.bootstrap, topic)]
+
+
+def merged(records: Sequence[Record], topics: Sequence[str]) -> list[Record]:
+    """The slow and obvious order: again and again the earliest head of all partitions."""
+    queues: dict[tuple[int, int], list[Record]] = {}
+    for record in records:
+        queues.setdefault((topics.index(record.topic), record.partition), []).append(record)
+    order = []
+    while any(queues.values()):
+        heads = [(queue[0].log_time_ms, place) for place, queue in queues.items() if queue]
+        order.append(queues[min(heads)[1]].pop(0))
+    return order
+
+
+def after(positions: Mapping[Place, int], batch: Sequence[Record]) -> dict[Place, int]:
+    """The positions behind a batch."""
+    spans = plan_of(1, batch, None, 0).ranges
+    return {**positions, **{(s.topic, s.partition): s.to_position for s in spans}}
+
+
+def drain(
+    source: KafkaSource,
+    wanted: int,
+    most: Callable[[], int],
+    positions: Mapping[Place, int] | None = None,
+) -> list[list[Record]]:
+    """Batches until so many records came, as the driver takes them."""
+    at, taken, batches = dict(positions or {}), 0, []
+    until_s = time.monotonic() + WAIT_S
+    while taken < wanted:
+        batch = source.poll(at, most())
+        assert batch or time.monotonic() < until_s, f"{taken} of {wanted} records came: {at}"
+        if batch:
+            at = after(at, batch)
+            taken += len(batch)
+            batches.append(batch)
+    assert source.poll(at, 10) == []
+    return batches
+
+
+def some_rows(seed: int, topics: Sequence[str], partitions: int, number: int) -> list[Outgoing]:
+    """Few log times, that run backwards now and then; the last partition of each topic is empty."""
+    rng = np.random.default_rng(seed)
+    now, rows = 1_780_000_000_000, []
+    for n in range(number):
+        now += int(rng.integers(0, 3)) * 1000
+        topic = topics[int(rng.integers(len(topics)))]
+        partition = int(rng.integers(partitions - 1)) if partitions > 1 else 0
+        back = int(rng.integers(0, 20)) * 1000 if rng.random() < 0.3 else 0
+        rows.append(Outgoing(topic, partition, b"k%d" % n, b"v%d" % n, now - back))
+    return rows
+
+
+def a_batch(source: KafkaSource, positions: dict[Place, int], most: int) -> list[Record]:
+    """The next batch that isn't empty."""
+    until_s = time.monotonic() + WAIT_S
+    while not (batch := source.poll(positions, most)):
+        assert time.monotonic() < until_s, f"nothing comes after {positions}"
+    return batch

@@ -1,0 +1,422 @@
+"""One contract over all journals: what was acknowledged is read back, and the first plan wins.
+
+What only a file can suffer (a torn line, a full disk) is in `test_journal.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pytest
+from confluent_kafka import Producer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
+from claimtrace.errors import StateError, StoreUnavailable
+from claimtrace.settings import KafkaSettings, Settings
+from stream.adapters.file_journal import FileJournal
+from stream.adapters.kafka_journal import KafkaJournal
+from stream.plans import Journal, Plan, Range, Terms
+from tests.oracles.world import terms
+from tests.servers.kafka import Cluster
+from tests.servers.topics import client, create_topics, delete_before, read_topic
+
+TERMS: Final = msgspec.structs.replace(terms(), topic_ids=["id-1", "id-2", "id-3"])
+
+
+class Shelf(ABC):
+    """Where one journal stands: opened again and again, by several at once where it may."""
+
+    def __init__(self) -> None:
+        self._open: list[Any] = []
+
+    def open(self, wanted: Terms | None = TERMS) -> Any:
+        """The journal as a new process sees it."""
+        journal = self._opened(wanted)
+        self._open.append(journal)
+        return journal
+
+    def close(self) -> None:
+        """Close all that were opened."""
+        for journal in self._open:
+            journal.close()
+
+    @abstractmethod
+    def put(self, body: bytes) -> None:
+        """Append a record by other means, well-formed as far as the store is concerned."""
+
+    @abstractmethod
+    def _opened(self, wanted: Terms | None) -> Any: ...
+
+
+class FileShelf(Shelf):
+    """A synced file."""
+
+    def __init__(self, folder: Path, _: Any = None) -> None:
+        super().__init__()
+        self._path = folder / "journal"
+
+    def put(self, body: bytes) -> None:
+        with self._path.open("ab") as file:
+            file.write(body + b"\t%08x\n" % zlib.crc32(body))
+
+    def _opened(self, wanted: Terms | None) -> FileJournal:
+        assert wanted is not None
+        return FileJournal(self._path, wanted)
+
+
+class KafkaShelf(Shelf):
+    """The topic, made anew."""
+
+    def __init__(self, _: Path, cluster: Cluster) -> None:
+        super().__init__()
+        self.cluster = cluster
+        admin = cluster.admin()
+        if JOURNAL_TOPIC in admin.list_topics(timeout=30).topics:
+            admin.delete_topics([JOURNAL_TOPIC])[JOURNAL_TOPIC].result(30)
+        create_topics(cluster.bootstrap, {JOURNAL_TOPIC: 1})
+
+    def put(self, body: bytes, key: bytes | None = b"plan") -> None:
+        producer = Producer(client(self.cluster.bootstrap))
+        producer.produce(JOURNAL_TOPIC, body, key)
+        assert producer.flush(30) == 0
+
+    def _opened(self, wanted: Terms | None) -> KafkaJournal:
+        made = Settings(source=f"kafka://{self.cluster.bootstrap}", kafka=KafkaSettings())
+        return KafkaJournal(made, wanted, SystemClock())
+
+
+JOURNALS: Final[dict[str, type[Any]]] = {"file": FileShelf, "kafka": KafkaShelf}
+"""Made with a folder and, where it needs one, a running server."""
+
+
+@pytest.fixture(params=JOURNALS)
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    kind = JOURNALS[request.param]
+    made = kind(tmp_path, request.getfixturevalue("kafka") if kind is KafkaShelf else None)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def shared(kafka: Cluster, tmp_path: Path) -> Iterator[KafkaShelf]:
+    """A journal that several may write to at once."""
+    made = KafkaShelf(tmp_path, kafka)
+    yield made
+    made.close()
+
+
+def a_plan(number: int, now_ms: int = 0) -> Plan:
+    model = ModelRef("claims", number, "d" * 64) if number % 2 else None
+    ranges = [Range("claims.filed", p, number * 5, number * 5 + 5 + p) for p in range(number % 4)]
+    unknown = [7, 2**31] if number % 3 == 0 else []
+    return Plan(number=number, ranges=ranges, model=model, now_ms=now_ms, unknown_schemas=unknown)
+
+
+def filled(shelf: Shelf, number: int) -> Journal:
+    journal: Journal = shelf.open()
+    for n in range(1, number + 1):
+        assert journal.append(a_plan(n)) == a_plan(n)
+    return journal
+
+
+def raised_by(work: Callable[[], Any]) -> StateError:
+    """The error that reading raises, before long: a record takes its time to arrive."""
+    until_s = time.monotonic() + 20
+    while time.monotonic() < until_s:
+        try:
+            work()
+        except StateError as error:
+            return error
+    raise AssertionError("nothing was raised")
+
+
+def read_all(journal: Journal) -> list[Plan]:
+    return list(journal.read(1))
+
+
+# -- what is read back ----------------------------------------------------------------------------
+
+texts = st.text(max_size=20)
+models = st.none() | st.builds(ModelRef, texts, st.integers(1, 10**9), texts)
+spans = st.builds(Range, texts, *[st.integers(0, 2**62)] * 3)
+bodies = st.tuples(
+    st.lists(spans, max_size=4),
+    models,
+    st.integers(-(2**53), 2**53),
+    st.lists(st.integers(0, 2**32 - 1), max_size=3),
+)
+
+
+def test_what_is_read_back_is_what_was_appended(shelf: Shelf) -> None:
+    journal = shelf.open()
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(bodies, min_size=1, max_size=5))
+    def check(made: list[Any]) -> None:
+        first = journal.next_number
+        plans = [
+            Plan(number=first + n, ranges=ranges, model=model, now_ms=now_ms, unknown_schemas=ids)
+            for n, (ranges, model, now_ms, ids) in enumerate(made)
+        ]
+        assert [journal.append(plan) for plan in plans] == plans
+        written.extend(plans)
+
+    written: list[Plan] = []
+    check()
+    for reader in (journal, shelf.open()):
+        assert list(reader.read(1)) == written
+        assert reader.next_number == len(written) + 1
+
+
+def test_it_is_read_from_any_number_on(shelf: Shelf) -> None:
+    journal = filled(shelf, 12)
+    marks = {n: journal.bookmark(n) for n in range(13)}
+    wanted = [a_plan(n) for n in range(1, 13)]
+    reader: Journal = shelf.open()
+    for number in [1, 13, 5, 12, 2, 13, 1]:
+        assert list(reader.read(number, marks[number - 1])) == wanted[number - 1 :], number
+        assert reader.next_number == 13
+    for number in [5, 1, 12]:
+        assert list(shelf.open().read(number)) == wanted[number - 1 :], number
+        assert list(journal.read(number)) == wanted[number - 1 :], number
+    for number in (13, 6):  # an older bookmark is no worse
+        assert list(shelf.open().read(number, marks[2])) == wanted[number - 1 :]
+
+
+def test_one_that_was_read_to_its_end_goes_on(shelf: Shelf) -> None:
+    filled(shelf, 4)
+    journal = shelf.open()
+    assert len(list(journal.read(3, journal.bookmark(2)))) == 2
+    for n in (5, 6):
+        assert journal.append(a_plan(n)) == a_plan(n)
+    assert list(shelf.open().read(1)) == [a_plan(n) for n in range(1, 7)]
+
+
+def test_an_empty_journal_has_no_plans(shelf: Shelf) -> None:
+    for _ in range(2):
+        journal = shelf.open()
+        assert (list(journal.read(1)), journal.next_number) == ([], 1)
+
+
+# -- terms ----------------------------------------------------------------------------------------
+
+
+def other(value: Any) -> Any:
+    if isinstance(value, int):
+        return value + 1
+    return [*value, "x"] if isinstance(value, list) else "other"
+
+
+def test_other_terms_are_refused_by_name(shelf: Shelf) -> None:
+    filled(shelf, 1)
+    for name in Terms.__struct_fields__:
+        if name == "topic_ids":  # of a topic, not of what the decisions depend on
+            continue
+        changed = {name: other(getattr(TERMS, name))}
+        with pytest.raises(StateError, match=f"begun with {name} = ") as caught:
+            shelf.open(msgspec.structs.replace(TERMS, **changed))
+        assert caught.value.hint
+    assert list(shelf.open().read(1)) == [a_plan(1)]
+
+
+def test_terms_of_another_version_are_refused(shelf: Shelf) -> None:
+    shelf.put(b'{"domain":"auto_claims"}')
+    with pytest.raises(StateError, match="another version"):
+        shelf.open()
+
+
+def test_a_reader_takes_the_terms_that_are_there(shared: KafkaShelf) -> None:
+    with pytest.raises(StateError, match="no journal yet"):
+        shared.open(None)
+    filled(shared, 2)
+    assert shared.open(None).terms == TERMS
+    assert list(shared.open(None).read(1)) == [a_plan(1), a_plan(2)]
+
+
+def both(*works: Callable[[], Any]) -> list[Any]:
+    """What several threads return or raise, begun together."""
+    barrier, done = threading.Barrier(len(works)), [None] * len(works)
+
+    def run(at: int) -> None:
+        barrier.wait()
+        try:
+            done[at] = works[at]()
+        except Exception as error:
+            done[at] = error  # type: ignore[call-overload]
+
+    threads = [threading.Thread(target=run, args=(at,)) for at in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return done
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_two_that_start_together_agree_on_the_terms(shared: KafkaShelf, turn: int) -> None:
+    mine = [msgspec.structs.replace(TERMS, topic_ids=[str(n)]) for n in range(2)]
+    journals = both(*[lambda terms=terms: shared.open(terms) for terms in mine])
+    assert journals[0].terms == journals[1].terms
+    assert journals[0].terms in mine
+    assert [journal.is_empty for journal in journals] == [True, True]
+    assert journals[0].append(a_plan(1)) == a_plan(1)
+    for journal in (*journals, shared.open()):
+        assert list(journal.read(1)) == [a_plan(1)]
+        assert journal.terms == journals[0].terms
+        assert not journal.is_empty
+
+
+def test_of_two_with_other_terms_one_is_refused(shared: KafkaShelf) -> None:
+    mine = [TERMS, msgspec.structs.replace(TERMS, reasons=9)]
+    found = both(*[lambda terms=terms: shared.open(terms) for terms in mine])
+    refused = [each for each in found if isinstance(each, StateError)]
+    begun = [each for each in found if isinstance(each, KafkaJournal)]
+    assert (len(refused), len(begun)) == (1, 1)
+    assert list(begun[0].read(1)) == []
+
+
+# -- several writers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_plan_with_a_number_wins(shared: KafkaShelf, seed: int) -> None:
+    """Two believe to be the sequencer; both apply what they read back, and it is the same."""
+
+    def write(who: int) -> list[Plan]:
+        journal, rng = shared.open(), np.random.default_rng([seed, who])
+        seen: list[Plan] = []
+        while len(seen) < 30:
+            if rng.random() < 0.3:
+                seen += list(journal.read(journal.next_number))
+            else:
+                mine = a_plan(journal.next_number, now_ms=who)
+                won = journal.append(mine)
+                assert won == mine or won.now_ms != who
+                seen.append(won)
+        return seen
+
+    found = both(*[lambda who=who: write(who) for who in (1, 2, 3)])
+    written = list(shared.open().read(1))
+    assert [plan.number for plan in written] == list(range(1, len(written) + 1))
+    for seen in found:
+        assert seen == written[: len(seen)]
+    assert len({plan.now_ms for plan in written}) > 1, "they never raced"
+
+
+def test_a_plan_that_lost_is_ignored_wherever_it_stands(shared: KafkaShelf) -> None:
+    journal = filled(shared, 3)
+    for number in (1, 3, 2):
+        shared.put(msgspec.json.encode(a_plan(number, now_ms=99)))
+    assert journal.append(a_plan(4)) == a_plan(4)
+    shared.put(msgspec.json.encode(a_plan(1, now_ms=99)))
+    wanted = [a_plan(n) for n in range(1, 5)]
+    for reader in (journal, shared.open()):
+        assert list(reader.read(1)) == wanted
+        assert list(reader.read(3, journal.bookmark(2))) == wanted[2:]
+
+
+def test_a_late_plan_of_ones_own_is_one_plan(shared: KafkaShelf) -> None:
+    """It was sent, the answer was lost, and it is sent again."""
+    journal = filled(shared, 1)
+    shared.put(msgspec.json.encode(a_plan(2)))
+    assert journal.append(a_plan(2)) == a_plan(2)
+    assert journal.append(a_plan(3)) == a_plan(3)
+    assert list(shared.open().read(1)) == [a_plan(n) for n in (1, 2, 3)]
+
+
+# -- what doesn't belong there --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "body"),
+    [
+        (b"plan", b""),
+        (b"plan", b'{"number":4,"ranges":[["claims.fi'),
+        (b"plan", b'{"number":"4","ranges":[],"model":null,"now_ms":0}'),
+        (b"plan", b"\xff\xfe"),
+        (None, b"hello"),
+        (b"else", b'{"number":4,"ranges":[],"model":null,"now_ms":0,"x":1}x'),
+    ],
+)
+def test_a_foreign_record_is_refused(shared: KafkaShelf, key: bytes | None, body: bytes) -> None:
+    journal = filled(shared, 3)
+    shared.put(body, key)
+    for reader in (shared.open(), journal):
+        error = raised_by(partial(read_all, reader))
+        assert "is no plan" in error.what
+        assert error.where == JOURNAL_TOPIC
+        assert "who else writes" in error.hint
+
+
+def test_a_gap_is_refused(shared: KafkaShelf) -> None:
+    journal = filled(shared, 3)
+    shared.put(msgspec.json.encode(a_plan(5)))
+    for reader in (shared.open(), journal):
+        error = raised_by(partial(read_all, reader))
+        assert "plan 5 follows plan 3" in error.what
+    with pytest.raises(StateError, match="plan 5 follows plan 3"):
+        journal.append(a_plan(4))
+
+
+def test_a_journal_that_lost_its_beginning_is_refused(shared: KafkaShelf) -> None:
+    filled(shared, 6)
+    delete_before(shared.cluster.bootstrap, {(JOURNAL_TOPIC, 0): 4})
+    error = raised_by(shared.open)
+    assert "no record at 0" in error.what
+    assert "restore it" in error.hint
+
+
+# -- brokers that end -----------------------------------------------------------------------------
+
+
+def test_a_broker_that_is_killed_loses_no_plan(kafka_clusters: Any, tmp_path: Path) -> None:
+    cluster = kafka_clusters()
+    shelf = KafkaShelf(tmp_path, cluster)
+    journal, appended, stop = shelf.open(), [], threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            plan = a_plan(journal.next_number, now_ms=1)
+            while True:
+                try:
+                    appended.append(journal.append(plan))
+                    break
+                except StoreUnavailable:
+                    continue
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    for _ in range(2):
+        until_more(appended, 20)
+        cluster.kill()
+        time.sleep(1)
+        cluster.start()
+    until_more(appended, 20)
+    stop.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    reader = shelf.open()
+    assert list(reader.read(1)) == appended
+    assert [plan.number for plan in appended] == list(range(1, len(appended) + 1))
+    stored = read_topic(cluster.bootstrap, JOURNAL_TOPIC)
+    assert len(stored) == len(appended) + 1, "each plan stands there once: an idempotent producer"
+    shelf.close()
+
+
+def until_more(appended: Sequence[Plan], number: int) -> None:
+    wanted, until_s = len(appended) + number, time.monotonic() + 60
+    while len(appended) < wanted:
+        assert time.monotonic() < until_s, "no plan is taken any more"
+        time.sleep(0.02)

@@ -13,6 +13,7 @@ from .commands import (
     asking,
     demo,
     doctor,
+    fausting,
     models,
     producing,
     proving,
@@ -81,6 +82,7 @@ app.command()(simulating.replay)
 app.command()(producing.producers)
 app.add_typer(topics.app, name="topics")
 app.command()(streaming.stream)
+app.command()(fausting.faust)
 app.command()(models.train)
 app.command()(asking.score)
 app.add_typer(models.app, name="models")

@@ -229,15 +229,15 @@ class Duty:
         assert self._owned is not None
         claims = self._engine.domain.claim.topic
         # the marks first: reading them waits for a transaction that the owner before has open
-        marks = self._again(lambda: group.marks(gained))
-        marks = {place: marks.get(place) or self._remembered.get(place) for place in sorted(gained)}
+        committed = self._again(lambda: group.marks(gained))
+        marks = {p: committed.get(p) or self._remembered.get(p) for p in sorted(gained)}
         # an owner before who was ahead of us: not before we have caught up
         ready = [place for place, mark in marks.items() if self._has_caught_up(place, mark)]
         tails = self._again(lambda: group.tails([p for topic, p in ready if topic == claims]))
         for place in ready:
             # without a mark nobody has decided on it yet, and no batch that it is in was let go
             mark = marks[place] or Mark(stored=self._retained.first(self._engine.plan) - 1)
-            self._marks[place] = self._done[place] = mark
+            self._marks[place], self._done[place] = committed.get(place, Mark()), mark
             tail = tails.get(place[1]) if place[0] == claims else None
             if place[0] == claims:
                 self._engine.decider.chains[place[1]] = mark.chain

@@ -23,7 +23,6 @@ from confluent_kafka import (
 
 from claimtrace.adapters.kafka_client import Troubles, client_config, connect
 from claimtrace.adapters.kafka_errors import error_of
-from claimtrace.adapters.kafka_topics import KafkaTopics
 from claimtrace.adapters.merged_log import merge_order
 from claimtrace.clock import Clock
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable
@@ -86,6 +85,7 @@ class KafkaSource:
         clock: for deadlines.
         said: told when records are lost by policy.
         watching: told positions and ends.
+        topic_ids: the topics' ids as of now; asked again now and then. None: not looked at.
     """
 
     def __init__(
@@ -95,6 +95,7 @@ class KafkaSource:
         clock: Clock,
         said: Callable[[str], None] = lambda _: None,
         watching: Watching | None = None,
+        topic_ids: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self._topics, self._clock, self._said = tuple(topics), clock, said
         self._watching = watching or Watching()
@@ -108,8 +109,8 @@ class KafkaSource:
         )
         self._buffers: dict[Place, _Buffer] = {}
         self._low: dict[Place, int] = {}  # where we go on after what retention took
-        self._cluster = KafkaTopics(settings)
-        self._topic_ids: dict[str, str] = {}
+        self._ask_ids: Callable[[], Sequence[str]] = topic_ids or (lambda: ())
+        self._ids: tuple[str, ...] = ()
         self._places: list[Place] = []
         self._places_at_s = -_PLACES_EVERY_S
         self._fetching = False
@@ -344,13 +345,12 @@ class KafkaSource:
         now_s = self._clock.monotonic_s()
         if self._places and now_s - self._places_at_s < _PLACES_EVERY_S:
             return
-        ids = self._cluster.ids(self._topics)
-        anew = [topic for topic, known in self._topic_ids.items() if ids[topic] != known]
-        if anew:
-            raise StateError("the topic was made anew while this worker ran", where=anew[0],
+        ids = tuple(self._ask_ids())
+        if self._ids and ids != self._ids:
+            raise StateError("an input topic was made anew while this worker ran", where="source",
                              hint="start with new topics, journal included, another kafka.group "
                              "and a new folder")  # fmt: skip
-        self._topic_ids = ids
+        self._ids = ids
         self._places = places_of(self._consumer, self._topics, self._troubles)
         self._places_at_s = now_s
 

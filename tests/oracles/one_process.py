@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,7 +91,9 @@ class Bench:
     def settings(self, **kafka: Any) -> Settings:
         """How to reach it."""
         usual = {"session_timeout": "2s", "commit_every": "0ms", "compression": "none"}
-        return Settings(source=f"kafka://{self.bootstrap}", kafka=KafkaSettings(**{**usual, **kafka}))
+        return Settings(
+            source=f"kafka://{self.bootstrap}", kafka=KafkaSettings(**{**usual, **kafka})
+        )
 
     def put(self, seed: int, count: int, extra: Sequence[Outgoing] = ()) -> None:
         """Have a producer append events."""
@@ -124,7 +126,7 @@ class Bench:
         driver.recover()
         return OneWorker(driver, source, group, heard, said)
 
-    def check(self, *, once: bool = False, gaps: bool = False) -> int:
+    def check(self, *, once: bool = False) -> int:
         """All that is on the topics is what one undisturbed worker makes of the journal; returns
         how many decisions were repeated."""
         settings, clock = self.settings(), SystemClock()
@@ -157,10 +159,12 @@ class Bench:
         for place, records in found.items():
             sent = [Outgoing(*place, r.key, r.value, r.log_time_ms, r.headers) for r in records]
             check_output(place, want[place], sent, once=once)
-        decisions = {p: r for (t, p), r in found.items() if t == DECISIONS_TOPIC}
+        decisions: dict[int, Iterable[Record]] = {
+            p: r for (t, p), r in found.items() if t == DECISIONS_TOPIC
+        }
         assert check_chains(decisions).broken == []
         check_rows(rows, self.rows.tables)
-        bodies = [record.value for records in decisions.values() for record in records]
+        bodies = [r.value for (t, _), part in found.items() if t == DECISIONS_TOPIC for r in part]
         return len(bodies) - len(set(bodies))
 
     def close(self) -> None:

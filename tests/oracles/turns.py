@@ -1,4 +1,4 @@
-"""Threads that run one at a time: whoever holds the seed says whose turn it is, so a run repeats."""
+"""Threads that run one at a time: a seed says whose turn it is, so a run repeats."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 
 from tests.oracles.world import Crash
-
 
 
 class Runner:

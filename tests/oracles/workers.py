@@ -111,9 +111,9 @@ class Worker:
         with self.log.open("ab") as log:
             self.running = subprocess.Popen(
                 [sys.executable, "-m", "claimtrace", "stream"],
-                env={**os.environ, **self.environment, **orders,
+                env={**os.environ, **self.environment, **orders, "PYTHONPATH": str(ROOT),
                      "CLAIMTRACE_FOLDER": str(self.folder), **self._listening()},
-                cwd=ROOT, stdout=log, stderr=log,
+                cwd=self.folder, stdout=log, stderr=log,
             )  # fmt: skip
 
     def _listening(self) -> dict[str, str]:

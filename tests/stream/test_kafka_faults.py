@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -32,7 +33,7 @@ def bench(mock_kafka: MockCluster) -> Iterator[Bench]:
         yield made
 
 
-def started(bench: Bench, **kafka: str) -> OneWorker:
+def started(bench: Bench, **kafka: Any) -> OneWorker:
     """A worker that owns everything and has done what is there."""
     worker = bench.worker(**kafka)
     until(worker.is_done, worker)
@@ -108,6 +109,7 @@ def test_a_record_too_large_for_the_topic_stops_with_the_setting_to_mend(
     bench.check()
 
 
+@pytest.mark.slow
 def test_all_brokers_down_and_up_again(bench: Bench, mock_kafka: MockCluster) -> None:
     worker = started(bench)
     bench.put(2, 40)
@@ -137,6 +139,7 @@ def test_an_idle_worker_outlives_its_brokers(bench: Bench, mock_kafka: MockClust
     bench.check()
 
 
+@pytest.mark.slow
 def test_leaders_and_the_coordinator_move(bench: Bench, mock_kafka: MockCluster) -> None:
     worker = started(bench)
     for turn in range(3):
@@ -170,6 +173,7 @@ def test_slow_brokers_cause_no_storm_and_no_rebalance(
     bench.check()
 
 
+@pytest.mark.slow
 def test_a_worker_slower_than_the_group_allows_loses_its_places_and_nothing_else(
     bench: Bench,
 ) -> None:
@@ -185,15 +189,13 @@ def test_a_worker_slower_than_the_group_allows_loses_its_places_and_nothing_else
     slow.driver.step(64)
     until(slow.is_done, slow, other)
     assert {"lost", "revoked"} & set(slow.heard.changes)
-    until(lambda: slow.owned and other.owned and slow.is_done(), slow, other)
+    until(lambda: bool(slow.owned and other.owned) and slow.is_done(), slow, other)
     bench.put(4, 30)
     until(slow.is_done, slow, other)
     bench.check()
 
 
-@pytest.mark.parametrize(
-    "protocol", ["consumer", pytest.param("classic", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("protocol", ["consumer", pytest.param("classic", marks=pytest.mark.slow)])
 def test_workers_come_and_go_with_work_in_flight(bench: Bench, protocol: str) -> None:
     first = started(bench, group_protocol=protocol)
     second = bench.worker(group_protocol=protocol)

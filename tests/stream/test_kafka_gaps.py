@@ -24,7 +24,7 @@ def bench(kafka_clusters: Any) -> Iterator[Bench]:
 
 
 def put_in_transactions(bench: Bench) -> None:
-    """Committed, aborted and plain records by turns; the last thing on each partition is a marker."""
+    """Committed and aborted records by turns; the last thing on each partition is a marker."""
     sure = {"enable_idempotence": True, "linger_ms": 0}
     writer = Producer(client(bench.bootstrap, transactional_id="claims", **sure))
     writer.init_transactions()

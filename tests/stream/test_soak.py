@@ -15,20 +15,20 @@ import pytest
 
 from claimtrace.events import Outgoing
 from claimtrace.wire import encode
+from examples.auto_claims import DOMAIN
 from stream.driver import Driver
 from stream.engine import Engine
 from tests.oracles.facts import DAY_MS, KEY, START, a_claim, ms
-from tests.oracles.shared_world import (
+from tests.oracles.shared_parts import (
     Member,
-    Network,
     OwnSnapshots,
-    Sea,
     SharedClock,
     SharedJournal,
     SharedRows,
     SharedSource,
 )
-from tests.oracles.world import DOMAIN, no_models, terms
+from tests.oracles.shared_world import Network, Sea
+from tests.oracles.world import no_models, terms
 
 EVENTS = int(os.environ.get("SOAK_EVENTS", "24000"))
 CHUNK = 1000

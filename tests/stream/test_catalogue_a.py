@@ -1,0 +1,32 @@
+"""Faults of delivery, process and brokers, A1 to A25: each has tests, and they exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "failure-modes.md"
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def rows() -> dict[str, str]:
+    """The last column of the table, by number."""
+    found = re.findall(r"^\| (A\d+) \|.*\| ([^|]*) \|$", PAGE.read_text(), re.MULTILINE)
+    assert len(found) == len(dict(found)), "a number stands twice"
+    return dict(found)
+
+
+def test_all_of_them_stand_in_the_table() -> None:
+    assert list(rows()) == [f"A{number}" for number in range(1, 26)]
+
+
+@pytest.mark.parametrize("number", [f"A{number}" for number in range(1, 26)])
+def test_each_has_tests_that_exist(number: str) -> None:
+    named = TEST.findall(rows()[number])
+    assert named, f"{number} names no test"
+    for path, name in named:
+        text = (ROOT / path).read_text()
+        assert re.search(rf"^def {name}\(", text, re.MULTILINE), f"{path} has no {name}"

@@ -9,15 +9,14 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import typer
 
 from ..clock import duration_ms
-from ..errors import ClaimtraceError, ConfigError, StateError, UsageError
+from ..errors import ClaimtraceError, ConfigError, UsageError
 from ..settings import KAFKA
 from .console import err, safe, show_error
-from .kafka_transport import KafkaTransport, _check_topics
+from .kafka_transport import KafkaTransport
 from .session import Session
 from .streaming import watch
 
@@ -135,37 +134,19 @@ class FaustTransport(KafkaTransport):
         from stream.adapters.faust_gaps import GapReader
         from stream.adapters.faust_group import LoneGroup, Members, seed
         from stream.adapters.faust_source import FaustSource
-        from stream.adapters.kafka_journal import KafkaJournal
-        from stream.adapters.kafka_sink import KafkaOutput
         from stream.adapters.kafka_source import KafkaSource
 
         session, settings = self.session, self.session.settings
         topics, clock = session.domain.topics, session.clock
         members = Members(settings, clock)
-        ids = self._topic_ids()
-        journal = KafkaJournal(settings, self._terms(ids), clock)
-        _check_topics(journal.terms.topic_ids, ids)
-        exactly_once = settings.kafka.output == "exactly_once"
-        name = settings.kafka.instance or uuid4().hex
-        output = KafkaOutput(settings, f"{settings.kafka.group}-{name}" if exactly_once else "")
+        journal, output = self.journal_and_output()
         group = LoneGroup(settings, topics, clock, output)
         gaps = GapReader(settings, clock, said)
         source = FaustSource(
             topics, clock, lambda: KafkaSource(settings, topics, clock, said), gaps, watching
         )
-        self._open += [journal.close, output.close, group.leave, gaps.close, source.rest]
-        if journal.is_empty and group.marks(group.places()):
-            raise StateError(
-                f"the journal is empty, but the group {settings.kafka.group} has committed",
-                where="claims.journal",
-                hint="restore the journal's topic; or start anew: another kafka.group and new "
-                "output topics",
-            )
-        driver = session.driver(
-            source, journal, output, said, watching, stopping, scorer_of=self._scorer_of,
-            group=group, terms=journal.terms,
-            commit_every_s=duration_ms(settings.kafka.commit_every) / 1000,
-        )  # fmt: skip
+        self._open += [gaps.close, source.rest]
+        driver = self.assembled(source, journal, output, group, said, watching, stopping)
         session.warm_up()
         driver.recover()
         source.rest()

@@ -10,14 +10,17 @@ import msgspec
 
 from ..adapters.file_lock import FolderLock
 from ..clock import duration_ms
-from ..decisions import ModelRef
+from ..decisions import JOURNAL_TOPIC, ModelRef
 from ..errors import ModelError, StateError, StoreUnavailable
 from ..events import Record
 from .transport import Said, Stopping, Transport
 
 if TYPE_CHECKING:
+    from stream.adapters.kafka_group import KafkaGroup
+    from stream.adapters.kafka_journal import KafkaJournal
+    from stream.adapters.kafka_sink import KafkaOutput
     from stream.adapters.kafka_source import KafkaSource
-    from stream.driver import Driver
+    from stream.driver import Driver, Source
     from stream.plans import Plan, Terms
     from stream.watching import Watching
 
@@ -49,7 +52,7 @@ class KafkaTransport(Transport):
         session = self.session
         journal = KafkaJournal(session.settings, None, session.clock)
         self._open.append(journal.close)
-        journal.terms.check_same(self._terms(journal.terms.topic_ids), "claims.journal")
+        journal.terms.check_same(self._terms(journal.terms.topic_ids), JOURNAL_TOPIC)
         return iter(plan for plan in journal.read(1) if plan.number >= from_number)
 
     def partitions(self, topic: str) -> int:
@@ -67,27 +70,54 @@ class KafkaTransport(Transport):
     def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
         """One of the workers."""
         from stream.adapters.kafka_group import KafkaGroup
+
+        source = self._make_source(said, watching)
+        journal, output = self.journal_and_output()
+        session = self.session
+        group = KafkaGroup(session.settings, session.domain.topics, session.clock, output)
+        return self.assembled(source, journal, output, group, said, watching, stopping)
+
+    def journal_and_output(self) -> tuple[KafkaJournal, KafkaOutput]:
+        """The journal, begun under our terms and for these very topics; and where effects go."""
         from stream.adapters.kafka_journal import KafkaJournal
         from stream.adapters.kafka_sink import KafkaOutput
 
         session, settings = self.session, self.session.settings
-        source = self._make_source(said, watching)
         ids = self._topic_ids()
         journal = KafkaJournal(settings, self._terms(ids), session.clock)
+        self._open.append(journal.close)
         _check_topics(journal.terms.topic_ids, ids)
-        exactly_once = settings.kafka.output == "exactly_once"
         name = settings.kafka.instance or uuid4().hex
+        exactly_once = settings.kafka.output == "exactly_once"
         output = KafkaOutput(settings, f"{settings.kafka.group}-{name}" if exactly_once else "")
-        group = KafkaGroup(settings, session.domain.topics, session.clock, output)
-        self._open += [journal.close, output.close, group.leave]
+        self._open.append(output.close)
+        return journal, output
+
+    def assembled(
+        self,
+        source: Source,
+        journal: KafkaJournal,
+        output: KafkaOutput,
+        group: KafkaGroup,
+        said: Said,
+        watching: Watching,
+        stopping: Stopping,
+    ) -> Driver:
+        """A driver over its parts.
+
+        Raises:
+            StateError: the group has committed, but the journal is empty: it was lost.
+        """
+        settings = self.session.settings
+        self._open.append(group.leave)
         if journal.is_empty and group.marks(group.places()):
             raise StateError(
                 f"the journal is empty, but the group {settings.kafka.group} has committed",
-                where="claims.journal",
+                where=JOURNAL_TOPIC,
                 hint="restore the journal's topic; or start anew: another kafka.group and new "
                 "output topics",
             )
-        return session.driver(
+        return self.session.driver(
             source,
             journal,
             output,
@@ -166,6 +196,6 @@ def _check_topics(begun: list[str], now: list[str]) -> None:
     if begun != now:
         raise StateError(
             "an input topic was made anew since the journal was begun",
-            where="claims.journal",
+            where=JOURNAL_TOPIC,
             hint="start with new topics, journal included, another kafka.group and a new folder",
         )

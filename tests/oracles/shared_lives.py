@@ -183,10 +183,10 @@ class Life:
 
     def _lag(self, worker: Worker, member: Member) -> None:
         """A sequencer is held up with a plan under way, so that another one writes it too."""
-        if self.sea.chance(0.2):
+        if self.sea.chance(0.5):
             self._count("lag")
             self.sea.expel(member)
-            worker.asleep = 60
+            worker.asleep = 300
 
     def _outside(self, chance: float) -> None:
         """What happens around the workers."""

@@ -6,6 +6,7 @@ A new transport is a class here and a line in `TRANSPORTS`; the suite that runs 
 
 from __future__ import annotations
 
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -40,12 +41,13 @@ from stream.driver import Driver, Source
 from stream.engine import Engine
 from stream.plans import Place, Plan, in_plan_order, plan_of
 from stream.watching import Watching
+from tests.oracles.anew import make_anew
 from tests.oracles.facts import KEY
 from tests.oracles.models import a_scorer, scorer_of
 from tests.oracles.world import World, terms
 from tests.servers.kafka import Cluster
 from tests.servers.records import send
-from tests.servers.topics import create_topics, read_topic
+from tests.servers.topics import read_topic
 
 PARTITIONS: Final = 3
 OUTPUTS: Final = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
@@ -55,6 +57,7 @@ PLACES: Final = len(DOMAIN.topics) * PARTITIONS + 1
 OFFLINE_EVERY, SNAPSHOT_EVERY = 17, 30
 CHAMPION: Final = a_scorer(1).ref
 Crashing = Callable[[str], None]
+_PATIENCE_S: Final = 60.0
 _numbers = count()
 
 
@@ -85,6 +88,7 @@ class Worker:
     driver: Driver
     die: Callable[[], None]
     told: Told = field(default_factory=Told)
+    said: list[str] = field(default_factory=list)
 
     @property
     def owned(self) -> int:
@@ -153,34 +157,61 @@ class Ground(ABC):
             for place, end in self.ends.items()
         )
 
-    def run(self, *workers: Worker, batch: int = 8, timeout_s: float = 60.0) -> None:
-        """Let the workers take turns until all is done; a `Crash` passes through."""
-        until_s = time.monotonic() + timeout_s
-        while not self.is_done(workers):
-            taken = sum(worker.driver.step(batch) for worker in workers)
-            if not taken:
-                time.sleep(0.003)
-                assert time.monotonic() < until_s, [w.driver.engine.positions for w in workers]
+    def run(self, *workers: Worker, batch: int = 8) -> None:
+        """Let the workers work until all is done; a `Crash` of one of them is passed on."""
+        self.work_until(lambda: self.is_done(workers), *workers, batch=batch)
 
     def share(self, *workers: Worker) -> None:
-        """Let the workers take turns until each of them owns something, together everything."""
-        until_s = time.monotonic() + 60.0
-        while sum(w.owned for w in workers) < PLACES or not all(w.owned for w in workers):
-            for worker in workers:
-                worker.driver.step(1)
-            assert time.monotonic() < until_s, [w.owned for w in workers]
-            time.sleep(0.003)
+        """Let the workers take part until each of them owns something, together everything."""
+        self.work_until(
+            lambda: sum(w.owned for w in workers) == PLACES and all(w.owned for w in workers),
+            *workers,
+        )
 
-    def _driver(self, name: str, crash: Crashing, told: Told, parts: Any, **more: Any) -> Driver:
+    def work_until(self, is_over: Callable[[], bool], *workers: Worker, batch: int = 8) -> None:
+        """Several step in a thread each, one steps in this; what ends one of them ends this."""
+        stop, ended = threading.Event(), list[BaseException]()
+
+        def work(worker: Worker) -> None:
+            try:
+                while not stop.is_set():
+                    if not worker.driver.step(batch):
+                        time.sleep(0.003)
+            except BaseException as error:
+                ended.append(error)
+
+        until_s = time.monotonic() + _PATIENCE_S
+        if len(workers) == 1:  # in this thread: the embedded log belongs to the one that opened it
+            while not is_over() and time.monotonic() < until_s:
+                if not workers[0].driver.step(batch):
+                    time.sleep(0.003)
+        several = workers if len(workers) > 1 else ()
+        threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in several]
+        for thread in threads:
+            thread.start()
+        while not is_over() and not ended and time.monotonic() < until_s:
+            time.sleep(0.003)
+        stop.set()
+        for thread in threads:
+            thread.join(_PATIENCE_S)
+        if ended:
+            raise ended[0]
+        said = [(w.owned, w.driver.engine.positions, w.told.kinds, w.said[-3:]) for w in workers]
+        assert is_over(), f"not within {_PATIENCE_S:g} s: {said}"
+
+    def _worker(
+        self, name: str, crash: Crashing, parts: Any, die: Callable[[], None], **more: Any
+    ) -> Worker:
         source, journal, sink = parts
+        told, said = Told(), list[str]()
         driver = Driver(
             self.engine(), source, journal, sink, self.offline(),
             Snapshots(self.folder / name / "snapshots"), SystemClock(), lambda: CHAMPION,
             snapshot_every=(SNAPSHOT_EVERY, 1e9), offline_every=(OFFLINE_EVERY, 1e9),
-            crash=crash, watching=told, **more,
+            crash=crash, said=said.append, watching=told, **more,
         )  # fmt: skip
         driver.recover()
-        return driver
+        return Worker(driver, die, told, said)
 
 
 class LocalGround(Ground):
@@ -195,7 +226,7 @@ class LocalGround(Ground):
     def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
         from stream.adapters.file_journal import FileJournal
 
-        log, told = self._world.open_log(), Told()
+        log = self._world.open_log()
         journal = FileJournal(self.folder / "journal", terms(PARTITIONS))
         parts = LocalSource(log, DOMAIN.topics, PARTITIONS), journal, self._world.sink(log)
 
@@ -204,7 +235,7 @@ class LocalGround(Ground):
             log.close()
 
         with _closing_on_error(die):
-            return Worker(self._driver(name, crash, told, parts), die, told)
+            return self._worker(name, crash, parts, die)
 
     def records(self, topic: str) -> list[Record]:
         return [r for part in self._world.outputs()[topic] for r in part]
@@ -235,7 +266,9 @@ class KafkaGround(Ground):
         self._kafka = {"group": f"ground-{next(_numbers)}", "session_timeout": "1500ms",
                        "output": self.output, **kafka}  # fmt: skip
         self._open: list[Callable[[], None]] = []
-        make_anew(cluster)
+        many = dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC), PARTITIONS)
+        one = dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)
+        make_anew(cluster, {**many, **one})
 
     def settings(self, **kafka: Any) -> Settings:
         """Of one worker."""
@@ -251,7 +284,7 @@ class KafkaGround(Ground):
         **kafka: Any,
     ) -> Worker:
         """A worker; `static`: its places wait for it when it dies, for the session's time-out."""
-        settings, clock, told = self.settings(**kafka), SystemClock(), Told()
+        settings, clock = self.settings(**kafka), SystemClock()
         if static:
             settings = self.settings(**kafka, instance=name)
         closes: list[Callable[[], None]] = []
@@ -267,8 +300,7 @@ class KafkaGround(Ground):
             group = KafkaGroup(settings, DOMAIN.topics, clock, output)
             closes.append(group.leave)
             parts = source, journal, output
-            driver = self._driver(name, crash, told, parts, group=group, commit_every_s=0.0)
-        return Worker(driver, die, told)
+            return self._worker(name, crash, parts, die, group=group, commit_every_s=0.0)
 
     def records(self, topic: str) -> list[Record]:
         return read_topic(self.cluster.bootstrap, topic, committed=True)
@@ -302,18 +334,6 @@ TRANSPORTS: Final[dict[str, type[Any]]] = {
     "kafka exactly once": ExactlyOnceGround,
 }
 """Made with a folder and, where it needs one, a running server."""
-
-
-def make_anew(cluster: Cluster) -> None:
-    """Delete all topics of ours and make them again, empty."""
-    admin = cluster.admin()
-    many = dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC), PARTITIONS)
-    one = dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)
-    there = admin.list_topics(timeout=30).topics
-    gone = [topic for topic in {**many, **one} if topic in there]
-    for deleted in admin.delete_topics(gone, operation_timeout=30).values() if gone else ():
-        deleted.result(30)
-    create_topics(cluster.bootstrap, {**many, **one})
 
 
 def records_of(rows: Sequence[Outgoing]) -> list[Record]:

@@ -109,6 +109,8 @@ def without_before(
 
 
 def not_read_back(self: SharedJournal, plan: Any) -> Any:
+    for _ in range(4):
+        self._sea.turn()
     self._sea.journal.append(plan)
     self._next_number += 1
     return plan

@@ -137,7 +137,7 @@ def test_markers_and_aborted_records_are_stepped_over(bay: Bay) -> None:
     producer = Producer(client(bay.bootstrap, transactional_id=f"gaps-{topics[0]}"))
     producer.init_transactions(30)
     kept = 0
-    for turn in range(40):
+    for turn in range(20):
         producer.begin_transaction()
         for _ in range(int(rng.integers(1, 6))):
             place = topics[int(rng.integers(2))], int(rng.integers(2))
@@ -145,7 +145,7 @@ def test_markers_and_aborted_records_are_stepped_over(bay: Bay) -> None:
             producer.produce(place[0], b"%d" % turn, partition=place[1], timestamp=stamp)
         queued = len(producer)
         producer.flush(30)
-        if turn % 3 == 1 or turn == 39:
+        if turn % 3 == 1 or turn == 19:
             producer.abort_transaction(30)
         else:
             producer.commit_transaction(30)

@@ -6,7 +6,6 @@ A worker that dies here lets go of its clients and finishes nothing; real proces
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -238,9 +237,7 @@ def test_two_workers_share_the_work_and_one_leaves(
     first, second = ground.start("a"), ground.start("b")
     ground.share(first, second)
     ground.put(story.rows)
-    for _ in range(6):
-        first.driver.step(8)
-        second.driver.step(8)
+    ground.work_until(lambda: first.driver.engine.plan >= 6, first, second)
     first.finish()
     ground.run(second)
     second.finish()
@@ -276,14 +273,8 @@ def test_a_worker_that_was_silent_for_too_long_does_no_harm(
     first, second = ground.start("a", **quick), ground.start("b", **quick)
     ground.share(first, second)
     ground.put(story.rows)
-    for _ in range(3):
-        first.driver.step(8)
-        second.driver.step(8)
-    until_s = time.monotonic() + 30
-    while second.owned < PLACES:
-        second.driver.step(8)
-        assert time.monotonic() < until_s
-        time.sleep(0.01)
+    ground.work_until(lambda: first.driver.engine.plan >= 3, first, second)
+    ground.work_until(lambda: second.owned == PLACES, second)
     assert first.owned
     ground.run(first, second)
     assert "lost" in first.told.kinds

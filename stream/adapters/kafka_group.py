@@ -29,7 +29,7 @@ from claimtrace.settings import Settings
 from ..group import Mark, Tail
 from ..plans import JOURNAL, Place
 from .kafka_sink import KafkaOutput
-from .kafka_source import READER, places_of
+from .kafka_source import READER, concerned, places_of
 
 _TIMEOUT_S: Final = 10.0
 _PLACES_EVERY_S: Final = 30.0
@@ -116,7 +116,8 @@ class KafkaGroup:
                            user=self._user, operation="Read") from error  # fmt: skip
         for each in found:
             if each.error is not None:
-                raise error_of(each.error, "can't read the group's offsets", each.topic,
+                where = concerned(each.error, each.topic, self._name)
+                raise error_of(each.error, "can't read the group's offsets", where,
                                user=self._user, operation="Read")  # fmt: skip
         return [each for each in found if each.offset >= 0]
 
@@ -200,7 +201,8 @@ class KafkaGroup:
                 if error is not None:
                     if error.retriable():
                         continue
-                    raise error_of(error, "can't read the decisions", DECISIONS_TOPIC,
+                    where = concerned(error, DECISIONS_TOPIC, self._name)
+                    raise error_of(error, "can't read the decisions", where,
                                    user=self._user, operation="Read")  # fmt: skip
                 position = _placed.decode(arrived.value()).position
                 if best is None or position > best.position:

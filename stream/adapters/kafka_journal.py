@@ -22,7 +22,7 @@ from claimtrace.settings import Settings
 
 from ..plans import Plan, Terms
 from .file_journal import terms_of
-from .kafka_source import READER
+from .kafka_source import READER, concerned
 
 _WAIT_S: Final = 5.0
 _TURN_S: Final = 0.05
@@ -48,7 +48,7 @@ class KafkaJournal:
 
     def __init__(self, settings: Settings, terms: Terms | None, clock: Clock) -> None:
         self._clock = clock
-        self._user = settings.security.username
+        self._user, self._group = settings.security.username, settings.kafka.group
         self._troubles = Troubles(settings)
         config = client_config(settings) | {"error_cb": self._troubles}
         reader = {**READER, "group.id": settings.kafka.group, "fetch.wait.max.ms": 20}
@@ -233,4 +233,5 @@ class KafkaJournal:
         raise self._error(error, "can't read the journal", "Read")
 
     def _error(self, error: KafkaError, what: str, operation: str) -> ClaimtraceError:
-        return error_of(error, what, JOURNAL_TOPIC, user=self._user, operation=operation)
+        where = concerned(error, JOURNAL_TOPIC, self._group)
+        return error_of(error, what, where, user=self._user, operation=operation)

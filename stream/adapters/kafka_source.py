@@ -38,6 +38,8 @@ READER: Final = {
     "auto.offset.reset": "error",  # never skip silently
     "isolation.level": "read_committed",
     "enable.partition.eof": True,
+    "session.timeout.ms": 10_000,  # unused, but compared with the next
+    "max.poll.interval.ms": 300_000,  # of `kafka.properties`: that one is for the group's member
     "fetch.wait.max.ms": 100,
     "fetch.queue.backoff.ms": 10,
     "queued.max.messages.kbytes": 32 * 1024,
@@ -101,7 +103,7 @@ class KafkaSource:
         self._watching = watching or Watching()
         self._earliest = settings.kafka.on_lost_records == "earliest"
         self._troubles = Troubles(settings)
-        self._user = settings.security.username
+        self._user, self._group = settings.security.username, settings.kafka.group
         self._consumer = connect(
             Consumer,
             client_config(settings)
@@ -284,19 +286,20 @@ class KafkaSource:
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
             self._out_of_range(place)
         elif not error.retriable():
-            what = "can't read the input"
-            raise error_of(error, what, place[0] or "", user=self._user, operation="Read")
+            where = concerned(error, place[0] or "", self._group)
+            raise error_of(error, "can't read the input", where, user=self._user, operation="Read")
 
     def _out_of_range(self, place: Place) -> None:
         """Our position is not on the topic any more: by retention, or it is another topic."""
         buffer = self._buffers[place]
         low, high = self._watermarks(place)
         where = f"{place[0]}/{place[1]}"
-        if buffer.next > high:
-            raise StateError(
-                f"the partition ends at {high}, this worker is at {buffer.next}", where=where,
-                hint="the topic was cut or made anew: start with a new folder and journal",
-            )  # fmt: skip
+        if buffer.next == self._low.get(place):
+            return  # we go on there already, and were told twice
+        if not buffer.next < low:
+            what = f"the partition goes from {low} to {high}, and had nothing at {buffer.next}"
+            raise StateError(what, where=where, hint="the topic was cut or made anew: start with "
+                             "a new folder and journal")  # fmt: skip
         lost = low - buffer.next
         if not self._earliest or self._fetching:
             raise StateError(
@@ -378,6 +381,11 @@ def places_of(consumer: Any, topics: Sequence[str], troubles: Troubles) -> list[
             )
         places += [(topic, partition) for partition in sorted(there[topic].partitions)]
     return places
+
+
+def concerned(error: KafkaError, where: str, group: str) -> str:
+    """What an error is about: a reader without the right to its group is told so of a topic."""
+    return group if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED else where
 
 
 def record_of(topic: str, arrived: Message) -> Record:

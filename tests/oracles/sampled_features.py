@@ -17,7 +17,7 @@ def sampled_vectors(
     lateness_ms: int,
     claim_ids: Collection[str],
 ) -> dict[str, list[float]]:
-    """The vectors of the claims named; facts as of `naive_vectors`, in the order of their taking."""
+    """The vectors of the claims named; facts as of `naive_vectors`, in their order."""
     naive_features._ENTITIES.clear()
     naive_features._ENTITIES.update({e.key: e for e in domain.entities})
     by_key: dict[tuple[str, str], list[Any]] = {}

@@ -279,25 +279,22 @@ class KafkaGround(Ground):
         self,
         name: str = "a",
         crash: Crashing = lambda _: None,
-        *,
-        static: bool = False,
-        **kafka: Any,
+        **member: Any,
     ) -> Worker:
-        """A worker; `static`: its places wait for it when it dies, for the session's time-out."""
-        settings, clock = self.settings(**kafka), SystemClock()
-        if static:
-            settings = self.settings(**kafka, instance=name)
+        """A worker; `member` are settings of the group's member alone. One with an `instance`
+        doesn't leave when it dies: its places wait for it, for the session's time-out."""
+        settings, clock = self.settings(), SystemClock()
         closes: list[Callable[[], None]] = []
         die = partial(_call_all, closes)
         with _closing_on_error(die):
             source = KafkaSource(settings, DOMAIN.topics, clock)
             closes.append(source.close)
             journal = KafkaJournal(settings, terms(PARTITIONS), clock)
-            closes.append(journal.close)
+            closes.append(partial(forget_plans, journal))
             own_id = f"{settings.kafka.group}-{name}" if self.output == "exactly_once" else ""
             output = KafkaOutput(settings, own_id)
             closes.append(partial(_lose, output))
-            group = KafkaGroup(settings, DOMAIN.topics, clock, output)
+            group = KafkaGroup(self.settings(**member), DOMAIN.topics, clock, output)
             closes.append(group.leave)
             parts = source, journal, output
             return self._worker(name, crash, parts, die, group=group, commit_every_s=0.0)
@@ -347,9 +344,9 @@ def records_of(rows: Sequence[Outgoing]) -> list[Record]:
 
 
 def expected(stages: Sequence[Sequence[Record]], engine: Engine) -> dict[str, list[Outgoing]]:
-    """What must be sent, by topic: one engine over all records in their order, one plan a stage.
+    """What must be sent, by topic: one engine over all records, stage by stage, merged in each.
 
-    Each stage is consumed before the next is put.
+    A stage is what was put when all before it was consumed; or a plan's records.
     """
     sent: dict[str, list[Outgoing]] = {topic: [] for topic in OUTPUTS}
     for number, stage in enumerate(stages, 1):
@@ -372,6 +369,12 @@ def _closing_on_error(close: Callable[[], None]) -> Iterator[None]:
 def _call_all(closes: list[Callable[[], None]]) -> None:
     while closes:
         closes.pop()()
+
+
+def forget_plans(journal: KafkaJournal) -> None:
+    """Close it; plans that lost and were never sent must not reach topics that are made anew."""
+    journal._producer.purge()
+    journal.close()
 
 
 def _lose(output: KafkaOutput) -> None:

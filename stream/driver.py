@@ -35,6 +35,7 @@ from featurestore.arrays import Arrays
 from .duty import Duty, Rows, Sink
 from .effects import Counts
 from .engine import Engine, plain_state
+from .every import Every
 from .group import Group, Mark
 from .plans import JOURNAL, Journal, Place, Plan, Range, plan_of
 from .watching import Watching
@@ -75,38 +76,6 @@ class SnapshotStore(Protocol):
 
     def newest(self, fits: Callable[[Arrays], bool] = ...) -> tuple[int, Arrays] | None:
         """The newest whole snapshot that fits."""
-
-
-class Every:
-    """Due after so many records, or after a time if there were any.
-
-    >>> from claimtrace.clock import ManualClock
-    >>> clock = ManualClock()
-    >>> every = Every(100, 60.0, clock)
-    >>> every.count(99); every.due
-    False
-    >>> clock.sleep(60); every.due
-    True
-    """
-
-    def __init__(self, records: int, seconds: float, clock: Clock) -> None:
-        self._records, self._seconds, self._clock = records, seconds, clock
-        self.reset()
-
-    def count(self, records: int) -> None:
-        """So many more."""
-        self.since += records
-
-    def reset(self) -> None:
-        """It was done."""
-        self.since, self._at_s = 0, self._clock.monotonic_s()
-
-    @property
-    def due(self) -> bool:
-        """Whether it is time."""
-        return self.since >= self._records or (
-            self.since > 0 and self._clock.monotonic_s() - self._at_s >= self._seconds
-        )
 
 
 class Driver:

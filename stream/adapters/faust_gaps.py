@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
-from claimtrace.adapters.kafka_client import Troubles, client_config, connect
+from claimtrace.adapters.kafka_client import Troubles
 from claimtrace.adapters.kafka_errors import error_of
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
@@ -20,8 +20,7 @@ from claimtrace.events import Record
 from claimtrace.settings import Settings
 
 from ..plans import Place
-from .kafka_source import READER, record_of
-from .kafka_topic import ends_of
+from .kafka_reading import ends_of, reader, record_of
 
 Hole = tuple[int, int]
 """From the first position that is missing (-1: the beginning) to the one that follows."""
@@ -55,19 +54,19 @@ class GapReader:
             StateError: retention took some of them, and the settings say stop.
             StoreUnavailable: the brokers don't deliver them; ask again.
         """
-        reader = self._connected()
+        consumer = self._connected()
         wanted: dict[Place, Hole] = {}
         for place, (start, stop) in sorted(holes.items()):
-            low, _ = ends_of(reader, self._troubles, *place)
+            low, _ = ends_of(consumer, self._troubles, place)
             if 0 <= start < low:
                 self._lost(place, start, min(low, stop))
             if max(start, low) < stop:
                 wanted[place] = max(start, low), stop
-        reader.assign([TopicPartition(*place, start) for place, (start, _) in wanted.items()])
+        consumer.assign([TopicPartition(*place, start) for place, (start, _) in wanted.items()])
         try:
-            return self._read(reader, {place: stop for place, (_, stop) in wanted.items()})
+            return self._read(consumer, {place: stop for place, (_, stop) in wanted.items()})
         finally:
-            reader.unassign()
+            consumer.unassign()
 
     def close(self) -> None:
         """Let go of the brokers."""
@@ -77,18 +76,15 @@ class GapReader:
 
     def _connected(self) -> Any:
         if self._reader is None:
-            config = client_config(self._settings) | {
-                **READER, "group.id": self._settings.kafka.group, "error_cb": self._troubles,
-            }  # fmt: skip
-            self._reader = connect(Consumer, config)
+            self._reader = reader(self._settings, self._troubles)
         return self._reader
 
-    def _read(self, reader: Any, stops: dict[Place, int]) -> dict[Place, list[Record]]:
+    def _read(self, consumer: Any, stops: dict[Place, int]) -> dict[Place, list[Record]]:
         found: dict[Place, list[Record]] = {place: [] for place in stops}
         open_ = dict(stops)
         until_s = self._clock.monotonic_s() + _PATIENCE_S
         while open_:
-            for arrived in reader.consume(_PAGE, _TURN_S):
+            for arrived in consumer.consume(_PAGE, _TURN_S):
                 place = arrived.topic(), arrived.partition()
                 error, at = arrived.error(), arrived.offset()
                 if error is None:

@@ -28,8 +28,8 @@ from claimtrace.settings import Settings
 
 from ..group import Mark, Tail
 from ..plans import JOURNAL, Place
+from .kafka_reading import concerned, ends_of, places_of, reader
 from .kafka_sink import KafkaOutput
-from .kafka_source import READER, concerned, places_of
 
 _TIMEOUT_S: Final = 10.0
 _PLACES_EVERY_S: Final = 30.0
@@ -146,17 +146,14 @@ class KafkaGroup:
         tails: dict[int, Tail] = {}
         if not partitions:
             return tails
-        config = client_config(self._settings) | {
-            **READER, "group.id": self._name, "error_cb": self._troubles,
-        }  # fmt: skip
-        reader: Any = connect(Consumer, config)
+        consumer = reader(self._settings, self._troubles)
         try:
             for partition in sorted(partitions):
-                tail = self._tail(reader, partition)
+                tail = self._tail(consumer, partition)
                 if tail is not None:
                     tails[partition] = tail
         finally:
-            reader.close()
+            consumer.close()
         return tails
 
     def leave(self) -> None:
@@ -164,37 +161,26 @@ class KafkaGroup:
         self._drain = lambda _: None
         self._consumer.close()
 
-    def _tail(self, reader: Any, partition: int) -> Tail | None:
+    def _tail(self, consumer: Any, partition: int) -> Tail | None:
         """The decision furthest on, among the last ones and, if those are gone, the ones before."""
-        low, end = self._ends(reader, partition)
+        place = DECISIONS_TOPIC, partition
+        low, end = ends_of(consumer, self._troubles, place, self._user)
         back = _TAIL_RECORDS
         while True:
             start = max(low, end - back)
-            found = self._furthest(reader, partition, start, end)
+            found = self._furthest(consumer, partition, start, end)
             if found is not None or start <= low:
                 return found
             back *= 8
 
-    def _ends(self, reader: Any, partition: int) -> tuple[int, int]:
-        place = TopicPartition(DECISIONS_TOPIC, partition)
-        try:
-            ends = reader.get_watermark_offsets(place, timeout=_TIMEOUT_S)
-        except KafkaException as error:
-            self._troubles.check()
-            raise error_of(error.args[0], "can't read the decisions", DECISIONS_TOPIC,
-                           user=self._user, operation="Read") from error  # fmt: skip
-        if ends is None:
-            raise StoreUnavailable("the brokers don't answer", where=DECISIONS_TOPIC)
-        return ends  # type: ignore[no-any-return]
-
-    def _furthest(self, reader: Any, partition: int, start: int, end: int) -> Tail | None:
+    def _furthest(self, consumer: Any, partition: int, start: int, end: int) -> Tail | None:
         if start >= end:
             return None
-        reader.assign([TopicPartition(DECISIONS_TOPIC, partition, start)])
+        consumer.assign([TopicPartition(DECISIONS_TOPIC, partition, start)])
         best: Tail | None = None
         until_s = self._clock.monotonic_s() + _TIMEOUT_S
         while self._clock.monotonic_s() < until_s:
-            for arrived in reader.consume(_TAIL_RECORDS, 0.1):
+            for arrived in consumer.consume(_TAIL_RECORDS, 0.1):
                 error = arrived.error()
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                     return best

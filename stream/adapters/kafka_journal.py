@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from claimtrace.adapters.kafka_client import Troubles, client_config, connect
 from claimtrace.adapters.kafka_errors import error_of
@@ -22,7 +22,7 @@ from claimtrace.settings import Settings
 
 from ..plans import Plan, Terms
 from .file_journal import terms_of
-from .kafka_source import READER, concerned
+from .kafka_reading import concerned, ends_of, reader
 
 _WAIT_S: Final = 5.0
 _TURN_S: Final = 0.05
@@ -50,12 +50,10 @@ class KafkaJournal:
         self._clock = clock
         self._user, self._group = settings.security.username, settings.kafka.group
         self._troubles = Troubles(settings)
-        config = client_config(settings) | {"error_cb": self._troubles}
-        reader = {**READER, "group.id": settings.kafka.group, "fetch.wait.max.ms": 20}
-        self._consumer: Any = connect(Consumer, config | reader)
-        writer = {"acks": "all", "enable.idempotence": True, "linger.ms": 0,
-                  "message.timeout.ms": 0, "on_delivery": self._delivered}  # fmt: skip
-        self._producer: Any = connect(Producer, config | writer)
+        self._consumer: Any = reader(settings, self._troubles, fetch_wait_max_ms=20)
+        writer = {"error_cb": self._troubles, "on_delivery": self._delivered, "acks": "all",
+                  "enable.idempotence": True, "linger.ms": 0, "message.timeout.ms": 0}  # fmt: skip
+        self._producer: Any = connect(Producer, client_config(settings) | writer)
         self._failure: KafkaError | None = None
         self._in_flight: Plan | None = None
         self._next_number, self._bookmark = 1, 1
@@ -195,14 +193,7 @@ class KafkaJournal:
         self._bookmark = offset
 
     def _end(self) -> int:
-        try:
-            found = self._consumer.get_watermark_offsets(TopicPartition(*_PLACE), timeout=_WAIT_S)
-        except KafkaException as error:
-            self._troubles.check()
-            raise self._error(error.args[0], "can't read the journal", "Read") from error
-        if found is None:
-            raise StoreUnavailable("the brokers don't answer", where=JOURNAL_TOPIC)
-        return int(found[1])
+        return ends_of(self._consumer, self._troubles, _PLACE, self._user)[1]
 
     def _produce(self, value: bytes, key: bytes) -> None:
         try:

@@ -9,42 +9,27 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Any, Final
 
 import numpy as np
 from confluent_kafka import (
     OFFSET_BEGINNING,
-    Consumer,
     KafkaError,
     KafkaException,
     Message,
     TopicPartition,
 )
 
-from claimtrace.adapters.kafka_client import Troubles, client_config, connect
+from claimtrace.adapters.kafka_client import Troubles
 from claimtrace.adapters.kafka_errors import error_of
 from claimtrace.adapters.merged_log import merge_order
 from claimtrace.clock import Clock
-from claimtrace.errors import ConfigError, StateError, StoreUnavailable
+from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Record
 from claimtrace.settings import Settings
 
 from ..plans import Place, Range, in_plan_order
 from ..watching import Watching
-
-READER: Final = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "auto.offset.reset": "error",  # never skip silently
-    "isolation.level": "read_committed",
-    "enable.partition.eof": True,
-    "session.timeout.ms": 10_000,  # unused, but compared with the next
-    "max.poll.interval.ms": 300_000,  # of `kafka.properties`: that one is for the group's member
-    "fetch.wait.max.ms": 100,
-    "fetch.queue.backoff.ms": 10,
-    "queued.max.messages.kbytes": 32 * 1024,
-}
-"""Of a consumer that reads by position."""
+from .kafka_reading import concerned, ends_of, places_of, reader, record_of
 
 _PULL = 4_000
 _FULL_RECORDS, _LOW_RECORDS = 20_000, 10_000
@@ -104,11 +89,7 @@ class KafkaSource:
         self._earliest = settings.kafka.on_lost_records == "earliest"
         self._troubles = Troubles(settings)
         self._user, self._group = settings.security.username, settings.kafka.group
-        self._consumer = connect(
-            Consumer,
-            client_config(settings)
-            | {**READER, "group.id": settings.kafka.group, "error_cb": self._troubles},
-        )
+        self._consumer = reader(settings, self._troubles)
         self._buffers: dict[Place, _Buffer] = {}
         self._low: dict[Place, int] = {}  # where we go on after what retention took
         self._ask_ids: Callable[[], Sequence[str]] = topic_ids or (lambda: ())
@@ -297,7 +278,7 @@ class KafkaSource:
         if buffer.next == self._low.get(place):
             return  # we go on there already, and were told twice
         if not buffer.next < low:
-            what = f"the partition goes from {low} to {high}, and had nothing at {buffer.next}"
+            what = f"the partition is from {low}, ends at {high}, this worker is at {buffer.next}"
             raise StateError(what, where=where, hint="the topic was cut or made anew: start with "
                              "a new folder and journal")  # fmt: skip
         lost = low - buffer.next
@@ -324,13 +305,7 @@ class KafkaSource:
         return int(found[1]) if found else -1
 
     def _watermarks(self, place: Place) -> tuple[int, int]:
-        try:
-            found: Any = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=10)
-        except KafkaException as error:
-            raise error_of(error.args[0], "can't ask for the ends", place[0]) from error
-        if found is None:
-            raise StoreUnavailable("the brokers don't say where it ends", where=place[0])
-        return found  # type: ignore[no-any-return]
+        return ends_of(self._consumer, self._troubles, place, self._user)
 
     def _probe(self) -> None:
         """See whether brokers that were down answer again."""
@@ -356,47 +331,3 @@ class KafkaSource:
         self._ids = ids
         self._places = places_of(self._consumer, self._topics, self._troubles)
         self._places_at_s = now_s
-
-
-def places_of(consumer: Any, topics: Sequence[str], troubles: Troubles) -> list[Place]:
-    """The partitions of topics, in order of the topics.
-
-    Raises:
-        ConfigError: a topic isn't there, or may not be seen.
-        StoreUnavailable: the brokers don't answer.
-    """
-    try:
-        there = consumer.list_topics(timeout=10).topics
-    except KafkaException as error:
-        troubles.check()
-        raise error_of(error.args[0], "the brokers don't answer", "source") from error
-    troubles.check()
-    places: list[Place] = []
-    for topic in topics:
-        if topic not in there or not there[topic].partitions:
-            raise ConfigError(
-                f"there is no topic {topic}, or this user may not see it",
-                where="source",
-                hint="make it: claimtrace topics create",
-            )
-        places += [(topic, partition) for partition in sorted(there[topic].partitions)]
-    return places
-
-
-def concerned(error: KafkaError, where: str, group: str) -> str:
-    """What an error is about: a reader without the right to its group is told so of a topic."""
-    return group if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED else where
-
-
-def record_of(topic: str, arrived: Message) -> Record:
-    """A record as delivered; its log time is the broker's."""
-    headers = arrived.headers()
-    return Record(
-        topic,
-        arrived.partition(),
-        arrived.offset(),
-        arrived.key(),
-        arrived.value(),
-        arrived.timestamp()[1],
-        tuple((name, value or b"") for name, value in headers) if headers else (),
-    )

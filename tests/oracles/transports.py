@@ -286,6 +286,7 @@ class KafkaGround(Ground):
         settings, clock = self.settings(), SystemClock()
         closes: list[Callable[[], None]] = []
         die = partial(_call_all, closes)
+        self._open.append(die)  # should a test fail before
         with _closing_on_error(die):
             source = KafkaSource(settings, DOMAIN.topics, clock)
             closes.append(source.close)
@@ -295,6 +296,7 @@ class KafkaGround(Ground):
             output = KafkaOutput(settings, own_id)
             closes.append(partial(_lose, output))
             group = KafkaGroup(self.settings(**member), DOMAIN.topics, clock, output)
+            group._settings = settings  # for its own readers
             closes.append(group.leave)
             parts = source, journal, output
             return self._worker(name, crash, parts, die, group=group, commit_every_s=0.0)

@@ -100,6 +100,8 @@ class Duty:
         """What was assigned to us when we last took part."""
         self._has_lapsed = False
         """Whether some of it was taken from us since, perhaps to come back."""
+        self._behind_until = 0
+        """A plan before which nothing can be taken over: those before us came further."""
         self._is_giving_up = False
         """Whether what the sink holds back is to be taken back, as soon as it answers."""
         self.counts = Counts()
@@ -196,10 +198,12 @@ class Duty:
             self._again(self._sink.give_up)
             self._is_giving_up = False
         gained = assigned - self._owned
-        if gained:
-            watching.rebalanced("gained")
+        if gained and self._engine.plan >= self._behind_until:
+            before = len(self._owned)
             self._take_over(self._group, gained)
-            watching.owned(len(self._owned))
+            if len(self._owned) > before:
+                watching.rebalanced("gained")
+                watching.owned(len(self._owned))
 
     def stay(self) -> None:
         """Stay in the group while something else is waited for; nothing can be finished now."""
@@ -232,7 +236,9 @@ class Duty:
         committed = self._again(lambda: group.marks(gained))
         marks = {p: committed.get(p) or self._remembered.get(p) for p in sorted(gained)}
         # an owner before who was ahead of us: not before we have caught up
-        ready = [place for place, mark in marks.items() if self._has_caught_up(place, mark)]
+        needed = {place: self._needed(place, mark) for place, mark in marks.items()}
+        self._behind_until = max(needed.values())
+        ready = [place for place, number in needed.items() if number <= self._engine.plan]
         tails = self._again(lambda: group.tails([p for topic, p in ready if topic == claims]))
         for place in ready:
             # without a mark nobody has decided on it yet, and no batch that it is in was let go
@@ -244,10 +250,10 @@ class Duty:
             self._decide_again(place, mark, tail)
             self._owned.add(place)
 
-    def _has_caught_up(self, place: Place, mark: Mark | None) -> bool:
-        """Whether we have applied all that others have sent or stored for a place."""
+    def _needed(self, place: Place, mark: Mark | None) -> int:
+        """The plan that we must have applied: others have sent or stored so far for a place."""
         stored = max(self._version(table, _writer(place)) for table in _TABLES)
-        return max(stored, mark.emitted if mark is not None else 0) <= self._engine.plan
+        return max(stored, mark.emitted if mark is not None else 0)
 
     def _decide_again(self, place: Place, mark: Mark, tail: Tail | None) -> None:
         """Decide on a place's part of the batches that its mark doesn't cover."""
@@ -269,7 +275,7 @@ class Duty:
         retrying, self._again = self._again, lambda work: work()
         try:
             self.flush()
-            self.commit()
+            self._watching.committed(self.commit())
         except ClaimtraceError as error:
             if not error.retryable:
                 raise
@@ -277,6 +283,7 @@ class Duty:
         finally:
             self._again = retrying
         self._owned -= places
+        self._watching.owned(len(self._owned))
 
     def _let_go(self) -> None:
         """Own nothing, for now: `take_part` takes over again what is still ours."""
@@ -352,4 +359,5 @@ def _is_due(outgoing: Outgoing, number: int, mark: Mark, tail: Tail | None) -> b
             where=f"{DECISIONS_TOPIC}/{outgoing.partition}",
             hint="run claimtrace verify: definitions, models or the log are not the same",
         )
-    return position > tail.position
+    # a transaction that was left open hides what others have committed behind it: the mark knows
+    return number > mark.emitted and position > tail.position

@@ -163,7 +163,9 @@ class KafkaTransport(Transport):
         from stream.adapters.kafka_source import KafkaSource
 
         session = self.session
-        made = KafkaSource(session.settings, session.domain.topics, session.clock, said, watching)
+        made = KafkaSource(
+            session.settings, session.domain.topics, session.clock, said, watching, self._topic_ids
+        )
         self._open.append(made.close)
         self._source = made
         return made

@@ -95,8 +95,15 @@ class FileJournal:
 def read_plans(path: Path, from_number: int = 1) -> Iterator[Plan]:
     """The plans of a journal file, without opening it for writing."""
     _, lines = _whole_lines(path.read_bytes(), str(path))
-    for line in lines[from_number:]:
-        yield _plan(line)
+    for number, line in enumerate(lines[from_number:], from_number):
+        plan = _plan(line)
+        if plan.number != number:
+            raise StateError(
+                f"plan {plan.number} follows plan {number - 1}",
+                where=str(path),
+                hint="restore the file from a copy: a line is missing",
+            )
+        yield plan
 
 
 def read_terms(path: Path) -> Terms:

@@ -151,7 +151,7 @@ BREAKS: dict[str, Change] = {
         stream.duty, "_is_due",
         lambda outgoing, number, mark, tail: number > mark.stored,
     ),
-    "takes over before it has caught up": swap(Duty, "_has_caught_up", lambda *_: True),
+    "takes over before it has caught up": swap(Duty, "_needed", lambda *_: 0),
     "forgets the chain at a take-over": around(Duty, "_take_over", chain_forgotten),
     "calls rows stored that wait": around(Duty, "commit", stored_too_soon),
     "decides nothing again": swap(Duty, "_decide_again", lambda *_: None),

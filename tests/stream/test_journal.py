@@ -157,3 +157,10 @@ def test_plan_order_is_the_merge_wherever_it_is_cut(arrivals, cut):
                 and span.from_position <= record.position < span.to_position
                 for span in spans
             )
+
+
+def test_a_missing_line_is_refused(five):
+    lines = five.read_bytes().splitlines(keepends=True)
+    five.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+    with pytest.raises(StateError, match="plan 3 follows plan 1"):
+        list(read_plans(five))

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= claimtrace-data
 
-.PHONY: help setup demo test check bench docs kafka clean
+.PHONY: help setup demo test test-long check bench docs kafka clean
 
 help: ## what can be made here
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: setup ## all tests, with doctests and the checks of style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist loadfile --doctest-modules claimtrace featurestore producers training stream examples tests
+
+test-long: setup ## what takes too long for every change: half an hour of troubles on real servers
+	FLEET_FULL=1 $(BIN)/python -m pytest -m long tests
 
 check: setup ## style and types only
 	$(BIN)/ruff check .

@@ -55,6 +55,8 @@ CRASH_POINTS: Final = (
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 _GIVE_UP_S: Final = 15.0
 """A worker that is asked to stop waits so long for a store; then it leaves, and commits nothing."""
+_LAST_TRIES: Final = 3
+"""How often a worker that ends looks again at what it owns, when others stored in between."""
 _NOTHING: Final[list[Record]] = []
 
 
@@ -182,8 +184,15 @@ class Driver:
         if self._snapshot_every.since:
             self._snapshot()
         self._commit()
-        if self._group is not None:
-            self._group.leave()
+        if self._group is None:
+            return
+        for _ in range(_LAST_TRIES):
+            if not self._duty.was_superseded:
+                break
+            self._duty.take_part(self._watching)  # rows that others didn't store are ours still
+            self._flush()
+            self._commit()
+        self._group.leave()
 
     def _next(self, most: int) -> tuple[Plan | None, list[Record]]:
         """The next plan and its records: one that stands in the journal, or one that we write."""

@@ -100,8 +100,6 @@ class Duty:
         """What was assigned to us when we last took part."""
         self._has_lapsed = False
         """Whether some of it was taken from us since, perhaps to come back."""
-        self._behind_until = 0
-        """A plan before which nothing can be taken over: those before us came further."""
         self._is_giving_up = False
         """Whether what the sink holds back is to be taken back, as soon as it answers."""
         self.counts = Counts()
@@ -119,6 +117,11 @@ class Duty:
     def is_ahead(self) -> bool:
         """Whether others have so much left to commit that this worker must wait for them."""
         return self._retained.records > MAX_RETAINED_RECORDS
+
+    @property
+    def was_superseded(self) -> bool:
+        """Whether this worker let go of what it had, and must look again at what is still its."""
+        return self._is_giving_up
 
     @property
     def has_rows(self) -> bool:
@@ -198,7 +201,7 @@ class Duty:
             self._again(self._sink.give_up)
             self._is_giving_up = False
         gained = assigned - self._owned
-        if gained and self._engine.plan >= self._behind_until:
+        if gained:
             before = len(self._owned)
             self._take_over(self._group, gained)
             if len(self._owned) > before:
@@ -237,7 +240,6 @@ class Duty:
         marks = {p: committed.get(p) or self._remembered.get(p) for p in sorted(gained)}
         # an owner before who was ahead of us: not before we have caught up
         needed = {place: self._needed(place, mark) for place, mark in marks.items()}
-        self._behind_until = max(needed.values())
         ready = [place for place, number in needed.items() if number <= self._engine.plan]
         tails = self._again(lambda: group.tails([p for topic, p in ready if topic == claims]))
         for place in ready:

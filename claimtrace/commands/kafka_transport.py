@@ -35,6 +35,7 @@ class KafkaTransport(Transport):
     """The cluster that the setting `source` names."""
 
     idle_s = 0.005
+    may_repeat = True
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)

@@ -64,6 +64,7 @@ def run_verify(session: Session, into: Path | None = None, *, quiet: bool = Fals
             lambda partition: transport.records(DECISIONS_TOPIC, partition),
             lambda records: advance(records),
             emit,
+            may_repeat=transport.may_repeat,
         )
 
 
@@ -73,7 +74,8 @@ def run_chain(session: Session) -> Any:
 
     with session.transport() as transport:
         count = transport.partitions(DECISIONS_TOPIC)
-        return check_chains({p: transport.records(DECISIONS_TOPIC, p) for p in range(count)})
+        decisions = {p: transport.records(DECISIONS_TOPIC, p) for p in range(count)}
+        return check_chains(decisions, may_repeat=transport.may_repeat)
 
 
 def show_verified(result: Any) -> None:

@@ -29,6 +29,9 @@ class Transport(ABC):
     idle_s = 0.05
     """How long a worker sleeps when nothing is new."""
 
+    may_repeat = False
+    """Whether a decision may be on the log again, with the same bytes."""
+
     def __init__(self, session: Session) -> None:
         self.session = session
 

@@ -314,4 +314,4 @@ def chains(records: Iterable[Record]) -> Any:
     by_partition: dict[int, list[Record]] = {}
     for record in records:
         by_partition.setdefault(record.partition, []).append(record)
-    return check_chains(by_partition)
+    return check_chains(by_partition, may_repeat=True)

@@ -74,6 +74,7 @@ def test_a_test_without_kafka_skips_but_fails_in_ci(
 ) -> None:
     monkeypatch.setenv("PATH", str(home))
     monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("SERVERS", raising=False)
     with pytest.raises(pytest.skip.Exception, match="no java"):
         require_kafka()
     monkeypatch.setenv("CI", "true")

@@ -42,7 +42,7 @@ from tests.oracles.world import no_models, terms
 
 ONE = os.environ.get("SHARED_SEED")
 QUICK = [int(ONE)] if ONE else range(1, 31)
-SEEDS = int(os.environ.get("SHARED_SEEDS", "400"))
+SEEDS = int(os.environ.get("SHARED_SEEDS", "150"))
 CHUNK = 25
 PATIENCE = 80
 """Lives among which each break must be seen."""

@@ -103,7 +103,7 @@ def test_killed_again_and_again(fleet: Fleet) -> None:
     check(fleet, find(fleet), sample=100)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_twenty_times_with_fifty_thousand_claims(fleet: Fleet) -> None:
     rng = np.random.default_rng(5)
     worker = faust_worker(fleet)
@@ -115,7 +115,7 @@ def test_killed_twenty_times_with_fifty_thousand_claims(fleet: Fleet) -> None:
     print(f"{check(fleet, find(fleet))} decisions repeated")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_in_transactions_each_decision_is_seen_once(fleet: Fleet) -> None:
     worker = faust_worker(
         fleet, CLAIMTRACE_KAFKA__OUTPUT="exactly_once", CLAIMTRACE_KAFKA__INSTANCE="faust-0"
@@ -171,7 +171,7 @@ def test_a_second_worker_is_refused_and_the_first_goes_on(fleet: Fleet) -> None:
     assert check(fleet, find(fleet), sample=20, once=True) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_of_two_that_start_at_once_one_stays(fleet: Fleet) -> None:
     first, second = faust_worker(fleet), faust_worker(fleet)
     first.start()
@@ -186,7 +186,7 @@ def test_of_two_that_start_at_once_one_stays(fleet: Fleet) -> None:
     check(fleet, find(fleet), sample=20)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_plain_worker_that_joins_ends_it(fleet: Fleet) -> None:
     rows = a_feed(2_000, PARTITIONS)
     under_faust, plain = faust_worker(fleet), fleet.worker()
@@ -202,7 +202,7 @@ def test_a_plain_worker_that_joins_ends_it(fleet: Fleet) -> None:
     check(fleet, find(fleet), sample=20)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trouble_that_lasts_ends_it_and_nothing_is_lost(fleet: Fleet) -> None:
     # rows are due, and a commit with them, some seconds after the brokers stop to answer
     worker = faust_worker(fleet, FAUST_GIVE_UP_AFTER="3s", CLAIMTRACE_STREAM__OFFLINE_EVERY="8s")
@@ -224,7 +224,7 @@ def test_trouble_that_lasts_ends_it_and_nothing_is_lost(fleet: Fleet) -> None:
     check(fleet, find(fleet), sample=20)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_only_committed_records_are_read(fleet: Fleet) -> None:
     rows = a_feed(400, PARTITIONS, poison=0.0)
     producer = Producer(client(fleet.cluster.bootstrap, transactional_id="inputs"))
@@ -248,7 +248,7 @@ def test_only_committed_records_are_read(fleet: Fleet) -> None:
     check(fleet, found, sample=20, once=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_logs_in_over_tls(tmp_path: Path) -> None:
     require_kafka()
     with secure_cluster(tmp_path / "kafka") as cluster:

@@ -170,7 +170,7 @@ def test_sigterm_in_the_middle_of_work_repeats_nothing(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    "output", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.slow)]
+    "output", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.long)]
 )
 def test_a_worker_that_was_stopped_and_goes_on_does_no_harm(fleet: Fleet, output: str) -> None:
     once = output == "exactly_once"
@@ -200,7 +200,7 @@ def test_a_worker_that_was_stopped_and_goes_on_does_no_harm(fleet: Fleet, output
 
 @pytest.mark.parametrize(
     "protocol",
-    ["classic", *(pytest.param(p, marks=pytest.mark.slow) for p in ("static", "consumer"))],
+    ["classic", *(pytest.param(p, marks=pytest.mark.long) for p in ("static", "consumer"))],
 )
 def test_three_workers_restarted_one_by_one(fleet: Fleet, protocol: str) -> None:
     if protocol == "consumer":
@@ -274,7 +274,7 @@ def test_a_broker_that_crashes_under_load_loses_nothing(fleet: Fleet) -> None:
     told(repeated=check(fleet, find(fleet), sample=100))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_leader_of_a_busy_partition_is_killed_again_and_again(
     kafka_clusters: Callable[..., Cluster], tmp_path: Path
 ) -> None:
@@ -414,7 +414,7 @@ def test_a_journal_that_is_gone_is_refused(fleet: Fleet) -> None:
     assert fleet.settings["CLAIMTRACE_KAFKA__GROUP"] in worker.text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_more_partitions_while_it_runs(fleet: Fleet) -> None:
     first, second = halves(1500)
     worker = fleet.worker(measured=True)

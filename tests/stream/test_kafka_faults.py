@@ -109,7 +109,7 @@ def test_a_record_too_large_for_the_topic_stops_with_the_setting_to_mend(
     bench.check()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_brokers_down_and_up_again(bench: Bench, mock_kafka: MockCluster) -> None:
     worker = started(bench)
     bench.put(2, 40)
@@ -139,7 +139,7 @@ def test_an_idle_worker_outlives_its_brokers(bench: Bench, mock_kafka: MockClust
     bench.check()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_leaders_and_the_coordinator_move(bench: Bench, mock_kafka: MockCluster) -> None:
     worker = started(bench)
     for turn in range(3):
@@ -153,7 +153,7 @@ def test_leaders_and_the_coordinator_move(bench: Bench, mock_kafka: MockCluster)
     assert bench.check() == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_slow_brokers_cause_no_storm_and_no_rebalance(
     bench: Bench, mock_kafka: MockCluster
 ) -> None:
@@ -173,7 +173,7 @@ def test_slow_brokers_cause_no_storm_and_no_rebalance(
     bench.check()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_slower_than_the_group_allows_loses_its_places_and_nothing_else(
     bench: Bench,
 ) -> None:
@@ -194,7 +194,7 @@ def test_a_worker_slower_than_the_group_allows_loses_its_places_and_nothing_else
     bench.check()
 
 
-@pytest.mark.parametrize("protocol", ["consumer", pytest.param("classic", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("protocol", ["consumer", pytest.param("classic", marks=pytest.mark.long)])
 def test_workers_come_and_go_with_work_in_flight(bench: Bench, protocol: str) -> None:
     first = started(bench, group_protocol=protocol)
     second = bench.worker(group_protocol=protocol)

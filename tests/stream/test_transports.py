@@ -67,7 +67,16 @@ def story() -> Story:
     return story_of(History(PARTITIONS, [entries]))
 
 
-@pytest.fixture(params=TRANSPORTS)
+SPARED = {"kafka exactly once"}
+"""At each crash point in the long run only: it differs from `kafka` in its output alone."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.long) if name in SPARED else name
+        for name in TRANSPORTS
+    ]
+)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Makes the ground of each transport; what it opened is closed afterwards."""
     yield from grounds(TRANSPORTS[request.param], request, tmp_path)
@@ -175,10 +184,10 @@ def check_dead(dead: Sequence[Record], story: Story) -> None:
 def check_proof(ground: Ground, decisions: Sequence[Record], story: Story) -> None:
     """Chains hold, every record is in one plan, and a replay differs in nothing."""
     parts = {p: [r for r in decisions if r.partition == p] for p in range(PARTITIONS)}
-    chained = check_chains(dict(parts))
+    chained = check_chains(dict(parts), may_repeat=True)
     assert (chained.broken, chained.decisions) == ([], story.claims)
     plans, source = ground.proof()
-    proved = replay(ground.engine(), plans, source, lambda partition: iter(parts[partition]))
+    proved = replay(ground.engine(), plans, source, lambda p: iter(parts[p]), may_repeat=True)
     assert (proved.differ, proved.decisions) == (0, story.claims), proved.first
     assert proved.records == sum(len(stage) for stage in story.records)
 

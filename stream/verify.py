@@ -124,7 +124,9 @@ def without_repeats(records: Iterable[Record]) -> Iterator[Record]:
         yield record
 
 
-def check_chains(partitions: Mapping[int, Iterable[Record]], *, may_repeat: bool = False) -> Chained:
+def check_chains(
+    partitions: Mapping[int, Iterable[Record]], *, may_repeat: bool = False
+) -> Chained:
     """Whether nothing was edited, dropped, inserted or reordered on any partition."""
     decisions = 0
     broken: list[str] = []

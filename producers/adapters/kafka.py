@@ -86,6 +86,8 @@ class KafkaSink:
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "compression.type": settings.kafka.compression,
+            # a partition that was added is known before anybody owns it
+            "topic.metadata.refresh.interval.ms": 5_000,
         }
         if transactional_id:
             # a sink that was killed holds up readers of committed records for no longer than this

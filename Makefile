@@ -27,7 +27,7 @@ test: setup ## all tests, with doctests and the checks of style and types
 	$(BIN)/python -m pytest -n 2 --dist loadfile --doctest-modules claimtrace featurestore producers training stream examples tests
 
 test-long: setup ## what takes too long for every change: half an hour of troubles on real servers
-	FLEET_FULL=1 $(BIN)/python -m pytest -m long tests
+	FLEET_FULL=1 $(BIN)/python -m pytest -m long --timeout 1200 tests
 
 check: setup ## style and types only
 	$(BIN)/ruff check .

@@ -183,6 +183,7 @@ class Driver:
         """Write down all that waits: before a clean end, and when a run is complete."""
         if self._snapshot_every.since:
             self._snapshot()
+        self._flush()  # what was taken over meanwhile
         self._commit()
         if self._group is None:
             return

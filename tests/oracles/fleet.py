@@ -301,7 +301,9 @@ def check_rows(session: Session, found: Found) -> None:
     for table, want in (("events", set(found.inputs)), ("decisions", claim_places(found))):
         rows = [tuple(row.values()) for row in counted[table].to_pylist()]
         assert len(rows) == len(set(rows)), f"{len(rows) - len(set(rows))} rows of {table} twice"
-        assert set(rows) == want, f"{table}: {len(want - set(rows))} rows are missing"
+        missing = sorted(want - set(rows))
+        assert not missing, f"{table}: {len(missing)} rows are missing: {missing}"
+        assert set(rows) == want, f"{table} has rows of nothing"
 
 
 def claim_places(found: Found) -> set[tuple[str, int, int]]:

@@ -165,6 +165,7 @@ class Duty:
                 )
                 self._versions.update({(table, writer): plan for writer in versions})
         except Superseded:
+            self._watching.rebalanced("lost")
             self._let_go()
             return
         self._waiting.clear()

@@ -118,9 +118,14 @@ def seal(decision: Decision, chain_before: str) -> tuple[bytes, str]:
     >>> check_seal(b'{"a":1,"chain":"' + b"0" * 64 + b'"}', GENESIS)
     False
     """
-    body = _encode(decision)
-    chain = _link(chain_before, body)
-    return body[:-1] + _CHAIN_FIELD + chain.encode() + b'"}', chain
+    sealed, chain = linked(_encode(decision).decode(), chain_before)
+    return sealed, chain
+
+
+def linked(body: str, chain_before: str) -> tuple[bytes, str]:
+    """The sealed bytes of a decision that is written down already, and its chain value."""
+    chain = hashlib.sha256((chain_before + body).encode()).hexdigest()
+    return f'{body[:-1]},"chain":"{chain}"}}'.encode(), chain
 
 
 def check_seal(sealed: bytes, chain_before: str) -> bool:

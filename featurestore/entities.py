@@ -57,7 +57,7 @@ class Series:
             _FIRST_ENTITIES, _FIRST_SLOTS, len(self._value_names), len(self._distinct_names)
         )
         self._stamps = np.zeros((len(self._distinct_names), 1024), np.int64)
-        self._stamp = np.zeros(1, np.int64)
+        self._stamp = np.zeros(2, np.int64)
 
     def _row(self, feature: WindowFeature) -> tuple[str, int, int, int, bool, float]:
         among = self._distinct_names if feature.aggregate == "distinct" else self._value_names

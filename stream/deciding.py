@@ -7,17 +7,14 @@ are the only state here, one a partition of the claims.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence, Set
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from claimtrace.decisions import DECISIONS_TOPIC, GENESIS, Decision, RuleHit, seal
-from claimtrace.events import Outgoing, Record
-from claimtrace.ids import decision_id
+from claimtrace.decisions import DECISIONS_TOPIC, RuleHit
+from claimtrace.events import Outgoing
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
 from claimtrace.wire import UNSEEN, Accepted, Refusal, flag_names
@@ -34,23 +31,13 @@ from .outcomes import BANDS, OUTCOMES, UNSCORED, rule_hits, thresholds_of
 from .plans import JOURNAL, Place, Terms
 from .reasons import Explained, explain
 from .rows import Decided, decision_rows, drift_rows, event_rows, label_rows, profile_rows
+from .sealing import Frame, Verdicts, seal_all
 
 NO_MODEL, MODEL_ERROR = "no_model", "model_error"
 """Flags of a decision that the model had no part in."""
 
 TRACE_HEADER = "traceparent"
 """W3C trace context: a decision carries on the trace of its claim."""
-
-
-class Judged(NamedTuple):
-    """What stands on a claim's decision beside its facts; no score without a model."""
-
-    score: float | None
-    margin: float | None
-    band: str
-    outcome: str
-    flags: list[str]
-    rules: list[RuleHit]
 
 
 class Decider:
@@ -70,10 +57,10 @@ class Decider:
         whole = owned is None or touched <= owned
         mine = None if whole else owned
         counts, dead = self._sort_out(applied, mine)
-        sealed, decided, places = self._claims(applied, mine, counts)
+        sealed, decided = self._claims(applied, mine, counts)
         said = applied.said if mine is None or JOURNAL in mine else ()
         counts.alerts = sum(isinstance(each, DriftAlert) for each in said)
-        rows = self._rows(applied, mine, decided, places, said)
+        rows = self._rows(applied, mine, decided, said)
         notices = tuple(
             f"drift alert {each.state}, {each.layer}: {each.text}"
             for each in said
@@ -113,9 +100,8 @@ class Decider:
 
     def _claims(
         self, applied: Applied, mine: Set[Place] | None, counts: Counts
-    ) -> tuple[list[Outgoing], list[Decided], list[int]]:
-        """Judge, explain and seal the new claims of the places owned; also their places among all
-        claims of the batch."""
+    ) -> tuple[list[Outgoing], Decided | None]:
+        """Judge, explain and seal the new claims of the places owned."""
         taken, scored = applied.taken, applied.scored
         claims = [applied.facts[place] for place in taken.claims]
         hits, asked = rule_hits(self._domain.rules, taken.vectors.columns, len(claims))
@@ -127,97 +113,56 @@ class Decider:
         ]
         chosen = np.array(places, np.int64)
         own_levels = levels[chosen]
-        explained = self._explain(applied, claims, chosen[own_levels == 2])
         counts.claims = len(places)
         counts.late = sum(taken.late[i] for i in places)
         counts.referred = int(np.count_nonzero(own_levels == 2))
         counts.reviewed = int(np.count_nonzero(own_levels == 1))
         counts.scored = int(np.count_nonzero(~np.isnan(scored.scores[chosen])))
         counts.unseen_categories = int(np.count_nonzero(taken.vectors.flags[chosen] & UNSEEN))
+        if not places:
+            return [], None
         own = [claims[i] for i in places]
-        judged = _judged(applied, own, chosen, own_levels, [hits[i] for i in places])
-        sealed, decided = self._seal(applied, own, chosen, judged, explained)
-        return sealed, decided, places
+        verdicts = _verdicts(applied, own, chosen, own_levels, [hits[i] for i in places])
+        explained = self._explain(applied, own, chosen, np.flatnonzero(own_levels == 2))
+        threshold = thresholds_of(applied.scorer)[1] if applied.scorer is not None else None
+        frame = Frame(self._domain.name, threshold, applied.plan.model, self._definitions,
+                      self._rules)  # fmt: skip
+        matrix = taken.vectors.matrix[chosen]
+        sealed = seal_all(frame, own, matrix, verdicts, explained, self.chains)
+        keys = taken.vectors.keys[self._domain.split_by.key]
+        decided = Decided(frame, own, matrix, verdicts, sealed, [keys[i] for i in places],
+                          taken.vectors.amounts[chosen])  # fmt: skip
+        return list(map(_outgoing, own, sealed.bodies)), decided
 
-    def _seal(
+    def _explain(
         self,
         applied: Applied,
         claims: list[Fact],
         places: NDArray[np.int64],
-        judged: list[Judged],
-        explained: dict[int, Explained],
-    ) -> tuple[list[Outgoing], list[Decided]]:
-        """Write the decisions down and link each to the one before it on its partition."""
-        found = applied.taken.vectors
-        matrix = found.matrix[places]
-        row_bytes, stride = matrix.tobytes(), matrix.shape[1] * matrix.itemsize
-        keys = found.keys[self._domain.split_by.key]
-        amounts = found.amounts.tolist()
-        threshold = thresholds_of(applied.scorer)[1] if applied.scorer is not None else None
-        sealed: list[Outgoing] = []
-        decided: list[Decided] = []
-        columns = zip(claims, places.tolist(), matrix.tolist(), judged, strict=True)
-        for at, ((record, accepted), i, vector, verdict) in enumerate(columns):
-            why = explained.get(i)
-            row = row_bytes[at * stride : (at + 1) * stride]
-            decision = Decision(
-                decision_id=decision_id(accepted.event_id, self._domain.name),
-                claim_id=accepted.event_id,
-                policy=self._domain.name,
-                topic=record.topic,
-                partition=record.partition,
-                position=record.position,
-                event_time_ms=accepted.event_time_ms,
-                log_time_ms=record.log_time_ms,
-                known_time_ms=record.log_time_ms,
-                score=verdict.score,
-                margin=verdict.margin,
-                band=verdict.band,
-                outcome=verdict.outcome,
-                threshold=threshold,
-                rules=verdict.rules,
-                base_margin=why.base_margin if why else None,
-                rest_margin=why.rest_margin if why else None,
-                reasons=why.reasons if why else [],
-                features=vector,
-                feature_hash=hashlib.sha256(row).hexdigest()[:32],
-                model=applied.plan.model,
-                definitions=self._definitions,
-                rules_digest=self._rules,
-                shadow=[],
-                flags=verdict.flags,
-            )
-            body, chain = seal(decision, self.chains.get(record.partition, GENESIS))
-            self.chains[record.partition] = chain
-            sealed.append(_outgoing(record, accepted.event_id, body))
-            decided.append(Decided(decision, chain, keys[i], amounts[i]))
-        return sealed, decided
-
-    def _explain(
-        self, applied: Applied, claims: list[Fact], places: NDArray[np.int64]
+        referred: NDArray[np.int64],
     ) -> dict[int, Explained]:
-        scorer, matrix = applied.scorer, applied.taken.vectors.matrix
-        if scorer is None or not places.size:
+        """Why some of the claims (by place among them) are referred."""
+        scorer, matrix = applied.scorer, applied.taken.vectors.matrix[places[referred]]
+        if scorer is None or not referred.size:
             return {}
-        shares = scorer.contributions(matrix[places])
+        shares = scorer.contributions(matrix)
         return {
             i: explain(
                 self._domain.features,
-                matrix[i],
+                vector,
                 share,
                 scorer.manifest.baselines,
                 claims[i].accepted.event_time_ms,
                 self._terms.reasons,
             )
-            for i, share in zip(places.tolist(), shares, strict=True)
+            for i, vector, share in zip(referred.tolist(), matrix, shares, strict=True)
         }
 
     def _rows(
         self,
         applied: Applied,
         mine: Set[Place] | None,
-        decided: list[Decided],
-        places: list[int],
+        decided: Decided | None,
         said: Sequence[DriftRecord | DriftAlert],
     ) -> dict[str, pa.Table]:
         """Rows for the offline store; tables without rows are left out."""
@@ -234,8 +179,8 @@ class Decider:
                 by_topic.setdefault(record.topic, []).append(fact)
         if pairs:
             rows[EVENTS] = event_rows([r for r, _ in pairs], [a for _, a in pairs])
-        if decided:
-            rows[DECISIONS] = decision_rows(decided, applied.taken.vectors.matrix[places])
+        if decided is not None:
+            rows[DECISIONS] = decision_rows(decided)
         if domain.labels is not None and domain.labels.event.topic in by_topic:
             rows[LABELS] = label_rows(domain, by_topic[domain.labels.event.topic])
         groups = {
@@ -249,41 +194,46 @@ class Decider:
         return rows
 
 
-def _judged(
+def _verdicts(
     applied: Applied,
     claims: list[Fact],
     places: NDArray[np.int64],
     levels: NDArray[np.int64],
     hits: list[list[RuleHit]],
-) -> list[Judged]:
+) -> Verdicts:
     scored, scorer = applied.scored, applied.scorer
-    columns = zip(
-        claims, applied.taken.vectors.flags[places].tolist(), scored.scores[places].tolist(),
-        scored.margins[places].tolist(), scored.levels[places].tolist(),
-        scored.broken[places].tolist(), levels.tolist(), hits, strict=True,
-    )  # fmt: skip
-    judged = []
-    for fact, more, score, margin, model_level, broken, level, fired in columns:
-        flags = _flags(fact.accepted.flags | more, scorer, broken)
-        if score != score:  # NaN
-            judged.append(Judged(None, None, UNSCORED, OUTCOMES[level], flags, fired))
-        else:
-            band = BANDS[model_level]
-            judged.append(Judged(score, margin, band, OUTCOMES[level], flags, fired))
-    return judged
+    known = ~np.isnan(scored.scores[places])
+    margins = np.where(known, scored.margins[places].astype(np.float64), np.nan)
+    bits = applied.taken.vectors.flags[places].tolist()
+    broken = scored.broken[places].tolist()
+    return Verdicts(
+        scores=scored.scores[places],
+        margins=margins,
+        bands=[
+            BANDS[level] if is_scored else UNSCORED
+            for level, is_scored in zip(scored.levels[places].tolist(), known.tolist(), strict=True)
+        ],
+        outcomes=[OUTCOMES[level] for level in levels.tolist()],
+        flags=[
+            _flags(fact.accepted.flags | more, scorer, is_broken)
+            for fact, more, is_broken in zip(claims, bits, broken, strict=True)
+        ],
+        rules=hits,
+    )
 
 
-def _flags(bits: int, scorer: Scorer | None, broken: bool) -> list[str]:
+def _flags(bits: int, scorer: Scorer | None, broken: bool) -> tuple[str, ...]:
     names = flag_names(bits) if bits else []
     if scorer is None:
         names.append(NO_MODEL)
     if broken:
         names.append(MODEL_ERROR)
-    return names
+    return tuple(names)
 
 
-def _outgoing(record: Record, event_id: str, body: bytes) -> Outgoing:
+def _outgoing(fact: Fact, body: bytes) -> Outgoing:
     """A decision on its way, with the trace that its claim came with."""
+    record = fact.record
     traces = tuple(h for h in record.headers if h[0] == TRACE_HEADER) if record.headers else ()
-    key = event_id.encode()
+    key = fact.accepted.event_id.encode()
     return Outgoing(DECISIONS_TOPIC, record.partition, key, body, record.log_time_ms, traces)

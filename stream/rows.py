@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from claimtrace.decisions import Decision
 from claimtrace.events import Record
 from claimtrace.monitoring.records import DriftRecord
 from claimtrace.wire import Accepted, Refusal
@@ -19,63 +18,85 @@ from featurestore.intake import Fact
 from featurestore.keys import normal_key
 from featurestore.offline import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES, SCHEMAS, rows_of
 
+from .sealing import Frame, Sealed, Verdicts
+
 
 class Decided(NamedTuple):
-    """A decision with what the offline row has beside it."""
+    """The decisions of a batch in columns, with what the offline rows have beside them."""
 
-    decision: Decision
-    chain: str
-    policy_key: str
-    amount_cents: float
+    frame: Frame
+    claims: Sequence[Fact]
+    matrix: NDArray[np.float64]
+    verdicts: Verdicts
+    sealed: Sealed
+    policy_keys: Sequence[str]
+    amounts_cents: NDArray[np.float64]
 
 
 def event_rows(records: Sequence[Record], answers: Sequence[Accepted | Refusal | None]) -> pa.Table:
     """Every record as it stood on the log, refused ones too."""
     schema = SCHEMAS[EVENTS]
-    accepted = [isinstance(answer, Accepted) for answer in answers]
-    columns: dict[str, list[Any]] = {
-        "topic": [r.topic for r in records],
-        "partition": [r.partition for r in records],
-        "position": [r.position for r in records],
-        "key": [r.key for r in records],
-        "value": [r.value for r in records],
-        "log_time_ms": [r.log_time_ms for r in records],
-        "event_id": [a.event_id if isinstance(a, Accepted) else None for a in answers],
-        "event_time_ms": [a.event_time_ms if isinstance(a, Accepted) else None for a in answers],
+    topics, partitions, positions, keys, values, log_times, _ = zip(*records, strict=True)
+    accepted = [type(answer) is Accepted for answer in answers]
+    columns: dict[str, Sequence[Any]] = {
+        "topic": topics,
+        "partition": partitions,
+        "position": positions,
+        "key": keys,
+        "value": values,
+        "log_time_ms": log_times,
+        "event_id": [a.event_id if type(a) is Accepted else None for a in answers],
+        "event_time_ms": [a.event_time_ms if type(a) is Accepted else None for a in answers],
         "accepted": accepted,
-        "reason": [a.reason if isinstance(a, Refusal) else None for a in answers],
+        "reason": [a.reason if type(a) is Refusal else None for a in answers],
     }
     return pa.table(columns, schema=schema)
 
 
-def decision_rows(decided: Sequence[Decided], matrix: NDArray[np.float64]) -> pa.Table:
-    """One row an accepted claim, with its served vector `matrix[i]`."""
-    decisions = [each.decision for each in decided]
-    width = matrix.shape[1]
-    offsets = np.arange(0, (len(decided) + 1) * width, width, dtype=np.int32)
-    plain = {
-        name: [getattr(d, name) for d in decisions]
-        for name in (
-            "decision_id", "claim_id", "policy", "topic", "partition", "position",
-            "event_time_ms", "log_time_ms", "known_time_ms", "score", "margin", "band", "outcome",
-            "threshold", "definitions", "rules_digest", "flags", "feature_hash",
-        )
-    }  # fmt: skip
+def decision_rows(decided: Decided) -> pa.Table:
+    """One row an accepted claim, with its served vector."""
+    frame, verdicts, sealed = decided.frame, decided.verdicts, decided.sealed
+    records = [fact.record for fact in decided.claims]
+    rows, width = decided.matrix.shape
+    offsets = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
+    amounts = decided.amounts_cents
+    log_times = np.array([r.log_time_ms for r in records], np.int64)
+    model = frame.model
     columns: dict[str, Any] = {
-        **plain,
-        "model_name": [d.model.name if d.model else None for d in decisions],
-        "model_version": [d.model.version if d.model else None for d in decisions],
-        "model_digest": [d.model.digest if d.model else None for d in decisions],
-        "rules": [[hit.rule for hit in d.rules] for d in decisions],
-        "features": pa.ListArray.from_arrays(offsets, matrix.reshape(-1)),
-        "chain": [each.chain for each in decided],
-        "policy_key": [each.policy_key or None for each in decided],
-        "amount_cents": [
-            None if each.amount_cents != each.amount_cents else int(each.amount_cents)
-            for each in decided
-        ],
+        "decision_id": sealed.decision_ids,
+        "claim_id": [fact.accepted.event_id for fact in decided.claims],
+        "topic": [r.topic for r in records],
+        "partition": [r.partition for r in records],
+        "position": [r.position for r in records],
+        "event_time_ms": [fact.accepted.event_time_ms for fact in decided.claims],
+        "log_time_ms": log_times,
+        "known_time_ms": log_times,
+        "score": pa.array(verdicts.scores, from_pandas=True),
+        "margin": pa.array(verdicts.margins, from_pandas=True),
+        "band": verdicts.bands,
+        "outcome": verdicts.outcomes,
+        "flags": verdicts.flags,
+        "rules": [[hit.rule for hit in hits] for hits in verdicts.rules],
+        "features": pa.ListArray.from_arrays(offsets, decided.matrix.reshape(-1)),
+        "feature_hash": sealed.feature_hashes,
+        "chain": sealed.chains,
+        "policy_key": [key or None for key in decided.policy_keys],
+        "amount_cents": pa.array(np.nan_to_num(amounts).astype(np.int64), mask=np.isnan(amounts)),
+    }
+    shared = {
+        "policy": frame.policy,
+        "threshold": frame.threshold,
+        "model_name": model.name if model else None,
+        "model_version": model.version if model else None,
+        "model_digest": model.digest if model else None,
+        "definitions": frame.definitions,
+        "rules_digest": frame.rules,
     }
     schema = SCHEMAS[DECISIONS]
+    columns |= {
+        name: pa.repeat(pa.scalar(value, schema.field(name).type), rows)
+        for name, value in shared.items()
+    }
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 

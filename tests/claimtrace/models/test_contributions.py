@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import math
-from itertools import permutations
-
 import numpy as np
 import pytest
 import xgboost
@@ -11,18 +8,22 @@ from hypothesis import strategies as st
 
 from claimtrace.errors import ModelError
 from claimtrace.models import contributions as module
-from claimtrace.models.contributions import MAX_PATH, Contributions
+from claimtrace.models import splits
+from claimtrace.models.contributions import Contributions
 from claimtrace.models.forest import Forest
+from claimtrace.models.lanes import POINTS
+from claimtrace.models.splits import MAX_PATH
 from claimtrace.models.xgboost_json import UnsupportedModelError
 from tests.oracles.boosters import booster, edited, rows_at_splits, some_rows
 from tests.oracles.naive_shapley import naive_contributions
+from tests.oracles.plain_shap import plain_contributions
 
 
 def tables_of(document: bytes) -> Contributions:
     return Contributions.of(Forest.from_xgboost_json(document))
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4, 6, 7])
+@pytest.mark.parametrize("depth", [1, 2, 4, 6, 7, 8])
 def test_contributions_are_xgboosts(depth: int) -> None:
     fitted, document = booster(features=9, trees=40, depth=depth)
     rng = np.random.default_rng(depth)
@@ -79,13 +80,43 @@ def test_a_path_counts_its_features_once_however_deep_it_is() -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=2e-5)
 
 
-def test_weights_are_shares_of_orders() -> None:
-    weights = module._weights()
-    for m in range(1, 6):
-        for s in range(m):
-            first = [order for order in permutations(range(m)) if set(order[:s]) == set(range(s))]
-            ours = [order for order in first if order[s] == s]
-            assert weights[m, s] == pytest.approx(len(ours) / math.factorial(m))
+def test_the_quadrature_integrates_what_paths_ask_for() -> None:
+    points, weights = module._quadrature()
+    known, their_weights = np.polynomial.legendre.leggauss(POINTS)
+    np.testing.assert_allclose(points, (known + 1) / 2, rtol=1e-14)
+    np.testing.assert_allclose(weights, their_weights / 2, rtol=1e-7)
+    for degree in range(MAX_PATH):
+        assert weights @ points**degree == pytest.approx(1 / (degree + 1), rel=2e-7)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    model=st.sampled_from([(3, 5, 12), (9, 40, 6), (1, 3, 3)]),
+)
+def test_the_bytes_are_those_of_plain_float32(seed: int, model: tuple[int, int, int]) -> None:
+    _, document = booster(*model)
+    tables = tables_of(document)
+    matrix = some_rows(np.random.default_rng(seed), 9, model[0])
+    expected = [plain_contributions(tables, module._WEIGHTS, row) for row in matrix]
+    assert tables.contributions(matrix).tobytes() == np.array(expected).tobytes()
+
+
+def test_sides_without_cover_are_shapley_values_too() -> None:
+    def change(parsed: dict) -> None:
+        for tree in parsed["learner"]["gradient_booster"]["model"]["trees"]:
+            left, right, cover = tree["left_children"], tree["right_children"], tree["sum_hessian"]
+            for node, (one, other) in enumerate(zip(left, right, strict=True)):
+                if one != -1 and left[one] == left[other] == -1:
+                    one, other = (one, other) if node % 2 else (other, one)
+                    cover[one], cover[other] = 0.0, cover[node]
+
+    _, document = booster(4, 6, 4)
+    document = edited(document, change)
+    rows = some_rows(np.random.default_rng(8), 6, 4)
+    got = tables_of(document).contributions(rows)
+    expected = [naive_contributions(document, row) for row in rows]
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_paths_of_too_many_features_are_unsupported() -> None:
@@ -96,7 +127,7 @@ def test_paths_of_too_many_features_are_unsupported() -> None:
 
 def test_too_large_tables_are_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
     _, document = booster()
-    monkeypatch.setattr(module, "MAX_TABLE_BYTES", 1000)
+    monkeypatch.setattr(splits, "MAX_TABLE_BYTES", 1000)
     with pytest.raises(UnsupportedModelError, match="MiB"):
         tables_of(document)
 
@@ -108,6 +139,16 @@ def test_a_split_without_cover_is_unsupported() -> None:
 
     _, document = booster()
     with pytest.raises(UnsupportedModelError, match="no cover"):
+        tables_of(edited(document, change))
+
+
+def test_sides_that_miss_their_splits_cover_are_unsupported() -> None:
+    def change(parsed: dict) -> None:
+        tree = parsed["learner"]["gradient_booster"]["model"]["trees"][1]
+        tree["sum_hessian"][tree["left_children"][0]] *= 1.001
+
+    _, document = booster()
+    with pytest.raises(UnsupportedModelError, match="not that of its sides"):
         tables_of(edited(document, change))
 
 

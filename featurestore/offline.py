@@ -150,11 +150,12 @@ def statistics_columns(schema: pa.Schema) -> list[str]:
     """The columns whose minimum and maximum go into the table's log, for skipping files.
 
     Only places and times: an id or an amount in the log would outlive its erasure from the files.
+    A table without any has its first column there, because Delta wants one.
 
     >>> statistics_columns(SCHEMAS["labels"])
     ['decided_at_ms', 'known_time_ms', 'log_time_ms', 'partition', 'position']
     """
-    return [name for name in schema.names if name in _STATISTICS_ON]
+    return [name for name in schema.names if name in _STATISTICS_ON] or schema.names[:1]
 
 
 def check_name(table: str) -> str:
@@ -190,8 +191,9 @@ def conform(table: str, rows: pa.Table) -> pa.Table:
         if field.name not in rows.column_names:
             columns.append(pa.nulls(rows.num_rows, field.type))
             continue
+        column = rows.column(field.name)
         try:
-            columns.append(rows.column(field.name).cast(field.type))
+            columns.append(column if column.type.equals(field.type) else column.cast(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise UsageError(
                 f"column {field.name} is not {field.type}: {error}", where=table

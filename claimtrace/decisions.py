@@ -118,14 +118,13 @@ def seal(decision: Decision, chain_before: str) -> tuple[bytes, str]:
     >>> check_seal(b'{"a":1,"chain":"' + b"0" * 64 + b'"}', GENESIS)
     False
     """
-    sealed, chain = linked(_encode(decision).decode(), chain_before)
-    return sealed, chain
+    return linked(_encode(decision).decode()[:-1], chain_before)
 
 
 def linked(body: str, chain_before: str) -> tuple[bytes, str]:
-    """The sealed bytes of a decision that is written down already, and its chain value."""
-    chain = hashlib.sha256((chain_before + body).encode()).hexdigest()
-    return f'{body[:-1]},"chain":"{chain}"}}'.encode(), chain
+    """The sealed bytes of a decision that is written but for its last brace, and its chain."""
+    chain = hashlib.sha256(f"{chain_before}{body}}}".encode()).hexdigest()
+    return f'{body},"chain":"{chain}"}}'.encode(), chain
 
 
 def check_seal(sealed: bytes, chain_before: str) -> bool:

@@ -25,12 +25,14 @@ from .limits import MAX_AMOUNT_CENTS, MAX_ID_CHARS, MAX_TEXT_CHARS
 
 SCHEMA_VERSION = 1
 
+ID_PATTERN = r"^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._:\-]*\Z"
+
 EventId = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=MAX_ID_CHARS,
-        pattern=r"^[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._:\-]*\Z",
+        pattern=ID_PATTERN,
         extra_json_schema={"title": "id"},
     ),
 ]

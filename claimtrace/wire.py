@@ -153,10 +153,7 @@ class Wire:
 
     def _admissible(self, record: Record, unknown: Collection[int]) -> bytes | Refusal | None:
         value = record.value
-        if record.headers and (
-            len(record.headers) > MAX_HEADERS
-            or sum(len(k) + len(v) for k, v in record.headers) > MAX_HEADER_BYTES
-        ):
+        if record.headers and has_too_many_headers(record):
             return Refusal("headers_too_large")
         if not value:
             return None
@@ -206,6 +203,14 @@ class Wire:
             return Refusal("time_out_of_range", time_field, "")
         event_id = getattr(event, self._id_fields[topic])
         return Accepted(event, event_id, timed[0], timed[1], content)
+
+
+def has_too_many_headers(record: Record) -> bool:
+    """Whether a record's headers are more than anybody needs."""
+    return (
+        len(record.headers) > MAX_HEADERS
+        or sum(len(k) + len(v) for k, v in record.headers) > MAX_HEADER_BYTES
+    )
 
 
 def event_time_ms(written: datetime | None, log_time_ms: int) -> tuple[int, int] | None:

@@ -14,11 +14,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.clock import SECOND_MS
-from claimtrace.events import EPOCH, Event
+from claimtrace.events import Event
+from claimtrace.flat_json import time_ms
 
 from .definitions import Own
-from .keys import normal_category
+from .interning import joined
+from .keys import Form, normal_category, normal_keys
 
 Column = NDArray[np.float64]
 
@@ -49,12 +50,28 @@ class EventColumns:
         """The values as decoded, None for missing."""
         return self._columns[name]
 
+    def codes(self, name: str, reader: CategoryReader) -> Column:
+        """Categories as codes."""
+        return reader.codes(self.raw(name))
+
+    def keys(
+        self, name: str, form: Form, deny: frozenset[str]
+    ) -> tuple[NDArray[np.uint8], list[int]]:
+        """Normalised ids, joined, and where placeholders were."""
+        found, placeholders = normal_keys(list(self.raw(name)), form, deny)
+        return joined(found), placeholders
+
+    def texts(self, name: str) -> list[str | None]:
+        """The values as texts, None for missing."""
+        return [None if value is None else str(value) for value in self.raw(name)]
+
     def number(self, name: str) -> Column:
         """Numbers as they are; times in ms since 1970."""
         values = self._columns[name]
         first = next((value for value in values if value is not None), None)
         if isinstance(first, datetime):
-            return np.array([_time_ms(value) for value in values], np.float64)
+            times = [np.nan if value is None else time_ms(value) for value in values]
+            return np.array(times, np.float64)
         column = np.array(values, np.float64) if len(values) else np.empty(0, np.float64)
         column[np.abs(column) < _SMALLEST_NORMAL] = 0.0
         return column
@@ -73,9 +90,10 @@ class CategoryReader:
         try:
             return np.array([found[value] for value in values], np.float64)
         except KeyError:
-            return np.array([self._code(value) for value in values], np.float64)
+            return np.array([self.code(value) for value in values], np.float64)
 
-    def _code(self, value: Any) -> float:
+    def code(self, value: Any) -> float:
+        """The code of one value."""
         code = self._codes.get(value)
         if code is None:
             written = normal_category(str(value))
@@ -103,12 +121,3 @@ def own_feature(definition: Own, column: Column) -> Column:
 def known_values(definition: Own) -> tuple[str, ...]:
     """The categories of a feature's field; empty for numbers."""
     return definition.order or definition.among
-
-
-def _time_ms(value: datetime | None) -> float:
-    if value is None:
-        return np.nan
-    if value.tzinfo is None:
-        value = value.replace(tzinfo=EPOCH.tzinfo)
-    since = value - EPOCH
-    return float((since.days * 86_400 + since.seconds) * SECOND_MS + since.microseconds // 1000)

@@ -9,14 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from claimtrace.events import Event, Record
+from claimtrace.flat_json import FlatColumns
 from claimtrace.siphash import Key
 from claimtrace.wire import LATE, Accepted
 
 from .arrays import Arrays, below, under
+from .columns import EventColumns
 from .domain import Domain
 from .ledger import NEW, Admission, Ledger
 from .series import FRAUD, LEGIT, UNKNOWN
-from .vectors import Batch, Claim, FeatureState, Label, ProfileChange, Vectors
+from .vectors import Batch, Claim, FeatureState, Fields, Label, ProfileChange, Vectors
 
 
 class Fact(NamedTuple):
@@ -75,10 +77,15 @@ class Intake:
         """The newest event time among accepted claims."""
         return self._claims.watermark
 
-    def take(self, facts: Sequence[Fact]) -> Taken:
-        """Take in facts in log order; the state changes once for each new event."""
+    def take(self, facts: Sequence[Fact], columns: FlatColumns | None = None) -> Taken:
+        """Take in facts in log order; the state changes once for each new event.
+
+        Args:
+            facts: claims, labels and changes of profiles.
+            columns: the fields of the claims among them, in order, if they lie in columns.
+        """
         statuses = [NEW] * len(facts)
-        batch = Batch()
+        batch = Batch(EventColumns([], self.domain.claim))
         by_topic: dict[str, list[int]] = {}
         for place, fact in enumerate(facts):
             by_topic.setdefault(fact.record.topic, []).append(place)
@@ -95,12 +102,13 @@ class Intake:
             if topic == self.domain.claim.topic:
                 marks = admission.watermarks.tolist()
                 rows = admission.rows.tolist()
-                for i, place in enumerate(places):
-                    if found[i] == NEW:
-                        claim = self._claim(facts[place].accepted, place, marks[i], rows[i])
-                        batch.claims.append(claim)
-                        claims.append(place)
-                        late.append(claim.is_late)
+                fresh = [i for i, status in enumerate(found) if status == NEW]
+                for i in fresh:
+                    claim = self._claim(facts[places[i]].accepted, places[i], marks[i], rows[i])
+                    batch.claims.append(claim)
+                    claims.append(places[i])
+                    late.append(claim.is_late)
+                batch.fields = self._fields(facts, claims, columns, fresh)
             elif topic in self._group_of:
                 batch.changes[self._group_of[topic]] = [
                     ProfileChange(facts[p].accepted.event, p, facts[p].accepted.event_time_ms)
@@ -141,7 +149,20 @@ class Intake:
     def _claim(self, accepted: Accepted, place: int, watermark: int, row: int) -> Claim:
         time_ms = accepted.event_time_ms
         is_late = time_ms < watermark - self._lateness_ms
-        return Claim(accepted.event, place, time_ms, watermark, row, is_late)
+        return Claim(place, time_ms, watermark, row, is_late)
+
+    def _fields(
+        self,
+        facts: Sequence[Fact],
+        claims: list[int],
+        columns: FlatColumns | None,
+        fresh: list[int],
+    ) -> Fields:
+        """The fields of new claims: at `claims` among the facts, at `fresh` in the columns."""
+        if columns is None:
+            return EventColumns([facts[i].accepted.event for i in claims], self.domain.claim)
+        whole = len(fresh) == columns.first.shape[1]
+        return self.features.fields_of(columns if whole else columns.rows(fresh))
 
     def _labelled(
         self, facts: Sequence[Fact], by_topic: dict[str, list[int]]

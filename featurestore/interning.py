@@ -7,8 +7,6 @@ only if their hashes collide: for a thousand million strings the chance is below
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -45,23 +43,24 @@ class Interner:
 
     def numbers(self, strings: list[str]) -> Ids:
         """The number of each string; new ones are added."""
-        self._make_room(len(strings))
-        buffer, parts = _joined(strings)
+        return self.numbers_of(joined(strings), len(strings))
+
+    def numbers_of(self, buffer: NDArray[np.uint8], parts: int) -> Ids:
+        """The same for strings that are `joined` already."""
+        self._make_room(parts)
         numbers = np.empty(parts, np.int64)
         self._count = _intern(buffer, self._key, self._hashes, self._numbers, self._count, numbers)
         return numbers
 
     def find(self, strings: list[str]) -> Ids:
         """The number of each string, -1 for unknown ones; nothing is added."""
-        buffer, parts = _joined(strings)
-        numbers = np.empty(parts, np.int64)
-        _intern(buffer, self._key, self._hashes, self._numbers, -1, numbers)
+        numbers = np.empty(len(strings), np.int64)
+        _intern(joined(strings), self._key, self._hashes, self._numbers, -1, numbers)
         return numbers
 
     def renumber(self, string: str) -> int:
         """Give a known string the next number instead of the one it has."""
-        buffer, _ = _joined([string])
-        _renumber(buffer, self._key, self._hashes, self._numbers, self._count)
+        _renumber(joined([string]), self._key, self._hashes, self._numbers, self._count)
         self._count += 1
         return self._count - 1
 
@@ -118,10 +117,19 @@ def _slots_for(count: int) -> int:
     return slots
 
 
-def _joined(strings: Iterable[str]) -> tuple[NDArray[np.uint8], int]:
-    parts = list(strings)
-    text = _SEPARATOR.join(parts) + _SEPARATOR if parts else ""
-    return np.frombuffer(text.encode(), np.uint8), len(parts)
+def joined(strings: list[str]) -> NDArray[np.uint8]:
+    """UTF-8 bytes of strings without NUL, a NUL behind each."""
+    text = _SEPARATOR.join(strings) + _SEPARATOR if strings else ""
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def parted(buffer: NDArray[np.uint8]) -> list[str]:
+    """The strings that were joined.
+
+    >>> parted(joined(["a", "", "b"]))
+    ['a', '', 'b']
+    """
+    return buffer.tobytes().decode().split(_SEPARATOR)[:-1]
 
 
 @njit(cache=True)

@@ -10,6 +10,9 @@ from __future__ import annotations
 import unicodedata
 from typing import Final, Literal
 
+Form = Literal["id", "code", "phone"]
+"""How ids of a kind are normalised; see `normal_key`."""
+
 PLACEHOLDERS: Final = frozenset(
     {"unknown", "unkown", "none", "null", "n/a", "na", "nil", "missing", "test", "tbd", "xxx", "-"}
 )
@@ -19,7 +22,7 @@ _SYMBOLS: Final = str.maketrans("", "", "!@#$%^&*()_+=-/\\`~{}|<>?")
 _NOT_IN_CODES: Final = str.maketrans("", "", " -_./:,\t")
 
 
-def normal_key(text: str, form: Literal["id", "code", "phone"]) -> str:
+def normal_key(text: str, form: Form) -> str:
     """One spelling for all spellings of an id; empty when nothing is left.
 
     >>> normal_key(" Shop-7\\u200b ", "id"), normal_key("1hg cm-826", "code")
@@ -36,7 +39,7 @@ def normal_key(text: str, form: Literal["id", "code", "phone"]) -> str:
     return "".join(c for c in text if c.isdecimal()) if not text.isdecimal() else text
 
 
-def _plain(text: str, form: Literal["id", "code", "phone"]) -> str:
+def _plain(text: str, form: Form) -> str:
     """Without invisible characters, compatibility forms and, for ids, case, in one composition.
 
     Folding case can decompose what was composed, and the other way round: the two rounds are those
@@ -73,7 +76,7 @@ def normal_category(text: str) -> str:
 
 
 def normal_keys(
-    texts: list[str | None], form: Literal["id", "code", "phone"], deny: frozenset[str]
+    texts: list[str | None], form: Form, deny: frozenset[str]
 ) -> tuple[list[str], list[int]]:
     """Normalise a batch; missing ids and placeholders become "", and the latter's places are told.
 
@@ -111,9 +114,9 @@ _NOT_IN_PHONES: Final = {
 
 def _looks_empty(key: str, deny: frozenset[str]) -> bool:
     # the cheap part of is_placeholder first: almost all keys end here
-    if key[0] != key[-1] and len(key) > _LONGEST_PLACEHOLDER and not deny:
+    if key[0] != key[-1] and len(key) > LONGEST_PLACEHOLDER and not deny:
         return False
     return is_placeholder(key, deny)
 
 
-_LONGEST_PLACEHOLDER: Final = max(map(len, PLACEHOLDERS))
+LONGEST_PLACEHOLDER: Final = max(map(len, PLACEHOLDERS))

@@ -7,17 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.events import Event
-
 from .entities import INSERT, MARK, QUERY, Touches
 from .interning import Ids
 from .ledger import NOT_APPLIED
 
 
 class Claim(NamedTuple):
-    """An accepted claim event on its way into the features; `order` is its place in the batch."""
+    """An accepted claim on its way into the features; `order` is its place in the batch."""
 
-    event: Event
     order: int
     time_ms: int
     watermark_ms: int

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.events import Event
+from claimtrace.flat_json import FlatColumns, FlatReader
 from claimtrace.siphash import Key
 from claimtrace.wire import INCOMPLETE, PLACEHOLDER, UNSEEN
 
@@ -25,7 +26,8 @@ from .definitions import Computed, Group, Own, WindowFeature
 from .domain import Domain
 from .entities import EntityWindows, Series
 from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
-from .interning import Ids, Interner
+from .flat_fields import FlatFields, Spellings, can_be_read
+from .interning import Ids, Interner, parted
 from .keys import normal_keys
 from .ledger import NOT_APPLIED, Ledger
 from .moments import Claim, Label, Moments
@@ -34,6 +36,7 @@ from .renumbering import alive, new_numbers
 from .series import FRAUD, LEGIT
 
 Matrix = NDArray[np.float64]
+Fields = EventColumns | FlatFields
 
 
 class ProfileChange(NamedTuple):
@@ -46,8 +49,9 @@ class ProfileChange(NamedTuple):
 
 @dataclass
 class Batch:
-    """The accepted events of a batch, by what they do."""
+    """The accepted events of a batch, by what they do; `fields` are those of the claims."""
 
+    fields: Fields
     claims: list[Claim] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
     changes: dict[str, list[ProfileChange]] = field(default_factory=dict)
@@ -57,13 +61,14 @@ class Vectors(NamedTuple):
     """The served vectors of a batch's claims.
 
     `matrix[claims, features]` float64 with NaN for missing; flags as in `claimtrace.wire`;
-    normalised keys by field; `columns` are the features and `field:` numbers by name, for rules;
-    `amounts` is the value of each claim in cents, NaN where the domain has none.
+    `split_keys` are the normalised keys of `Domain.split_by`; `columns` the features and `field:`
+    numbers by name, for rules; `amounts` is the value of each claim in cents, NaN where the domain
+    has none.
     """
 
     matrix: Matrix
     flags: NDArray[np.int64]
-    keys: dict[str, list[str]]
+    split_keys: list[str]
     columns: dict[str, NDArray[np.float64]]
     amounts: NDArray[np.float64]
 
@@ -112,12 +117,27 @@ class FeatureState:
         self._readers = {
             d.field: CategoryReader(known_values(d)) for d in own if known_values(d) and not d.group
         }
+        self._spellings = {name: Spellings(each, key) for name, each in self._readers.items()}
         self._numeric = sorted(_numeric_fields(domain))
         distincts = sorted({f.value for f in windows if f.aggregate == "distinct"})
         by_key = {e.key: e.name for e in self._entities}
         self._distinct_of = {name: by_key.get(name, f"value.{name}") for name in distincts}
         for name in sorted(set(self._distinct_of.values()) - set(self._interners)):
             self._interners[name] = Interner(key)
+
+    def can_read(self, reader: FlatReader) -> bool:
+        """Whether all that the features want of a claim comes out of the fast reader."""
+        return can_be_read(
+            reader,
+            numbers=set(self._numeric),
+            categories=set(self._readers),
+            keys={name for _, name in self._slots},
+            texts=set(self._distinct_of),
+        )
+
+    def fields_of(self, columns: FlatColumns) -> FlatFields:
+        """The fields of claims from the fast reader."""
+        return FlatFields(columns, self._spellings)
 
     @staticmethod
     def slots(domain: Domain) -> int:
@@ -126,10 +146,9 @@ class FeatureState:
 
     def apply(self, batch: Batch) -> Vectors:
         """Take in a batch; returns the vectors of its claims, in order."""
-        claims = batch.claims
-        fields_ = EventColumns([c.event for c in claims], self.domain.claim)
+        claims, fields_ = batch.claims, batch.fields
         flags = np.zeros(len(claims), np.int64)
-        keys, numbers = self._number_entities(fields_, flags)
+        split_keys, numbers = self._number_entities(fields_, flags)
         self._note_claims(claims, numbers)
         columns: dict[str, NDArray[np.float64]] = {
             FIELD_PREFIX + name: fields_.number(name) for name in self._numeric
@@ -139,10 +158,9 @@ class FeatureState:
         self._window_columns(batch, numbers, fields_, columns)
         flags[unseen] |= UNSEEN
         matrix = self._assemble(columns, len(claims))
-        split_key = self.domain.split_by.key
-        flags[[not key for key in keys[split_key]]] |= INCOMPLETE
+        flags[[not key for key in split_keys]] |= INCOMPLETE
         amounts = columns.get(FIELD_PREFIX + self.domain.amount, np.full(len(claims), np.nan))
-        return Vectors(matrix, flags, keys, columns, amounts)
+        return Vectors(matrix, flags, split_keys, columns, amounts)
 
     def find_entity(self, name: str, keys: list[str]) -> Ids:
         """The numbers of normalised keys of an entity kind, -1 where it was never seen."""
@@ -214,22 +232,21 @@ class FeatureState:
             parts += [(f"windows.{windows.entity.name}.{n}", s) for n, s in windows.series]
         return parts
 
-    def _number_entities(
-        self, fields_: EventColumns, flags: NDArray[np.int64]
-    ) -> tuple[dict[str, list[str]], Ids]:
-        """Normalised keys by field, and numbers [slots, n]: an entity in two roles counts once."""
-        keys: dict[str, list[str]] = {}
+    def _number_entities(self, fields_: Fields, flags: NDArray[np.int64]) -> tuple[list[str], Ids]:
+        """The keys that claims are split by, and numbers [slots, n]: an entity in two roles counts
+        once."""
         numbers = np.full((len(self._slots), len(fields_)), -1, np.int64)
         first_slot: dict[str, int] = {}
+        split_keys: list[str] = []
         for slot, (entity, name) in enumerate(self._slots):
-            keys[name], empty = normal_keys(
-                list(fields_.raw(name)), entity.form, frozenset(entity.deny)
-            )
+            keys, empty = fields_.keys(name, entity.form, frozenset(entity.deny))
             flags[empty] |= PLACEHOLDER
-            numbers[slot] = self._interners[entity.name].numbers(keys[name])
+            numbers[slot] = self._interners[entity.name].numbers_of(keys, len(fields_))
             for other in range(first_slot.setdefault(entity.name, slot), slot):
                 numbers[slot, numbers[slot] == numbers[other]] = -1
-        return keys, numbers
+            if (entity, name) == (self.domain.split_by, self.domain.split_by.key):
+                split_keys = parted(keys)
+        return split_keys, numbers
 
     def _note_claims(self, claims: Sequence[Claim], numbers: Ids) -> None:
         if not claims:
@@ -239,10 +256,10 @@ class FeatureState:
         self._ledger.note_claims(rows, np.array(times, np.int64), numbers)
 
     def _own_columns(
-        self, fields_: EventColumns, columns: dict[str, NDArray[np.float64]]
+        self, fields_: Fields, columns: dict[str, NDArray[np.float64]]
     ) -> NDArray[np.bool_]:
         unseen = np.zeros(len(fields_), np.bool_)
-        codes = {name: reader.codes(fields_.raw(name)) for name, reader in self._readers.items()}
+        codes = {name: fields_.codes(name, reader) for name, reader in self._readers.items()}
         for column in codes.values():
             unseen |= column < 0
         for each in self.domain.features:
@@ -273,14 +290,14 @@ class FeatureState:
         entity = state.group.entity
         changes = batch.changes.get(state.group.name, [])
         source = EventColumns([c.event for c in changes], state.group.event)
-        keys, _ = normal_keys(list(source.raw(entity.key)), entity.form, frozenset(entity.deny))
-        puts = self._interners[entity.name].numbers(keys)
+        keys, _ = source.keys(entity.key, entity.form, frozenset(entity.deny))
+        puts = self._interners[entity.name].numbers_of(keys, len(changes))
         gets = numbers[self._slots.index((entity, entity.key))]
         n_puts, n = len(changes), len(changes) + len(batch.claims)
         values = np.full((len(state.fields), n), np.nan, np.float64)
         for i, name in enumerate(state.fields):
             reader = state.readers.get(name)
-            column = reader.codes(source.raw(name)) if reader else source.number(name)
+            column = source.codes(name, reader) if reader else source.number(name)
             values[i, :n_puts] = column
         order = np.argsort(
             np.array([c.order for c in changes] + [c.order for c in batch.claims], np.int64),
@@ -302,7 +319,7 @@ class FeatureState:
         self,
         batch: Batch,
         numbers: Ids,
-        fields_: EventColumns,
+        fields_: Fields,
         columns: dict[str, NDArray[np.float64]],
     ) -> None:
         distincts = {
@@ -328,11 +345,11 @@ class FeatureState:
                 for i, name in enumerate(series.names):
                     columns[name] = found[:, i]
 
-    def _distinct_numbers(self, name: str, of: str, fields_: EventColumns, numbers: Ids) -> Ids:
+    def _distinct_numbers(self, name: str, of: str, fields_: Fields, numbers: Ids) -> Ids:
         for slot, (entity, key) in enumerate(self._slots):
             if entity.name == of and key == name:
                 return np.asarray(numbers[slot])
-        keys, _ = normal_keys([_as_text(v) for v in fields_.raw(name)], "id", frozenset())
+        keys, _ = normal_keys(fields_.texts(name), "id", frozenset())
         found: Ids = self._interners[of].numbers(keys)
         return found
 
@@ -376,10 +393,6 @@ def _read_names(domain: Domain, prefix: str) -> set[str]:
     read += [rule.when for rule in domain.rules]
     found = {name for expression in read for name in expression.names()}
     return {name.removeprefix(prefix) for name in found if name.startswith(prefix)}
-
-
-def _as_text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 __all__ = ["FRAUD", "LEGIT", "Batch", "Claim", "FeatureState", "Label", "ProfileChange", "Vectors"]

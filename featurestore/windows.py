@@ -118,25 +118,35 @@ def run(operations, begin, pool, program, stamps, stamp, out):  # type: ignore[n
         out: float64[rows, features].
     """
     edges = np.empty(program.offsets.size, np.int64)
-    count = operations.kind.size
+    # taken out of their tuples once: each access to an array in one is counted, and not for free
+    kinds, entities, times = operations.kind, operations.entity, operations.time
+    values, distincts, own_marks = operations.values, operations.distincts, operations.mark
+    before, evict_until, rows = operations.outcome_before, operations.evict_until, operations.row
+    start, head, length, base = pool.start, pool.head, pool.length, pool.base
+    time, prefix, distinct, marks = pool.time, pool.prefix, pool.distinct, pool.marks
+    aggregates, columns, lows, highs = program.aggregate, program.column, program.low, program.high
+    currents, empties, offsets = program.current, program.empty, program.offsets
+    count = kinds.size
     for i in range(begin, count):
         if (i - begin) % _AHEAD == 0:
-            stamp[1] ^= _fetched(operations.entity, i, min(i + _AHEAD, count), pool)
-        kind = operations.kind[i]
-        entity = operations.entity[i]
+            stamp[1] ^= _fetched(entities, i, min(i + _AHEAD, count), pool)
+        kind, entity = kinds[i], entities[i]
         if entity < 0:
             continue
         if kind & MARK:
-            before = operations.outcome_before[i]
-            mark_outcome(pool, entity, operations.time[i], before, operations.mark[i])
+            mark_outcome(pool, entity, times[i], before[i], own_marks[i])
             continue
-        evict(pool, entity, operations.evict_until[i])
+        if length[entity] and time[start[entity] + head[entity]] <= evict_until[i]:
+            evict(pool, entity, evict_until[i])
         if kind & QUERY:
-            _query(operations, i, pool, program, edges, stamps, stamp, out)
-        if kind & INSERT:
-            at, mark = operations.time[i], operations.mark[i]
-            if not insert(pool, entity, at, operations.values, operations.distincts, i, mark):
-                return i
+            first = start[entity] + head[entity]
+            _query(
+                entity, times[i], i, rows[i], first, first + length[entity], own_marks[i], values,
+                distincts, base, time, prefix, distinct, marks, aggregates, columns, lows, highs,
+                currents, empties, offsets, edges, stamps, stamp, out,
+            )  # fmt: skip
+        if kind & INSERT and not insert(pool, entity, times[i], values, distincts, i, own_marks[i]):
+            return i
     return count
 
 
@@ -170,91 +180,109 @@ def _fetched(entities, begin, end, pool):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _query(  # type: ignore[no-untyped-def]  # noqa: C901
-    operations, i, pool, program, edges, stamps, stamp, out
+    entity,
+    at,
+    i,
+    row,
+    first,
+    last,
+    own_mark,
+    values,
+    distincts,
+    base,
+    time,
+    prefix,
+    distinct,
+    marks,
+    aggregates,
+    columns,
+    lows,
+    highs,
+    currents,
+    empties,
+    offsets,
+    edges,
+    stamps,
+    stamp,
+    out,
 ):
-    entity, at = operations.entity[i], operations.time[i]
-    first = pool.start[entity] + pool.head[entity]
-    last = first + pool.length[entity]
     for e in range(edges.size):
-        last = upper_bound(pool.time, first, last, at - program.offsets[e])
+        last = upper_bound(time, first, last, at - offsets[e])
         edges[e] = last
-    row = operations.row[i]
-    for f in range(program.aggregate.size):
-        column = program.column[f]
-        low, high = edges[program.low[f]], edges[program.high[f]]
-        aggregate = program.aggregate[f]
-        own = program.current[f] == 1
+    for f in range(aggregates.size):
+        column = columns[f]
+        low, high = edges[lows[f]], edges[highs[f]]
+        aggregate = aggregates[f]
+        own = currents[f] == 1
         value, present = np.int64(0), False
         if SUM <= aggregate <= MAX and own:
-            present = operations.mark[i] & (FIRST_MISSING_BIT << column) == 0
-            value = operations.values[column, i]
+            present = own_mark & (FIRST_MISSING_BIT << column) == 0
+            value = values[column, i]
         if aggregate == COUNT:
             out[row, f] = high - low + own
         elif aggregate == SUM:
-            total = _total(pool, entity, first, low, high, column)
+            total = _total(base, prefix, entity, first, low, high, column)
             out[row, f] = total + value if present else total
         elif aggregate == MEAN:
-            total = _total(pool, entity, first, low, high, column)
-            count = _present(pool, low, high, column)
+            total = _total(base, prefix, entity, first, low, high, column)
+            count = _present(marks, low, high, column)
             if present:
                 total, count = total + value, count + 1
-            out[row, f] = np.float64(total) / count if count else program.empty[f]
+            out[row, f] = np.float64(total) / count if count else empties[f]
         elif aggregate == STD:
-            out[row, f] = _deviation(pool, entity, first, low, high, column, present, value,
-                                     program.empty[f])  # fmt: skip
+            out[row, f] = _deviation(base, prefix, marks, entity, first, low, high, column,
+                                     present, value, empties[f])  # fmt: skip
         elif aggregate in (MIN, MAX):
-            out[row, f] = _extreme(pool, entity, first, low, high, column, present, value,
-                                   aggregate == MAX, program.empty[f])  # fmt: skip
+            out[row, f] = _extreme(base, prefix, marks, entity, first, low, high, column, present,
+                                   value, aggregate == MAX, empties[f])  # fmt: skip
         elif aggregate == DISTINCT:
             stamp[0] += 1
-            mine = operations.distincts[column, i] if own else -1
-            out[row, f] = _distinct(pool, low, high, column, mine, stamps, stamp[0])
+            mine = distincts[column, i] if own else -1
+            out[row, f] = _distinct(distinct, low, high, column, mine, stamps, stamp[0])
         elif aggregate == SINCE:
-            days = np.float64(at - pool.time[high - 1]) / DAY_MS if high > low else program.empty[f]
-            out[row, f] = days
+            out[row, f] = np.float64(at - time[high - 1]) / DAY_MS if high > low else empties[f]
         else:
             frauds = 0
             for j in range(low, high):
-                frauds += (pool.marks[j] & OUTCOME_BITS) == FRAUD
-            if aggregate == OUTCOMES:
-                out[row, f] = frauds
-            else:
+                frauds += (marks[j] & OUTCOME_BITS) == FRAUD
+            out[row, f] = frauds
+            if aggregate == RATE:
                 count = high - low + own
-                out[row, f] = np.float64(frauds) / count if count else program.empty[f]
+                out[row, f] = np.float64(frauds) / count if count else empties[f]
 
 
 @njit(cache=True, inline="always")
-def _total(pool, entity, first, low, high, column):  # type: ignore[no-untyped-def]
+def _total(base, prefix, entity, first, low, high, column):  # type: ignore[no-untyped-def]
     if high == low:
         return np.int64(0)
-    before = pool.base[column, entity] if low == first else pool.prefix[column, low - 1]
-    return pool.prefix[column, high - 1] - before
+    before = base[column, entity] if low == first else prefix[column, low - 1]
+    return prefix[column, high - 1] - before
 
 
 @njit(cache=True, inline="always")
-def _present(pool, low, high, column):  # type: ignore[no-untyped-def]
+def _present(marks, low, high, column):  # type: ignore[no-untyped-def]
     bit = np.uint8(FIRST_MISSING_BIT << column)
     count = 0
     for j in range(low, high):
-        count += (pool.marks[j] & bit) == 0
+        count += (marks[j] & bit) == 0
     return count
 
 
 @njit(cache=True)
-def _deviation(pool, entity, first, low, high, column, present, value, empty):  # type: ignore[no-untyped-def]
+def _deviation(base, prefix, marks, entity, first, low, high, column, present, value, empty):  # type: ignore[no-untyped-def]
     bit = np.uint8(FIRST_MISSING_BIT << column)
     count, total = 0, np.int64(0)
     squares_high, squares_low = np.uint64(0), np.uint64(0)
-    before = pool.base[column, entity] if low == first else pool.prefix[column, low - 1]
+    before = base[column, entity] if low == first else prefix[column, low - 1]
     for j in range(low, high + 1):
         if j == high:
             if not present:
                 break
             each = value
         else:
-            each = pool.prefix[column, j] - before
-            before = pool.prefix[column, j]
-            if pool.marks[j] & bit:
+            each = prefix[column, j] - before
+            before = prefix[column, j]
+            if marks[j] & bit:
                 continue
         count += 1
         total += each
@@ -267,14 +295,14 @@ def _deviation(pool, entity, first, low, high, column, present, value, empty):  
 
 
 @njit(cache=True)
-def _extreme(pool, entity, first, low, high, column, present, value, largest, empty):  # type: ignore[no-untyped-def]
+def _extreme(base, prefix, marks, entity, first, low, high, column, present, value, largest, empty):  # type: ignore[no-untyped-def]
     bit = np.uint8(FIRST_MISSING_BIT << column)
     found, best = present, value
-    before = pool.base[column, entity] if low == first else pool.prefix[column, low - 1]
+    before = base[column, entity] if low == first else prefix[column, low - 1]
     for j in range(low, high):
-        each = pool.prefix[column, j] - before
-        before = pool.prefix[column, j]
-        if pool.marks[j] & bit:
+        each = prefix[column, j] - before
+        before = prefix[column, j]
+        if marks[j] & bit:
             continue
         if not found or (each > best if largest else each < best):
             found, best = True, each
@@ -282,13 +310,13 @@ def _extreme(pool, entity, first, low, high, column, present, value, largest, em
 
 
 @njit(cache=True)
-def _distinct(pool, low, high, column, mine, stamps, stamp):  # type: ignore[no-untyped-def]
+def _distinct(distinct, low, high, column, mine, stamps, stamp):  # type: ignore[no-untyped-def]
     count = 0
     if mine >= 0:
         stamps[column, mine] = stamp
         count = 1
     for j in range(low, high):
-        number = pool.distinct[column, j]
+        number = distinct[column, j]
         if number >= 0 and stamps[column, number] != stamp:
             stamps[column, number] = stamp
             count += 1

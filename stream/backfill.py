@@ -11,9 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from claimtrace.events import Record
-from claimtrace.wire import Accepted
 from featurestore.domain import Domain
-from featurestore.intake import Fact
 
 from .driver import Source
 from .engine import Engine
@@ -46,13 +44,7 @@ def backfill(
     """Every accepted claim's vector by (partition, position), in the journal's order."""
     vectors: Vectors = {}
     for records in _rebatched(plans, source):
-        answers = engine.wire.decode(records)
-        facts = [
-            Fact(record, answer)
-            for record, answer in zip(records, answers, strict=True)
-            if isinstance(answer, Accepted)
-        ]
-        taken = engine.intake.take(facts)
+        _, facts, taken = engine.take_in(records)
         for row, place in zip(taken.vectors.matrix, taken.claims, strict=True):
             record = facts[place].record
             vectors[record.partition, record.position] = row

@@ -129,7 +129,7 @@ class Decider:
                       self._rules)  # fmt: skip
         matrix = taken.vectors.matrix[chosen]
         sealed = seal_all(frame, own, matrix, verdicts, explained, self.chains)
-        keys = taken.vectors.keys[self._domain.split_by.key]
+        keys = taken.vectors.split_keys
         decided = Decided(frame, own, matrix, verdicts, sealed, [keys[i] for i in places],
                           taken.vectors.amounts[chosen])  # fmt: skip
         return list(map(_outgoing, own, sealed.bodies)), decided

@@ -16,11 +16,13 @@ import numpy as np
 
 from claimtrace.decisions import ModelRef
 from claimtrace.events import Record
+from claimtrace.flat_json import FlatColumns
+from claimtrace.flat_wire import FlatWire
 from claimtrace.framing import Plain
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
 from claimtrace.siphash import Key
-from claimtrace.wire import UNSEEN, Accepted, Wire
+from claimtrace.wire import UNSEEN, Accepted, Refusal
 from featurestore.arrays import Arrays, below, under
 from featurestore.domain import Domain
 from featurestore.intake import Fact, Intake, Taken
@@ -54,8 +56,9 @@ class Engine:
         self.domain = domain
         self.decider = Decider(domain, terms)
         self._scorer_of = scorer_of
-        self.wire = Wire(domain.events, domain.currency, key, plain)
+        self.wire = FlatWire(domain.events, domain.currency, key, plain)
         self.intake = Intake(domain, key, terms.lateness_ms, terms.remember_ms)
+        self._is_flat = self.intake.features.can_read(self.wire.claims)
         self._drift = DriftWatch(terms, domain.moving_features)
         self.positions: dict[Place, int] = {}
         self.plan = 0
@@ -68,13 +71,7 @@ class Engine:
         """Apply a plan to its records, given in plan order; the next plan must follow this one."""
         assert plan.number == self.plan + 1, "plans are applied in order, each once"
         scorer = self._scorer_of(plan.model) if plan.model is not None else None
-        answers = self.wire.decode(records, plan.unknown_schemas)
-        facts = [
-            Fact(record, answer)
-            for record, answer in zip(records, answers, strict=True)
-            if isinstance(answer, Accepted)
-        ]
-        taken = self.intake.take(facts)
+        answers, facts, taken = self.take_in(records, plan.unknown_schemas)
         said: list[DriftRecord | DriftAlert] = []
         if plan.model is not None and scorer is not None:
             said += self._drift.take_charge(plan.model, scorer)
@@ -86,6 +83,22 @@ class Engine:
             self.positions[span.topic, span.partition] = span.to_position
         self.plan = plan.number
         return Applied(plan, records, answers, facts, taken, scorer, scored, said)
+
+    def take_in(
+        self, records: Sequence[Record], unknown_schemas: Sequence[int] = ()
+    ) -> tuple[list[Accepted | Refusal | None], list[Fact], Taken]:
+        """Decode records and take what is accepted into the features: answers, facts, vectors."""
+        columns: FlatColumns | None = None
+        if self._is_flat:
+            answers, columns = self.wire.read(records, unknown_schemas)
+        else:
+            answers = self.wire.decode(records, unknown_schemas)
+        facts = [
+            Fact(record, answer)
+            for record, answer in zip(records, answers, strict=True)
+            if type(answer) is Accepted
+        ]
+        return answers, facts, self.intake.take(facts, columns)
 
     def forget(self) -> None:
         """Give back memory that nothing can reach; never changes a decision."""

@@ -21,6 +21,7 @@ from claimtrace.ids import decision_ids
 from featurestore.intake import Fact
 
 from .reasons import Explained
+from .vector_text import rows_text
 
 _encode = msgspec.json.Encoder().encode
 _HASH_DIGITS = 32
@@ -75,12 +76,14 @@ def seal_all(
         explained: by place among the claims, for those that are referred.
         chains: the head of each partition's chain; moves on.
     """
-    ids = decision_ids([each.accepted.event_id for each in claims], frame.policy)
+    event_ids = [each.accepted.event_id for each in claims]
+    ids = decision_ids(event_ids, frame.policy)
     hashes = _hashes(matrix)
-    vectors = _encode(matrix.tolist())[2:-2].decode().split("],[") if len(claims) else []
+    vectors = rows_text(matrix)
     scores, margins = _texts(verdicts.scores.tolist()), _texts(verdicts.margins.tolist())
     columns = zip(
-        ids, hashes, vectors, claims, _texts([each.record.position for each in claims]),
+        ids, _quoted(event_ids), hashes, vectors, claims,
+        _texts([each.record.position for each in claims]),
         _texts([each.accepted.event_time_ms for each in claims]),
         _texts([each.record.log_time_ms for each in claims]),
         scores, margins, verdicts.bands, verdicts.outcomes, verdicts.flags,
@@ -95,8 +98,8 @@ def seal_all(
     )
     links: list[str] = []
     bodies: list[bytes] = []
-    for i, (id_, hash_, vector, fact, position, event_ms, log_ms, score, margin, band, outcome,
-            flags, rules) in enumerate(columns):  # fmt: skip
+    for i, (id_, claim_id, hash_, vector, fact, position, event_ms, log_ms, score, margin, band,
+            outcome, flags, rules) in enumerate(columns):  # fmt: skip
         record = fact.record
         place = record.topic, record.partition
         place_text = places.get(place) or _place(places, place, frame.policy)
@@ -104,11 +107,11 @@ def seal_all(
         why = explained.get(i)
         reasons_text = _reasons(why) if why else _NO_REASONS
         body = (
-            f'{{"schema_version":1,"decision_id":"{id_}","claim_id":{_text(fact.accepted.event_id)}'
+            f'{{"schema_version":1,"decision_id":"{id_}","claim_id":"{claim_id}"'
             f'{place_text}{position},"event_time_ms":{event_ms},"log_time_ms":{log_ms}'
             f',"known_time_ms":{log_ms},"score":{score},"margin":{margin},"band":"{band}"'
             f',"outcome":"{outcome}{before_rules}{_text(rules) if rules else "[]"}{reasons_text}'
-            f',"features":[{vector}],"feature_hash":"{hash_}{after_hash}{flags_text}}}'
+            f',"features":[{vector}],"feature_hash":"{hash_}{after_hash}{flags_text}'
         )
         sealed, chain = linked(body, chains.get(record.partition, GENESIS))
         chains[record.partition] = chain
@@ -144,6 +147,14 @@ def _hashes(matrix: NDArray[np.float64]) -> list[str]:
 
 def _text(thing: Any) -> str:
     return _encode(thing).decode()
+
+
+def _quoted(texts: list[str]) -> list[str]:
+    """Each text as it stands between quotes in JSON."""
+    whole = _text(texts)
+    if "\\" not in whole and texts:  # then no quote is inside a text
+        return whole[2:-2].split('","')
+    return [_text(text)[1:-1] for text in texts]
 
 
 def _texts(numbers: Sequence[float]) -> list[str]:

@@ -1,0 +1,78 @@
+"""Faust: an agent that takes claims one at a time, with a table of each policy's past.
+
+    PEER_JOB=JOB.json python -m benchmarks.peers.faust_worker worker --without-web -l warn
+
+As its documentation shows it: `async for`, a table in memory with its change log in Kafka, `send`.
+Its windowed tables tumble or hop; the table of lists here is exact instead. It does less than the
+engine: the features of the other four entities are missing, as each would need a topic of its own
+that is keyed by it; labels are dropped; and the prediction is per event.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from importlib.metadata import version
+from typing import Any
+
+import faust
+
+from .job import (
+    FEATURES,
+    Meter,
+    Model,
+    decode,
+    own_features,
+    policy_features,
+    rare_collections,
+    read_job,
+    tell,
+    to_ms,
+)
+from .windows import DAY_MS, NAN
+
+JOB = read_job()
+YEAR_MS = 365 * DAY_MS
+app = faust.App(
+    JOB.output,
+    broker=f"kafka://{JOB.bootstrap}",
+    store="memory://",
+    datadir=JOB.folder,
+    topic_partitions=1,
+    topic_replication_factor=1,
+    consumer_auto_offset_reset="earliest",
+    web_enabled=False,
+    worker_redirect_stdouts=False,
+)
+claims = app.topic(JOB.source, key_type=str, value_type=bytes, value_serializer="raw")
+decisions = app.topic(JOB.output, key_type=str, value_type=bytes, value_serializer="raw")
+policies = app.Table("policies", default=list, partitions=1)
+model = Model(JOB)
+meter = Meter(JOB, model.settle)
+
+
+@app.agent(claims)
+async def decide(values: Any) -> None:
+    """One claim after the other: remember, score, send."""
+    async for value in values:
+        if meter.add():
+            break
+        claim = decode(value)
+        if claim.adjudication_id:
+            continue
+        now_ms = to_ms(claim.filed_at)
+        past = [each for each in policies[claim.policy_id] if each[0] > now_ms - YEAR_MS]
+        vector = [*own_features(claim, now_ms), *policy_features(past, now_ms)]
+        policies[claim.policy_id] = [*past, [now_ms, claim.total_claim_cents]]
+        vector += [NAN] * (FEATURES - len(vector))
+        [decision] = model.decide([claim.claim_id], [vector])
+        await decisions.send(key=claim.claim_id, value=decision)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    rare_collections()
+    try:
+        app.main()
+    finally:
+        tell(meter, model, {"faust-streaming": version("faust-streaming")})

@@ -1,0 +1,309 @@
+"""The job that every peer does, and nothing of how: decode a claim, its own features, score, say.
+
+What is shared here is the quickest that is known of each step, so that peers differ in what they
+bring themselves: how they take records, keep state and send. The environment of a peer has numpy,
+msgspec, XGBoost and the peer; nothing of claimtrace is imported.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import os
+import platform
+import sys
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .windows import DAY_MS, NAN
+
+FEATURES: Final = 40
+OWN: Final = 18
+"""So many features come from the claim alone; they are the first ones of the vector."""
+
+REASONS: Final = 6
+RECENT, REFRESH = 2000, 500
+"""The threshold is set anew after so many decisions, from so many of the last ones."""
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+SEVERITY: Final = {"Minor": 0.0, "Major": 1.0, "Totaled": 2.0}
+POLICE: Final = {"No": 0.0, "Yes": 1.0}
+INCIDENTS: Final = {
+    "Collision": (1.0, 0.0, 0.0), "Break-In": (0.0, 1.0, 0.0), "Theft": (0.0, 0.0, 1.0)
+}  # fmt: skip
+COLLISIONS: Final = {
+    "Front": (1.0, 0.0, 0.0, 0.0), "Rear": (0.0, 1.0, 0.0, 0.0),
+    "Side": (0.0, 0.0, 1.0, 0.0), "N/A": (0.0, 0.0, 0.0, 1.0),
+}  # fmt: skip
+
+
+class Job(msgspec.Struct):
+    """What a peer is told, in a file of JSON.
+
+    `warm` events are not measured, then `events` are; after `seconds` of either the peer goes on to
+    the next, whatever it has done. A claim is referred, and explained, when its margin is among the
+    highest `referred_ratio` of the last ones: with features missing, the model's own threshold
+    would refer another share of the claims, and reasons are what costs most.
+    """
+
+    bootstrap: str
+    source: str
+    output: str
+    model: str
+    referred_ratio: float
+    warm: int
+    events: int
+    seconds: float
+    folder: str
+
+
+class Fact(msgspec.Struct, gc=False):
+    """A claim or, where `adjudication_id` is set, a label: the fields that features need."""
+
+    claim_id: str
+    filed_at: datetime = EPOCH
+    incident_at: datetime = EPOCH
+    policy_id: str = ""
+    vin: str = ""
+    repair_shop_id: str = ""
+    phone: str = ""
+    other_party_phone: str | None = None
+    bank_account: str = ""
+    incident_type: str = ""
+    collision_type: str = ""
+    incident_severity: str = ""
+    police_report_available: str = ""
+    num_vehicles_involved: float | None = None
+    num_injuries: float | None = None
+    num_witnesses: float | None = None
+    injury_claim_cents: int = 0
+    vehicle_claim_cents: int = 0
+    total_claim_cents: int = 0
+    incident_hour: float | None = None
+    adjudication_id: str = ""
+    decided_at: datetime = EPOCH
+    outcome: str = ""
+
+
+class Reason(msgspec.Struct, gc=False):
+    """What moved the score."""
+
+    feature: int
+    value: float
+    contribution: float
+
+
+class Decision(msgspec.Struct, gc=False):
+    """What goes out, with the vector that was scored; missing values are null."""
+
+    claim_id: str
+    score: float
+    margin: float
+    outcome: str
+    reasons: list[Reason]
+    features: list[float]
+
+
+decode: Final = msgspec.json.Decoder(Fact).decode
+encode: Final = msgspec.json.Encoder().encode
+
+
+def to_ms(when: datetime) -> int:
+    """Milliseconds since 1970 UTC; exact, as times on this log are whole milliseconds."""
+    return round(when.timestamp() * 1000)
+
+
+def own_features(claim: Fact, time_ms: int) -> list[float]:
+    """The first 18 features of the vector.
+
+    >>> claim = Fact("c", total_claim_cents=250, injury_claim_cents=50, incident_type="Theft")
+    >>> own_features(claim, 43_200_000)[0], own_features(claim, 43_200_000)[9:12]
+    (2, [0.0, 0.0, 1.0])
+    >>> own_features(claim, 43_200_000)[16:]
+    [0.2, 0.5]
+    """
+    total, injury = claim.total_claim_cents, claim.injury_claim_cents
+    return [
+        total // 100,
+        injury // 100,
+        claim.vehicle_claim_cents // 100,
+        _or_missing(claim.num_vehicles_involved),
+        _or_missing(claim.num_injuries),
+        _or_missing(claim.num_witnesses),
+        _or_missing(claim.incident_hour),
+        SEVERITY.get(claim.incident_severity, NAN),
+        POLICE.get(claim.police_report_available, NAN),
+        *INCIDENTS.get(claim.incident_type, (0.0, 0.0, 0.0)),
+        *COLLISIONS.get(claim.collision_type, (0.0, 0.0, 0.0, 0.0)),
+        injury / total if total else NAN,
+        (time_ms - to_ms(claim.incident_at)) / DAY_MS,
+    ]
+
+
+def policy_features(past: list[list[int]], now_ms: int) -> list[float]:
+    """Features 18 to 22 from [time, cents] of a policy's claims in 365 days, in order.
+
+    >>> policy_features([[0, 100], [400 * DAY_MS, 300]], 401 * DAY_MS)
+    [1, 2, 400, 200.0, 1.0]
+    """
+    month_ms, total = now_ms - 30 * DAY_MS, sum(cents for _, cents in past)
+    return [
+        sum(time_ms > month_ms for time_ms, _ in past),
+        len(past),
+        total,
+        total / len(past) if past else NAN,
+        (now_ms - past[-1][0]) / DAY_MS if past else NAN,
+    ]
+
+
+def _or_missing(value: float | None) -> float:
+    return NAN if value is None else value
+
+
+class Model:
+    """The canonical model on XGBoost, on one thread."""
+
+    def __init__(self, job: Job) -> None:
+        import xgboost
+
+        self.version = xgboost.__version__
+        self._matrix = xgboost.DMatrix
+        self._booster = xgboost.Booster({"nthread": 1})
+        self._booster.load_model(job.model)
+        self._booster.set_param({"nthread": 1})
+        self._referred_ratio = job.referred_ratio
+        self._refer_margin = math.inf
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._refresh_at = REFRESH
+        self.referred = self.decided = self.emitted = 0
+
+    def settle(self) -> None:
+        """The warm-up is over: the counts of referred and decided claims begin here."""
+        self.referred = self.decided = 0
+
+    def decide(self, claim_ids: list[str], vectors: list[list[float]]) -> list[bytes]:
+        """Score a batch in one call, explain its referred rows in another; encoded decisions."""
+        rows = np.array(vectors, dtype=np.float32)
+        margins = self._booster.inplace_predict(rows, predict_type="margin")
+        picked = np.flatnonzero(margins >= self._refer_margin)
+        reasons = dict(zip(picked.tolist(), self._explain(rows[picked]), strict=True))
+        said = margins.tolist()
+        self._recent += said
+        self.referred += len(picked)
+        self.decided += len(vectors)
+        self.emitted += len(vectors)
+        if self.emitted >= self._refresh_at:
+            self._refresh_at += REFRESH
+            self._refer_margin = float(np.quantile(self._recent, 1 - self._referred_ratio))
+        return [
+            encode(Decision(claim_id, 1.0 / (1.0 + math.exp(-margin)), margin,
+                            "refer" if i in reasons else "approve", reasons.get(i, []), vector))
+            for i, (claim_id, vector, margin) in enumerate(
+                zip(claim_ids, vectors, said, strict=True)
+            )
+        ]  # fmt: skip
+
+    def score(self, claim_ids: list[str], vectors: list[list[float]]) -> list[bytes]:
+        """The same without reasons: the floor."""
+        rows = np.array(vectors, dtype=np.float32)
+        margins = self._booster.inplace_predict(rows, predict_type="margin").tolist()
+        self.emitted += len(vectors)
+        return [
+            encode(Decision(claim_id, 1.0 / (1.0 + math.exp(-margin)), margin, "approve", [], []))
+            for claim_id, margin in zip(claim_ids, margins, strict=True)
+        ]
+
+    def _explain(self, rows: NDArray[np.float32]) -> list[list[Reason]]:
+        if len(rows) == 0:
+            return []
+        shares = self._booster.predict(self._matrix(rows, nthread=1), pred_contribs=True)[:, :-1]
+        largest = np.argsort(-np.abs(shares), axis=1)[:, :REASONS]
+        return [
+            [Reason(f, v, c) for f, v, c in zip(top.tolist(), row[top].tolist(),
+                                               share[top].tolist(), strict=True)]
+            for top, row, share in zip(largest, rows, shares, strict=True)
+        ]  # fmt: skip
+
+
+class Meter:
+    """Counts events of a warm-up and of the measurement: wall clock, CPU of all threads.
+
+    Args:
+        job: says how many events and for how long.
+        settle: called between the two.
+    """
+
+    def __init__(self, job: Job, settle: Callable[[], None]) -> None:
+        self._job = job
+        self._settle = settle
+        self._done = 0
+        self._warming = True
+        self._began_s, self._cpu_s = perf_counter(), process_time()
+        self._first_s: float | None = None
+        self.found: dict[str, float] | None = None
+
+    def add(self, events: int = 1) -> bool:
+        """So many more are done; whether the measurement is over. 0: none came."""
+        self._done += events
+        now_s = perf_counter()
+        if self._first_s is None:
+            if events == 0:
+                return False  # connecting and joining the group is no one's work
+            self._first_s = now_s
+        if self._warming:
+            if self._done >= self._job.warm or now_s - self._first_s > self._job.seconds:
+                self._settle()
+                self._warming, self._done = False, 0
+                self._began_s, self._cpu_s = perf_counter(), process_time()
+            return False
+        if self._done >= self._job.events or now_s - self._began_s > self._job.seconds:
+            self.stop()
+        return self.found is not None
+
+    def stop(self) -> None:
+        """Write down what was measured; the first time counts."""
+        if self.found is None and not self._warming:
+            self.found = {
+                "events": self._done,
+                "wall_s": perf_counter() - self._began_s,
+                "cpu_s": process_time() - self._cpu_s,
+            }
+
+
+def rare_collections() -> None:
+    """Let Python look for garbage rarely: with many windows in memory it is half of their cost."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
+
+
+def read_job() -> Job:
+    """The job in the file that the last argument or, for Faust, `PEER_JOB` names."""
+    path = os.environ.get("PEER_JOB") or sys.argv[-1]
+    return msgspec.json.decode(Path(path).read_bytes(), type=Job)
+
+
+def peak_mb() -> float:
+    """The most memory that this program has had, in MB (10**6 bytes); not its parent before it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
+
+
+def tell(meter: Meter, model: Model, versions: dict[str, str]) -> None:
+    """One line of JSON on standard output, the last thing a peer says."""
+    found: dict[str, Any] = {
+        **(meter.found or {}),
+        "referred_ratio": model.referred / max(1, model.decided),
+        "emitted": model.emitted,
+        "peak_mb": peak_mb(),
+        "versions": {"python": platform.python_version(), "xgboost": model.version, **versions},
+    }
+    print(json.dumps(found), flush=True)

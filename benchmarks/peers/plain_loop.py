@@ -1,0 +1,209 @@
+"""The plain loop: confluent-kafka in batches, windows in Python, XGBoost and `pred_contribs`.
+
+    python -m benchmarks.peers.plain_loop JOB.json            the whole job
+    python -m benchmarks.peers.plain_loop --floor JOB.json    decode, predict and produce alone
+
+As a careful engineer writes it who knows the traps: whole batches everywhere, nothing per record
+but the windows. It does less than the engine: no journal, no snapshots (a crash loses the windows),
+no late claims, no duplicates taken out, no drift, no rules, no calibration, no stored rows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any, Final
+
+from confluent_kafka import Consumer, Producer
+
+from .job import (
+    FEATURES,
+    OWN,
+    Fact,
+    Job,
+    Meter,
+    Model,
+    decode,
+    own_features,
+    rare_collections,
+    read_job,
+    tell,
+    to_ms,
+)
+from .windows import DAY_MS, NAN, Amounts, Policies, Spread, Times, Verdicts
+
+BATCH: Final = 500
+BATCHES_A_COMMIT: Final = 10
+WAIT_S: Final = 0.2
+REST: Final = [NAN] * (FEATURES - OWN)
+
+
+class Policy:
+    """What is kept of a policy."""
+
+    __slots__ = ("month", "year")
+
+    def __init__(self) -> None:
+        self.month, self.year = Times(30 * DAY_MS), Amounts(365 * DAY_MS)
+
+    def features(self, now_ms: int) -> list[float]:
+        """Counts of 30 and 365 days, sum, mean, days since the last one."""
+        year = self.year
+        year.forget(now_ms)
+        since = (now_ms - year.last_ms) / DAY_MS
+        return [self.month.count(now_ms), len(year.entries), year.total, year.mean, since]
+
+
+class Shop:
+    """What is kept of a repair shop."""
+
+    __slots__ = ("month", "quarter", "verdicts", "week")
+
+    def __init__(self) -> None:
+        self.week, self.month = Times(7 * DAY_MS), Times(30 * DAY_MS)
+        self.quarter, self.verdicts = Spread(90 * DAY_MS), Verdicts(180 * DAY_MS)
+
+    def features(self, now_ms: int) -> list[float]:
+        """Counts of 7 and 30 days; mean, spread and maximum of 90; share of frauds of 180."""
+        quarter, verdicts = self.quarter, self.verdicts
+        quarter.forget(now_ms)
+        verdicts.forget(now_ms)
+        return [self.week.count(now_ms), self.month.count(now_ms),
+                quarter.mean, quarter.std, quarter.largest, verdicts.rate]  # fmt: skip
+
+
+class Account:
+    """What is kept of a bank account."""
+
+    __slots__ = ("quarter", "verdicts")
+
+    def __init__(self) -> None:
+        self.quarter, self.verdicts = Policies(90 * DAY_MS), Verdicts(180 * DAY_MS)
+
+
+class Book:
+    """All entities, by their ids as the claim has them, and the claims that await a label."""
+
+    def __init__(self) -> None:
+        self.policies: dict[str, Policy] = {}
+        self.cars: dict[str, Policies] = {}
+        self.shops: dict[str, Shop] = {}
+        self.phones: dict[str, Policies] = {}
+        self.accounts: dict[str, Account] = {}
+        self.awaiting: dict[str, tuple[Shop, Account]] = {}
+
+    def take(self, fact: Fact) -> list[float] | None:
+        """The vector of a claim, 40 numbers, and the claim in the windows; None for a label."""
+        if fact.adjudication_id:
+            self._learn(fact)
+            return None
+        now_ms, cents, name = to_ms(fact.filed_at), fact.total_claim_cents, fact.policy_id
+        policy = self.policies.get(name) or self.policies.setdefault(name, Policy())
+        car = self._car(fact.vin)
+        shop = self.shops.get(fact.repair_shop_id) or self.shops.setdefault(
+            fact.repair_shop_id, Shop()
+        )
+        phone = self._phone(fact.phone)
+        account = self.accounts.get(fact.bank_account) or self.accounts.setdefault(
+            fact.bank_account, Account()
+        )
+        vector = own_features(fact, now_ms)
+        vector += policy.features(now_ms)
+        car.forget(now_ms)
+        vector += (len(car.entries), len(car.claims))
+        vector += shop.features(now_ms)
+        quarter, verdicts = account.quarter, account.verdicts
+        for window in (phone, quarter):
+            window.forget(now_ms)
+            vector += (len(window.entries), len(window.claims), window.total)
+        verdicts.forget(now_ms)
+        vector += (verdicts.frauds, _over(cents, vector[21]), _over(cents, vector[27]))
+        policy.month.add(now_ms)
+        shop.week.add(now_ms)
+        shop.month.add(now_ms)
+        for each in (policy.year, car, shop.quarter, phone, quarter):
+            each.add(now_ms, cents, name)
+        if fact.other_party_phone and fact.other_party_phone != fact.phone:
+            self._phone(fact.other_party_phone).add(now_ms, cents, name)
+        self.awaiting[fact.claim_id] = shop, account
+        return vector
+
+    def _learn(self, label: Fact) -> None:
+        known = self.awaiting.pop(label.claim_id, None)
+        if known is not None and label.outcome in ("fraud", "legit"):
+            for each in known:
+                each.verdicts.add(to_ms(label.decided_at), label.outcome == "fraud")
+
+    def _car(self, vin: str) -> Policies:
+        return self.cars.get(vin) or self.cars.setdefault(vin, Policies(365 * DAY_MS))
+
+    def _phone(self, number: str) -> Policies:
+        return self.phones.get(number) or self.phones.setdefault(number, Policies(90 * DAY_MS))
+
+
+def vectors_of(facts: Iterable[Fact]) -> tuple[list[str], list[list[float]]]:
+    """Claim ids and vectors of a history, as the loop has them; for tests."""
+    book, claim_ids, vectors = Book(), [], []
+    for fact in facts:
+        if (vector := book.take(fact)) is not None:
+            claim_ids.append(fact.claim_id)
+            vectors.append(vector)
+    return claim_ids, vectors
+
+
+def _over(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else NAN
+
+
+def run(job: Job, floor: bool) -> None:
+    """Consume, decide, produce with acknowledgement, commit what was acknowledged."""
+    rare_collections()
+    model, book = Model(job), Book()
+    meter = Meter(job, (lambda: None) if floor else model.settle)
+    consumer = Consumer(
+        {
+            "bootstrap.servers": job.bootstrap,
+            "group.id": job.output,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    producer = Producer(
+        {"bootstrap.servers": job.bootstrap, "enable.idempotence": True, "linger.ms": 5}
+    )
+    consumer.subscribe([job.source])
+    batches = 0
+    while True:
+        records: list[Any] = consumer.consume(BATCH, WAIT_S)
+        if not records:
+            if meter.add(0):
+                break
+            continue
+        claim_ids, vectors = [], []
+        for record in records:
+            fact = decode(record.value())
+            if floor:
+                vector = None if fact.adjudication_id else [*own_features(fact, 0), *REST]
+            else:
+                vector = book.take(fact)
+            if vector is not None:
+                claim_ids.append(fact.claim_id)
+                vectors.append(vector)
+        decided = model.score(claim_ids, vectors) if floor else model.decide(claim_ids, vectors)
+        for claim_id, value in zip(claim_ids, decided, strict=True):
+            producer.produce(job.output, value, claim_id)
+        producer.poll(0)
+        batches += 1
+        if batches % BATCHES_A_COMMIT == 0:
+            producer.flush()
+            consumer.commit(asynchronous=True)
+        if meter.add(len(records)):
+            break
+    producer.flush()
+    consumer.close()
+    tell(meter, model, {"confluent-kafka": version("confluent-kafka")})
+
+
+if __name__ == "__main__":
+    run(read_job(), "--floor" in sys.argv)

@@ -1,0 +1,108 @@
+"""Quix Streams: a topic, a chain of functions, exact windows in its state, a topic.
+
+    python -m benchmarks.peers.quix_worker JOB.json            a list in its state, by hand
+    python -m benchmarks.peers.quix_worker --sliding JOB.json  its own sliding window
+
+As its documentation shows it: state is by message key, which is the policy. It does less than the
+engine: the features of the other four entities are missing, as each would need a `group_by` (a
+topic of its own, written and read back) and a join; labels are dropped; and the prediction is per
+event, as events come one at a time. With its own window there is one, of 365 days with the current
+claim in it; several windows of one dataframe are branches that come out apart.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any
+
+import quixstreams.dataframe.windows.aggregations as agg
+from quixstreams import Application, State
+
+from .job import (
+    FEATURES,
+    Fact,
+    Job,
+    Meter,
+    Model,
+    decode,
+    own_features,
+    policy_features,
+    rare_collections,
+    read_job,
+    tell,
+    to_ms,
+)
+from .windows import DAY_MS, NAN
+
+YEAR_MS = 365 * DAY_MS
+
+
+def remember(claim: Fact, state: State) -> tuple[str, list[float]]:
+    """The policy's features from its past in the state, to which the claim is added."""
+    now_ms = to_ms(claim.filed_at)
+    past = [each for each in state.get("past", []) if each[0] > now_ms - YEAR_MS]
+    vector = [*own_features(claim, now_ms), *policy_features(past, now_ms)]
+    past.append([now_ms, claim.total_claim_cents])
+    state.set("past", past)
+    return claim.claim_id, vector
+
+
+def flatten(claim: Fact) -> dict[str, Any]:
+    """What goes through a window: it comes out as JSON again, with the aggregates."""
+    own = own_features(claim, to_ms(claim.filed_at))
+    return {
+        "claim": [claim.claim_id, *(None if each != each else each for each in own)],
+        "cents": claim.total_claim_cents,
+    }
+
+
+def unfold(window: dict[str, Any]) -> tuple[str, list[float]]:
+    """Claim id and vector of what came out of the sliding window."""
+    claim_id, *own = window["claim"]
+    vector = [NAN if each is None else each for each in own]
+    return claim_id, [*vector, NAN, window["count"], window["sum"], window["mean"], NAN]
+
+
+def run(job: Job, sliding: bool) -> None:
+    """Build the chain and run it until the measurement is over."""
+    rare_collections()
+    model = Model(job)
+    meter = Meter(job, model.settle)
+    app = Application(
+        broker_address=job.bootstrap,
+        consumer_group=job.output,
+        auto_offset_reset="earliest",
+        state_dir=job.folder,
+        loglevel="WARNING",
+    )
+
+    def take(value: bytes) -> Fact:
+        if meter.add():
+            app.stop()
+        return decode(value)
+
+    def decide(found: tuple[str, list[float]]) -> bytes:
+        claim_id, vector = found
+        return model.decide([claim_id], [vector + [NAN] * (FEATURES - len(vector))])[0]
+
+    source = app.topic(job.source, value_deserializer="bytes", key_deserializer="str")
+    output = app.topic(job.output, value_serializer="bytes", key_serializer="str")
+    claims = app.dataframe(source).apply(take).filter(lambda fact: not fact.adjudication_id)
+    if sliding:
+        window = claims.apply(flatten).sliding_window(timedelta(milliseconds=YEAR_MS)).agg(
+            count=agg.Count(), sum=agg.Sum("cents"), mean=agg.Mean("cents"),
+            claim=agg.Latest("claim"),
+        )  # fmt: skip
+        vectors = window.current().apply(unfold)
+    else:
+        vectors = claims.apply(remember, stateful=True)
+    vectors.apply(decide).to_topic(output)
+    app.run()
+    meter.stop()
+    tell(meter, model, {"quixstreams": version("quixstreams")})
+
+
+if __name__ == "__main__":
+    run(read_job(), "--sliding" in sys.argv)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from claimtrace.events import Event, Record
 from claimtrace.flat_json import FlatColumns
@@ -18,7 +19,7 @@ from .columns import EventColumns
 from .domain import Domain
 from .ledger import NEW, Admission, Ledger
 from .series import FRAUD, LEGIT, UNKNOWN
-from .vectors import Batch, Claim, FeatureState, Fields, Label, ProfileChange, Vectors
+from .vectors import Batch, Claims, FeatureState, Fields, Label, ProfileChange, Vectors
 
 
 class Fact(NamedTuple):
@@ -89,8 +90,6 @@ class Intake:
         by_topic: dict[str, list[int]] = {}
         for place, fact in enumerate(facts):
             by_topic.setdefault(fact.record.topic, []).append(place)
-        claims: list[int] = []
-        late: list[bool] = []
         before = self.watermark
         labelled = self._labelled(facts, by_topic)
         for topic in sorted(by_topic):
@@ -100,15 +99,9 @@ class Intake:
             for place, status in zip(places, found, strict=True):
                 statuses[place] = status
             if topic == self.domain.claim.topic:
-                marks = admission.watermarks.tolist()
-                rows = admission.rows.tolist()
-                fresh = [i for i, status in enumerate(found) if status == NEW]
-                for i in fresh:
-                    claim = self._claim(facts[places[i]].accepted, places[i], marks[i], rows[i])
-                    batch.claims.append(claim)
-                    claims.append(places[i])
-                    late.append(claim.is_late)
-                batch.fields = self._fields(facts, claims, columns, fresh)
+                fresh = np.flatnonzero(admission.statuses == NEW)
+                batch.claims = self._claims_of(facts, places, admission, fresh)
+                batch.fields = self._fields(facts, batch.claims, columns, fresh)
             elif topic in self._group_of:
                 batch.changes[self._group_of[topic]] = [
                     ProfileChange(facts[p].accepted.event, p, facts[p].accepted.event_time_ms)
@@ -117,8 +110,10 @@ class Intake:
                 ]
         unmatched, outcomes = self._take_labels(facts, labelled, statuses, batch, before)
         vectors = self.features.apply(batch)
+        late = batch.claims.is_late
         vectors.flags[late] |= LATE
-        return Taken(statuses, vectors, claims, late, unmatched, outcomes)
+        claims = batch.claims.order.tolist()
+        return Taken(statuses, vectors, claims, late.tolist(), unmatched, outcomes)
 
     def forget(self) -> None:
         """Give back memory that nothing can reach; never changes a decision."""
@@ -146,21 +141,30 @@ class Intake:
             np.array([each.content for each in accepted], np.uint64),
         )
 
-    def _claim(self, accepted: Accepted, place: int, watermark: int, row: int) -> Claim:
-        time_ms = accepted.event_time_ms
-        is_late = time_ms < watermark - self._lateness_ms
-        return Claim(place, time_ms, watermark, row, is_late)
+    def _claims_of(
+        self,
+        facts: Sequence[Fact],
+        places: list[int],
+        admission: Admission,
+        fresh: NDArray[np.int64],
+    ) -> Claims:
+        times = np.array([facts[p].accepted.event_time_ms for p in places], np.int64)[fresh]
+        marks = admission.watermarks[fresh]
+        is_late = times < marks - self._lateness_ms
+        order = np.array(places, np.int64)[fresh]
+        return Claims(order, times, marks, admission.rows[fresh], is_late)
 
     def _fields(
         self,
         facts: Sequence[Fact],
-        claims: list[int],
+        claims: Claims,
         columns: FlatColumns | None,
-        fresh: list[int],
+        fresh: NDArray[np.int64],
     ) -> Fields:
-        """The fields of new claims: at `claims` among the facts, at `fresh` in the columns."""
+        """The fields of new claims, which stand at `fresh` in the columns."""
         if columns is None:
-            return EventColumns([facts[i].accepted.event for i in claims], self.domain.claim)
+            events = [facts[i].accepted.event for i in claims.order.tolist()]
+            return EventColumns(events, self.domain.claim)
         whole = len(fresh) == columns.first.shape[1]
         return self.features.fields_of(columns if whole else columns.rows(fresh))
 
@@ -189,10 +193,12 @@ class Intake:
         """
         if not labelled:
             return 0, []
-        arrived: dict[str, list[Claim]] = {}
-        for claim in batch.claims:
-            arrived.setdefault(facts[claim.order].accepted.event_id, []).append(claim)
-        claim_orders = np.array([claim.order for claim in batch.claims], np.int64)
+        claims = batch.claims
+        wanted = {claim_id for _, claim_id, _ in labelled}
+        arrived: dict[str, list[tuple[int, int]]] = {}
+        for order, row in zip(claims.order.tolist(), claims.row.tolist(), strict=True):
+            if (claim_id := facts[order].accepted.event_id) in wanted:
+                arrived.setdefault(claim_id, []).append((order, row))
         unmatched = 0
         decided: list[tuple[int, bool]] = []
         for place, claim_id, row in labelled:
@@ -201,10 +207,10 @@ class Intake:
             if statuses[place] != NEW or outcome == UNKNOWN:
                 continue
             decided.append((accepted.event_time_ms, outcome == FRAUD))
-            passed = int(np.searchsorted(claim_orders, place))
-            now = batch.claims[passed - 1].watermark_ms if passed else watermark
-            for claim in arrived.get(claim_id, ()):
-                row = claim.row if claim.order < place else row
+            passed = int(np.searchsorted(claims.order, place))
+            now = int(claims.watermark_ms[passed - 1]) if passed else watermark
+            for order, its_row in arrived.get(claim_id, ()):
+                row = its_row if order < place else row
             if self._claims.is_known(row, now):
                 batch.labels.append(Label(place, record.log_time_ms, now, row, outcome))
             else:

@@ -12,14 +12,19 @@ from .interning import Ids
 from .ledger import NOT_APPLIED
 
 
-class Claim(NamedTuple):
-    """An accepted claim on its way into the features; `order` is its place in the batch."""
+class Claims(NamedTuple):
+    """The new claims of a batch in columns of n, in order; `order` is a claim's place in the batch,
+    `row` its row in the ledger."""
 
-    order: int
-    time_ms: int
-    watermark_ms: int
-    row: int
-    is_late: bool
+    order: NDArray[np.int64]
+    time_ms: NDArray[np.int64]
+    watermark_ms: NDArray[np.int64]
+    row: NDArray[np.int64]
+    is_late: NDArray[np.bool_]
+
+
+_NONE = np.empty(0, np.int64)
+NO_CLAIMS = Claims(_NONE, _NONE, _NONE, _NONE, np.empty(0, np.bool_))
 
 
 class Label(NamedTuple):
@@ -37,26 +42,24 @@ class Moments:
 
     def __init__(
         self,
-        claims: list[Claim],
+        claims: Claims,
         labels: list[Label],
         labelled: list[tuple[int, NDArray[np.int32], int]],
     ) -> None:
-        n, m = len(claims), len(labels)
+        n, m = len(claims.order), len(labels)
         self._claims, self._labels = n, m
-        self._late = np.array([c.is_late for c in claims], np.bool_)
-        self._order = np.array([c.order for c in claims] + [x.order for x in labels], np.int64)
-        watermarks = [c.watermark_ms for c in claims] + [x.watermark_ms for x in labels]
-        self._watermark = np.array(watermarks, np.int64)
+        self._late = claims.is_late
+        self._order = _joined(claims.order, [x.order for x in labels])
+        self._watermark = _joined(claims.watermark_ms, [x.watermark_ms for x in labels])
         self._row = np.concatenate([np.arange(n), np.zeros(m, np.int64)])
-        times = [c.time_ms for c in claims]
-        applied = [time_ms for time_ms, _, _ in labelled]
-        self._applied = np.array(times + applied, np.int64)
-        self._known = np.array(times + [label.known_ms for label in labels], np.int64)
+        self._applied = _joined(claims.time_ms, [time_ms for time_ms, _, _ in labelled])
+        self._known = _joined(claims.time_ms, [label.known_ms for label in labels])
         self._before = np.array([0] * n + [before for _, _, before in labelled], np.uint8)
         self._outcome = np.array([0] * n + [label.outcome for label in labels], np.uint8)
         self._entities = np.array([e for _, e, _ in labelled], np.int64).T  # [slots, m]
         if m:
             self._entities[:, self._applied[n:] == NOT_APPLIED] = -1
+        self._sorted: dict[tuple[int, bool], _Sorted] = {}
 
     def touches(
         self,
@@ -79,31 +82,71 @@ class Moments:
             values, distincts: columns of the claims, by field.
             by_label: which of the two series.
         """
-        n, m = self._claims, self._labels
-        roles = len(slots)
+        m = self._labels
         used = slots[:1] if by_label else slots
         entity = numbers[used]
         entity[:, self._late] = -1
         if m:
             entity = np.concatenate([entity.reshape(-1), self._entities[slots].reshape(-1)])
+        order = self._in_order(len(slots), by_label=by_label)
+        which = order.which
+        return Touches(
+            order=order.order,
+            kind=order.kind,
+            entity=entity.reshape(-1)[order.sort],
+            time=order.time,
+            watermark=order.watermark,
+            row=order.row,
+            values={name: _padded(column, m, np.nan)[which] for name, column in values.items()},
+            distincts={name: _padded(column, m, -1)[which] for name, column in distincts.items()},
+            outcome_before=order.before,
+            outcome=order.outcome,
+        )
+
+    def _in_order(self, roles: int, *, by_label: bool) -> _Sorted:
+        """What the touches on all entity kinds with so many roles have in common."""
+        found = self._sorted.get((roles, by_label))
+        if found is not None:
+            return found
+        n, m = self._claims, self._labels
+        used = 1 if by_label else roles
         # the primary role comes first, so a claim never sees itself through another role
-        which = np.concatenate([*[np.arange(n)] * len(used), *[np.arange(n, n + m)] * roles])
+        which = np.concatenate([*[np.arange(n)] * used, *[np.arange(n, n + m)] * roles])
         sort = np.argsort(self._order[which], kind="stable")
         which = which[sort]
         query, other = (QUERY, INSERT) if by_label else (QUERY | INSERT, MARK)
-        kinds = [(query, n), (INSERT, n * (len(used) - 1)), (other, m * roles)]
-        return Touches(
+        kinds = [(query, n), (INSERT, n * (used - 1)), (other, m * roles)]
+        made = _Sorted(
+            sort=sort,
+            which=which,
             order=self._order[which],
             kind=np.repeat(*np.array(kinds, np.int64).T).astype(np.uint8)[sort],
-            entity=entity.reshape(-1)[sort],
             time=(self._known if by_label else self._applied)[which],
             watermark=self._watermark[which],
             row=self._row[which],
-            values={name: _padded(column, m, np.nan)[which] for name, column in values.items()},
-            distincts={name: _padded(column, m, -1)[which] for name, column in distincts.items()},
-            outcome_before=self._before[which],
+            before=self._before[which],
             outcome=self._outcome[which],
         )
+        self._sorted[roles, by_label] = made
+        return made
+
+
+class _Sorted(NamedTuple):
+    """Touches in order, without the entities that are touched: `which` claim or label each is."""
+
+    sort: NDArray[np.int64]
+    which: NDArray[np.int64]
+    order: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+    time: NDArray[np.int64]
+    watermark: NDArray[np.int64]
+    row: NDArray[np.int64]
+    before: NDArray[np.uint8]
+    outcome: NDArray[np.uint8]
+
+
+def _joined(column: NDArray[np.int64], more: list[int]) -> NDArray[np.int64]:
+    return np.concatenate([column, np.array(more, np.int64)])
 
 
 def _padded(column: NDArray[Any], more: int, filling: float) -> NDArray[Any]:

@@ -8,7 +8,6 @@ here depends on where a batch ends: the same events in the same order give the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,7 +29,7 @@ from .flat_fields import FlatFields, Spellings, can_be_read
 from .interning import Ids, Interner, parted
 from .keys import normal_keys
 from .ledger import NOT_APPLIED, Ledger
-from .moments import Claim, Label, Moments
+from .moments import NO_CLAIMS, Claims, Label, Moments
 from .profiles import Profiles
 from .renumbering import alive, new_numbers
 from .series import FRAUD, LEGIT
@@ -52,7 +51,7 @@ class Batch:
     """The accepted events of a batch, by what they do; `fields` are those of the claims."""
 
     fields: Fields
-    claims: list[Claim] = field(default_factory=list)
+    claims: Claims = NO_CLAIMS
     labels: list[Label] = field(default_factory=list)
     changes: dict[str, list[ProfileChange]] = field(default_factory=dict)
 
@@ -147,7 +146,7 @@ class FeatureState:
     def apply(self, batch: Batch) -> Vectors:
         """Take in a batch; returns the vectors of its claims, in order."""
         claims, fields_ = batch.claims, batch.fields
-        flags = np.zeros(len(claims), np.int64)
+        flags = np.zeros(len(fields_), np.int64)
         split_keys, numbers = self._number_entities(fields_, flags)
         self._note_claims(claims, numbers)
         columns: dict[str, NDArray[np.float64]] = {
@@ -157,9 +156,9 @@ class FeatureState:
         unseen |= self._profile_columns(batch, numbers, columns)
         self._window_columns(batch, numbers, fields_, columns)
         flags[unseen] |= UNSEEN
-        matrix = self._assemble(columns, len(claims))
+        matrix = self._assemble(columns, len(fields_))
         flags[[not key for key in split_keys]] |= INCOMPLETE
-        amounts = columns.get(FIELD_PREFIX + self.domain.amount, np.full(len(claims), np.nan))
+        amounts = columns.get(FIELD_PREFIX + self.domain.amount, np.full(len(fields_), np.nan))
         return Vectors(matrix, flags, split_keys, columns, amounts)
 
     def find_entity(self, name: str, keys: list[str]) -> Ids:
@@ -248,12 +247,9 @@ class FeatureState:
                 split_keys = parted(keys)
         return split_keys, numbers
 
-    def _note_claims(self, claims: Sequence[Claim], numbers: Ids) -> None:
-        if not claims:
-            return
-        rows = np.array([claim.row for claim in claims], np.int64)
-        times = [NOT_APPLIED if claim.is_late else claim.time_ms for claim in claims]
-        self._ledger.note_claims(rows, np.array(times, np.int64), numbers)
+    def _note_claims(self, claims: Claims, numbers: Ids) -> None:
+        times = np.where(claims.is_late, NOT_APPLIED, claims.time_ms)
+        self._ledger.note_claims(claims.row, times, numbers)
 
     def _own_columns(
         self, fields_: Fields, columns: dict[str, NDArray[np.float64]]
@@ -272,7 +268,7 @@ class FeatureState:
     def _profile_columns(
         self, batch: Batch, numbers: Ids, columns: dict[str, NDArray[np.float64]]
     ) -> NDArray[np.bool_]:
-        unseen = np.zeros(len(batch.claims), np.bool_)
+        unseen = np.zeros(len(batch.fields), np.bool_)
         for state in self._groups:
             got = self._run_group(state, batch, numbers)
             by_field = dict(zip(state.fields, got, strict=True))
@@ -293,14 +289,14 @@ class FeatureState:
         keys, _ = source.keys(entity.key, entity.form, frozenset(entity.deny))
         puts = self._interners[entity.name].numbers_of(keys, len(changes))
         gets = numbers[self._slots.index((entity, entity.key))]
-        n_puts, n = len(changes), len(changes) + len(batch.claims)
+        n_puts, n = len(changes), len(changes) + len(batch.fields)
         values = np.full((len(state.fields), n), np.nan, np.float64)
         for i, name in enumerate(state.fields):
             reader = state.readers.get(name)
             column = source.codes(name, reader) if reader else source.number(name)
             values[i, :n_puts] = column
         order = np.argsort(
-            np.array([c.order for c in changes] + [c.order for c in batch.claims], np.int64),
+            np.concatenate([np.array([c.order for c in changes], np.int64), batch.claims.order]),
             kind="stable",
         )
         is_put = np.arange(n) < n_puts
@@ -341,7 +337,7 @@ class FeatureState:
                 counts = [
                     len(self._interners[self._distinct_of[d]]) for d in series.distinct_fields
                 ]
-                found = series.apply(touches, entities, counts, len(batch.claims))
+                found = series.apply(touches, entities, counts, len(batch.fields))
                 for i, name in enumerate(series.names):
                     columns[name] = found[:, i]
 
@@ -395,4 +391,4 @@ def _read_names(domain: Domain, prefix: str) -> set[str]:
     return {name.removeprefix(prefix) for name in found if name.startswith(prefix)}
 
 
-__all__ = ["FRAUD", "LEGIT", "Batch", "Claim", "FeatureState", "Label", "ProfileChange", "Vectors"]
+__all__ = ["FRAUD", "LEGIT", "Batch", "Claims", "FeatureState", "Label", "ProfileChange", "Vectors"]

@@ -45,12 +45,18 @@ def event_rows(records: Sequence[Record], answers: Sequence[Accepted | Refusal |
         "key": keys,
         "value": values,
         "log_time_ms": log_times,
-        "event_id": [a.event_id if type(a) is Accepted else None for a in answers],
-        "event_time_ms": [a.event_time_ms if type(a) is Accepted else None for a in answers],
         "accepted": accepted,
-        "reason": [a.reason if type(a) is Refusal else None for a in answers],
     }
-    return pa.table(columns, schema=schema)
+    if all(accepted):
+        columns["event_id"] = [a.event_id for a in answers]  # type: ignore[union-attr]
+        columns["event_time_ms"] = [a.event_time_ms for a in answers]  # type: ignore[union-attr]
+        columns["reason"] = pa.nulls(len(answers), pa.string())
+    else:
+        columns["event_id"] = [a.event_id if type(a) is Accepted else None for a in answers]
+        times = [a.event_time_ms if type(a) is Accepted else None for a in answers]
+        columns["event_time_ms"] = times
+        columns["reason"] = [a.reason if type(a) is Refusal else None for a in answers]
+    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
 def decision_rows(decided: Decided) -> pa.Table:
@@ -75,8 +81,8 @@ def decision_rows(decided: Decided) -> pa.Table:
         "margin": pa.array(verdicts.margins, from_pandas=True),
         "band": verdicts.bands,
         "outcome": verdicts.outcomes,
-        "flags": verdicts.flags,
-        "rules": [[hit.rule for hit in hits] for hits in verdicts.rules],
+        "flags": _lists(verdicts.flags),
+        "rules": _lists([[hit.rule for hit in hits] for hits in verdicts.rules]),
         "features": pa.ListArray.from_arrays(offsets, decided.matrix.reshape(-1)),
         "feature_hash": sealed.feature_hashes,
         "chain": sealed.chains,
@@ -98,6 +104,13 @@ def decision_rows(decided: Decided) -> pa.Table:
         for name, value in shared.items()
     }
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _lists(rows: Sequence[Sequence[str]]) -> pa.Array:
+    """Lists of texts; mostly all are empty."""
+    if any(rows):
+        return pa.array(rows, pa.list_(pa.string()))
+    return pa.ListArray.from_arrays(np.zeros(len(rows) + 1, np.int32), pa.array([], pa.string()))
 
 
 def label_rows(domain: Domain, facts: Sequence[Fact]) -> pa.Table:

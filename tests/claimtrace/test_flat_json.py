@@ -82,13 +82,16 @@ times = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).flatmap(
         + [t.isoformat(" "), t.isoformat(timespec="milliseconds") + "Z", t.date().isoformat()]
     )
 )
-odd_times = st.sampled_from(
-    ["2026-02-29T00:00:00Z", "2024-02-29T23:59:60Z", "2026-13-01T00:00:00Z", "2026-00-10T00:00:00Z",
-     "2026-01-01T24:00:00Z", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00.1234567Z",
-     "2026-01-01T00:00:00.9999Z", "1969-12-31T23:59:59.9995Z", "2026-1-01T00:00:00Z",
-     "2026-01-01T00:00:00+1:00", "2026-01-01T00:00:00+01:60", "1900-01-01T00:00:00+12:00",
-     "2200-12-31T23:59:59.999999-12:00"]
+ODD_TIMES = (
+    "2026-02-29T00:00:00Z", "2024-02-29T23:59:60Z", "2026-13-01T00:00:00Z", "2026-00-10T00:00:00Z",
+    "2026-01-01T24:00:00Z", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00.1234567Z",
+    "2026-01-01T00:00:00.9999Z", "1969-12-31T23:59:59.9995Z", "2026-1-01T00:00:00Z",
+    "2026-01-01T00:00:00+1:00", "2026-01-01T00:00:00+01:60", "1900-01-01T00:00:00+12:00",
+    "2200-12-31T23:59:59.999999-12:00", "2026-04-31T00:00:00Z", "2026-01-00T00:00:00Z",
+    "2026-01-01T00:60:00Z", "2026-01-01T00:00:00-07:30", "2100-02-29T00:00:00Z",
+    "2000-02-29T00:00:00+00:00", "2026-01-01T00:00:00+24:00", "2O26-01-01T00:00:00Z",
 )  # fmt: skip
+odd_times = st.sampled_from(ODD_TIMES)
 texts = st.text(max_size=6) | st.sampled_from(
     ["a..b", "a.b", ".a", "a-:_.", "", "x" * 128, "x" * 129, "é" * 128, "null"]
 )
@@ -156,13 +159,37 @@ CLAIM_READER = FlatReader(ClaimFiled)
 CLAIMS = [each.value for each in events(1000, 50) if each.topic == ClaimFiled.topic]
 
 
+@pytest.mark.parametrize("name", ["amount_cents", "people", "signed"])
+@pytest.mark.parametrize("written", ["0", "-0", "-1", "100000000000", "100000000001", "1000001",
+                                     "-1000000000001", "4611686018427387905", "1" * 19, "00",
+                                     "1.0", "1e3", "1E3", "-", "", "null", '"1"'])  # fmt: skip
+def test_numbers_at_their_limits(name: str, written: str) -> None:
+    never_more_than_the_decoder(f'{{"claim_id":"c","{name}":{written}}}'.encode())
+
+
+@pytest.mark.parametrize("written", ODD_TIMES)
+def test_odd_times(written: str) -> None:
+    never_more_than_the_decoder(f'{{"claim_id":"c","filed_at":"{written}"}}'.encode())
+
+
+def never_more_than_the_decoder(value: bytes) -> None:
+    """What the decoder refuses is not plain."""
+    try:
+        _decode(value)
+    except msgspec.DecodeError:
+        assert read_one(READER, value) is None
+    else:
+        same_as_the_decoder(READER, _decode, value)
+
+
 def test_usual_claims_are_plain() -> None:
     decode = msgspec.json.Decoder(ClaimFiled).decode
     assert all(same_as_the_decoder(CLAIM_READER, decode, value) for value in CLAIMS)
 
 
 @pytest.mark.parametrize("seen", ["2026-02-28T23:59:59.999999+14:00", "2000-02-29T00:00:00Z",
-                                  "1970-01-01T00:00:00Z", "1969-12-31T23:59:59.9995Z"])  # fmt: skip
+                                  "2026-01-01T00:00:00-07:30", "1970-01-01T00:00:00Z",
+                                  "1969-12-31T23:59:59.9995Z"])  # fmt: skip
 def test_usual_times_are_plain(seen: str) -> None:
     value = f'{{"claim_id":"c","filed_at":"{seen}"}}'.encode()
     assert same_as_the_decoder(READER, _decode, value)

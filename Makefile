@@ -34,10 +34,11 @@ check: setup ## style and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup ## throughput, Kafka and scale of the canonical workload
+bench: setup ## throughput, Kafka, scale and the peers, on the canonical workload
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.kafka_rate
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.peers_rate
 
 docs: setup ## write the generated references again
 	$(BIN)/python docs/generate.py

@@ -92,7 +92,7 @@ def measure_stages(driver: Driver, scorer: Scorer, records: int) -> dict[str, fl
     for owner, name, stage in (
         (getattr(driver, "_source"), "poll", "read"),  # noqa: B009
         (getattr(driver, "_journal"), "append", "journal"),  # noqa: B009
-        (engine.wire, "decode", "decode"),
+        (engine.wire, "read", "decode"),
         (engine.intake, "take", "features"),
         (scorer, "margins", "score"),
         (scorer, "probabilities", "score"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from claimtrace.decisions import DECISIONS_TOPIC, RuleHit
@@ -21,7 +20,6 @@ from claimtrace.wire import UNSEEN, Accepted, Refusal, flag_names
 from featurestore.domain import Domain
 from featurestore.intake import Fact
 from featurestore.ledger import CONFLICT, DUPLICATE, NEW
-from featurestore.offline import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES
 
 from .applied import Applied
 from .deadletter import dead_letter
@@ -30,7 +28,7 @@ from .effects import Counts, Effects
 from .outcomes import BANDS, OUTCOMES, UNSCORED, rule_hits, thresholds_of
 from .plans import JOURNAL, Place, Terms
 from .reasons import Explained, explain
-from .rows import Decided, decision_rows, drift_rows, event_rows, label_rows, profile_rows
+from .rows import BatchRows, Decided
 from .sealing import Frame, Verdicts, seal_all
 
 NO_MODEL, MODEL_ERROR = "no_model", "model_error"
@@ -130,7 +128,8 @@ class Decider:
         matrix = taken.vectors.matrix[chosen]
         sealed = seal_all(frame, own, matrix, verdicts, explained, self.chains)
         keys = taken.vectors.split_keys
-        decided = Decided(frame, own, matrix, verdicts, sealed, [keys[i] for i in places],
+        unsent = sealed._replace(bodies=[])  # rows have no use for them, and wait for long
+        decided = Decided(frame, own, matrix, verdicts, unsent, [keys[i] for i in places],
                           taken.vectors.amounts[chosen])  # fmt: skip
         return list(map(_outgoing, own, sealed.bodies)), decided
 
@@ -164,34 +163,29 @@ class Decider:
         mine: Set[Place] | None,
         decided: Decided | None,
         said: Sequence[DriftRecord | DriftAlert],
-    ) -> dict[str, pa.Table]:
-        """Rows for the offline store; tables without rows are left out."""
-        domain, rows = self._domain, dict[str, pa.Table]()
-        pairs = [
-            pair
-            for pair in zip(applied.records, applied.answers, strict=True)
-            if mine is None or (pair[0].topic, pair[0].partition) in mine
-        ]
+    ) -> dict[str, BatchRows]:
+        """What the rows for the offline store are made of; tables without rows are left out."""
+        domain = self._domain
+        records, answers = applied.records, applied.answers
+        if mine is not None:
+            own = [i for i, r in enumerate(records) if (r.topic, r.partition) in mine]
+            records, answers = [records[i] for i in own], [answers[i] for i in own]
         by_topic: dict[str, list[Fact]] = {}
         for fact, status in zip(applied.facts, applied.taken.statuses, strict=True):
             record = fact.record
             if status == NEW and (mine is None or (record.topic, record.partition) in mine):
                 by_topic.setdefault(record.topic, []).append(fact)
-        if pairs:
-            rows[EVENTS] = event_rows([r for r, _ in pairs], [a for _, a in pairs])
-        if decided is not None:
-            rows[DECISIONS] = decision_rows(decided)
-        if domain.labels is not None and domain.labels.event.topic in by_topic:
-            rows[LABELS] = label_rows(domain, by_topic[domain.labels.event.topic])
-        groups = {
-            g.name: by_topic[g.event.topic] for g in domain.groups if g.event.topic in by_topic
-        }
-        if groups:
-            rows[PROFILES] = profile_rows(domain, groups)
-        windows = [each for each in said if isinstance(each, DriftRecord)]
-        if windows:
-            rows[DRIFT] = drift_rows(windows)
-        return rows
+        made = BatchRows(
+            domain=domain,
+            records=records,
+            answers=answers,
+            decided=decided,
+            labels=by_topic.get(domain.labels.event.topic, ()) if domain.labels else (),
+            changes={g.name: by_topic[g.event.topic] for g in domain.groups
+                     if g.event.topic in by_topic},
+            drift=[each for each in said if isinstance(each, DriftRecord)],
+        )  # fmt: skip
+        return dict.fromkeys(made.tables(), made)
 
 
 def _verdicts(

@@ -26,6 +26,7 @@ from .effects import Counts, Effects
 from .engine import Engine
 from .group import MAX_RETAINED_RECORDS, Group, Mark, Retained, Tail
 from .plans import JOURNAL, Journal, Place
+from .rows import BatchRows, build
 from .watching import Watching
 
 SOLE: Final = "stream"
@@ -92,7 +93,7 @@ class Duty:
         self._done: dict[Place, Mark] = {}
         """How far the places that we own are, committed or not."""
         self._retained = Retained()
-        self._waiting: dict[str, list[pa.Table]] = {}
+        self._waiting: dict[str, list[BatchRows]] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self._watching = Watching()
         self._takes_part = False
@@ -157,7 +158,7 @@ class Duty:
         try:
             for table in sorted(self._waiting):
                 before = {writer: self._version(table, writer) for writer in versions}
-                rows = pa.concat_tables(self._waiting[table])
+                rows = build(table, self._waiting[table])
                 self._again(
                     lambda table=table, rows=rows, before=before: self._rows.append_once(  # type: ignore[misc]
                         table, rows, versions=versions, before=before

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
 from claimtrace.events import Outgoing
+
+from .rows import BatchRows
 
 
 @dataclass
@@ -39,10 +39,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Effects:
-    """Records to emit, rows for the offline store by table, the counts of one plan, and what a
-    person should read in the log."""
+    """Records to emit, what the offline store's rows are made of by table, the counts of one plan,
+    and what a person should read in the log."""
 
     outgoing: list[Outgoing]
-    rows: dict[str, pa.Table]
+    rows: dict[str, BatchRows]
     counts: Counts = field(default_factory=Counts)
     notices: tuple[str, ...] = ()

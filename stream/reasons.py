@@ -46,7 +46,7 @@ def explain(
     """
     shares = contributions[:-1]
     order = np.argsort(-np.abs(shares), kind="stable")[:most]
-    values = {feature.name: float(v) for feature, v in zip(features, vector, strict=True)}
+    values = dict(zip([feature.name for feature in features], vector.tolist(), strict=True))
     reasons = []
     listed = 0.0
     for i in order.tolist():

@@ -1,8 +1,13 @@
-"""Rows for the offline store: the raw back-up, decisions with their vectors, labels, profiles."""
+"""Rows for the offline store: the raw back-up, decisions with their vectors, labels, profiles.
+
+A batch says what its rows are made of (`BatchRows`), and costs nothing more; the rows of all
+batches since the last append are built at once (`build`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,6 +36,41 @@ class Decided(NamedTuple):
     sealed: Sealed
     policy_keys: Sequence[str]
     amounts_cents: NDArray[np.float64]
+
+
+class BatchRows(NamedTuple):
+    """What a batch's rows are made of: its records with their answers, decisions, and facts."""
+
+    domain: Domain
+    records: Sequence[Record]
+    answers: Sequence[Accepted | Refusal | None]
+    decided: Decided | None
+    labels: Sequence[Fact]
+    changes: Mapping[str, Sequence[Fact]]
+    drift: Sequence[DriftRecord]
+
+    def tables(self) -> list[str]:
+        """The tables that get rows."""
+        parts = {EVENTS: self.records, DECISIONS: self.decided, LABELS: self.labels,
+                 PROFILES: self.changes, DRIFT: self.drift}  # fmt: skip
+        return [table for table, part in parts.items() if part]
+
+
+def build(table: str, batches: Sequence[BatchRows]) -> pa.Table:
+    """The rows of some batches for one table, in order."""
+    if table == EVENTS:
+        records = [record for batch in batches for record in batch.records]
+        return event_rows(records, [answer for batch in batches for answer in batch.answers])
+    if table == DECISIONS:
+        decided = [batch.decided for batch in batches if batch.decided is not None]
+        runs = [list(run) for _, run in groupby(decided, lambda each: each.frame)]
+        return pa.concat_tables([decision_rows(_merged(run)) for run in runs])
+    if table == DRIFT:
+        return drift_rows([record for batch in batches for record in batch.drift])
+    domain = batches[0].domain
+    if table == LABELS:
+        return label_rows(domain, [fact for batch in batches for fact in batch.labels])
+    return pa.concat_tables([profile_rows(domain, batch.changes) for batch in batches])
 
 
 def event_rows(records: Sequence[Record], answers: Sequence[Accepted | Refusal | None]) -> pa.Table:
@@ -104,6 +144,30 @@ def decision_rows(decided: Decided) -> pa.Table:
         for name, value in shared.items()
     }
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _merged(run: Sequence[Decided]) -> Decided:
+    """The decisions of several batches with one frame as those of one."""
+    if len(run) == 1:
+        return run[0]
+    verdicts, sealed = [each.verdicts for each in run], [each.sealed for each in run]
+    return Decided(
+        frame=run[0].frame,
+        claims=_chained(each.claims for each in run),
+        matrix=np.concatenate([each.matrix for each in run]),
+        verdicts=Verdicts(
+            np.concatenate([each.scores for each in verdicts]),
+            np.concatenate([each.margins for each in verdicts]),
+            *(_chained(parts) for parts in zip(*(each[2:] for each in verdicts), strict=True)),
+        ),
+        sealed=Sealed(*(_chained(parts) for parts in zip(*sealed, strict=True))),
+        policy_keys=_chained(each.policy_keys for each in run),
+        amounts_cents=np.concatenate([each.amounts_cents for each in run]),
+    )
+
+
+def _chained(parts: Iterable[Iterable[Any]]) -> list[Any]:
+    return list(chain.from_iterable(parts))
 
 
 def _lists(rows: Sequence[Sequence[str]]) -> pa.Array:

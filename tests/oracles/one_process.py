@@ -31,6 +31,7 @@ from stream.adapters.kafka_source import KafkaSource
 from stream.driver import Driver
 from stream.engine import Engine
 from stream.plans import Place
+from stream.rows import build
 from stream.verify import check_chains
 from stream.watching import Watching
 from tests.oracles.facts import KEY, a_stream
@@ -144,7 +145,7 @@ class Bench:
                 for each in effects.outgoing:
                     want.setdefault((each.topic, each.partition), []).append(each)
                 for table, made in effects.rows.items():
-                    rows.setdefault(table, []).append(made)
+                    rows.setdefault(table, []).append(build(table, [made]))
         finally:
             source.close()
             journal.close()

@@ -16,6 +16,7 @@ from examples.auto_claims import DOMAIN
 from stream.driver import Driver
 from stream.engine import Engine
 from stream.plans import Place, Terms
+from stream.rows import build
 from stream.verify import check_chains, without_repeats
 from tests.oracles.facts import KEY
 from tests.oracles.histories import Entry, a_history
@@ -322,7 +323,7 @@ def check(life: Life) -> None:
         for each in effects.outgoing:
             want.setdefault((each.topic, each.partition), []).append(each)
         for table, made in effects.rows.items():
-            rows.setdefault(table, []).append(made)
+            rows.setdefault(table, []).append(build(table, [made]))
     assert sorted(planned) == sorted(r for part in sea.inputs.values() for r in part)
     assert want.keys() == sea.outputs.keys()
     for place, expected in want.items():

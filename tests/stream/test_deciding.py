@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from claimtrace.decisions import DECISIONS_TOPIC
@@ -13,6 +12,7 @@ from stream.deciding import TRACE_HEADER
 from stream.effects import Counts, Effects
 from stream.engine import Engine
 from stream.plans import JOURNAL, Place, in_plan_order, plan_of
+from stream.rows import build
 from tests.oracles.facts import KEY, a_stream, as_records
 from tests.oracles.models import a_scorer, scorer_of
 from tests.oracles.world import DOMAIN, terms
@@ -71,8 +71,10 @@ def test_the_parts_are_the_whole(with_model: bool) -> None:
         else:
             assert sorted(got[place]) == sorted(outgoing)
     for table, rows in whole.rows.items():
-        together = pa.concat_tables([part.rows[table] for part in parts if table in part.rows])
-        assert sorted(map(repr, together.to_pylist())) == sorted(map(repr, rows.to_pylist()))
+        together = build(table, [part.rows[table] for part in parts if table in part.rows])
+        assert sorted(map(repr, together.to_pylist())) == sorted(
+            map(repr, build(table, [rows]).to_pylist())
+        )
 
 
 def test_a_decision_carries_the_trace_of_its_claim() -> None:

@@ -28,6 +28,7 @@ from claimtrace.monitoring.reference import build_reference
 from featurestore.offline import DECISIONS
 from stream.outcomes import SCORE_DIGITS
 from stream.plans import Place, plan_of
+from stream.rows import build
 from training.fitters import FITTERS, silent
 
 from .canonical import DOMAIN, PARTITIONS, START, as_records, drift_window_ms, events, to_ms
@@ -72,7 +73,7 @@ def served_vectors(policies: int, claims: int) -> NDArray[np.float64]:
             records = as_records(batch, positions)
             effects = engine.step(plan_of(engine.plan + 1, records, None, NOW_MS), records)
             if DECISIONS in effects.rows:
-                features = effects.rows[DECISIONS]["features"].combine_chunks()
+                features = build(DECISIONS, [effects.rows[DECISIONS]])["features"].combine_chunks()
                 parts.append(features.values.to_numpy().reshape(len(features), -1))
         line.close()
     return np.concatenate(parts)

@@ -30,16 +30,17 @@ from examples.auto_claims import ClaimFiled
 from featurestore.offline import DECISIONS
 from stream.adapters.collector import rare_collections
 from stream.driver import Driver
-from stream.plans import Place
+from stream.plans import Place, plan_of
 
 from .canonical import Sent, as_records, events
 from .champion import make_champion, open_line
-from .line import Line, peak_mb
+from .line import NOW_MS, Line, peak_mb
 from .stopwatch import Stopwatch
 
 BATCHES = (2000, 500, 64)
 STAGES_BATCH = 500
 STRETCHES = 3
+LONE_WARM, LONE = 2000, 2000
 
 
 def fill_log(line: Line, sent: Iterator[Sent]) -> None:
@@ -83,6 +84,21 @@ def measure_calmly(driver: Driver, records: int, batch: int) -> dict[str, float]
     """The middle one of three stretches, by CPU time: neighbours on the machine disturb one."""
     stretches = [measure(driver, records // STRETCHES, batch) for _ in range(STRETCHES)]
     return sorted(stretches, key=lambda each: each["cpu_us_per_event"])[STRETCHES // 2]
+
+
+def measure_lone(line: Line) -> dict[str, float]:
+    """Milliseconds that one claim takes in an engine of its own, bytes to sealed decision."""
+    engine = line.engine()
+    records = line.log.read(ClaimFiled.topic, 0, 0, LONE_WARM + LONE)
+    times_ms: list[float] = []
+    for at in range(len(records)):
+        batch = records[at : at + 1]
+        plan = plan_of(at + 1, batch, line.champion, NOW_MS)
+        began = perf_counter()
+        engine.step(plan, batch)
+        times_ms.append(1e3 * (perf_counter() - began))
+    p50, p99 = np.percentile(times_ms[LONE_WARM:], [50, 99]).tolist()
+    return {"p50_ms": p50, "p99_ms": p99}
 
 
 def measure_stages(driver: Driver, scorer: Scorer, records: int) -> dict[str, float]:
@@ -179,6 +195,7 @@ def run(policies: int, warm: int, claims: int) -> dict[str, Any]:
         with rare_collections():
             measure(driver, warm, BATCHES[0])
             rates = [measure_calmly(driver, claims, batch) for batch in BATCHES]
+            lone = measure_lone(line)
             stages = measure_stages(driver, scorer, claims)
             counts, peak = driver.counts, peak_mb()
             values = [
@@ -196,6 +213,7 @@ def run(policies: int, warm: int, claims: int) -> dict[str, Any]:
         "value_bytes": sum(map(len, values)) / len(values),
         "referred_ratio": counts.referred / counts.claims,
         "rates": rates,
+        "lone": lone,
         "stages_us": stages,
         "floor_us": floor,
         "plain_xgboost_us": plain,
@@ -218,6 +236,8 @@ def show(found: dict[str, Any]) -> None:
         print(f"{rate['batch']:5.0f} {rate['events_per_s']:10,.0f}"
               f" {rate['events_per_core_s']:19,.0f} {rate['cpu_us_per_event']:14.1f}"
               f" {rate['p50_ms']:8.2f} {rate['p99_ms']:8.2f}")  # fmt: skip
+    print(f"\na lone claim in process: p50 {found['lone']['p50_ms']:.2f} ms,"
+          f" p99 {found['lone']['p99_ms']:.2f} ms")  # fmt: skip
     print(f"\nCPU us an event by stage, batches of {STAGES_BATCH}")
     for stage, us in sorted(found["stages_us"].items(), key=lambda each: -each[1]):
         print(f"  {stage:16s} {us:6.2f}")

@@ -116,7 +116,11 @@ class Fleet:
         return Session(load_settings(None, environment))
 
     def wait_until_done(self, timeout_s: float = 120.0) -> None:
-        """Return when the group has committed all inputs to their ends."""
+        """Return when the group has committed all inputs to their ends, and stored all rows.
+
+        Workers that are all ended in the middle of sharing out leave the last rows to the next one
+        that starts.
+        """
         from stream.adapters.kafka_group import KafkaGroup
         from stream.adapters.kafka_sink import KafkaOutput
         from stream.adapters.kafka_source import KafkaSource
@@ -130,11 +134,11 @@ class Fleet:
         try:
             while True:
                 try:
-                    done = group.offsets(ends)
+                    done, marks = group.offsets(ends), group.marks(ends)
                 except StoreUnavailable:  # the group's coordinator may be on its way
-                    done = {}
+                    done, marks = {}, {}
                 left = {p: (done.get(p, 0), e) for p, e in ends.items() if done.get(p, 0) < e}
-                if not left:
+                if not left and all(m.stored >= m.emitted for m in marks.values()):
                     return
                 if time.monotonic() > until_s:
                     raise AssertionError(f"not done: {left}\n{self.said()}")

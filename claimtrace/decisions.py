@@ -123,7 +123,7 @@ def seal(decision: Decision, chain_before: str) -> tuple[bytes, str]:
 
 def linked(body: str, chain_before: str) -> tuple[bytes, str]:
     """The sealed bytes of a decision that is written but for its last brace, and its chain."""
-    chain = hashlib.sha256(f"{chain_before}{body}}}".encode()).hexdigest()
+    chain = _link(chain_before, f"{body}}}".encode())
     return f'{body},"chain":"{chain}"}}'.encode(), chain
 
 

@@ -21,6 +21,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from .clock import SECOND_MS
 from .limits import MAX_AMOUNT_CENTS, MAX_ID_CHARS, MAX_TEXT_CHARS
 
 SCHEMA_VERSION = 1
@@ -115,3 +116,9 @@ class Outgoing(NamedTuple):
 
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def time_ms(written: datetime) -> int:
+    """Milliseconds since 1970 UTC, rounded down; without a zone it is taken as UTC."""
+    since = (written if written.tzinfo else written.replace(tzinfo=EPOCH.tzinfo)) - EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND_MS + since.microseconds // 1000

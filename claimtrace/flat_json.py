@@ -9,7 +9,7 @@ is plain here must mean the same there: `tests/claimtrace/test_flat_json.py` hol
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import inspect
 from numpy.typing import NDArray
 
-from .events import EPOCH, ID_PATTERN, SCHEMA_VERSION, Event
+from .events import ID_PATTERN, SCHEMA_VERSION, Event, time_ms
 from .flat_kernel import (
     ID,
     INTEGER,
@@ -124,12 +124,6 @@ class FlatReader:
                     columns.first[f, row], columns.second[f, row] = number, 0
         buffer = np.concatenate((columns.buffer, np.frombuffer(bytes(text), np.uint8)))
         return columns._replace(buffer=buffer)
-
-
-def time_ms(written: datetime) -> int:
-    """Milliseconds since 1970 UTC, rounded down; without a zone it is taken as UTC."""
-    since = (written if written.tzinfo else written.replace(tzinfo=UTC)) - EPOCH
-    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
 def _kind_of(field: inspect.Field) -> tuple[int, int, int, bool]:

@@ -17,8 +17,7 @@ import msgspec
 import numpy as np
 
 from . import gate
-from .clock import SECOND_MS
-from .events import EPOCH, SCHEMA_VERSION, Event, Record
+from .events import SCHEMA_VERSION, Event, Record, time_ms
 from .framing import FRAME_BYTES, Plain, schema_id
 from .limits import (
     EVENT_TIME_MIN_MS,
@@ -224,17 +223,13 @@ def event_time_ms(written: datetime | None, log_time_ms: int) -> tuple[int, int]
     """
     if written is None:
         return log_time_ms, NO_TIME
-    flags = 0
-    if written.tzinfo is None:
-        written = written.replace(tzinfo=EPOCH.tzinfo)
-        flags = NO_ZONE
-    since = written - EPOCH
-    time_ms = (since.days * 86_400 + since.seconds) * SECOND_MS + since.microseconds // 1000
-    if time_ms < EVENT_TIME_MIN_MS or time_ms > log_time_ms + FUTURE_REFUSED_MS:
+    flags = NO_ZONE if written.tzinfo is None else 0
+    happened_ms = time_ms(written)
+    if happened_ms < EVENT_TIME_MIN_MS or happened_ms > log_time_ms + FUTURE_REFUSED_MS:
         return None
-    if time_ms > log_time_ms + FUTURE_TOLERANCE_MS:
+    if happened_ms > log_time_ms + FUTURE_TOLERANCE_MS:
         return log_time_ms, flags | CLAMPED
-    return time_ms, flags
+    return happened_ms, flags
 
 
 def flag_names(flags: int) -> list[str]:

@@ -14,8 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.events import Event
-from claimtrace.flat_json import time_ms
+from claimtrace.events import Event, time_ms
 
 from .definitions import Own
 from .interning import joined

@@ -14,8 +14,8 @@ from msgspec import Meta
 
 from benchmarks.canonical import events
 from claimtrace import gate
-from claimtrace.events import Category, Cents, Count, EntityId, Event, EventId
-from claimtrace.flat_json import FlatReader, time_ms
+from claimtrace.events import Category, Cents, Count, EntityId, Event, EventId, time_ms
+from claimtrace.flat_json import FlatReader
 from claimtrace.flat_kernel import ID, MISSING, OTHER, TEXT
 from examples.auto_claims import ClaimFiled
 

@@ -10,6 +10,7 @@ so that nothing can be edited, dropped or inserted without `verify --chain` nami
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -25,7 +26,8 @@ GENESIS = "0" * 64
 
 _encode = msgspec.json.Encoder().encode
 _CHAIN_FIELD = b',"chain":"'
-_CHAIN_TAIL = len(_CHAIN_FIELD) + 64 + len(b'"}')
+BYTES_BEFORE, BYTES_BEHIND = len(GENESIS), len(_CHAIN_FIELD) + len(GENESIS) + len(b'"}')
+"""Room around a decision that is linked where it lies: the chain before it, and its own."""
 
 
 class ModelRef(msgspec.Struct, frozen=True):
@@ -118,19 +120,46 @@ def seal(decision: Decision, chain_before: str) -> tuple[bytes, str]:
     >>> check_seal(b'{"a":1,"chain":"' + b"0" * 64 + b'"}', GENESIS)
     False
     """
-    return linked(_encode(decision).decode()[:-1], chain_before)
+    body = _encode(decision)[:-1]
+    chain = _link(chain_before, body + b"}")
+    return b'%b%b%b"}' % (body, _CHAIN_FIELD, chain.encode()), chain
 
 
-def linked(body: str, chain_before: str) -> tuple[bytes, str]:
-    """The sealed bytes of a decision that is written but for its last brace, and its chain."""
-    chain = _link(chain_before, f"{body}}}".encode())
-    return f'{body},"chain":"{chain}"}}'.encode(), chain
+def link_all(
+    buffer: bytearray,
+    spans: Sequence[tuple[int, int]],
+    partitions: Sequence[int],
+    chains: dict[int, str],
+) -> list[str]:
+    """Link decisions in a buffer where they lie, each to the one before it on its partition.
+
+    Args:
+        buffer: decisions without their last brace, `BYTES_BEFORE` and `BYTES_BEHIND` left free
+            around each; behind it comes the link.
+        spans: where each starts and ends.
+        partitions: of each.
+        chains: the head of each partition's chain; moves on.
+
+    Returns:
+        The chain value of each.
+    """
+    view = memoryview(buffer)
+    links = []
+    for (start, end), partition in zip(spans, partitions, strict=True):
+        hashed_from = start - BYTES_BEFORE
+        view[hashed_from:start] = chains.get(partition, GENESIS).encode()
+        buffer[end] = 125  # the brace
+        chain = hashlib.sha256(view[hashed_from : end + 1]).hexdigest()
+        view[end : end + BYTES_BEHIND] = b'%b%b"}' % (_CHAIN_FIELD, chain.encode())
+        chains[partition] = chain
+        links.append(chain)
+    return links
 
 
 def check_seal(sealed: bytes, chain_before: str) -> bool:
     """Whether the bytes of a sealed decision follow from the chain before them."""
-    body = sealed[:-_CHAIN_TAIL] + b"}"
-    return sealed[-_CHAIN_TAIL:] == _CHAIN_FIELD + _link(chain_before, body).encode() + b'"}'
+    body = sealed[:-BYTES_BEHIND] + b"}"
+    return sealed[-BYTES_BEHIND:] == _CHAIN_FIELD + _link(chain_before, body).encode() + b'"}'
 
 
 def chain_of(sealed: bytes) -> str:

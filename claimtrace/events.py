@@ -88,6 +88,10 @@ class Event(msgspec.Struct, metaclass=EventMeta, frozen=True, kw_only=True, gc=F
     schema_version: int = SCHEMA_VERSION
 
 
+Headers = tuple[tuple[str, bytes], ...]
+"""Names and values beside a record."""
+
+
 class Record(NamedTuple):
     """An event as delivered: bytes with their place on the log.
 
@@ -101,7 +105,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     log_time_ms: int
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Headers = ()
 
 
 class Outgoing(NamedTuple):
@@ -112,7 +116,7 @@ class Outgoing(NamedTuple):
     key: bytes | None
     value: bytes | None
     log_time_ms: int
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: Headers = ()
 
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")

@@ -28,6 +28,7 @@ from .flat_kernel import (
     TIME,
     Fields,
     Numbers,
+    gather_texts,
     read_flat,
 )
 
@@ -55,6 +56,14 @@ class FlatColumns(NamedTuple):
     def rows(self, chosen: Any) -> FlatColumns:
         """Some of the rows, in the order asked for."""
         return self._replace(first=self.first[:, chosen], second=self.second[:, chosen])
+
+    def texts(self, name: str, chosen: NDArray[np.bool_]) -> list[str]:
+        """The texts of a field in printable ASCII; empty where a row isn't chosen."""
+        first, second = self.of(name)
+        sizes = np.where(chosen & (second != MISSING), second - first, 0)
+        out = np.empty(int(sizes.sum()) + len(sizes), np.uint8)
+        end = gather_texts(self.buffer, first, second, chosen, out)
+        return out[:end].tobytes().decode("ascii").split("\0")[:-1]
 
 
 class FlatReader:

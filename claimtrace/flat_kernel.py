@@ -39,6 +39,23 @@ class Fields(NamedTuple):
 
 
 @njit(cache=True)
+def gather_texts(buffer, first, second, chosen, out):  # type: ignore[no-untyped-def]
+    """Copy the texts of the chosen rows, a NUL behind each row's; returns where they end."""
+    # unsigned: numba then needs not look whether an index is negative, and the copy is a wide move
+    at = np.uint64(0)
+    for row in range(first.size):
+        if chosen[row] and second[row] != MISSING:
+            begin = np.uint64(first[row])
+            size = np.uint64(second[row]) - begin
+            for i in range(size):
+                out[at + i] = buffer[begin + i]
+            at += size
+        out[at] = 0
+        at += np.uint64(1)
+    return at
+
+
+@njit(cache=True)
 def read_flat(buffer, bounds, rows, fields, first, second, plain):  # type: ignore[no-untyped-def]
     """Fill `first` and `second` [fields, rows] and `plain` [rows]; see `FlatColumns`.
 

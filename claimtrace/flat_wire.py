@@ -1,18 +1,18 @@
 """A wire that reads plain claims into columns, and decodes all else as `Wire` does.
 
-The answers are those of `Wire.decode`, but that a plain claim's event stays unread: its fields lie
-in columns, where the features take them from.
+What comes out is what `Wire.decode` says of the same records, but that a plain claim's event stays
+unread: its fields lie in columns, where the features take them from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .events import Event, Record
+from .events import Event
+from .facts import Facts, Read, interleaved, read_of
 from .flat_json import FlatColumns, FlatReader
 from .flat_kernel import MISSING
 from .framing import Plain
@@ -22,18 +22,9 @@ from .limits import (
     FUTURE_TOLERANCE_MS,
     MAX_VALUE_BYTES,
 )
+from .records import Records
 from .siphash import Key, hash_parts
-from .wire import CLAMPED, NO_TIME, Accepted, Refusal, Wire, has_too_many_headers
-
-UNREAD: Final = Event()
-"""Stands for the event of a claim whose fields lie in columns."""
-
-
-class Read(NamedTuple):
-    """The answers for a batch, and the fields of its accepted claims, in order, in columns."""
-
-    answers: list[Accepted | Refusal | None]
-    claims: FlatColumns
+from .wire import CLAMPED, NO_TIME, Wire, has_too_many_headers
 
 
 class FlatWire(Wire):
@@ -50,50 +41,58 @@ class FlatWire(Wire):
         super().__init__(events, currency, key, plain)
         self.claims = FlatReader(events[0])
 
-    def read(self, records: Sequence[Record], unknown_schemas: Collection[int] = ()) -> Read:
-        """The answers of `decode`, but `UNREAD` for claims that are plain: they are in columns."""
-        topic = self.claims.kind.topic
-        places = [i for i, record in enumerate(records) if record.topic == topic]
-        values = [_readable(records[i]) for i in places]
+    def read(
+        self, records: Records, unknown_schemas: Collection[int] = ()
+    ) -> tuple[Read, FlatColumns]:
+        """What records turn out to be; and the fields of the accepted claims, in order."""
+        claims_at = np.flatnonzero(records.is_of(self.claims.kind.topic))
+        claims = records.take(claims_at)
+        plain, facts, columns = self._read_plain(claims)
+        is_other = np.ones(len(records), np.bool_)
+        is_other[claims_at[plain]] = False
+        others_at = np.flatnonzero(is_other)
+        if not others_at.size:
+            return Read(facts, claims_at, {}), columns
+        others = records.take(others_at)
+        decoded = read_of(others, self.decode(others, unknown_schemas))
+        facts = facts.take(np.flatnonzero(plain))
+        read = interleaved(records, (facts, claims_at[plain]), decoded, others_at)
+        return read, self._accepted(columns, read, claims_at)
+
+    def _read_plain(self, claims: Records) -> tuple[NDArray[np.bool_], Facts, FlatColumns]:
+        """Which claims are plain; and all of them, as if they were."""
+        values = [value or b"" for value in claims.values]
+        sizes = np.fromiter(map(len, values), np.int64, len(values))
+        unreadable = set(np.flatnonzero(sizes > MAX_VALUE_BYTES).tolist())
+        if claims.headers is not None:
+            unreadable |= {i for i, each in enumerate(claims) if has_too_many_headers(each)}
+        for i in unreadable:
+            values[i], sizes[i] = b"", 0  # nothing is never plain
         bounds = np.zeros(len(values) + 1, np.int64)
-        np.cumsum([len(value) for value in values], out=bounds[1:])
-        joined = b"".join([*values, self.claims.defaults])
-        buffer = np.frombuffer(joined, np.uint8)
+        np.cumsum(sizes, out=bounds[1:])
+        buffer = np.frombuffer(b"".join([*values, self.claims.defaults]), np.uint8)
         plain, columns = self.claims.read(buffer, bounds, np.arange(len(values)))
-        log_times = np.array([records[i].log_time_ms for i in places], np.int64)
-        times, flags, in_range = self._times(columns, log_times)
+        times, flags, in_range = self._times(columns, claims.log_times_ms)
         plain &= in_range
         plain &= self._in_currency(columns)
         contents = hash_parts(buffer, bounds, self._key)
-        text = joined.decode("latin-1")
-        first, second = columns.of(self.claims.kind.id_field)
-        answers: list[Accepted | Refusal | None] = [None] * len(records)
-        rows = np.flatnonzero(plain)
-        for row, start, end, time, flag, content in zip(
-            rows.tolist(), first[rows].tolist(), second[rows].tolist(), times[rows].tolist(),
-            flags[rows].tolist(), contents[rows].tolist(), strict=True,
-        ):  # fmt: skip
-            answers[places[row]] = Accepted(UNREAD, text[start:end], time, flag, content)
-        return Read(answers, self._with_others(records, unknown_schemas, answers, places, columns))
+        ids = columns.texts(self.claims.kind.id_field, plain)
+        return plain, Facts(claims, ids, times, flags, contents, {}), columns
 
-    def _with_others(
-        self,
-        records: Sequence[Record],
-        unknown_schemas: Collection[int],
-        answers: list[Accepted | Refusal | None],
-        places: list[int],
-        columns: FlatColumns,
+    def _accepted(
+        self, columns: FlatColumns, read: Read, claims_at: NDArray[np.int64]
     ) -> FlatColumns:
-        """Decode what isn't plain into `answers`; returns the columns of all accepted claims."""
-        others = [i for i, answer in enumerate(answers) if answer is None]
-        decoded = self.decode([records[i] for i in others], unknown_schemas)
-        for i, answer in zip(others, decoded, strict=True):
-            answers[i] = answer
-        found = [(row, answers[i]) for row, i in enumerate(places)]
-        events = {row: a.event for row, a in found if type(a) is Accepted and a.event is not UNREAD}
-        accepted = [row for row, answer in found if type(answer) is Accepted]
+        """The columns of the accepted claims, filled where they were decoded into objects."""
+        is_claim = read.facts.records.is_of(self.claims.kind.topic)
+        rows = np.searchsorted(claims_at, read.accepted[is_claim])
+        places = np.flatnonzero(is_claim).tolist()
+        events = {
+            row: read.facts.events[place]
+            for row, place in zip(rows.tolist(), places, strict=True)
+            if place in read.facts.events
+        }
         columns = self.claims.fill(columns, events)
-        return columns if len(accepted) == len(places) else columns.rows(accepted)
+        return columns if len(rows) == len(claims_at) else columns.rows(rows)
 
     def _times(
         self, columns: FlatColumns, log_times: NDArray[np.int64]
@@ -115,11 +114,3 @@ class FlatWire(Wire):
         at = np.where(fits, first, 0)[:, None] + np.arange(len(wanted))
         in_it: NDArray[np.bool_] = fits & (columns.buffer[at] == wanted).all(axis=1)
         return in_it
-
-
-def _readable(record: Record) -> bytes:
-    """A value within the limits; nothing in place of others, and nothing is never plain."""
-    value = record.value
-    if not value or len(value) > MAX_VALUE_BYTES:
-        return b""
-    return b"" if record.headers and has_too_many_headers(record) else value

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _DECISIONS = uuid.UUID("6a1d4a52-38c6-5d3e-9a50-5f1f7f0c2b11")
 
 
@@ -20,23 +19,17 @@ def decision_id(event_id: str, decision_policy: str) -> str:
     >>> decision_id("c-1", "auto_claims")
     '8cac9d2b-8d68-5a61-8906-80710046be80'
     """
-    return decision_ids([event_id], decision_policy)[0]
+    return str(uuid.UUID(bytes=id_hashes([event_id], decision_policy)[0][:16], version=5))
 
 
-def decision_ids(event_ids: Sequence[str], decision_policy: str) -> list[str]:
-    """`decision_id` of each event.
-
-    >>> decision_ids(["c-1"], "auto_claims") == [decision_id("c-1", "auto_claims")]
-    True
-    """
+def id_hashes(event_ids: Sequence[str], decision_policy: str) -> list[bytes]:
+    """The SHA-1 behind the `decision_id` of each event."""
     sha1 = hashlib.sha1(_DECISIONS.bytes + f"{decision_policy}\n".encode(), usedforsecurity=False)
     found = []
     for event_id in event_ids:
         hashed = sha1.copy()
         hashed.update(event_id.encode())
-        hex_ = hashed.hexdigest()
-        variant = _VARIANTS[hex_[16]]
-        found.append(f"{hex_[:8]}-{hex_[8:12]}-5{hex_[13:16]}-{variant}{hex_[17:20]}-{hex_[20:32]}")
+        found.append(hashed.digest())
     return found
 
 

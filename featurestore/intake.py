@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.events import Event, Record
+from claimtrace.events import Event
+from claimtrace.facts import Fact, Facts
 from claimtrace.flat_json import FlatColumns
 from claimtrace.siphash import Key
-from claimtrace.wire import LATE, Accepted
+from claimtrace.wire import LATE
 
 from .arrays import Arrays, below, under
 from .columns import EventColumns
@@ -22,30 +22,23 @@ from .series import FRAUD, LEGIT, UNKNOWN
 from .vectors import Batch, Claims, FeatureState, Fields, Label, ProfileChange, Vectors
 
 
-class Fact(NamedTuple):
-    """An accepted event with the record that carried it."""
-
-    record: Record
-    accepted: Accepted
-
-
 @dataclass(frozen=True)
 class Taken:
     """What became of a batch of facts.
 
     Args:
-        statuses: NEW, DUPLICATE or CONFLICT for each fact.
+        statuses: int8, NEW, DUPLICATE or CONFLICT for each fact.
         vectors: of the new claims, in order.
-        claims: places of the new claims among the facts.
+        claims: int64, places of the new claims among the facts.
         late: for each new claim, whether it was too late to be applied.
         unmatched_labels: labels whose claim isn't known (any more); kept offline only.
         outcomes: of the new labels that say fraud or legit: when decided, and whether fraud.
     """
 
-    statuses: list[int]
+    statuses: NDArray[np.int8]
     vectors: Vectors
-    claims: list[int]
-    late: list[bool]
+    claims: NDArray[np.int64]
+    late: NDArray[np.bool_]
     unmatched_labels: int
     outcomes: list[tuple[int, bool]]
 
@@ -85,35 +78,32 @@ class Intake:
             facts: claims, labels and changes of profiles.
             columns: the fields of the claims among them, in order, if they lie in columns.
         """
-        statuses = [NEW] * len(facts)
+        facts = Facts.of(facts)
+        statuses = np.full(len(facts), NEW, np.int8)
         batch = Batch(EventColumns([], self.domain.claim))
-        by_topic: dict[str, list[int]] = {}
-        for place, fact in enumerate(facts):
-            by_topic.setdefault(fact.record.topic, []).append(place)
+        places_of = self._by_topic(facts)
         before = self.watermark
-        labelled = self._labelled(facts, by_topic)
-        for topic in sorted(by_topic):
-            places = by_topic[topic]
-            admission = self._admit(topic, [facts[p].accepted for p in places])
-            found = admission.statuses.tolist()
-            for place, status in zip(places, found, strict=True):
-                statuses[place] = status
+        labelled = self._labelled(facts, places_of)
+        for topic, places in places_of.items():
+            part = facts.take(places)
+            admission = self._ledgers[topic].admit(
+                part.event_ids, part.event_times_ms, part.contents
+            )
+            statuses[places] = admission.statuses
+            fresh = np.flatnonzero(admission.statuses == NEW)
             if topic == self.domain.claim.topic:
-                fresh = np.flatnonzero(admission.statuses == NEW)
-                batch.claims = self._claims_of(facts, places, admission, fresh)
-                batch.fields = self._fields(facts, batch.claims, columns, fresh)
+                batch.claims = self._claims_of(places, part, admission, fresh)
+                batch.fields = self._fields(part, columns, fresh)
             elif topic in self._group_of:
                 batch.changes[self._group_of[topic]] = [
-                    ProfileChange(facts[p].accepted.event, p, facts[p].accepted.event_time_ms)
-                    for p, status in zip(places, found, strict=True)
-                    if status == NEW
+                    ProfileChange(part.event(i), int(places[i]), int(part.event_times_ms[i]))
+                    for i in fresh.tolist()
                 ]
         unmatched, outcomes = self._take_labels(facts, labelled, statuses, batch, before)
         vectors = self.features.apply(batch)
         late = batch.claims.is_late
         vectors.flags[late] |= LATE
-        claims = batch.claims.order.tolist()
-        return Taken(statuses, vectors, claims, late.tolist(), unmatched, outcomes)
+        return Taken(statuses, vectors, batch.claims.order, late, unmatched, outcomes)
 
     def forget(self) -> None:
         """Give back memory that nothing can reach; never changes a decision."""
@@ -134,56 +124,48 @@ class Intake:
         for topic, ledger in self._ledgers.items():
             ledger.restore(below(f"ledger/{topic}/", arrays))
 
-    def _admit(self, topic: str, accepted: list[Accepted]) -> Admission:
-        return self._ledgers[topic].admit(
-            [each.event_id for each in accepted],
-            np.array([each.event_time_ms for each in accepted], np.int64),
-            np.array([each.content for each in accepted], np.uint64),
-        )
+    def _by_topic(self, facts: Facts) -> dict[str, NDArray[np.int64]]:
+        """The places of each topic's facts, by topic."""
+        topics = sorted({topic for topic, _ in facts.records.places})
+        found = {topic: np.flatnonzero(facts.records.is_of(topic)) for topic in topics}
+        return {topic: places for topic, places in found.items() if places.size}
 
     def _claims_of(
         self,
-        facts: Sequence[Fact],
-        places: list[int],
+        places: NDArray[np.int64],
+        claims: Facts,
         admission: Admission,
         fresh: NDArray[np.int64],
     ) -> Claims:
-        times = np.array([facts[p].accepted.event_time_ms for p in places], np.int64)[fresh]
-        marks = admission.watermarks[fresh]
+        times, marks = claims.event_times_ms[fresh], admission.watermarks[fresh]
         is_late = times < marks - self._lateness_ms
-        order = np.array(places, np.int64)[fresh]
-        return Claims(order, times, marks, admission.rows[fresh], is_late)
+        return Claims(places[fresh], times, marks, admission.rows[fresh], is_late)
 
     def _fields(
-        self,
-        facts: Sequence[Fact],
-        claims: Claims,
-        columns: FlatColumns | None,
-        fresh: NDArray[np.int64],
+        self, claims: Facts, columns: FlatColumns | None, fresh: NDArray[np.int64]
     ) -> Fields:
-        """The fields of new claims, which stand at `fresh` in the columns."""
+        """The fields of new claims, which stand at `fresh` among the claims and in the columns."""
         if columns is None:
-            events = [facts[i].accepted.event for i in claims.order.tolist()]
-            return EventColumns(events, self.domain.claim)
+            return EventColumns([claims.event(i) for i in fresh.tolist()], self.domain.claim)
         whole = len(fresh) == columns.first.shape[1]
         return self.features.fields_of(columns if whole else columns.rows(fresh))
 
     def _labelled(
-        self, facts: Sequence[Fact], by_topic: dict[str, list[int]]
+        self, facts: Facts, places_of: dict[str, NDArray[np.int64]]
     ) -> list[tuple[int, str, int]]:
         """(place, claim's id, its newest row so far or -1) of each label in the batch."""
         labels = self.domain.labels
-        places = by_topic.get(labels.event.topic, []) if labels is not None else []
-        if labels is None or not places:
+        if labels is None or labels.event.topic not in places_of:
             return []
-        ids = [getattr(facts[place].accepted.event, labels.claim) or "" for place in places]
+        places = places_of[labels.event.topic].tolist()
+        ids = [getattr(facts.event(place), labels.claim) or "" for place in places]
         return list(zip(places, ids, self._claims.find(ids).tolist(), strict=True))
 
     def _take_labels(
         self,
-        facts: Sequence[Fact],
+        facts: Facts,
         labelled: list[tuple[int, str, int]],
-        statuses: list[int],
+        statuses: NDArray[np.int8],
         batch: Batch,
         watermark: int,
     ) -> tuple[int, list[tuple[int, bool]]]:
@@ -197,22 +179,22 @@ class Intake:
         wanted = {claim_id for _, claim_id, _ in labelled}
         arrived: dict[str, list[tuple[int, int]]] = {}
         for order, row in zip(claims.order.tolist(), claims.row.tolist(), strict=True):
-            if (claim_id := facts[order].accepted.event_id) in wanted:
+            if (claim_id := facts.event_ids[order]) in wanted:
                 arrived.setdefault(claim_id, []).append((order, row))
         unmatched = 0
         decided: list[tuple[int, bool]] = []
         for place, claim_id, row in labelled:
-            record, accepted = facts[place]
-            outcome = self._outcome(accepted.event)
+            outcome = self._outcome(facts.event(place))
             if statuses[place] != NEW or outcome == UNKNOWN:
                 continue
-            decided.append((accepted.event_time_ms, outcome == FRAUD))
+            decided.append((int(facts.event_times_ms[place]), outcome == FRAUD))
             passed = int(np.searchsorted(claims.order, place))
             now = int(claims.watermark_ms[passed - 1]) if passed else watermark
             for order, its_row in arrived.get(claim_id, ()):
                 row = its_row if order < place else row
             if self._claims.is_known(row, now):
-                batch.labels.append(Label(place, record.log_time_ms, now, row, outcome))
+                log_time_ms = int(facts.records.log_times_ms[place])
+                batch.labels.append(Label(place, log_time_ms, now, row, outcome))
             else:
                 unmatched += 1
         return unmatched, decided

@@ -7,6 +7,8 @@ only if their hashes collide: for a thousand million strings the chance is below
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -41,7 +43,7 @@ class Interner:
     def __len__(self) -> int:
         return self._count
 
-    def numbers(self, strings: list[str]) -> Ids:
+    def numbers(self, strings: Sequence[str]) -> Ids:
         """The number of each string; new ones are added."""
         return self.numbers_of(joined(strings), len(strings))
 
@@ -52,7 +54,7 @@ class Interner:
         self._count = _intern(buffer, self._key, self._hashes, self._numbers, self._count, numbers)
         return numbers
 
-    def find(self, strings: list[str]) -> Ids:
+    def find(self, strings: Sequence[str]) -> Ids:
         """The number of each string, -1 for unknown ones; nothing is added."""
         numbers = np.empty(len(strings), np.int64)
         _intern(joined(strings), self._key, self._hashes, self._numbers, -1, numbers)
@@ -117,7 +119,7 @@ def _slots_for(count: int) -> int:
     return slots
 
 
-def joined(strings: list[str]) -> NDArray[np.uint8]:
+def joined(strings: Sequence[str]) -> NDArray[np.uint8]:
     """UTF-8 bytes of strings without NUL, a NUL behind each."""
     text = _SEPARATOR.join(strings) + _SEPARATOR if strings else ""
     return np.frombuffer(text.encode(), np.uint8)

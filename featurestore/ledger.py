@@ -9,6 +9,7 @@ house-keeping runs, because the age is checked at the look-up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ class Ledger:
         return self._next - self._base
 
     def admit(
-        self, ids: list[str], times: NDArray[np.int64], contents: NDArray[np.uint64]
+        self, ids: Sequence[str], times: NDArray[np.int64], contents: NDArray[np.uint64]
     ) -> Admission:
         """Note events in order; says for each NEW, DUPLICATE or CONFLICT, its row, the watermark.
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.events import Record
+from claimtrace.facts import Read
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
-from claimtrace.wire import Accepted, Refusal
-from featurestore.intake import Fact, Taken
+from claimtrace.records import Records
+from featurestore.intake import Taken
 
 from .outcomes import SCORE_DIGITS, levels_of, thresholds_of
 from .plans import Plan
@@ -32,9 +32,8 @@ class Applied(NamedTuple):
     """A batch after it has changed the state; `said` is what the drift watch has to say."""
 
     plan: Plan
-    records: Sequence[Record]
-    answers: Sequence[Accepted | Refusal | None]
-    facts: Sequence[Fact]
+    records: Records
+    read: Read
     taken: Taken
     scorer: Scorer | None
     scored: Scored

@@ -44,10 +44,10 @@ def backfill(
     """Every accepted claim's vector by (partition, position), in the journal's order."""
     vectors: Vectors = {}
     for records in _rebatched(plans, source):
-        _, facts, taken = engine.take_in(records)
-        for row, place in zip(taken.vectors.matrix, taken.claims, strict=True):
-            record = facts[place].record
-            vectors[record.partition, record.position] = row
+        read, taken = engine.take_in(records)
+        claims = read.facts.take(taken.claims).records
+        places = zip(claims.partitions(), claims.positions.tolist(), strict=True)
+        vectors.update(zip(places, taken.vectors.matrix, strict=True))
         progress(len(records))
     return vectors
 

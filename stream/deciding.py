@@ -7,18 +7,19 @@ are the only state here, one a partition of the claims.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.decisions import DECISIONS_TOPIC, RuleHit
-from claimtrace.events import Outgoing
+from claimtrace.events import Headers, Outgoing
+from claimtrace.facts import Facts
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
-from claimtrace.wire import UNSEEN, Accepted, Refusal, flag_names
+from claimtrace.wire import UNSEEN, Refusal, flag_names
 from featurestore.domain import Domain
-from featurestore.intake import Fact
 from featurestore.ledger import CONFLICT, DUPLICATE, NEW
 
 from .applied import Applied
@@ -33,6 +34,8 @@ from .sealing import Frame, Verdicts, seal_all
 
 NO_MODEL, MODEL_ERROR = "no_model", "model_error"
 """Flags of a decision that the model had no part in."""
+
+_CONFLICT = Refusal("id_conflict")
 
 TRACE_HEADER = "traceparent"
 """W3C trace context: a decision carries on the trace of its claim."""
@@ -52,74 +55,73 @@ class Decider:
         """What the batch wants done on the places owned; on all of them when None is given."""
         ranges = applied.plan.ranges
         touched = {JOURNAL, *((span.topic, span.partition) for span in ranges)}
-        whole = owned is None or touched <= owned
-        mine = None if whole else owned
-        counts, dead = self._sort_out(applied, mine)
-        sealed, decided = self._claims(applied, mine, counts)
-        said = applied.said if mine is None or JOURNAL in mine else ()
+        mine = None if owned is None or touched <= owned else owned
+        records = applied.records
+        is_mine = np.ones(len(records), np.bool_) if mine is None else records.is_on(mine)
+        counts, dead = self._sort_out(applied, is_mine)
+        sent, decided = self._claims(applied, is_mine, counts)
+        has_journal = mine is None or JOURNAL in mine
+        counts.unmatched_labels = applied.taken.unmatched_labels if has_journal else 0
+        said = applied.said if has_journal else ()
         counts.alerts = sum(isinstance(each, DriftAlert) for each in said)
-        rows = self._rows(applied, mine, decided, said)
+        rows = self._rows(applied, is_mine, decided, said)
         notices = tuple(
             f"drift alert {each.state}, {each.layer}: {each.text}"
             for each in said
             if isinstance(each, DriftAlert)
         )
-        log_time_ms = applied.records[-1].log_time_ms if applied.records else 0
-        outgoing = [*sealed, *dead, *as_outgoing(list(said), log_time_ms)]
+        log_time_ms = int(records.log_times_ms[-1]) if len(records) else 0
+        outgoing = [*sent, *dead, *as_outgoing(list(said), log_time_ms)]
         return Effects(outgoing, rows, counts, notices)
 
-    def _sort_out(self, applied: Applied, mine: Set[Place] | None) -> tuple[Counts, list[Outgoing]]:
+    def _sort_out(
+        self, applied: Applied, is_mine: NDArray[np.bool_]
+    ) -> tuple[Counts, list[Outgoing]]:
         """Count what came, and turn what can't be taken into dead letters, in log order."""
-        counts = Counts()
-        dead: list[Outgoing] = []
-        statuses = iter(applied.taken.statuses)
-        label_topic = self._domain.labels.event.topic if self._domain.labels else ""
-        for record, answer in zip(applied.records, applied.answers, strict=True):
-            status = next(statuses) if isinstance(answer, Accepted) else NEW
-            if mine is not None and (record.topic, record.partition) not in mine:
-                continue
-            counts.records += 1
-            if answer is None:
-                counts.tombstones += 1
-            elif isinstance(answer, Refusal):
-                dead.append(dead_letter(record, answer))
-            elif status == CONFLICT:
-                dead.append(dead_letter(record, Refusal("id_conflict")))
-            elif status == DUPLICATE:
-                counts.duplicates += 1
-            elif record.topic == label_topic:
-                counts.labels += 1
-            elif record.topic != self._domain.claim.topic:
-                counts.changes += 1
-        counts.dead = len(dead)
-        if mine is None or JOURNAL in mine:
-            counts.unmatched_labels = applied.taken.unmatched_labels
+        facts, accepted, refused = applied.read
+        statuses, mine = applied.taken.statuses, is_mine[accepted]
+        conflicts = accepted[statuses == CONFLICT].tolist()
+        odd = {**dict.fromkeys(conflicts, _CONFLICT), **refused}
+        odd = {i: answer for i, answer in odd.items() if is_mine[i]}
+        dead = [
+            dead_letter(applied.records[i], answer)
+            for i, answer in sorted(odd.items(), key=lambda each: each[0])
+            if answer is not None
+        ]
+        is_new, labels = mine & (statuses == NEW), self._domain.labels
+        known = facts.records.is_of(self._domain.claim.topic)
+        counts = Counts(
+            records=int(np.count_nonzero(is_mine)),
+            tombstones=len(odd) - len(dead),
+            dead=len(dead),
+            duplicates=int(np.count_nonzero(mine & (statuses == DUPLICATE))),
+        )
+        if labels is not None:
+            is_label = facts.records.is_of(labels.event.topic)
+            counts.labels = int(np.count_nonzero(is_new & is_label))
+            known |= is_label
+        counts.changes = int(np.count_nonzero(is_new & ~known))
         return counts, dead
 
     def _claims(
-        self, applied: Applied, mine: Set[Place] | None, counts: Counts
+        self, applied: Applied, is_mine: NDArray[np.bool_], counts: Counts
     ) -> tuple[list[Outgoing], Decided | None]:
         """Judge, explain and seal the new claims of the places owned."""
+        facts, accepted, _ = applied.read
         taken, scored = applied.taken, applied.scored
-        claims = [applied.facts[place] for place in taken.claims]
-        hits, asked = rule_hits(self._domain.rules, taken.vectors.columns, len(claims))
+        hits, asked = rule_hits(self._domain.rules, taken.vectors.columns, len(taken.claims))
         levels = np.maximum(np.maximum(scored.levels, asked), scored.broken.astype(np.int64))
-        places = [
-            i
-            for i, (record, _) in enumerate(claims)
-            if mine is None or (record.topic, record.partition) in mine
-        ]
-        chosen = np.array(places, np.int64)
+        chosen = np.flatnonzero(is_mine[accepted[taken.claims]])
         own_levels = levels[chosen]
-        counts.claims = len(places)
-        counts.late = sum(taken.late[i] for i in places)
+        counts.claims = len(chosen)
+        counts.late = int(np.count_nonzero(taken.late[chosen]))
         counts.referred = int(np.count_nonzero(own_levels == 2))
         counts.reviewed = int(np.count_nonzero(own_levels == 1))
         counts.scored = int(np.count_nonzero(~np.isnan(scored.scores[chosen])))
         counts.unseen_categories = int(np.count_nonzero(taken.vectors.flags[chosen] & UNSEEN))
-        if not places:
+        if not len(chosen):
             return [], None
-        own = [claims[i] for i in places]
+        own, places = facts.take(taken.claims[chosen]), chosen.tolist()
         verdicts = _verdicts(applied, own, chosen, own_levels, [hits[i] for i in places])
         explained = self._explain(applied, own, chosen, np.flatnonzero(own_levels == 2))
         threshold = thresholds_of(applied.scorer)[1] if applied.scorer is not None else None
@@ -131,12 +133,12 @@ class Decider:
         unsent = sealed._replace(bodies=[])  # rows have no use for them, and wait for long
         decided = Decided(frame, own, matrix, verdicts, unsent, [keys[i] for i in places],
                           taken.vectors.amounts[chosen])  # fmt: skip
-        return list(map(_outgoing, own, sealed.bodies)), decided
+        return _outgoing(own, sealed.bodies), decided
 
     def _explain(
         self,
         applied: Applied,
-        claims: list[Fact],
+        claims: Facts,
         places: NDArray[np.int64],
         referred: NDArray[np.int64],
     ) -> dict[int, Explained]:
@@ -151,7 +153,7 @@ class Decider:
                 vector,
                 share,
                 scorer.manifest.baselines,
-                claims[i].accepted.event_time_ms,
+                int(claims.event_times_ms[i]),
                 self._terms.reasons,
             )
             for i, vector, share in zip(referred.tolist(), matrix, shares, strict=True)
@@ -160,29 +162,26 @@ class Decider:
     def _rows(
         self,
         applied: Applied,
-        mine: Set[Place] | None,
+        is_mine: NDArray[np.bool_],
         decided: Decided | None,
         said: Sequence[DriftRecord | DriftAlert],
     ) -> dict[str, BatchRows]:
         """What the rows for the offline store are made of; tables without rows are left out."""
-        domain = self._domain
-        records, answers = applied.records, applied.answers
-        if mine is not None:
-            own = [i for i, r in enumerate(records) if (r.topic, r.partition) in mine]
-            records, answers = [records[i] for i in own], [answers[i] for i in own]
-        by_topic: dict[str, list[Fact]] = {}
-        for fact, status in zip(applied.facts, applied.taken.statuses, strict=True):
-            record = fact.record
-            if status == NEW and (mine is None or (record.topic, record.partition) in mine):
-                by_topic.setdefault(record.topic, []).append(fact)
+        domain, read = self._domain, applied.read
+        labels = domain.labels.event.topic if domain.labels else ""
+        is_new = is_mine[read.accepted] & (applied.taken.statuses == NEW)
+        by_topic = {
+            topic: read.facts.take(np.flatnonzero(is_new & read.facts.records.is_of(topic)))
+            for topic in (labels, *(group.event.topic for group in domain.groups))
+        }
         made = BatchRows(
             domain=domain,
-            records=records,
-            answers=answers,
+            records=applied.records.take(np.flatnonzero(is_mine)),
+            read=read.part(is_mine),
             decided=decided,
-            labels=by_topic.get(domain.labels.event.topic, ()) if domain.labels else (),
+            labels=by_topic[labels],
             changes={g.name: by_topic[g.event.topic] for g in domain.groups
-                     if g.event.topic in by_topic},
+                     if by_topic[g.event.topic]},
             drift=[each for each in said if isinstance(each, DriftRecord)],
         )  # fmt: skip
         return dict.fromkeys(made.tables(), made)
@@ -190,7 +189,7 @@ class Decider:
 
 def _verdicts(
     applied: Applied,
-    claims: list[Fact],
+    claims: Facts,
     places: NDArray[np.int64],
     levels: NDArray[np.int64],
     hits: list[list[RuleHit]],
@@ -198,8 +197,9 @@ def _verdicts(
     scored, scorer = applied.scored, applied.scorer
     known = ~np.isnan(scored.scores[places])
     margins = np.where(known, scored.margins[places].astype(np.float64), np.nan)
-    bits = applied.taken.vectors.flags[places].tolist()
-    broken = scored.broken[places].tolist()
+    bits = claims.flags | applied.taken.vectors.flags[places]
+    odd = list(zip(bits.tolist(), scored.broken[places].tolist(), strict=True))
+    flags = {each: _flags(each[0], scorer, each[1]) for each in sorted(set(odd))}
     return Verdicts(
         scores=scored.scores[places],
         margins=margins,
@@ -208,10 +208,7 @@ def _verdicts(
             for level, is_scored in zip(scored.levels[places].tolist(), known.tolist(), strict=True)
         ],
         outcomes=[OUTCOMES[level] for level in levels.tolist()],
-        flags=[
-            _flags(fact.accepted.flags | more, scorer, is_broken)
-            for fact, more, is_broken in zip(claims, bits, broken, strict=True)
-        ],
+        flags=[flags[each] for each in odd],
         rules=hits,
     )
 
@@ -225,9 +222,15 @@ def _flags(bits: int, scorer: Scorer | None, broken: bool) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _outgoing(fact: Fact, body: bytes) -> Outgoing:
-    """A decision on its way, with the trace that its claim came with."""
-    record = fact.record
-    traces = tuple(h for h in record.headers if h[0] == TRACE_HEADER) if record.headers else ()
-    key = fact.accepted.event_id.encode()
-    return Outgoing(DECISIONS_TOPIC, record.partition, key, body, record.log_time_ms, traces)
+def _outgoing(claims: Facts, bodies: list[bytes]) -> list[Outgoing]:
+    """Decisions on their way, each with the trace that its claim came with."""
+    records = claims.records
+    keys = [event_id.encode() for event_id in claims.event_ids]
+    traces: Iterable[Headers] = repeat(())
+    if records.headers is not None:
+        traces = [tuple(h for h in each if h[0] == TRACE_HEADER) for each in records.headers]
+    columns = zip(
+        repeat(DECISIONS_TOPIC), records.partitions(), keys, bodies, records.log_times_ms.tolist(),
+        traces,
+    )  # fmt: skip
+    return list(map(Outgoing._make, columns))

@@ -16,16 +16,18 @@ import numpy as np
 
 from claimtrace.decisions import ModelRef
 from claimtrace.events import Record
+from claimtrace.facts import Facts, Read, read_of
 from claimtrace.flat_json import FlatColumns
 from claimtrace.flat_wire import FlatWire
 from claimtrace.framing import Plain
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
+from claimtrace.records import Records
 from claimtrace.siphash import Key
-from claimtrace.wire import UNSEEN, Accepted, Refusal
+from claimtrace.wire import UNSEEN
 from featurestore.arrays import Arrays, below, under
 from featurestore.domain import Domain
-from featurestore.intake import Fact, Intake, Taken
+from featurestore.intake import Intake, Taken
 
 from .applied import Applied, Scored, score
 from .deciding import Decider
@@ -71,34 +73,31 @@ class Engine:
         """Apply a plan to its records, given in plan order; the next plan must follow this one."""
         assert plan.number == self.plan + 1, "plans are applied in order, each once"
         scorer = self._scorer_of(plan.model) if plan.model is not None else None
-        answers, facts, taken = self.take_in(records, plan.unknown_schemas)
+        records = Records.of(records)
+        read, taken = self.take_in(records, plan.unknown_schemas)
         said: list[DriftRecord | DriftAlert] = []
         if plan.model is not None and scorer is not None:
             said += self._drift.take_charge(plan.model, scorer)
         scored = score(scorer, taken.vectors.matrix)
         if scorer is not None:
-            self._count_drift(facts, taken, scored)
+            self._count_drift(read.facts, taken, scored)
         said += self._drift.closed()
         for span in plan.ranges:
             self.positions[span.topic, span.partition] = span.to_position
         self.plan = plan.number
-        return Applied(plan, records, answers, facts, taken, scorer, scored, said)
+        return Applied(plan, records, read, taken, scorer, scored, said)
 
     def take_in(
         self, records: Sequence[Record], unknown_schemas: Sequence[int] = ()
-    ) -> tuple[list[Accepted | Refusal | None], list[Fact], Taken]:
-        """Decode records and take what is accepted into the features: answers, facts, vectors."""
+    ) -> tuple[Read, Taken]:
+        """Decode records, and take what is accepted into the features."""
+        records = Records.of(records)
         columns: FlatColumns | None = None
         if self._is_flat:
-            answers, columns = self.wire.read(records, unknown_schemas)
+            read, columns = self.wire.read(records, unknown_schemas)
         else:
-            answers = self.wire.decode(records, unknown_schemas)
-        facts = [
-            Fact(record, answer)
-            for record, answer in zip(records, answers, strict=True)
-            if type(answer) is Accepted
-        ]
-        return answers, facts, self.intake.take(facts, columns)
+            read = read_of(records, self.wire.decode(records, unknown_schemas))
+        return read, self.intake.take(read.facts, columns)
 
     def forget(self) -> None:
         """Give back memory that nothing can reach; never changes a decision."""
@@ -121,8 +120,8 @@ class Engine:
         self.intake.restore(below("intake/", arrays))
         self._drift.restore(below("drift/", arrays), self._scorer_of)
 
-    def _count_drift(self, facts: list[Fact], taken: Taken, scored: Scored) -> None:
-        times = np.array([facts[i].accepted.event_time_ms for i in taken.claims], np.int64)
+    def _count_drift(self, facts: Facts, taken: Taken, scored: Scored) -> None:
+        times = facts.event_times_ms[taken.claims]
         unseen = ((taken.vectors.flags & UNSEEN) != 0).astype(np.int64)
         referred = scored.levels == 2
         self._drift.count(times, taken.vectors.matrix, scored.scores, referred, unseen)

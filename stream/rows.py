@@ -6,8 +6,7 @@ batches since the last append are built at once (`build`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, groupby
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,11 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from claimtrace.events import Record
+from claimtrace.facts import Fact, Facts, Read
 from claimtrace.monitoring.records import DriftRecord
-from claimtrace.wire import Accepted, Refusal
+from claimtrace.records import Records
 from featurestore.domain import Domain
-from featurestore.intake import Fact
 from featurestore.keys import normal_key
 from featurestore.offline import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES, SCHEMAS, rows_of
 
@@ -30,7 +28,7 @@ class Decided(NamedTuple):
     """The decisions of a batch in columns, with what the offline rows have beside them."""
 
     frame: Frame
-    claims: Sequence[Fact]
+    claims: Facts
     matrix: NDArray[np.float64]
     verdicts: Verdicts
     sealed: Sealed
@@ -42,8 +40,8 @@ class BatchRows(NamedTuple):
     """What a batch's rows are made of: its records with their answers, decisions, and facts."""
 
     domain: Domain
-    records: Sequence[Record]
-    answers: Sequence[Accepted | Refusal | None]
+    records: Records
+    read: Read
     decided: Decided | None
     labels: Sequence[Fact]
     changes: Mapping[str, Sequence[Fact]]
@@ -59,12 +57,10 @@ class BatchRows(NamedTuple):
 def build(table: str, batches: Sequence[BatchRows]) -> pa.Table:
     """The rows of some batches for one table, in order."""
     if table == EVENTS:
-        records = [record for batch in batches for record in batch.records]
-        return event_rows(records, [answer for batch in batches for answer in batch.answers])
+        return pa.concat_tables([event_rows(batch.records, batch.read) for batch in batches])
     if table == DECISIONS:
         decided = [batch.decided for batch in batches if batch.decided is not None]
-        runs = [list(run) for _, run in groupby(decided, lambda each: each.frame)]
-        return pa.concat_tables([decision_rows(_merged(run)) for run in runs])
+        return pa.concat_tables([decision_rows(each) for each in decided])
     if table == DRIFT:
         return drift_rows([record for batch in batches for record in batch.drift])
     domain = batches[0].domain
@@ -73,50 +69,55 @@ def build(table: str, batches: Sequence[BatchRows]) -> pa.Table:
     return pa.concat_tables([profile_rows(domain, batch.changes) for batch in batches])
 
 
-def event_rows(records: Sequence[Record], answers: Sequence[Accepted | Refusal | None]) -> pa.Table:
+def event_rows(records: Records, read: Read) -> pa.Table:
     """Every record as it stood on the log, refused ones too."""
-    schema = SCHEMAS[EVENTS]
-    topics, partitions, positions, keys, values, log_times, _ = zip(*records, strict=True)
-    accepted = [type(answer) is Accepted for answer in answers]
-    columns: dict[str, Sequence[Any]] = {
-        "topic": topics,
-        "partition": partitions,
-        "position": positions,
-        "key": keys,
-        "value": values,
-        "log_time_ms": log_times,
+    schema, rows, facts = SCHEMAS[EVENTS], len(records), read.facts
+    accepted = np.zeros(rows, np.bool_)
+    accepted[read.accepted] = True
+    columns: dict[str, Any] = {
+        "topic": pa.array([topic for topic, _ in records.places]).take(pa.array(records.parts)),
+        "partition": records.partitions(),
+        "position": records.positions,
+        "key": records.keys,
+        "value": records.values,
+        "log_time_ms": records.log_times_ms,
         "accepted": accepted,
+        "event_id": facts.event_ids,
+        "event_time_ms": facts.event_times_ms,
+        "reason": pa.nulls(rows, pa.string()),
     }
-    if all(accepted):
-        columns["event_id"] = [a.event_id for a in answers]  # type: ignore[union-attr]
-        columns["event_time_ms"] = [a.event_time_ms for a in answers]  # type: ignore[union-attr]
-        columns["reason"] = pa.nulls(len(answers), pa.string())
-    else:
-        columns["event_id"] = [a.event_id if type(a) is Accepted else None for a in answers]
-        times = [a.event_time_ms if type(a) is Accepted else None for a in answers]
-        columns["event_time_ms"] = times
-        columns["reason"] = [a.reason if type(a) is Refusal else None for a in answers]
+    if read.refused:
+        ids: list[str | None] = [None] * rows
+        for place, event_id in zip(read.accepted.tolist(), facts.event_ids, strict=True):
+            ids[place] = event_id
+        times = np.zeros(rows, np.int64)
+        times[read.accepted] = facts.event_times_ms
+        refused = (read.refused.get(i) for i in range(rows))
+        columns |= {
+            "event_id": ids,
+            "event_time_ms": pa.array(times, mask=~accepted),
+            "reason": [answer.reason if answer else None for answer in refused],
+        }
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
 def decision_rows(decided: Decided) -> pa.Table:
     """One row an accepted claim, with its served vector."""
     frame, verdicts, sealed = decided.frame, decided.verdicts, decided.sealed
-    records = [fact.record for fact in decided.claims]
+    records = decided.claims.records
     rows, width = decided.matrix.shape
     offsets = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
     amounts = decided.amounts_cents
-    log_times = np.array([r.log_time_ms for r in records], np.int64)
     model = frame.model
     columns: dict[str, Any] = {
         "decision_id": sealed.decision_ids,
-        "claim_id": [fact.accepted.event_id for fact in decided.claims],
-        "topic": [r.topic for r in records],
-        "partition": [r.partition for r in records],
-        "position": [r.position for r in records],
-        "event_time_ms": [fact.accepted.event_time_ms for fact in decided.claims],
-        "log_time_ms": log_times,
-        "known_time_ms": log_times,
+        "claim_id": decided.claims.event_ids,
+        "topic": pa.array([topic for topic, _ in records.places]).take(pa.array(records.parts)),
+        "partition": records.partitions(),
+        "position": records.positions,
+        "event_time_ms": decided.claims.event_times_ms,
+        "log_time_ms": records.log_times_ms,
+        "known_time_ms": records.log_times_ms,
         "score": pa.array(verdicts.scores, from_pandas=True),
         "margin": pa.array(verdicts.margins, from_pandas=True),
         "band": verdicts.bands,
@@ -144,30 +145,6 @@ def decision_rows(decided: Decided) -> pa.Table:
         for name, value in shared.items()
     }
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
-
-
-def _merged(run: Sequence[Decided]) -> Decided:
-    """The decisions of several batches with one frame as those of one."""
-    if len(run) == 1:
-        return run[0]
-    verdicts, sealed = [each.verdicts for each in run], [each.sealed for each in run]
-    return Decided(
-        frame=run[0].frame,
-        claims=_chained(each.claims for each in run),
-        matrix=np.concatenate([each.matrix for each in run]),
-        verdicts=Verdicts(
-            np.concatenate([each.scores for each in verdicts]),
-            np.concatenate([each.margins for each in verdicts]),
-            *(_chained(parts) for parts in zip(*(each[2:] for each in verdicts), strict=True)),
-        ),
-        sealed=Sealed(*(_chained(parts) for parts in zip(*sealed, strict=True))),
-        policy_keys=_chained(each.policy_keys for each in run),
-        amounts_cents=np.concatenate([each.amounts_cents for each in run]),
-    )
-
-
-def _chained(parts: Iterable[Iterable[Any]]) -> list[Any]:
-    return list(chain.from_iterable(parts))
 
 
 def _lists(rows: Sequence[Sequence[str]]) -> pa.Array:

@@ -1,30 +1,35 @@
 """Decisions written down a batch at a time: the bytes of `Decision`, without making one of each.
 
-A decision is a fixed frame with about twenty values in it. The frame is encoded once for a batch,
-the numbers column by column, and the rest is putting them together; so sealing costs a third of
-encoding each decision as an object. What comes out is what `claimtrace.decisions.seal` gives for
-the same values, byte for byte; `tests/stream/test_sealing.py` compares the two.
+What comes out is what `claimtrace.decisions.seal` gives for the same values, byte for byte;
+`tests/stream/test_sealing.py` compares the two. `decision_text` puts the bytes together.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.decisions import GENESIS, ModelRef, RuleHit, linked
-from claimtrace.ids import decision_ids
-from featurestore.intake import Fact
+from claimtrace.decisions import BYTES_BEFORE, BYTES_BEHIND, ModelRef, RuleHit, link_all
+from claimtrace.facts import Facts
+from claimtrace.ids import id_hashes
+from claimtrace.records import Records
 
+from .decision_text import ID_CHARS, Columns, Texts, write_decisions
 from .reasons import Explained
-from .vector_text import rows_text
 
 _encode = msgspec.json.Encoder().encode
-_HASH_DIGITS = 32
+_HASH_BYTES, _ID_HASH_BYTES = 16, 20
+_PIECES: Final = (
+    b'{"schema_version":1,"decision_id":"', b'","claim_id":"', b',"event_time_ms":',
+    b',"log_time_ms":', b',"known_time_ms":', b',"score":', b',"margin":', b',"features":[',
+    b'],"feature_hash":"',
+)  # fmt: skip
+"""What stands before each value: see `Columns.pieces`."""
 
 
 class Verdicts(NamedTuple):
@@ -60,7 +65,7 @@ class Frame(NamedTuple):
 
 def seal_all(
     frame: Frame,
-    claims: Sequence[Fact],
+    claims: Facts,
     matrix: NDArray[np.float64],
     verdicts: Verdicts,
     explained: Mapping[int, Explained],
@@ -76,71 +81,96 @@ def seal_all(
         explained: by place among the claims, for those that are referred.
         chains: the head of each partition's chain; moves on.
     """
-    event_ids = [each.accepted.event_id for each in claims]
-    ids = decision_ids(event_ids, frame.policy)
-    hashes = _hashes(matrix)
-    vectors = rows_text(matrix)
-    scores, margins = _texts(verdicts.scores.tolist()), _texts(verdicts.margins.tolist())
-    columns = zip(
-        ids, _quoted(event_ids), hashes, vectors, claims,
-        _texts([each.record.position for each in claims]),
-        _texts([each.accepted.event_time_ms for each in claims]),
-        _texts([each.record.log_time_ms for each in claims]),
-        scores, margins, verdicts.bands, verdicts.outcomes, verdicts.flags,
-        verdicts.rules, strict=True,
-    )  # fmt: skip
-    places: dict[tuple[str, int], str] = {}
-    lists: dict[tuple[str, ...], str] = {}
-    before_rules = f'","threshold":{_text(frame.threshold)},"rules":'
-    after_hash = (
-        f'","model":{_text(frame.model)},"definitions":{_text(frame.definitions)}'
-        f',"rules_digest":{_text(frame.rules)},"shadow":[],"flags":'
+    event_ids, records = claims.event_ids, claims.records
+    texts = Texts()
+    hashes = b"".join(_hashes(matrix))
+    quoted, bounds = _quoted(event_ids)
+    columns = Columns(
+        texts=texts,
+        pieces=np.array([texts.number(piece) for piece in _PIECES], np.int64),
+        variants=np.array(
+            [
+                _places(records, frame, texts),
+                _judged(list(zip(verdicts.bands, verdicts.outcomes, strict=True)), frame, texts),
+                _reasons(verdicts.rules, explained, texts),
+                _ends(verdicts.flags, frame, texts),
+            ],
+            np.int64,
+        ),
+        id_hashes=_table(b"".join(id_hashes(event_ids, frame.policy)), _ID_HASH_BYTES),
+        feature_hashes=_table(hashes, _HASH_BYTES),
+        claims=quoted,
+        claim_bounds=bounds,
+        integers=np.stack([records.positions, claims.event_times_ms, records.log_times_ms]),
+        numbers=np.column_stack([verdicts.scores, verdicts.margins, matrix]),
     )
-    links: list[str] = []
-    bodies: list[bytes] = []
-    for i, (id_, claim_id, hash_, vector, fact, position, event_ms, log_ms, score, margin, band,
-            outcome, flags, rules) in enumerate(columns):  # fmt: skip
-        record = fact.record
-        place = record.topic, record.partition
-        place_text = places.get(place) or _place(places, place, frame.policy)
-        flags_text = lists.get(flags) or lists.setdefault(flags, _text(flags))
-        why = explained.get(i)
-        reasons_text = _reasons(why) if why else _NO_REASONS
-        body = (
-            f'{{"schema_version":1,"decision_id":"{id_}","claim_id":"{claim_id}"'
-            f'{place_text}{position},"event_time_ms":{event_ms},"log_time_ms":{log_ms}'
-            f',"known_time_ms":{log_ms},"score":{score},"margin":{margin},"band":"{band}"'
-            f',"outcome":"{outcome}{before_rules}{_text(rules) if rules else "[]"}{reasons_text}'
-            f',"features":[{vector}],"feature_hash":"{hash_}{after_hash}{flags_text}'
+    buffer, starts, ends = write_decisions(columns, BYTES_BEFORE, BYTES_BEHIND)
+    ids = np.frombuffer(buffer, np.uint8)[starts[:, None] + (len(_PIECES[0]) + np.arange(ID_CHARS))]
+    spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
+    links = link_all(buffer, spans, records.partitions(), chains)
+    whole = bytes(buffer)
+    bodies = [whole[start : end + BYTES_BEHIND] for start, end in spans]
+    return Sealed(
+        _cut(ids.tobytes(), ID_CHARS), _cut(hashes.hex().encode(), 2 * _HASH_BYTES), links, bodies
+    )
+
+
+def _places(records: Records, frame: Frame, texts: Texts) -> NDArray[np.int64]:
+    numbers = [
+        texts.number(
+            f'","policy":{_text(frame.policy)},"topic":{_text(topic)}'
+            f',"partition":{partition},"position":'.encode()
         )
-        sealed, chain = linked(body, chains.get(record.partition, GENESIS))
-        chains[record.partition] = chain
-        links.append(chain)
-        bodies.append(sealed)
-    return Sealed(ids, hashes, links, bodies)
+        for topic, partition in records.places
+    ]
+    return np.array(numbers, np.int64)[records.parts]
 
 
-_NO_REASONS = ',"base_margin":null,"rest_margin":null,"reasons":[]'
+def _judged(verdicts: Sequence[tuple[str, str]], frame: Frame, texts: Texts) -> list[int]:
+    threshold = _text(frame.threshold)
+    known = {
+        (band, outcome): texts.number(
+            f',"band":"{band}","outcome":"{outcome}","threshold":{threshold},"rules":'.encode()
+        )
+        for band, outcome in sorted(set(verdicts))
+    }
+    return [known[verdict] for verdict in verdicts]
 
 
-def _reasons(why: Explained) -> str:
-    base, rest = _text(why.base_margin), _text(why.rest_margin)
-    return f',"base_margin":{base},"rest_margin":{rest},"reasons":{_text(why.reasons)}'
+def _reasons(
+    rules: Sequence[list[RuleHit]], explained: Mapping[int, Explained], texts: Texts
+) -> list[int]:
+    found = [texts.number(b'[],"base_margin":null,"rest_margin":null,"reasons":[]')] * len(rules)
+    with_rules = [i for i, hits in enumerate(rules) if hits]
+    for i in sorted({*with_rules, *explained}):
+        why = explained.get(i)
+        base, rest, reasons = (
+            (why.base_margin, why.rest_margin, why.reasons) if why else (None, None, ())
+        )
+        found[i] = texts.number(
+            f'{_text(rules[i])},"base_margin":{_text(base)}'
+            f',"rest_margin":{_text(rest)},"reasons":{_text(reasons)}'.encode()
+        )
+    return found
 
 
-def _place(known: dict[tuple[str, int], str], place: tuple[str, int], policy: str) -> str:
-    topic, partition = place
-    text = f',"policy":{_text(policy)},"topic":{_text(topic)},"partition":{partition},"position":'
-    known[place] = text
-    return text
+def _ends(flags: Sequence[tuple[str, ...]], frame: Frame, texts: Texts) -> list[int]:
+    known = {
+        names: texts.number(
+            f'","model":{_text(frame.model)},"definitions":{_text(frame.definitions)}'
+            f',"rules_digest":{_text(frame.rules)},"shadow":[],"flags":{_text(names)}'.encode()
+        )
+        for names in sorted(set(flags))
+    }
+    return [known[names] for names in flags]
 
 
-def _hashes(matrix: NDArray[np.float64]) -> list[str]:
+def _hashes(matrix: NDArray[np.float64]) -> list[bytes]:
     """A digest of each row's bytes."""
     rows, stride = matrix.tobytes(), matrix.shape[1] * matrix.itemsize
     sha256 = hashlib.sha256
     return [
-        sha256(rows[start : start + stride]).hexdigest()[:_HASH_DIGITS]
+        sha256(rows[start : start + stride]).digest()[:_HASH_BYTES]
         for start in range(0, len(rows), stride)
     ]
 
@@ -149,14 +179,23 @@ def _text(thing: Any) -> str:
     return _encode(thing).decode()
 
 
-def _quoted(texts: list[str]) -> list[str]:
-    """Each text as it stands between quotes in JSON."""
-    whole = _text(texts)
-    if "\\" not in whole and texts:  # then no quote is inside a text
-        return whole[2:-2].split('","')
-    return [_text(text)[1:-1] for text in texts]
+def _quoted(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The texts as they stand between quotes in JSON, one behind the other, and their bounds."""
+    joined = "".join(texts)
+    if joined.isascii() and len(_encode(joined)) == len(joined) + 2:  # nothing is escaped
+        sizes, content = [len(text) for text in texts], joined.encode()
+    else:
+        parts = [_encode(text)[1:-1] for text in texts]
+        sizes, content = [len(part) for part in parts], b"".join(parts)
+    bounds = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(sizes, out=bounds[1:])
+    return np.frombuffer(content, np.uint8), bounds
 
 
-def _texts(numbers: Sequence[float]) -> list[str]:
-    """Each number as JSON, NaN as null."""
-    return _encode(numbers)[1:-1].decode().split(",") if numbers else []
+def _table(content: bytes, width: int) -> NDArray[np.uint8]:
+    return np.frombuffer(content, np.uint8).reshape(-1, width)
+
+
+def _cut(content: bytes, width: int) -> list[str]:
+    text = content.decode()
+    return [text[start : start + width] for start in range(0, len(text), width)]

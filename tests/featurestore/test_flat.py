@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.events import Record
-from claimtrace.flat_wire import UNREAD, FlatWire
+from claimtrace.facts import UNREAD
+from claimtrace.flat_wire import FlatWire
+from claimtrace.records import Records
 from claimtrace.wire import Accepted, Wire
 from examples.auto_claims import DOMAIN, ClaimFiled
 from featurestore.columns import CategoryReader, EventColumns
@@ -54,16 +56,21 @@ def test_answers_and_fields_are_those_of_the_decoder(documents: list[Any]) -> No
     records = [as_record(each, i) for i, each in enumerate(documents)]
     records.append(Record("claims.adjudicated", 0, 0, None, b'{"adjudication_id":"a"}', 1))
     slow = Wire(DOMAIN.events, "USD", KEY).decode(records)
-    answers, columns = FlatWire(DOMAIN.events, "USD", KEY).read(records)
+    read, columns = FlatWire(DOMAIN.events, "USD", KEY).read(Records.of(records))
+    assert read.facts.records == [records[i] for i in read.accepted]
+    answers = dict(zip(read.accepted.tolist(), [fact.accepted for fact in read.facts], strict=True))
     events = []
-    for want, got in zip(slow, answers, strict=True):
-        if isinstance(got, Accepted) and got.event is UNREAD:
-            assert isinstance(want, Accepted)
+    for place, want in enumerate(slow):
+        got = answers.get(place)
+        if not isinstance(want, Accepted):
+            assert (got, read.refused[place]) == (None, want)
+        elif got is not None and got.event is UNREAD:
             assert got[1:] == want[1:]
         else:
             assert got == want
         if isinstance(want, Accepted) and isinstance(want.event, ClaimFiled):
             events.append(want.event)
+    assert len(answers) + len(read.refused) == len(records)
     plain = EventColumns(events, ClaimFiled)
     reader = CategoryReader(["theft", "break-in"])
     fields = FlatFields(columns, {"incident_type": Spellings(reader, KEY)})

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from claimtrace.events import Record
+from claimtrace.facts import Fact
 from claimtrace.siphash import hash_key
 from claimtrace.wire import Accepted, Wire, encode
 from examples.auto_claims import DOMAIN, ClaimAdjudicated, ClaimFiled, PolicyChanged
-from featurestore.intake import Fact
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = hash_key("tests")

@@ -20,15 +20,19 @@ from claimtrace.decisions import (
     seal,
 )
 from claimtrace.events import Record
+from claimtrace.facts import Fact, Facts
 from claimtrace.ids import decision_id
 from claimtrace.wire import Accepted
 from examples.auto_claims import ClaimFiled
-from featurestore.intake import Fact
 from stream.reasons import Explained
 from stream.sealing import Frame, Verdicts, seal_all
 
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
-numbers = st.floats(allow_nan=True, allow_infinity=True) | st.integers(-(2**53), 2**53).map(float)
+numbers = (
+    st.floats(allow_nan=True, allow_infinity=True)
+    | st.integers(-(2**53), 2**53).map(float)
+    | st.sampled_from([-0.0, 0.0, 1e15, -1e15, 1e15 - 1, 1e16, 1e300, 5e-324, 0.1, -7.0])
+)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 reasons = st.builds(
     Reason, feature=text, value=st.none() | finite, contribution=finite, text=text,
@@ -80,7 +84,7 @@ def test_the_bytes_are_those_of_a_decision(frame: Frame, rows: list[dict]) -> No
     )  # fmt: skip
     explained = {i: r["why"] for i, r in enumerate(rows) if r["why"] is not None}
     chains: dict[int, str] = {}
-    sealed = seal_all(frame, claims, matrix, verdicts, explained, chains)
+    sealed = seal_all(frame, Facts.of(claims), matrix, verdicts, explained, chains)
     before: dict[int, str] = {}
     for i, row in enumerate(rows):
         why = explained.get(i)

@@ -1,0 +1,129 @@
+"""Records of one batch in columns; a `Record` is made only where somebody asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .events import Headers, Record
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+
+
+class Records(Sequence[Record]):
+    """Records, in order.
+
+    Args:
+        places: the partitions that they come from, each once.
+        parts: int64[n], on which of `places` each stands.
+        positions, log_times_ms: int64[n].
+        keys, values: None where a record has none.
+        headers: None when no record has any.
+
+    >>> records = Records.of([Record("a", 0, 5, None, b"x", 9), Record("a", 1, 0, b"k", b"y", 7)])
+    >>> records.places, records.parts.tolist(), records[1].key
+    ([('a', 0), ('a', 1)], [0, 1], b'k')
+    >>> records.take(np.array([1]))[0].position
+    0
+    """
+
+    __slots__ = ("headers", "keys", "log_times_ms", "parts", "places", "positions", "values")
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        parts: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        log_times_ms: NDArray[np.int64],
+        headers: Sequence[Headers] | None = None,
+    ) -> None:
+        self.places, self.parts, self.positions = places, parts, positions
+        self.keys, self.values, self.log_times_ms = keys, values, log_times_ms
+        self.headers = headers
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Records:
+        """Any records, in their order."""
+        if isinstance(records, Records):
+            return records
+        rows = list(records)
+        if not rows:
+            none = np.zeros(0, np.int64)
+            return cls([], none, none, [], [], none)
+        topics, partitions, positions, keys, values, times, headers = zip(*rows, strict=True)
+        numbers: dict[Place, int] = {}
+        parts = [
+            numbers.setdefault(place, len(numbers))
+            for place in zip(topics, partitions, strict=True)
+        ]
+        return cls(
+            list(numbers), np.array(parts, np.int64), np.array(positions, np.int64), keys, values,
+            np.array(times, np.int64), headers if any(headers) else None,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+    @overload
+    def __getitem__(self, at: slice) -> Records: ...
+    def __getitem__(self, at: int | slice) -> Record | Records:
+        if isinstance(at, slice):
+            return self.take(np.arange(len(self))[at])
+        topic, partition = self.places[self.parts[at]]
+        headers = self.headers[at] if self.headers is not None else ()
+        return Record(
+            topic, partition, int(self.positions[at]), self.keys[at], self.values[at],
+            int(self.log_times_ms[at]), headers,
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[i] for i in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def take(self, rows: NDArray[np.int64]) -> Records:
+        """Some of the records, each at most once, in the order of `rows`; all: as they are."""
+        if len(rows) == len(self) and (not len(rows) or (rows[1:] > rows[:-1]).all()):
+            return self
+        wanted = rows.tolist()
+        return Records(
+            self.places,
+            self.parts[rows],
+            self.positions[rows],
+            [self.keys[i] for i in wanted],
+            [self.values[i] for i in wanted],
+            self.log_times_ms[rows],
+            None if self.headers is None else [self.headers[i] for i in wanted],
+        )
+
+    def is_of(self, topic: str) -> NDArray[np.bool_]:
+        """Which records stand on a topic."""
+        return self._are([place[0] == topic for place in self.places])
+
+    def is_on(self, places: AbstractSet[Place]) -> NDArray[np.bool_]:
+        """Which records stand on one of some partitions."""
+        return self._are([place in places for place in self.places])
+
+    def partitions(self) -> list[int]:
+        """The partition of each."""
+        numbers = np.array([partition for _, partition in self.places], np.int64)
+        found: list[int] = numbers[self.parts].tolist() if len(self) else []
+        return found
+
+    def _are(self, found: list[bool]) -> NDArray[np.bool_]:
+        if all(found):
+            return np.ones(len(self), np.bool_)
+        flags: NDArray[np.bool_] = np.array(found, np.bool_)[self.parts]
+        return flags

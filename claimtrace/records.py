@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from typing import overload
 
 import numpy as np
@@ -68,6 +69,32 @@ class Records(Sequence[Record]):
             np.array(times, np.int64), headers if any(headers) else None,
         )  # fmt: skip
 
+    @classmethod
+    def joined(cls, parts: Sequence[Records]) -> Records:
+        """Records behind each other."""
+        parts = [part for part in parts if len(part)]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return cls.of([])
+        numbers: dict[Place, int] = {}
+        places = [
+            np.array([numbers.setdefault(place, len(numbers)) for place in part.places], np.int64)
+            for part in parts
+        ]
+        headers: list[Headers] | None = None
+        if any(part.headers is not None for part in parts):
+            headers = [each for part in parts for each in part.headers or [()] * len(part)]
+        return cls(
+            list(numbers),
+            np.concatenate([new[part.parts] for new, part in zip(places, parts, strict=True)]),
+            np.concatenate([part.positions for part in parts]),
+            list(chain.from_iterable(part.keys for part in parts)),
+            list(chain.from_iterable(part.values for part in parts)),
+            np.concatenate([part.log_times_ms for part in parts]),
+            headers,
+        )
+
     def __len__(self) -> int:
         return len(self.parts)
 
@@ -77,12 +104,15 @@ class Records(Sequence[Record]):
     def __getitem__(self, at: slice) -> Records: ...
     def __getitem__(self, at: int | slice) -> Record | Records:
         if isinstance(at, slice):
-            return self.take(np.arange(len(self))[at])
+            headers = None if self.headers is None else self.headers[at]
+            return Records(
+                self.places, self.parts[at], self.positions[at], self.keys[at], self.values[at],
+                self.log_times_ms[at], headers,
+            )  # fmt: skip
         topic, partition = self.places[self.parts[at]]
-        headers = self.headers[at] if self.headers is not None else ()
         return Record(
             topic, partition, int(self.positions[at]), self.keys[at], self.values[at],
-            int(self.log_times_ms[at]), headers,
+            int(self.log_times_ms[at]), () if self.headers is None else self.headers[at],
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Record]:
@@ -107,6 +137,12 @@ class Records(Sequence[Record]):
             self.log_times_ms[rows],
             None if self.headers is None else [self.headers[i] for i in wanted],
         )
+
+    def within(self, most_bytes: int) -> Records:
+        """The first of them whose values fit a limit together; at least one."""
+        sizes = np.cumsum([len(value) if value else 0 for value in self.values])
+        fitting = int(np.searchsorted(sizes, most_bytes, side="right"))
+        return self if fitting >= len(self) else self[: max(fitting, 1)]
 
     def is_of(self, topic: str) -> NDArray[np.bool_]:
         """Which records stand on a topic."""

@@ -30,6 +30,7 @@ from claimtrace.decisions import ModelRef
 from claimtrace.errors import ClaimtraceError, StateError
 from claimtrace.events import Record
 from claimtrace.limits import MAX_BATCH_BYTES
+from claimtrace.records import Records
 from featurestore.arrays import Arrays
 
 from .duty import Duty, Rows, Sink
@@ -57,16 +58,16 @@ _GIVE_UP_S: Final = 15.0
 """A worker that is asked to stop waits so long for a store; then it leaves, and commits nothing."""
 _LAST_TRIES: Final = 3
 """How often a worker that ends looks again at what it owns, when others stored in between."""
-_NOTHING: Final[list[Record]] = []
+_NOTHING: Final = Records.of([])
 
 
 class Source(Protocol):
     """Where records come from."""
 
-    def poll(self, positions: dict[Place, int], most: int) -> list[Record]:
+    def poll(self, positions: dict[Place, int], most: int) -> Sequence[Record]:
         """The next records after the positions, in plan order; empty when there are none now."""
 
-    def fetch(self, ranges: Sequence[Range]) -> list[Record]:
+    def fetch(self, ranges: Sequence[Range]) -> Sequence[Record]:
         """Exactly the records of a plan, in plan order."""
 
 
@@ -195,7 +196,7 @@ class Driver:
             self._commit()
         self._group.leave()
 
-    def _next(self, most: int) -> tuple[Plan | None, list[Record]]:
+    def _next(self, most: int) -> tuple[Plan | None, Sequence[Record]]:
         """The next plan and its records: one that stands in the journal, or one that we write."""
         if self._group is not None and not self._ahead:
             self._ahead.extend(self._again(lambda: list(self._journal.read(self.engine.plan + 1))))
@@ -207,7 +208,7 @@ class Driver:
         records = self._again(lambda: self._source.poll(self.engine.positions, most))
         if not records:
             return None, _NOTHING
-        records = _within_bytes(records)
+        records = Records.of(records).within(MAX_BATCH_BYTES)
         self._crash("read")
         unknown = self._again(lambda: self._unknown_schemas(records))
         now_ms, number = self._clock.now_ms(), self.engine.plan + 1
@@ -234,7 +235,7 @@ class Driver:
         while (plan := self._again(following)) is not None:
             yield plan
 
-    def _apply(self, plan: Plan, records: list[Record]) -> Counts:
+    def _apply(self, plan: Plan, records: Sequence[Record]) -> Counts:
         self._crash("planned")
         applied = self._again(lambda: self.engine.apply(plan, records))
         self._crash("applied")
@@ -345,13 +346,3 @@ def marks_in(arrays: Arrays) -> dict[Place, Mark]:
     """The marks that were known when a snapshot was taken."""
     written = arrays["marks"].tobytes() if "marks" in arrays else b"[]"
     return dict(msgspec.json.decode(written, type=list[tuple[Place, Mark]]))
-
-
-def _within_bytes(records: list[Record]) -> list[Record]:
-    """The first records of a batch whose values fit the limit together; at least one."""
-    size = 0
-    for i, record in enumerate(records):
-        size += len(record.value or b"")
-        if size > MAX_BATCH_BYTES and i:
-            return records[:i]
-    return records

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
+import numpy as np
 
 from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 from claimtrace.errors import StateError
 from claimtrace.events import Record
-
-Place = tuple[str, int]
-"""A topic and a partition."""
+from claimtrace.records import Place as Place
+from claimtrace.records import Records
 
 JOURNAL: Place = (JOURNAL_TOPIC, 0)
 """The place whose owner writes plans, and to whom drift and alerts belong."""
@@ -125,15 +125,12 @@ def plan_of(
     a 0 5 7
     b 1 0 1
     """
-    spans: dict[Place, list[int]] = {}
-    for record in records:
-        place = record.topic, record.partition
-        span = spans.get(place)
-        if span is None:
-            spans[place] = [record.position, record.position + 1]
-        else:
-            span[1] = record.position + 1
-    ranges = [Range(*place, *span) for place, span in sorted(spans.items())]
+    columns = Records.of(records)
+    ranges = []
+    for i, place in sorted(enumerate(columns.places), key=lambda each: each[1]):
+        positions = columns.positions[columns.parts == i]
+        if positions.size:
+            ranges.append(Range(*place, int(positions.min()), int(positions.max()) + 1))
     return Plan(
         number=number,
         ranges=ranges,
@@ -143,7 +140,7 @@ def plan_of(
     )
 
 
-def in_plan_order(records: Iterable[Record], topics: Sequence[str]) -> list[Record]:
+def in_plan_order(records: Iterable[Record], topics: Sequence[str]) -> Records:
     """Records of a plan in the order in which they are applied: the earliest head goes next.
 
     Among equal log times the order of `topics` decides, then the partition. Log times may run
@@ -155,13 +152,15 @@ def in_plan_order(records: Iterable[Record], topics: Sequence[str]) -> list[Reco
     >>> [(r.partition, r.position) for r in in_plan_order(records, ["a"])]
     [(1, 0), (0, 5), (0, 6)]
     """
+    columns = Records.of(records)
     rank = {topic: i for i, topic in enumerate(topics)}
-    newest_ms: dict[Place, int] = {}
-    keyed: list[tuple[int, int, int, int, Record]] = []
-    for record in sorted(records, key=lambda r: r.position):
-        place = record.topic, record.partition
-        at_ms = max(record.log_time_ms, newest_ms.get(place, record.log_time_ms))
-        newest_ms[place] = at_ms
-        keyed.append((at_ms, rank[record.topic], record.partition, record.position, record))
-    keyed.sort(key=lambda each: each[:4])
-    return [each[4] for each in keyed]
+    at_ms = columns.log_times_ms.copy()
+    for i in range(len(columns.places)):
+        rows = np.flatnonzero(columns.parts == i)
+        rows = rows[np.argsort(columns.positions[rows], kind="stable")]
+        at_ms[rows] = np.maximum.accumulate(at_ms[rows])
+    ranks = np.array([rank[topic] for topic, _ in columns.places], np.int64)
+    numbers = np.array([partition for _, partition in columns.places], np.int64)
+    parts = columns.parts
+    order = np.lexsort((columns.positions, numbers[parts], ranks[parts], at_ms))
+    return columns.take(order)

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigError, StateError
-from ..events import Outgoing, Record
+from ..events import Headers, Outgoing, Record
+from ..records import Records
 from .log_file import named_errors, open_log
 from .merged_log import MergedReader
-from .record_batch import Headers, checksum, decode_batch, encode_batch
+from .record_batch import checksum, decode_batch, encode_batch
 
 BATCH_RECORDS: Final = 1000
 """Records of one row: large enough that the row costs nothing, small enough to decode for one."""
@@ -64,7 +65,7 @@ class LocalLog:
         self._path = path
         self._db = open_log(path, create=create, durable=durable)
         self._topics: dict[str, tuple[int, int]] = {}
-        self._last_batch: dict[tuple[str, int], list[Record]] = {}
+        self._last_batch: dict[tuple[str, int], Records] = {}
         self._merged: MergedReader | None = None
         self._commits = 0
         self._in_transaction = False
@@ -190,9 +191,7 @@ class LocalLog:
         topic_id, partitions = self._topic(topic)
         return [self._end(topic_id, partition) for partition in range(partitions)]
 
-    def read(
-        self, topic: str, partition: int, from_position: int, max_records: int
-    ) -> list[Record]:
+    def read(self, topic: str, partition: int, from_position: int, max_records: int) -> Records:
         """Up to `max_records` records from a position on; fewer only at the end of the partition.
 
         Raises:
@@ -201,18 +200,20 @@ class LocalLog:
         self._place(topic, partition)
         if from_position < 0:
             raise ConfigError(f"position {from_position} is negative", where=topic)
-        found: list[Record] = []
-        while len(found) < max_records:
-            batch = self._batch_at(topic, partition, from_position + len(found))
-            if not batch:
+        parts: list[Records] = []
+        count = 0
+        while count < max_records:
+            batch = self._batch_at(topic, partition, from_position + count)
+            if not len(batch):
                 break
-            start = from_position + len(found) - batch[0].position
-            found += batch[start : start + max_records - len(found)]
-        return found
+            start = from_position + count - int(batch.positions[0])
+            parts.append(batch[start : start + max_records - count])
+            count += len(parts[-1])
+        return Records.joined(parts)
 
     def read_range(
         self, topic: str, partition: int, from_position: int, to_position: int
-    ) -> list[Record]:
+    ) -> Records:
         """The records of `[from_position, to_position)`.
 
         Raises:
@@ -233,7 +234,7 @@ class LocalLog:
         topics: Sequence[str],
         positions: Mapping[tuple[str, int], int],
         max_records: int,
-    ) -> list[Record]:
+    ) -> Records:
         """The next records over all partitions of the topics, the earliest log time first.
 
         Always the head with the least (log_time_ms, index in `topics`, partition) goes next, so the
@@ -326,23 +327,23 @@ class LocalLog:
             self._db.execute(_INSERT, row)
             base += len(part)
 
-    def _batch_at(self, topic: str, partition: int, position: int) -> list[Record]:
+    def _batch_at(self, topic: str, partition: int, position: int) -> Records:
         """The batch that holds a position, checked; empty at the end of the partition."""
         batch = self._last_batch.get((topic, partition))
-        if batch and batch[0].position <= position <= batch[-1].position:
+        if batch is not None and 0 <= position - int(batch.positions[0]) < len(batch):
             return batch
         topic_id = self._topic(topic)[0]
         with named_errors(self._path, f"{topic}/{partition} position {position}"):
             row = self._db.execute(_BATCH_AT, (topic_id, partition, position)).fetchone()
         if row is None:
             if position == 0:
-                return []
+                return Records.of([])
             self._refuse_gap(topic, partition, position)
-            return []
+            return Records.of([])
         base, count, crc, body = row
         if position >= base + count:
             self._refuse_gap(topic, partition, position)
-            return []
+            return Records.of([])
         if checksum(topic, partition, base, count, body) != crc:
             raise StateError(
                 "a record batch doesn't match its checksum",

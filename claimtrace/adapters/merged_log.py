@@ -8,45 +8,55 @@ what the *running maximum* of log times from the current position says: the merg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ..events import Record
+from ..records import Records
 
-Read = Callable[[str, int, int, int], list[Record]]
+Read = Callable[[str, int, int, int], Records]
 Version = tuple[int, int]
 
 _AHEAD_RECORDS: Final = 2048
 """Read ahead this many records a partition: a few MB over a dozen partitions."""
 
 
-def merge_order(keys: Sequence[npt.NDArray[np.int64]], most: int) -> Iterator[tuple[int, int]]:
+def merge_order(
+    keys: Sequence[npt.NDArray[np.int64]], most: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Which column gives its next element, and which that is: the first `most` of a merge.
 
     Args:
         keys: ascending columns, in order of precedence among equals.
 
-    >>> list(merge_order([np.array([1, 5]), np.array([1, 2])], 3))
-    [(0, 0), (1, 0), (1, 1)]
+    >>> [each.tolist() for each in merge_order([np.array([1, 5]), np.array([1, 2])], 3)]
+    [[0, 1, 1], [0, 0, 1]]
     """
     # Stable, and the columns stand in order of precedence: ties fall as the rule says.
     order = np.argsort(np.concatenate(keys), kind="stable")[:most]
     bounds = np.cumsum([0, *(len(each) for each in keys)])
     owners = np.searchsorted(bounds, order, side="right") - 1
-    return zip(owners.tolist(), (order - bounds[owners]).tolist(), strict=True)
+    return owners, order - bounds[owners]
+
+
+def merged(columns: Sequence[Records], keys: Sequence[npt.NDArray[np.int64]], most: int) -> Records:
+    """The first `most` records of a merge, by ascending keys of each column of records."""
+    owners, within = merge_order(keys, most)
+    counts = np.bincount(owners, minlength=len(columns))
+    parts = [part[:count] for part, count in zip(columns, counts.tolist(), strict=True)]
+    starts = np.cumsum(counts) - counts
+    return Records.joined(parts).take(starts[owners] + within)
 
 
 class _Ahead:
-    """What was read ahead of one partition: records and their log times, from `start` on."""
+    """What was read ahead of one partition, from `start` on."""
 
-    __slots__ = ("ended_at", "records", "start", "times")
+    __slots__ = ("ended_at", "records", "start")
 
     def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.times: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self.records = Records.of([])
         self.start = 0
         self.ended_at: Version | None = None
         """The log's version at which the partition had no more than this."""
@@ -65,7 +75,7 @@ class MergedReader:
 
     def take(
         self, positions: Mapping[tuple[str, int], int], max_records: int, version: Version
-    ) -> list[Record]:
+    ) -> Records:
         """The next `max_records` in merged order; fewer only when the log has no more.
 
         Args:
@@ -73,18 +83,14 @@ class MergedReader:
             version: changes when the log has grown, so that ended partitions are looked at again.
         """
         if max_records <= 0:
-            return []
-        offsets: list[int] = []
+            return Records.of([])
+        heads: list[Records] = []
         keys: list[npt.NDArray[np.int64]] = []
         for part, ahead in zip(self._parts, self._ahead, strict=True):
             offset = self._fill(part, ahead, positions.get(part, 0), max_records, version)
-            offsets.append(offset)
-            keys.append(np.maximum.accumulate(ahead.times[offset : offset + max_records]))
-        records = [ahead.records for ahead in self._ahead]
-        return [
-            records[owner][offsets[owner] + within]
-            for owner, within in merge_order(keys, max_records)
-        ]
+            heads.append(ahead.records[offset : offset + max_records])
+            keys.append(np.maximum.accumulate(heads[-1].log_times_ms))
+        return merged(heads, keys, max_records)
 
     def _fill(
         self, part: tuple[str, int], ahead: _Ahead, position: int, wanted: int, version: Version
@@ -92,17 +98,14 @@ class MergedReader:
         """Have `wanted` records from `position` on, or all there are; returns where they start."""
         offset = position - ahead.start
         if not 0 <= offset <= len(ahead.records):  # a seek
-            ahead.records, ahead.times = [], np.zeros(0, np.int64)
-            ahead.start, ahead.ended_at, offset = position, None, 0
+            ahead.records, ahead.start, ahead.ended_at, offset = Records.of([]), position, None, 0
         missing = wanted - (len(ahead.records) - offset)
         if missing <= 0 or ahead.ended_at == version:
             return offset
         asked = max(missing, _AHEAD_RECORDS)
         more = self._read(*part, ahead.start + len(ahead.records), asked)
         ahead.ended_at = version if len(more) < asked else None
-        if more or offset:
-            ahead.records = ahead.records[offset:] + more
-            new_times = np.array([record.log_time_ms for record in more], np.int64)
-            ahead.times = np.concatenate((ahead.times[offset:], new_times))
+        if len(more) or offset:
+            ahead.records = Records.joined([ahead.records[offset:], more])
             ahead.start, offset = position, 0
         return offset

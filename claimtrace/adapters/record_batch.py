@@ -17,8 +17,8 @@ JSON of one kind repeats itself: zstd's fastest level makes it five to seven tim
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from itertools import pairwise, repeat
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ..events import Record
+from ..events import Headers
+from ..records import Records
 
-Headers = tuple[tuple[str, bytes], ...]
 Lengths = npt.NDArray[np.int32]
 
 _WITH_HEADERS: Final = 1
@@ -80,7 +80,7 @@ def encode_batch(
     return _PLAIN + plain
 
 
-def decode_batch(body: bytes, count: int, topic: str, partition: int, base: int) -> list[Record]:
+def decode_batch(body: bytes, count: int, topic: str, partition: int, base: int) -> Records:
     """The records of a batch whose first position is `base`; the inverse of `encode_batch`.
 
     Raises:
@@ -93,7 +93,7 @@ def decode_batch(body: bytes, count: int, topic: str, partition: int, base: int)
         at = 1
     with_headers = body[at] == _WITH_HEADERS
     at += 1
-    times = np.frombuffer(body, _I64, count, at).tolist()
+    times = np.frombuffer(body, _I64, count, at).astype(np.int64)
     at += 8 * count
     columns: list[Lengths] = []
     for _ in range(3 if with_headers else 2):
@@ -105,13 +105,12 @@ def decode_batch(body: bytes, count: int, topic: str, partition: int, base: int)
         runs.append(run)
     if at != len(body):
         raise ValueError(f"{len(body)} bytes, expected {at}")
-    headers: Iterator[Headers] = repeat(())
+    headers = None
     if with_headers:
-        headers = (_decode_headers(each) if each else () for each in runs[2])
-    positions = range(base, base + count)
-    return list(
-        map(Record, repeat(topic), repeat(partition), positions, runs[0], runs[1], times, headers)
-    )
+        headers = [_decode_headers(each) if each else () for each in runs[2]]
+    positions = np.arange(base, base + count, dtype=np.int64)
+    parts = np.zeros(count, np.int64)
+    return Records([(topic, partition)], parts, positions, runs[0], runs[1], times, headers)
 
 
 def checksum(topic: str, partition: int, base: int, count: int, body: bytes) -> int:

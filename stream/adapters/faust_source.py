@@ -14,10 +14,11 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from claimtrace.adapters.merged_log import merge_order
+from claimtrace.adapters.merged_log import merged
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError
 from claimtrace.events import Record
+from claimtrace.records import Records
 
 from ..plans import Place, Range
 from ..watching import Watching
@@ -57,7 +58,7 @@ class Event(Protocol):
 class Reader(Protocol):
     """Reads the records of plans, such as `KafkaSource`."""
 
-    def fetch(self, ranges: Sequence[Range]) -> list[Record]:
+    def fetch(self, ranges: Sequence[Range]) -> Sequence[Record]:
         """Exactly the records of a plan, in plan order."""
 
     def close(self) -> None:
@@ -138,7 +139,7 @@ class FaustSource:
         place = record.topic, record.partition
         self._pending.setdefault(place, deque()).append(event)
 
-    def poll(self, positions: dict[Place, int], most: int) -> list[Record]:
+    def poll(self, positions: dict[Place, int], most: int) -> Sequence[Record]:
         """The next records by log time; empty when there are none, or an older one may come.
 
         Raises:
@@ -166,9 +167,9 @@ class FaustSource:
             return []
         if limit is not None:
             keys = [each[: np.searchsorted(each, limit, side="right")] for each in keys]
-        return [heads[owner][at] for owner, at in merge_order(keys, most)]
+        return merged([Records.of(head) for head in heads], keys, most)
 
-    def fetch(self, ranges: Sequence[Range]) -> list[Record]:
+    def fetch(self, ranges: Sequence[Range]) -> Sequence[Record]:
         """Exactly the records of a plan, read by position."""
         if self._reader is None:
             self._reader = self._open_reader()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from claimtrace.adapters.kafka_client import Troubles, client_config, connect
 from claimtrace.adapters.kafka_errors import error_of
 from claimtrace.errors import ConfigError, StoreUnavailable
-from claimtrace.events import Record
+from claimtrace.events import Headers, Record
+from claimtrace.records import Records
 from claimtrace.settings import Settings
 
 from ..plans import Place
@@ -95,9 +97,27 @@ def concerned(error: KafkaError, where: str, group: str) -> str:
     return group if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED else where
 
 
+def by_place(arrived: Sequence[Message]) -> dict[Place, Records]:
+    """Records as delivered, of each partition in order; their log times are the broker's."""
+    numbers: dict[Place, int] = {}
+    parts = np.array(
+        [numbers.setdefault((m.topic(), m.partition()), len(numbers)) for m in arrived], np.int64
+    )
+    headers = [message.headers() for message in arrived]
+    records = Records(
+        list(numbers),
+        parts,
+        np.array([message.offset() for message in arrived], np.int64),
+        [message.key() for message in arrived],
+        [message.value() for message in arrived],
+        np.array([message.timestamp()[1] for message in arrived], np.int64),
+        [headers_of(each) for each in headers] if any(headers) else None,
+    )
+    return {place: records.take(np.flatnonzero(parts == i)) for place, i in numbers.items()}
+
+
 def record_of(topic: str, arrived: Message) -> Record:
     """A record as delivered; its log time is the broker's."""
-    headers = arrived.headers()
     return Record(
         topic,
         arrived.partition(),
@@ -105,5 +125,10 @@ def record_of(topic: str, arrived: Message) -> Record:
         arrived.key(),
         arrived.value(),
         arrived.timestamp()[1],
-        tuple((name, value or b"") for name, value in headers) if headers else (),
+        headers_of(arrived.headers()),
     )
+
+
+def headers_of(delivered: Sequence[tuple[str, bytes | None]] | None) -> Headers:
+    """Headers as delivered; a null is an empty one."""
+    return tuple((name, value or b"") for name, value in delivered) if delivered else ()

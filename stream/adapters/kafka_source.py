@@ -7,7 +7,6 @@ batch waits for it, for a while, so that a worker that catches up keeps the orde
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -21,15 +20,15 @@ from confluent_kafka import (
 
 from claimtrace.adapters.kafka_client import Troubles
 from claimtrace.adapters.kafka_errors import error_of
-from claimtrace.adapters.merged_log import merge_order
+from claimtrace.adapters.merged_log import merged
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
-from claimtrace.events import Record
+from claimtrace.records import Records
 from claimtrace.settings import Settings
 
 from ..plans import Place, Range, in_plan_order
 from ..watching import Watching
-from .kafka_reading import concerned, ends_of, places_of, reader, record_of
+from .kafka_reading import by_place, concerned, ends_of, places_of, reader
 
 _PULL = 4_000
 _FULL_RECORDS, _LOW_RECORDS = 20_000, 10_000
@@ -41,25 +40,27 @@ _PLACES_EVERY_S = 5.0
 class _Buffer:
     """What was read ahead of one partition, from `start` on; `next` is the position after it."""
 
-    __slots__ = ("ended", "is_paused", "next", "positions", "records", "start")
+    __slots__ = ("ended", "is_paused", "next", "records", "start")
 
     def __init__(self, start: int) -> None:
-        self.records: list[Record] = []
-        self.positions: list[int] = []
+        self.records = Records.of([])
         self.start = self.next = start
         self.ended = -1
         self.is_paused = False
 
-    def add(self, record: Record) -> None:
-        self.records.append(record)
-        self.positions.append(record.position)
-        self.next = record.position + 1
+    def add(self, records: Records) -> None:
+        self.records = Records.joined([self.records, records])
+        self.next = int(records.positions[-1]) + 1
+
+    def until(self, position: int) -> Records:
+        """The records before a position."""
+        return self.records[: int(np.searchsorted(self.records.positions, position))]
 
     def trim(self, position: int) -> None:
         """Forget the records before a position."""
-        cut = bisect_left(self.positions, position)
+        cut = int(np.searchsorted(self.records.positions, position))
         if cut:
-            del self.records[:cut], self.positions[:cut]
+            self.records = self.records[cut:]
         self.start = max(self.start, position)
 
 
@@ -98,7 +99,7 @@ class KafkaSource:
         self._places_at_s = -_PLACES_EVERY_S
         self._fetching = False
 
-    def poll(self, positions: dict[Place, int], most: int) -> list[Record]:
+    def poll(self, positions: dict[Place, int], most: int) -> Records:
         """The next records in order of log time; empty when there are none now.
 
         Raises:
@@ -110,19 +111,19 @@ class KafkaSource:
         for place in self._places:
             self._buffer(place, max(positions.get(place, -1), self._low.get(place, -1)))
         self._wait_for_heads(most)
-        buffers = [self._buffers[place] for place in self._places]
-        keys, limit = [], None
-        for place, buffer in zip(self._places, buffers, strict=True):
-            times = [record.log_time_ms for record in buffer.records[:most]]
-            keys.append(np.maximum.accumulate(np.array(times, np.int64)))
-            if times and not self._is_at_end(place, buffer):
-                # what comes next on it may be older than what others have after this
-                limit = min(keys[-1][-1], limit) if limit is not None else keys[-1][-1]
-        if limit is not None:
-            keys = [each[: np.searchsorted(each, limit, side="right")] for each in keys]
-        return [buffers[owner].records[at] for owner, at in merge_order(keys, most)]
+        heads = [self._buffers[place].records[:most] for place in self._places]
+        keys = [np.maximum.accumulate(head.log_times_ms) for head in heads]
+        # what comes next on a partition may be older than what others have after this
+        limits = [
+            key[-1]
+            for place, key in zip(self._places, keys, strict=True)
+            if key.size and not self._is_at_end(place, self._buffers[place])
+        ]
+        if limits:
+            keys = [key[: np.searchsorted(key, min(limits), side="right")] for key in keys]
+        return merged(heads, keys, most)
 
-    def fetch(self, ranges: Sequence[Range]) -> list[Record]:
+    def fetch(self, ranges: Sequence[Range]) -> Records:
         """Exactly the records of a plan, in plan order.
 
         Raises:
@@ -132,14 +133,12 @@ class KafkaSource:
         self._look_for_places()
         for span in ranges:
             self._buffer((span.topic, span.partition), span.from_position)
-        records: list[Record] = []
         self._fetching = True
         try:
-            for span in ranges:
-                records += self._fetch(span)
+            parts = [self._fetch(span) for span in ranges]
         finally:
             self._fetching = False
-        return in_plan_order(records, self._topics)
+        return in_plan_order(Records.joined(parts), self._topics)
 
     def ends(self) -> dict[Place, int]:
         """The position after the last record of every partition, as the brokers say."""
@@ -149,7 +148,7 @@ class KafkaSource:
     def is_through(self, place: Place, end: int) -> bool:
         """Whether nothing but transaction markers is left before an end."""
         buffer = self._buffers.get(place)
-        return buffer is not None and not buffer.records and buffer.ended >= end
+        return buffer is not None and not len(buffer.records) and buffer.ended >= end
 
     def report(self, positions: dict[Place, int]) -> None:
         """Tell where we are and where the partitions end, as far as it is known."""
@@ -162,7 +161,7 @@ class KafkaSource:
         """Let go of the brokers."""
         self._consumer.close()
 
-    def _fetch(self, span: Range) -> list[Record]:
+    def _fetch(self, span: Range) -> Records:
         place = span.topic, span.partition
         buffer = self._buffers[place]
         until_s = self._clock.monotonic_s() + _FETCH_S
@@ -180,9 +179,9 @@ class KafkaSource:
                 )
             if buffer.ended >= span.to_position:
                 break
-        found = buffer.records[: bisect_left(buffer.positions, span.to_position)]
-        ends = (span.from_position, span.to_position - 1)
-        if not found or (found[0].position, found[-1].position) != ends:
+        found = buffer.until(span.to_position)
+        ends = [span.from_position, span.to_position - 1]
+        if not len(found) or found.positions[[0, -1]].tolist() != ends:
             raise StateError(
                 f"the log no longer has {span.topic}/{span.partition} from {span.from_position} "
                 f"to {span.to_position}",
@@ -221,7 +220,7 @@ class KafkaSource:
             late = [
                 place
                 for place, buffer in self._buffers.items()
-                if not buffer.records and not self._is_at_end(place, buffer)
+                if not len(buffer.records) and not self._is_at_end(place, buffer)
             ]
             waited_s = self._clock.monotonic_s() - from_s
             if have >= most and not late:
@@ -251,13 +250,15 @@ class KafkaSource:
         if first is None:
             return
         self._troubles.answered()
-        for arrived in [first, *self._consumer.consume(_PULL - 1, 0)]:
-            place = arrived.topic(), arrived.partition()
-            error = arrived.error()
+        arrived = [first, *self._consumer.consume(_PULL - 1, 0)]
+        errors = [message.error() for message in arrived]
+        fine = [message for message, error in zip(arrived, errors, strict=True) if error is None]
+        for place, records in by_place(fine).items():
+            if (buffer := self._buffers.get(place)) is not None:
+                buffer.add(records)
+        for message, error in zip(arrived, errors, strict=True):
             if error is not None:
-                self._take_error(place, arrived, error)
-            elif (buffer := self._buffers.get(place)) is not None:
-                buffer.add(record_of(place[0], arrived))
+                self._take_error((message.topic(), message.partition()), message, error)
 
     def _take_error(self, place: Place, arrived: Message, error: KafkaError) -> None:
         code = error.code()

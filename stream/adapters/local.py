@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from claimtrace.adapters.local_log import LocalLog
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.errors import StateError
-from claimtrace.events import Outgoing, Record
+from claimtrace.events import Outgoing
+from claimtrace.records import Records
 
 from ..plans import Place, Range, in_plan_order
 
@@ -24,13 +25,13 @@ class LocalSource:
         for topic in topics:
             log.create_topic(topic, partitions)
 
-    def poll(self, positions: dict[Place, int], most: int) -> list[Record]:
+    def poll(self, positions: dict[Place, int], most: int) -> Records:
         """The next records in order of log time; empty when there are none now."""
         return self._log.merged(self._topics, positions, most)
 
-    def fetch(self, ranges: Sequence[Range]) -> list[Record]:
+    def fetch(self, ranges: Sequence[Range]) -> Records:
         """Exactly the records of a plan, in plan order."""
-        records: list[Record] = []
+        parts: list[Records] = []
         for span in ranges:
             found = self._log.read_range(
                 span.topic, span.partition, span.from_position, span.to_position
@@ -42,8 +43,8 @@ class LocalSource:
                     where="journal",
                     hint="keep the log at least as long as the time between two snapshots",
                 )
-            records += found
-        return in_plan_order(records, self._topics)
+            parts.append(found)
+        return in_plan_order(Records.joined(parts), self._topics)
 
 
 class LocalSink:

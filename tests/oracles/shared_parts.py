@@ -52,7 +52,10 @@ class SharedSource:
             head = [r for r in records if r.position >= positions.get(place, 0)]
             heads.append(head)
             keys.append(np.maximum.accumulate(np.array([r.log_time_ms for r in head], np.int64)))
-        return [heads[owner][at] for owner, at in merge_order(keys, most)] if keys else []
+        if not keys:
+            return []
+        order = zip(*(each.tolist() for each in merge_order(keys, most)), strict=True)
+        return [heads[owner][at] for owner, at in order]
 
     def _fetch(self, ranges: Sequence[Range]) -> list[Record]:
         found = [

@@ -46,7 +46,9 @@ def test_batches_cut_anywhere_follow_the_merge(bay: Bay, seed: int) -> None:
         by_place.setdefault((record.topic, record.partition), []).append(record)
     places = [(topic, p) for topic in topics for p in range(3)]
     local = MergedReader(
-        topics, places, lambda t, p, at, most: by_place.get((t, p), [])[at : at + most]
+        topics,
+        places,
+        lambda t, p, at, most: Records.of(by_place.get((t, p), [])[at : at + most]),
     )
     assert local.take({}, 1000, (0, 0)) == wanted
     for reader in (source, bay.source()):  # one that has read it all, one that is new

@@ -13,6 +13,7 @@ from claimtrace.adapters.merged_log import MergedReader
 from claimtrace.adapters.system_clock import SystemClock
 from claimtrace.events import Outgoing, Record
 from claimtrace.limits import MAX_VALUE_BYTES
+from claimtrace.records import Records
 from stream.plans import Place, plan_of
 from tests.oracles.bay import Bay, a_batch, after, drain, merged, some_rows
 from tests.servers.kafka import Cluster

@@ -138,6 +138,7 @@ def parted(buffer: NDArray[np.uint8]) -> list[str]:
 def _intern(buffer, key, hashes, numbers, count, out):  # type: ignore[no-untyped-def]
     """Fill `out`; `count` is the next number to give, or -1 to add nothing; returns the next."""
     mask = numbers.size - 1
+    wanted = np.empty((out.size, 2), np.uint64)
     start = 0
     for i in range(out.size):
         end = start
@@ -145,15 +146,22 @@ def _intern(buffer, key, hashes, numbers, count, out):  # type: ignore[no-untype
             end += 1
         out[i] = -1
         if end > start:
-            high, low = siphash128(buffer, start, end, key)
-            slot = np.int64(high & np.uint64(mask))
-            while numbers[slot] >= 0 and not (hashes[slot, 0] == high and hashes[slot, 1] == low):
-                slot = (slot + 1) & mask
-            if numbers[slot] < 0 and count >= 0:
-                hashes[slot, 0], hashes[slot, 1], numbers[slot] = high, low, count
-                count += 1
-            out[i] = numbers[slot]
+            wanted[i, 0], wanted[i, 1] = siphash128(buffer, start, end, key)
+            out[i] = 0
         start = end + 1
+    # a loop of its own, and a short one: the table is anywhere in memory, and looks at it that
+    # don't wait for each other overlap
+    for i in range(out.size):
+        if out[i] < 0:
+            continue
+        high, low = wanted[i, 0], wanted[i, 1]
+        slot = np.int64(high & np.uint64(mask))
+        while numbers[slot] >= 0 and not (hashes[slot, 0] == high and hashes[slot, 1] == low):
+            slot = (slot + 1) & mask
+        if numbers[slot] < 0 and count >= 0:
+            hashes[slot, 0], hashes[slot, 1], numbers[slot] = high, low, count
+            count += 1
+        out[i] = numbers[slot]
     return count
 
 

@@ -28,7 +28,7 @@ from .drift import as_outgoing
 from .effects import Counts, Effects
 from .outcomes import BANDS, OUTCOMES, UNSCORED, rule_hits, thresholds_of
 from .plans import JOURNAL, Place, Terms
-from .reasons import Explained, explain
+from .reasons import Explained, Explainer
 from .rows import BatchRows, Decided
 from .sealing import Frame, Verdicts, seal_all
 
@@ -49,6 +49,7 @@ class Decider:
         self._terms = terms
         self._definitions = domain.definitions_digest
         self._rules = domain.rules_digest
+        self._explained_by: tuple[Scorer | None, Explainer] = None, Explainer([], {}, 0)
         self.chains: dict[int, str] = {}
 
     def decide(self, applied: Applied, owned: Set[Place] | None = None) -> Effects:
@@ -146,18 +147,13 @@ class Decider:
         scorer, matrix = applied.scorer, applied.taken.vectors.matrix[places[referred]]
         if scorer is None or not referred.size:
             return {}
-        shares = scorer.contributions(matrix)
-        return {
-            i: explain(
-                self._domain.features,
-                vector,
-                share,
-                scorer.manifest.baselines,
-                int(claims.event_times_ms[i]),
-                self._terms.reasons,
-            )
-            for i, vector, share in zip(referred.tolist(), matrix, shares, strict=True)
-        }
+        if scorer is not self._explained_by[0]:
+            baselines = scorer.manifest.baselines
+            explainer = Explainer(self._domain.features, baselines, self._terms.reasons)
+            self._explained_by = scorer, explainer
+        times = claims.event_times_ms[referred].tolist()
+        found = self._explained_by[1].explain(matrix, scorer.contributions(matrix), times)
+        return dict(zip(referred.tolist(), found, strict=True))
 
     def _rows(
         self,

@@ -103,11 +103,9 @@ def write_decisions(
 
 def _kinds(numbers: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """How each number is written, and the JSON of those that msgspec writes."""
-    finite = np.isfinite(numbers)
-    whole = finite & (np.abs(numbers) < _WHOLE_BELOW) & (numbers == np.trunc(numbers))
-    whole &= (numbers != 0) | ~np.signbit(numbers)  # -0.0 keeps its sign
-    others = np.frombuffer(_encode(numbers[finite & ~whole].tolist()), np.uint8)
-    return np.where(whole, _WHOLE, np.where(finite, _OTHER, _NULL)).astype(np.uint8), others
+    kinds, others = np.empty(numbers.shape, np.uint8), np.empty(numbers.size)
+    count = _sort_out(numbers, kinds, others)
+    return kinds, np.frombuffer(_encode(others[:count].tolist()), np.uint8)
 
 
 # Indexes in the kernels are unsigned: numba then needs not look whether one is negative, and the
@@ -184,6 +182,24 @@ def _put_number(out, at, number, kind, others, read):  # type: ignore[no-untyped
     out[at], out[at + one] = 110, 117
     out[at + np.uint64(2)], out[at + np.uint64(3)] = 108, 108
     return at + np.uint64(4), read
+
+
+@njit(cache=True)
+def _sort_out(numbers, kinds, others):  # type: ignore[no-untyped-def]
+    count = 0
+    for row in range(numbers.shape[0]):
+        for column in range(numbers.shape[1]):
+            number = numbers[row, column]
+            kind = _NULL
+            if np.isfinite(number):
+                is_whole = abs(number) < _WHOLE_BELOW and number == np.trunc(number)
+                # -0.0 keeps its sign
+                kind = _WHOLE if is_whole and (number != 0 or not np.signbit(number)) else _OTHER
+            if kind == _OTHER:
+                others[count] = number
+                count += 1
+            kinds[row, column] = kind
+    return count
 
 
 @njit(cache=True)

@@ -26,77 +26,121 @@ class Explained(NamedTuple):
     base_margin: float
 
 
-def explain(
-    features: Sequence[Feature],
-    vector: NDArray[np.float64],
-    contributions: NDArray[np.float64],
-    baselines: Mapping[str, Sequence[float]],
-    event_time_ms: int,
-    most: int,
-) -> Explained:
-    """Reasons from exact contributions.
+class _Wording(NamedTuple):
+    """What the words about one feature are made of, whatever its value."""
+
+    name: str
+    subject: str
+    is_flag: bool
+    in_cents: bool
+    own_at: int
+    """Place of the feature that tells what is usual here; -1 for none."""
+    own_in_cents: bool
+    grid: Sequence[float]
+    entity: str
+    width_ms: int
+    delay_ms: int
+
+
+class Explainer:
+    """Puts exact contributions into words.
 
     Args:
         features: the definitions, in order.
-        vector: float64[F], the served vector.
-        contributions: float64[F + 1], in margin (log-odds); the last is the base.
         baselines: percentile grid of each feature in training.
-        event_time_ms: of the claim, for the windows.
         most: how many reasons are listed; the others are summed into the rest.
     """
-    shares = contributions[:-1]
-    order = np.argsort(-np.abs(shares), kind="stable")[:most]
-    values = dict(zip([feature.name for feature in features], vector.tolist(), strict=True))
-    reasons = []
-    listed = 0.0
-    for i in order.tolist():
-        share = round(float(shares[i]), _ROUND)
-        if share == 0.0:
-            break
-        listed += share
-        reasons.append(_reason(features[i], values, share, baselines, event_time_ms))
-    total = math.fsum(shares.tolist())
-    base = round(float(contributions[-1]), _ROUND)
-    return Explained(reasons, round(total - listed, _ROUND), base)
+
+    def __init__(
+        self, features: Sequence[Feature], baselines: Mapping[str, Sequence[float]], most: int
+    ) -> None:
+        names = [feature.name for feature in features]
+        self._wordings = [_wording(feature, names, baselines) for feature in features]
+        self._most = most
+
+    def explain(
+        self,
+        matrix: NDArray[np.float64],
+        contributions: NDArray[np.float64],
+        event_times_ms: Sequence[int],
+    ) -> list[Explained]:
+        """Reasons for some claims.
+
+        Args:
+            matrix: float64[n, F], their served vectors.
+            contributions: float64[n, F + 1], in margin (log-odds); the last is the base.
+            event_times_ms: of each, for the windows.
+        """
+        orders = np.argsort(-np.abs(contributions[:, :-1]), axis=1, kind="stable")
+        rows = zip(
+            orders[:, : self._most].tolist(), matrix.tolist(), contributions.tolist(),
+            event_times_ms, strict=True,
+        )  # fmt: skip
+        return [self._explain(*row) for row in rows]
+
+    def _explain(
+        self, order: list[int], values: list[float], shares: list[float], event_time_ms: int
+    ) -> Explained:
+        base = shares.pop()
+        reasons = []
+        listed = 0.0
+        for i in order:
+            share = round(shares[i], _ROUND)
+            if share == 0.0:
+                break
+            listed += share
+            reasons.append(_reason(self._wordings[i], values[i], values, share, event_time_ms))
+        rest = round(math.fsum(shares) - listed, _ROUND)
+        return Explained(reasons, rest, round(base, _ROUND))
 
 
-def _reason(
-    feature: Feature,
-    values: Mapping[str, float],
-    share: float,
-    baselines: Mapping[str, Sequence[float]],
-    event_time_ms: int,
-) -> Reason:
-    value = values[feature.name]
-    grid = baselines.get(feature.name, ())
-    place = percentile(grid, value)
-    own = values.get(feature.baseline, math.nan) if feature.baseline else math.nan
-    baseline = None
-    if own == own:
-        baseline = Baseline("own", own, place)
-    elif place is not None:
-        baseline = Baseline("peers", float(grid[len(grid) // 2]), place)
-    return Reason(
-        feature=feature.name,
-        value=None if value != value else value,
-        contribution=share,
-        text=_words(feature, value, place, own),
-        baseline=baseline,
-        counted=_window(feature, event_time_ms),
+def _wording(
+    feature: Feature, names: Sequence[str], baselines: Mapping[str, Sequence[float]]
+) -> _Wording:
+    subject, entity, width_ms, delay_ms = feature.text or feature.name, "", 0, 0
+    if isinstance(feature, WindowFeature):
+        entity, width_ms, delay_ms = feature.entity.name, feature.width_ms, feature.delay_ms
+        subject += f" in {_days(width_ms)}"
+        if delay_ms:
+            subject += f", up to {_days(delay_ms)} ago"
+    return _Wording(
+        name=feature.name,
+        subject=subject,
+        is_flag=isinstance(feature, Own) and bool(feature.equals),
+        in_cents="_cents" in feature.name,
+        own_at=names.index(feature.baseline) if feature.baseline in names else -1,
+        own_in_cents="_cents" in feature.baseline,
+        grid=baselines.get(feature.name, ()),
+        entity=entity,
+        width_ms=width_ms,
+        delay_ms=delay_ms,
     )
 
 
-def _words(feature: Feature, value: float, place: float | None, own: float) -> str:
-    subject = feature.text or feature.name
-    if isinstance(feature, Own) and feature.equals:
-        return subject if value == 1 else f"not: {subject}"
-    if isinstance(feature, WindowFeature):
-        subject += f" in {_days(feature.width_ms)}"
-        if feature.delay_ms:
-            subject += f", up to {_days(feature.delay_ms)} ago"
-    text = f"{subject}: {_number(feature.name, value)}"
+def _reason(
+    wording: _Wording, value: float, values: list[float], share: float, event_time_ms: int
+) -> Reason:
+    grid = wording.grid
+    place = percentile(grid, value)
+    own = values[wording.own_at] if wording.own_at >= 0 else math.nan
+    baseline = counted = None
     if own == own:
-        text += f", usually {_number(feature.baseline, own)} here"
+        baseline = Baseline("own", own, place)
+    elif place is not None:
+        baseline = Baseline("peers", grid[len(grid) // 2], place)
+    if wording.entity:
+        until = event_time_ms - wording.delay_ms
+        counted = Window(wording.entity, until - wording.width_ms, until)
+    text = _words(wording, value, place, own)
+    return Reason(wording.name, value if value == value else None, share, text, baseline, counted)
+
+
+def _words(wording: _Wording, value: float, place: float | None, own: float) -> str:
+    if wording.is_flag:
+        return wording.subject if value == 1 else f"not: {wording.subject}"
+    text = f"{wording.subject}: {_number(wording.in_cents, value)}"
+    if own == own:
+        text += f", usually {_number(wording.own_in_cents, own)} here"
     if place is not None and place >= 75:
         text += f"; higher than {math.floor(place)} % of claims"
     elif place is not None and place <= 25:
@@ -104,10 +148,10 @@ def _words(feature: Feature, value: float, place: float | None, own: float) -> s
     return text
 
 
-def _number(name: str, value: float) -> str:
+def _number(in_cents: bool, value: float) -> str:
     if value != value:
         return "not known"
-    if "_cents" in name:
+    if in_cents:
         return f"{value / 100:,.0f}"
     if value == math.floor(value):
         return f"{value:,.0f}"
@@ -117,10 +161,3 @@ def _number(name: str, value: float) -> str:
 def _days(width_ms: int) -> str:
     days = width_ms / _DAY_MS
     return f"{days:g} days" if days != 1 else "a day"
-
-
-def _window(feature: Feature, event_time_ms: int) -> Window | None:
-    if not isinstance(feature, WindowFeature):
-        return None
-    until = event_time_ms - feature.delay_ms
-    return Window(feature.entity.name, until - feature.width_ms, until)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from claimtrace.decisions import Baseline, Window
 from featurestore.definitions import Entity, computed, count, mean, number, one_hot, rate
 from featurestore.expressions import field
-from stream.reasons import explain
+from stream.reasons import Explainer
 
 DAY_MS = 86_400_000
 shop = Entity("repair_shop", key="shop_id")
@@ -31,7 +31,9 @@ NOW_MS = 1_800_000_000_000
 
 
 def told(vector, shares, most=6, base=-1.0):
-    return explain(FEATURES, np.array(vector, float), np.array([*shares, base]), GRID, NOW_MS, most)
+    explainer = Explainer(FEATURES, GRID, most)
+    (found,) = explainer.explain(np.array([vector], float), np.array([[*shares, base]]), [NOW_MS])
+    return found
 
 
 SHARES = st.lists(

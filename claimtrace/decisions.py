@@ -28,6 +28,8 @@ _encode = msgspec.json.Encoder().encode
 _CHAIN_FIELD = b',"chain":"'
 BYTES_BEFORE, BYTES_BEHIND = len(GENESIS), len(_CHAIN_FIELD) + len(GENESIS) + len(b'"}')
 """Room around a decision that is linked where it lies: the chain before it, and its own."""
+CHAIN_AT = len(_CHAIN_FIELD)
+"""Where the chain stands in the bytes behind."""
 
 
 class ModelRef(msgspec.Struct, frozen=True):
@@ -130,30 +132,34 @@ def link_all(
     spans: Sequence[tuple[int, int]],
     partitions: Sequence[int],
     chains: dict[int, str],
-) -> list[str]:
+) -> list[bytes]:
     """Link decisions in a buffer where they lie, each to the one before it on its partition.
 
     Args:
         buffer: decisions without their last brace, `BYTES_BEFORE` and `BYTES_BEHIND` left free
-            around each; behind it comes the link.
+            around each.
         spans: where each starts and ends.
         partitions: of each.
         chains: the head of each partition's chain; moves on.
 
     Returns:
-        The chain value of each.
+        Each decision, sealed.
     """
-    view = memoryview(buffer)
-    links = []
+    view, sha256 = memoryview(buffer), hashlib.sha256
+    heads = {
+        partition: chains.get(partition, GENESIS).encode()
+        for partition in dict.fromkeys(partitions)
+    }
+    sealed = []
     for (start, end), partition in zip(spans, partitions, strict=True):
-        hashed_from = start - BYTES_BEFORE
-        view[hashed_from:start] = chains.get(partition, GENESIS).encode()
+        view[start - BYTES_BEFORE : start] = heads[partition]
         buffer[end] = 125  # the brace
-        chain = hashlib.sha256(view[hashed_from : end + 1]).hexdigest()
-        view[end : end + BYTES_BEHIND] = b'%b%b"}' % (_CHAIN_FIELD, chain.encode())
-        chains[partition] = chain
-        links.append(chain)
-    return links
+        chain = sha256(view[start - BYTES_BEFORE : end + 1]).hexdigest().encode()
+        view[end : end + BYTES_BEHIND] = _CHAIN_FIELD + chain + b'"}'
+        heads[partition] = chain
+        sealed.append(bytes(view[start : end + BYTES_BEHIND]))
+    chains.update({partition: chain.decode() for partition, chain in heads.items()})
+    return sealed
 
 
 def check_seal(sealed: bytes, chain_before: str) -> bool:

@@ -50,6 +50,7 @@ class Decider:
         self._definitions = domain.definitions_digest
         self._rules = domain.rules_digest
         self._explained_by: tuple[Scorer | None, Explainer] = None, Explainer([], {}, 0)
+        self._buffer = bytearray()
         self.chains: dict[int, str] = {}
 
     def decide(self, applied: Applied, owned: Set[Place] | None = None) -> Effects:
@@ -129,7 +130,7 @@ class Decider:
         frame = Frame(self._domain.name, threshold, applied.plan.model, self._definitions,
                       self._rules)  # fmt: skip
         matrix = taken.vectors.matrix[chosen]
-        sealed = seal_all(frame, own, matrix, verdicts, explained, self.chains)
+        sealed = seal_all(frame, own, matrix, verdicts, explained, self.chains, self._buffer)
         keys = taken.vectors.split_keys
         unsent = sealed._replace(bodies=[])  # rows have no use for them, and wait for long
         decided = Decided(frame, own, matrix, verdicts, unsent, [keys[i] for i in places],

@@ -76,13 +76,15 @@ class Columns(NamedTuple):
 
 
 def write_decisions(
-    columns: Columns, before: int, behind: int
-) -> tuple[bytearray, NDArray[np.int64], NDArray[np.int64]]:
-    """The decisions but for what links them, in one buffer; returns it, and their starts and ends.
+    columns: Columns, before: int, behind: int, buffer: bytearray
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Write the decisions, but for what links them; returns their starts and ends.
 
     Args:
         columns: their values.
         before, behind: bytes left free before and behind each.
+        buffer: where to; becomes longer as needed. One that is used again and again is quicker
+            than a new one: its pages are there.
     """
     rows, width = columns.numbers.shape
     kinds, others = _kinds(columns.numbers)
@@ -90,15 +92,15 @@ def write_decisions(
     lengths = np.diff(bounds)
     a_row = before + behind + lengths[columns.pieces].sum() + ID_CHARS + HASH_CHARS
     a_row += 4 * _LONGEST_INTEGER + width * _LONGEST_FLOAT
-    room = rows * a_row + lengths[columns.variants].sum() + columns.claims.size
-    buffer = bytearray(int(room))
+    room = int(rows * a_row + lengths[columns.variants].sum() + columns.claims.size)
+    buffer.extend(bytes(max(room - len(buffer), 0)))
     starts, ends = np.empty(rows, np.int64), np.empty(rows, np.int64)
     _write(
         np.frombuffer(buffer, np.uint8), before, behind, text, bounds, columns.pieces,
         columns.variants, columns.id_hashes, columns.feature_hashes, columns.claims,
         columns.claim_bounds, columns.integers, columns.numbers, kinds, others, starts, ends,
     )  # fmt: skip
-    return buffer, starts, ends
+    return starts, ends
 
 
 def _kinds(numbers: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -110,7 +110,7 @@ def decision_rows(decided: Decided) -> pa.Table:
     amounts = decided.amounts_cents
     model = frame.model
     columns: dict[str, Any] = {
-        "decision_id": sealed.decision_ids,
+        "decision_id": _texts(sealed.decision_ids),
         "claim_id": decided.claims.event_ids,
         "topic": pa.array([topic for topic, _ in records.places]).take(pa.array(records.parts)),
         "partition": records.partitions(),
@@ -125,8 +125,8 @@ def decision_rows(decided: Decided) -> pa.Table:
         "flags": _lists(verdicts.flags),
         "rules": _lists([[hit.rule for hit in hits] for hits in verdicts.rules]),
         "features": pa.ListArray.from_arrays(offsets, decided.matrix.reshape(-1)),
-        "feature_hash": sealed.feature_hashes,
-        "chain": sealed.chains,
+        "feature_hash": _texts(sealed.feature_hashes),
+        "chain": _texts(sealed.chains),
         "policy_key": [key or None for key in decided.policy_keys],
         "amount_cents": pa.array(np.nan_to_num(amounts).astype(np.int64), mask=np.isnan(amounts)),
     }
@@ -145,6 +145,14 @@ def decision_rows(decided: Decided) -> pa.Table:
         for name, value in shared.items()
     }
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _texts(table: NDArray[np.uint8]) -> pa.Array:
+    """Texts of one length, from uint8[n, characters]."""
+    rows, width = table.shape
+    offsets = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
+    content = pa.py_buffer(np.ascontiguousarray(table))
+    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), content)
 
 
 def _lists(rows: Sequence[Sequence[str]]) -> pa.Array:

@@ -14,7 +14,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.decisions import BYTES_BEFORE, BYTES_BEHIND, ModelRef, RuleHit, link_all
+from claimtrace.decisions import (
+    BYTES_BEFORE,
+    BYTES_BEHIND,
+    CHAIN_AT,
+    GENESIS,
+    ModelRef,
+    RuleHit,
+    link_all,
+)
 from claimtrace.facts import Facts
 from claimtrace.ids import id_hashes
 from claimtrace.records import Records
@@ -30,6 +38,8 @@ _PIECES: Final = (
     b'],"feature_hash":"',
 )  # fmt: skip
 """What stands before each value: see `Columns.pieces`."""
+_ID_AT: Final = len(_PIECES[0]) + np.arange(ID_CHARS)
+_CHAIN_AT: Final = CHAIN_AT + np.arange(len(GENESIS))
 
 
 class Verdicts(NamedTuple):
@@ -45,11 +55,11 @@ class Verdicts(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    """The sealed decisions of a batch, in columns."""
+    """The sealed decisions of a batch, in columns: texts as uint8[n, characters], and bytes."""
 
-    decision_ids: list[str]
-    feature_hashes: list[str]
-    chains: list[str]
+    decision_ids: NDArray[np.uint8]
+    feature_hashes: NDArray[np.uint8]
+    chains: NDArray[np.uint8]
     bodies: list[bytes]
 
 
@@ -70,6 +80,7 @@ def seal_all(
     verdicts: Verdicts,
     explained: Mapping[int, Explained],
     chains: dict[int, str],
+    buffer: bytearray,
 ) -> Sealed:
     """Write the decisions on claims down and link each to the one before it on its partition.
 
@@ -80,6 +91,7 @@ def seal_all(
         verdicts: one of each a claim.
         explained: by place among the claims, for those that are referred.
         chains: the head of each partition's chain; moves on.
+        buffer: to work in; nothing in it counts, before or after.
     """
     event_ids, records = claims.event_ids, claims.records
     texts = Texts()
@@ -104,14 +116,15 @@ def seal_all(
         integers=np.stack([records.positions, claims.event_times_ms, records.log_times_ms]),
         numbers=np.column_stack([verdicts.scores, verdicts.margins, matrix]),
     )
-    buffer, starts, ends = write_decisions(columns, BYTES_BEFORE, BYTES_BEHIND)
-    ids = np.frombuffer(buffer, np.uint8)[starts[:, None] + (len(_PIECES[0]) + np.arange(ID_CHARS))]
+    starts, ends = write_decisions(columns, BYTES_BEFORE, BYTES_BEHIND, buffer)
     spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
-    links = link_all(buffer, spans, records.partitions(), chains)
-    whole = bytes(buffer)
-    bodies = [whole[start : end + BYTES_BEHIND] for start, end in spans]
+    bodies = link_all(buffer, spans, records.partitions(), chains)
+    written = np.frombuffer(buffer, np.uint8)
     return Sealed(
-        _cut(ids.tobytes(), ID_CHARS), _cut(hashes.hex().encode(), 2 * _HASH_BYTES), links, bodies
+        decision_ids=written[starts[:, None] + _ID_AT],
+        feature_hashes=_table(hashes.hex().encode(), 2 * _HASH_BYTES),
+        chains=written[ends[:, None] + _CHAIN_AT],
+        bodies=bodies,
     )
 
 
@@ -194,8 +207,3 @@ def _quoted(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 def _table(content: bytes, width: int) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(-1, width)
-
-
-def _cut(content: bytes, width: int) -> list[str]:
-    text = content.decode()
-    return [text[start : start + width] for start in range(0, len(text), width)]

@@ -84,7 +84,9 @@ def test_the_bytes_are_those_of_a_decision(frame: Frame, rows: list[dict]) -> No
     )  # fmt: skip
     explained = {i: r["why"] for i, r in enumerate(rows) if r["why"] is not None}
     chains: dict[int, str] = {}
-    sealed = seal_all(frame, Facts.of(claims), matrix, verdicts, explained, chains)
+    sealed = seal_all(
+        frame, Facts.of(claims), matrix, verdicts, explained, chains, bytearray(b"x" * 999)
+    )
     before: dict[int, str] = {}
     for i, row in enumerate(rows):
         why = explained.get(i)
@@ -117,10 +119,9 @@ def test_the_bytes_are_those_of_a_decision(frame: Frame, rows: list[dict]) -> No
         )
         chain_before = before.get(row["partition"], GENESIS)
         body, chain = seal(decision, chain_before)
-        assert (sealed.bodies[i], sealed.chains[i]) == (body, chain)
-        assert (sealed.decision_ids[i], sealed.feature_hashes[i]) == (
-            decision.decision_id, decision.feature_hash,
-        )  # fmt: skip
+        assert (sealed.bodies[i], sealed.chains[i].tobytes()) == (body, chain.encode())
+        written = sealed.decision_ids[i].tobytes(), sealed.feature_hashes[i].tobytes()
+        assert written == (decision.decision_id.encode(), decision.feature_hash.encode())
         assert check_seal(body, chain_before)
         before[row["partition"]] = chain
     assert chains == before

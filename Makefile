@@ -34,11 +34,8 @@ check: setup ## style and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup ## throughput, Kafka, scale and the peers, on the canonical workload
-	$(BIN)/python -m benchmarks.throughput
-	$(BIN)/python -m benchmarks.kafka_rate
-	$(BIN)/python -m benchmarks.scale
-	$(BIN)/python -m benchmarks.peers_rate
+bench: setup ## all benchmarks and the peers in one run, a quarter of an hour; figures in $(DATA)/
+	@$(BIN)/python -m benchmarks --json $(DATA)/bench.json
 
 docs: setup ## write the generated references again
 	$(BIN)/python docs/generate.py

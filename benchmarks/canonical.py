@@ -116,14 +116,21 @@ def drift_window_ms(policies: int) -> int:
     return YEAR_MS * CLAIMS_PER_DRIFT_WINDOW // policies
 
 
-def events(policies: int, claims: int, seed: int = 7) -> Iterator[Sent]:
-    """The first claims of an endless stream of so many policies, and labels as they fall due."""
+def events(
+    policies: int, claims: int, seed: int = 7, yearly: int = 1, first: int = 0
+) -> Iterator[Sent]:
+    """The first claims of an endless stream of so many policies, and labels as they fall due.
+
+    Args:
+        yearly: claims of a policy in a year, on average.
+        first: the first claim wanted, a multiple of 10,000; no labels fall due on those before.
+    """
     chunk = 10_000
     waiting: list[Sent] = []
-    for start in range(0, claims, chunk):
+    for start in range(first, claims, chunk):
         size = min(chunk, claims - start)
         rng = np.random.default_rng([seed, policies, start])
-        sent = _claims(policies, start, size, rng)
+        sent = _claims(policies, start, size, rng, yearly)
         decided = [_label(each.key, each.log_time_ms, n, rng) for n, each in enumerate(sent, start)]
         waiting += [each for each in decided if each is not None]
         until_ms = sent[-1].log_time_ms
@@ -143,7 +150,9 @@ def as_records(sent: Sequence[Sent], positions: dict[Place, int]) -> list[Record
     return records
 
 
-def _claims(policies: int, start: int, size: int, rng: np.random.Generator) -> list[Sent]:
+def _claims(
+    policies: int, start: int, size: int, rng: np.random.Generator, yearly: int
+) -> list[Sent]:
     owner = rng.integers(0, policies, size).tolist()
     other = rng.integers(0, policies, size).tolist()
     shops = rng.integers(0, max(1, policies // POLICIES_PER_SHOP), size).tolist()
@@ -154,7 +163,7 @@ def _claims(policies: int, start: int, size: int, rng: np.random.Generator) -> l
     sent = []
     for i in range(size):
         n, mine, kind = start + i, owner[i], kinds[i]
-        filed_ms = n * YEAR_MS // policies
+        filed_ms = n * YEAR_MS // (policies * yearly)
         filed_at = START + timedelta(milliseconds=filed_ms)
         hurt = injury[i] if kind % 3 == 0 else 0
         claim = ClaimFiled(

@@ -50,9 +50,14 @@ def open_line(
     )  # fmt: skip
 
 
-def make_champion(folder: Path) -> Scorer:
-    """Train and publish in another process; load what it published."""
+def publish_elsewhere(folder: Path) -> None:
+    """Train and publish in another process."""
     subprocess.run([sys.executable, "-m", "benchmarks.champion", str(folder)], check=True)
+
+
+def make_champion(folder: Path) -> Scorer:
+    """The same, and load what it published."""
+    publish_elsewhere(folder)
     return load_champion(folder)
 
 

@@ -1,15 +1,13 @@
 """What exact contributions cost a row, by how many rows are explained at once.
 
-    python -m benchmarks.explain_rate           trains the canonical model first
-    python -m benchmarks.explain_rate FOLDER    takes the one that `benchmarks.champion` published
+    python -m benchmarks.explain_rate            a table
+    python -m benchmarks.explain_rate --json     the same for a program
 
 Medians of CPU time; rows are the model's own thresholds and their neighbours.
 """
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -19,7 +17,8 @@ from claimtrace.models.contributions import Contributions
 from claimtrace.models.forest import Forest
 from claimtrace.models.scorer import check_rows
 
-from .champion import NAME, make_champion
+from .champion import NAME
+from .command import command
 
 COUNTS = (1, 8, 16, 25, 32, 64, 256)
 REPETITIONS, REPETITION_ROWS = 41, 256
@@ -39,21 +38,19 @@ def cost_us(tables: Contributions, forest: Forest, count: int) -> float:
     return median(spent_s) / (calls * count) * 1e6
 
 
-def main() -> None:
-    """Print a table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", nargs="?", type=Path)
-    folder = parser.parse_args().folder
-    with tempfile.TemporaryDirectory() as made:
-        if folder is None:
-            folder = Path(made)
-            make_champion(folder)
-        forest = Forest.from_xgboost_json(Registry(folder, NAME).load(1).model_json)
+def run(models: Path) -> list[dict[str, float]]:
+    """The cost at each number of rows."""
+    forest = Forest.from_xgboost_json(Registry(models, NAME).load(1).model_json)
     tables = Contributions.of(forest)
+    return [{"rows": count, "us_per_row": cost_us(tables, forest, count)} for count in COUNTS]
+
+
+def show(found: list[dict[str, float]]) -> None:
+    """The figures as a table."""
     print("rows at once   us a row")
-    for count in COUNTS:
-        print(f"{count:12d} {cost_us(tables, forest, count):10.1f}")
+    for each in found:
+        print(f"{each['rows']:12d} {each['us_per_row']:10.1f}")
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__ or "", run, show)

@@ -10,25 +10,16 @@ decision's way is timed from the call that sends the claim to the broker's stamp
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 import numpy as np
 from confluent_kafka.admin import AdminClient
 
-from claimtrace.adapters.registry_folder import Registry
 from claimtrace.decisions import (
     ALERTS_TOPIC,
     DEAD_TOPIC,
@@ -44,12 +35,14 @@ from tests.servers.kafka import Cluster
 from tests.servers.topics import client, create_topics, read_topic
 
 from .canonical import DOMAIN, PARTITIONS, Sent, events
-from .champion import NAME, make_champion
-from .kafka_rate import cpu_of, fill_topics
+from .command import command, say
+from .kafka_rate import fill_topics
+from .processes import cpu_of, peak_of
+from .worker import PLAIN, make_champion_current, worker
 
 WORKERS = {
-    "plain": ["claimtrace", "stream"],
-    "faust": ["faust", "-A", "stream.adapters.faust:app", "worker", "-l", "warn", "--without-web"],
+    "plain": PLAIN,
+    "faust": ("faust", "-A", "stream.adapters.faust:app", "worker", "-l", "warn", "--without-web"),
 }
 OUTPUTS = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC)
 WARM_RATIO = 0.25
@@ -76,29 +69,6 @@ def make_outputs(cluster: Cluster) -> None:
     create_topics(cluster.bootstrap, counts, config={"message.timestamp.type": "LogAppendTime"})
 
 
-@contextmanager
-def worker(kind: str, cluster: Cluster, folder: Path) -> Iterator[int]:
-    """One that runs; yields its process id. Groups and folders of its own."""
-    environment = {
-        **os.environ,
-        "CLAIMTRACE_SOURCE": f"kafka://{cluster.bootstrap}",
-        "CLAIMTRACE_FOLDER": str(folder / kind),
-        "CLAIMTRACE_MODELS": str(folder / "models"),
-        "CLAIMTRACE_DOMAIN": "benchmarks.canonical",
-        "CLAIMTRACE_STREAM__ALLOWED_LATENESS": "7d",
-        "CLAIMTRACE_KAFKA__GROUP": kind,
-    }
-    with (folder / f"{kind}.log").open("wb") as log:
-        running = subprocess.Popen(
-            [sys.executable, "-m", *WORKERS[kind]], env=environment, stdout=log, stderr=log
-        )
-        try:
-            yield running.pid
-        finally:
-            running.send_signal(signal.SIGTERM)
-            running.wait(60)
-
-
 def plans(cluster: Cluster) -> list[_Planned]:
     """What the journal has."""
     records = read_topic(cluster.bootstrap, JOURNAL_TOPIC)
@@ -110,13 +80,7 @@ def counted(found: list[_Planned]) -> list[int]:
     return [sum(span[3] - span[2] for span in plan.ranges) for plan in found]
 
 
-def peak_of(pid: int) -> float:
-    """The most memory that a process has had, in MB (10**6 bytes)."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
-
-
-def backlog(cluster: Cluster, pid: int, began_ms: int, total: int) -> dict[str, float]:
+def work_off(cluster: Cluster, pid: int, began_ms: int, total: int) -> dict[str, float]:
     """Wait until all is planned: start-up, rate after the first quarter, CPU, memory."""
     while not (found := plans(cluster)):
         time.sleep(LINGER_S)
@@ -136,7 +100,9 @@ def backlog(cluster: Cluster, pid: int, began_ms: int, total: int) -> dict[str, 
     }
 
 
-def trickle(cluster: Cluster, settings: Settings, sent: list[Sent], per_s: int) -> dict[str, float]:
+def time_ways(
+    cluster: Cluster, settings: Settings, sent: list[Sent], per_s: int
+) -> dict[str, float]:
     """Send claims evenly, and time each decision's way."""
     sink = KafkaSink(settings)
     sent_ms: dict[str, float] = {}
@@ -159,29 +125,29 @@ def trickle(cluster: Cluster, settings: Settings, sent: list[Sent], per_s: int) 
     return {"p50_ms": p50, "p99_ms": p99}
 
 
-def run(policies: int, backlog_events: int, trickle_events: int, per_s: int) -> dict[str, Any]:
+def run(models: Path, *, policies: int, backlog: int, trickle: int, per_s: int) -> dict[str, Any]:
     """Both workers, in turn."""
-    found: dict[str, Any] = {"backlog": backlog_events, "per_s": per_s}
-    with tempfile.TemporaryDirectory() as name:
+    make_champion_current(models)
+    found: dict[str, Any] = {"backlog": backlog, "per_s": per_s}
+    with TemporaryDirectory() as name:
         folder = Path(name)
-        make_champion(folder / "models")
-        registry = Registry(folder / "models", NAME)
-        registry.move_alias("champion", 1, actor="benchmark", reason="measured", at_ms=0)
-        source = events(policies, backlog_events + trickle_events * len(WORKERS))
-        sent = list(islice(source, backlog_events))
+        source = events(policies, backlog + trickle * len(WORKERS))
+        sent = list(islice(source, backlog))
         with Cluster(folder / "broker") as cluster:
             settings = Settings(source=f"kafka://{cluster.bootstrap}")
             create_topics(cluster.bootstrap, dict.fromkeys(DOMAIN.topics, PARTITIONS))
             fill_topics(settings, sent)
-            total = backlog_events
-            for kind in WORKERS:
+            total = backlog
+            for kind, module in WORKERS.items():
+                say(f"{kind} ...")
                 make_outputs(cluster)
                 began_ms = time.time_ns() // 1_000_000
-                with worker(kind, cluster, folder) as pid:
-                    found[kind] = backlog(cluster, pid, began_ms, total)
-                    more = list(islice(source, trickle_events))
-                    found[kind] |= trickle(cluster, settings, only_claims(more), per_s)
-                total += len(only_claims(more))
+                with worker(folder / kind, models, policies, source=settings.source, module=module,
+                            group=kind) as running:  # fmt: skip
+                    found[kind] = work_off(cluster, running.running.pid, began_ms, total)
+                    more = only_claims(list(islice(source, trickle)))
+                    found[kind] |= time_ways(cluster, settings, more, per_s)
+                total += len(more)
     return found
 
 
@@ -203,21 +169,11 @@ def show(found: dict[str, Any]) -> None:
     print(f"\nFaust has {ratio:.2f} of the plain worker's rate")
 
 
-def main() -> None:
-    """Read the arguments, measure, print."""
-    parser = argparse.ArgumentParser(description="A Faust worker against a plain one.")
-    parser.add_argument("--policies", type=int, default=100_000)
-    parser.add_argument("--backlog", type=int, default=120_000, help="events before the start")
-    parser.add_argument("--trickle", type=int, default=6_000, help="events that come steadily")
-    parser.add_argument("--per-s", type=int, default=300, help="how many of these a second")
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    found = run(chosen.policies, chosen.backlog, chosen.trickle, chosen.per_s)
-    if chosen.json:
-        print(json.dumps(found, indent=1))
-    else:
-        show(found)
-
-
 if __name__ == "__main__":
-    main()
+    command(
+        __doc__ or "", run, show,
+        policies=(100_000, "that claim once a year"),
+        backlog=(120_000, "events before the start"),
+        trickle=(6_000, "events that come steadily"),
+        per_s=(300, "how many of these a second"),
+    )  # fmt: skip

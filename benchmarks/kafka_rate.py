@@ -10,12 +10,8 @@ on the same machine; its CPU is told apart. The round trip of the journal is mea
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import tempfile
-from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 from typing import Any
 
@@ -32,7 +28,6 @@ from claimtrace.decisions import (
 )
 from claimtrace.events import Outgoing
 from claimtrace.ids import partition_of
-from claimtrace.models.scorer import Scorer
 from claimtrace.settings import Settings
 from featurestore.adapters.delta import OfflineStore
 from producers.adapters.kafka import KafkaSink
@@ -48,8 +43,10 @@ from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics
 
 from .canonical import DOMAIN, PARTITIONS, Sent, events
-from .champion import make_champion, open_line
+from .champion import load_champion, open_line
+from .command import command, say
 from .line import Line, peak_mb
+from .processes import cpu_of
 from .throughput import fill_log
 
 BATCHES = (2000, 500, 64)
@@ -138,21 +135,13 @@ def measure(driver: Driver, records: int, batch: int, broker: int = 0) -> dict[s
     }
 
 
-def cpu_of(pid: int) -> float:
-    """CPU seconds that another process has used; 0 for no process."""
-    if not pid:
-        return 0.0
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def run(policies: int, warm: int, claims: int) -> dict[str, Any]:
-    """The whole measurement."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        scorer: Scorer = make_champion(folder / "models")
-        sent = list(islice(events(policies, warm + claims * len(BATCHES)), None))
+def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str, Any]:
+    """Both logs, in turns."""
+    with TemporaryDirectory() as name:
+        folder, scorer = Path(name), load_champion(models)
+        sent = list(events(policies, warm + events_each * len(BATCHES)))
         line = open_line(folder, policies, scorer, durable=True)
+        say("filling both logs ...")
         fill_log(line, iter(sent))
         with Cluster(folder / "broker") as cluster, rare_collections():
             settings = Settings(source=f"kafka://{cluster.bootstrap}")
@@ -160,14 +149,16 @@ def run(policies: int, warm: int, claims: int) -> dict[str, Any]:
             produced = fill_topics(settings, sent)
             trips = RoundTrips()
             local, worker = line.driver(), kafka_driver(line, settings, trips)
-            pid = cluster.brokers[0].pid or 0
+            pid = cluster.brokers[0].pid
+            say("warming up ...")
             measure(local, warm, BATCHES[0])
             measure(worker, warm, BATCHES[0], pid)
             pairs = []
             for batch in BATCHES:  # in turns, so that neighbours disturb both alike
+                say(f"batches of {batch} ...")
                 trips.seconds.clear()
-                pair = {"local": measure(local, claims, batch),
-                        "kafka": measure(worker, claims, batch, pid)}  # fmt: skip
+                pair = {"local": measure(local, events_each, batch),
+                        "kafka": measure(worker, events_each, batch, pid)}  # fmt: skip
                 p50, p99 = np.percentile(trips.seconds, [50, 99]).tolist()
                 pairs.append(pair | {"journal_ms": {"p50": 1e3 * p50, "p99": 1e3 * p99}})
             worker.finish()
@@ -194,20 +185,10 @@ def show(found: dict[str, Any]) -> None:
                   f" {each['p50_ms']:8.2f} {each['p99_ms']:8.2f} {journal}")  # fmt: skip
 
 
-def main() -> None:
-    """Read the arguments, measure, print."""
-    parser = argparse.ArgumentParser(description="A worker on Kafka against the local log.")
-    parser.add_argument("--policies", type=int, default=100_000)
-    parser.add_argument("--warm", type=int, default=60_000, help="events before measuring")
-    parser.add_argument("--events", type=int, default=40_000, help="events for each batch size")
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    found = run(chosen.policies, chosen.warm, chosen.events)
-    if chosen.json:
-        print(json.dumps(found, indent=1))
-    else:
-        show(found)
-
-
 if __name__ == "__main__":
-    main()
+    command(
+        __doc__ or "", run, show,
+        policies=(100_000, "that claim once a year"),
+        warm=(60_000, "events before measuring"),
+        events_each=(40_000, "events for each batch size"),
+    )  # fmt: skip

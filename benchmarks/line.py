@@ -21,8 +21,10 @@ from featurestore.domain import Domain
 from stream.adapters.collector import rare_collections
 from stream.adapters.file_journal import FileJournal
 from stream.adapters.local import LocalSink, LocalSource
+from stream.adapters.reached_file import ReachedFile
 from stream.adapters.snapshots import Snapshots
-from stream.driver import Driver, Sink
+from stream.driver import Driver
+from stream.duty import Sink
 from stream.engine import Engine
 from stream.plans import Terms
 
@@ -130,6 +132,7 @@ class Line:
             lambda: self.champion,
             snapshot_every=(snapshot_every_records, 1e9),
             offline_every=(offline_every_records, 1e9),
+            reached=ReachedFile(self.folder / "reached"),
         )
         driver.recover()
         return driver

@@ -5,24 +5,27 @@
     python -m benchmarks.peers_rate --peers claimtrace plain   some of them
 
 Each gets the same bytes and the same model, and is a program of its own that takes claims from a
-topic and puts decisions on another, acknowledged. Each peer has the quickest decode, features and
-encode that is known (`benchmarks.peers.job`); what it can't do is left out and said in the table,
-so a peer that does less is flattered. The peers get one partition: everything in the order in which
-it happened, nothing to merge. What counts is CPU an event, of all of the program's threads: it
-bears neighbours on the machine better than the clock does.
+topic and puts decisions on another, acknowledged. All are measured alike and from outside: what a
+program puts out, and the CPU of all its threads, from a look after its warm-up to a look at the
+end. Each peer has the quickest decode, features and encode that is known (`benchmarks.peers.job`);
+what it can't do is left out and said in the table, so a peer that does less is flattered. The peers
+get one partition: everything in the order in which it happened, nothing to merge. claimtrace runs
+as a person starts it, on four. What counts is CPU an event: it bears neighbours on the machine
+better than the clock does.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -30,30 +33,27 @@ import numpy as np
 
 from claimtrace.errors import StateError
 from claimtrace.events import Outgoing
-from claimtrace.models.scorer import Scorer
 from claimtrace.settings import Settings
+from examples.auto_claims import ClaimFiled
 from producers.adapters.kafka import KafkaSink
-from stream.adapters.collector import rare_collections
 from tests.servers.kafka import Cluster
-from tests.servers.topics import create_topics, read_topic
+from tests.servers.topics import create_topics
 
 from .canonical import Sent, events
-from .champion import NAME, REFERRED_RATIO, make_champion, open_line
-from .kafka_rate import RoundTrips, cpu_of, fill_topics, kafka_driver, make_topics, measure
-from .peers.environments import PeerMissing, environment, last_line, newer_python
+from .champion import NAME, REFERRED_RATIO
+from .command import command, say
+from .kafka_rate import fill_topics, make_topics
+from .outputs import KafkaOutputs
+from .peers.environments import environment, newer_python
 from .peers.job import Job
+from .processes import Stretch, Watched, peak_of, stretch
+from .worker import ROOT, end, make_champion_current, worker
 
 SOURCE: Final = "peers.claims"
 OURS: Final = "claimtrace"
-OUR_BATCH: Final = 500
-QUICK_TIMES: Final = 4
+QUICK_TIMES: Final = 10
 """So many times as many events for those that go by batches, us among them: else a measurement
-would be over too soon to be one."""
-
-SPARE: Final = 4_000
-"""Left on the log at the end: a warm-up ends with a whole batch, beyond what it was told."""
-
-START_TIMEOUT_S: Final = 240
+would be over too soon to be one, and without the snapshot that is due every 200,000 events."""
 
 
 class Peer(NamedTuple):
@@ -108,109 +108,111 @@ def fill_source(settings: Settings, sent: list[Sent]) -> None:
     sink.close()
 
 
-def measure_ours(
-    cluster: Cluster, folder: Path, scorer: Scorer, sent: list[Sent], policies: int, warm: int
-) -> dict[str, Any]:
-    """A worker with everything on, on four partitions; the journal in Kafka."""
-    done = len(sent) - warm - SPARE
-    settings = Settings(source=f"kafka://{cluster.bootstrap}")
-    line = open_line(folder, policies, scorer, durable=True)
-    make_topics(cluster)
-    fill_topics(settings, sent)
-    with rare_collections():
-        driver = kafka_driver(line, settings, RoundTrips())
-        measure(driver, warm, OUR_BATCH)
-        found = measure(driver, done, OUR_BATCH, cluster.brokers[0].pid or 0)
-        counts = driver.counts
-        driver.finish()
-    line.close()
+class Bench(NamedTuple):
+    """The broker with its input, and how much of it counts."""
+
+    cluster: Cluster
+    folder: Path
+    models: Path
+    policies: int
+    warm: int
+    events: int
+    seconds: float
+    events_a_claim: float
+
+
+def measure_ours(bench: Bench) -> dict[str, Any]:
+    """`claimtrace stream` with everything on, on four partitions."""
+    broker, bootstrap = bench.cluster.brokers[0].pid, bench.cluster.bootstrap
+    with (
+        closing(KafkaOutputs(bootstrap)) as outputs,
+        worker(bench.folder / OURS, bench.models, bench.policies, source=f"kafka://{bootstrap}",
+               broker=broker) as running,
+    ):  # fmt: skip
+        found = watch(running, outputs, bench, QUICK_TIMES)
+    counts = json.loads((bench.folder / OURS / "said").read_text())["counts"]
+    return {**found, "referred_ratio": counts["referred"] / counts["claims"]}
+
+
+def measure_peer(name: str, python: Path, bench: Bench) -> dict[str, Any]:
+    """A peer, with what it says of itself at its end.
+
+    Raises:
+        StateError: it failed, said nothing, or didn't put out what it decided.
+    """
+    topic = f"peers.{name}"
+    create_topics(bench.cluster.bootstrap, {topic: 1})
+    with closing(KafkaOutputs(bench.cluster.bootstrap, topic)) as outputs:
+        with started(name, python, bench) as running:
+            found = watch(running, outputs, bench, PEERS[name].times)
+        came_out = outputs.count()
+    said = parse(name, (bench.folder / name / "said").read_text(), running.last_words())
+    if came_out < said["emitted"]:
+        raise StateError(f"{name} decided on {said['emitted']} claims, {came_out} came out")
+    return {**found, **said}
+
+
+@contextmanager
+def started(name: str, python: Path, bench: Bench) -> Iterator[Watched]:
+    """A peer that runs, in a folder of its own; ended in its own way."""
+    peer, own = PEERS[name], bench.folder / name
+    own.mkdir()
+    job = Job(
+        bootstrap=bench.cluster.bootstrap,
+        source=SOURCE,
+        output=f"peers.{name}",
+        model=str(bench.models / NAME / "000001" / "model.json"),
+        referred_ratio=REFERRED_RATIO,
+        folder=str(own / "state"),
+    )
+    path = own / "job.json"
+    path.write_bytes(msgspec.json.encode(job))
+    line = [str(python), "-m", f"benchmarks.peers.{peer.module}", *peer.arguments, str(path)]
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}  # one core's work on one core
+    if peer.module == "faust_worker":  # its command line is Faust's own
+        line.pop()
+        environ["PEER_JOB"] = str(path)
+    with (own / "said").open("wb") as said, (own / "errors").open("wb") as errors:
+        running = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=said, stderr=errors,
+                                   env=environ, cwd=ROOT, start_new_session=True)  # fmt: skip
+        try:
+            yield Watched(name, running, own / "errors", bench.cluster.brokers[0].pid)
+        finally:
+            end(running)
+
+
+def watch(running: Watched, outputs: KafkaOutputs, bench: Bench, times: int) -> dict[str, Any]:
+    """From the end of the warm-up on: events, the clock, CPU; peak memory of all."""
+    warm = int(bench.warm * times / bench.events_a_claim)
+    last = int((bench.warm + bench.events) * times / bench.events_a_claim)
+    took: Stretch = stretch(running, outputs.count, warm, last, bench.seconds)
+    measured = took.done * bench.events_a_claim
     return {
-        "events": done,
-        "wall_s": done / found["events_per_s"],
-        "cpu_s": found["cpu_us_per_event"] * done / 1e6,
-        "broker_us_per_event": found["broker_us_per_event"],
-        "referred_ratio": counts.referred / counts.claims,
+        "events": round(measured),
+        "wall_s": took.wall_s,
+        "cpu_s": took.cpu_s,
+        "broker_us_per_event": 1e6 * took.broker_s / measured,
+        "peak_mb": peak_of(running.running.pid),
     }
 
 
-def run_peer(
-    name: str, python: Path, chosen: argparse.Namespace, cluster: Cluster, folder: Path
-) -> dict[str, Any]:
-    """Start one, wait for its end; what it measured of itself.
-
-    Args:
-        name: of the peer.
-        python: its interpreter.
-        chosen: how many events, and for how long at most.
-        cluster: has the input; the output topic is made here.
-        folder: has the model; the peer gets a folder of its own in it.
-
-    Raises:
-        StateError: it failed, said nothing, or didn't emit what it decided.
-    """
-    peer, output, own = PEERS[name], f"peers.{name}", folder / name
-    create_topics(cluster.bootstrap, {output: 1})
-    own.mkdir()
-    path = own / "job.json"
-    job = Job(
-        bootstrap=cluster.bootstrap,
-        source=SOURCE,
-        output=output,
-        model=str(folder / "models" / NAME / "000001" / "model.json"),
-        referred_ratio=REFERRED_RATIO,
-        warm=chosen.warm * peer.times,
-        events=chosen.events * peer.times,
-        seconds=chosen.seconds,
-        folder=str(own / "state"),
-    )
-    path.write_bytes(msgspec.json.encode(job))
-    command = [str(python), "-m", f"benchmarks.peers.{peer.module}", *peer.arguments, str(path)]
-    environ = {**os.environ, "OMP_NUM_THREADS": "1"}  # one core's work on one core
-    if peer.module == "faust_worker":  # its command line is Faust's own
-        command.pop()
-        environ["PEER_JOB"] = str(path)
-    pid = cluster.brokers[0].pid or 0
-    broker_s = cpu_of(pid)
-    said, errors = _carry_out(name, command, environ, START_TIMEOUT_S + 3 * chosen.seconds)
-    broker_s = cpu_of(pid) - broker_s
-    found = parse(name, said, errors)
-    came_out = len(read_topic(cluster.bootstrap, output))
-    if came_out < found["emitted"]:
-        raise StateError(f"{name} decided on {found['emitted']} claims, {came_out} came out")
-    return {**found, "broker_us_per_event": 1e6 * broker_s / found["emitted"]}
-
-
-def _carry_out(
-    name: str, command: list[str], environ: dict[str, str], limit_s: float
-) -> tuple[str, str]:
-    """What a peer said and complained of; ended when it takes too long."""
-    root = Path(__file__).resolve().parents[1]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=limit_s, env=environ, cwd=root
-        )
-    except subprocess.TimeoutExpired as error:
-        raise StateError(f"{name} did not end in {limit_s:.0f} s") from error
-    return done.stdout, done.stderr
-
-
 def parse(name: str, said: str, errors: str = "") -> dict[str, Any]:
-    """The figures in what a peer said: the last line that is JSON. Faust draws banners around it.
+    """What a peer said of itself: the last line that is JSON. Faust draws banners around it.
 
     Raises:
-        StateError: there are none; the end of its errors is quoted.
+        StateError: there is none; the end of its errors is quoted.
 
-    >>> parse("plain", 'starting\\n{"events": 10, "wall_s": 2.0, "cpu_s": 1.0}\\n')["events"]
+    >>> parse("plain", 'starting\\n{"emitted": 10}\\n')["emitted"]
     10
     """
     try:
         lines = [line for line in said.splitlines() if line.startswith("{")]
         found: dict[str, Any] = json.loads(lines[-1])
-        if found["events"] > 0 and found["cpu_s"] > 0 and found["wall_s"] > 0:
+        if found["emitted"] > 0:
             return found
     except (ValueError, LookupError):
         pass
-    raise StateError(f"{name} measured nothing: {last_line(errors)[-300:]}")
+    raise StateError(f"{name} said nothing: {errors[-300:]}")
 
 
 def with_rates(found: dict[str, Any], ours: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -240,51 +242,57 @@ def pythons(names: list[str], newer: str) -> dict[str, Path]:
         peer = PEERS[name]
         python = newer_python(newer) if peer.newer else sys.executable
         if not python:
-            say(f"{name} is left out: no Python 3.12 or newer found (--newer-python PATH)")
+            say(f"{name} is left out: no Python 3.12 or newer found (--newer PATH)")
             continue
         found[name] = environment(peer.requirements, python) if peer.requirements else Path(python)
     return found
 
 
-def run(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Everything: install, train, start the broker, fill, measure one after the other."""
-    interpreters = pythons([name for name in chosen.peers if name != OURS], chosen.newer_python)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        say("training the canonical model ...")
-        scorer = make_champion(folder / "models")
-        total = (chosen.warm + chosen.events) * QUICK_TIMES + SPARE
-        sent = list(islice(events(chosen.policies, total), total))
-        found: dict[str, Any] = {}
-        failed: dict[str, str] = {}
-        with Cluster(folder / "broker") as cluster:
-            say("filling the input topic ...")
-            create_topics(cluster.bootstrap, {SOURCE: 1})
-            fill_source(Settings(source=f"kafka://{cluster.bootstrap}"), sent)
-            if OURS in chosen.peers:
-                say(f"{OURS} ...")
-                found[OURS] = measure_ours(cluster, folder / OURS, scorer, sent, chosen.policies,
-                                           chosen.warm * QUICK_TIMES)  # fmt: skip
-            for peer, python in interpreters.items():
-                say(f"{peer} ...")
-                try:
-                    found[peer] = run_peer(peer, python, chosen, cluster, folder)
-                except StateError as error:  # the others are worth their time all the same
-                    say(str(error))
-                    failed[peer] = str(error)
-    ours = found.get(OURS)
+def run(
+    models: Path,
+    *,
+    policies: int,
+    warm: int,
+    events_each: int,
+    seconds: float,
+    peers: list[str],
+    newer: str,
+) -> dict[str, Any]:
+    """Everything: install, start the broker, fill, measure one after the other."""
+    interpreters = pythons([name for name in peers if name != OURS], newer)
+    make_champion_current(models)
+    total = (warm + events_each) * QUICK_TIMES
+    total += total // 20  # a program may be ahead of the look at it
+    sent = list(islice(events(policies, total), total))
+    claims = sum(each.topic == ClaimFiled.topic for each in sent)
+    found: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    with TemporaryDirectory() as name, Cluster(Path(name) / "broker") as cluster:
+        say("filling the input topics ...")
+        settings = Settings(source=f"kafka://{cluster.bootstrap}")
+        create_topics(cluster.bootstrap, {SOURCE: 1})
+        fill_source(settings, sent)
+        make_topics(cluster)
+        fill_topics(settings, sent)
+        bench = Bench(cluster, Path(name), models, policies, warm, events_each, seconds,
+                      total / claims)  # fmt: skip
+        work: dict[str, Callable[[], dict[str, Any]]] = {OURS: lambda: measure_ours(bench)}
+        for peer, python in interpreters.items():
+            work[peer] = partial(measure_peer, peer, python, bench)
+        for each in (each for each in peers if each in work):
+            say(f"{each} ...")
+            try:
+                found[each] = with_rates(work[each](), found.get(OURS))
+            except StateError as error:  # the others are worth their time all the same
+                say(str(error))
+                failed[each] = str(error)
     return {
-        "policies": chosen.policies,
+        "policies": policies,
         "value_bytes": float(np.mean([len(each.value) for each in sent])),
-        "found": {name: with_rates(each, ours) for name, each in found.items()},
+        "found": found,
         "less": {name: PEERS[name].less for name in found if name != OURS},
         "failed": failed,
     }
-
-
-def say(progress: str) -> None:
-    """Tell a person who waits."""
-    print(progress, file=sys.stderr, flush=True)
 
 
 def show(found: dict[str, Any], write: Callable[[str], None] = print) -> None:
@@ -305,28 +313,13 @@ def show(found: dict[str, Any], write: Callable[[str], None] = print) -> None:
         write(f"{name:12s} {less}\n{'':12s} {', '.join(f'{k} {v}' for k, v in versions.items())}")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Read the arguments, measure, print."""
-    parser = argparse.ArgumentParser(description="claimtrace and its peers on one workload.")
-    parser.add_argument("--policies", type=int, default=20_000)
-    parser.add_argument("--warm", type=int, default=6_000, help="events before measuring")
-    parser.add_argument("--events", type=int, default=20_000, help="events measured, at most")
-    parser.add_argument("--seconds", type=float, default=25.0, help="of a peer's measurement")
-    parser.add_argument("--peers", nargs="+", choices=[OURS, *PEERS], default=[OURS, *PEERS])
-    parser.add_argument("--newer-python", default="", help="for plain-newer; 3.12 or later")
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args(arguments)
-    try:
-        found = run(chosen)
-    except (PeerMissing, StateError) as error:
-        say(str(error))
-        return error.exit_code
-    if chosen.json:
-        print(json.dumps(found, indent=1))
-    else:
-        show(found)
-    return StateError.exit_code if found["failed"] else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command(
+        __doc__ or "", run, show,
+        policies=(20_000, "that claim once a year"),
+        warm=(6_000, f"events before measuring; {QUICK_TIMES} times as many for the quick ones"),
+        events_each=(20_000, "events measured; so many times as many for the quick ones"),
+        seconds=(30.0, "of each, at most, for either"),
+        peers=([OURS, *PEERS], "which; without claimtrace no ratio is told"),
+        newer=("", "a Python 3.12 or later, for plain-newer"),
+    )  # fmt: skip

@@ -1,11 +1,15 @@
-"""Whether an event costs the same among 10 thousand, 100 thousand and a million live entities.
+"""Whether an event costs the same among ten thousand and a million live entities, and what a
+snapshot, house-keeping and a restart cost there.
 
-    python -m benchmarks.scale                 a table; each size in a process of its own
+    python -m benchmarks.scale                 a table; each size in processes of its own
     python -m benchmarks.scale --json          the same for a program
 
-A year of claims fills the windows; then the same number of events is measured, in the engine alone
-(decode to sealed decision and rows). Memory is told twice: what the entries of all windows take by
-their own account, and what the process grew by, with ids, ledgers and unused room.
+A year of claims, twelve of each policy, fills the windows: ten entity-events for each live entity.
+Then the same number of events is measured, in the engine alone, decode to sealed decision and rows.
+Memory is told twice: what the entries of all windows take by their own account, and what the
+process grew by, with ids, ledgers and unused room. What follows is what the stream does now and
+then at that size (`stream.saving`): a snapshot, a round of house-keeping, and after a crash a
+restart that loads the snapshot and applies so many events again.
 """
 
 from __future__ import annotations
@@ -15,69 +19,95 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from time import process_time
-from typing import Any
+from time import perf_counter, process_time
+from typing import Any, Final
 
 import numpy as np
 
+from claimtrace.events import Outgoing
+from claimtrace.ids import digest_of
 from claimtrace.models.scorer import Scorer
 from stream.adapters.collector import rare_collections
+from stream.adapters.file_journal import FileJournal
+from stream.adapters.reached_file import ReachedFile
+from stream.adapters.snapshots import Snapshots
 from stream.engine import Engine
-from stream.plans import Place, plan_of
+from stream.plans import Place, Plan, Reached, plan_of
+from stream.saving import FEW_RECORDS, LARGE_BYTES, UNITS_A_RECORD
 
 from .canonical import Sent, as_records, events
 from .champion import load_champion, make_champion, open_line
-from .line import NOW_MS
+from .line import NOW_MS, Line
 
-SIZES = (10_000, 100_000, 1_000_000)
-LIVE_PER_POLICY = 1.85
+SIZES: Final = (10_000, 100_000, 1_000_000)
+YEARLY: Final = 12
+LIVE_PER_POLICY: Final = 3.8
 """Policies, cars, phones, accounts and shops with an event in some window, for each policy."""
-BATCH = 500
+BATCH: Final = 500
+FILL_BATCH: Final = 2000
 STRETCHES, STRETCH_EVENTS = 5, 10_000
+REPLAYED: Final = 1_000_000
+_AHEAD_EVENTS: Final = 10_000_000
+
+Figures = dict[str, float]
 
 
 class Feed:
     """Steps an engine through events that are made as they are needed."""
 
-    def __init__(self, engine: Engine, policies: int, claims: int, scorer: Scorer) -> None:
-        self._engine, self._scorer = engine, scorer
-        self._sent = events(policies, claims)
-        self._positions: dict[Place, int] = {}
+    def __init__(self, engine: Engine, sent: Iterator[Sent], scorer: Scorer) -> None:
+        self._engine, self._sent, self._scorer = engine, sent, scorer
+        self._positions: dict[Place, int] = dict(engine.positions)
 
-    def run(self, most: int) -> float:
-        """Step through so many events; returns the CPU seconds of the engine."""
-        spent_s = 0.0
+    def batch(self, most: int) -> tuple[Plan, Sequence[Any]]:
+        """The next plan and its records."""
+        records = as_records(list(islice(self._sent, most)), self._positions)
+        return plan_of(self._engine.plan + 1, records, self._scorer.ref, NOW_MS), records
+
+    def run(self, most: int, batch: int = BATCH, *, decides: bool = True) -> list[float]:
+        """Step through so many events; returns the CPU seconds of the engine for each batch."""
+        spent_s = []
+        step = self._engine.step if decides else self._engine.apply
         while most > 0:
-            sent: list[Sent] = list(islice(self._sent, min(BATCH, most)))
-            most -= len(sent)
-            records = as_records(sent, self._positions)
-            plan = plan_of(self._engine.plan + 1, records, self._scorer.ref, NOW_MS)
+            plan, records = self.batch(min(batch, most))
+            most -= len(records)
             began_s = process_time()
-            self._engine.step(plan, records)
-            spent_s += process_time() - began_s
+            step(plan, records)
+            spent_s.append(process_time() - began_s)
         return spent_s
 
 
-def measure(entities: int, models: Path) -> dict[str, float]:
-    """One size, in a fresh process."""
+def measure(entities: int, models: Path, folder: Path) -> Figures:
+    """One size, in a fresh process; leaves a snapshot in the folder."""
     scorer = load_champion(models)
     policies = round(entities / LIVE_PER_POLICY)
-    with tempfile.TemporaryDirectory() as folder:
-        line = open_line(Path(folder), policies, scorer)
-        Feed(line.engine(), 1000, 2000, scorer).run(2000)  # compiles the kernels, fills caches
-        engine = line.engine()
-        line.close()
+    line = open_line(folder, policies, scorer)
+    # compiles the kernels, fills caches
+    Feed(line.engine(), events(1000, 4000), scorer).run(4000)
+    engine = line.engine()
+    line.close()
     before_bytes = _resident_bytes()
-    measured = STRETCHES * STRETCH_EVENTS
-    feed = Feed(engine, policies, policies + 2 * measured, scorer)
+    filled = policies * YEARLY
+    feed = Feed(engine, events(policies, filled + _AHEAD_EVENTS, yearly=YEARLY), scorer)
     with rare_collections():
-        feed.run(policies)
-        engine.forget()  # as the driver does at every snapshot
-        stretches_us = [1e6 * feed.run(STRETCH_EVENTS) / STRETCH_EVENTS for _ in range(STRETCHES)]
-    grown_bytes = _resident_bytes() - before_bytes
+        feed.run(filled, FILL_BATCH, decides=False)
+        engine.forget()  # as the driver does after each snapshot
+        usual = [sum(feed.run(STRETCH_EVENTS)) for _ in range(STRETCHES)]
+        grown_bytes = _resident_bytes() - before_bytes
+        found = _sizes(engine, policies, grown_bytes)
+        found["cpu_us_per_event"] = 1e6 * median(usual) / STRETCH_EVENTS
+        found |= _snapshot(engine, feed, folder)
+        found |= _house_keeping(engine)
+    engine.plan, engine.positions = 0, {}  # a journal of its own goes on from here
+    Snapshots(folder / "snapshots").write(0, engine.arrays())
+    return found
+
+
+def _sizes(engine: Engine, policies: int, grown_bytes: int) -> Figures:
     engine.forget()
     usage = engine.intake.features.usage().values()
     entries = sum(entries for entries, _ in usage)
@@ -85,11 +115,96 @@ def measure(entities: int, models: Path) -> dict[str, float]:
         "policies": policies,
         "live_entities": _live_entities(engine),
         "live_entity_events": entries,
-        "cpu_us_per_event": median(stretches_us),
         "bytes_per_entity_event": sum(size for _, size in usage) / entries,
         "process_bytes_per_entity_event": grown_bytes / entries,
         "process_mb": grown_bytes / 1e6,
     }
+
+
+def _snapshot(engine: Engine, feed: Feed, folder: Path) -> Figures:
+    """A snapshot beside the loop: what the loop waits for, and what the first batches cost more."""
+    store = Snapshots(folder / "apart")
+    size = sum(array.nbytes for array in engine.arrays().values())
+    batch = FEW_RECORDS if size >= LARGE_BYTES else BATCH
+    usual_s = median(feed.run(20 * batch, batch, decides=False))
+    began_s, from_s = process_time(), perf_counter()
+    store.begin(engine.plan, engine.arrays())
+    fork_s = process_time() - began_s
+    batches_s: list[float] = []
+    while not store.is_written():
+        batches_s += feed.run(batch, batch, decides=False)
+    written_s = perf_counter() - from_s
+    began_s = process_time()
+    store.publish()
+    publish_s = process_time() - began_s
+    store.rest()
+    began_s = perf_counter()
+    Snapshots(folder / "apart", beside=False).write(engine.plan + 1, engine.arrays())
+    return {
+        "snapshot_mb": size / 1e6,
+        "snapshot_pause_cpu_ms": 1e3 * max(fork_s, publish_s),
+        "snapshot_batch_records": batch,
+        "snapshot_batch_usual_cpu_ms": 1e3 * usual_s,
+        "snapshot_batch_worst_cpu_ms": 1e3 * max(batches_s, default=0.0),
+        "snapshot_copying_cpu_ms": 1e3 * sum(max(0.0, each - usual_s) for each in batches_s),
+        "snapshot_written_s": written_s,
+        "snapshot_in_the_loop_s": perf_counter() - began_s,
+    }
+
+
+def _house_keeping(engine: Engine) -> Figures:
+    """A round of it, slice by slice."""
+    slices_s, units = [], 0
+    began_s = process_time()
+    for done in engine.tidy():
+        units += done
+        slices_s.append(process_time() - began_s)
+        began_s = process_time()
+    return {
+        "house_keeping_cpu_ms": 1e3 * sum(slices_s),
+        "house_keeping_worst_slice_cpu_ms": 1e3 * max(slices_s),
+        "house_keeping_records": units / UNITS_A_RECORD,
+    }
+
+
+def restart(entities: int, models: Path, folder: Path, replayed: int) -> Figures:
+    """Load the snapshot of a folder and apply so many events again, as after a crash."""
+    scorer = load_champion(models)
+    policies = round(entities / LIVE_PER_POLICY)
+    line = open_line(folder, policies, scorer)
+    _put(line, scorer, events(policies, _AHEAD_EVENTS, 11, YEARLY, policies * YEARLY), replayed)
+    began_s = perf_counter()
+    newest = Snapshots(folder / "snapshots").newest()
+    assert newest is not None
+    line.engine().restore(newest[1])
+    restore_s = perf_counter() - began_s
+    began_s, spent_s = perf_counter(), process_time()
+    with rare_collections():
+        driver = line.driver()
+    took_s, spent_s = perf_counter() - began_s, process_time() - spent_s
+    assert driver.engine.plan == -(-replayed // FILL_BATCH)
+    line.close()
+    return {
+        "restart_events": replayed,
+        "restore_s": restore_s,
+        "restart_s": took_s,
+        "restart_cpu_s": spent_s,
+        "replay_cpu_us_per_event": 1e6 * max(0.0, spent_s - restore_s) / replayed,
+    }
+
+
+def _put(line: Line, scorer: Scorer, sent: Iterator[Sent], count: int) -> None:
+    """Events on the log, their plans in the journal, and the note that they were decided on."""
+    journal = FileJournal(line.folder / "journal", line.terms)
+    positions: dict[Place, int] = {}
+    for number in range(1, -(-count // FILL_BATCH) + 1):
+        most = min(FILL_BATCH, count - (number - 1) * FILL_BATCH)
+        records = as_records(list(islice(sent, most)), positions)
+        line.log.append([Outgoing(r.topic, r.partition, r.key, r.value, r.log_time_ms)
+                         for r in records])  # fmt: skip
+        plan = plan_of(number, records, scorer.ref, NOW_MS)
+        journal.append(plan)
+    ReachedFile(line.folder / "reached").write(Reached(plan.number, digest_of(plan), {}))
 
 
 def _live_entities(engine: Engine) -> int:
@@ -104,20 +219,31 @@ def _resident_bytes() -> int:
     return pages * 4096
 
 
-def run(sizes: tuple[int, ...]) -> list[dict[str, float]]:
-    """All sizes, one process after the other, with one model."""
+def run(sizes: tuple[int, ...], replayed: int = REPLAYED) -> list[Figures]:
+    """All sizes, one process after the other, with one model; a restart for the largest."""
     found = []
-    with tempfile.TemporaryDirectory() as name:
-        make_champion(Path(name))
+    with tempfile.TemporaryDirectory() as models:
+        make_champion(Path(models))
         for size in sizes:
-            command = [sys.executable, "-m", "benchmarks.scale", "--one", str(size), name]
-            answer = subprocess.run(command, check=True, capture_output=True, text=True)
-            found.append(json.loads(answer.stdout))
+            with tempfile.TemporaryDirectory() as folder:
+                figures = _apart("fill", size, models, folder, 0)
+                if size == max(sizes) and replayed:
+                    figures |= _apart("restart", size, models, folder, replayed)
+            found.append(figures)
     return found
 
 
-def show(found: list[dict[str, Any]]) -> None:
-    """The figures as a table, with ratios to the first size."""
+def _apart(what: str, size: int, models: str, folder: str, replayed: int) -> Figures:
+    """A part in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.scale", "--part", what, str(size), models, folder,
+               str(replayed)]  # fmt: skip
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    figures: Figures = json.loads(answer.stdout)
+    return figures
+
+
+def show(found: list[Figures]) -> None:
+    """The figures as tables, with ratios to the first size."""
     print("live entities   entity-events   CPU us/event   ratio   B/entity-event   process B   MB")
     for each in found:
         ratio = each["cpu_us_per_event"] / found[0]["cpu_us_per_event"]
@@ -126,19 +252,27 @@ def show(found: list[dict[str, Any]]) -> None:
               f" {each['bytes_per_entity_event']:16.1f}"
               f" {each['process_bytes_per_entity_event']:11.1f}"
               f" {each['process_mb']:4.0f}")  # fmt: skip
+    for name in sorted({name for each in found for name in each if "_" in name}):
+        if name.startswith(("snapshot", "house", "rest", "replay")):
+            figures = "".join(f"{each.get(name, float('nan')):14,.1f}" for each in found)
+            print(f"{name:36}{figures}")
 
 
 def main() -> None:
     """Read the arguments, measure, print."""
     parser = argparse.ArgumentParser(description="Cost and memory by number of live entities.")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--replayed", type=int, default=REPLAYED, help="events of the restart")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--one", nargs=2, metavar=("ENTITIES", "MODELS"), help=argparse.SUPPRESS)
+    parser.add_argument("--part", nargs=5, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.one:
-        print(json.dumps(measure(int(chosen.one[0]), Path(chosen.one[1]))))
+    if chosen.part:
+        what, size, models, folder, replayed = chosen.part
+        places = int(size), Path(models), Path(folder)
+        figures = measure(*places) if what == "fill" else restart(*places, int(replayed))
+        print(json.dumps(figures))
         return
-    found = run(tuple(chosen.sizes))
+    found = run(tuple(chosen.sizes), chosen.replayed)
     if chosen.json:
         print(json.dumps(found, indent=1))
     else:

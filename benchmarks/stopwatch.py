@@ -23,6 +23,10 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
         self._inner = [0.0]
 
+    def reset(self) -> None:
+        """Begin again at nothing."""
+        self.seconds.update(dict.fromkeys(self.seconds, 0.0))
+
     def time(self, owner: Any, name: str, stage: str) -> None:
         """Replace `owner.name`, a method or a module's function, by a timed one."""
         work = getattr(owner, name)

@@ -10,8 +10,6 @@ that is keyed by it; labels are dropped; and the prediction is per event.
 
 from __future__ import annotations
 
-import os
-import signal
 from importlib.metadata import version
 from typing import Any
 
@@ -19,7 +17,6 @@ import faust
 
 from .job import (
     FEATURES,
-    Meter,
     Model,
     decode,
     own_features,
@@ -48,15 +45,12 @@ claims = app.topic(JOB.source, key_type=str, value_type=bytes, value_serializer=
 decisions = app.topic(JOB.output, key_type=str, value_type=bytes, value_serializer="raw")
 policies = app.Table("policies", default=list, partitions=1)
 model = Model(JOB)
-meter = Meter(JOB, model.settle)
 
 
 @app.agent(claims)
 async def decide(values: Any) -> None:
     """One claim after the other: remember, score, send."""
     async for value in values:
-        if meter.add():
-            break
         claim = decode(value)
         if claim.adjudication_id:
             continue
@@ -67,7 +61,6 @@ async def decide(values: Any) -> None:
         vector += [NAN] * (FEATURES - len(vector))
         [decision] = model.decide([claim.claim_id], [vector])
         await decisions.send(key=claim.claim_id, value=decision)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
@@ -75,4 +68,4 @@ if __name__ == "__main__":
     try:
         app.main()
     finally:
-        tell(meter, model, {"faust-streaming": version("faust-streaming")})
+        tell(model, {"faust-streaming": version("faust-streaming")})

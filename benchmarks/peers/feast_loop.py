@@ -21,7 +21,6 @@ from typing import Any, Final
 os.environ.setdefault("FEAST_USAGE", "False")  # before the import: nothing is told to anyone
 
 import pandas as pd
-from confluent_kafka import Consumer, Producer
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
 from feast.types import Float64, Int64, String
 from feast.value_type import ValueType
@@ -30,14 +29,13 @@ from .job import (
     FEATURES,
     Fact,
     Job,
-    Meter,
     Model,
-    decode,
     own_features,
     read_job,
     tell,
     to_ms,
 )
+from .kafka_loop import VERSIONS, carry_out
 from .windows import DAY_MS, NAN
 
 KEYS: Final = {
@@ -48,7 +46,6 @@ KEYS: Final = {
     "account": "bank_account",
 }
 KEPT: Final = ("count", "total", "mean", "largest", "last_ms")
-COMMIT_EVERY: Final = 500
 
 
 def open_store(folder: Path) -> FeatureStore:
@@ -102,41 +99,19 @@ def step(store: FeatureStore, claim: Fact) -> list[float]:
 
 
 def run(job: Job) -> None:
-    """Consume, decide, produce with acknowledgement, commit what was acknowledged."""
+    """Decide on one claim after the other."""
     warnings.filterwarnings("ignore")
     model, store = Model(job), open_store(Path(job.folder))
-    meter = Meter(job, model.settle)
-    consumer = Consumer(
-        {
-            "bootstrap.servers": job.bootstrap,
-            "group.id": job.output,
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-        }
-    )
-    producer = Producer({"bootstrap.servers": job.bootstrap, "enable.idempotence": True})
-    consumer.subscribe([job.source])
-    taken = 0
-    while True:
-        record = consumer.poll(0.2)
-        if record is None:
-            if meter.add(0):
-                break
-            continue
-        claim = decode(record.value())
-        if not claim.adjudication_id:
-            [decision] = model.decide([claim.claim_id], [step(store, claim)])
-            producer.produce(job.output, decision, claim.claim_id)
-            producer.poll(0)
-        taken += 1
-        if taken % COMMIT_EVERY == 0:
-            producer.flush()
-            consumer.commit(asynchronous=True)
-        if meter.add():
-            break
-    producer.flush()
-    consumer.close()
-    tell(meter, model, {"feast": version("feast")})
+
+    def decide(facts: list[Fact]) -> list[tuple[str, bytes]]:
+        return [
+            (claim.claim_id, model.decide([claim.claim_id], [step(store, claim)])[0])
+            for claim in facts
+            if not claim.adjudication_id
+        ]
+
+    carry_out(job, 1, decide)
+    tell(model, VERSIONS | {"feast": version("feast")})
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ import json
 import math
 import os
 import platform
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter, process_time
 from typing import Any, Final
 
 import msgspec
@@ -49,10 +49,10 @@ COLLISIONS: Final = {
 class Job(msgspec.Struct):
     """What a peer is told, in a file of JSON.
 
-    `warm` events are not measured, then `events` are; after `seconds` of either the peer goes on to
-    the next, whatever it has done. A claim is referred, and explained, when its margin is among the
-    highest `referred_ratio` of the last ones: with features missing, the model's own threshold
-    would refer another share of the claims, and reasons are what costs most.
+    It works until it gets a SIGTERM: how fast it is can be seen from outside, from what it puts out
+    and from its CPU. A claim is referred, and explained, when its margin is among the highest
+    `referred_ratio` of the last ones: with features missing, the model's own threshold would refer
+    another share of the claims, and reasons are what costs most.
     """
 
     bootstrap: str
@@ -60,9 +60,6 @@ class Job(msgspec.Struct):
     output: str
     model: str
     referred_ratio: float
-    warm: int
-    events: int
-    seconds: float
     folder: str
 
 
@@ -185,10 +182,7 @@ class Model:
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._refresh_at = REFRESH
         self.referred = self.decided = self.emitted = 0
-
-    def settle(self) -> None:
-        """The warm-up is over: the counts of referred and decided claims begin here."""
-        self.referred = self.decided = 0
+        """Decided: since there is a threshold; emitted: all."""
 
     def decide(self, claim_ids: list[str], vectors: list[list[float]]) -> list[bytes]:
         """Score a batch in one call, explain its referred rows in another; encoded decisions."""
@@ -198,8 +192,9 @@ class Model:
         reasons = dict(zip(picked.tolist(), self._explain(rows[picked]), strict=True))
         said = margins.tolist()
         self._recent += said
-        self.referred += len(picked)
-        self.decided += len(vectors)
+        if self._refer_margin < math.inf:
+            self.referred += len(picked)
+            self.decided += len(vectors)
         self.emitted += len(vectors)
         if self.emitted >= self._refresh_at:
             self._refresh_at += REFRESH
@@ -234,49 +229,11 @@ class Model:
         ]  # fmt: skip
 
 
-class Meter:
-    """Counts events of a warm-up and of the measurement: wall clock, CPU of all threads.
-
-    Args:
-        job: says how many events and for how long.
-        settle: called between the two.
-    """
-
-    def __init__(self, job: Job, settle: Callable[[], None]) -> None:
-        self._job = job
-        self._settle = settle
-        self._done = 0
-        self._warming = True
-        self._began_s, self._cpu_s = perf_counter(), process_time()
-        self._first_s: float | None = None
-        self.found: dict[str, float] | None = None
-
-    def add(self, events: int = 1) -> bool:
-        """So many more are done; whether the measurement is over. 0: none came."""
-        self._done += events
-        now_s = perf_counter()
-        if self._first_s is None:
-            if events == 0:
-                return False  # connecting and joining the group is no one's work
-            self._first_s = now_s
-        if self._warming:
-            if self._done >= self._job.warm or now_s - self._first_s > self._job.seconds:
-                self._settle()
-                self._warming, self._done = False, 0
-                self._began_s, self._cpu_s = perf_counter(), process_time()
-            return False
-        if self._done >= self._job.events or now_s - self._began_s > self._job.seconds:
-            self.stop()
-        return self.found is not None
-
-    def stop(self) -> None:
-        """Write down what was measured; the first time counts."""
-        if self.found is None and not self._warming:
-            self.found = {
-                "events": self._done,
-                "wall_s": perf_counter() - self._began_s,
-                "cpu_s": process_time() - self._cpu_s,
-            }
+def stop_asked() -> Callable[[], bool]:
+    """Asks whether a SIGTERM came; from now on it ends nothing by itself."""
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+    return lambda: bool(asked)
 
 
 def rare_collections() -> None:
@@ -297,10 +254,9 @@ def peak_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
 
 
-def tell(meter: Meter, model: Model, versions: dict[str, str]) -> None:
+def tell(model: Model, versions: dict[str, str]) -> None:
     """One line of JSON on standard output, the last thing a peer says."""
     found: dict[str, Any] = {
-        **(meter.found or {}),
         "referred_ratio": model.referred / max(1, model.decided),
         "emitted": model.emitted,
         "peak_mb": peak_mb(),

@@ -12,30 +12,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from importlib.metadata import version
-from typing import Any, Final
-
-from confluent_kafka import Consumer, Producer
+from typing import Final
 
 from .job import (
     FEATURES,
     OWN,
     Fact,
     Job,
-    Meter,
     Model,
-    decode,
     own_features,
     rare_collections,
     read_job,
     tell,
     to_ms,
 )
+from .kafka_loop import VERSIONS, carry_out
 from .windows import DAY_MS, NAN, Amounts, Policies, Spread, Times, Verdicts
 
 BATCH: Final = 500
-BATCHES_A_COMMIT: Final = 10
-WAIT_S: Final = 0.2
 REST: Final = [NAN] * (FEATURES - OWN)
 
 
@@ -142,9 +136,9 @@ class Book:
         return self.phones.get(number) or self.phones.setdefault(number, Policies(90 * DAY_MS))
 
 
-def vectors_of(facts: Iterable[Fact]) -> tuple[list[str], list[list[float]]]:
-    """Claim ids and vectors of a history, as the loop has them; for tests."""
-    book, claim_ids, vectors = Book(), [], []
+def vectors_of(facts: Iterable[Fact], book: Book) -> tuple[list[str], list[list[float]]]:
+    """Claim ids and vectors of the claims among events, which go into the book."""
+    claim_ids, vectors = [], []
     for fact in facts:
         if (vector := book.take(fact)) is not None:
             claim_ids.append(fact.claim_id)
@@ -157,52 +151,26 @@ def _over(numerator: float, denominator: float) -> float:
 
 
 def run(job: Job, floor: bool) -> None:
-    """Consume, decide, produce with acknowledgement, commit what was acknowledged."""
+    """Decide on batches; for the floor without windows and reasons."""
     rare_collections()
     model, book = Model(job), Book()
-    meter = Meter(job, (lambda: None) if floor else model.settle)
-    consumer = Consumer(
-        {
-            "bootstrap.servers": job.bootstrap,
-            "group.id": job.output,
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-        }
-    )
-    producer = Producer(
-        {"bootstrap.servers": job.bootstrap, "enable.idempotence": True, "linger.ms": 5}
-    )
-    consumer.subscribe([job.source])
-    batches = 0
-    while True:
-        records: list[Any] = consumer.consume(BATCH, WAIT_S)
-        if not records:
-            if meter.add(0):
-                break
-            continue
-        claim_ids, vectors = [], []
-        for record in records:
-            fact = decode(record.value())
-            if floor:
-                vector = None if fact.adjudication_id else [*own_features(fact, 0), *REST]
-            else:
-                vector = book.take(fact)
-            if vector is not None:
-                claim_ids.append(fact.claim_id)
-                vectors.append(vector)
-        decided = model.score(claim_ids, vectors) if floor else model.decide(claim_ids, vectors)
-        for claim_id, value in zip(claim_ids, decided, strict=True):
-            producer.produce(job.output, value, claim_id)
-        producer.poll(0)
-        batches += 1
-        if batches % BATCHES_A_COMMIT == 0:
-            producer.flush()
-            consumer.commit(asynchronous=True)
-        if meter.add(len(records)):
-            break
-    producer.flush()
-    consumer.close()
-    tell(meter, model, {"confluent-kafka": version("confluent-kafka")})
+
+    def decide(facts: list[Fact]) -> list[tuple[str, bytes]]:
+        claim_ids, vectors = vectors_of(facts, book)
+        if not vectors:
+            return []
+        return list(zip(claim_ids, model.decide(claim_ids, vectors), strict=True))
+
+    def score(facts: list[Fact]) -> list[tuple[str, bytes]]:
+        claims = [fact for fact in facts if not fact.adjudication_id]
+        claim_ids = [claim.claim_id for claim in claims]
+        vectors = [[*own_features(claim, 0), *REST] for claim in claims]
+        if not vectors:
+            return []
+        return list(zip(claim_ids, model.score(claim_ids, vectors), strict=True))
+
+    carry_out(job, BATCH, score if floor else decide)
+    tell(model, VERSIONS)
 
 
 if __name__ == "__main__":

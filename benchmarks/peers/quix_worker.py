@@ -24,7 +24,6 @@ from .job import (
     FEATURES,
     Fact,
     Job,
-    Meter,
     Model,
     decode,
     own_features,
@@ -66,10 +65,9 @@ def unfold(window: dict[str, Any]) -> tuple[str, list[float]]:
 
 
 def run(job: Job, sliding: bool) -> None:
-    """Build the chain and run it until the measurement is over."""
+    """Build the chain and run it; Quix ends in its own way on a SIGTERM."""
     rare_collections()
     model = Model(job)
-    meter = Meter(job, model.settle)
     app = Application(
         broker_address=job.bootstrap,
         consumer_group=job.output,
@@ -78,18 +76,13 @@ def run(job: Job, sliding: bool) -> None:
         loglevel="WARNING",
     )
 
-    def take(value: bytes) -> Fact:
-        if meter.add():
-            app.stop()
-        return decode(value)
-
     def decide(found: tuple[str, list[float]]) -> bytes:
         claim_id, vector = found
         return model.decide([claim_id], [vector + [NAN] * (FEATURES - len(vector))])[0]
 
     source = app.topic(job.source, value_deserializer="bytes", key_deserializer="str")
     output = app.topic(job.output, value_serializer="bytes", key_serializer="str")
-    claims = app.dataframe(source).apply(take).filter(lambda fact: not fact.adjudication_id)
+    claims = app.dataframe(source).apply(decode).filter(lambda fact: not fact.adjudication_id)
     if sliding:
         window = claims.apply(flatten).sliding_window(timedelta(milliseconds=YEAR_MS)).agg(
             count=agg.Count(), sum=agg.Sum("cents"), mean=agg.Mean("cents"),
@@ -100,8 +93,7 @@ def run(job: Job, sliding: bool) -> None:
         vectors = claims.apply(remember, stateful=True)
     vectors.apply(decide).to_topic(output)
     app.run()
-    meter.stop()
-    tell(meter, model, {"quixstreams": version("quixstreams")})
+    tell(model, {"quixstreams": version("quixstreams")})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+import signal
 
 import msgspec
 import numpy as np
@@ -14,7 +15,7 @@ from benchmarks.canonical import DOMAIN, events
 from benchmarks.champion import served_vectors
 from benchmarks.peers import job as shared
 from benchmarks.peers import windows
-from benchmarks.peers.job import FEATURES, OWN, Decision, Fact, Job, Meter, Model, Reason, decode
+from benchmarks.peers.job import FEATURES, OWN, Decision, Fact, Job, Model, Reason, decode
 from benchmarks.peers.plain_loop import Book, vectors_of
 from examples.auto_claims import ClaimFiled
 
@@ -39,7 +40,7 @@ def facts():
 
 @pytest.fixture(scope="module")
 def vectors(facts):
-    return vectors_of(facts)[1]
+    return vectors_of(facts, Book())[1]
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def task(tmp_path):
     trained.save_model(tmp_path / "model.json")
     return Job(
         bootstrap="", source="in", output="out", model=str(tmp_path / "model.json"),
-        referred_ratio=0.05, warm=3, events=5, seconds=1e9, folder=str(tmp_path),
+        referred_ratio=0.05, folder=str(tmp_path),
     )  # fmt: skip
 
 
@@ -119,31 +120,20 @@ def test_one_in_twenty_is_referred_whatever_the_margins_are(task):
         rows = rng.normal(size=(1000, FEATURES))
         rows[:, 20:] = math.nan
         model.decide([""] * len(rows), rows.tolist())
-    assert model.decided == 8000
+    assert model.emitted == 8000
+    assert model.decided == 7000  # those before the first threshold don't count
     assert 0.03 < model.referred / model.decided < 0.07
 
 
-def test_the_meter_leaves_out_the_warm_up(task):
-    settled = []
-    meter = Meter(task, lambda: settled.append(True))
-    assert [meter.add() for _ in range(3)] == [False] * 3
-    assert settled == [True]
-    assert [meter.add() for _ in range(5)] == [False] * 4 + [True]
-    assert meter.found is not None
-    assert meter.found["events"] == 5
-    assert meter.found["wall_s"] > 0
-
-
-def test_a_peer_whose_log_is_empty_waits_for_the_first_event_and_not_for_the_last(task):
-    meter = Meter(msgspec.structs.replace(task, seconds=0.0), lambda: None)
-    assert [meter.add(0), meter.add(0)] == [False, False]
-    assert [meter.add(2), meter.add(0), meter.add(0)] == [False, False, True]
-
-
-def test_a_slow_peer_ends_in_time(task):
-    meter = Meter(msgspec.structs.replace(task, seconds=0.0), lambda: None)
-    assert [meter.add(), meter.add(), meter.add()] == [False, False, True]
-    assert meter.found["events"] == 1
+def test_a_peer_that_is_told_to_stop_ends_in_its_own_way():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        is_over = shared.stop_asked()
+        assert not is_over()
+        signal.raise_signal(signal.SIGTERM)
+        assert is_over()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("module", [shared, windows], ids=lambda module: module.__name__)

@@ -1,0 +1,98 @@
+"""What the command lines of all parts share: a model to measure with, a table or JSON, a clean end.
+
+    python -m benchmarks.throughput --json --models FOLDER
+
+Tables and JSON go to standard output, progress to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any
+
+from claimtrace.errors import ClaimtraceError, StateError
+
+from .champion import publish_elsewhere
+
+
+def command(
+    about: str,
+    measure: Callable[..., Any],
+    show: Callable[[Any], None],
+    arguments: list[str] | None = None,
+    **options: tuple[Any, str],
+) -> None:
+    """Read the arguments, measure, print; ends the program with its code.
+
+    Args:
+        about: the module's docstring; its first line is the description.
+        measure: takes the registry's folder and each option by name.
+        show: prints what was found for a person.
+        arguments: of the command line; None: the program's own.
+        options: name -> (default, what it is). A list's default is also what may be chosen.
+    """
+    parser = argparse.ArgumentParser(description=about.split("\n")[0])
+    for name, (default, what) in options.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(default, list):
+            parser.add_argument(flag, nargs="+", choices=default, default=default, help=what)
+        else:
+            parser.add_argument(flag, type=type(default), default=default, help=what)
+    parser.add_argument("--models", type=Path, help="where `benchmarks.champion` published")
+    parser.add_argument("--json", action="store_true", help="for a program")
+    chosen = vars(parser.parse_args(arguments))
+    models, as_json = chosen.pop("models"), chosen.pop("json")
+    try:
+        with clean_end(), model_folder(models) as folder:
+            found = measure(folder, **chosen)
+    except ClaimtraceError as error:
+        say(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        say("stopped")
+        sys.exit(130)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        show(found)
+    if isinstance(found, dict) and found.get("failed"):
+        sys.exit(StateError.exit_code)
+
+
+@contextmanager
+def model_folder(told: Path | None) -> Iterator[Path]:
+    """The registry with the canonical model; trained into a folder that goes when none is told."""
+    if told is not None:
+        yield told
+        return
+    with TemporaryDirectory() as made:
+        say("training the canonical model ...")
+        publish_elsewhere(Path(made))
+        yield Path(made)
+
+
+@contextmanager
+def clean_end() -> Iterator[None]:
+    """SIGTERM is like Ctrl-C: whatever was started is ended on the way out."""
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def say(progress: str) -> None:
+    """Tell a person who waits."""
+    print(progress, file=sys.stderr, flush=True)

@@ -1,0 +1,119 @@
+"""What nobody can do without: decode a claim, score it, put a decision on the log.
+
+The same model, in the same kernels, on vectors that are there already; the values are in memory,
+what comes out goes to an embedded log of its own. No windows, duplicates, rules, words, seal,
+chain, journal or store.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import process_time
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from claimtrace.adapters.local_log import LocalLog
+from claimtrace.models.scorer import Scorer
+from examples.auto_claims import ClaimFiled
+from featurestore.offline import DECISIONS
+
+from .line import Line
+
+BATCH: Final = 500
+EXPLAINED_EVERY: Final = 20
+TOPIC: Final = "floor"
+
+
+class _Small(msgspec.Struct):
+    claim_id: str
+    score: float
+    margin: float
+    outcome: str
+    reasons: list[float]
+
+
+class Floor:
+    """The loop over some claims.
+
+    Args:
+        folder: where its log may be.
+        scorer: the model.
+        values: of the claims.
+        matrix: their vectors, float64[at least as many, features].
+        model: XGBoost's file: score and explain with XGBoost itself, on one thread.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scorer: Scorer,
+        values: list[bytes],
+        matrix: NDArray[np.float64],
+        model: Path | None = None,
+    ) -> None:
+        self.values = values
+        self._scorer, self._matrix = scorer, matrix
+        self._log = LocalLog(folder / "floor.db", durable=False)
+        self._log.create_topic(TOPIC, 1)
+        self._booster = _booster(model) if model else None
+        self.cost_us(explained=True)
+
+    def cost_us(self, *, explained: bool = False) -> float:
+        """CPU microseconds a claim; one in twenty is explained if asked for."""
+        began_s = process_time()
+        for start in range(0, len(self.values), BATCH):
+            self._step(start, explained)
+        return 1e6 * (process_time() - began_s) / len(self.values)
+
+    def _step(self, start: int, explained: bool) -> None:
+        values, rows = self.values[start : start + BATCH], self._matrix[start : start + BATCH]
+        claims = [_decode(value) for value in values]
+        rows = rows[: len(claims)]
+        margins = self._margins(rows)
+        told = self._reasons(rows[::EXPLAINED_EVERY]) if explained else []
+        scores = self._scorer.probabilities(margins).tolist()
+        out = [
+            _encode(_Small(claim.claim_id, score, margin, "approve",
+                           told[i // EXPLAINED_EVERY] if told and i % EXPLAINED_EVERY == 0 else []))
+            for i, (claim, score, margin) in enumerate(
+                zip(claims, scores, margins.tolist(), strict=True)
+            )
+        ]  # fmt: skip
+        self._log.append_columns(TOPIC, 0, None, out, np.zeros(len(out), np.int64))
+
+    def _margins(self, rows: NDArray[np.float64]) -> NDArray[np.float32]:
+        if self._booster is None:
+            return self._scorer.margins(rows)
+        return np.asarray(self._booster.inplace_predict(rows, predict_type="margin"))
+
+    def _reasons(self, rows: NDArray[np.float64]) -> list[list[float]]:
+        if self._booster is None:
+            shares = self._scorer.contributions(rows)
+        else:
+            import xgboost
+
+            shares = self._booster.predict(xgboost.DMatrix(rows, nthread=1), pred_contribs=True)
+        found: list[list[float]] = np.sort(shares, axis=1)[:, :6].tolist()
+        return found
+
+
+def served_matrix(line: Line, rows: int) -> NDArray[np.float64]:
+    """So many vectors that were served, float64[rows, features]; from the offline store."""
+    features = line.offline().dataset(DECISIONS).head(rows, columns=["features"])["features"]
+    return np.asarray(features.combine_chunks().flatten()).reshape(rows, -1)
+
+
+def _booster(model: Path) -> Any:
+    import xgboost
+
+    booster = xgboost.Booster({"nthread": 1})
+    booster.load_model(model)
+    booster.set_param({"nthread": 1})
+    return booster
+
+
+_decode = msgspec.json.Decoder(ClaimFiled).decode
+_encode = msgspec.json.Encoder().encode

@@ -1,0 +1,114 @@
+"""What a worker put out, looked at from outside: how many decisions, and when each was there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from confluent_kafka import Consumer, TopicPartition
+from numpy.typing import NDArray
+
+from claimtrace.adapters.local_log import LocalLog
+from claimtrace.decisions import DECISIONS_TOPIC
+from tests.servers.topics import client
+
+from .canonical import PARTITIONS
+
+PAGE: Final = 5_000
+BROKER_CLOCK_S: Final = 0.001
+"""Brokers stamp whole milliseconds, cut off: a decision counts from the end of its own."""
+
+
+class Outputs(Protocol):
+    """Decisions as they come."""
+
+    def count(self) -> int:
+        """How many there are."""
+
+    def arrivals(self, seen: NDArray[np.float64] | None) -> Iterator[tuple[int, float]]:
+        """Number of the claim and moment of the decision, of each that is new since the last call.
+
+        Args:
+            seen: what the watch of the injector saw; None where brokers stamp records.
+        """
+
+    def close(self) -> None:
+        """Let go of the log."""
+
+
+class LocalOutputs:
+    """On the embedded log."""
+
+    def __init__(self, path: Path) -> None:
+        self._log = LocalLog(path)
+        self._log.create_topic(DECISIONS_TOPIC, PARTITIONS)
+        self._at = [0] * PARTITIONS
+
+    def count(self) -> int:
+        """How many there are."""
+        return sum(self._log.ends(DECISIONS_TOPIC))
+
+    def arrivals(self, seen: NDArray[np.float64] | None) -> Iterator[tuple[int, float]]:
+        """Each new one, at the first look that saw it."""
+        assert seen is not None, "the embedded log stamps nothing"
+        for partition in range(PARTITIONS):
+            while page := self._log.read(DECISIONS_TOPIC, partition, self._at[partition], PAGE):
+                self._at[partition] = page[-1].position + 1
+                ends = seen[:, 1 + partition]
+                looks = np.searchsorted(ends, [each.position for each in page], side="right")
+                for record, look in zip(page, looks.tolist(), strict=True):
+                    yield claim_number(record.key), seen[look, 0]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._log.close()
+
+
+class KafkaOutputs:
+    """On a topic that the broker stamps (`message.timestamp.type=LogAppendTime`)."""
+
+    def __init__(self, bootstrap: str, topic: str = DECISIONS_TOPIC) -> None:
+        self._topic = topic
+        self._consumer: Any = Consumer(
+            client(bootstrap, group_id="outputs", enable_auto_commit=False)
+        )
+        found = self._consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        self._at = dict.fromkeys(found, 0)
+
+    def count(self) -> int:
+        """How many there are; exact where nothing is in a transaction."""
+        return sum(self._ends().values())
+
+    def arrivals(self, seen: NDArray[np.float64] | None = None) -> Iterator[tuple[int, float]]:  # noqa: ARG002
+        """Each new one, at the end of the millisecond that the broker stamped on it."""
+        for record in self.records():
+            yield claim_number(record.key()), record.timestamp()[1] / 1000 + BROKER_CLOCK_S
+
+    def records(self) -> Iterator[Any]:
+        """Each new one, as it lies on the topic."""
+        ends = self._ends()
+        self._consumer.assign([TopicPartition(self._topic, p, at) for p, at in self._at.items()])
+        while any(self._at[p] < end for p, end in ends.items()):
+            for record in self._consumer.consume(PAGE, 0.2):
+                self._at[record.partition()] = record.offset() + 1
+                yield record
+        self._consumer.unassign()
+
+    def close(self) -> None:
+        """Leave the brokers."""
+        self._consumer.close()
+
+    def _ends(self) -> dict[int, int]:
+        places = [TopicPartition(self._topic, p) for p in self._at]
+        return {p.partition: self._consumer.get_watermark_offsets(p, timeout=30)[1] for p in places}
+
+
+def claim_number(key: bytes | None) -> int:
+    """The number of a canonical claim in its id.
+
+    >>> claim_number(b"claim-0000000042")
+    42
+    """
+    return int((key or b"")[6:])

@@ -1,0 +1,105 @@
+"""Where the time goes: CPU microseconds an event by stage, at batches of 500 and of 2000.
+
+    python -m benchmarks.stages            a table
+    python -m benchmarks.stages --json     the same for a program
+
+A look inside, on purpose: the methods in `PLACES` are replaced by timed ones. One that is gone is
+said, and its time counts as `rest`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import process_time
+from typing import Any, Final
+
+from stream.adapters.collector import rare_collections
+from stream.driver import Driver
+
+from .canonical import events
+from .champion import load_champion, open_line
+from .command import command, say
+from .stopwatch import Stopwatch
+from .throughput import SNAPSHOT_EVERY, fill_log, measure
+
+BATCHES: Final = (500, 2000)
+PLACES: Final = (
+    ("_source.poll", "read"),
+    ("_journal.append", "journal"),
+    ("engine.wire.read", "decode"),
+    ("engine.intake.take", "features"),
+    ("scorer.margins", "score"),
+    ("scorer.probabilities", "score"),
+    ("engine.decider._explain", "explain"),
+    ("engine._drift.count", "drift"),
+    ("engine._drift.closed", "drift"),
+    ("engine.decider._sort_out", "decide and seal"),
+    ("engine.decider._claims", "decide and seal"),
+    ("engine.decider._rows", "rows"),
+    ("_flush", "offline store"),
+    ("_duty._sink.emit", "emit"),
+    ("_saving.begin", "snapshot"),
+    ("_saving.end", "snapshot"),
+    ("_saving.keep_house", "house-keeping"),
+)
+
+
+def time_stages(watch: Stopwatch, driver: Driver, scorer: object) -> None:
+    """Replace the methods in `PLACES` below a driver, or below the scorer, by timed ones."""
+    for path, stage in PLACES:
+        *way, name = path.split(".")
+        owner: Any = driver
+        if way and way[0] == "scorer":
+            owner, way = scorer, way[1:]
+        for step in way:
+            owner = getattr(owner, step, None)
+        if hasattr(owner, name):
+            watch.time(owner, name, stage)
+        else:
+            say(f"there is no {path}: its time counts as rest")
+
+
+def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str, Any]:
+    """Each batch size on the same line."""
+    scorer = load_champion(models)
+    found: dict[str, Any] = {}
+    with TemporaryDirectory() as folder, rare_collections():
+        line = open_line(Path(folder), policies, scorer)
+        say("filling the log ...")
+        fill_log(line, events(policies, warm + events_each * len(BATCHES)))
+        # each stretch has one snapshot, of which an event bears less at the default settings
+        driver, watch = line.driver(snapshot_every_records=events_each), Stopwatch()
+        say("warming up ...")
+        measure(driver, warm, max(BATCHES))
+        time_stages(watch, driver, scorer)
+        for batch in BATCHES:
+            say(f"batches of {batch} ...")
+            watch.reset()
+            cpu_s = process_time()
+            done = measure(driver, events_each, batch)["events"]
+            cpu_s = process_time() - cpu_s
+            split = {stage: 1e6 * seconds / done for stage, seconds in watch.seconds.items()}
+            split["rest"] = 1e6 * cpu_s / done - sum(split.values())
+            split["snapshot"] *= events_each / SNAPSHOT_EVERY
+            found[str(batch)] = split
+        line.close()
+    return found
+
+
+def show(found: dict[str, Any]) -> None:
+    """The figures as a table, the largest first."""
+    sizes = list(found)
+    print("CPU us an event   " + "".join(f"{'at ' + size:>10s}" for size in sizes))
+    for stage in sorted(found[sizes[0]], key=lambda stage: -found[sizes[0]][stage]):
+        print(f"{stage:18s}" + "".join(f"{found[size][stage]:10.2f}" for size in sizes))
+    print(f"{'all':18s}" + "".join(f"{sum(found[size].values()):10.2f}" for size in sizes))
+
+
+if __name__ == "__main__":
+    command(
+        __doc__ or "", run, show,
+        policies=(100_000, "that claim once a year"),
+        warm=(120_000, "events before measuring"),
+        events_each=(60_000, "events for each batch size"),
+    )  # fmt: skip

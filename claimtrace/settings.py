@@ -61,7 +61,7 @@ class StreamSettings(Secretive, frozen=True, forbid_unknown_fields=True):
     """Records between two snapshots; a restart replays at most this many."""
     snapshot_every: str = "15m"
     """Time between two snapshots while anything comes in; the log must keep records much longer."""
-    offline_every_records: int = 20_000
+    offline_every_records: int = 50_000
     """Records between two appends to the offline store."""
     offline_every: str = "30s"
     """Time after which rows that wait are appended, however few they are."""

@@ -1,13 +1,14 @@
 """Rows for the offline store: the raw back-up, decisions with their vectors, labels, profiles.
 
-A batch says what its rows are made of (`BatchRows`), and costs nothing more; the rows of all
-batches since the last append are built at once (`build`).
+A batch says what its rows are made of (`BatchRows`). `Waiting` turns batches into columns a few
+thousand records at a time: while they are still near the processor, and so that a small batch
+doesn't pay for columns of its own. Words that repeat are dictionaries, here and in the files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,7 +22,21 @@ from featurestore.domain import Domain
 from featurestore.keys import normal_key
 from featurestore.offline import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES, SCHEMAS, rows_of
 
+from .row_columns import (
+    byte_strings,
+    chained,
+    numbers,
+    places,
+    table_of,
+    text_lists,
+    texts_of,
+    vectors,
+    words,
+)
 from .sealing import Frame, Sealed, Verdicts
+
+_AT_ONCE: Final = 8000
+"""Records. Enough to spread the cost of some forty columns, and not long enough to grow cold."""
 
 
 class Decided(NamedTuple):
@@ -43,7 +58,7 @@ class BatchRows(NamedTuple):
     records: Records
     read: Read
     decided: Decided | None
-    labels: Sequence[Fact]
+    labels: Facts
     changes: Mapping[str, Sequence[Fact]]
     drift: Sequence[DriftRecord]
 
@@ -54,138 +69,155 @@ class BatchRows(NamedTuple):
         return [table for table, part in parts.items() if part]
 
 
+class Waiting:
+    """The rows of one table that wait for their append, in order."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._batches: list[BatchRows] = []
+        self._records = 0
+        self._built: list[pa.Table] = []
+
+    def add(self, batch: BatchRows) -> None:
+        """Take what a batch has for the table."""
+        self._batches.append(batch)
+        self._records += len(batch.records)
+        if self._records >= _AT_ONCE:
+            self._build()
+
+    def rows(self) -> pa.Table:
+        """All of them."""
+        self._build()
+        return pa.concat_tables(self._built).unify_dictionaries()
+
+    def _build(self) -> None:
+        if self._batches:
+            self._built.append(build(self._table, self._batches))
+        self._batches, self._records = [], 0
+
+
 def build(table: str, batches: Sequence[BatchRows]) -> pa.Table:
-    """The rows of some batches for one table, in order."""
+    """The rows of some batches for one table, in order; words may be dictionaries."""
     if table == EVENTS:
-        return pa.concat_tables([event_rows(batch.records, batch.read) for batch in batches])
+        return event_rows([batch.records for batch in batches], [batch.read for batch in batches])
     if table == DECISIONS:
-        decided = [batch.decided for batch in batches if batch.decided is not None]
-        return pa.concat_tables([decision_rows(each) for each in decided])
+        return decision_rows([batch.decided for batch in batches if batch.decided is not None])
     if table == DRIFT:
         return drift_rows([record for batch in batches for record in batch.drift])
     domain = batches[0].domain
     if table == LABELS:
-        return label_rows(domain, [fact for batch in batches for fact in batch.labels])
+        return label_rows(domain, [batch.labels for batch in batches])
     return pa.concat_tables([profile_rows(domain, batch.changes) for batch in batches])
 
 
-def event_rows(records: Records, read: Read) -> pa.Table:
+def event_rows(parts: Sequence[Records], reads: Sequence[Read]) -> pa.Table:
     """Every record as it stood on the log, refused ones too."""
-    schema, rows, facts = SCHEMAS[EVENTS], len(records), read.facts
-    accepted = np.zeros(rows, np.bool_)
-    accepted[read.accepted] = True
-    columns: dict[str, Any] = {
-        "topic": pa.array([topic for topic, _ in records.places]).take(pa.array(records.parts)),
-        "partition": records.partitions(),
-        "position": records.positions,
-        "key": records.keys,
-        "value": records.values,
-        "log_time_ms": records.log_times_ms,
-        "accepted": accepted,
-        "event_id": facts.event_ids,
-        "event_time_ms": facts.event_times_ms,
-        "reason": pa.nulls(rows, pa.string()),
+    rows = sum(map(len, parts))
+    columns = places(parts) | {
+        "key": byte_strings(chained(part.keys for part in parts)),
+        "value": byte_strings(chained(part.values for part in parts)),
+        "log_time_ms": np.concatenate([part.log_times_ms for part in parts]),
+        "event_id": chained(read.facts.event_ids for read in reads),
+        "event_time_ms": np.concatenate([read.facts.event_times_ms for read in reads]),
+        "accepted": np.ones(rows, np.bool_),
+        "reason": words([None], np.zeros(rows, np.int64)),
     }
-    if read.refused:
-        ids: list[str | None] = [None] * rows
-        for place, event_id in zip(read.accepted.tolist(), facts.event_ids, strict=True):
-            ids[place] = event_id
-        times = np.zeros(rows, np.int64)
-        times[read.accepted] = facts.event_times_ms
-        refused = (read.refused.get(i) for i in range(rows))
-        columns |= {
-            "event_id": ids,
-            "event_time_ms": pa.array(times, mask=~accepted),
-            "reason": [answer.reason if answer else None for answer in refused],
-        }
-    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
+    if any(read.refused for read in reads):
+        columns |= _with_refused(parts, reads, columns)
+    return table_of(SCHEMAS[EVENTS], columns)
 
 
-def decision_rows(decided: Decided) -> pa.Table:
+def _with_refused(
+    parts: Sequence[Records], reads: Sequence[Read], columns: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The columns of which refused records have other values, or none."""
+    starts = np.cumsum([0, *map(len, parts)])
+    at = np.concatenate([start + each.accepted for start, each in zip(starts, reads, strict=False)])
+    is_accepted = np.zeros(starts[-1], np.bool_)
+    is_accepted[at] = True
+    ids, times = np.full(starts[-1], None, object), np.zeros(starts[-1], np.int64)
+    ids[at], times[at] = columns["event_id"], columns["event_time_ms"]
+    reasons: list[str | None] = [None] * len(ids)
+    for start, read in zip(starts.tolist(), reads, strict=False):
+        for place, answer in read.refused.items():
+            reasons[start + place] = answer.reason if answer is not None else None
+    return {
+        "event_id": ids,
+        "event_time_ms": pa.array(times, mask=~is_accepted),
+        "accepted": is_accepted,
+        "reason": words(reasons),
+    }
+
+
+def decision_rows(parts: Sequence[Decided]) -> pa.Table:
     """One row an accepted claim, with its served vector."""
-    frame, verdicts, sealed = decided.frame, decided.verdicts, decided.sealed
-    records = decided.claims.records
-    rows, width = decided.matrix.shape
-    offsets = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
-    amounts = decided.amounts_cents
-    model = frame.model
-    columns: dict[str, Any] = {
-        "decision_id": _texts(sealed.decision_ids),
-        "claim_id": decided.claims.event_ids,
-        "topic": pa.array([topic for topic, _ in records.places]).take(pa.array(records.parts)),
-        "partition": records.partitions(),
-        "position": records.positions,
-        "event_time_ms": decided.claims.event_times_ms,
-        "log_time_ms": records.log_times_ms,
-        "known_time_ms": records.log_times_ms,
-        "score": pa.array(verdicts.scores, from_pandas=True),
-        "margin": pa.array(verdicts.margins, from_pandas=True),
-        "band": verdicts.bands,
-        "outcome": verdicts.outcomes,
-        "flags": _lists(verdicts.flags),
-        "rules": _lists([[hit.rule for hit in hits] for hits in verdicts.rules]),
-        "features": pa.ListArray.from_arrays(offsets, decided.matrix.reshape(-1)),
-        "feature_hash": _texts(sealed.feature_hashes),
-        "chain": _texts(sealed.chains),
-        "policy_key": [key or None for key in decided.policy_keys],
+    records = [part.claims.records for part in parts]
+    log_times = np.concatenate([each.log_times_ms for each in records])
+    amounts = np.concatenate([part.amounts_cents for part in parts])
+    verdicts, sealed = [part.verdicts for part in parts], [part.sealed for part in parts]
+    rules = chained(each.rules for each in verdicts)
+    columns = places(records) | {
+        "decision_id": texts_of(np.concatenate([each.decision_ids for each in sealed])),
+        "claim_id": chained(part.claims.event_ids for part in parts),
+        "event_time_ms": np.concatenate([part.claims.event_times_ms for part in parts]),
+        "log_time_ms": log_times,
+        "known_time_ms": log_times,
+        "score": pa.array(np.concatenate([each.scores for each in verdicts]), from_pandas=True),
+        "margin": pa.array(np.concatenate([each.margins for each in verdicts]), from_pandas=True),
+        "band": words(chained(each.bands for each in verdicts)),
+        "outcome": words(chained(each.outcomes for each in verdicts)),
+        "flags": text_lists(chained(each.flags for each in verdicts)),
+        "rules": text_lists(
+            [[hit.rule for hit in hits] for hits in rules] if any(rules) else rules
+        ),
+        "features": vectors(np.concatenate([part.matrix for part in parts])),
+        "feature_hash": texts_of(np.concatenate([each.feature_hashes for each in sealed])),
+        "chain": texts_of(np.concatenate([each.chains for each in sealed])),
+        "policy_key": [key or None for part in parts for key in part.policy_keys],
         "amount_cents": pa.array(np.nan_to_num(amounts).astype(np.int64), mask=np.isnan(amounts)),
     }
-    shared = {
-        "policy": frame.policy,
-        "threshold": frame.threshold,
-        "model_name": model.name if model else None,
-        "model_version": model.version if model else None,
-        "model_digest": model.digest if model else None,
-        "definitions": frame.definitions,
-        "rules_digest": frame.rules,
+    columns |= _shared([part.frame for part in parts], [len(part.claims) for part in parts])
+    return table_of(SCHEMAS[DECISIONS], columns)
+
+
+def _shared(frames: Sequence[Frame], sizes: Sequence[int]) -> dict[str, Any]:
+    """The columns of what the decisions of a batch share, for some batches."""
+    different = list(dict.fromkeys(frames))
+    rows = np.repeat([different.index(frame) for frame in frames], sizes)
+    models = [frame.model for frame in different]
+    return {
+        "policy": words([frame.policy for frame in different], rows),
+        "threshold": numbers(pa.float64(), [frame.threshold for frame in different], rows),
+        "model_name": words([model.name if model else None for model in models], rows),
+        "model_version": numbers(
+            pa.int64(), [model.version if model else None for model in models], rows
+        ),
+        "model_digest": words([model.digest if model else None for model in models], rows),
+        "definitions": words([frame.definitions for frame in different], rows),
+        "rules_digest": words([frame.rules for frame in different], rows),
     }
-    schema = SCHEMAS[DECISIONS]
-    columns |= {
-        name: pa.repeat(pa.scalar(value, schema.field(name).type), rows)
-        for name, value in shared.items()
-    }
-    return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
-def _texts(table: NDArray[np.uint8]) -> pa.Array:
-    """Texts of one length, from uint8[n, characters]."""
-    rows, width = table.shape
-    offsets = np.arange(0, (rows + 1) * width, width, dtype=np.int32)
-    content = pa.py_buffer(np.ascontiguousarray(table))
-    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), content)
-
-
-def _lists(rows: Sequence[Sequence[str]]) -> pa.Array:
-    """Lists of texts; mostly all are empty."""
-    if any(rows):
-        return pa.array(rows, pa.list_(pa.string()))
-    return pa.ListArray.from_arrays(np.zeros(len(rows) + 1, np.int32), pa.array([], pa.string()))
-
-
-def label_rows(domain: Domain, facts: Sequence[Fact]) -> pa.Table:
+def label_rows(domain: Domain, parts: Sequence[Facts]) -> pa.Table:
     """One row an outcome; `is_fraud` is null where the outcome is no verdict."""
     labels = domain.labels
     assert labels is not None
-    rows = []
-    for record, accepted in facts:
-        outcome = getattr(accepted.event, labels.outcome)
-        is_fraud = True if outcome in labels.fraud else False if outcome in labels.legit else None
-        rows.append(
-            {
-                "claim_id": getattr(accepted.event, labels.claim) or "",
-                "event_id": accepted.event_id,
-                "outcome": outcome,
-                "is_fraud": is_fraud,
-                "decided_at_ms": accepted.event_time_ms,
-                "known_time_ms": record.log_time_ms,
-                "log_time_ms": record.log_time_ms,
-                "source": getattr(accepted.event, labels.source),
-                "topic": record.topic,
-                "partition": record.partition,
-                "position": record.position,
-            }
-        )
-    return rows_of(LABELS, rows)
+    events = [facts.event(i) for facts in parts for i in range(len(facts))]
+    outcomes = [getattr(event, labels.outcome) for event in events]
+    verdicts = dict.fromkeys(labels.legit, False) | dict.fromkeys(labels.fraud, True)
+    records = [facts.records for facts in parts]
+    log_times = np.concatenate([each.log_times_ms for each in records])
+    columns = places(records) | {
+        "claim_id": [getattr(event, labels.claim) or "" for event in events],
+        "event_id": chained(facts.event_ids for facts in parts),
+        "outcome": outcomes,
+        "is_fraud": [verdicts.get(outcome) for outcome in outcomes],
+        "decided_at_ms": np.concatenate([facts.event_times_ms for facts in parts]),
+        "known_time_ms": log_times,
+        "log_time_ms": log_times,
+        "source": words([getattr(event, labels.source) for event in events]),
+    }
+    return table_of(SCHEMAS[LABELS], columns)
 
 
 def profile_rows(domain: Domain, facts: Mapping[str, Sequence[Fact]]) -> pa.Table:

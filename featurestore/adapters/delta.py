@@ -40,6 +40,7 @@ from ..offline import (
     check_name,
     conform,
     newest_digest_query,
+    plain_schema,
     statistics_columns,
     vectors_query,
 )
@@ -105,7 +106,7 @@ class OfflineStore:
         whole = conform(table, rows)
         # The check and the write see the same version of the table: Delta refuses the commit when
         # somebody else committed this writer's number in between.
-        found = self._find(table) or self._create(table, whole.schema)
+        found = self._find(table) or self._create(table, plain_schema(whole.schema))
         if self._last(found, table, writer) >= version:
             return False
         try:
@@ -134,7 +135,7 @@ class OfflineStore:
             UsageError, StoreUnavailable: as `append`.
         """
         whole = conform(table, rows)
-        found = self._find(table) or self._create(table, whole.schema)
+        found = self._find(table) or self._create(table, plain_schema(whole.schema))
         last = {writer: self._last(found, table, writer) for writer in versions}
         if last == versions:
             return False
@@ -236,12 +237,13 @@ class OfflineStore:
         }
         with self._errors(table):
             schema = found.schema()
-            if table in SCHEMAS and _is_ours(found, pa.schema(schema), rows.schema):
+            if table in SCHEMAS and _is_ours(found, pa.schema(schema), SCHEMAS[table]):
                 added = [add_file(self._files(table), rows)] if rows.num_rows else []
                 found.create_write_transaction(added, "append", schema, **how)
             else:  # a table of another kind or of an older make: it gains the columns
+                plain = rows.cast(plain_schema(rows.schema))
                 write_deltalake(
-                    found, rows, mode="append", schema_mode="merge", writer_properties=_ZSTD, **how
+                    found, plain, mode="append", schema_mode="merge", writer_properties=_ZSTD, **how
                 )
 
     def _files(self, table: str) -> pafs.FileSystem:

@@ -150,6 +150,26 @@ def test_tables_that_are_not_as_we_make_them_are_left_to_delta_rs(store: Offline
     assert places(strict, "true") == [0, 1]
 
 
+def with_dictionaries(sent: pa.Table) -> pa.Table:
+    for name in ("topic", "reason"):
+        at = sent.schema.get_field_index(name)
+        sent = sent.set_column(at, name, sent[name].dictionary_encode())
+    return sent
+
+
+def test_dictionaries_are_written_as_what_they_stand_for(store: OfflineStore) -> None:
+    sent = rows_of("events", [event(i, event_time_ms=7 if i % 2 else None) for i in range(5)])
+    assert store.append("events", with_dictionaries(sent), writer="w", version=0)
+    DeltaTable(store._path("events")).alter.add_constraint({"early": "log_time_ms > 0"})
+    later = with_dictionaries(rows_of("events", [event(9, event_time_ms=8)]))
+    assert store.append("events", later, writer="w", version=1), "delta-rs writes this one"
+    found = store.dataset("events").to_table()
+    assert found.schema.field("topic").type == pa.string()
+    assert sorted(found["position"].to_pylist()) == [0, 1, 2, 3, 4, 9]
+    assert places(store, "reason = 'json'") == [0, 2, 4]
+    assert places(store, "topic = 'claims.filed' AND reason IS NULL") == [1, 3, 9]
+
+
 def test_the_log_stays_short(store: OfflineStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints come often, old log files go, and who was behind sees it all the same."""
     monkeypatch.setattr("featurestore.adapters.delta.CLEAN_EVERY", CHECKPOINT_EVERY)

@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .kernel import kernel
+
 MISSING: Final = -1
 """Stands in `second` where a field is absent or null."""
 
@@ -38,7 +40,7 @@ class Fields(NamedTuple):
     required: np.int64
 
 
-@njit(cache=True)
+@kernel
 def gather_texts(buffer, first, second, chosen, out):  # type: ignore[no-untyped-def]
     """Copy the texts of the chosen rows, a NUL behind each row's; returns where they end."""
     # unsigned: numba then needs not look whether an index is negative, and the copy is a wide move
@@ -55,7 +57,7 @@ def gather_texts(buffer, first, second, chosen, out):  # type: ignore[no-untyped
     return at
 
 
-@njit(cache=True)
+@kernel
 def read_flat(buffer, bounds, rows, fields, first, second, plain):  # type: ignore[no-untyped-def]
     """Fill `first` and `second` [fields, rows] and `plain` [rows]; see `FlatColumns`.
 
@@ -79,7 +81,7 @@ def read_flat(buffer, bounds, rows, fields, first, second, plain):  # type: igno
             second[:, row] = MISSING
 
 
-@njit(cache=True)
+@kernel
 def _read_one(  # type: ignore[no-untyped-def]
     buffer, start, end, row, names, starts, kinds, low, high, nullable, first, second
 ):
@@ -126,7 +128,7 @@ def _spaces(buffer, at, end):  # type: ignore[no-untyped-def]
     return at
 
 
-@njit(cache=True)
+@kernel
 def _field(buffer, at, end, names, starts, expected):  # type: ignore[no-untyped-def]
     """The field whose name and closing quote stand here, -1 for none; mostly the one expected."""
     count = starts.size - 1
@@ -147,7 +149,7 @@ def _field(buffer, at, end, names, starts, expected):  # type: ignore[no-untyped
     return -1
 
 
-@njit(cache=True)
+@kernel
 def _null(buffer, at, end):  # type: ignore[no-untyped-def]
     """The place behind `null`, -1 when it is something else."""
     if at + 4 > end or buffer[at + 1] != 117 or buffer[at + 2] != 108 or buffer[at + 3] != 108:
@@ -155,7 +157,7 @@ def _null(buffer, at, end):  # type: ignore[no-untyped-def]
     return at + 4
 
 
-@njit(cache=True)
+@kernel
 def _value(buffer, at, end, kind, low, high):  # type: ignore[no-untyped-def]
     """The place behind a field's value, -1 when it isn't plain; and what stands for it."""
     nothing = -1, np.int64(0), np.int64(MISSING)
@@ -181,7 +183,7 @@ def _value(buffer, at, end, kind, low, high):  # type: ignore[no-untyped-def]
     return close + 1, opening, close
 
 
-@njit(cache=True)
+@kernel
 def _text(buffer, at, end):  # type: ignore[no-untyped-def]
     """The closing quote of a string of ASCII without escapes; -1 for others."""
     while at < end:
@@ -194,7 +196,7 @@ def _text(buffer, at, end):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit(cache=True)
+@kernel
 def _integer(buffer, at, end):  # type: ignore[no-untyped-def]
     """A whole number in its usual form and the place behind it; -1 for another form."""
     negative = buffer[at] == 45
@@ -213,7 +215,7 @@ def _integer(buffer, at, end):  # type: ignore[no-untyped-def]
     return -number if negative else number, at
 
 
-@njit(cache=True)
+@kernel
 def _is_id(buffer, start, end):  # type: ignore[no-untyped-def]
     """What `ID_PATTERN` says: letters, digits and . _ : -, a letter or digit first, never `..`."""
     for at in range(start, end):
@@ -227,14 +229,14 @@ def _is_id(buffer, start, end):  # type: ignore[no-untyped-def]
     return end > start
 
 
-@njit(cache=True)
+@kernel
 def _two(buffer, at):  # type: ignore[no-untyped-def]
     """Two digits as a number; 1000 when they are none."""
     high, low = np.int64(buffer[at]) - 48, np.int64(buffer[at + 1]) - 48
     return high * 10 + low if 0 <= high <= 9 and 0 <= low <= 9 else 1000
 
 
-@njit(cache=True)
+@kernel
 def _time(buffer, start, end):  # type: ignore[no-untyped-def]  # noqa: C901 - one form, read in order
     """`2026-03-01T12:00:00.123456Z` or with `+01:00`: whether it is that, and ms since 1970."""
     if end - start < 20 or buffer[start + 4] != 45 or buffer[start + 7] != 45:

@@ -8,9 +8,9 @@ decoder. It is total: any bytes give a code. A record's cost is about one nanose
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from .kernel import kernel
 from .limits import MAX_DEPTH, MAX_FIELDS
 
 PASSED, TOO_DEEP, TOO_MANY_FIELDS, DUPLICATE_KEY, BAD_STRING, NOT_AN_OBJECT = range(6)
@@ -38,14 +38,14 @@ def inspect(
     return codes, offsets
 
 
-@njit(cache=True)
+@kernel
 def _inspect(buffer, bounds, codes, offsets, slots):  # type: ignore[no-untyped-def]
     for i in range(codes.size):
         codes[i], at = _inspect_one(buffer, bounds[i], bounds[i + 1], slots, i + 1)
         offsets[i] = at - bounds[i]
 
 
-@njit(cache=True)
+@kernel
 def _inspect_one(buffer, start, end, slots, stamp):  # type: ignore[no-untyped-def]  # noqa: C901 - one automaton
     at = start
     while at < end and (buffer[at] == 32 or 9 <= buffer[at] <= 13):
@@ -85,7 +85,7 @@ def _inspect_one(buffer, start, end, slots, stamp):  # type: ignore[no-untyped-d
     return PASSED, at  # truncated: the decoder says where
 
 
-@njit(cache=True)
+@kernel
 def _string(buffer, at, end):  # type: ignore[no-untyped-def]
     """Check the string that opens at `at`; returns a code and the place of its closing quote."""
     i = at + 1
@@ -110,7 +110,7 @@ def _string(buffer, at, end):  # type: ignore[no-untyped-def]
     return PASSED, end
 
 
-@njit(cache=True)
+@kernel
 def _hex4(buffer, at, end):  # type: ignore[no-untyped-def]
     if at + 4 > end:
         return -1
@@ -129,7 +129,7 @@ def _hex4(buffer, at, end):  # type: ignore[no-untyped-def]
     return unit
 
 
-@njit(cache=True)
+@kernel
 def _first_time(buffer, start, end, slots, stamp):  # type: ignore[no-untyped-def]
     """Note a key of the outermost object; false when it stood there before, or hides in escapes."""
     code = np.uint64(14695981039346656037)  # FNV-1a

@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
+from .kernel import kernel
+
 Key = NDArray[np.uint64]
 
 
@@ -46,7 +48,7 @@ def _round(v0, v1, v2, v3):  # type: ignore[no-untyped-def]
     return v0, v1, v2, v3
 
 
-@njit(cache=True)
+@kernel
 def siphash128(buffer, start, end, key):  # type: ignore[no-untyped-def]
     """Hash `buffer[start:end]` (uint8) under `key` (2 uint64); returns two uint64."""
     k0, k1 = key[0], key[1]

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import Arrays
 from .definitions import Entity, WindowFeature
-from .renumbering import renumbered
-from .series import FIRST_MISSING_BIT, Pool, compacted, empty_pool, evict_all, with_room
+from .series import (
+    EVERYWHERE,
+    FIRST_MISSING_BIT,
+    LIVE,
+    SETTLED,
+    TOP,
+    Pool,
+    empty_pool,
+    evict_range,
+    mark_distinct,
+    with_room,
+)
+from .sliding import ENTITIES_A_SLICE, SLOTS_A_UNIT, slide
 from .windows import (
     INSERT,
     MARK,
@@ -23,6 +34,8 @@ from .windows import (
 )
 
 _FIRST_ENTITIES, _FIRST_SLOTS = 256, 1024
+LARGEST_FREE_SHARE = 0.04
+"""Of what the entries need: more free room than that isn't left lying between blocks."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,7 @@ class Series:
         )
         self._stamps = np.zeros((len(self._distinct_names), 1024), np.int64)
         self._stamp = np.zeros(2, np.int64)
+        self._edges = np.empty(self._program.offsets.size, np.int64)
 
     def _row(self, feature: WindowFeature) -> tuple[str, int, int, int, bool, float]:
         among = self._distinct_names if feature.aggregate == "distinct" else self._value_names
@@ -78,7 +92,7 @@ class Series:
     @property
     def live_entries(self) -> int:
         """Entity-events that some window can still reach."""
-        return int(self._pool.meta[1])
+        return int(self._pool.meta[LIVE])
 
     @property
     def used_bytes(self) -> int:
@@ -87,7 +101,7 @@ class Series:
         entry = 8 + 8 * pool.prefix.shape[0] + 4 * pool.distinct.shape[0] + 1
         entity = 8 + 4 + 4 + 1 + 8 * pool.base.shape[0]
         entities = int(np.count_nonzero(pool.size_class >= 0))
-        return int(int(pool.meta[0]) * entry + entities * entity)
+        return int(int(pool.meta[TOP]) * entry + entities * entity)
 
     def apply(
         self, touches: Touches, entities: int, distinct_counts: list[int], rows: int
@@ -101,7 +115,8 @@ class Series:
             self._stamps = np.zeros((len(self._distinct_names), most + most // 2), np.int64)
         done = 0
         while True:
-            done = run(operations, done, self._pool, self._program, self._stamps, self._stamp, out)
+            done = run(operations, done, self._pool, self._program, self._stamps, self._stamp,
+                       self._edges, out)  # fmt: skip
             if done == operations.kind.size:
                 return out
             self._pool = with_room(self._pool, 0, self._pool.time.size + 1)
@@ -131,51 +146,61 @@ class Series:
             outcome_before=touches.outcome_before,
         )
 
-    def forget(self, watermark: int) -> None:
-        """Give back the entries of entities that no event comes back to."""
+    def tidy(self, watermark: int) -> Iterator[int]:
+        """Give back the entries that no event comes back to, and free room, a slice at a time."""
         until = watermark - self._program.horizon_ms - self._lateness_ms
-        evict_all(self._pool, self._pool.start.size, until)
-        self._pool = compacted(self._pool)
+        fitting = 0
+        for first in range(0, self._pool.start.size, ENTITIES_A_SLICE):
+            last = min(first + ENTITIES_A_SLICE, self._pool.start.size)
+            fitting += evict_range(self._pool, first, last, until)
+            yield ENTITIES_A_SLICE
+        if self._pool.meta[TOP] > fitting * (1 + LARGEST_FREE_SHARE):
+            yield from slide(lambda: self._pool)
+            yield from self._trim()
 
-    def living(self) -> NDArray[np.int64]:
-        """The numbers of entities that have entries."""
-        return np.flatnonzero(self._pool.length)
+    def _trim(self) -> Iterator[int]:
+        """Give back room above the top, an array at a time, when most of it is."""
+        room = 2 * max(int(self._pool.meta[TOP]), _FIRST_SLOTS)
+        if self._pool.time.size > 2 * room:
+            for name in ("time", "prefix", "distinct", "marks"):  # `time` first: it says how many
+                if name != "time" and self._pool.time.size != room:
+                    return  # it has grown again meanwhile
+                trimmed = getattr(self._pool, name)[..., :room].copy()
+                self._pool = self._pool._replace(**{name: trimmed})
+                yield room // SLOTS_A_UNIT
 
-    def distinct_values(self, field: str) -> NDArray[np.int32]:
-        """The numbers in a distinct column, some stale ones among them."""
+    def mark(self, living: NDArray[np.bool_]) -> Iterator[int]:
+        """Mark the entities that have entries, a slice at a time."""
+        for first in range(0, self._pool.start.size, ENTITIES_A_SLICE):
+            found = first + np.flatnonzero(self._pool.length[first : first + ENTITIES_A_SLICE])
+            living[found[found < living.size]] = True
+            yield ENTITIES_A_SLICE // 8
+
+    def mark_distinct(self, field: str, living: NDArray[np.bool_]) -> Iterator[int]:
+        """Mark the numbers that a distinct column has in entries, a slice at a time."""
         column = self._distinct_names.index(field)
-        return self._pool.distinct[column, : int(self._pool.meta[0])]
-
-    def keep(self, living: NDArray[np.bool_]) -> None:
-        """Keep the entries of the living, at their new numbers."""
-        kept = np.flatnonzero(living[: self._pool.start.size])
-        self._pool = self._pool._replace(
-            start=self._pool.start[kept],
-            head=self._pool.head[kept],
-            length=self._pool.length[kept],
-            size_class=self._pool.size_class[kept],
-            base=self._pool.base[:, kept],
-        )
-
-    def renumber_distinct(self, field: str, numbers: NDArray[np.int64]) -> None:
-        """The values of a distinct column have new numbers."""
-        renumbered(self.distinct_values(field), numbers)
-        self._stamps[:] = 0
-        self._stamp[:] = 0
+        for first in range(0, self._pool.start.size, ENTITIES_A_SLICE):
+            last = min(first + ENTITIES_A_SLICE, self._pool.start.size)
+            mark_distinct(self._pool, column, first, last, living)
+            yield ENTITIES_A_SLICE
 
     def arrays(self) -> Arrays:
         """All state, for a snapshot."""
-        pool, top = self._pool, int(self._pool.meta[0])
+        pool, top = self._pool, int(self._pool.meta[TOP])
         trimmed = {"time": pool.time[:top], "prefix": pool.prefix[:, :top],
                    "distinct": pool.distinct[:, :top], "marks": pool.marks[:top]}  # fmt: skip
         return {**pool._asdict(), **trimmed}
 
     def restore(self, arrays: Arrays) -> None:
         """Take state from a snapshot."""
-        columns: dict[str, Any] = {
-            name: np.array(arrays[name], getattr(self._pool, name).dtype) for name in Pool._fields
-        }
-        self._pool = Pool(**columns)
+        entities, slots = arrays["start"].size, arrays["time"].size
+        pool = empty_pool(
+            entities, 2 * max(slots, 1), len(self._value_names), len(self._distinct_names)
+        )
+        for name in Pool._fields:
+            getattr(pool, name)[..., : arrays[name].shape[-1]] = arrays[name]
+        pool.meta[SETTLED] = EVERYWHERE  # what was being slid then isn't any more
+        self._pool = pool
 
 
 class EntityWindows:

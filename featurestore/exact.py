@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, uint64
 
+from claimtrace.kernel import kernel
+
 
 @njit(cache=True, inline="always")
 def multiply(a, b):  # type: ignore[no-untyped-def]
@@ -31,7 +33,7 @@ def add(high, low, more_high, more_low):  # type: ignore[no-untyped-def]
     return high + more_high + carry, total
 
 
-@njit(cache=True)
+@kernel
 def to_float(high, low):  # type: ignore[no-untyped-def]
     """The nearest float64, ties to even, as Python's `float(int)` gives."""
     if high == uint64(0):
@@ -55,7 +57,7 @@ def to_float(high, low):  # type: ignore[no-untyped-def]
     return value
 
 
-@njit(cache=True)
+@kernel
 def deviation(count, total, squares_high, squares_low):  # type: ignore[no-untyped-def]
     """Sample standard deviation of `count` >= 2 integers with this sum and sum of squares.
 

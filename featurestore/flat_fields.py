@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from claimtrace.flat_json import FlatColumns, FlatReader
 from claimtrace.flat_kernel import ID, INTEGER, MISSING, TEXT, TIME
+from claimtrace.kernel import kernel
 from claimtrace.siphash import Key, siphash128
 
 from .columns import CategoryReader, Column
@@ -121,7 +121,7 @@ def can_be_read(
     return reader.is_able and all(reader.kind_of(name) in kinds for name, kinds in wanted)
 
 
-@njit(cache=True)
+@kernel
 def _normalise(buffer, first, second, form, longest, has_deny, keys, suspects):  # type: ignore[no-untyped-def]  # noqa: C901
     """`normal_key` of printable ASCII, a NUL behind each; returns their end, -1 for other bytes.
 
@@ -166,7 +166,7 @@ def _normalise(buffer, first, second, form, longest, has_deny, keys, suspects): 
     return end
 
 
-@njit(cache=True)
+@kernel
 def _look_up(buffer, first, second, key, hashes, codes, out):  # type: ignore[no-untyped-def]
     mask = codes.size - 1
     for i in range(first.size):
@@ -180,7 +180,7 @@ def _look_up(buffer, first, second, key, hashes, codes, out):  # type: ignore[no
         out[i] = codes[slot]
 
 
-@njit(cache=True)
+@kernel
 def _keep(written, key, hashes, codes, code):  # type: ignore[no-untyped-def]
     """Keep the code of a spelling; returns 1 if it is new, else 0."""
     mask = codes.size - 1

@@ -5,22 +5,24 @@ and for claims the entities it counted for and its outcome so far. An id is know
 watermark has moved on by `remember_ms`; after that the same id is a new event, with a row of its
 own. Rows leave from the old end, but whether an id is known never depends on when that
 house-keeping runs, because the age is checked at the look-up.
+
+Rows lie in a ring: row r is at r & (size - 1), the size a power of two. So old rows leave without
+the others being moved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from claimtrace.kernel import kernel
 from claimtrace.siphash import Key
 
 from .arrays import Arrays, below, under
-from .interning import Interner
-from .renumbering import renumbered
+from .interning import Interner, marked
 
 NEW, DUPLICATE, CONFLICT = 0, 1, 2
 NOT_APPLIED = np.iinfo(np.int64).min
@@ -29,7 +31,11 @@ _UNSEEN = np.iinfo(np.int64).min
 """Stands where a row has a number but no event yet."""
 
 LEAST_FORGOTTEN = 1024
-"""Fewer rows (or less than a quarter) aren't worth moving the others for."""
+"""Fewer rows (or less than a quarter) aren't worth a pass through the index of ids."""
+
+ROWS_A_SLICE: Final = 16_384
+_ROWS_A_UNIT: Final = 16
+_COLUMNS: Final = ("_admitted", "_applied_times", "_contents", "_outcomes", "_entities")
 
 BEGINNING = -(2**62)
 """The watermark before the first event; differences with it still fit 63 bits."""
@@ -58,6 +64,8 @@ class Ledger:
         self.watermark = BEGINNING
         self._base = 0
         self._next = 0
+        self._indexed = 0
+        """No id in the index has a row before this one."""
         self._admitted = np.full(1024, _UNSEEN, np.int64)
         self._applied_times = np.zeros(1024, np.int64)
         self._contents = np.zeros(1024, np.uint64)
@@ -83,7 +91,7 @@ class Ledger:
         while True:
             columns = self._admitted, self._contents, self._outcomes
             done, self.watermark = _admit(
-                done, rows - self._base, times, contents, self._remember_ms, self.watermark,
+                done, rows, self._base, times, contents, self._remember_ms, self.watermark,
                 columns, statuses, watermarks,
             )  # fmt: skip
             if done == len(ids):
@@ -102,8 +110,9 @@ class Ledger:
 
     def is_known(self, row: int, watermark: int) -> bool:
         """Whether the event of a row is remembered at a watermark."""
-        at = row - self._base
-        return at >= 0 and int(self._admitted[at]) > watermark - self._remember_ms
+        if row < self._base:
+            return False
+        return int(self._admitted[self._at(row)]) > watermark - self._remember_ms
 
     def note_claims(
         self,
@@ -112,88 +121,111 @@ class Ledger:
         entities: NDArray[np.int64],
     ) -> None:
         """Keep what labels need: `entities[slots, n]`, and the time at which a claim counts."""
-        at = rows - self._base
+        at = rows & (self._admitted.size - 1)
         self._applied_times[at] = applied_times
         self._entities[:, at] = entities
 
     def claim(self, row: int) -> tuple[int, NDArray[np.int32], int]:
         """Of a claim: the time at which it counts, its entities, its outcome so far."""
-        at = row - self._base
+        at = self._at(row)
         return int(self._applied_times[at]), self._entities[:, at], int(self._outcomes[at])
 
-    def entities(self, slots: list[int]) -> NDArray[np.int32]:
-        """The entity numbers of all remembered claims in some slots, -1 for none: a copy."""
-        return self._entities[slots, : len(self)]
+    def mark(self, slots: list[int], living: NDArray[np.bool_]) -> Iterator[int]:
+        """Mark the entities of all rows in some slots, a slice at a time.
 
-    def renumber(self, slots: list[int], numbers: NDArray[np.int64]) -> None:
-        """The entities of some slots have new numbers."""
+        Rows that come meanwhile aren't looked at: their entities were looked up then.
+        """
         for slot in slots:
-            renumbered(self._entities[slot, : len(self)], numbers)
+            for rows in self._spans(self._base, self._next, ROWS_A_SLICE):
+                marked(living, self._entities[slot, rows])
+                yield ROWS_A_SLICE // _ROWS_A_UNIT
 
     def set_outcome(self, row: int, outcome: int) -> None:
         """Remember the newest outcome of a claim."""
-        self._outcomes[row - self._base] = outcome
+        self._outcomes[self._at(row)] = outcome
+
+    def tidy(self) -> Iterator[int]:
+        """Give back the room of rows that are no longer known, a slice at a time."""
+        for rows in self._spans(self._base, self._next, ROWS_A_SLICE):
+            known = self._admitted[rows] > self.watermark - self._remember_ms
+            gone = int(np.argmax(known)) if known.any() else known.size
+            self._admitted[rows.start : rows.start + gone] = _UNSEEN
+            self._base += gone
+            yield ROWS_A_SLICE // _ROWS_A_UNIT
+            if gone < known.size:
+                break
+        if self._base - self._indexed >= max(len(self) // 4, LEAST_FORGOTTEN):
+            self._indexed = self._base
+            yield from self._ids.forget_below(self._base)
 
     def forget(self) -> None:
-        """Give back the memory of rows that are no longer known."""
-        live = len(self)
-        known = self._admitted[:live] > self.watermark - self._remember_ms
-        gone = int(np.argmax(known)) if known.any() else live
-        if gone < max(live // 4, LEAST_FORGOTTEN):
-            return
-        for name in ("_admitted", "_applied_times", "_contents", "_outcomes"):
-            column = getattr(self, name)
-            column[: live - gone] = column[gone:live].copy()
-        self._admitted[live - gone :] = _UNSEEN
-        self._entities[:, : live - gone] = self._entities[:, gone:live].copy()
-        self._base += gone
-        self._ids.forget_below(self._base)
+        """Do all of it now."""
+        for _ in self.tidy():
+            pass
 
     def arrays(self) -> Arrays:
         """All state, for a snapshot."""
-        live = len(self)
+        span = self._base, self._next, self._indexed, self.watermark
         return {
             **under("ids.", self._ids.arrays()),
-            "admitted": self._admitted[:live],
-            "applied_times": self._applied_times[:live],
-            "contents": self._contents[:live],
-            "outcomes": self._outcomes[:live],
-            "entities": self._entities[:, :live],
-            "span": np.array([self._base, self._next, self.watermark], np.int64),
+            **{name[1:]: getattr(self, name) for name in _COLUMNS},
+            "span": np.array(span, np.int64),
         }
 
     def restore(self, arrays: Arrays) -> None:
         """Take state from a snapshot."""
         self._ids.restore(below("ids.", arrays))
-        self._base, self._next, self.watermark = (int(each) for each in arrays["span"])
-        self._admitted = np.array(arrays["admitted"], np.int64)
-        self._applied_times = np.array(arrays["applied_times"], np.int64)
-        self._contents = np.array(arrays["contents"], np.uint64)
-        self._outcomes = np.array(arrays["outcomes"], np.uint8)
-        self._entities = np.array(arrays["entities"], np.int32)
+        self._base, self._next, self._indexed, self.watermark = map(int, arrays["span"])
+        for name in _COLUMNS:
+            setattr(self, name, np.array(arrays[name[1:]], getattr(self, name).dtype))
+
+    def _at(self, row: int) -> int:
+        return row & (self._admitted.size - 1)
+
+    def _spans(self, first: int, last: int, most: int) -> Iterator[slice]:
+        """Where the rows [first, last) lie, at most so many in a slice, none over the ring's end.
+
+        The ring may grow between two of them.
+        """
+        while first < last:
+            at = self._at(first)
+            count = min(most, last - first, self._admitted.size - at)
+            yield slice(at, at + count)
+            first += count
 
     def _make_room(self, more: int, rows: int) -> None:
         """Room for so many more than the rows that have a number."""
-        needed = rows - self._base + more
-        if needed <= self._admitted.size:
+        needed, had = rows - self._base + more, self._admitted.size
+        if needed <= had:
             return
-        size = max(needed, self._admitted.size + self._admitted.size // 2)
-        for name in ("_admitted", "_applied_times", "_contents", "_outcomes", "_entities"):
+        size = had
+        while size < needed:
+            size *= 2
+        for name in _COLUMNS:
             column = getattr(self, name)
             fill = _UNSEEN if name == "_admitted" else 0
-            longer = np.full((*column.shape[:-1], size), fill, column.dtype)
-            longer[..., : column.shape[-1]] = column
+            longer = np.zeros((*column.shape[:-1], size), column.dtype)
+            if fill:
+                longer[...] = fill
+            for first in range(self._base // had * had, self._base + had, had):
+                # a turn of the old ring is in one piece in the new one
+                low, high = max(first, self._base), min(first + had, self._base + had)
+                to, count = low & (size - 1), high - low
+                longer[..., to : to + count] = column[..., low - first : low - first + count]
             setattr(self, name, longer)
 
 
-@njit(cache=True)
+@kernel
 def _admit(  # type: ignore[no-untyped-def]
-    begin, places, times, contents, remember_ms, watermark, columns, statuses, watermarks
+    begin, rows, base, times, contents, remember_ms, watermark, columns, statuses, watermarks
 ):
     """Admit from `begin` to the end or an id forgotten by age; returns its place, the watermark."""
     admitted, row_contents, row_outcomes = columns
-    for i in range(begin, places.size):
-        at = places[i]
+    mask = admitted.size - 1
+    for i in range(begin, rows.size):
+        if rows[i] < base:
+            return i, watermark
+        at = rows[i] & mask
         if admitted[at] != _UNSEEN:
             if admitted[at] <= watermark - remember_ms:
                 return i, watermark
@@ -206,4 +238,4 @@ def _admit(  # type: ignore[no-untyped-def]
         admitted[at] = watermark
         row_contents[at] = contents[i]
         row_outcomes[at] = 0
-    return places.size, watermark
+    return rows.size, watermark

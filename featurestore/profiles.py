@@ -7,13 +7,18 @@ SageMaker Feature Store's online store, with one rule for equal times in both st
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from claimtrace.kernel import kernel
 
 from .arrays import Arrays
 
 NEVER = np.iinfo(np.int64).min
+ENTITIES_A_SLICE: Final = 65_536
 
 
 class Profiles:
@@ -46,17 +51,12 @@ class Profiles:
         _run(is_put, entities, times, values, self._times, self._values, out)
         return out
 
-    def known(self, count: int) -> NDArray[np.int64]:
-        """The numbers, of the first `count`, that have a profile."""
-        return np.flatnonzero(self._times[:count] != NEVER)
-
-    def keep(self, living: NDArray[np.bool_]) -> None:
-        """Keep the records of the living, at their new numbers."""
-        kept = np.flatnonzero(living[: self._times.size])
-        times, values = self._times[kept], self._values[:, kept]
-        self._times = np.full(max(1024, kept.size), NEVER, np.int64)
-        self._values = np.full((values.shape[0], self._times.size), np.nan, np.float64)
-        self._times[: kept.size], self._values[:, : kept.size] = times, values
+    def mark(self, living: NDArray[np.bool_]) -> Iterator[int]:
+        """Mark the entities that have a profile, a slice at a time."""
+        for first in range(0, min(living.size, self._times.size), ENTITIES_A_SLICE):
+            last = min(first + ENTITIES_A_SLICE, living.size, self._times.size)
+            living[first:last] |= self._times[first:last] != NEVER
+            yield (last - first) // 16
 
     def arrays(self) -> Arrays:
         """All state, for a snapshot."""
@@ -75,7 +75,7 @@ class Profiles:
         self._times, self._values = times, values
 
 
-@njit(cache=True)
+@kernel
 def _run(is_put, entities, times, values, row_times, row_values, out):  # type: ignore[no-untyped-def]
     for i in range(entities.size):
         entity = entities[i]
@@ -84,6 +84,8 @@ def _run(is_put, entities, times, values, row_times, row_values, out):  # type: 
         if is_put[i]:
             if times[i] >= row_times[entity]:
                 row_times[entity] = times[i]
-                row_values[:, entity] = values[:, i]
+                for k in range(values.shape[0]):
+                    row_values[k, entity] = values[k, i]
         else:
-            out[:, i] = row_values[:, entity]
+            for k in range(values.shape[0]):
+                out[k, i] = row_values[k, entity]

@@ -14,7 +14,7 @@ The shape
     that are free form a list through `time`. base[K, E] is the running sum before the first entry.
 
 Costs: 8 + 8 K + 4 M + 1 bytes an entry plus unused room in its block (a seventh on average). Blocks
-that an entity has outgrown wait for smaller ones; `compacted` gives their room back.
+that an entity has outgrown wait for smaller ones; `featurestore.sliding` gives their room back.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from claimtrace.kernel import kernel
 
 OUTCOME_BITS = 3
 """The part of a mark that holds the outcome: 0 unknown, 1 legit, 2 fraud."""
@@ -60,8 +61,11 @@ class Pool(NamedTuple):
     meta: NDArray[np.int64]
 
 
-TOP, LIVE = 0, 1
-"""Places in `meta`: the first slot never used, and how many entries are live."""
+TOP, LIVE, SETTLED = 0, 1, 2
+"""Places in `meta`: the first slot never used, how many entries are live, and the first slot whose
+blocks aren't given out again when they become free (they are being slid down)."""
+EVERYWHERE = 2**62
+"""`SETTLED` of a pool that nobody slides."""
 
 
 def empty_pool(entities: int, slots: int, values: int, distincts: int) -> Pool:
@@ -77,12 +81,15 @@ def empty_pool(entities: int, slots: int, values: int, distincts: int) -> Pool:
         distinct=np.zeros((distincts, slots), np.int32),
         marks=np.zeros(slots, np.uint8),
         free=np.full(BLOCK_SIZES.size, -1, np.int64),
-        meta=np.zeros(2, np.int64),
+        meta=np.array([0, 0, EVERYWHERE], np.int64),
     )
 
 
 def with_room(pool: Pool, entities: int, slots: int) -> Pool:
-    """The same pool with room for at least so many entities and entries."""
+    """The same pool with room for at least so many entities and entries.
+
+    Room that nothing was written to yet takes no memory: the system gives it page by page.
+    """
     has_entities, has_slots = pool.start.size, pool.time.size
     if entities > has_entities:
         more = max(entities, has_entities + has_entities // 2)
@@ -94,7 +101,7 @@ def with_room(pool: Pool, entities: int, slots: int) -> Pool:
             base=_longer(pool.base, more),
         )
     if slots > has_slots:
-        more = max(slots, has_slots + has_slots // 2)
+        more = max(slots, 2 * has_slots)
         pool = pool._replace(
             time=_longer(pool.time, more),
             prefix=_longer(pool.prefix, more),
@@ -106,44 +113,14 @@ def with_room(pool: Pool, entities: int, slots: int) -> Pool:
 
 def _longer(array: NDArray, length: int, fill: int = 0) -> NDArray:  # type: ignore[type-arg]
     longer = np.zeros((*array.shape[:-1], length), array.dtype)
-    longer[..., : array.shape[-1]] = array
+    kept = min(length, array.shape[-1])
+    longer[..., :kept] = array[..., :kept]
     if fill:
-        longer[..., array.shape[-1] :] = fill
+        longer[..., kept:] = fill
     return longer
 
 
-def compacted(pool: Pool) -> Pool:
-    """The same entries in blocks that fit them, side by side; what is nobody's is given back.
-
-    The layout then depends on the entries alone, not on how they came to be there.
-    """
-    live = pool.length[pool.length > 0]
-    slots = int(BLOCK_SIZES[np.searchsorted(BLOCK_SIZES, live)].sum())
-    fresh = empty_pool(pool.start.size, max(slots, 1), pool.prefix.shape[0], pool.distinct.shape[0])
-    _move_all(pool, fresh)
-    return fresh
-
-
-@njit(cache=True)
-def _move_all(pool, fresh):  # type: ignore[no-untyped-def]
-    for entity in range(pool.start.size):
-        length = pool.length[entity]
-        if length == 0:
-            continue
-        size = 0
-        while BLOCK_SIZES[size] < length:
-            size += 1
-        block = fresh.meta[TOP]
-        fresh.meta[TOP] = block + BLOCK_SIZES[size]
-        _copy(pool, pool.start[entity] + pool.head[entity], fresh, block, length)
-        fresh.start[entity], fresh.size_class[entity] = block, size
-        fresh.length[entity] = length
-        for k in range(pool.base.shape[0]):
-            fresh.base[k, entity] = pool.base[k, entity]
-    fresh.meta[LIVE] = pool.meta[LIVE]
-
-
-@njit(cache=True)
+@kernel
 def upper_bound(time, first, last, at):  # type: ignore[no-untyped-def]
     """The first place in sorted `time[first:last]` whose time is later than `at`."""
     # most look-ups are for the newest entries: widen the search from the end
@@ -163,7 +140,7 @@ def upper_bound(time, first, last, at):  # type: ignore[no-untyped-def]
     return low
 
 
-@njit(cache=True)
+@kernel
 def _take_block(pool, size):  # type: ignore[no-untyped-def]
     """A free block of this size class, or -1 when the pool must grow first."""
     block = pool.free[size]
@@ -177,13 +154,14 @@ def _take_block(pool, size):  # type: ignore[no-untyped-def]
     return block
 
 
-@njit(cache=True)
+@kernel
 def _give_block(pool, block, size):  # type: ignore[no-untyped-def]
-    pool.time[block] = pool.free[size]
-    pool.free[size] = block
+    if block < pool.meta[SETTLED]:
+        pool.time[block] = pool.free[size]
+        pool.free[size] = block
 
 
-@njit(cache=True)
+@kernel
 def _copy(pool, source, into, target, count):  # type: ignore[no-untyped-def]
     for i in range(count):
         into.time[target + i] = pool.time[source + i]
@@ -196,7 +174,7 @@ def _copy(pool, source, into, target, count):  # type: ignore[no-untyped-def]
             into.distinct[m, target + i] = pool.distinct[m, source + i]
 
 
-@njit(cache=True)
+@kernel
 def _make_room(pool, entity):  # type: ignore[no-untyped-def]
     """Room for one more entry at the end of the entity's block; False when the pool must grow."""
     size = pool.size_class[entity]
@@ -224,7 +202,7 @@ def _make_room(pool, entity):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True)
+@kernel
 def insert(pool, entity, at, values, distincts, column, mark):  # type: ignore[no-untyped-def]
     """Put an entry in its place in time; False (and nothing changed) when the pool must grow.
 
@@ -255,7 +233,7 @@ def insert(pool, entity, at, values, distincts, column, mark):  # type: ignore[n
     return True
 
 
-@njit(cache=True)
+@kernel
 def evict(pool, entity, until):  # type: ignore[no-untyped-def]
     """Drop the entity's entries of `until` and before: no window can reach them any more."""
     length = pool.length[entity]
@@ -281,14 +259,45 @@ def evict(pool, entity, until):  # type: ignore[no-untyped-def]
     pool.length[entity] -= gone
 
 
-@njit(cache=True)
-def evict_all(pool, entities, until):  # type: ignore[no-untyped-def]
-    """Evict in every entity, those that are never seen again included."""
-    for entity in range(entities):
-        evict(pool, entity, until)
+@kernel
+def evict_range(pool, first, last, until):  # type: ignore[no-untyped-def]
+    """Evict in the entities [first, last), those that are never seen again included.
+
+    Returns how many slots fit what is left.
+    """
+    fitting = 0
+    for entity in range(first, last):
+        if pool.length[entity]:
+            evict(pool, entity, until)
+            if pool.length[entity]:
+                fitting += BLOCK_SIZES[fitting_size(pool.length[entity])]
+    return fitting
 
 
-@njit(cache=True)
+@kernel
+def fitting_size(length):  # type: ignore[no-untyped-def]
+    """The class of the smallest block that has room for so many entries."""
+    size = 0
+    while BLOCK_SIZES[size] < length:
+        size += 1
+    return size
+
+
+@kernel
+def mark_distinct(pool, column, first, last, living):  # type: ignore[no-untyped-def]
+    """Mark in `living` the numbers that a distinct column has in entries of entities [first, last).
+
+    By entity and not by slot: an entry may move to another slot before that one's turn comes.
+    """
+    for entity in range(first, last):
+        at = pool.start[entity] + pool.head[entity]
+        for i in range(at, at + pool.length[entity]):
+            number = pool.distinct[column, i]
+            if 0 <= number < living.size:
+                living[number] = True
+
+
+@kernel
 def mark_outcome(pool, entity, at, before, after):  # type: ignore[no-untyped-def]
     """Set the outcome of one entry of time `at` that has outcome `before`.
 

@@ -8,6 +8,7 @@ here depends on where a batch ends: the same events in the same order give the s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,12 +27,12 @@ from .domain import Domain
 from .entities import EntityWindows, Series
 from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
 from .flat_fields import FlatFields, Spellings, can_be_read
+from .forgetting import Kind, forget_dead
 from .interning import Ids, Interner, parted
 from .keys import normal_keys
 from .ledger import NOT_APPLIED, Ledger
 from .moments import NO_CLAIMS, Claims, Label, Moments
 from .profiles import Profiles
-from .renumbering import alive, new_numbers
 from .series import FRAUD, LEGIT
 
 Matrix = NDArray[np.float64]
@@ -165,20 +166,17 @@ class FeatureState:
         """The numbers of normalised keys of an entity kind, -1 where it was never seen."""
         return self._interners[name].find(keys)
 
-    def forget(self, watermark: int) -> None:
-        """Give back memory that no window can reach, and the numbers that nothing refers to."""
+    def tidy(self, watermark: int) -> Iterator[int]:
+        """Give back memory that no window can reach, and the numbers that nothing refers to, a
+        slice at a time; never changes a vector."""
         for windows in self._windows:
             for _, series in windows.series:
-                series.forget(watermark)
+                yield from series.tidy(watermark)
         for name in sorted(self._interners):
-            self._renumber(name)
+            yield from forget_dead(self._kind(name))
 
-    def _renumber(self, name: str) -> None:
-        """Forget the dead among the entities (or distinct values) of one kind."""
-        interner = self._interners[name]
-        slots = [i for i, (entity, _) in enumerate(self._slots) if entity.name == name]
-        series = [s for w in self._windows if w.entity.name == name for _, s in w.series]
-        groups = [g.profiles for g in self._groups if g.group.entity.name == name]
+    def _kind(self, name: str) -> Kind:
+        """The ids of a kind of entities or distinct values, and all that can refer to them."""
         counted = [
             (each, column)
             for windows in self._windows
@@ -186,22 +184,14 @@ class FeatureState:
             for column in each.distinct_fields
             if self._distinct_of[column] == name
         ]
-        referring: list[NDArray[np.integer]] = [self._ledger.entities(slots).reshape(-1)]
-        referring += [each.living() for each in series]
-        referring += [profiles.known(len(interner)) for profiles in groups]
-        referring += [each.distinct_values(column) for each, column in counted]
-        living = alive(len(interner), referring)
-        numbers = new_numbers(living)
-        if numbers is None:
-            return
-        interner.keep(numbers)
-        self._ledger.renumber(slots, numbers)
-        for entries in series:
-            entries.keep(living)
-        for profiles in groups:
-            profiles.keep(living)
-        for each, column in counted:
-            each.renumber_distinct(column, numbers)
+        return Kind(
+            self._interners[name],
+            self._ledger,
+            [i for i, (entity, _) in enumerate(self._slots) if entity.name == name],
+            [s for w in self._windows if w.entity.name == name for _, s in w.series],
+            [g.profiles for g in self._groups if g.group.entity.name == name],
+            counted,
+        )
 
     def usage(self) -> dict[str, tuple[int, int]]:
         """Live entity-events and their bytes, for each series."""

@@ -21,6 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from claimtrace.clock import DAY_MS
+from claimtrace.kernel import kernel
 
 from . import exact
 from .series import (
@@ -105,8 +106,8 @@ def compile_windows(
     )
 
 
-@njit(cache=True)
-def run(operations, begin, pool, program, stamps, stamp, out):  # type: ignore[no-untyped-def]
+@kernel
+def run(operations, begin, pool, program, stamps, stamp, edges, out):  # type: ignore[no-untyped-def]
     """Carry out operations from `begin` on; returns how many are done: fewer when the pool is full.
 
     Args:
@@ -114,10 +115,10 @@ def run(operations, begin, pool, program, stamps, stamp, out):  # type: ignore[n
         pool: `featurestore.series.Pool`, changed in place.
         program: `Program`.
         stamps: int64[V, M]-like table [M, V] of distinct numbers last seen at which stamp.
+        edges: int64[offsets], to work in.
         stamp: int64[2], counts queries, never reused; and a place for what nobody reads.
         out: float64[rows, features].
     """
-    edges = np.empty(program.offsets.size, np.int64)
     # taken out of their tuples once: each access to an array in one is counted, and not for free
     kinds, entities, times = operations.kind, operations.entity, operations.time
     values, distincts, own_marks = operations.values, operations.distincts, operations.mark
@@ -150,7 +151,7 @@ def run(operations, begin, pool, program, stamps, stamp, out):  # type: ignore[n
     return count
 
 
-@njit(cache=True)
+@kernel
 def _fetched(entities, begin, end, pool):  # type: ignore[no-untyped-def]
     """Read what the next operations will read, so that the processor fetches all of it at once.
 
@@ -178,7 +179,7 @@ def _fetched(entities, begin, end, pool):  # type: ignore[no-untyped-def]
     return seen
 
 
-@njit(cache=True)
+@kernel
 def _query(  # type: ignore[no-untyped-def]  # noqa: C901
     entity,
     at,
@@ -268,7 +269,7 @@ def _present(marks, low, high, column):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True)
+@kernel
 def _deviation(base, prefix, marks, entity, first, low, high, column, present, value, empty):  # type: ignore[no-untyped-def]
     bit = np.uint8(FIRST_MISSING_BIT << column)
     count, total = 0, np.int64(0)
@@ -294,7 +295,7 @@ def _deviation(base, prefix, marks, entity, first, low, high, column, present, v
     return exact.deviation(count, total, squares_high, squares_low)
 
 
-@njit(cache=True)
+@kernel
 def _extreme(base, prefix, marks, entity, first, low, high, column, present, value, largest, empty):  # type: ignore[no-untyped-def]
     bit = np.uint8(FIRST_MISSING_BIT << column)
     found, best = present, value
@@ -309,7 +310,7 @@ def _extreme(base, prefix, marks, entity, first, low, high, column, present, val
     return np.float64(best) if found else empty
 
 
-@njit(cache=True)
+@kernel
 def _distinct(distinct, low, high, column, mine, stamps, stamp):  # type: ignore[no-untyped-def]
     count = 0
     if mine >= 0:

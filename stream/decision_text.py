@@ -15,6 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from claimtrace.kernel import kernel
+
 _encode = msgspec.json.Encoder().encode
 _WHOLE_BELOW: Final = 1e15
 """From 1e16 on, msgspec writes a whole number with an exponent."""
@@ -186,7 +188,7 @@ def _put_number(out, at, number, kind, others, read):  # type: ignore[no-untyped
     return at + np.uint64(4), read
 
 
-@njit(cache=True)
+@kernel
 def _sort_out(numbers, kinds, others):  # type: ignore[no-untyped-def]
     count = 0
     for row in range(numbers.shape[0]):
@@ -204,7 +206,7 @@ def _sort_out(numbers, kinds, others):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(cache=True)
+@kernel
 def _write(  # type: ignore[no-untyped-def]
     out, before, behind, text, bounds, pieces, variants, id_hashes, feature_hashes, claims,
     claim_bounds, integers, numbers, kinds, others, starts, ends,

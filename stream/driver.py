@@ -6,7 +6,8 @@
     4  emit      decisions, dead letters, drift, alerts, acknowledged crash: the same bytes again
     5  offline   rows, when enough have come together                 crash: it knows the plan
     6  commit    the source may forget                                crash: the plan has positions
-    7  snapshot  now and then: flush offline, write state aside, rename
+    7  snapshot  now and then: the state is written aside while batches go on,
+                 renamed when it is on the disk and its rows are stored (`stream.saving`)
 
 After a crash the newest snapshot is loaded and the journal's plans since then are run again; each
 sink recognises what it has (by the plan's number) or takes the same bytes once more. Trouble with a
@@ -22,13 +23,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
-import msgspec
-import numpy as np
-
 from claimtrace.clock import Clock
 from claimtrace.decisions import ModelRef
 from claimtrace.errors import ClaimtraceError, StateError
 from claimtrace.events import Record
+from claimtrace.ids import digest_of
 from claimtrace.limits import MAX_BATCH_BYTES
 from claimtrace.records import Records
 from featurestore.arrays import Arrays
@@ -37,8 +36,9 @@ from .duty import Duty, Rows, Sink
 from .effects import Counts
 from .engine import Engine, plain_state
 from .every import Every
-from .group import Group, Mark
-from .plans import JOURNAL, Journal, Place, Plan, Range, plan_of
+from .group import Group
+from .plans import JOURNAL, Journal, Place, Plan, Range, Reached, plan_of
+from .saving import Saving, SnapshotStore, marks_in
 from .watching import Watching
 
 CRASH_POINTS: Final = (
@@ -48,10 +48,12 @@ CRASH_POINTS: Final = (
     "emitted",
     "offline",
     "committed",
+    "begun",
     "flushed",
     "snapshotted",
 )
-"""Where a test can have the process end at once: after each numbered step."""
+"""Where a test can have the process end at once: after each numbered step, and for a snapshot when
+it was begun, when it is written and its rows are stored, and when it is there."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 _GIVE_UP_S: Final = 15.0
@@ -71,14 +73,14 @@ class Source(Protocol):
         """Exactly the records of a plan, in plan order."""
 
 
-class SnapshotStore(Protocol):
-    """Where snapshots are kept."""
+class ReachedStore(Protocol):
+    """Where it is noted how far the effects are done."""
 
-    def write(self, plan: int, arrays: Arrays) -> object:
-        """Make the state as of a plan durable."""
+    def write(self, reached: Reached) -> None:
+        """Replace the note."""
 
-    def newest(self, fits: Callable[[Arrays], bool] = ...) -> tuple[int, Arrays] | None:
-        """The newest whole snapshot that fits."""
+    def read(self) -> Reached | None:
+        """The note, if there is a sound one."""
 
 
 class Driver:
@@ -90,6 +92,8 @@ class Driver:
         clock: for `now` in plans, and for pauses.
         champion: the model in charge now, asked once for each new plan.
         snapshot_every, offline_every: records and seconds, see `StreamSettings`.
+        reached: where it is noted how far effects are done, so that a restart needn't repeat them;
+            a group's marks do that, so it is not used with one.
         group: the workers that share the work; None: this one does all of it.
         commit_every_s: time between two commits.
         unknown_schemas: asks the schema registry which ids of a batch it doesn't know.
@@ -112,6 +116,7 @@ class Driver:
         *,
         snapshot_every: tuple[int, float],
         offline_every: tuple[int, float],
+        reached: ReachedStore | None = None,
         group: Group | None = None,
         commit_every_s: float = 0.0,
         unknown_schemas: Callable[[Sequence[Record]], list[int]] = lambda _: [],
@@ -128,9 +133,15 @@ class Driver:
         self._crash, self._said = crash, said
         self._watching = watching or Watching()
         self._group = group
+        self._reached = reached if group is None else None
+        self._reaching: Reached | None = None
+        self._last: Plan | None = None
         self._duty = Duty(engine, sink, offline, group, journal, self._again)
         self._offline_every = Every(*offline_every, clock)
-        self._snapshot_every = Every(*snapshot_every, clock)
+        self._saving = Saving(
+            engine, self._duty, journal, snapshots, Every(*snapshot_every, clock), clock,
+            self._again, said, crash, self._watching,
+        )  # fmt: skip
         self._commit_every_s, self._committed_s = commit_every_s, clock.monotonic_s()
         self._ahead: deque[Plan] = deque()
 
@@ -147,10 +158,15 @@ class Driver:
             self.engine.restore(newest[1])
             self._duty.start()
             bookmark = int(newest[1].get("journal", [0])[0])
-        replayed = 0
+        replayed, reached = 0, self._reached.read() if self._reached is not None else None
+        if reached is not None and reached.plan >= self._journal.next_number:
+            reached = None  # of a journal that is gone
         for plan in self._planned(bookmark):
             records = self._again(lambda plan=plan: self._source.fetch(plan.ranges))  # type: ignore[misc]
-            self._apply(plan, records)
+            if reached is not None and plan.number <= reached.plan:
+                self._apply_again(plan, records, reached)
+            else:
+                self._apply(plan, records)
             replayed += len(records)
             progress(len(records))
             self._watching.replayed(len(records))
@@ -182,19 +198,23 @@ class Driver:
 
     def finish(self) -> None:
         """Write down all that waits: before a clean end, and when a run is complete."""
-        if self._snapshot_every.since:
-            self._snapshot()
-        self._flush()  # what was taken over meanwhile
+        saving = self._saving
+        self._flush()  # what was taken over meanwhile is among it
         self._commit()
-        if self._group is None:
-            return
-        for _ in range(_LAST_TRIES):
-            if not self._duty.was_superseded:
-                break
-            self._duty.take_part(self._watching)  # rows that others didn't store are ours still
-            self._flush()
-            self._commit()
-        self._group.leave()
+        saving.end(wait=True)
+        if saving.every.since:
+            saving.begin()
+        if self._group is not None:
+            for _ in range(_LAST_TRIES):
+                if not self._duty.was_superseded:
+                    break
+                self._duty.take_part(self._watching)  # rows that others didn't store are ours still
+                self._flush()
+                self._commit()
+        saving.end(wait=True)
+        saving.rest()
+        if self._group is not None:
+            self._group.leave()
 
     def _next(self, most: int) -> tuple[Plan | None, Sequence[Record]]:
         """The next plan and its records: one that stands in the journal, or one that we write."""
@@ -205,6 +225,7 @@ class Driver:
             return plan, self._again(lambda: self._source.fetch(plan.ranges))
         if not self._duty.owns(JOURNAL):
             return None, _NOTHING
+        most = self._saving.most(most)
         records = self._again(lambda: self._source.poll(self.engine.positions, most))
         if not records:
             return None, _NOTHING
@@ -235,6 +256,19 @@ class Driver:
         while (plan := self._again(following)) is not None:
             yield plan
 
+    def _apply_again(self, plan: Plan, records: Sequence[Record], reached: Reached) -> None:
+        """Only change the state: the effects of this plan are where they belong."""
+        self._again(lambda: self.engine.apply(plan, records))
+        self._saving.every.count(len(records))
+        if plan.number == reached.plan:
+            if digest_of(plan) != reached.plan_digest:
+                raise StateError(
+                    "the note of how far the effects are done belongs to another journal",
+                    where="state",
+                    hint="remove the file `reached` beside the journal and start again",
+                )
+            self.engine.decider.chains = dict(reached.chains)
+
     def _apply(self, plan: Plan, records: Sequence[Record]) -> Counts:
         self._crash("planned")
         applied = self._again(lambda: self.engine.apply(plan, records))
@@ -242,12 +276,14 @@ class Driver:
         if plan.model is not None and applied.scorer is not None:
             self._watching.model(plan.model, applied.scorer.kernel)
         effects = self._duty.take(applied)
+        self._last = plan
         self._crash("emitted")
-        for every in (self._offline_every, self._snapshot_every):
+        for every in (self._offline_every, self._saving.every):
             every.count(len(records))
         for notice in effects.notices:
             self._said(notice)
         self._tend()
+        self._saving.keep_house(len(records))
         return effects.counts
 
     def _tend(self) -> None:
@@ -260,11 +296,23 @@ class Driver:
         if self._clock.monotonic_s() - self._committed_s >= self._commit_every_s:
             self._commit()
         self._crash("committed")
-        if self._snapshot_every.due:
-            self._snapshot()
+        self._save()
+
+    def _save(self) -> None:
+        """Begin or end a snapshot."""
+        saving = self._saving
+        if saving.is_written and saving.every.due:
+            self._flush()  # or it would wait for its rows for longer than snapshots are apart
+            self._commit()
+        saving.end()
+        if saving.every.due and not saving.is_under_way:
+            saving.begin()
 
     def _flush(self) -> None:
         from_s = self._clock.monotonic_s()
+        if self._reached is not None and self._last is not None:
+            chains = dict(self.engine.decider.chains)
+            self._reaching = Reached(self._last.number, digest_of(self._last), chains)
         self._duty.flush()
         self._offline_every.reset()
         self._watching.offline(self._clock.monotonic_s() - from_s)
@@ -272,20 +320,11 @@ class Driver:
     def _commit(self) -> None:
         self._committed_s = self._clock.monotonic_s()
         self._watching.committed(self._duty.commit())
-
-    def _snapshot(self) -> None:
-        # the rows first: a state that is loaded again must have nothing left to append
-        from_s = self._clock.monotonic_s()
-        self._flush()
-        self._crash("flushed")
-        if self._group is not None:
-            self._commit()
-        self.engine.forget()
-        arrays = self.engine.arrays() | self._surroundings()
-        self._again(lambda: self._snapshots.write(self.engine.plan, arrays))
-        self._snapshot_every.reset()
-        self._crash("snapshotted")
-        self._watching.snapshot(self.engine.plan, self._clock.monotonic_s() - from_s)
+        reaching = self._reaching
+        if reaching is not None and self._duty.is_stored(reaching.plan, frozenset()):
+            assert self._reached is not None
+            self._reached.write(reaching)  # after the commit: all that was emitted is acknowledged
+            self._reaching = self._last = None
 
     def _fits(self) -> Callable[[Arrays], bool]:
         """Which snapshots can be started from: those that no place's owner had still to reach."""
@@ -313,14 +352,6 @@ class Driver:
             self._stop_asked_s = now_s
         return now_s - self._stop_asked_s > _GIVE_UP_S
 
-    def _surroundings(self) -> Arrays:
-        """What a snapshot knows beside the engine's state: where the journal was, and the marks."""
-        marks = msgspec.json.encode(sorted(self._duty.marks.items()))
-        return {
-            "journal": np.array([self._journal.bookmark(self.engine.plan)]),
-            "marks": np.frombuffer(marks, np.uint8),
-        }
-
     def _again(self, work: Callable[[], Any]) -> Any:
         """Do it, and while a store doesn't answer, pause and do it again; never skip."""
         pause_s = _FIRST_PAUSE_S
@@ -340,9 +371,3 @@ class Driver:
                 if pause_s > _FIRST_PAUSE_S:
                     self._watching.ready(True)
                 return done
-
-
-def marks_in(arrays: Arrays) -> dict[Place, Mark]:
-    """The marks that were known when a snapshot was taken."""
-    written = arrays["marks"].tobytes() if "marks" in arrays else b"[]"
-    return dict(msgspec.json.decode(written, type=list[tuple[Place, Mark]]))

@@ -26,7 +26,7 @@ from .effects import Counts, Effects
 from .engine import Engine
 from .group import MAX_RETAINED_RECORDS, Group, Mark, Retained, Tail
 from .plans import JOURNAL, Journal, Place
-from .rows import BatchRows, build
+from .rows import Waiting
 from .watching import Watching
 
 SOLE: Final = "stream"
@@ -93,8 +93,10 @@ class Duty:
         self._done: dict[Place, Mark] = {}
         """How far the places that we own are, committed or not."""
         self._retained = Retained()
-        self._waiting: dict[str, list[BatchRows]] = {}
+        self._waiting: dict[str, Waiting] = {}
         self._versions: dict[tuple[str, str], int] = {}
+        self._stored = 0
+        """The plan up to which no row of ours waits."""
         self._watching = Watching()
         self._takes_part = False
         self._held: frozenset[Place] = frozenset()
@@ -110,9 +112,24 @@ class Duty:
         return self._owned is None or place in self._owned
 
     @property
-    def marks(self) -> Mapping[Place, Mark]:
-        """How far places are, as committed and as far as we know."""
-        return self._marks
+    def owned(self) -> Set[Place]:
+        """The places that this worker decides on, as one of a group."""
+        return frozenset(self._owned or ())
+
+    def coming_marks(self) -> Mapping[Place, Mark]:
+        """How far places will be when all that we decided on so far is stored and committed."""
+        plan = self._engine.plan
+        ours = {place: Mark(plan, plan, self._chain(place)) for place in self._owned or ()}
+        return {**self._marks, **ours}
+
+    def is_stored(self, plan: int, places: Set[Place]) -> bool:
+        """Whether the rows of some places' batches up to a plan are stored, and the group knows.
+
+        Without a group the places don't matter: all are ours.
+        """
+        if self._owned is None:
+            return self._stored >= plan
+        return all(self._marks.get(place, Mark()).stored >= plan for place in places)
 
     @property
     def is_ahead(self) -> bool:
@@ -147,7 +164,7 @@ class Duty:
         self._emit(number, effects.outgoing)
         for table, rows in effects.rows.items():
             if self._group is not None or number > self._version(table, SOLE):
-                self._waiting.setdefault(table, []).append(rows)
+                self._waiting.setdefault(table, Waiting(table)).add(rows)
         self.counts.add(effects.counts)
         return effects
 
@@ -158,7 +175,7 @@ class Duty:
         try:
             for table in sorted(self._waiting):
                 before = {writer: self._version(table, writer) for writer in versions}
-                rows = build(table, self._waiting[table])
+                rows = self._waiting[table].rows()
                 self._again(
                     lambda table=table, rows=rows, before=before: self._rows.append_once(  # type: ignore[misc]
                         table, rows, versions=versions, before=before
@@ -266,7 +283,7 @@ class Duty:
             effects = self._engine.decider.decide(applied, {place})
             for table, rows in effects.rows.items():
                 if number > self._version(table, _writer(place)):
-                    self._waiting.setdefault(table, []).append(rows)
+                    self._waiting.setdefault(table, Waiting(table)).add(rows)
             due = [each for each in effects.outgoing if _is_due(each, number, mark, tail)]
             self._emit(number, due)
             if number > mark.emitted:
@@ -323,11 +340,16 @@ class Duty:
 
     def _note_stored(self) -> None:
         """No row of ours waits: a place that we own is stored as far as the engine is."""
-        claims, chains = self._engine.domain.claim.topic, self._engine.decider.chains
+        self._stored = self._engine.plan
         for place in self._owned or ():
-            chain = chains.get(place[1], GENESIS) if place[0] == claims else GENESIS
             if self._done[place].stored != self._engine.plan:
-                self._done[place] = Mark(0, self._engine.plan, chain)
+                self._done[place] = Mark(0, self._engine.plan, self._chain(place))
+
+    def _chain(self, place: Place) -> str:
+        """The head of a place's chain; only claims are decided on."""
+        if place[0] != self._engine.domain.claim.topic:
+            return GENESIS
+        return self._engine.decider.chains.get(place[1], GENESIS)
 
     def _release(self) -> None:
         """Let go of batches that every place's owner has finished."""

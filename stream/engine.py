@@ -9,7 +9,7 @@ Events of one batch see each other in order, and no decision depends on where a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -99,8 +99,12 @@ class Engine:
             read = read_of(records, self.wire.decode(records, unknown_schemas))
         return read, self.intake.take(read.facts, columns)
 
+    def tidy(self) -> Iterator[int]:
+        """Give back memory that nothing can reach, a slice at a time: see `Intake.tidy`."""
+        return self.intake.tidy()
+
     def forget(self) -> None:
-        """Give back memory that nothing can reach; never changes a decision."""
+        """Do all of it now."""
         self.intake.forget()
 
     def arrays(self) -> Arrays:

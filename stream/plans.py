@@ -87,6 +87,16 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
+class Reached(msgspec.Struct, frozen=True):
+    """A plan whose effects, and those of all before it, are emitted and stored; `chains` are the
+    heads of the partitions' chains as of then."""
+
+    plan: int
+    plan_digest: str
+    """Of the plan as it stands in the journal, should this note belong to another one."""
+    chains: dict[int, str]
+
+
 class Journal(Protocol):
     """An append-only sequence of numbered plans; the first plan with a number wins."""
 

@@ -17,6 +17,8 @@ from typing import Final
 
 VARIABLE: Final = "NUMBA_CACHE_DIR"
 _ROOMS: Final = ("claimtrace", "featurestore", "producers", "training", "stream", "benchmarks")
+_COMPILED: Final = (b"numba", b"import kernel")
+"""One of them stands in every file with compiled functions."""
 _FOLDER: Final = ".kernels"
 _KEPT_VERSIONS: Final = 3
 
@@ -60,6 +62,6 @@ def _digest_of_kernels(home: Path) -> str:
     for room in _ROOMS:
         for path in sorted((home / room).rglob("*.py")):
             source = path.read_bytes()
-            if b"numba" in source:
+            if any(word in source for word in _COMPILED):
                 hashed.update(source)
     return hashed.hexdigest()[:16]

@@ -356,7 +356,12 @@ class LocalLog:
         return batch
 
     def _refuse_gap(self, topic: str, partition: int, position: int) -> None:
-        if position < self._end(self._topic(topic)[0], partition):
+        topic_id = self._topic(topic)[0]
+        if position < self._end(topic_id, partition):
+            # it may have come from another process since we looked
+            row = self._db.execute(_BATCH_AT, (topic_id, partition, position)).fetchone()
+            if row is not None and position < row[0] + row[1]:
+                return
             raise StateError(
                 "a record batch is missing",
                 where=f"{topic}/{partition} position {position}",

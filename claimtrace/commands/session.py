@@ -173,11 +173,16 @@ class Session:
 
     def scorer_of(self, ref: ModelRef) -> Scorer:
         """The loaded, verified model of a version; loaded once."""
+        from ..adapters.check_notes import CheckNotes
         from ..models.scorer import Scorer
 
         found = self._scorers.get(ref)
         if found is None:
-            found = self._scorers[ref] = Scorer.load(self.registry.load(ref))
+            notes = CheckNotes(self.state_folder / "checked")
+            found = Scorer.load(self.registry.load(ref), self_check=not notes.has(ref.digest))
+            if found.kernel == found.explain_kernel == "numba":
+                notes.add(ref.digest)
+            self._scorers[ref] = found
         return found
 
     def warm_up(self) -> None:
@@ -229,6 +234,7 @@ class Session:
         terms: Terms | None = None,
     ) -> Driver:
         """A driver over a transport's parts; the caller holds the lock of the state folder."""
+        from stream.adapters.reached_file import ReachedFile
         from stream.adapters.snapshots import Snapshots
         from stream.driver import CRASH_POINTS, Driver
 
@@ -250,6 +256,7 @@ class Session:
             Champion(self, said),
             snapshot_every=every(settings.snapshot_every_records, settings.snapshot_every),
             offline_every=every(settings.offline_every_records, settings.offline_every),
+            reached=ReachedFile(self.state_folder / "reached"),
             group=group,
             commit_every_s=commit_every_s,
             unknown_schemas=self.schemas.unknown_in if self.schemas else lambda _: [],

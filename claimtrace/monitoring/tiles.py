@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, ModelError, StateError
 from ..ids import digest_of
+from ..kernel import kernel
 from .reference import Reference
 from .tile import Tile, merge, subtract
 from .watermark import WindowClock
@@ -291,7 +292,7 @@ class TileBook:
         return late
 
 
-@njit(cache=True)
+@kernel
 def _count(
     times_ms: Counts,
     matrix: Floats,

@@ -2,16 +2,20 @@
 
     magic, length of the index, index (JSON: names, types, shapes), the arrays' bytes, SHA-256
 
-Written aside, synced, renamed; so a snapshot is there whole or not at all. The newest two stay:
-when the newest is damaged, the one before it and a longer replay give the same state.
+Written aside and synced, by a child beside the stream where the system can fork (`.writing`);
+renamed when the stream says so, and only then a snapshot is there. The newest two stay: when the
+newest is damaged, the one before it and a longer replay give the same state.
 """
 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 import msgspec
@@ -21,8 +25,14 @@ from claimtrace.adapters.atomic_files import sync_folder
 from claimtrace.errors import StateError
 from featurestore.arrays import Arrays
 
-MAGIC: Final = b"claimtrace-snapshot-1\n"
+from .writing import Writing, write_here
+
+MAGIC: Final = b"claimtrace-snapshot-2\n"
 KEPT: Final = 2
+CAN_FORK: Final = hasattr(os, "fork") and sys.platform != "darwin"
+"""Apple's libraries don't bear it; there and where there is no fork the stream waits."""
+BESIDE_FROM_BYTES: Final = 16 << 20
+"""A smaller state is written sooner than a child is made and its pages are copied."""
 _NAME: Final = "snapshot-{:012d}.bin"
 
 
@@ -33,39 +43,116 @@ class _Entry(msgspec.Struct, array_like=True):
 
 
 class Snapshots:
-    """The snapshots in a folder."""
+    """The snapshots in a folder.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        beside: whether a child writes large ones while the stream goes on.
+        beside_from_bytes: how large.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        beside: bool = CAN_FORK,
+        beside_from_bytes: int = BESIDE_FROM_BYTES,
+    ) -> None:
+        self._folder, self._beside, self._beside_from = folder, beside, beside_from_bytes
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob("*.aside"):
-            left.unlink()
+        self._path: Path | None = None
+        self._writing: Writing | None = None
+        self._dropping: Thread | None = None
 
-    def write(self, plan: int, arrays: Arrays) -> Path:
-        """Make the state as of a plan durable, and drop all but the newest two."""
+    def begin(self, plan: int, arrays: Arrays) -> None:
+        """Begin to write the state as of a plan; the arrays may change once this returns.
+
+        Raises:
+            OSError: the disk is full or read-only.
+        """
+        assert self._path is None, "one at a time"
+        self._finish_dropping()
         path = self._folder / _NAME.format(plan)
         aside = path.with_suffix(".aside")
+        aside.unlink(missing_ok=True)
         entries = [_Entry(name, a.dtype.str, list(a.shape)) for name, a in arrays.items()]
         index = msgspec.json.encode(entries)
-        hashed = hashlib.sha256()
-        with aside.open("wb") as file:
-            for part in (MAGIC, len(index).to_bytes(8, "little"), index, *arrays.values()):
-                block = part if isinstance(part, bytes) else np.ascontiguousarray(part).data
-                if isinstance(block, memoryview) and block.nbytes == 0:
-                    continue
-                hashed.update(block)
-                file.write(block)
-            file.write(hashed.digest())
-            file.flush()
-            os.fsync(file.fileno())
-        aside.rename(path)
+        head = MAGIC + len(index).to_bytes(8, "little") + index
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self._path = path
+        try:
+            self._writing = self._writing_beside(handle, head, arrays)
+            if self._writing is None:
+                write_here(handle, _blocks(head, arrays), hashlib.sha256())
+        except OSError:
+            self.rest()
+            raise
+        finally:
+            os.close(handle)
+
+    def _writing_beside(self, handle: int, head: bytes, arrays: Arrays) -> Writing | None:
+        size = sum(array.nbytes for array in arrays.values())
+        if not self._beside or size < self._beside_from:
+            return None
+        try:
+            return Writing(handle, _blocks(head, arrays), hashlib.sha256())
+        except OSError:  # no room for another process: then the stream waits
+            return None
+
+    def is_written(self, *, wait: bool = False) -> bool:
+        """Whether the bytes of what was begun are on the disk.
+
+        Raises:
+            OSError: the disk is full or broken; what was begun is given up.
+            StateError: the child was killed; what was begun is given up.
+        """
+        assert self._path is not None, "nothing was begun"
+        if self._writing is None:
+            return True
+        try:
+            if not self._writing.is_done(wait=wait):
+                return False
+        except (OSError, StateError):
+            self._writing = None
+            self.rest()
+            raise
+        self._writing = None
+        return True
+
+    def publish(self) -> Path:
+        """Have what was written be there, and drop all but the newest two."""
+        path = self._path
+        assert path is not None, "nothing was begun"
+        assert self._writing is None, "it isn't written yet"
+        path.with_suffix(".aside").rename(path)
         sync_folder(self._folder)
-        for old in self._paths()[:-KEPT]:
-            old.unlink()
+        self._path = None
+        old = [*self._paths()[:-KEPT], *self._folder.glob("*.aside")]
+        self._dropping = Thread(target=_drop, args=(old,))  # a large file takes its time to go
+        self._dropping.start()
+        return path
+
+    def rest(self) -> None:
+        """Leave what was begun, if anything was; nothing goes on behind the caller's back then."""
+        self._finish_dropping()
+        if self._writing is not None:
+            self._writing.kill()
+            self._writing = None
+        if self._path is not None:
+            self._path.with_suffix(".aside").unlink(missing_ok=True)
+            self._path = None
+
+    def write(self, plan: int, arrays: Arrays) -> Path:
+        """All of it, and wait."""
+        self.begin(plan, arrays)
+        self.is_written(wait=True)
+        path = self.publish()
+        self._finish_dropping()
         return path
 
     def newest(self, fits: Callable[[Arrays], bool] = lambda _: True) -> tuple[int, Arrays] | None:
         """The newest snapshot that is whole and fits: its plan and arrays; None when none does.
+
+        The arrays are views of the file, not to be written to.
 
         Raises:
             StateError: when there are snapshots but all are damaged.
@@ -83,18 +170,44 @@ class Snapshots:
             raise StateError(
                 "every snapshot is damaged",
                 where=str(self._folder),
-                hint="remove them: the state is rebuilt from the journal, which takes longer",
+                hint="remove them (if another version didn't write them): the state is rebuilt "
+                "from the journal, which takes longer",
             )
         return None
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("snapshot-*.bin"))
 
+    def _finish_dropping(self) -> None:
+        if self._dropping is not None:
+            self._dropping.join()
+            self._dropping = None
+
+
+def _drop(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _blocks(head: bytes, arrays: Arrays) -> Iterator[memoryview]:
+    """The bytes of a snapshot; no array is copied that lies in rows."""
+    yield memoryview(head)
+    for array in arrays.values():
+        rows = [array] if array.flags.c_contiguous or array.ndim < 2 else list(array)
+        for row in rows:
+            if row.nbytes:
+                yield np.ascontiguousarray(row).data.cast("B")
+
 
 def _read(path: Path) -> Arrays | None:
-    content = path.read_bytes()
+    try:
+        with path.open("rb") as file:
+            whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError:  # it is empty
+        return None
+    content = memoryview(whole)
     body, proof = content[:-32], content[-32:]
-    if not body.startswith(MAGIC) or hashlib.sha256(body).digest() != proof:
+    if bytes(body[: len(MAGIC)]) != MAGIC or hashlib.sha256(body).digest() != proof:
         return None
     at = len(MAGIC)
     size = int.from_bytes(body[at : at + 8], "little")

@@ -41,7 +41,8 @@ def test_it_equals_a_dictionary(steps, slots):
         elif step == "find":
             assert ids.find(argument).tolist() == [known.get(text, -1) for text in argument]
         elif step == "forget":
-            ids.forget_below(argument)
+            for _ in ids.forget_below(argument):
+                pass
             known = {text: number for text, number in known.items() if number >= argument}
         elif step == "renumber" and known:
             text = sorted(known)[argument % len(known)]
@@ -53,6 +54,39 @@ def test_it_equals_a_dictionary(steps, slots):
             ids = Interner(KEY)
             ids.restore(arrays)
         assert len(ids) == given_so_far
+
+
+@given(
+    rounds=st.lists(st.tuples(st.sets(st.integers(0, 59)), STRINGS, STRINGS), max_size=8),
+    slots=st.sampled_from([2, 16, 1024]),
+)
+@settings(deadline=None)
+def test_the_unmarked_are_forgotten_and_no_two_ever_share_a_number(rounds, slots):
+    ids, known = Interner(KEY, slots), {}
+
+    def look_up(strings):
+        for text, number in zip(strings, ids.numbers(strings).tolist(), strict=True):
+            assert (number == -1) == (text == "")
+            if text:
+                assert known.setdefault(text, number) == number
+        assert len(set(known.values())) == len(known) == ids.used
+
+    for marked, before, meanwhile in rounds:
+        look_up(before)
+        living = ids.marking()
+        chosen = [number for number in marked if number < living.size]
+        living[chosen] = True
+        kept = {text: number for text, number in known.items() if number in chosen}
+        sweep = ids.forget_unmarked()
+        if slots != 2:  # a look-up after the marks are set and before anything is swept
+            looked = ids.numbers(meanwhile).tolist()
+            kept |= {t: n for t, n in zip(meanwhile, looked, strict=True) if t}
+        for _ in sweep:
+            pass
+        known = kept
+        assert ids.find(sorted(known)).tolist() == [known[text] for text in sorted(known)]
+        assert ids.used == len(known)
+        look_up(meanwhile)
 
 
 def test_a_hundred_thousand_strings_have_a_hundred_thousand_numbers():

@@ -17,7 +17,7 @@ from featurestore.series import (
     OUTCOME_BITS,
     empty_pool,
     evict,
-    evict_all,
+    evict_range,
     insert,
     mark_outcome,
     upper_bound,
@@ -101,7 +101,7 @@ def test_a_pool_equals_sorted_lists(steps, slots):
                 evict(pool, entity, until)
                 plain[entity] = [entry for entry in plain[entity] if entry[0] > until]
             case ("evict_all", until):
-                evict_all(pool, ENTITIES, until)
+                evict_range(pool, 0, ENTITIES, until)
                 plain = [[entry for entry in each if entry[0] > until] for each in plain]
             case ("mark", entity, at, before, after):
                 mark_outcome(pool, entity, at, np.uint8(before), np.uint8(after))

@@ -121,7 +121,8 @@ def served(windows, operations):
     pool, columns = empty_pool(3, 1, 2, 2), columns_of(operations)
     program, stamp = compile_windows(windows), np.zeros(2, np.int64)
     stamps, done = np.zeros((2, 8), np.int64), 0
-    while (done := run(columns, done, pool, program, stamps, stamp, out)) < len(operations):
+    edges = np.empty(program.offsets.size, np.int64)
+    while (done := run(columns, done, pool, program, stamps, stamp, edges, out)) < len(operations):
         pool = with_room(pool, 0, pool.time.size + 1)
     return out
 
@@ -184,7 +185,8 @@ def test_a_window_is_half_open_to_the_millisecond(width, delay, off):
         out = np.full((2, 1), np.nan)
         run(columns_of(operations), 0, empty_pool(1, 4, 2, 2),
             compile_windows([("count", 0, width, delay, False, 0.0)]),
-            np.zeros((2, 8), np.int64), np.zeros(2, np.int64), out)  # fmt: skip
+            np.zeros((2, 8), np.int64), np.zeros(2, np.int64),
+            np.empty(2, np.int64), out)  # fmt: skip
         assert out[1, 0] == within
         if width > 1:
             assert within == inside
@@ -194,7 +196,7 @@ def test_marks_leave_the_bits_of_missing_values_alone():
     operations = [(INSERT, 0, 5, (None, 3), (0, 0), 0), (MARK, 0, 5, (1, 1), (0, 0), FRAUD)]
     pool = empty_pool(1, 4, 2, 2)
     run(columns_of(operations), 0, pool, compile_windows([]), np.zeros((2, 8), np.int64),
-        np.zeros(2, np.int64), np.empty((2, 0)))  # fmt: skip
+        np.zeros(2, np.int64), np.empty(0, np.int64), np.empty((2, 0)))  # fmt: skip
     mark = int(pool.marks[pool.start[0]])
     assert mark & OUTCOME_BITS == FRAUD
     assert mark & FIRST_MISSING_BIT

@@ -74,8 +74,18 @@ class Heard(Watching):
 class NoSnapshots:
     """A disk that keeps nothing: each start begins with the journal."""
 
-    def write(self, plan: int, arrays: Any) -> None:
+    def begin(self, plan: int, arrays: Any) -> None:
         """Lose it."""
+
+    def is_written(self, *, wait: bool = False) -> bool:
+        """At once."""
+        return True
+
+    def publish(self) -> None:
+        """There is nothing."""
+
+    def rest(self) -> None:
+        """Nothing goes on."""
 
     def newest(self, fits: Any = None) -> None:
         """There is none."""

@@ -242,12 +242,26 @@ class OwnSnapshots:
     def __init__(self, sea: Sea) -> None:
         self._sea = sea
         self.kept: list[tuple[int, Arrays]] = []
+        self._begun: tuple[int, Arrays] = (0, {})
+        self._is_written = False
 
-    def write(self, plan: int, arrays: Arrays) -> None:
+    def begin(self, plan: int, arrays: Arrays) -> None:
+        """Take the state as it is now; it counts later, if its process lives so long."""
+        self._begun = plan, {name: array.copy() for name, array in arrays.items()}
+        self._is_written = False
+
+    def is_written(self, *, wait: bool = False) -> bool:
+        """Sooner or later."""
+        self._is_written |= wait or self._sea.chance(0.3)
+        return self._is_written
+
+    def publish(self) -> None:
         """Keep the newest ones."""
-        copied = {name: array.copy() for name, array in arrays.items()}
-        self._sea.ask(lambda: self.kept.append((plan, copied)))
+        self._sea.ask(lambda: self.kept.append(self._begun))
         self.kept = sorted(dict(self.kept).items())[-_KEPT_SNAPSHOTS:]
+
+    def rest(self) -> None:
+        """Nothing goes on anyway."""
 
     def newest(self, fits: Callable[[Arrays], bool] = lambda _: True) -> tuple[int, Arrays] | None:
         """The newest that fits."""

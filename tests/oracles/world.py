@@ -22,10 +22,12 @@ from examples.auto_claims import DOMAIN
 from featurestore.adapters.delta import OfflineStore
 from stream.adapters.file_journal import FileJournal
 from stream.adapters.local import LocalSink, LocalSource
-from stream.adapters.snapshots import Snapshots
+from stream.adapters.reached_file import ReachedFile
+from stream.adapters.snapshots import BESIDE_FROM_BYTES, Snapshots
 from stream.driver import Driver, Sink
 from stream.engine import Engine
 from stream.plans import Terms
+from tests.oracles.contents import contents
 from tests.oracles.facts import KEY
 
 OUTPUTS = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
@@ -70,6 +72,7 @@ class World:
     durable: bool = False
     offline_every: int = 40
     snapshot_every: int = 100
+    beside_from_bytes: int = BESIDE_FROM_BYTES
     scorer_of: Callable[[ModelRef], Scorer] = no_models
     champion: ModelRef | None = None
     plain: Any = None
@@ -102,11 +105,12 @@ class World:
             FileJournal(self.folder / "journal", self.terms()),
             self.sink(log),
             self.offline(),
-            Snapshots(self.folder / "snapshots"),
+            Snapshots(self.folder / "snapshots", beside_from_bytes=self.beside_from_bytes),
             ManualClock(1_800_000_000_000),
             lambda: self.champion,
             snapshot_every=(self.snapshot_every, 1e9),
             offline_every=(self.offline_every, 1e9),
+            reached=ReachedFile(self.folder / "reached"),
             unknown_schemas=self.unknown_schemas,
             crash=crash,
         )
@@ -164,9 +168,8 @@ class World:
             for table in sorted(store.tables())
         }
 
-    def state(self) -> dict[str, bytes]:
-        """The engine's state after recovery, as bytes."""
+    def state(self) -> dict[str, Any]:
+        """What the engine's state says after recovery, however it lies in memory."""
         driver, log = self.start()
-        arrays = {name: a.tobytes() for name, a in driver.engine.arrays().items()}
         log.close()
-        return arrays
+        return contents(driver.engine)

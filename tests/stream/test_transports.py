@@ -23,7 +23,7 @@ from tests.oracles.world import Crash
 from tests.servers.kafka import Cluster
 
 SEED = 46
-NTH = {"flushed": 2, "snapshotted": 1}
+NTH = {"begun": 2, "flushed": 2, "snapshotted": 1}
 """At other points it dies the third time; snapshots are rarer."""
 
 

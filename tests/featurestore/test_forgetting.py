@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from examples.auto_claims import DOMAIN, ClaimFiled, PolicyChanged
 from examples.auto_claims.entities import policy
-from featurestore import ledger, renumbering
+from featurestore import entities, forgetting, interning, ledger, profiles
 from featurestore.definitions import distinct
 from featurestore.domain import Domain
 from featurestore.intake import Intake
@@ -19,29 +19,57 @@ from tests.oracles.facts import DAY_MS, KEY, START, a_stream, as_facts, as_recor
 from tests.oracles.naive_features import naive_vectors
 
 LATENESS_MS = 30 * DAY_MS
+SLICES = st.sampled_from([1, 7, 40, 500])
 
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch):
-    """Renumber always, however few there are and whether any is dead."""
-    monkeypatch.setattr(renumbering, "LEAST_NUMBERS", 1)
-    monkeypatch.setattr(renumbering, "LARGEST_LIVING_SHARE", 1.0)
+    """Forget always, however few there are and whether any is dead; in the smallest slices."""
+    monkeypatch.setattr(forgetting, "LEAST_STRINGS", 1)
+    monkeypatch.setattr(forgetting, "MOST_GROWTH", 0.0)
     monkeypatch.setattr(ledger, "LEAST_FORGOTTEN", 1)
+    monkeypatch.setattr(ledger, "ROWS_A_SLICE", 3)
+    monkeypatch.setattr(profiles, "ENTITIES_A_SLICE", 3)
+    monkeypatch.setattr(interning, "SLOTS_A_SLICE", 256)
+    monkeypatch.setattr(entities, "ENTITIES_A_SLICE", 64)
+    monkeypatch.setattr(entities, "LARGEST_FREE_SHARE", 0.0)
 
 
-@given(seed=st.integers(0, 2**32), batch=st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
-def test_vectors_equal_the_oracle_when_entities_are_forgotten_all_the_time(seed, batch):
-    stream = a_stream(seed, 120)
-    intake = Intake(DOMAIN, KEY, LATENESS_MS, 400 * DAY_MS)
-    facts = as_facts(as_records(stream))
-    parts = []
+def vectors_of(intake: Intake, facts: list, batch: int, slices: int) -> np.ndarray:
+    """The vectors of facts in batches, with so many slices of house-keeping behind each.
+
+    Few: a round goes on over many batches; many: one is through, or several are, behind each.
+    """
+    parts, round_ = [], intake.tidy()
     for low in range(0, len(facts), batch):
         parts.append(intake.take(facts[low : low + batch]).vectors.matrix)
-        intake.forget()
-    got = np.concatenate(parts)
-    want = np.array(naive_vectors(DOMAIN, stream, LATENESS_MS))
-    np.testing.assert_array_equal(got, want)
+        for _ in range(slices):
+            if next(round_, None) is None:
+                round_ = intake.tidy()
+    return np.concatenate(parts)
+
+
+@given(
+    seed=st.integers(0, 2**32), batch=st.integers(1, 12), slices=st.sampled_from([1, 7, 40, 500])
+)
+@settings(max_examples=20, deadline=None)
+def test_vectors_equal_the_oracle_with_house_keeping_between_all_batches(seed, batch, slices):
+    stream = a_stream(seed, 120)
+    intake = Intake(DOMAIN, KEY, LATENESS_MS, 400 * DAY_MS)
+    got = vectors_of(intake, as_facts(as_records(stream)), batch, slices)
+    np.testing.assert_array_equal(got, np.array(naive_vectors(DOMAIN, stream, LATENESS_MS)))
+
+
+@given(
+    seed=st.integers(0, 2**32), batch=st.integers(1, 12), slices=st.sampled_from([1, 7, 40, 500])
+)
+@settings(max_examples=20, deadline=None)
+def test_a_round_that_is_never_through_changes_no_vector_of_years(seed, batch, slices):
+    """Ids are forgotten long before windows are; entities go and come again."""
+    stream = years(seed)
+    intake = Intake(DOMAIN, KEY, LATENESS_MS, LATENESS_MS)
+    got = vectors_of(intake, as_facts(as_records(stream)), batch, slices)
+    np.testing.assert_array_equal(got, np.array(naive_vectors(DOMAIN, stream, LATENESS_MS)))
 
 
 def years(seed: int) -> list:
@@ -72,20 +100,6 @@ def years(seed: int) -> list:
     return stream
 
 
-@given(seed=st.integers(0, 2**32), batch=st.integers(1, 12))
-@settings(max_examples=30, deadline=None)
-def test_what_only_windows_and_profiles_remember_is_alive(seed, batch):
-    stream = years(seed)
-    intake = Intake(DOMAIN, KEY, LATENESS_MS, LATENESS_MS)  # ids are forgotten long before windows
-    facts = as_facts(as_records(stream))
-    parts = []
-    for low in range(0, len(facts), batch):
-        parts.append(intake.take(facts[low : low + batch]).vectors.matrix)
-        intake.forget()
-    want = np.array(naive_vectors(DOMAIN, stream, LATENESS_MS))
-    np.testing.assert_array_equal(np.concatenate(parts), want)
-
-
 POSTCODES = Domain(
     name="postcodes",
     currency="USD",
@@ -95,6 +109,17 @@ POSTCODES = Domain(
         distinct("policy.postcodes.distinct.365d", of=policy, value="postcode", window="365d"),
     ),
 )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_numbers_given_out_again_are_counted_as_others(seed):
+    """Values are forgotten and their numbers go to new ones, half-way through rounds too."""
+    stream = [fact for fact in years(seed) if fact[0] == "claim"]
+    intake = Intake(POSTCODES, KEY, LATENESS_MS, LATENESS_MS)
+    got = vectors_of(intake, as_facts(as_records(stream)), 1, 5)
+    np.testing.assert_array_equal(got, np.array(naive_vectors(POSTCODES, stream, LATENESS_MS)))
+    ids = intake.features._interners["value.postcode"]
+    assert len(ids) < len({fact[1].postcode for fact in stream}), "no number was given out again"
 
 
 def test_values_that_are_no_entities_live_as_long_as_they_are_counted():

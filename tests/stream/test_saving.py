@@ -1,0 +1,128 @@
+"""A snapshot counts when it is on the disk and its rows are stored, and not a moment before."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from claimtrace.clock import ManualClock
+from claimtrace.errors import StateError
+from stream import saving
+from stream.every import Every
+from stream.saving import FEW_RECORDS, UNITS_A_RECORD, Saving
+from stream.watching import Watching
+
+
+class Store:
+    """Is written when the test says so."""
+
+    def __init__(self):
+        self.told, self.done = [], False
+
+    def begin(self, plan, arrays):
+        self.told.append(("begin", plan, sorted(arrays)))
+        self.done = False
+
+    def is_written(self, *, wait=False):
+        if isinstance(self.done, StateError):
+            raise self.done
+        return self.done or wait
+
+    def publish(self):
+        self.told.append("publish")
+
+    def rest(self):
+        self.told.append("rest")
+
+
+class Heard(Watching):
+    """The plans of snapshots that count."""
+
+    def __init__(self):
+        self.plans = []
+
+    def snapshot(self, plan, seconds):
+        self.plans.append((plan, seconds))
+
+
+@pytest.fixture
+def world():
+    """Everything around: an engine at plan 5 whose house-keeping has 100 slices of 1,000 units."""
+    clock, heard, said, stored = ManualClock(), Heard(), [], []
+    engine = SimpleNamespace(
+        plan=5, arrays=lambda: {"a": np.zeros(10)}, tidy=lambda: iter([1000] * 100)
+    )
+    duty = SimpleNamespace(
+        owned=frozenset(), coming_marks=dict, is_stored=lambda plan, _: plan in stored
+    )
+    journal = SimpleNamespace(bookmark=lambda plan: plan)
+    store = Store()
+    each = Saving(
+        engine, duty, journal, store, Every(100, 1e9, clock), clock, lambda work: work(),
+        said.append, lambda _: None, heard,
+    )  # fmt: skip
+    return SimpleNamespace(
+        saving=each, store=store, engine=engine, stored=stored, heard=heard, said=said, clock=clock
+    )
+
+
+def test_it_waits_for_the_disk_and_for_its_rows(world):
+    world.saving.end()
+    world.saving.begin()
+    assert world.store.told == [("begin", 5, ["a", "journal", "marks"])]
+    world.engine.plan = 9
+    world.saving.end()
+    world.stored.append(5)
+    world.saving.end()
+    assert "publish" not in world.store.told, "it isn't on the disk"
+    world.stored.clear()
+    world.store.done = True
+    world.saving.end()
+    assert "publish" not in world.store.told, "its rows aren't stored"
+    assert world.saving.is_written
+    world.stored.append(5)
+    world.clock.sleep(3)
+    world.saving.end()
+    assert world.store.told[1:] == ["publish"]
+    assert world.heard.plans == [(5, 3.0)]
+    assert not world.saving.is_under_way
+
+
+def test_one_that_cannot_be_written_is_told_and_given_up(world):
+    world.saving.begin()
+    world.store.done = StateError("the process was killed", where="snapshots")
+    world.saving.end()
+    assert not world.saving.is_under_way
+    assert "the process was killed" in world.said[0]
+    assert world.heard.plans == []
+
+
+def test_batches_are_small_while_a_large_state_is_written(world, monkeypatch):
+    world.saving.begin()
+    assert world.saving.most(2000) == 2000
+    world.saving.rest()
+    monkeypatch.setattr(saving, "LARGE_BYTES", 8)
+    world.saving.begin()
+    assert world.saving.most(2000) == FEW_RECORDS
+    assert world.saving.most(64) == 64
+    world.store.done = True
+    assert world.saving.most(2000) == 2000
+
+
+def test_house_keeping_rests_while_a_snapshot_is_written_and_is_paid_by_records(world):
+    slices = iter([1000] * 100)
+    world.engine.tidy = lambda: slices
+    world.saving.keep_house(10**6)
+    assert len(list(slices)) == 100, "no round before the first snapshot"
+    slices = iter([1000] * 100)
+    world.saving.begin()
+    world.store.done = True
+    world.stored.append(5)
+    world.saving.end()
+    world.saving.keep_house(1000)
+    world.engine.plan = 6
+    world.saving.begin()
+    world.saving.keep_house(10**6)
+    assert len(list(slices)) == 100 - UNITS_A_RECORD

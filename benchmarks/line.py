@@ -15,6 +15,7 @@ from claimtrace.adapters.local_log import LocalLog
 from claimtrace.clock import DAY_MS, ManualClock
 from claimtrace.decisions import ModelRef
 from claimtrace.models.scorer import Scorer
+from claimtrace.settings import StreamSettings
 from claimtrace.siphash import hash_key
 from featurestore.adapters.delta import OfflineStore
 from featurestore.domain import Domain
@@ -118,7 +119,7 @@ class Line:
         sink: Sink | None = None,
         *,
         snapshot_every_records: int = 200_000,
-        offline_every_records: int = 20_000,
+        offline_every_records: int = StreamSettings().offline_every_records,
     ) -> Driver:
         """A driver that has recovered."""
         driver = Driver(

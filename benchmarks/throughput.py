@@ -38,6 +38,8 @@ from .line import Line, peak_mb
 BATCHES = (2000, 500, 64)
 STRETCHES = 3
 SNAPSHOT_EVERY = StreamSettings().snapshot_every_records
+OFFLINE_EVERY = StreamSettings().offline_every_records
+"""A stretch has one append to the offline store."""
 SPARE = 4_000
 FLOOR_CLAIMS, XGBOOST_CLAIMS = 10_000, 2_000
 
@@ -166,5 +168,5 @@ if __name__ == "__main__":
         __doc__ or "", run, show,
         policies=(100_000, "that claim once a year"),
         warm=(120_000, "events before measuring"),
-        events_each=(60_000, "events for each batch size"),
+        events_each=(STRETCHES * OFFLINE_EVERY, "events for each batch size"),
     )  # fmt: skip

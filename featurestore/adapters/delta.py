@@ -104,18 +104,19 @@ class OfflineStore:
         if version < 0:
             raise UsageError("versions start at 0", where=f"{table} {writer} {version}")
         whole = conform(table, rows)
-        # The check and the write see the same version of the table: Delta refuses the commit when
-        # somebody else committed this writer's number in between.
-        found = self._find(table) or self._create(table, plain_schema(whole.schema))
-        if self._last(found, table, writer) >= version:
-            return False
-        try:
-            self._write(found, table, whole, [Transaction(writer, version)])
-        except CommitFailedError as error:
-            if self.committed(table, writer) >= version:
+        # Check and write see one version of the table: Delta refuses the commit when somebody else
+        # committed this writer's number in between.
+        lost = None
+        for _ in range(5):  # workers that start together make a table together
+            found = self._find(table) or self._create(table, plain_schema(whole.schema))
+            if self._last(found, table, writer) >= version:
                 return False
-            raise StoreUnavailable(f"another append won: {error}", where=table) from error
-        return True
+            try:
+                self._write(found, table, whole, [Transaction(writer, version)])
+                return True
+            except CommitFailedError as error:
+                lost = error
+        raise StoreUnavailable(f"another append won: {lost}", where=table) from lost
 
     def append_once(
         self, table: str, rows: pa.Table, *, versions: Mapping[str, int], before: Mapping[str, int]

@@ -137,6 +137,24 @@ def test_two_owners_of_one_writer_append_once(
     assert count(store, "labels") == first + 1
 
 
+def test_workers_that_start_together_make_a_table_together(tmp_path: Path) -> None:
+    rows = definitions_rows("d1", "auto", [("claim.amount_cents", "field", "")])
+    for attempt in range(5):
+        stores = [OfflineStore(tmp_path / str(attempt)) for _ in range(4)]
+        done: list[bool] = []
+
+        def append(store: OfflineStore, writer: str, done: list[bool] = done) -> None:
+            done.append(store.append("definitions", rows, writer=writer, version=1))
+
+        threads = [Thread(target=append, args=(s, f"w{i}")) for i, s in enumerate(stores)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert done == [True] * 4
+        assert stores[0].dataset("definitions").count_rows() == 4
+
+
 def test_several_writers_move_on_together_or_not_at_all(store: OfflineStore) -> None:
     before, after = {"p0": -1, "p1": -1}, {"p0": 4, "p1": 4}
     assert store.append_once("labels", labels(1, 2), versions=after, before=before)

@@ -52,13 +52,19 @@ class Facts(Sequence[Fact]):
         """Any facts, in their order."""
         if isinstance(facts, Facts):
             return facts
+        records = Records.of([fact.record for fact in facts])
+        return cls.accepted(records, [fact.accepted for fact in facts])
+
+    @classmethod
+    def accepted(cls, records: Records, given: Sequence[Accepted]) -> Facts:
+        """What was accepted of each of some records."""
         return cls(
-            Records.of([fact.record for fact in facts]),
-            [fact.accepted.event_id for fact in facts],
-            np.array([fact.accepted.event_time_ms for fact in facts], np.int64),
-            np.array([fact.accepted.flags for fact in facts], np.int64),
-            np.array([fact.accepted.content for fact in facts], np.uint64),
-            {i: fact.accepted.event for i, fact in enumerate(facts)},
+            records,
+            [each.event_id for each in given],
+            np.array([each.event_time_ms for each in given], np.int64),
+            np.array([each.flags for each in given], np.int64),
+            np.array([each.content for each in given], np.uint64),
+            {i: each.event for i, each in enumerate(given)},
         )
 
     def __len__(self) -> int:
@@ -127,14 +133,7 @@ def read_of(records: Records, answers: Sequence[Accepted | Refusal | None]) -> R
     found = [i for i, answer in enumerate(answers) if type(answer) is Accepted]
     given = [answer for answer in answers if type(answer) is Accepted]
     accepted = np.array(found, np.int64)
-    facts = Facts(
-        records if len(found) == len(records) else records.take(accepted),
-        [each.event_id for each in given],
-        np.array([each.event_time_ms for each in given], np.int64),
-        np.array([each.flags for each in given], np.int64),
-        np.array([each.content for each in given], np.uint64),
-        {i: each.event for i, each in enumerate(given)},
-    )
+    facts = Facts.accepted(records.take(accepted), given)
     refused = {i: a for i, a in enumerate(answers) if not isinstance(a, Accepted)}
     return Read(facts, accepted, refused)
 

@@ -162,16 +162,17 @@ def _give_block(pool, block, size):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _copy(pool, source, into, target, count):  # type: ignore[no-untyped-def]
+def copy_entries(pool, source, target, count):  # type: ignore[no-untyped-def]
+    """Copy entries to another place of the pool, which may overlap theirs from below."""
     for i in range(count):
-        into.time[target + i] = pool.time[source + i]
-        into.marks[target + i] = pool.marks[source + i]
+        pool.time[target + i] = pool.time[source + i]
+        pool.marks[target + i] = pool.marks[source + i]
     for k in range(pool.prefix.shape[0]):
         for i in range(count):
-            into.prefix[k, target + i] = pool.prefix[k, source + i]
+            pool.prefix[k, target + i] = pool.prefix[k, source + i]
     for m in range(pool.distinct.shape[0]):
         for i in range(count):
-            into.distinct[m, target + i] = pool.distinct[m, source + i]
+            pool.distinct[m, target + i] = pool.distinct[m, source + i]
 
 
 @kernel
@@ -186,7 +187,7 @@ def _make_room(pool, entity):  # type: ignore[no-untyped-def]
             return True
         if head > capacity // 4:
             start = pool.start[entity]
-            _copy(pool, start + head, pool, start, length)
+            copy_entries(pool, start + head, start, length)
             pool.head[entity] = 0
             return True
     wanted = size + 1
@@ -196,7 +197,7 @@ def _make_room(pool, entity):  # type: ignore[no-untyped-def]
     if block < 0:
         return False
     if size >= 0:
-        _copy(pool, pool.start[entity] + pool.head[entity], pool, block, length)
+        copy_entries(pool, pool.start[entity] + pool.head[entity], block, length)
         _give_block(pool, pool.start[entity], size)
     pool.start[entity], pool.size_class[entity], pool.head[entity] = block, wanted, 0
     return True

@@ -22,7 +22,7 @@ import numpy as np
 
 from claimtrace.kernel import kernel
 
-from .series import BLOCK_SIZES, EVERYWHERE, SETTLED, TOP, Pool, fitting_size
+from .series import BLOCK_SIZES, EVERYWHERE, SETTLED, TOP, Pool, copy_entries, fitting_size
 
 ENTITIES_A_SLICE: Final = 4096
 SLOTS_A_SLICE: Final = 16_384
@@ -92,15 +92,7 @@ def slide_some(pool, owners, begin, at, to, until):  # type: ignore[no-untyped-d
         passed = at + BLOCK_SIZES[pool.size_class[entity]]
         source = at + pool.head[entity]
         if source != to:
-            for i in range(length):
-                pool.time[to + i] = pool.time[source + i]
-                pool.marks[to + i] = pool.marks[source + i]
-            for k in range(pool.prefix.shape[0]):
-                for i in range(length):
-                    pool.prefix[k, to + i] = pool.prefix[k, source + i]
-            for m in range(pool.distinct.shape[0]):
-                for i in range(length):
-                    pool.distinct[m, to + i] = pool.distinct[m, source + i]
+            copy_entries(pool, source, to, length)
         size = fitting_size(length)
         pool.start[entity], pool.head[entity], pool.size_class[entity] = to, 0, size
         to += BLOCK_SIZES[size]

@@ -27,12 +27,6 @@ _LONGEST_INTEGER: Final = 20
 
 ID_CHARS: Final = 36
 HASH_CHARS: Final = 32
-PIECES: Final = (
-    "head", "claim", "event_time", "log_time", "known_time", "score", "margin", "features", "hash",
-)  # fmt: skip
-"""What stands before each value, in every decision."""
-VARIANTS: Final = ("place", "verdict", "reasons", "end")
-"""Texts that a few or many decisions share; each decision says which is its own."""
 
 
 class Texts:
@@ -243,6 +237,3 @@ def _write(  # type: ignore[no-untyped-def]
         at = _copy(out, at, text, bounds[variant], bounds[variant + 1])
         ends[row] = at
         at += np.uint64(behind)
-
-
-__all__ = ["HASH_CHARS", "ID_CHARS", "PIECES", "VARIANTS", "Columns", "Texts", "write_decisions"]

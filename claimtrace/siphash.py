@@ -48,33 +48,42 @@ def _round(v0, v1, v2, v3):  # type: ignore[no-untyped-def]
     return v0, v1, v2, v3
 
 
-@kernel
-def siphash128(buffer, start, end, key):  # type: ignore[no-untyped-def]
-    """Hash `buffer[start:end]` (uint8) under `key` (2 uint64); returns two uint64."""
+@njit(cache=True, inline="always")
+def _begun(key):  # type: ignore[no-untyped-def]
     k0, k1 = key[0], key[1]
     v0 = k0 ^ uint64(0x736F6D6570736575)
     v1 = k1 ^ uint64(0x646F72616E646F6D) ^ uint64(0xEE)
     v2 = k0 ^ uint64(0x6C7967656E657261)
     v3 = k1 ^ uint64(0x7465646279746573)
-    length = end - start
-    whole = start + (length // 8) * 8
-    i = start
-    while i < whole:
-        word = uint64(0)
-        for j in range(8):
-            word |= uint64(buffer[i + j]) << uint64(8 * j)
-        v3 ^= word
-        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
-        v0, v1, v2, v3 = _round(v0, v1, v2, v3)
-        v0 ^= word
-        i += 8
-    last = uint64(length & 0xFF) << uint64(56)
-    for j in range(end - whole):
-        last |= uint64(buffer[whole + j]) << uint64(8 * j)
-    v3 ^= last
+    return v0, v1, v2, v3
+
+
+@njit(cache=True, inline="always")
+def _taken(word, v0, v1, v2, v3):  # type: ignore[no-untyped-def]
+    v3 ^= word
     v0, v1, v2, v3 = _round(v0, v1, v2, v3)
     v0, v1, v2, v3 = _round(v0, v1, v2, v3)
-    v0 ^= last
+    return v0 ^ word, v1, v2, v3
+
+
+@njit(cache=True, inline="always")
+def _word(buffer, at):  # type: ignore[no-untyped-def]
+    word = uint64(0)
+    for j in range(8):
+        word |= uint64(buffer[at + uint64(j)]) << uint64(8 * j)
+    return word
+
+
+@njit(cache=True, inline="always")
+def _ended(buffer, at, start, end, v0, v1, v2, v3):  # type: ignore[no-untyped-def]
+    """The hash of `buffer[start:end]`, of which all before `at` was taken."""
+    while at + uint64(8) <= end:
+        v0, v1, v2, v3 = _taken(_word(buffer, at), v0, v1, v2, v3)
+        at += uint64(8)
+    last = ((end - start) & uint64(0xFF)) << uint64(56)
+    for j in range(end - at):
+        last |= uint64(buffer[at + j]) << (uint64(8) * j)
+    v0, v1, v2, v3 = _taken(last, v0, v1, v2, v3)
     v2 ^= uint64(0xEE)
     for _ in range(4):
         v0, v1, v2, v3 = _round(v0, v1, v2, v3)
@@ -85,10 +94,36 @@ def siphash128(buffer, start, end, key):  # type: ignore[no-untyped-def]
     return high, v0 ^ v1 ^ v2 ^ v3
 
 
-@njit(cache=True)
-def hash_parts(buffer, bounds, key):  # type: ignore[no-untyped-def]
-    """64-bit digests of `buffer[bounds[i]:bounds[i + 1]]`, one for each part."""
-    digests = np.empty(bounds.size - 1, np.uint64)
-    for i in range(digests.size):
+@kernel
+def siphash128(buffer, start, end, key):  # type: ignore[no-untyped-def]
+    """Hash `buffer[start:end]` (uint8) under `key` (2 uint64); returns two uint64."""
+    v0, v1, v2, v3 = _begun(key)
+    return _ended(buffer, uint64(start), uint64(start), uint64(end), v0, v1, v2, v3)
+
+
+@kernel
+def _hash_parts(buffer, bounds, key, digests):  # type: ignore[no-untyped-def]
+    # Each round waits for the one before it; two parts at a time keep the processor busy.
+    for i in range(0, digests.size - 1, 2):
+        start, end = uint64(bounds[i]), uint64(bounds[i + 1])
+        other_end = uint64(bounds[i + 2])
+        a0, a1, a2, a3 = _begun(key)
+        b0, b1, b2, b3 = a0, a1, a2, a3
+        at, other_at = start, end
+        while at + uint64(8) <= end and other_at + uint64(8) <= other_end:
+            a0, a1, a2, a3 = _taken(_word(buffer, at), a0, a1, a2, a3)
+            b0, b1, b2, b3 = _taken(_word(buffer, other_at), b0, b1, b2, b3)
+            at += uint64(8)
+            other_at += uint64(8)
+        digests[i], _ = _ended(buffer, at, start, end, a0, a1, a2, a3)
+        digests[i + 1], _ = _ended(buffer, other_at, end, other_end, b0, b1, b2, b3)
+    if digests.size & 1:
+        i = digests.size - 1
         digests[i], _ = siphash128(buffer, bounds[i], bounds[i + 1], key)
+
+
+def hash_parts(buffer: NDArray[np.uint8], bounds: NDArray[np.int64], key: Key) -> NDArray[np.uint64]:
+    """64-bit digests of `buffer[bounds[i]:bounds[i + 1]]`, one for each part."""
+    digests = np.empty(len(bounds) - 1, np.uint64)
+    _hash_parts(buffer, bounds, key, digests)
     return digests

@@ -102,7 +102,7 @@ def kafka_driver(line: Line, settings: Settings, watching: Watching) -> Driver:
         Snapshots(folder / "snapshots"),
         clock,
         lambda: line.champion,
-        snapshot_every=(200_000, 1e9),
+        snapshot_every=(1_000_000, 1e9),
         offline_every=(20_000, 1e9),
         group=KafkaGroup(settings, DOMAIN.topics, clock, output),
         commit_every_s=0.5,

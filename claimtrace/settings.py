@@ -57,7 +57,7 @@ class StreamSettings(Secretive, frozen=True, forbid_unknown_fields=True):
 
     batch_records: int = 1000
     """Records of one plan at the most."""
-    snapshot_every_records: int = 200_000
+    snapshot_every_records: int = 1_000_000
     """Records between two snapshots; a restart replays at most this many."""
     snapshot_every: str = "15m"
     """Time between two snapshots while anything comes in; the log must keep records much longer."""

@@ -10,7 +10,6 @@ so that nothing can be edited, dropped or inserted without `verify --chain` nami
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -26,10 +25,11 @@ GENESIS = "0" * 64
 
 _encode = msgspec.json.Encoder().encode
 _CHAIN_FIELD = b',"chain":"'
-BYTES_BEFORE, BYTES_BEHIND = len(GENESIS), len(_CHAIN_FIELD) + len(GENESIS) + len(b'"}')
-"""Room around a decision that is linked where it lies: the chain before it, and its own."""
 CHAIN_AT = len(_CHAIN_FIELD)
-"""Where the chain stands in the bytes behind."""
+"""Where the chain stands in the bytes behind a decision."""
+UNLINKED = b"}" + _CHAIN_FIELD[1:] + GENESIS.encode() + b'"}'
+"""What stands there until it is linked: the brace is hashed, and then becomes a comma."""
+BYTES_BEHIND = len(UNLINKED)
 
 
 class ModelRef(msgspec.Struct, frozen=True):
@@ -125,41 +125,6 @@ def seal(decision: Decision, chain_before: str) -> tuple[bytes, str]:
     body = _encode(decision)[:-1]
     chain = _link(chain_before, body + b"}")
     return b'%b%b%b"}' % (body, _CHAIN_FIELD, chain.encode()), chain
-
-
-def link_all(
-    buffer: bytearray,
-    spans: Sequence[tuple[int, int]],
-    partitions: Sequence[int],
-    chains: dict[int, str],
-) -> list[bytes]:
-    """Link decisions in a buffer where they lie, each to the one before it on its partition.
-
-    Args:
-        buffer: decisions without their last brace, `BYTES_BEFORE` and `BYTES_BEHIND` left free
-            around each.
-        spans: where each starts and ends.
-        partitions: of each.
-        chains: the head of each partition's chain; moves on.
-
-    Returns:
-        Each decision, sealed.
-    """
-    view, sha256 = memoryview(buffer), hashlib.sha256
-    heads = {
-        partition: chains.get(partition, GENESIS).encode()
-        for partition in dict.fromkeys(partitions)
-    }
-    sealed = []
-    for (start, end), partition in zip(spans, partitions, strict=True):
-        view[start - BYTES_BEFORE : start] = heads[partition]
-        buffer[end] = 125  # the brace
-        chain = sha256(view[start - BYTES_BEFORE : end + 1]).hexdigest().encode()
-        view[end : end + BYTES_BEHIND] = _CHAIN_FIELD + chain + b'"}'
-        heads[partition] = chain
-        sealed.append(bytes(view[start : end + BYTES_BEHIND]))
-    chains.update({partition: chain.decode() for partition, chain in heads.items()})
-    return sealed
 
 
 def check_seal(sealed: bytes, chain_before: str) -> bool:

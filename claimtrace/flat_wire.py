@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .byte_strings import ByteStrings
 from .events import Event
 from .facts import Facts, Read, interleaved, read_of
 from .flat_json import FlatColumns, FlatReader
@@ -61,16 +62,14 @@ class FlatWire(Wire):
 
     def _read_plain(self, claims: Records) -> tuple[NDArray[np.bool_], Facts, FlatColumns]:
         """Which claims are plain; and all of them, as if they were."""
-        values = [value or b"" for value in claims.values]
-        sizes = np.fromiter(map(len, values), np.int64, len(values))
-        unreadable = set(np.flatnonzero(sizes > MAX_VALUE_BYTES).tolist())
+        values = claims.values
+        unreadable = values.sizes > MAX_VALUE_BYTES
         if claims.headers is not None:
-            unreadable |= {i for i, each in enumerate(claims) if has_too_many_headers(each)}
-        for i in unreadable:
-            values[i], sizes[i] = b"", 0  # nothing is never plain
-        bounds = np.zeros(len(values) + 1, np.int64)
-        np.cumsum(sizes, out=bounds[1:])
-        buffer = np.frombuffer(b"".join([*values, self.claims.defaults]), np.uint8)
+            unreadable |= [has_too_many_headers(each) for each in claims]
+        if unreadable.any():  # nothing is never plain
+            sizes = np.where(unreadable, -1, values.sizes)
+            values = ByteStrings(values.content, values.starts, sizes)
+        buffer, bounds = values.copied(self.claims.defaults), values.bounds()
         plain, columns = self.claims.read(buffer, bounds, np.arange(len(values)))
         times, flags, in_range = self._times(columns, claims.log_times_ms)
         plain &= in_range

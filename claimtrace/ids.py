@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
 
 import msgspec
 
@@ -19,18 +18,13 @@ def decision_id(event_id: str, decision_policy: str) -> str:
     >>> decision_id("c-1", "auto_claims")
     '8cac9d2b-8d68-5a61-8906-80710046be80'
     """
-    return str(uuid.UUID(bytes=id_hashes([event_id], decision_policy)[0][:16], version=5))
+    hashed = hashlib.sha1(id_prefix(decision_policy) + event_id.encode(), usedforsecurity=False)
+    return str(uuid.UUID(bytes=hashed.digest()[:16], version=5))
 
 
-def id_hashes(event_ids: Sequence[str], decision_policy: str) -> list[bytes]:
-    """The SHA-1 behind the `decision_id` of each event."""
-    sha1 = hashlib.sha1(_DECISIONS.bytes + f"{decision_policy}\n".encode(), usedforsecurity=False)
-    found = []
-    for event_id in event_ids:
-        hashed = sha1.copy()
-        hashed.update(event_id.encode())
-        found.append(hashed.digest())
-    return found
+def id_prefix(decision_policy: str) -> bytes:
+    """What stands before the event's id in what a decision's id is the hash of."""
+    return _DECISIONS.bytes + f"{decision_policy}\n".encode()
 
 
 def digest(content: bytes) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .byte_strings import ByteStrings
 from .events import Headers, Record
 
 Place = tuple[str, int]
@@ -40,8 +40,8 @@ class Records(Sequence[Record]):
         places: Sequence[Place],
         parts: NDArray[np.int64],
         positions: NDArray[np.int64],
-        keys: Sequence[bytes | None],
-        values: Sequence[bytes | None],
+        keys: ByteStrings,
+        values: ByteStrings,
         log_times_ms: NDArray[np.int64],
         headers: Sequence[Headers] | None = None,
     ) -> None:
@@ -57,7 +57,7 @@ class Records(Sequence[Record]):
         rows = list(records)
         if not rows:
             none = np.zeros(0, np.int64)
-            return cls([], none, none, [], [], none)
+            return cls([], none, none, ByteStrings.none(0), ByteStrings.none(0), none)
         topics, partitions, positions, keys, values, times, headers = zip(*rows, strict=True)
         numbers: dict[Place, int] = {}
         parts = [
@@ -65,8 +65,9 @@ class Records(Sequence[Record]):
             for place in zip(topics, partitions, strict=True)
         ]
         return cls(
-            list(numbers), np.array(parts, np.int64), np.array(positions, np.int64), keys, values,
-            np.array(times, np.int64), headers if any(headers) else None,
+            list(numbers), np.array(parts, np.int64), np.array(positions, np.int64),
+            ByteStrings.of(keys), ByteStrings.of(values), np.array(times, np.int64),
+            headers if any(headers) else None,
         )  # fmt: skip
 
     @classmethod
@@ -89,8 +90,8 @@ class Records(Sequence[Record]):
             list(numbers),
             np.concatenate([new[part.parts] for new, part in zip(places, parts, strict=True)]),
             np.concatenate([part.positions for part in parts]),
-            list(chain.from_iterable(part.keys for part in parts)),
-            list(chain.from_iterable(part.values for part in parts)),
+            ByteStrings.joined([part.keys for part in parts]),
+            ByteStrings.joined([part.values for part in parts]),
             np.concatenate([part.log_times_ms for part in parts]),
             headers,
         )
@@ -116,7 +117,13 @@ class Records(Sequence[Record]):
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Record]:
-        return (self[i] for i in range(len(self)))
+        topics = [topic for topic, _ in self.places]
+        columns = zip(
+            [topics[part] for part in self.parts.tolist()], self.partitions().tolist(),
+            self.positions.tolist(), self.keys, self.values, self.log_times_ms.tolist(),
+            self.headers or [()] * len(self), strict=True,
+        )  # fmt: skip
+        return map(Record._make, columns)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -127,20 +134,19 @@ class Records(Sequence[Record]):
         """Some of the records, each at most once, in the order of `rows`; all: as they are."""
         if len(rows) == len(self) and (not len(rows) or (rows[1:] > rows[:-1]).all()):
             return self
-        wanted = rows.tolist()
         return Records(
             self.places,
             self.parts[rows],
             self.positions[rows],
-            [self.keys[i] for i in wanted],
-            [self.values[i] for i in wanted],
+            self.keys.take(rows),
+            self.values.take(rows),
             self.log_times_ms[rows],
-            None if self.headers is None else [self.headers[i] for i in wanted],
+            None if self.headers is None else [self.headers[i] for i in rows.tolist()],
         )
 
     def within(self, most_bytes: int) -> Records:
         """The first of them whose values fit a limit together; at least one."""
-        sizes = np.cumsum([len(value) if value else 0 for value in self.values])
+        sizes = np.cumsum(np.maximum(self.values.sizes, 0))
         fitting = int(np.searchsorted(sizes, most_bytes, side="right"))
         return self if fitting >= len(self) else self[: max(fitting, 1)]
 
@@ -152,11 +158,9 @@ class Records(Sequence[Record]):
         """Which records stand on one of some partitions."""
         return self._are([place in places for place in self.places])
 
-    def partitions(self) -> list[int]:
-        """The partition of each."""
-        numbers = np.array([partition for _, partition in self.places], np.int64)
-        found: list[int] = numbers[self.parts].tolist() if len(self) else []
-        return found
+    def partitions(self) -> NDArray[np.int64]:
+        """int64[n]: the partition of each."""
+        return np.array([partition for _, partition in self.places], np.int64)[self.parts]
 
     def _are(self, found: list[bool]) -> NDArray[np.bool_]:
         if all(found):

@@ -7,17 +7,18 @@ are the only state here, one a partition of the claims.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
-from itertools import repeat
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 from numpy.typing import NDArray
 
+from claimtrace.byte_strings import ByteStrings
 from claimtrace.decisions import DECISIONS_TOPIC, RuleHit
 from claimtrace.events import Headers, Outgoing
 from claimtrace.facts import Facts
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
+from claimtrace.outbox import Outbox, OutgoingColumns
 from claimtrace.wire import UNSEEN, Refusal, flag_names
 from featurestore.domain import Domain
 from featurestore.ledger import CONFLICT, DUPLICATE, NEW
@@ -26,7 +27,7 @@ from .applied import Applied
 from .deadletter import dead_letter
 from .drift import as_outgoing
 from .effects import Counts, Effects
-from .outcomes import BANDS, OUTCOMES, UNSCORED, rule_hits, thresholds_of
+from .outcomes import UNSCORED, rule_hits, thresholds_of
 from .plans import JOURNAL, Place, Terms
 from .reasons import Explained, Explainer
 from .rows import BatchRows, Decided
@@ -73,8 +74,8 @@ class Decider:
             if isinstance(each, DriftAlert)
         )
         log_time_ms = int(records.log_times_ms[-1]) if len(records) else 0
-        outgoing = [*sent, *dead, *as_outgoing(list(said), log_time_ms)]
-        return Effects(outgoing, rows, counts, notices)
+        others = Outbox.of([*dead, *as_outgoing(list(said), log_time_ms)])
+        return Effects(Outbox([*sent, *others.parts]), rows, counts, notices)
 
     def _sort_out(
         self, applied: Applied, is_mine: NDArray[np.bool_]
@@ -107,7 +108,7 @@ class Decider:
 
     def _claims(
         self, applied: Applied, is_mine: NDArray[np.bool_], counts: Counts
-    ) -> tuple[list[Outgoing], Decided | None]:
+    ) -> tuple[list[OutgoingColumns], Decided | None]:
         """Judge, explain and seal the new claims of the places owned."""
         facts, accepted, _ = applied.read
         taken, scored = applied.taken, applied.scored
@@ -123,19 +124,24 @@ class Decider:
         counts.unseen_categories = int(np.count_nonzero(taken.vectors.flags[chosen] & UNSEEN))
         if not len(chosen):
             return [], None
-        own, places = facts.take(taken.claims[chosen]), chosen.tolist()
-        verdicts = _verdicts(applied, own, chosen, own_levels, [hits[i] for i in places])
+        own = facts.take(taken.claims[chosen])
+        ids = ByteStrings.of_texts(own.event_ids)
+        verdicts = _verdicts(applied, own, chosen, own_levels, hits)
         explained = self._explain(applied, own, chosen, np.flatnonzero(own_levels == 2))
         threshold = thresholds_of(applied.scorer)[1] if applied.scorer is not None else None
         frame = Frame(self._domain.name, threshold, applied.plan.model, self._definitions,
                       self._rules)  # fmt: skip
         matrix = taken.vectors.matrix[chosen]
-        sealed = seal_all(frame, own, matrix, verdicts, explained, self.chains, self._buffer)
-        keys = taken.vectors.split_keys
-        unsent = sealed._replace(bodies=[])  # rows have no use for them, and wait for long
-        decided = Decided(frame, own, matrix, verdicts, unsent, [keys[i] for i in places],
+        sealed = seal_all(frame, own, ids, matrix, verdicts, explained, self.chains,
+                          self._buffer)  # fmt: skip
+        keys: Sequence[str] = taken.vectors.split_keys
+        if len(chosen) < len(keys):
+            keys = [keys[i] for i in chosen.tolist()]
+        # rows have no use for the bytes, and wait for long
+        unsent = sealed._replace(bodies=ByteStrings.none(0))
+        decided = Decided(frame, own, matrix, verdicts, unsent, keys,
                           taken.vectors.amounts[chosen])  # fmt: skip
-        return _outgoing(own, sealed.bodies), decided
+        return [_outgoing(own, ids, sealed.bodies)], decided
 
     def _explain(
         self,
@@ -189,24 +195,21 @@ def _verdicts(
     claims: Facts,
     places: NDArray[np.int64],
     levels: NDArray[np.int64],
-    hits: list[list[RuleHit]],
+    hits: Mapping[int, list[RuleHit]],
 ) -> Verdicts:
     scored, scorer = applied.scored, applied.scorer
     known = ~np.isnan(scored.scores[places])
     margins = np.where(known, scored.margins[places].astype(np.float64), np.nan)
     bits = claims.flags | applied.taken.vectors.flags[places]
-    odd = list(zip(bits.tolist(), scored.broken[places].tolist(), strict=True))
-    flags = {each: _flags(each[0], scorer, each[1]) for each in sorted(set(odd))}
+    odd, flags = np.unique(bits << 1 | scored.broken[places], return_inverse=True)
     return Verdicts(
         scores=scored.scores[places],
         margins=margins,
-        bands=[
-            BANDS[level] if is_scored else UNSCORED
-            for level, is_scored in zip(scored.levels[places].tolist(), known.tolist(), strict=True)
-        ],
-        outcomes=[OUTCOMES[level] for level in levels.tolist()],
-        flags=[flags[each] for each in odd],
-        rules=hits,
+        bands=np.where(known, scored.levels[places], UNSCORED),
+        outcomes=levels,
+        flags=flags,
+        flag_sets=[_flags(each >> 1, scorer, bool(each & 1)) for each in odd.tolist()],
+        rules={i: hits[place] for i, place in enumerate(places.tolist()) if place in hits},
     )
 
 
@@ -219,15 +222,12 @@ def _flags(bits: int, scorer: Scorer | None, broken: bool) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _outgoing(claims: Facts, bodies: list[bytes]) -> list[Outgoing]:
+def _outgoing(claims: Facts, ids: ByteStrings, bodies: ByteStrings) -> OutgoingColumns:
     """Decisions on their way, each with the trace that its claim came with."""
     records = claims.records
-    keys = [event_id.encode() for event_id in claims.event_ids]
-    traces: Iterable[Headers] = repeat(())
+    traces: list[Headers] | None = None
     if records.headers is not None:
         traces = [tuple(h for h in each if h[0] == TRACE_HEADER) for each in records.headers]
-    columns = zip(
-        repeat(DECISIONS_TOPIC), records.partitions(), keys, bodies, records.log_times_ms.tolist(),
-        traces,
-    )  # fmt: skip
-    return list(map(Outgoing._make, columns))
+    return OutgoingColumns(
+        DECISIONS_TOPIC, records.partitions(), ids, bodies, records.log_times_ms, traces
+    )

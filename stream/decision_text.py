@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from claimtrace.byte_strings import ByteStrings, bounds_of
 from claimtrace.kernel import kernel
 
 _encode = msgspec.json.Encoder().encode
@@ -46,8 +47,7 @@ class Texts:
 
     def laid_out(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """All bytes, and where each text starts and, behind the last, ends."""
-        bounds = np.zeros(len(self._numbers) + 1, np.int64)
-        np.cumsum([len(text) for text in self._numbers], out=bounds[1:])
+        bounds = bounds_of([len(text) for text in self._numbers])
         return np.frombuffer(b"".join(self._numbers), np.uint8), bounds
 
 
@@ -55,7 +55,7 @@ class Columns(NamedTuple):
     """The values of some decisions, a row each.
 
     `pieces` int64[9] and `variants` int64[4, n] are numbers of texts; `id_hashes` uint8[n, 20] are
-    SHA-1, `feature_hashes` uint8[n, 16]; claim `i` has the text from `claim_bounds[i]` on;
+    SHA-1, `feature_hashes` uint8[n, 16]; `claims` are the ids as JSON has them between quotes;
     `integers` int64[3, n] are position, event time and log time; `numbers` float64[n, 2 + features]
     are score, margin and the vector.
     """
@@ -65,20 +65,19 @@ class Columns(NamedTuple):
     variants: NDArray[np.int64]
     id_hashes: NDArray[np.uint8]
     feature_hashes: NDArray[np.uint8]
-    claims: NDArray[np.uint8]
-    claim_bounds: NDArray[np.int64]
+    claims: ByteStrings
     integers: NDArray[np.int64]
     numbers: NDArray[np.float64]
 
 
 def write_decisions(
-    columns: Columns, before: int, behind: int, buffer: bytearray
+    columns: Columns, behind: bytes, buffer: bytearray
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Write the decisions, but for what links them; returns their starts and ends.
 
     Args:
         columns: their values.
-        before, behind: bytes left free before and behind each.
+        behind: what to write behind the end of each.
         buffer: where to; becomes longer as needed. One that is used again and again is quicker
             than a new one: its pages are there.
     """
@@ -86,17 +85,29 @@ def write_decisions(
     kinds, others = _kinds(columns.numbers)
     text, bounds = columns.texts.laid_out()
     lengths = np.diff(bounds)
-    a_row = before + behind + lengths[columns.pieces].sum() + ID_CHARS + HASH_CHARS
+    a_row = len(behind) + lengths[columns.pieces].sum() + ID_CHARS + HASH_CHARS
     a_row += 4 * _LONGEST_INTEGER + width * _LONGEST_FLOAT
-    room = int(rows * a_row + lengths[columns.variants].sum() + columns.claims.size)
+    room = int(rows * a_row + lengths[columns.variants].sum() + columns.claims.sizes.sum())
     buffer.extend(bytes(max(room - len(buffer), 0)))
     starts, ends = np.empty(rows, np.int64), np.empty(rows, np.int64)
     _write(
-        np.frombuffer(buffer, np.uint8), before, behind, text, bounds, columns.pieces,
-        columns.variants, columns.id_hashes, columns.feature_hashes, columns.claims,
-        columns.claim_bounds, columns.integers, columns.numbers, kinds, others, starts, ends,
+        np.frombuffer(buffer, np.uint8), np.frombuffer(behind, np.uint8), text, bounds,
+        columns.pieces, columns.variants, columns.id_hashes, columns.feature_hashes,
+        columns.claims.content_alone(), columns.claims.bounds(), columns.integers,
+        columns.numbers, kinds, others, starts, ends,
     )  # fmt: skip
     return starts, ends
+
+
+def cut(written: NDArray[np.uint8], starts: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
+    """uint8[n, width]: the texts of one length that lie at some places.
+
+    >>> cut(np.frombuffer(b"ab.cd", np.uint8), np.array([0, 3]), 2).tobytes()
+    b'abcd'
+    """
+    out = np.empty((len(starts), width), np.uint8)
+    _cut(written, starts, out)
+    return out
 
 
 def _kinds(numbers: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -183,6 +194,14 @@ def _put_number(out, at, number, kind, others, read):  # type: ignore[no-untyped
 
 
 @kernel
+def _cut(written, starts, out):  # type: ignore[no-untyped-def]
+    for row in range(np.uint64(starts.size)):
+        begin = np.uint64(starts[row])
+        for i in range(np.uint64(out.shape[1])):
+            out[row, i] = written[begin + i]
+
+
+@kernel
 def _sort_out(numbers, kinds, others):  # type: ignore[no-untyped-def]
     count = 0
     for row in range(numbers.shape[0]):
@@ -202,12 +221,11 @@ def _sort_out(numbers, kinds, others):  # type: ignore[no-untyped-def]
 
 @kernel
 def _write(  # type: ignore[no-untyped-def]
-    out, before, behind, text, bounds, pieces, variants, id_hashes, feature_hashes, claims,
+    out, behind, text, bounds, pieces, variants, id_hashes, feature_hashes, claims,
     claim_bounds, integers, numbers, kinds, others, starts, ends,
 ):  # fmt: skip
     at, read = np.uint64(0), np.uint64(1)  # behind the bracket
     for row in range(starts.size):
-        at += np.uint64(before)
         starts[row] = at
         at = _copy(out, at, text, bounds[pieces[0]], bounds[pieces[0] + 1])
         at = _put_id(out, at, id_hashes, row)
@@ -236,4 +254,4 @@ def _write(  # type: ignore[no-untyped-def]
         variant = variants[3, row]
         at = _copy(out, at, text, bounds[variant], bounds[variant + 1])
         ends[row] = at
-        at += np.uint64(behind)
+        at = _copy(out, at, behind, 0, behind.size)

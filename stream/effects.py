@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from claimtrace.events import Outgoing
@@ -42,7 +43,7 @@ class Effects:
     """Records to emit, what the offline store's rows are made of by table, the counts of one plan,
     and what a person should read in the log."""
 
-    outgoing: list[Outgoing]
+    outgoing: Sequence[Outgoing]
     rows: dict[str, BatchRows]
     counts: Counts = field(default_factory=Counts)
     notices: tuple[str, ...] = ()

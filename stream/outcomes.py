@@ -14,8 +14,8 @@ from featurestore.definitions import Rule
 from featurestore.expressions import Columns
 
 OUTCOMES: Final = ("approve", "review", "refer")
-BANDS: Final = ("low", "medium", "high")
-UNSCORED: Final = "unscored"
+BANDS: Final = ("low", "medium", "high", "unscored")
+UNSCORED: Final = 3
 SCORE_DIGITS: Final = 9
 """Digits behind the point of a probability: finer than any calibration can mean."""
 
@@ -39,9 +39,10 @@ def thresholds_of(scorer: Scorer | None) -> tuple[float, float]:
 
 def rule_hits(
     rules: Sequence[Rule], columns: Columns, rows: int
-) -> tuple[list[list[RuleHit]], NDArray[np.int64]]:
-    """For each claim the rules that fired, in their order, and the highest level they ask for."""
-    hits: list[list[RuleHit]] = [[] for _ in range(rows)]
+) -> tuple[dict[int, list[RuleHit]], NDArray[np.int64]]:
+    """The rules that fired, in their order, of the claims that have any; and the highest level that
+    they ask for, of each."""
+    hits: dict[int, list[RuleHit]] = {}
     levels = np.zeros(rows, np.int64)
     for rule in rules:
         fired = np.broadcast_to(rule.when.evaluate(columns), rows) == 1
@@ -50,6 +51,6 @@ def rule_hits(
             continue
         hit = RuleHit(rule.name, rule.text)
         for i in places.tolist():
-            hits[i].append(hit)
+            hits.setdefault(i, []).append(hit)
         levels[fired] = np.maximum(levels[fired], OUTCOMES.index(rule.outcome))
     return hits, levels

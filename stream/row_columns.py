@@ -13,7 +13,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from claimtrace.byte_strings import ByteStrings
 from claimtrace.records import Place, Records
+
+_MOST_BYTES = 2**31
+"""More don't fit an array with 32-bit offsets."""
 
 
 def table_of(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
@@ -90,22 +94,20 @@ def texts_of(table: NDArray[np.uint8]) -> pa.Array:
     return _cut(pa.string(), np.ascontiguousarray(table), offsets)
 
 
-def byte_strings(values: Sequence[bytes | None]) -> pa.Array:
-    """Bytes, with None for none at all; copied once.
+def byte_strings(parts: Sequence[ByteStrings]) -> pa.Array:
+    """Bytes of some batches, null for none at all; copied once.
 
-    >>> byte_strings([b"x", None, b""]).to_pylist()
+    >>> byte_strings([ByteStrings.of([b"x", None]), ByteStrings.of([b""])]).to_pylist()
     [b'x', None, b'']
     """
-    missing = values.count(None)
-    if missing == len(values):
-        return pa.nulls(missing, pa.binary())
-    if missing:
-        return pa.array(values, pa.binary())
-    offsets = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=offsets[1:])  # type: ignore[arg-type]
-    if offsets[-1] >= 2**31:
-        return pa.array(values, pa.binary())  # which says what is wrong
-    return _cut(pa.binary(), b"".join(values), offsets.astype(np.int32))  # type: ignore[arg-type]
+    joined = ByteStrings.joined(parts)
+    is_missing, bounds = joined.sizes < 0, joined.bounds()
+    if is_missing.all():
+        return pa.nulls(len(joined), pa.binary())
+    if bounds[-1] >= _MOST_BYTES:
+        return pa.array(list(joined), pa.binary())  # which says what is wrong
+    there = np.packbits(~is_missing, bitorder="little") if is_missing.any() else None
+    return _cut(pa.binary(), joined.content, bounds.astype(np.int32), there)
 
 
 def text_lists(rows: Sequence[Sequence[str]]) -> pa.Array:
@@ -130,6 +132,9 @@ def vectors(matrix: NDArray[np.float64]) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, matrix.reshape(-1))
 
 
-def _cut(kind: pa.DataType, written: Any, offsets: NDArray[np.int32]) -> pa.Array:
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(written)]
+def _cut(
+    kind: pa.DataType, written: Any, offsets: NDArray[np.int32], there: Any = None
+) -> pa.Array:
+    validity = None if there is None else pa.py_buffer(there)
+    buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(written)]
     return pa.Array.from_buffers(kind, len(offsets) - 1, buffers)

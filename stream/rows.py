@@ -22,6 +22,7 @@ from featurestore.domain import Domain
 from featurestore.keys import normal_key
 from featurestore.offline import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES, SCHEMAS, rows_of
 
+from .outcomes import BANDS, OUTCOMES
 from .row_columns import (
     byte_strings,
     chained,
@@ -114,8 +115,8 @@ def event_rows(parts: Sequence[Records], reads: Sequence[Read]) -> pa.Table:
     """Every record as it stood on the log, refused ones too."""
     rows = sum(map(len, parts))
     columns = places(parts) | {
-        "key": byte_strings(chained(part.keys for part in parts)),
-        "value": byte_strings(chained(part.values for part in parts)),
+        "key": byte_strings([part.keys for part in parts]),
+        "value": byte_strings([part.values for part in parts]),
         "log_time_ms": np.concatenate([part.log_times_ms for part in parts]),
         "event_id": chained(read.facts.event_ids for read in reads),
         "event_time_ms": np.concatenate([read.facts.event_times_ms for read in reads]),
@@ -155,7 +156,6 @@ def decision_rows(parts: Sequence[Decided]) -> pa.Table:
     log_times = np.concatenate([each.log_times_ms for each in records])
     amounts = np.concatenate([part.amounts_cents for part in parts])
     verdicts, sealed = [part.verdicts for part in parts], [part.sealed for part in parts]
-    rules = chained(each.rules for each in verdicts)
     columns = places(records) | {
         "decision_id": texts_of(np.concatenate([each.decision_ids for each in sealed])),
         "claim_id": chained(part.claims.event_ids for part in parts),
@@ -164,12 +164,10 @@ def decision_rows(parts: Sequence[Decided]) -> pa.Table:
         "known_time_ms": log_times,
         "score": pa.array(np.concatenate([each.scores for each in verdicts]), from_pandas=True),
         "margin": pa.array(np.concatenate([each.margins for each in verdicts]), from_pandas=True),
-        "band": words(chained(each.bands for each in verdicts)),
-        "outcome": words(chained(each.outcomes for each in verdicts)),
-        "flags": text_lists(chained(each.flags for each in verdicts)),
-        "rules": text_lists(
-            [[hit.rule for hit in hits] for hits in rules] if any(rules) else rules
-        ),
+        "band": words(BANDS, np.concatenate([each.bands for each in verdicts])),
+        "outcome": words(OUTCOMES, np.concatenate([each.outcomes for each in verdicts])),
+        "flags": text_lists(chained(_flags(each) for each in verdicts)),
+        "rules": text_lists(chained(_rules(each) for each in verdicts)),
         "features": vectors(np.concatenate([part.matrix for part in parts])),
         "feature_hash": texts_of(np.concatenate([each.feature_hashes for each in sealed])),
         "chain": texts_of(np.concatenate([each.chains for each in sealed])),
@@ -178,6 +176,17 @@ def decision_rows(parts: Sequence[Decided]) -> pa.Table:
     }
     columns |= _shared([part.frame for part in parts], [len(part.claims) for part in parts])
     return table_of(SCHEMAS[DECISIONS], columns)
+
+
+def _flags(verdicts: Verdicts) -> list[Sequence[str]]:
+    return [verdicts.flag_sets[each] for each in verdicts.flags.tolist()]
+
+
+def _rules(verdicts: Verdicts) -> list[Sequence[str]]:
+    names: list[Sequence[str]] = [()] * len(verdicts.scores)
+    for place, hits in verdicts.rules.items():
+        names[place] = [hit.rule for hit in hits]
+    return names
 
 
 def _shared(frames: Sequence[Frame], sizes: Sequence[int]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ What comes out is what `claimtrace.decisions.seal` gives for the same values, by
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -14,44 +13,48 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from claimtrace.byte_strings import ByteStrings
 from claimtrace.decisions import (
-    BYTES_BEFORE,
     BYTES_BEHIND,
     CHAIN_AT,
     GENESIS,
+    UNLINKED,
     ModelRef,
     RuleHit,
-    link_all,
 )
+from claimtrace.digests import chain_up, sha1_each, sha256_rows
 from claimtrace.facts import Facts
-from claimtrace.ids import id_hashes
+from claimtrace.ids import id_prefix
 from claimtrace.records import Records
 
-from .decision_text import ID_CHARS, Columns, Texts, write_decisions
+from .decision_text import ID_CHARS, Columns, Texts, cut, write_decisions
+from .outcomes import BANDS, OUTCOMES
 from .reasons import Explained
 
 _encode = msgspec.json.Encoder().encode
-_HASH_BYTES, _ID_HASH_BYTES = 16, 20
+_HASH_BYTES: Final = 16
 _PIECES: Final = (
     b'{"schema_version":1,"decision_id":"', b'","claim_id":"', b',"event_time_ms":',
     b',"log_time_ms":', b',"known_time_ms":', b',"score":', b',"margin":', b',"features":[',
     b'],"feature_hash":"',
 )  # fmt: skip
 """What stands before each value: see `Columns.pieces`."""
-_ID_AT: Final = len(_PIECES[0]) + np.arange(ID_CHARS)
-_CHAIN_AT: Final = CHAIN_AT + np.arange(len(GENESIS))
 
 
 class Verdicts(NamedTuple):
-    """What stands on the decisions of a batch beside their facts, one of each a claim; scores and
-    margins are float64[n], NaN without a model."""
+    """What stands on the decisions of a batch beside their facts, one of each a claim.
+
+    `scores` and `margins` are float64[n], NaN without a model; `bands`, `outcomes` and `flags`
+    int64[n], numbers of `BANDS`, `OUTCOMES` and `flag_sets`; `rules` those that fired, by place.
+    """
 
     scores: NDArray[np.float64]
     margins: NDArray[np.float64]
-    bands: list[str]
-    outcomes: list[str]
-    flags: list[tuple[str, ...]]
-    rules: list[list[RuleHit]]
+    bands: NDArray[np.int64]
+    outcomes: NDArray[np.int64]
+    flags: NDArray[np.int64]
+    flag_sets: Sequence[tuple[str, ...]]
+    rules: Mapping[int, list[RuleHit]]
 
 
 class Sealed(NamedTuple):
@@ -60,7 +63,7 @@ class Sealed(NamedTuple):
     decision_ids: NDArray[np.uint8]
     feature_hashes: NDArray[np.uint8]
     chains: NDArray[np.uint8]
-    bodies: list[bytes]
+    bodies: ByteStrings
 
 
 class Frame(NamedTuple):
@@ -76,6 +79,7 @@ class Frame(NamedTuple):
 def seal_all(
     frame: Frame,
     claims: Facts,
+    ids: ByteStrings,
     matrix: NDArray[np.float64],
     verdicts: Verdicts,
     explained: Mapping[int, Explained],
@@ -86,46 +90,67 @@ def seal_all(
 
     Args:
         frame: what they share.
-        claims: in order.
+        claims, ids: in order; the ids of their events.
         matrix: float64[n, features], their served vectors.
         verdicts: one of each a claim.
         explained: by place among the claims, for those that are referred.
         chains: the head of each partition's chain; moves on.
         buffer: to work in; nothing in it counts, before or after.
     """
-    event_ids, records = claims.event_ids, claims.records
-    texts = Texts()
-    hashes = b"".join(_hashes(matrix))
-    quoted, bounds = _quoted(event_ids)
+    records, texts = claims.records, Texts()
+    hashes = np.ascontiguousarray(sha256_rows(matrix)[:, :_HASH_BYTES])
     columns = Columns(
         texts=texts,
         pieces=np.array([texts.number(piece) for piece in _PIECES], np.int64),
         variants=np.array(
             [
                 _places(records, frame, texts),
-                _judged(list(zip(verdicts.bands, verdicts.outcomes, strict=True)), frame, texts),
-                _reasons(verdicts.rules, explained, texts),
-                _ends(verdicts.flags, frame, texts),
-            ],
-            np.int64,
+                _judged(verdicts, frame, texts),
+                _reasons(verdicts.rules, explained, len(claims), texts),
+                _ends(verdicts, frame, texts),
+            ]
         ),
-        id_hashes=_table(b"".join(id_hashes(event_ids, frame.policy)), _ID_HASH_BYTES),
-        feature_hashes=_table(hashes, _HASH_BYTES),
-        claims=quoted,
-        claim_bounds=bounds,
+        id_hashes=sha1_each(id_prefix(frame.policy), ids),
+        feature_hashes=hashes,
+        claims=_quoted(ids),
         integers=np.stack([records.positions, claims.event_times_ms, records.log_times_ms]),
         numbers=np.column_stack([verdicts.scores, verdicts.margins, matrix]),
     )
-    starts, ends = write_decisions(columns, BYTES_BEFORE, BYTES_BEHIND, buffer)
-    spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
-    bodies = link_all(buffer, spans, records.partitions(), chains)
+    starts, ends = write_decisions(columns, UNLINKED, buffer)
     written = np.frombuffer(buffer, np.uint8)
+    _link(written, starts, ends, records.partitions(), chains)
+    sizes = ends + BYTES_BEHIND - starts
+    digits = hashes.tobytes().hex().encode()
     return Sealed(
-        decision_ids=written[starts[:, None] + _ID_AT],
-        feature_hashes=_table(hashes.hex().encode(), 2 * _HASH_BYTES),
-        chains=written[ends[:, None] + _CHAIN_AT],
-        bodies=bodies,
+        decision_ids=cut(written, starts + len(_PIECES[0]), ID_CHARS),
+        feature_hashes=np.frombuffer(digits, np.uint8).reshape(len(claims), 2 * _HASH_BYTES),
+        chains=cut(written, ends + CHAIN_AT, len(GENESIS)),
+        bodies=ByteStrings.packed(written[: sizes.sum()].copy(), sizes),
     )
+
+
+def _link(
+    written: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    partitions: NDArray[np.int64],
+    chains: dict[int, str],
+) -> None:
+    """Link decisions where they lie, each to the one before it on its partition.
+
+    Args:
+        written: uint8, the decisions, `UNLINKED` behind each.
+        starts, ends: where each lies, without its last brace.
+        partitions: of each.
+        chains: the head of each partition's chain; moves on.
+    """
+    numbers, owners = np.unique(partitions, return_inverse=True)
+    known = "".join(chains.get(partition, GENESIS) for partition in numbers.tolist())
+    heads = np.frombuffer(known.encode(), np.uint8).reshape(len(numbers), len(GENESIS)).copy()
+    chain_up(written, starts, ends + 1, owners, heads, CHAIN_AT - 1)
+    written[ends] = ord(",")
+    for partition, head in zip(numbers.tolist(), heads, strict=True):
+        chains[partition] = head.tobytes().decode()
 
 
 def _places(records: Records, frame: Frame, texts: Texts) -> NDArray[np.int64]:
@@ -139,71 +164,55 @@ def _places(records: Records, frame: Frame, texts: Texts) -> NDArray[np.int64]:
     return np.array(numbers, np.int64)[records.parts]
 
 
-def _judged(verdicts: Sequence[tuple[str, str]], frame: Frame, texts: Texts) -> list[int]:
+def _judged(verdicts: Verdicts, frame: Frame, texts: Texts) -> NDArray[np.int64]:
     threshold = _text(frame.threshold)
-    known = {
-        (band, outcome): texts.number(
-            f',"band":"{band}","outcome":"{outcome}","threshold":{threshold},"rules":'.encode()
-        )
-        for band, outcome in sorted(set(verdicts))
-    }
-    return [known[verdict] for verdict in verdicts]
+    numbers = [
+        [
+            texts.number(
+                f',"band":"{band}","outcome":"{outcome}","threshold":{threshold},"rules":'.encode()
+            )
+            for outcome in OUTCOMES
+        ]
+        for band in BANDS
+    ]
+    return np.array(numbers)[verdicts.bands, verdicts.outcomes]
 
 
 def _reasons(
-    rules: Sequence[list[RuleHit]], explained: Mapping[int, Explained], texts: Texts
-) -> list[int]:
-    found = [texts.number(b'[],"base_margin":null,"rest_margin":null,"reasons":[]')] * len(rules)
-    with_rules = [i for i, hits in enumerate(rules) if hits]
-    for i in sorted({*with_rules, *explained}):
+    rules: Mapping[int, list[RuleHit]], explained: Mapping[int, Explained], rows: int, texts: Texts
+) -> NDArray[np.int64]:
+    none = texts.number(b'[],"base_margin":null,"rest_margin":null,"reasons":[]')
+    found = np.full(rows, none)
+    for i in sorted({*rules, *explained}):
         why = explained.get(i)
         base, rest, reasons = (
             (why.base_margin, why.rest_margin, why.reasons) if why else (None, None, ())
         )
         found[i] = texts.number(
-            f'{_text(rules[i])},"base_margin":{_text(base)}'
+            f'{_text(rules.get(i, ()))},"base_margin":{_text(base)}'
             f',"rest_margin":{_text(rest)},"reasons":{_text(reasons)}'.encode()
         )
     return found
 
 
-def _ends(flags: Sequence[tuple[str, ...]], frame: Frame, texts: Texts) -> list[int]:
-    known = {
-        names: texts.number(
+def _ends(verdicts: Verdicts, frame: Frame, texts: Texts) -> NDArray[np.int64]:
+    numbers = [
+        texts.number(
             f'","model":{_text(frame.model)},"definitions":{_text(frame.definitions)}'
             f',"rules_digest":{_text(frame.rules)},"shadow":[],"flags":{_text(names)}'.encode()
         )
-        for names in sorted(set(flags))
-    }
-    return [known[names] for names in flags]
-
-
-def _hashes(matrix: NDArray[np.float64]) -> list[bytes]:
-    """A digest of each row's bytes."""
-    rows, stride = matrix.tobytes(), matrix.shape[1] * matrix.itemsize
-    sha256 = hashlib.sha256
-    return [
-        sha256(rows[start : start + stride]).digest()[:_HASH_BYTES]
-        for start in range(0, len(rows), stride)
+        for names in verdicts.flag_sets
     ]
+    return np.array(numbers, np.int64)[verdicts.flags]
 
 
 def _text(thing: Any) -> str:
     return _encode(thing).decode()
 
 
-def _quoted(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The texts as they stand between quotes in JSON, one behind the other, and their bounds."""
-    joined = "".join(texts)
-    if joined.isascii() and len(_encode(joined)) == len(joined) + 2:  # nothing is escaped
-        sizes, content = [len(text) for text in texts], joined.encode()
-    else:
-        parts = [_encode(text)[1:-1] for text in texts]
-        sizes, content = [len(part) for part in parts], b"".join(parts)
-    bounds = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum(sizes, out=bounds[1:])
-    return np.frombuffer(content, np.uint8), bounds
-
-
-def _table(content: bytes, width: int) -> NDArray[np.uint8]:
-    return np.frombuffer(content, np.uint8).reshape(-1, width)
+def _quoted(ids: ByteStrings) -> ByteStrings:
+    """The texts as they stand between quotes in JSON."""
+    whole = ids.content_alone().tobytes()
+    if len(_encode(whole.decode())) == len(whole) + 2:  # nothing is escaped
+        return ids
+    return ByteStrings.of([_encode((each or b"").decode())[1:-1] for each in ids])

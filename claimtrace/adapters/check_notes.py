@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from llvmlite import binding  # type: ignore[import-untyped]
+from llvmlite import binding
 
 from .. import models
 from ..ids import digest_of

@@ -17,8 +17,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ..byte_strings import ByteStrings
 from ..errors import ConfigError, StateError
-from ..events import Headers, Outgoing, Record
+from ..events import Outgoing, Record
+from ..outbox import Outbox, OutgoingColumns
 from ..records import Records
 from .log_file import named_errors, open_log
 from .merged_log import MergedReader
@@ -117,9 +119,6 @@ class LocalLog:
         Returns:
             False for a repetition, else True.
         """
-        groups: dict[tuple[str, int], list[Outgoing]] = {}
-        for record in records:
-            groups.setdefault((record.topic, record.partition), []).append(record)
         with self.transaction():
             if producer is not None:
                 name, sequence = producer
@@ -130,15 +129,9 @@ class LocalLog:
                     "ON CONFLICT (name) DO UPDATE SET sequence = ?2",
                     (name, sequence),
                 )
-            for (topic, partition), group in groups.items():
-                self._append(
-                    topic,
-                    partition,
-                    [record.key for record in group],
-                    [record.value for record in group],
-                    np.array([record.log_time_ms for record in group], np.int64),
-                    [record.headers for record in group],
-                )
+            for part in Outbox.of(records).parts:
+                for partition in np.unique(part.partitions).tolist():
+                    self._append(partition, part.on(partition))
         return True
 
     def append_columns(
@@ -151,8 +144,14 @@ class LocalLog:
     ) -> None:
         """Append columns to one partition: the fast path. Join several with `transaction`."""
         with self.transaction():
-            times = np.asarray(log_times_ms, np.int64)
-            self._append(topic, partition, keys, values, times, None)
+            columns = OutgoingColumns(
+                topic,
+                np.full(len(values), partition),
+                ByteStrings.none(len(values)) if keys is None else ByteStrings.of(keys),
+                ByteStrings.of(values),
+                np.asarray(log_times_ms, np.int64),
+            )
+            self._append(partition, columns)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -300,27 +299,14 @@ class LocalLog:
             row = self._db.execute(_END, (topic_id, partition)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def _append(
-        self,
-        topic: str,
-        partition: int,
-        keys: Sequence[bytes | None] | None,
-        values: Sequence[bytes | None],
-        times: npt.NDArray[np.int64],
-        headers: Sequence[Headers] | None,
-    ) -> None:
+    def _append(self, partition: int, columns: OutgoingColumns) -> None:
+        topic, _, keys, values, times, headers = columns
         topic_id = self._place(topic, partition)
         base = self._end(topic_id, partition)
         for start in range(0, len(values), BATCH_RECORDS):
             end = start + BATCH_RECORDS
-            part = values[start:end]
-            part_times = times[start:end]
-            body = encode_batch(
-                None if keys is None else keys[start:end],
-                part,
-                part_times,
-                None if headers is None else headers[start:end],
-            )
+            part, part_times = values[start:end], times[start:end]
+            body = encode_batch(keys[start:end], part, part_times, headers and headers[start:end])
             crc = checksum(topic, partition, base, len(part), body)
             first_ms, last_ms = int(part_times.min()), int(part_times.max())
             row = (topic_id, partition, base, len(part), first_ms, last_ms, crc, body)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -26,10 +25,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from ..byte_strings import ByteStrings
 from ..events import Headers
 from ..records import Records
-
-Lengths = npt.NDArray[np.int32]
 
 _WITH_HEADERS: Final = 1
 _PLAIN: Final = b"\0"
@@ -44,35 +42,33 @@ _decode_headers = msgspec.msgpack.Decoder(Headers).decode
 
 
 def encode_batch(
-    keys: Sequence[bytes | None] | None,
-    values: Sequence[bytes | None],
+    keys: ByteStrings,
+    values: ByteStrings,
     log_times_ms: Sequence[int] | npt.NDArray[np.int64],
     headers: Sequence[Headers] | None = None,
 ) -> bytes:
-    """The body of one batch. All columns have one length; `keys=None` means no record has a key.
+    """The body of one batch. All columns have one length.
 
-    >>> body = encode_batch([b"k", None], [b"v", b""], [5, 6])
+    >>> keys, values = ByteStrings.of([b"k", None]), ByteStrings.of([b"v", b""])
+    >>> body = encode_batch(keys, values, [5, 6])
     >>> [(r.key, r.value) for r in decode_batch(body, 2, "t", 0, 10)]
     [(b'k', b'v'), (None, b'')]
     """
     count = len(values)
     times = np.asarray(log_times_ms, dtype=_I64)
-    if len(times) != count or (keys is not None and len(keys) != count):
+    if len(times) != count or len(keys) != count:
         raise ValueError("keys, values and log times differ in length")
-    if keys is None:
-        key_lengths, key_bytes = np.full(count, -1, _I32), b""
-    else:
-        key_lengths, key_bytes = _pack(keys)
-    value_lengths, value_bytes = _pack(values)
-    parts = [b"\0", times.tobytes(), key_lengths.tobytes(), value_lengths.tobytes()]
+    columns = [keys, values]
     if headers is not None and any(headers):
-        packed = [_encode_headers(each) if each else b"" for each in headers]
-        header_lengths, header_bytes = _pack(packed)
-        parts[0] = bytes([_WITH_HEADERS])
-        parts += [header_lengths.tobytes(), key_bytes, value_bytes, header_bytes]
-    else:
-        parts += [key_bytes, value_bytes]
-    plain = b"".join(parts)
+        columns.append(ByteStrings.of([_encode_headers(h) if h else b"" for h in headers]))
+    plain = b"".join(
+        [
+            bytes([_WITH_HEADERS if len(columns) == 3 else 0]),
+            np.ascontiguousarray(times).data,
+            *(column.sizes.astype(_I32).data for column in columns),
+            *(np.ascontiguousarray(column.content_alone()).data for column in columns),
+        ]
+    )
     if len(plain) >= _COMPRESS_FROM_BYTES:
         packed_body: bytes = _zstd.compress(plain, asbytes=True)
         if len(packed_body) < len(plain):
@@ -95,43 +91,26 @@ def decode_batch(body: bytes, count: int, topic: str, partition: int, base: int)
     at += 1
     times = np.frombuffer(body, _I64, count, at).astype(np.int64)
     at += 8 * count
-    columns: list[Lengths] = []
+    sizes = []
     for _ in range(3 if with_headers else 2):
-        columns.append(np.frombuffer(body, _I32, count, at))
+        sizes.append(np.frombuffer(body, _I32, count, at).astype(np.int64))
         at += 4 * count
-    runs: list[list[bytes | None]] = []
-    for lengths in columns:
-        run, at = _unpack(body, lengths, at)
-        runs.append(run)
+    content = np.frombuffer(body, np.uint8)
+    columns: list[ByteStrings] = []
+    for each in sizes:
+        run = int(np.maximum(each, 0).sum())
+        columns.append(ByteStrings.packed(content[at : at + run], each))
+        at += run
     if at != len(body):
         raise ValueError(f"{len(body)} bytes, expected {at}")
     headers = None
     if with_headers:
-        headers = [_decode_headers(each) if each else () for each in runs[2]]
+        headers = [_decode_headers(each) if each else () for each in columns[2]]
     positions = np.arange(base, base + count, dtype=np.int64)
     parts = np.zeros(count, np.int64)
-    return Records([(topic, partition)], parts, positions, runs[0], runs[1], times, headers)
+    return Records([(topic, partition)], parts, positions, columns[0], columns[1], times, headers)
 
 
 def checksum(topic: str, partition: int, base: int, count: int, body: bytes) -> int:
     """CRC-32 of a batch and its place: a row that moved is found as well as one that rotted."""
     return zlib.crc32(body, zlib.crc32(f"{topic}\n{partition}\n{base}\n{count}\n".encode()))
-
-
-def _pack(parts: Sequence[bytes | None]) -> tuple[Lengths, bytes]:
-    try:  # the common case has no None in it, and C loops only
-        joined = b"".join(parts)  # type: ignore[arg-type]
-        return np.fromiter(map(len, parts), _I32, len(parts)), joined  # type: ignore[arg-type]
-    except TypeError:
-        lengths = np.array([-1 if part is None else len(part) for part in parts], _I32)
-        return lengths, b"".join(part for part in parts if part is not None)
-
-
-def _unpack(body: bytes, lengths: Lengths, at: int) -> tuple[list[bytes | None], int]:
-    ends = at + np.cumsum(np.maximum(lengths, 0), dtype=np.int64)
-    bounds = [at, *ends.tolist()]
-    run: list[bytes | None] = [body[start:end] for start, end in pairwise(bounds)]
-    if lengths.size and lengths.min() < 0:
-        for index in np.flatnonzero(lengths < 0).tolist():
-            run[index] = None
-    return run, bounds[-1]

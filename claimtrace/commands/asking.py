@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -132,7 +133,7 @@ def _is_lines(lines: list[bytes]) -> bool:
     return len(lines) > 1 and all(line.lstrip().startswith(b"{") for line in lines)
 
 
-def _decide(session: Session, records: list[Record]) -> list[Outgoing]:
+def _decide(session: Session, records: list[Record]) -> Sequence[Outgoing]:
     """Run the claims through a copy of the stream's state."""
     from stream.adapters.snapshots import Snapshots
     from stream.plans import Plan

@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from claimtrace.adapters.kafka_client import Troubles, client_config, connect
 from claimtrace.adapters.kafka_errors import error_of
+from claimtrace.byte_strings import ByteStrings
 from claimtrace.errors import ConfigError, StoreUnavailable
 from claimtrace.events import Headers, Record
 from claimtrace.records import Records
@@ -108,8 +109,8 @@ def by_place(arrived: Sequence[Message]) -> dict[Place, Records]:
         list(numbers),
         parts,
         np.array([message.offset() for message in arrived], np.int64),
-        [message.key() for message in arrived],
-        [message.value() for message in arrived],
+        ByteStrings.of([message.key() for message in arrived]),
+        ByteStrings.of([message.value() for message in arrived]),
         np.array([message.timestamp()[1] for message in arrived], np.int64),
         [headers_of(each) for each in headers] if any(headers) else None,
     )

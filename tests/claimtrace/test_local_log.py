@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from claimtrace.adapters.local_log import BATCH_RECORDS, LocalLog
 from claimtrace.adapters.record_batch import decode_batch, encode_batch
+from claimtrace.byte_strings import ByteStrings
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable
 from claimtrace.events import Outgoing, Record
 
@@ -74,11 +75,12 @@ def test_what_is_appended_is_read_back(
 
 def test_bodies_are_packed_when_that_helps() -> None:
     values = [b'{"claim":%d}' % n for n in range(500)]
-    body = encode_batch(None, values, range(500))
+    none = ByteStrings.none(500)
+    body = encode_batch(none, ByteStrings.of(values), range(500))
     assert len(body) < sum(map(len, values)) / 2
     assert [r.value for r in decode_batch(body, 500, "t", 1, 7)] == values
     noise = random.Random(1).randbytes(5000)
-    assert len(encode_batch(None, [noise], [1])) < 5100
+    assert len(encode_batch(none[:1], ByteStrings.of([noise]), [1])) < 5100
 
 
 def test_columns_of_different_lengths_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from claimtrace.byte_strings import ByteStrings
 from claimtrace.decisions import DECISIONS_TOPIC, Decision, ModelRef
 from claimtrace.events import Record
 from claimtrace.wire import Accepted, Refusal
@@ -132,4 +133,5 @@ def test_dictionaries_of_different_batches_become_one() -> None:
 
 @pytest.mark.parametrize("values", [[], [None, None], [b"a", b""], [b"a", None, b"bc"]])
 def test_bytes_come_back(values: list[bytes | None]) -> None:
-    assert byte_strings(values).to_pylist() == values
+    parts = [ByteStrings.of(values[:1]), ByteStrings.of(values[1:])]
+    assert byte_strings(parts).to_pylist() == values

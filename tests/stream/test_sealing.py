@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claimtrace.byte_strings import ByteStrings
 from claimtrace.decisions import (
     GENESIS,
     Baseline,
@@ -79,13 +80,21 @@ def test_the_bytes_are_those_of_a_decision(frame: Frame, rows: list[dict]) -> No
     scores = np.array([r["score"] for r in rows])
     margins = np.array([np.nan if r["score"] != r["score"] else r["margin"] for r in rows])
     verdicts = Verdicts(
-        scores, margins, ["low"] * len(rows), ["refer"] * len(rows),
-        [r["flags"] for r in rows], [r["rules"] for r in rows],
+        scores, margins, np.zeros(len(rows), np.int64), np.full(len(rows), 2),
+        np.arange(len(rows)), [r["flags"] for r in rows],
+        {i: r["rules"] for i, r in enumerate(rows) if r["rules"]},
     )  # fmt: skip
     explained = {i: r["why"] for i, r in enumerate(rows) if r["why"] is not None}
     chains: dict[int, str] = {}
     sealed = seal_all(
-        frame, Facts.of(claims), matrix, verdicts, explained, chains, bytearray(b"x" * 999)
+        frame,
+        Facts.of(claims),
+        ByteStrings.of_texts([r["id"] for r in rows]),
+        matrix,
+        verdicts,
+        explained,
+        chains,
+        bytearray(b"x" * 999),
     )
     before: dict[int, str] = {}
     for i, row in enumerate(rows):

@@ -1,0 +1,95 @@
+"""Records on their way to logs in columns; an `Outgoing` is made only where somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .byte_strings import ByteStrings
+from .events import Headers, Outgoing
+
+
+class OutgoingColumns(NamedTuple):
+    """Records for one topic, in order.
+
+    `partitions` and `log_times_ms` are int64[n]; `headers` is None when no record has any.
+    """
+
+    topic: str
+    partitions: NDArray[np.int64]
+    keys: ByteStrings
+    values: ByteStrings
+    log_times_ms: NDArray[np.int64]
+    headers: Sequence[Headers] | None = None
+
+    def on(self, partition: int) -> OutgoingColumns:
+        """The records for one partition."""
+        rows = np.flatnonzero(self.partitions == partition)
+        headers = self.headers
+        return OutgoingColumns(
+            self.topic, self.partitions[rows], self.keys.take(rows), self.values.take(rows),
+            self.log_times_ms[rows], headers and [headers[row] for row in rows.tolist()],
+        )  # fmt: skip
+
+    def outgoing(self) -> Iterator[Outgoing]:
+        """Each as an object."""
+        headers = self.headers or [()] * len(self.partitions)
+        columns = zip(self.partitions.tolist(), self.keys, self.values, self.log_times_ms.tolist(),
+                      headers, strict=True)  # fmt: skip
+        return (Outgoing(self.topic, *each) for each in columns)
+
+
+class Outbox(Sequence[Outgoing]):
+    """Columns of records, one after the other.
+
+    >>> box = Outbox.of([Outgoing("a", 1, None, b"x", 5), Outgoing("a", 0, b"k", b"y", 7)])
+    >>> box[1].key, list(box.parts[0].on(1).values)
+    (b'k', [b'x'])
+    """
+
+    def __init__(self, parts: Sequence[OutgoingColumns]) -> None:
+        self.parts = [part for part in parts if len(part.partitions)]
+
+    @classmethod
+    def of(cls, records: Iterable[Outgoing]) -> Outbox:
+        """Any records; those for one topic stay in their order."""
+        if isinstance(records, Outbox):
+            return records
+        topics: dict[str, list[Outgoing]] = {}
+        for record in records:
+            topics.setdefault(record.topic, []).append(record)
+        return cls([_columns(topic, rows) for topic, rows in topics.items()])
+
+    def __len__(self) -> int:
+        return sum(len(part.partitions) for part in self.parts)
+
+    def __iter__(self) -> Iterator[Outgoing]:
+        for part in self.parts:
+            yield from part.outgoing()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @overload
+    def __getitem__(self, at: int) -> Outgoing: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Outgoing]: ...
+    def __getitem__(self, at: int | slice) -> Outgoing | list[Outgoing]:
+        return list(self)[at]
+
+
+def _columns(topic: str, rows: Sequence[Outgoing]) -> OutgoingColumns:
+    headers = [row.headers for row in rows]
+    return OutgoingColumns(
+        topic,
+        np.array([row.partition for row in rows], np.int64),
+        ByteStrings.of([row.key for row in rows]),
+        ByteStrings.of([row.value for row in rows]),
+        np.array([row.log_time_ms for row in rows], np.int64),
+        headers if any(headers) else None,
+    )

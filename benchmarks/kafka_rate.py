@@ -103,7 +103,7 @@ def kafka_driver(line: Line, settings: Settings, watching: Watching) -> Driver:
         clock,
         lambda: line.champion,
         snapshot_every=(1_000_000, 1e9),
-        offline_every=(20_000, 1e9),
+        offline_every=(50_000, 1e9),
         group=KafkaGroup(settings, DOMAIN.topics, clock, output),
         commit_every_s=0.5,
         watching=watching,

@@ -8,7 +8,7 @@ from typing import Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-_FEW: Final = 256
+_FEW: Final = 8
 """So many are copied one by one: sooner done than a kernel is loaded."""
 
 
@@ -18,18 +18,24 @@ class ByteStrings(Sequence[bytes | None]):
     Args:
         content: uint8, where they lie.
         starts, sizes: int64[n], where each lies there; a size of -1 is none at all.
+        is_packed: whether they lie behind each other.
 
     >>> some = ByteStrings.of([b"ab", None, b"c"])
     >>> list(some[1:]), list(some.take(np.array([2, 0])))
     ([None, b'c'], [b'c', b'ab'])
     """
 
-    __slots__ = ("content", "sizes", "starts")
+    __slots__ = ("content", "is_packed", "sizes", "starts")
 
     def __init__(
-        self, content: NDArray[np.uint8], starts: NDArray[np.int64], sizes: NDArray[np.int64]
+        self,
+        content: NDArray[np.uint8],
+        starts: NDArray[np.int64],
+        sizes: NDArray[np.int64],
+        *,
+        is_packed: bool = False,
     ) -> None:
-        self.content, self.starts, self.sizes = content, starts, sizes
+        self.content, self.starts, self.sizes, self.is_packed = content, starts, sizes, is_packed
 
     @classmethod
     def of(cls, values: Iterable[bytes | None]) -> ByteStrings:
@@ -57,12 +63,13 @@ class ByteStrings(Sequence[bytes | None]):
     @classmethod
     def packed(cls, content: NDArray[np.uint8], sizes: NDArray[np.int64]) -> ByteStrings:
         """Byte strings that lie behind each other."""
-        return cls(content, bounds_of(np.maximum(sizes, 0))[:-1], sizes)
+        return cls(content, bounds_of(np.maximum(sizes, 0))[:-1], sizes, is_packed=True)
 
     @classmethod
     def none(cls, count: int) -> ByteStrings:
         """So many times none at all."""
-        return cls(np.zeros(0, np.uint8), np.zeros(count, np.int64), np.full(count, -1, np.int64))
+        starts, sizes = np.zeros(count, np.int64), np.full(count, -1, np.int64)
+        return cls(np.zeros(0, np.uint8), starts, sizes, is_packed=True)
 
     @classmethod
     def joined(cls, parts: Sequence[ByteStrings]) -> ByteStrings:
@@ -82,7 +89,8 @@ class ByteStrings(Sequence[bytes | None]):
     def __getitem__(self, at: slice) -> ByteStrings: ...
     def __getitem__(self, at: int | slice) -> bytes | ByteStrings | None:
         if isinstance(at, slice):
-            return ByteStrings(self.content, self.starts[at], self.sizes[at])
+            is_packed = self.is_packed and at.step in (None, 1)
+            return ByteStrings(self.content, self.starts[at], self.sizes[at], is_packed=is_packed)
         start, size = int(self.starts[at]), int(self.sizes[at])
         return None if size < 0 else self.content[start : start + size].tobytes()
 
@@ -106,19 +114,17 @@ class ByteStrings(Sequence[bytes | None]):
 
     def content_alone(self) -> NDArray[np.uint8]:
         """Nothing but the byte strings, behind each other; not copied if they lie so."""
-        bounds = self.bounds()
+        if not self.is_packed:
+            return self.copied()
         if not len(self):
             return self.content[:0]
-        starts, total = self.starts, int(bounds[-1])
-        if total == 0 or (starts - starts[0] == bounds[:-1]).all():
-            return self.content[starts[0] : starts[0] + total]
-        return self.copied()
+        return self.content[self.starts[0] : self.starts[-1] + max(self.sizes[-1], 0)]
 
     def copied(self, behind: bytes = b"") -> NDArray[np.uint8]:
         """The byte strings behind each other in an array of their own, and what comes behind."""
         if len(self) <= _FEW:
-            each = [value for value in self if value]
-            return np.frombuffer(b"".join([*each, behind]), np.uint8)
+            few = [value for value in self if value]
+            return np.frombuffer(b"".join([*few, behind]), np.uint8)
         from .gathering import gather
 
         bounds = self.bounds()

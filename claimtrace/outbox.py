@@ -25,14 +25,23 @@ class OutgoingColumns(NamedTuple):
     log_times_ms: NDArray[np.int64]
     headers: Sequence[Headers] | None = None
 
-    def on(self, partition: int) -> OutgoingColumns:
-        """The records for one partition."""
-        rows = np.flatnonzero(self.partitions == partition)
-        headers = self.headers
-        return OutgoingColumns(
-            self.topic, self.partitions[rows], self.keys.take(rows), self.values.take(rows),
-            self.log_times_ms[rows], headers and [headers[row] for row in rows.tolist()],
-        )  # fmt: skip
+    def by_partition(self) -> Iterator[tuple[int, OutgoingColumns]]:
+        """The records for each partition, in order."""
+        order = np.argsort(self.partitions, kind="stable")
+        there, counts = np.unique(self.partitions[order], return_counts=True)
+        keys, values, times = (
+            self.keys.take(order),
+            self.values.take(order),
+            self.log_times_ms[order],
+        )
+        headers = self.headers and [self.headers[row] for row in order.tolist()]
+        end = 0
+        for partition, count in zip(there.tolist(), counts.tolist(), strict=True):
+            start, end = end, end + count
+            yield partition, OutgoingColumns(
+                self.topic, np.full(count, partition), keys[start:end], values[start:end],
+                times[start:end], headers and headers[start:end],
+            )  # fmt: skip
 
     def outgoing(self) -> Iterator[Outgoing]:
         """Each as an object."""
@@ -46,8 +55,8 @@ class Outbox(Sequence[Outgoing]):
     """Columns of records, one after the other.
 
     >>> box = Outbox.of([Outgoing("a", 1, None, b"x", 5), Outgoing("a", 0, b"k", b"y", 7)])
-    >>> box[1].key, list(box.parts[0].on(1).values)
-    (b'k', [b'x'])
+    >>> box[1].key, [(n, list(part.values)) for n, part in box.parts[0].by_partition()]
+    (b'k', [(0, [b'y']), (1, [b'x'])])
     """
 
     def __init__(self, parts: Sequence[OutgoingColumns]) -> None:

@@ -122,7 +122,9 @@ def _hash_parts(buffer, bounds, key, digests):  # type: ignore[no-untyped-def]
         digests[i], _ = siphash128(buffer, bounds[i], bounds[i + 1], key)
 
 
-def hash_parts(buffer: NDArray[np.uint8], bounds: NDArray[np.int64], key: Key) -> NDArray[np.uint64]:
+def hash_parts(
+    buffer: NDArray[np.uint8], bounds: NDArray[np.int64], key: Key
+) -> NDArray[np.uint64]:
     """64-bit digests of `buffer[bounds[i]:bounds[i + 1]]`, one for each part."""
     digests = np.empty(len(bounds) - 1, np.uint64)
     _hash_parts(buffer, bounds, key, digests)

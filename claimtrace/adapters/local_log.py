@@ -130,8 +130,8 @@ class LocalLog:
                     (name, sequence),
                 )
             for part in Outbox.of(records).parts:
-                for partition in np.unique(part.partitions).tolist():
-                    self._append(partition, part.on(partition))
+                for partition, columns in part.by_partition():
+                    self._append(partition, columns)
         return True
 
     def append_columns(

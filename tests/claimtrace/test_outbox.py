@@ -28,7 +28,12 @@ def test_no_record_changes_and_each_partition_keeps_its_order(sent: list[Outgoin
         for partition in range(3):
             want = [r for r in sent if (r.topic, r.partition) == (topic, partition)]
             assert [r for r in box if (r.topic, r.partition) == (topic, partition)] == want
-            found = [part.on(partition) for part in box.parts if part.topic == topic]
+            found = [
+                on
+                for part in box.parts
+                for number, on in part.by_partition()
+                if (part.topic, number) == (topic, partition)
+            ]
             assert [r for part in found for r in part.outgoing()] == want
 
 

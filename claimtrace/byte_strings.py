@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final, overload
 
 import numpy as np
@@ -95,9 +96,11 @@ class ByteStrings(Sequence[bytes | None]):
         return None if size < 0 else self.content[start : start + size].tobytes()
 
     def __iter__(self) -> Iterator[bytes | None]:
-        content = self.content.data
-        for start, size in zip(self.starts.tolist(), self.sizes.tolist(), strict=True):
-            yield None if size < 0 else bytes(content[start : start + size])
+        whole, bounds = self.content_alone().tobytes(), self.bounds().tolist()
+        found: list[bytes | None] = [whole[start:end] for start, end in pairwise(bounds)]
+        for at in np.flatnonzero(self.sizes < 0).tolist():
+            found[at] = None
+        return iter(found)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -123,7 +126,8 @@ class ByteStrings(Sequence[bytes | None]):
     def copied(self, behind: bytes = b"") -> NDArray[np.uint8]:
         """The byte strings behind each other in an array of their own, and what comes behind."""
         if len(self) <= _FEW:
-            few = [value for value in self if value]
+            content, places = self.content.data, zip(self.starts, self.sizes, strict=True)
+            few = [content[start : start + max(size, 0)] for start, size in places]
             return np.frombuffer(b"".join([*few, behind]), np.uint8)
         from .gathering import gather
 

@@ -55,7 +55,7 @@ class Secretive(msgspec.Struct, frozen=True):
 class StreamSettings(Secretive, frozen=True, forbid_unknown_fields=True):
     """The driver: batches, snapshots, and how late an event may be."""
 
-    batch_records: int = 1000
+    batch_records: int = 2000
     """Records of one plan at the most."""
     snapshot_every_records: int = 1_000_000
     """Records between two snapshots; a restart replays at most this many."""

@@ -26,6 +26,15 @@ def multiply(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, inline="always")
+def square(value):  # type: ignore[no-untyped-def]
+    """(high, low) of the square of an int64."""
+    size = uint64(abs(value))
+    if size < uint64(1 << 32):  # as amounts nearly always are
+        return uint64(0), size * size
+    return multiply(size, size)
+
+
+@njit(cache=True, inline="always")
 def add(high, low, more_high, more_low):  # type: ignore[no-untyped-def]
     """(high, low) of the sum of two 128-bit numbers."""
     total = low + more_low

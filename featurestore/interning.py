@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from claimtrace.byte_strings import ByteStrings
 from claimtrace.kernel import kernel
 from claimtrace.siphash import Key, siphash128
 
@@ -168,6 +169,18 @@ def parted(buffer: NDArray[np.uint8]) -> list[str]:
     ['a', '', 'b']
     """
     return buffer.tobytes().decode().split(_SEPARATOR)[:-1]
+
+
+def as_byte_strings(buffer: NDArray[np.uint8]) -> ByteStrings:
+    """The strings that were joined, where they lie.
+
+    >>> list(as_byte_strings(joined(["a", "", "b"])))
+    [b'a', b'', b'b']
+    """
+    ends = np.flatnonzero(buffer == 0)
+    starts = np.zeros(len(ends), np.int64)
+    starts[1:] = ends[:-1] + 1
+    return ByteStrings(buffer, starts, ends - starts)
 
 
 @kernel

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from claimtrace.byte_strings import ByteStrings
 from claimtrace.events import Event
 from claimtrace.flat_json import FlatColumns, FlatReader
 from claimtrace.siphash import Key
@@ -28,7 +29,7 @@ from .entities import EntityWindows, Series
 from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
 from .flat_fields import FlatFields, Spellings, can_be_read
 from .forgetting import Kind, forget_dead
-from .interning import Ids, Interner, parted
+from .interning import Ids, Interner, as_byte_strings
 from .keys import normal_keys
 from .ledger import NOT_APPLIED, Ledger
 from .moments import NO_CLAIMS, Claims, Label, Moments
@@ -68,7 +69,7 @@ class Vectors(NamedTuple):
 
     matrix: Matrix
     flags: NDArray[np.int64]
-    split_keys: list[str]
+    split_keys: ByteStrings
     columns: dict[str, NDArray[np.float64]]
     amounts: NDArray[np.float64]
 
@@ -158,7 +159,7 @@ class FeatureState:
         self._window_columns(batch, numbers, fields_, columns)
         flags[unseen] |= UNSEEN
         matrix = self._assemble(columns, len(fields_))
-        flags[[not key for key in split_keys]] |= INCOMPLETE
+        flags[split_keys.sizes == 0] |= INCOMPLETE
         amounts = columns.get(FIELD_PREFIX + self.domain.amount, np.full(len(fields_), np.nan))
         return Vectors(matrix, flags, split_keys, columns, amounts)
 
@@ -221,12 +222,14 @@ class FeatureState:
             parts += [(f"windows.{windows.entity.name}.{n}", s) for n, s in windows.series]
         return parts
 
-    def _number_entities(self, fields_: Fields, flags: NDArray[np.int64]) -> tuple[list[str], Ids]:
+    def _number_entities(
+        self, fields_: Fields, flags: NDArray[np.int64]
+    ) -> tuple[ByteStrings, Ids]:
         """The keys that claims are split by, and numbers [slots, n]: an entity in two roles counts
         once."""
         numbers = np.full((len(self._slots), len(fields_)), -1, np.int64)
         first_slot: dict[str, int] = {}
-        split_keys: list[str] = []
+        split_keys = ByteStrings.none(0)
         for slot, (entity, name) in enumerate(self._slots):
             keys, empty = fields_.keys(name, entity.form, frozenset(entity.deny))
             flags[empty] |= PLACEHOLDER
@@ -234,7 +237,7 @@ class FeatureState:
             for other in range(first_slot.setdefault(entity.name, slot), slot):
                 numbers[slot, numbers[slot] == numbers[other]] = -1
             if (entity, name) == (self.domain.split_by, self.domain.split_by.key):
-                split_keys = parted(keys)
+                split_keys = as_byte_strings(keys)
         return split_keys, numbers
 
     def _note_claims(self, claims: Claims, numbers: Ids) -> None:

@@ -211,7 +211,7 @@ def _query(  # type: ignore[no-untyped-def]  # noqa: C901
         last = upper_bound(time, first, last, at - offsets[e])
         edges[e] = last
     for f in range(aggregates.size):
-        column = columns[f]
+        column = np.uint64(columns[f])
         low, high = edges[lows[f]], edges[highs[f]]
         aggregate = aggregates[f]
         own = currents[f] == 1
@@ -264,7 +264,7 @@ def _total(base, prefix, entity, first, low, high, column):  # type: ignore[no-u
 def _present(marks, low, high, column):  # type: ignore[no-untyped-def]
     bit = np.uint8(FIRST_MISSING_BIT << column)
     count = 0
-    for j in range(low, high):
+    for j in range(np.uint64(low), np.uint64(high)):
         count += (marks[j] & bit) == 0
     return count
 
@@ -274,21 +274,18 @@ def _deviation(base, prefix, marks, entity, first, low, high, column, present, v
     bit = np.uint8(FIRST_MISSING_BIT << column)
     count, total = 0, np.int64(0)
     squares_high, squares_low = np.uint64(0), np.uint64(0)
+    if present:
+        count, total = 1, value
+        squares_high, squares_low = exact.square(value)
     before = base[column, entity] if low == first else prefix[column, low - 1]
-    for j in range(low, high + 1):
-        if j == high:
-            if not present:
-                break
-            each = value
-        else:
-            each = prefix[column, j] - before
-            before = prefix[column, j]
-            if marks[j] & bit:
-                continue
+    for j in range(np.uint64(low), np.uint64(high)):
+        each = prefix[column, j] - before
+        before = prefix[column, j]
+        if marks[j] & bit:
+            continue
         count += 1
         total += each
-        size = np.uint64(abs(each))
-        more_high, more_low = exact.multiply(size, size)
+        more_high, more_low = exact.square(each)
         squares_high, squares_low = exact.add(squares_high, squares_low, more_high, more_low)
     if count < 2:
         return empty
@@ -300,7 +297,7 @@ def _extreme(base, prefix, marks, entity, first, low, high, column, present, val
     bit = np.uint8(FIRST_MISSING_BIT << column)
     found, best = present, value
     before = base[column, entity] if low == first else prefix[column, low - 1]
-    for j in range(low, high):
+    for j in range(np.uint64(low), np.uint64(high)):
         each = prefix[column, j] - before
         before = prefix[column, j]
         if marks[j] & bit:

@@ -134,9 +134,7 @@ class Decider:
         matrix = taken.vectors.matrix[chosen]
         sealed = seal_all(frame, own, ids, matrix, verdicts, explained, self.chains,
                           self._buffer)  # fmt: skip
-        keys: Sequence[str] = taken.vectors.split_keys
-        if len(chosen) < len(keys):
-            keys = [keys[i] for i in chosen.tolist()]
+        keys = taken.vectors.split_keys.take(chosen)
         # rows have no use for the bytes, and wait for long
         unsent = sealed._replace(bodies=ByteStrings.none(0))
         decided = Decided(frame, own, matrix, verdicts, unsent, keys,

@@ -94,20 +94,21 @@ def texts_of(table: NDArray[np.uint8]) -> pa.Array:
     return _cut(pa.string(), np.ascontiguousarray(table), offsets)
 
 
-def byte_strings(parts: Sequence[ByteStrings]) -> pa.Array:
-    """Bytes of some batches, null for none at all; copied once.
+def byte_strings(parts: Sequence[ByteStrings], kind: pa.DataType | None = None) -> pa.Array:
+    """Bytes of some batches, or texts, null for none at all; copied once.
 
     >>> byte_strings([ByteStrings.of([b"x", None]), ByteStrings.of([b""])]).to_pylist()
     [b'x', None, b'']
     """
+    kind = kind or pa.binary()
     joined = ByteStrings.joined(parts)
     is_missing, bounds = joined.sizes < 0, joined.bounds()
     if is_missing.all():
-        return pa.nulls(len(joined), pa.binary())
+        return pa.nulls(len(joined), kind)
     if bounds[-1] >= _MOST_BYTES:
-        return pa.array(list(joined), pa.binary())  # which says what is wrong
+        return pa.array(list(joined), kind)  # which says what is wrong
     there = np.packbits(~is_missing, bitorder="little") if is_missing.any() else None
-    return _cut(pa.binary(), joined.content, bounds.astype(np.int32), there)
+    return _cut(kind, joined.content, bounds.astype(np.int32), there)
 
 
 def text_lists(rows: Sequence[Sequence[str]]) -> pa.Array:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from claimtrace.byte_strings import ByteStrings
 from claimtrace.facts import Fact, Facts, Read
 from claimtrace.monitoring.records import DriftRecord
 from claimtrace.records import Records
@@ -48,7 +49,7 @@ class Decided(NamedTuple):
     matrix: NDArray[np.float64]
     verdicts: Verdicts
     sealed: Sealed
-    policy_keys: Sequence[str]
+    policy_keys: ByteStrings
     amounts_cents: NDArray[np.float64]
 
 
@@ -171,11 +172,16 @@ def decision_rows(parts: Sequence[Decided]) -> pa.Table:
         "features": vectors(np.concatenate([part.matrix for part in parts])),
         "feature_hash": texts_of(np.concatenate([each.feature_hashes for each in sealed])),
         "chain": texts_of(np.concatenate([each.chains for each in sealed])),
-        "policy_key": [key or None for part in parts for key in part.policy_keys],
+        "policy_key": byte_strings([_or_none(part.policy_keys) for part in parts], pa.string()),
         "amount_cents": pa.array(np.nan_to_num(amounts).astype(np.int64), mask=np.isnan(amounts)),
     }
     columns |= _shared([part.frame for part in parts], [len(part.claims) for part in parts])
     return table_of(SCHEMAS[DECISIONS], columns)
+
+
+def _or_none(keys: ByteStrings) -> ByteStrings:
+    """Keys, none at all for an empty one."""
+    return ByteStrings(keys.content, keys.starts, np.where(keys.sizes == 0, -1, keys.sizes))
 
 
 def _flags(verdicts: Verdicts) -> list[Sequence[str]]:

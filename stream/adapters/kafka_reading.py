@@ -101,17 +101,16 @@ def concerned(error: KafkaError, where: str, group: str) -> str:
 def by_place(arrived: Sequence[Message]) -> dict[Place, Records]:
     """Records as delivered, of each partition in order; their log times are the broker's."""
     numbers: dict[Place, int] = {}
-    parts = np.array(
-        [numbers.setdefault((m.topic(), m.partition()), len(numbers)) for m in arrived], np.int64
-    )
-    headers = [message.headers() for message in arrived]
+    places = zip(map(Message.topic, arrived), map(Message.partition, arrived), strict=True)
+    parts = np.array([numbers.setdefault(place, len(numbers)) for place in places], np.int64)
+    headers = list(map(Message.headers, arrived))
     records = Records(
         list(numbers),
         parts,
-        np.array([message.offset() for message in arrived], np.int64),
-        ByteStrings.of([message.key() for message in arrived]),
-        ByteStrings.of([message.value() for message in arrived]),
-        np.array([message.timestamp()[1] for message in arrived], np.int64),
+        np.array(list(map(Message.offset, arrived)), np.int64),
+        ByteStrings.of(map(Message.key, arrived)),
+        ByteStrings.of(map(Message.value, arrived)),
+        np.array([at for _, at in map(Message.timestamp, arrived)], np.int64),
         [headers_of(each) for each in headers] if any(headers) else None,
     )
     return {place: records.take(np.flatnonzero(parts == i)) for place, i in numbers.items()}

@@ -251,8 +251,10 @@ class KafkaSource:
             return
         self._troubles.answered()
         arrived = [first, *self._consumer.consume(_PULL - 1, 0)]
-        errors = [message.error() for message in arrived]
-        fine = [message for message, error in zip(arrived, errors, strict=True) if error is None]
+        errors = list(map(Message.error, arrived))
+        fine = arrived
+        if any(errors):
+            fine = [each for each, error in zip(arrived, errors, strict=True) if error is None]
         for place, records in by_place(fine).items():
             if (buffer := self._buffers.get(place)) is not None:
                 buffer.add(records)

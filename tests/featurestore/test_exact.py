@@ -21,6 +21,11 @@ def multiply(a, b):
 
 
 @njit
+def square(value):
+    return exact.square(value)
+
+
+@njit
 def add(a, b, c, d):
     return exact.add(a, b, c, d)
 
@@ -48,6 +53,14 @@ def halves(number: int) -> tuple[np.uint64, np.uint64]:
 @settings(deadline=None)
 def test_products(a, b):
     assert whole(multiply(np.uint64(a), np.uint64(b))) == a * b
+
+
+@given(AMOUNT)
+@example(2**32 - 1)
+@example(-(2**32))
+@settings(deadline=None)
+def test_squares(value):
+    assert whole(square(np.int64(value))) == value**2
 
 
 @given(st.integers(0, 2**127 - 1), st.integers(0, 2**127 - 1))

@@ -107,10 +107,12 @@ class FlatReader:
         plain, and the columns; those of the others hold nothing.
         """
         shape = len(self.names), len(rows)
-        first, second = np.zeros(shape, np.int64), np.full(shape, MISSING, np.int64)
+        first, second = np.empty(shape, np.int64), np.empty(shape, np.int64)
         plain = np.zeros(len(rows), np.bool_)
         if self.is_able:
             read_flat(buffer, bounds, rows, self._fields, first, second, plain)
+        else:
+            first[:], second[:] = 0, MISSING
         return plain, FlatColumns(self.names, buffer, first, second)
 
     def fill(self, columns: FlatColumns, events: dict[int, Event]) -> FlatColumns:

@@ -69,16 +69,17 @@ def read_flat(buffer, bounds, rows, fields, first, second, plain):  # type: igno
     default_first, default_second = fields.default_first, fields.default_second
     base = buffer.size - fields.defaults.size
     for row in range(rows.size):
-        for field in range(kinds.size):
-            shift = base if default_second[field] > 0 else 0
-            first[field, row] = default_first[field] + shift
-            second[field, row] = default_second[field] + shift
         start, end = bounds[rows[row]], bounds[rows[row] + 1]
         seen = _read_one(buffer, start, end, row, names, starts, kinds, low, high, nullable,
                          first, second)  # fmt: skip
         plain[row] = seen >= 0 and seen & fields.required == fields.required
-        if not plain[row]:
-            second[:, row] = MISSING
+        for field in range(kinds.size):
+            if not plain[row]:
+                first[field, row], second[field, row] = 0, MISSING
+            elif not seen >> field & 1:
+                shift = base if default_second[field] > 0 else 0
+                first[field, row] = default_first[field] + shift
+                second[field, row] = default_second[field] + shift
 
 
 @kernel
@@ -103,7 +104,7 @@ def _read_one(  # type: ignore[no-untyped-def]
         at = _spaces(buffer, at + 1, end)
         if at < end and buffer[at] == 110:  # null
             at = _null(buffer, at, end) if nullable[field] else -1
-            second[field, row] = MISSING
+            first[field, row], second[field, row] = 0, MISSING
         else:
             at, a, b = _value(buffer, at, end, kinds[field], low[field], high[field])
             first[field, row], second[field, row] = a, b
@@ -139,14 +140,33 @@ def _field(buffer, at, end, names, starts, expected):  # type: ignore[no-untyped
         start, size = starts[field], starts[field + 1] - starts[field]
         if at + size >= end or buffer[at + size] != 34:
             continue
-        same = True
-        for i in range(size):
-            if buffer[at + i] != names[start + i]:
-                same = False
-                break
-        if same:
+        if _are_same(buffer, np.uint64(at), names, np.uint64(start), np.uint64(size)):
             return field
     return -1
+
+
+@njit(cache=True, inline="always")
+def _eight(buffer, at):  # type: ignore[no-untyped-def]
+    """Eight bytes as one number; the compiler makes one load of it."""
+    word = np.uint64(0)
+    for j in range(8):
+        word |= np.uint64(buffer[at + np.uint64(j)]) << np.uint64(8 * j)
+    return word
+
+
+@njit(cache=True, inline="always")
+def _are_same(buffer, at, names, start, size):  # type: ignore[no-untyped-def]
+    eight = np.uint64(8)
+    if size < eight:
+        count = np.uint64(0)
+        while count < size and buffer[at + count] == names[start + count]:
+            count += np.uint64(1)
+        return count == size
+    for i in range(np.uint64(0), size - eight, eight):
+        if _eight(buffer, at + i) != _eight(names, start + i):
+            return False
+    # the last eight, of which some may have been seen
+    return _eight(buffer, at + size - eight) == _eight(names, start + size - eight)
 
 
 @kernel
@@ -186,14 +206,29 @@ def _value(buffer, at, end, kind, low, high):  # type: ignore[no-untyped-def]
 @kernel
 def _text(buffer, at, end):  # type: ignore[no-untyped-def]
     """The closing quote of a string of ASCII without escapes; -1 for others."""
-    while at < end:
-        byte = buffer[at]
+    place, last = np.uint64(at), np.uint64(end)
+    while place + np.uint64(8) <= last and not _has_other(_eight(buffer, place)):
+        place += np.uint64(8)
+    while place < last:
+        byte = buffer[place]
         if byte == 34:
-            return at
+            return np.int64(place)
         if byte == 92 or byte < 32 or byte > 127:
-            return -1
-        at += 1
-    return -1
+            return np.int64(-1)
+        place += np.uint64(1)
+    return np.int64(-1)
+
+
+@njit(cache=True, inline="always")
+def _has_other(word):  # type: ignore[no-untyped-def]
+    """Whether one of eight bytes is a quote, a backslash, below a space, or no ASCII.
+
+    Of a word without ASCII's eighth bits, `x - 0x01..` sets one of them first where x is zero.
+    """
+    ones, tops = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+    quotes, slashes = word ^ ones * np.uint64(34), word ^ ones * np.uint64(92)
+    found = (quotes - ones) | (slashes - ones) | (word - ones * np.uint64(32)) | word
+    return found & tops != 0
 
 
 @kernel

@@ -92,8 +92,14 @@ ODD_TIMES = (
     "2000-02-29T00:00:00+00:00", "2026-01-01T00:00:00+24:00", "2O26-01-01T00:00:00Z",
 )  # fmt: skip
 odd_times = st.sampled_from(ODD_TIMES)
-texts = st.text(max_size=6) | st.sampled_from(
-    ["a..b", "a.b", ".a", "a-:_.", "", "x" * 128, "x" * 129, "é" * 128, "null"]
+long_texts = st.builds(  # read eight bytes at a time, but for one that isn't plain
+    lambda size, at, odd: "x" * min(at, size) + odd + "y" * (size - at),
+    st.integers(0, 40), st.integers(0, 40), st.sampled_from([*'!"\\\x1f\x7f\x80é~#[]', "", "\x00"]),
+)  # fmt: skip
+texts = (
+    st.text(max_size=6)
+    | long_texts
+    | st.sampled_from(["a..b", "a.b", ".a", "a-:_.", "", "x" * 128, "x" * 129, "é" * 128, "null"])
 )
 values = st.one_of(
     st.just("null"), written_numbers, st.just("true"), st.just("[1]"), st.just('{"a":1}'),

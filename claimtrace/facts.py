@@ -95,16 +95,24 @@ class Facts(Sequence[Fact]):
         """Some of the facts, by ascending places."""
         if len(rows) == len(self):
             return self
-        wanted = rows.tolist()
-        events = {i: self.events[at] for i, at in enumerate(wanted) if at in self.events}
         return Facts(
             self.records.take(rows),
-            [self.event_ids[i] for i in wanted],
+            [self.event_ids[i] for i in rows.tolist()],
             self.event_times_ms[rows],
             self.flags[rows],
             self.contents[rows],
-            events if self.events else {},
+            self._events_at(rows),
         )
+
+    def _events_at(self, rows: NDArray[np.int64]) -> dict[int, Event]:
+        """The events at some ascending places, by their order among those."""
+        if not self.events or not len(rows):
+            return {}
+        places = np.fromiter(self.events, np.int64, len(self.events))
+        order = np.minimum(np.searchsorted(rows, places), len(rows) - 1)
+        found = (rows[order] == places).tolist()
+        pairs = zip(order.tolist(), self.events.values(), found, strict=True)
+        return {i: event for i, event, is_there in pairs if is_there}
 
 
 class Read(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from .byte_strings import ByteStrings
 from .events import Headers, Outgoing
+
+Row = tuple[str, int, bytes | None, bytes | None, int, Headers]
+"""What an `Outgoing` holds."""
 
 
 class OutgoingColumns(NamedTuple):
@@ -43,12 +47,13 @@ class OutgoingColumns(NamedTuple):
                 times[start:end], headers and headers[start:end],
             )  # fmt: skip
 
-    def outgoing(self) -> Iterator[Outgoing]:
-        """Each as an object."""
+    def rows(self) -> Iterator[Row]:
+        """The values of each."""
         headers = self.headers or [()] * len(self.partitions)
-        columns = zip(self.partitions.tolist(), self.keys, self.values, self.log_times_ms.tolist(),
-                      headers, strict=True)  # fmt: skip
-        return (Outgoing(self.topic, *each) for each in columns)
+        return zip(
+            [self.topic] * len(headers), self.partitions.tolist(), self.keys, self.values,
+            self.log_times_ms.tolist(), headers, strict=True,
+        )  # fmt: skip
 
 
 class Outbox(Sequence[Outgoing]):
@@ -72,12 +77,15 @@ class Outbox(Sequence[Outgoing]):
             topics.setdefault(record.topic, []).append(record)
         return cls([_columns(topic, rows) for topic, rows in topics.items()])
 
+    def rows(self) -> Iterator[Row]:
+        """The values of each, in order: sooner had than objects."""
+        return chain.from_iterable(part.rows() for part in self.parts)
+
     def __len__(self) -> int:
         return sum(len(part.partitions) for part in self.parts)
 
     def __iter__(self) -> Iterator[Outgoing]:
-        for part in self.parts:
-            yield from part.outgoing()
+        return map(Outgoing._make, self.rows())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)

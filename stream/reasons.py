@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,11 @@ class Explained(NamedTuple):
     base_margin: float
 
 
+_Said = tuple[Baseline | None, str]
+_MOST_SAID: Final = 4096
+"""Values of a feature whose words are kept: all of a count's, few of an amount's."""
+
+
 class _Wording(NamedTuple):
     """What the words about one feature are made of, whatever its value."""
 
@@ -37,6 +42,8 @@ class _Wording(NamedTuple):
     """Place of the feature that tells what is usual here; -1 for none."""
     own_in_cents: bool
     grid: Sequence[float]
+    said: dict[float | str, _Said]
+    """What was said of some values before, where only the value decides."""
     entity: str
     width_ms: int
     delay_ms: int
@@ -111,6 +118,7 @@ def _wording(
         own_at=names.index(feature.baseline) if feature.baseline in names else -1,
         own_in_cents="_cents" in feature.baseline,
         grid=baselines.get(feature.name, ()),
+        said={},
         entity=entity,
         width_ms=width_ms,
         delay_ms=delay_ms,
@@ -120,19 +128,33 @@ def _wording(
 def _reason(
     wording: _Wording, value: float, values: list[float], share: float, event_time_ms: int
 ) -> Reason:
+    if wording.own_at >= 0:
+        baseline, text = _say(wording, value, values[wording.own_at])
+    else:
+        key = value if value and value == value else str(value)  # 0.0 == -0.0, and they read apart
+        said = wording.said.get(key)
+        if said is None:
+            said = _say(wording, value, math.nan)
+            if len(wording.said) < _MOST_SAID:
+                wording.said[key] = said
+        baseline, text = said
+    counted = None
+    if wording.entity:
+        until = event_time_ms - wording.delay_ms
+        counted = Window(wording.entity, until - wording.width_ms, until)
+    return Reason(wording.name, value if value == value else None, share, text, baseline, counted)
+
+
+def _say(wording: _Wording, value: float, own: float) -> _Said:
+    """What a value is compared with, and the words about it."""
     grid = wording.grid
     place = percentile(grid, value)
-    own = values[wording.own_at] if wording.own_at >= 0 else math.nan
-    baseline = counted = None
+    baseline = None
     if own == own:
         baseline = Baseline("own", own, place)
     elif place is not None:
         baseline = Baseline("peers", grid[len(grid) // 2], place)
-    if wording.entity:
-        until = event_time_ms - wording.delay_ms
-        counted = Window(wording.entity, until - wording.width_ms, until)
-    text = _words(wording, value, place, own)
-    return Reason(wording.name, value if value == value else None, share, text, baseline, counted)
+    return baseline, _words(wording, value, place, own)
 
 
 def _words(wording: _Wording, value: float, place: float | None, own: float) -> str:

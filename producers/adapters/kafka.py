@@ -24,6 +24,7 @@ from claimtrace.adapters.kafka_client import (
 from claimtrace.adapters.kafka_errors import Fenced, error_of
 from claimtrace.errors import ClaimtraceError, StateError, StoreUnavailable
 from claimtrace.events import Outgoing
+from claimtrace.outbox import Outbox
 from claimtrace.settings import Settings
 
 from .kafka_transactions import Aborted, Transactions
@@ -243,7 +244,8 @@ class KafkaSink:
     def _produce(self, outgoing: Sequence[Outgoing]) -> int:
         """Put records into the queue; returns how many it took before it was full."""
         produce, queued = self._producer.produce, 0
-        for topic, partition, key, value, log_time_ms, headers in outgoing:
+        rows = outgoing.rows() if isinstance(outgoing, Outbox) else outgoing
+        for topic, partition, key, value, log_time_ms, headers in rows:
             try:
                 produce(
                     topic,

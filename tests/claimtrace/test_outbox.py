@@ -34,7 +34,7 @@ def test_no_record_changes_and_each_partition_keeps_its_order(sent: list[Outgoin
                 for number, on in part.by_partition()
                 if (part.topic, number) == (topic, partition)
             ]
-            assert [r for part in found for r in part.outgoing()] == want
+            assert [Outgoing(*row) for part in found for row in part.rows()] == want
 
 
 def test_single_ones_and_several_can_be_asked_for() -> None:

@@ -103,3 +103,16 @@ def test_a_baseline_is_the_entitys_own_where_there_is_one_else_its_peers():
     assert by_name["ratio"].baseline is None
     missing = told([math.nan] * 7, [1, 0, 0, 1, 0, 0, 0]).reasons
     assert [(r.value, r.baseline) for r in missing] == [(None, None), (None, None)]
+
+
+VALUES = st.sampled_from([0.0, -0.0, 1.0, 2.0, 0.5, 100.0, -3.0, math.nan])
+
+
+@given(st.lists(st.lists(VALUES, min_size=7, max_size=7), min_size=1, max_size=8))
+@settings(deadline=None)
+def test_what_was_said_before_changes_no_words(vectors):
+    rows = len(vectors)
+    shares = np.ones((rows, 8))
+    found = Explainer(FEATURES, GRID, 7).explain(np.array(vectors), shares, [NOW_MS] * rows)
+    for vector, explained in zip(vectors, found, strict=True):
+        assert repr(explained) == repr(told(vector, [1.0] * 7, most=7, base=1.0))

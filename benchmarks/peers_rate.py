@@ -53,7 +53,7 @@ SOURCE: Final = "peers.claims"
 OURS: Final = "claimtrace"
 QUICK_TIMES: Final = 10
 """So many times as many events for those that go by batches, us among them: else a measurement
-would be over too soon to be one, and without the snapshot that is due every 200,000 events."""
+would be over too soon to be one, and without appends to the offline store."""
 
 
 class Peer(NamedTuple):

@@ -81,7 +81,7 @@ class DecisionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     review_per_day: float = 160.0
     """Claims that can be looked at briefly in a day: sets the threshold for `review`."""
     reasons: int = 6
-    """Reasons listed on a referred claim; the others are summed up."""
+    """Reasons listed on a referred claim; the others are summed up. 0: decisions wait for none."""
 
 
 class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -340,7 +340,7 @@ def _check(settings: Settings, where: str) -> None:
         ("stream.offline_every_records", stream.offline_every_records, 1, 10**7),
         ("decision.capacity_per_day", decision.capacity_per_day, 0.001, 10**9),
         ("decision.review_per_day", decision.review_per_day, decision.capacity_per_day, 10**9),
-        ("decision.reasons", decision.reasons, 1, 100),
+        ("decision.reasons", decision.reasons, 0, 100),
         ("drift.alert_n", drift.alert_n, drift.alert_m, 1000),
         ("drift.alert_m", drift.alert_m, 1, 1000),
         ("training.test_share", settings.training.test_share, 0.05, 0.9),

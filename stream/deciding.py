@@ -150,7 +150,7 @@ class Decider:
     ) -> dict[int, Explained]:
         """Why some of the claims (by place among them) are referred."""
         scorer, matrix = applied.scorer, applied.taken.vectors.matrix[places[referred]]
-        if scorer is None or not referred.size:
+        if scorer is None or not referred.size or not self._terms.reasons:
             return {}
         if scorer is not self._explained_by[0]:
             baselines = scorer.manifest.baselines

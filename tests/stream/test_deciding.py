@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import msgspec
 import pytest
 
 from claimtrace.decisions import DECISIONS_TOPIC
@@ -33,8 +34,8 @@ def a_batch(count: int) -> list[Any]:
     return in_plan_order(records, DOMAIN.topics)
 
 
-def an_engine() -> Engine:
-    return Engine(DOMAIN, terms(PARTITIONS), KEY, scorer_of)
+def an_engine(**changes: Any) -> Engine:
+    return Engine(DOMAIN, terms(PARTITIONS, **changes), KEY, scorer_of)
 
 
 def by_place(effects: Effects) -> dict[tuple[str, int], list[Any]]:
@@ -84,3 +85,22 @@ def test_a_decision_carries_the_trace_of_its_claim() -> None:
     decisions = [each for each in effects.outgoing if each.topic == DECISIONS_TOPIC]
     assert decisions
     assert all(each.headers == (trace,) for each in decisions)
+
+
+def test_who_wants_no_reasons_waits_for_none() -> None:
+    records = a_batch(300)
+    plan = plan_of(1, records, a_scorer(3).ref, 0)
+    told = {"reasons", "base_margin", "rest_margin", "chain"}
+    with_reasons, without = (
+        [
+            msgspec.json.decode(each.value or b"")
+            for each in an_engine(reasons=most).step(plan, records).outgoing
+            if each.topic == DECISIONS_TOPIC
+        ]
+        for most in (4, 0)
+    )
+    assert sum(bool(decision["reasons"]) for decision in with_reasons) > 10
+    for had, has in zip(with_reasons, without, strict=True):
+        assert (has["reasons"], has["base_margin"], has["rest_margin"]) == ([], None, None)
+        for name in had.keys() - told:
+            assert has[name] == had[name], name

@@ -132,14 +132,13 @@ class KafkaGroup:
         if self._output.is_transactional:
             self._output.commit(offsets, self._consumer.consumer_group_metadata())
             return True
-        try:
-            done = self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            return self._commit_failed(error.args[0])
-        for each in done or ():
-            if each.error is not None:
-                return self._commit_failed(each.error)
-        return True
+        error = self._commit(offsets)
+        if error is None:
+            return True
+        where = self._name
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            where = self._refused_topic(offsets)
+        return self._commit_failed(error, where)
 
     def tails(self, partitions: Collection[int]) -> dict[int, Tail]:
         """Where the decisions of these partitions end."""
@@ -208,12 +207,27 @@ class KafkaGroup:
                 hint="use a group of its own (kafka.group)",
             ) from None
 
-    def _commit_failed(self, error: KafkaError) -> bool:
+    def _commit(self, offsets: list[TopicPartition]) -> KafkaError | None:
+        try:
+            done = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            return error.args[0]
+        return next((each.error for each in done or () if each.error is not None), None)
+
+    def _refused_topic(self, offsets: list[TopicPartition]) -> str:
+        """The topic that we may not read any more: a commit of several doesn't say which."""
+        topics: dict[str, None] = dict.fromkeys(each.topic for each in offsets)
+        for topic in topics:
+            if self._commit([each for each in offsets if each.topic == topic]) is not None:
+                return topic
+        return self._name
+
+    def _commit_failed(self, error: KafkaError, where: str) -> bool:
         if error.code() in _NOT_NOW:
             return False
-        ours = error_of(error, "can't commit", self._name, user=self._user, operation="Read")
+        ours = error_of(error, "can't commit", where, user=self._user, operation="Read")
         if isinstance(ours, Fenced):
-            raise Superseded(ours.what, where=self._name)
+            raise Superseded(ours.what, where=where)
         raise ours
 
     def _take_error(self, error: KafkaError, where: str) -> None:

@@ -1,0 +1,50 @@
+"""What a group says when a commit is refused; with a real broker: `test_fleet_security.py`."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.errors import ConfigError
+from claimtrace.settings import SecuritySettings, Settings
+from stream.adapters.kafka_group import KafkaGroup
+from stream.group import Mark
+
+TOPICS = ("claims.filed", "claims.adjudicated")
+
+
+class Guarded:
+    """A consumer whose commits are refused as a whole if they are about a topic."""
+
+    def __init__(self, forbidden: str) -> None:
+        self._forbidden = forbidden
+        self.committed: list[str] = []
+
+    def commit(self, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
+        assert not asynchronous
+        if any(each.topic == self._forbidden for each in offsets):
+            refused = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "refused")
+            raise KafkaException(refused)
+        self.committed += [each.topic for each in offsets]
+        return offsets
+
+    def close(self) -> None:
+        """As a consumer's."""
+
+
+@pytest.mark.parametrize("forbidden", TOPICS)
+def test_a_refused_commit_names_the_topic_that_may_not_be_read(forbidden: str) -> None:
+    settings = Settings(source="kafka://127.0.0.1:1", security=SecuritySettings(username="w-1"))
+    output: Any = SimpleNamespace(is_transactional=False)
+    group = KafkaGroup(settings, TOPICS, SystemClock(), output)
+    group._consumer.close()
+    group._consumer = Guarded(forbidden)
+    marks = {(topic, 0): Mark(1, 1, "0" * 64) for topic in TOPICS}
+    with pytest.raises(ConfigError) as caught:
+        group.commit(marks, {})
+    assert f"--operation Read --topic {forbidden}" in str(caught.value)
+    assert "User:w-1" in str(caught.value)

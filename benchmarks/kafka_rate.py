@@ -31,6 +31,7 @@ from claimtrace.ids import partition_of
 from claimtrace.settings import Settings
 from featurestore.adapters.delta import OfflineStore
 from producers.adapters.kafka import KafkaSink
+from stream.adapters.background import Background
 from stream.adapters.collector import rare_collections
 from stream.adapters.kafka_group import KafkaGroup
 from stream.adapters.kafka_journal import KafkaJournal
@@ -104,6 +105,7 @@ def kafka_driver(line: Line, settings: Settings, watching: Watching) -> Driver:
         lambda: line.champion,
         snapshot_every=(1_000_000, 1e9),
         offline_every=(50_000, 1e9),
+        begin=Background,
         group=KafkaGroup(settings, DOMAIN.topics, clock, output),
         commit_every_s=0.5,
         watching=watching,

@@ -19,6 +19,7 @@ from claimtrace.settings import StreamSettings
 from claimtrace.siphash import hash_key
 from featurestore.adapters.delta import OfflineStore
 from featurestore.domain import Domain
+from stream.adapters.background import Background
 from stream.adapters.collector import rare_collections
 from stream.adapters.file_journal import FileJournal
 from stream.adapters.local import LocalSink, LocalSource
@@ -133,6 +134,7 @@ class Line:
             lambda: self.champion,
             snapshot_every=(snapshot_every_records, 1e9),
             offline_every=(offline_every_records, 1e9),
+            begin=Background,
             reached=ReachedFile(self.folder / "reached"),
         )
         driver.recover()

@@ -4,7 +4,8 @@
     2  plan      the batch is appended to the journal and synced      crash before: nothing happened
     3  apply     the engine changes its state in memory               crash: the plan is run again
     4  emit      decisions, dead letters, drift, alerts, acknowledged crash: the same bytes again
-    5  offline   rows, when enough have come together                 crash: it knows the plan
+    5  offline   rows, when enough have come together, appended while
+                 batches go on (`stream.storing`)                     crash: it knows the plan
     6  commit    the source may forget                                crash: the plan has positions
     7  snapshot  now and then: the state is written aside while batches go on,
                  renamed when it is on the disk and its rows are stored (`stream.saving`)
@@ -32,13 +33,14 @@ from claimtrace.limits import MAX_BATCH_BYTES
 from claimtrace.records import Records
 from featurestore.arrays import Arrays
 
-from .duty import Duty, Rows, Sink
+from .duty import Duty, Sink
 from .effects import Counts
 from .engine import Engine, plain_state
 from .every import Every
 from .group import Group
 from .plans import JOURNAL, Journal, Place, Plan, Range, Reached, plan_of
 from .saving import Saving, SnapshotStore, marks_in
+from .storing import Begin, Rows, at_once
 from .watching import Watching
 
 CRASH_POINTS: Final = (
@@ -92,6 +94,7 @@ class Driver:
         clock: for `now` in plans, and for pauses.
         champion: the model in charge now, asked once for each new plan.
         snapshot_every, offline_every: records and seconds, see `StreamSettings`.
+        begin: begins an append to the offline store, here or beside the next batches.
         reached: where it is noted how far effects are done, so that a restart needn't repeat them;
             a group's marks do that, so it is not used with one.
         group: the workers that share the work; None: this one does all of it.
@@ -116,6 +119,7 @@ class Driver:
         *,
         snapshot_every: tuple[int, float],
         offline_every: tuple[int, float],
+        begin: Begin = at_once,
         reached: ReachedStore | None = None,
         group: Group | None = None,
         commit_every_s: float = 0.0,
@@ -136,7 +140,9 @@ class Driver:
         self._reached = reached if group is None else None
         self._reaching: Reached | None = None
         self._last: Plan | None = None
-        self._duty = Duty(engine, sink, offline, group, journal, self._again)
+        self._duty = Duty(
+            engine, sink, offline, group, journal, self._again, begin, clock, self._watching.offline
+        )
         self._offline_every = Every(*offline_every, clock)
         self._saving = Saving(
             engine, self._duty, journal, snapshots, Every(*snapshot_every, clock), clock,
@@ -291,7 +297,8 @@ class Driver:
         if self._duty.has_rows and not self._offline_every.since:
             self._offline_every.count(1)  # rows that we took over, of batches from before
         if self._offline_every.due:
-            self._flush()
+            self._begin_flush()
+        self._duty.tend()
         self._crash("offline")
         if self._clock.monotonic_s() - self._committed_s >= self._commit_every_s:
             self._commit()
@@ -306,16 +313,20 @@ class Driver:
             self._commit()
         saving.end()
         if saving.every.due and not saving.is_under_way:
+            self._duty.end_flush()  # a process with a thread at work is not one to be forked
             saving.begin()
 
     def _flush(self) -> None:
-        from_s = self._clock.monotonic_s()
+        self._begin_flush()
+        self._duty.end_flush()
+
+    def _begin_flush(self) -> None:
+        self._duty.end_flush()
         if self._reached is not None and self._last is not None:
             chains = dict(self.engine.decider.chains)
             self._reaching = Reached(self._last.number, digest_of(self._last), chains)
-        self._duty.flush()
+        self._duty.begin_flush()
         self._offline_every.reset()
-        self._watching.offline(self._clock.monotonic_s() - from_s)
 
     def _commit(self) -> None:
         self._committed_s = self._clock.monotonic_s()

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Final, Protocol
 
 import msgspec
-import pyarrow as pa
 
+from claimtrace.clock import Clock
 from claimtrace.decisions import DECISIONS_TOPIC, GENESIS, chain_of
 from claimtrace.errors import ClaimtraceError, StateError, Superseded
 from claimtrace.events import Outgoing
@@ -26,7 +26,7 @@ from .effects import Counts, Effects
 from .engine import Engine
 from .group import MAX_RETAINED_RECORDS, Group, Mark, Retained, Tail
 from .plans import JOURNAL, Journal, Place
-from .rows import Waiting
+from .storing import Begin, Rows, Stored, Storing
 from .watching import Watching
 
 SOLE: Final = "stream"
@@ -46,21 +46,6 @@ class Sink(Protocol):
 
     def give_up(self) -> None:
         """Take back what no commit has made visible yet, if that is possible."""
-
-
-class Rows(Protocol):
-    """The offline store; writers number their appends with plans."""
-
-    def append_once(
-        self, table: str, rows: pa.Table, *, versions: Mapping[str, int], before: Mapping[str, int]
-    ) -> bool:
-        """Append, and note the version of each writer; `before` is what it must have been.
-
-        Returns False when it was done already. Raises `Superseded` when another one wrote.
-        """
-
-    def committed(self, table: str, writer: str) -> int:
-        """The last version of a writer that the table holds; -1 when there is none."""
 
 
 class _Placed(msgspec.Struct):
@@ -83,9 +68,13 @@ class Duty:
         group: Group | None,
         journal: Journal,
         again: Callable[[Callable[[], Any]], Any],
+        begin: Begin,
+        clock: Clock,
+        appended: Callable[[float], None],
     ) -> None:
-        self._engine, self._sink, self._rows, self._group = engine, sink, rows, group
+        self._engine, self._sink, self._group = engine, sink, group
         self._journal, self._again = journal, again
+        self._storing = Storing(rows, lambda work: self._again(work), begin, clock, appended)
         self._owned: set[Place] | None = None if group is None else set()
         self._marks: dict[Place, Mark] = {}
         """As committed, by us or by others."""
@@ -93,8 +82,6 @@ class Duty:
         self._done: dict[Place, Mark] = {}
         """How far the places that we own are, committed or not."""
         self._retained = Retained()
-        self._waiting: dict[str, Waiting] = {}
-        self._versions: dict[tuple[str, str], int] = {}
         self._stored = 0
         """The plan up to which no row of ours waits."""
         self._watching = Watching()
@@ -144,7 +131,7 @@ class Duty:
     @property
     def has_rows(self) -> bool:
         """Whether rows wait to be stored."""
-        return bool(self._waiting)
+        return bool(self._storing)
 
     def take(self, applied: Applied) -> Effects:
         """Decide on what is ours of a batch, send it, and keep its rows."""
@@ -163,31 +150,37 @@ class Duty:
         number = applied.plan.number
         self._emit(number, effects.outgoing)
         for table, rows in effects.rows.items():
-            if self._group is not None or number > self._version(table, SOLE):
-                self._waiting.setdefault(table, Waiting(table)).add(rows)
+            if self._group is not None or number > self._storing.version(table, SOLE):
+                self._storing.add(table, rows)
         self.counts.add(effects.counts)
         return effects
 
     def flush(self) -> None:
         """Append the rows that wait, as of the engine's plan."""
-        plan = self._engine.plan
-        versions = dict.fromkeys(self._writers(), plan)
+        self.begin_flush()
+        self.end_flush()
+
+    def begin_flush(self) -> None:
+        """Begin to append the rows that wait, as of the engine's plan; an append that is still
+        under way is seen through first."""
+        self.end_flush()
+        self._storing.begin(self._writers(), Stored(self._engine.plan, self._reached()))
+
+    def tend(self) -> None:
+        """See an append through that has come to its end meanwhile."""
+        if self._storing.is_ready:
+            self.end_flush()
+
+    def end_flush(self) -> None:
+        """Return when no append is under way."""
         try:
-            for table in sorted(self._waiting):
-                before = {writer: self._version(table, writer) for writer in versions}
-                rows = self._waiting[table].rows()
-                self._again(
-                    lambda table=table, rows=rows, before=before: self._rows.append_once(  # type: ignore[misc]
-                        table, rows, versions=versions, before=before
-                    )
-                )
-                self._versions.update({(table, writer): plan for writer in versions})
+            stored = self._storing.end()
         except Superseded:
             self._watching.rebalanced("lost")
             self._let_go()
             return
-        self._waiting.clear()
-        self._note_stored()
+        if stored is not None:
+            self._note_stored(stored)
 
     def commit(self) -> bool:
         """Have all that was sent acknowledged, and say how far we came; False when it is not ours
@@ -196,8 +189,8 @@ class Duty:
             self._again(self._sink.settle)
             if self._group is None:
                 return True
-            if not self._waiting:
-                self._note_stored()
+            if not self._storing and not self._storing.is_under_way:
+                self._note_stored(Stored(self._engine.plan, self._reached()))
             self._commit_marks(self._group)
         except Superseded:
             self._let_go()
@@ -273,7 +266,7 @@ class Duty:
 
     def _needed(self, place: Place, mark: Mark | None) -> int:
         """The plan that we must have applied: others have sent or stored so far for a place."""
-        stored = max(self._version(table, _writer(place)) for table in _TABLES)
+        stored = max(self._storing.version(table, _writer(place)) for table in _TABLES)
         return max(stored, mark.emitted if mark is not None else 0)
 
     def _decide_again(self, place: Place, mark: Mark, tail: Tail | None) -> None:
@@ -282,8 +275,8 @@ class Duty:
             number = applied.plan.number
             effects = self._engine.decider.decide(applied, {place})
             for table, rows in effects.rows.items():
-                if number > self._version(table, _writer(place)):
-                    self._waiting.setdefault(table, Waiting(table)).add(rows)
+                if number > self._storing.version(table, _writer(place)):
+                    self._storing.add(table, rows)
             due = [each for each in effects.outgoing if _is_due(each, number, mark, tail)]
             self._emit(number, due)
             if number > mark.emitted:
@@ -310,8 +303,7 @@ class Duty:
         """Own nothing, for now: `take_part` takes over again what is still ours."""
         assert self._owned is not None
         self._owned.clear()
-        self._waiting.clear()
-        self._versions.clear()
+        self._storing.drop()
         self._is_giving_up = True
         self._watching.owned(0)
 
@@ -338,12 +330,17 @@ class Duty:
             raise Superseded("a place was given to another worker meanwhile", where="group")
         return group.commit(marks, positions)
 
-    def _note_stored(self) -> None:
-        """No row of ours waits: a place that we own is stored as far as the engine is."""
-        self._stored = self._engine.plan
-        for place in self._owned or ():
-            if self._done[place].stored != self._engine.plan:
-                self._done[place] = Mark(0, self._engine.plan, self._chain(place))
+    def _reached(self) -> dict[Place, Mark]:
+        """How far the places that we own are when no row of theirs waits."""
+        plan = self._engine.plan
+        return {place: Mark(0, plan, self._chain(place)) for place in self._owned or ()}
+
+    def _note_stored(self, stored: Stored) -> None:
+        """The rows up to a plan are stored, and places that we own are at these marks."""
+        self._stored = stored.plan
+        for place, mark in stored.marks.items():
+            if self._done[place].stored != mark.stored:
+                self._done[place] = mark
 
     def _chain(self, place: Place) -> str:
         """The head of a place's chain; only claims are decided on."""
@@ -361,13 +358,6 @@ class Duty:
 
     def _writers(self) -> list[str]:
         return [SOLE] if self._owned is None else [_writer(place) for place in sorted(self._owned)]
-
-    def _version(self, table: str, writer: str) -> int:
-        """The last plan whose rows of a writer the offline store has; asked once."""
-        if (table, writer) not in self._versions:
-            found = self._again(lambda: self._rows.committed(table, writer))
-            self._versions[table, writer] = found
-        return self._versions[table, writer]
 
 
 def _writer(place: Place) -> str:

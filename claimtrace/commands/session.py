@@ -234,6 +234,7 @@ class Session:
         terms: Terms | None = None,
     ) -> Driver:
         """A driver over a transport's parts; the caller holds the lock of the state folder."""
+        from stream.adapters.background import Background
         from stream.adapters.reached_file import ReachedFile
         from stream.adapters.snapshots import Snapshots
         from stream.driver import CRASH_POINTS, Driver
@@ -256,6 +257,7 @@ class Session:
             Champion(self, said),
             snapshot_every=every(settings.snapshot_every_records, settings.snapshot_every),
             offline_every=every(settings.offline_every_records, settings.offline_every),
+            begin=Background,
             reached=ReachedFile(self.state_folder / "reached"),
             group=group,
             commit_every_s=commit_every_s,

@@ -17,9 +17,11 @@ from stream.driver import Driver
 from stream.engine import Engine
 from stream.plans import Place, Terms
 from stream.rows import build
+from stream.storing import at_once
 from stream.verify import check_chains, without_repeats
 from tests.oracles.facts import KEY
 from tests.oracles.histories import Entry, a_history
+from tests.oracles.later import later
 from tests.oracles.models import a_scorer, scorer_of
 from tests.oracles.shared_parts import (
     Member,
@@ -75,6 +77,7 @@ class Worker:
             self.snapshots, SharedClock(sea, life.pause), lambda: life.champion,
             snapshot_every=(life.snapshot_every, 60.0), offline_every=(life.offline_every, 2.0),
             group=self.member, commit_every_s=life.commit_every_s, crash=lambda _: life.turn(),
+            begin=at_once if life.seed % 2 else later(life.seed),
         )  # fmt: skip
         self.driver.recover()
         while not self.is_to_end:

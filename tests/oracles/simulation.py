@@ -32,6 +32,7 @@ from stream.driver import Sink
 from stream.effects import Counts
 from stream.verify import check_chains, replay
 from tests.oracles.histories import History, Told, a_history, told
+from tests.oracles.later import later
 from tests.oracles.models import a_scorer, scorer_of
 from tests.oracles.naive_features import naive_vectors
 from tests.oracles.world import DAY_MS, Crash, World
@@ -200,6 +201,7 @@ def rough_run(folder: Path, seed: int, rules: Rules, history: History) -> Sea:
             raise StoreUnavailable("no answer", where="the simulated store")
 
     world = a_world(folder, rules, history.partitions, trouble)
+    world.begin = later(seed)
     for stage in history.stages:
         put(world, stage)
         for _ in range(int(rng.integers(1, 5))):

@@ -27,6 +27,7 @@ from stream.adapters.snapshots import BESIDE_FROM_BYTES, Snapshots
 from stream.driver import Driver, Sink
 from stream.engine import Engine
 from stream.plans import Terms
+from stream.storing import Begin, at_once
 from tests.oracles.contents import contents
 from tests.oracles.facts import KEY
 
@@ -79,6 +80,7 @@ class World:
     unknown_schemas: Callable[[Sequence[Record]], list[int]] = lambda records: []
     changes: Mapping[str, int] = field(default_factory=dict)
     """Terms other than the usual ones."""
+    begin: Begin = at_once
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +112,7 @@ class World:
             lambda: self.champion,
             snapshot_every=(self.snapshot_every, 1e9),
             offline_every=(self.offline_every, 1e9),
+            begin=self.begin,
             reached=ReachedFile(self.folder / "reached"),
             unknown_schemas=self.unknown_schemas,
             crash=crash,

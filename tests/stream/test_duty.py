@@ -26,6 +26,7 @@ from stream.driver import Driver
 from stream.duty import Duty
 from stream.engine import Engine
 from stream.group import Mark, Retained, Tail
+from stream.storing import Stored, Storing
 from tests.oracles.facts import KEY, a_stream
 from tests.oracles.shared_lives import failures, live
 from tests.oracles.shared_parts import (
@@ -44,7 +45,7 @@ ONE = os.environ.get("SHARED_SEED")
 QUICK = [int(ONE)] if ONE else range(1, 31)
 SEEDS = int(os.environ.get("SHARED_SEEDS", "150"))
 CHUNK = 25
-PATIENCE = 80
+PATIENCE = 200
 """Lives among which each break must be seen."""
 
 
@@ -135,7 +136,7 @@ def let_go_but_keep_sending(before: Callable[..., Any], self: Duty) -> None:
 
 
 def stored_too_soon(before: Callable[..., Any], self: Duty) -> Any:
-    self._note_stored()
+    self._note_stored(Stored(self._engine.plan, self._reached()))
     return before(self)
 
 
@@ -165,7 +166,7 @@ BREAKS: dict[str, Change] = {
     "starts from any snapshot": swap(Driver, "_fits", lambda _: lambda _: True),
     "applies a plan it has not read back": swap(SharedJournal, "append", not_read_back),
     "stores rows whoever wrote before": swap(RowsInMemory, "append_once", without_before),
-    "asks no store what it has": swap(Duty, "_version", lambda *_: -1),
+    "asks no store what it has": swap(Storing, "version", lambda *_: -1),
     "waits for others with rows in hand": around(
         Driver, "_flush", lambda before, self: None if self._duty.is_ahead else before(self)
     ),

@@ -83,7 +83,8 @@ def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str
             cpu_s = process_time() - cpu_s
             split = {stage: 1e6 * seconds / done for stage, seconds in watch.seconds.items()}
             split["rest"] = 1e6 * cpu_s / done - sum(split.values())
-            split["snapshot"] *= events_each / SNAPSHOT_EVERY
+            for stage in ("snapshot", "house-keeping"):  # a round of it for each snapshot
+                split[stage] *= events_each / SNAPSHOT_EVERY
             found[str(batch)] = split
         line.close()
     return found

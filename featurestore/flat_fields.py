@@ -128,19 +128,20 @@ def _normalise(buffer, first, second, form, longest, has_deny, keys, suspects): 
     `suspects` are keys that may be placeholders: short ones, one character again and again, all
     where the entity has a list of its own.
     """
-    end = 0
+    one, end = np.uint64(1), np.uint64(0)  # unsigned: see `flat_kernel.gather_texts`
     for i in range(first.size):
-        start, at, stop = end, first[i], second[i]
-        if stop != MISSING:
+        start = end
+        if second[i] != MISSING:
+            at, stop = np.uint64(first[i]), np.uint64(second[i])
             if form != _CODE and form != _PHONE:
                 while at < stop and buffer[at] == 32:
-                    at += 1
-                while at < stop and buffer[stop - 1] == 32:
-                    stop -= 1
+                    at += one
+                while at < stop and buffer[stop - one] == 32:
+                    stop -= one
             for j in range(at, stop):
                 byte = buffer[j]
                 if byte < 32 or byte > 126:
-                    return -1
+                    return np.int64(-1)
                 if form == _PHONE:
                     keep = 48 <= byte <= 57
                 elif form == _CODE:
@@ -152,18 +153,18 @@ def _normalise(buffer, first, second, form, longest, has_deny, keys, suspects): 
                     byte = byte + np.uint8(32) if 65 <= byte <= 90 else byte
                 if keep:
                     keys[end] = byte
-                    end += 1
+                    end += one
         size = end - start
         if size > 0:
             same = True
-            for j in range(start + 1, end):
+            for j in range(start + one, end):
                 if keys[j] != keys[start]:
                     same = False
                     break
             suspects[i] = same or has_deny or size <= longest
         keys[end] = 0
-        end += 1
-    return end
+        end += one
+    return np.int64(end)
 
 
 @kernel

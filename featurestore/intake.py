@@ -184,9 +184,10 @@ class Intake:
         claims = batch.claims
         wanted = {claim_id for _, claim_id, _ in labelled}
         arrived: dict[str, list[tuple[int, int]]] = {}
-        for order, row in zip(claims.order.tolist(), claims.row.tolist(), strict=True):
-            if (claim_id := facts.event_ids[order]) in wanted:
-                arrived.setdefault(claim_id, []).append((order, row))
+        if not wanted.isdisjoint(facts.event_ids):  # labels mostly come days later
+            for order, row in zip(claims.order.tolist(), claims.row.tolist(), strict=True):
+                if (claim_id := facts.event_ids[order]) in wanted:
+                    arrived.setdefault(claim_id, []).append((order, row))
         unmatched = 0
         decided: list[tuple[int, bool]] = []
         for place, claim_id, row in labelled:

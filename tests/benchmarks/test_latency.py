@@ -96,7 +96,7 @@ def test_a_decision_is_there_at_the_first_look_that_saw_it(tmp_path):
 def test_a_worker_a_log_and_an_injector_in_three_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(latency, "SETTLE_S", 0.2)
     with latency.on_local(tmp_path, tmp_path / "models", 1_000, 100_000) as bench:
-        found = latency.measure(bench, warm=1_000, backlog=4_000, seconds=1.0)
+        found = latency.measure(bench, warm=1_000, backlog=20_000, seconds=1.0)
     assert [load["share"] for load in found["loads"]] == [0.5, 0.9]
     for load in found["loads"]:
         assert load["claims"] > 100

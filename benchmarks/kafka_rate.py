@@ -28,7 +28,7 @@ from claimtrace.decisions import (
 )
 from claimtrace.events import Outgoing
 from claimtrace.ids import partition_of
-from claimtrace.settings import Settings
+from claimtrace.settings import Settings, StreamSettings
 from featurestore.adapters.delta import OfflineStore
 from producers.adapters.kafka import KafkaSink
 from stream.adapters.background import Background
@@ -90,7 +90,7 @@ def make_topics(cluster: Cluster) -> None:
 
 def kafka_driver(line: Line, settings: Settings, watching: Watching) -> Driver:
     """The worker, with the parts that `claimtrace stream` gives it."""
-    clock = SystemClock()
+    clock, usual = SystemClock(), StreamSettings()
     terms = msgspec.structs.replace(line.terms, partitions=0)
     output = KafkaOutput(settings)
     folder = line.folder / "kafka"
@@ -103,8 +103,8 @@ def kafka_driver(line: Line, settings: Settings, watching: Watching) -> Driver:
         Snapshots(folder / "snapshots"),
         clock,
         lambda: line.champion,
-        snapshot_every=(1_000_000, 1e9),
-        offline_every=(50_000, 1e9),
+        snapshot_every=(usual.snapshot_every_records, 1e9),
+        offline_every=(usual.offline_every_records, 1e9),
         begin=Background,
         group=KafkaGroup(settings, DOMAIN.topics, clock, output),
         commit_every_s=0.5,

@@ -119,7 +119,7 @@ class Line:
         engine: Engine | None = None,
         sink: Sink | None = None,
         *,
-        snapshot_every_records: int = 1_000_000,
+        snapshot_every_records: int = StreamSettings().snapshot_every_records,
         offline_every_records: int = StreamSettings().offline_every_records,
     ) -> Driver:
         """A driver that has recovered."""

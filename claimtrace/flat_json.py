@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import inspect
 from numpy.typing import NDArray
 
+from .byte_strings import bounds_of
 from .events import ID_PATTERN, SCHEMA_VERSION, Event, time_ms
 from .flat_kernel import (
     ID,
@@ -180,7 +181,7 @@ def _fields_of(kind: inspect.StructType, kinds: list[tuple[int, int, int, bool]]
     first, second, texts = _defaults_of(kind, table[:, 0])
     return Fields(
         names=np.frombuffer(b"".join(names), np.uint8),
-        starts=np.cumsum([0, *map(len, names)]).astype(np.int64),
+        starts=bounds_of([len(name) for name in names]),
         kinds=table[:, 0].copy(),
         low=table[:, 1].copy(),
         high=table[:, 2].copy(),

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .gathering import eight_bytes
 from .kernel import kernel
 
 MISSING: Final = -1
@@ -146,15 +147,6 @@ def _field(buffer, at, end, names, starts, expected):  # type: ignore[no-untyped
 
 
 @njit(cache=True, inline="always")
-def _eight(buffer, at):  # type: ignore[no-untyped-def]
-    """Eight bytes as one number; the compiler makes one load of it."""
-    word = np.uint64(0)
-    for j in range(8):
-        word |= np.uint64(buffer[at + np.uint64(j)]) << np.uint64(8 * j)
-    return word
-
-
-@njit(cache=True, inline="always")
 def _are_same(buffer, at, names, start, size):  # type: ignore[no-untyped-def]
     eight = np.uint64(8)
     if size < eight:
@@ -163,10 +155,10 @@ def _are_same(buffer, at, names, start, size):  # type: ignore[no-untyped-def]
             count += np.uint64(1)
         return count == size
     for i in range(np.uint64(0), size - eight, eight):
-        if _eight(buffer, at + i) != _eight(names, start + i):
+        if eight_bytes(buffer, at + i) != eight_bytes(names, start + i):
             return False
     # the last eight, of which some may have been seen
-    return _eight(buffer, at + size - eight) == _eight(names, start + size - eight)
+    return eight_bytes(buffer, at + size - eight) == eight_bytes(names, start + size - eight)
 
 
 @kernel
@@ -207,7 +199,7 @@ def _value(buffer, at, end, kind, low, high):  # type: ignore[no-untyped-def]
 def _text(buffer, at, end):  # type: ignore[no-untyped-def]
     """The closing quote of a string of ASCII without escapes; -1 for others."""
     place, last = np.uint64(at), np.uint64(end)
-    while place + np.uint64(8) <= last and not _has_other(_eight(buffer, place)):
+    while place + np.uint64(8) <= last and not _has_other(eight_bytes(buffer, place)):
         place += np.uint64(8)
     while place < last:
         byte = buffer[place]

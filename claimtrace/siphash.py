@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit, uint64
 from numpy.typing import NDArray
 
+from .gathering import eight_bytes
 from .kernel import kernel
 
 Key = NDArray[np.uint64]
@@ -67,18 +68,10 @@ def _taken(word, v0, v1, v2, v3):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, inline="always")
-def _word(buffer, at):  # type: ignore[no-untyped-def]
-    word = uint64(0)
-    for j in range(8):
-        word |= uint64(buffer[at + uint64(j)]) << uint64(8 * j)
-    return word
-
-
-@njit(cache=True, inline="always")
 def _ended(buffer, at, start, end, v0, v1, v2, v3):  # type: ignore[no-untyped-def]
     """The hash of `buffer[start:end]`, of which all before `at` was taken."""
     while at + uint64(8) <= end:
-        v0, v1, v2, v3 = _taken(_word(buffer, at), v0, v1, v2, v3)
+        v0, v1, v2, v3 = _taken(eight_bytes(buffer, at), v0, v1, v2, v3)
         at += uint64(8)
     last = ((end - start) & uint64(0xFF)) << uint64(56)
     for j in range(end - at):
@@ -111,8 +104,8 @@ def _hash_parts(buffer, bounds, key, digests):  # type: ignore[no-untyped-def]
         b0, b1, b2, b3 = a0, a1, a2, a3
         at, other_at = start, end
         while at + uint64(8) <= end and other_at + uint64(8) <= other_end:
-            a0, a1, a2, a3 = _taken(_word(buffer, at), a0, a1, a2, a3)
-            b0, b1, b2, b3 = _taken(_word(buffer, other_at), b0, b1, b2, b3)
+            a0, a1, a2, a3 = _taken(eight_bytes(buffer, at), a0, a1, a2, a3)
+            b0, b1, b2, b3 = _taken(eight_bytes(buffer, other_at), b0, b1, b2, b3)
             at += uint64(8)
             other_at += uint64(8)
         digests[i], _ = _ended(buffer, at, start, end, a0, a1, a2, a3)

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from . import gate
+from .byte_strings import bounds_of
 from .events import SCHEMA_VERSION, Event, Record, time_ms
 from .framing import FRAME_BYTES, Plain, schema_id
 from .limits import (
@@ -134,8 +135,7 @@ class Wire:
             ClaimtraceError: `plain` has lost a schema that was known. Input never raises.
         """
         values = [self._admissible(record, unknown_schemas) for record in records]
-        bounds = np.zeros(len(values) + 1, np.int64)
-        np.cumsum([len(v) if type(v) is bytes else 0 for v in values], out=bounds[1:])
+        bounds = bounds_of([len(v) if type(v) is bytes else 0 for v in values])
         buffer = np.frombuffer(b"".join(v for v in values if type(v) is bytes), np.uint8)
         codes, offsets = gate.inspect(buffer, bounds)
         contents = hash_parts(buffer, bounds, self._key).tolist()

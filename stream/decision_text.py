@@ -105,9 +105,8 @@ def cut(written: NDArray[np.uint8], starts: NDArray[np.int64], width: int) -> ND
     >>> cut(np.frombuffer(b"ab.cd", np.uint8), np.array([0, 3]), 2).tobytes()
     b'abcd'
     """
-    out = np.empty((len(starts), width), np.uint8)
-    _cut(written, starts, out)
-    return out
+    texts = ByteStrings(written, starts, np.full(len(starts), width, np.int64))
+    return texts.copied().reshape(len(starts), width)
 
 
 def _kinds(numbers: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -191,14 +190,6 @@ def _put_number(out, at, number, kind, others, read):  # type: ignore[no-untyped
     out[at], out[at + one] = 110, 117
     out[at + np.uint64(2)], out[at + np.uint64(3)] = 108, 108
     return at + np.uint64(4), read
-
-
-@kernel
-def _cut(written, starts, out):  # type: ignore[no-untyped-def]
-    for row in range(np.uint64(starts.size)):
-        begin = np.uint64(starts[row])
-        for i in range(np.uint64(out.shape[1])):
-            out[row, i] = written[begin + i]
 
 
 @kernel

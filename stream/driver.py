@@ -321,7 +321,6 @@ class Driver:
         self._duty.end_flush()
 
     def _begin_flush(self) -> None:
-        self._duty.end_flush()
         if self._reached is not None and self._last is not None:
             chains = dict(self.engine.decider.chains)
             self._reaching = Reached(self._last.number, digest_of(self._last), chains)

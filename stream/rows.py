@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from claimtrace.byte_strings import ByteStrings
+from claimtrace.byte_strings import ByteStrings, bounds_of
 from claimtrace.facts import Fact, Facts, Read
 from claimtrace.monitoring.records import DriftRecord
 from claimtrace.records import Records
@@ -133,7 +133,7 @@ def _with_refused(
     parts: Sequence[Records], reads: Sequence[Read], columns: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The columns of which refused records have other values, or none."""
-    starts = np.cumsum([0, *map(len, parts)])
+    starts = bounds_of([len(part) for part in parts])
     at = np.concatenate([start + each.accepted for start, each in zip(starts, reads, strict=False)])
     is_accepted = np.zeros(starts[-1], np.bool_)
     is_accepted[at] = True

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ..byte_strings import bounds_of
 from ..records import Records
 
 Read = Callable[[str, int, int, int], Records]
@@ -36,7 +37,7 @@ def merge_order(
     """
     # Stable, and the columns stand in order of precedence: ties fall as the rule says.
     order = np.argsort(np.concatenate(keys), kind="stable")[:most]
-    bounds = np.cumsum([0, *(len(each) for each in keys)])
+    bounds = bounds_of([len(each) for each in keys])
     owners = np.searchsorted(bounds, order, side="right") - 1
     return owners, order - bounds[owners]
 

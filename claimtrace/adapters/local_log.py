@@ -196,19 +196,7 @@ class LocalLog:
         Raises:
             StateError: a batch doesn't match its checksum, or one is missing.
         """
-        self._place(topic, partition)
-        if from_position < 0:
-            raise ConfigError(f"position {from_position} is negative", where=topic)
-        parts: list[Records] = []
-        count = 0
-        while count < max_records:
-            batch = self._batch_at(topic, partition, from_position + count)
-            if not len(batch):
-                break
-            start = from_position + count - int(batch.positions[0])
-            parts.append(batch[start : start + max_records - count])
-            count += len(parts[-1])
-        return Records.joined(parts)
+        return Records.joined(self._pieces(topic, partition, from_position, max_records))
 
     def read_range(
         self, topic: str, partition: int, from_position: int, to_position: int
@@ -245,7 +233,7 @@ class LocalLog:
         """
         if self._merged is None or self._merged.topics != tuple(topics):
             parts = [(topic, p) for topic in topics for p in range(self._topic(topic)[1])]
-            self._merged = MergedReader(tuple(topics), parts, self.read)
+            self._merged = MergedReader(tuple(topics), parts, self._pieces)
         return self._merged.take(positions, max_records, self._version())
 
     def last(self, topic: str, partition: int) -> Record | None:
@@ -312,6 +300,24 @@ class LocalLog:
             row = (topic_id, partition, base, len(part), first_ms, last_ms, crc, body)
             self._db.execute(_INSERT, row)
             base += len(part)
+
+    def _pieces(
+        self, topic: str, partition: int, from_position: int, max_records: int
+    ) -> list[Records]:
+        """What `read` returns, as it lies in batches."""
+        self._place(topic, partition)
+        if from_position < 0:
+            raise ConfigError(f"position {from_position} is negative", where=topic)
+        parts: list[Records] = []
+        count = 0
+        while count < max_records:
+            batch = self._batch_at(topic, partition, from_position + count)
+            if not len(batch):
+                break
+            start = from_position + count - int(batch.positions[0])
+            parts.append(batch[start : start + max_records - count])
+            count += len(parts[-1])
+        return parts
 
     def _batch_at(self, topic: str, partition: int, position: int) -> Records:
         """The batch that holds a position, checked; empty at the end of the partition."""

@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..byte_strings import bounds_of
+from ..read_ahead import ReadAhead
 from ..records import Records
 
-Read = Callable[[str, int, int, int], Records]
+Read = Callable[[str, int, int, int], Sequence[Records]]
+"""Up to so many records of a topic and partition from a position on, in pieces."""
 Version = tuple[int, int]
 
 _AHEAD_RECORDS: Final = 2048
@@ -42,23 +44,39 @@ def merge_order(
     return owners, order - bounds[owners]
 
 
-def merged(columns: Sequence[Records], keys: Sequence[npt.NDArray[np.int64]], most: int) -> Records:
-    """The first `most` records of a merge, by ascending keys of each column of records."""
+def merged(heads: Sequence[Sequence[Records]], most: int, limit_ms: int | None = None) -> Records:
+    """The first `most` records of a merge of partitions, each given in pieces.
+
+    Args:
+        heads: of each partition, in order of precedence among equals.
+        limit_ms: records of later log times stay out; None: none do.
+    """
+    pieces: list[Records] = []
+    keys: list[npt.NDArray[np.int64]] = []
+    for head in heads:
+        highest = np.iinfo(np.int64).min
+        for piece in head:
+            key = np.maximum.accumulate(np.maximum(piece.log_times_ms, highest))
+            highest = key[-1]
+            pieces.append(piece)
+            keys.append(key if limit_ms is None else key[: np.searchsorted(key, limit_ms, "right")])
+    if not pieces:
+        return Records.of([])
     owners, within = merge_order(keys, most)
-    counts = np.bincount(owners, minlength=len(columns))
-    parts = [part[:count] for part, count in zip(columns, counts.tolist(), strict=True)]
+    counts = np.bincount(owners, minlength=len(pieces))
+    parts = [piece[:count] for piece, count in zip(pieces, counts.tolist(), strict=True)]
     starts = np.cumsum(counts) - counts
     return Records.joined(parts).take(starts[owners] + within)
 
 
 class _Ahead:
-    """What was read ahead of one partition, from `start` on."""
+    """What was read ahead of one partition; `next` is the position after it."""
 
-    __slots__ = ("ended_at", "records", "start")
+    __slots__ = ("ended_at", "next", "records")
 
-    def __init__(self) -> None:
-        self.records = Records.of([])
-        self.start = 0
+    def __init__(self, position: int) -> None:
+        self.records = ReadAhead()
+        self.next = position
         self.ended_at: Version | None = None
         """The log's version at which the partition had no more than this."""
 
@@ -70,9 +88,8 @@ class MergedReader:
         self, topics: tuple[str, ...], parts: Sequence[tuple[str, int]], read: Read
     ) -> None:
         self.topics = topics
-        self._parts = list(parts)
         self._read = read
-        self._ahead = [_Ahead() for _ in parts]
+        self._ahead = {part: _Ahead(0) for part in parts}
 
     def take(
         self, positions: Mapping[tuple[str, int], int], max_records: int, version: Version
@@ -85,28 +102,25 @@ class MergedReader:
         """
         if max_records <= 0:
             return Records.of([])
-        heads: list[Records] = []
-        keys: list[npt.NDArray[np.int64]] = []
-        for part, ahead in zip(self._parts, self._ahead, strict=True):
-            offset = self._fill(part, ahead, positions.get(part, 0), max_records, version)
-            heads.append(ahead.records[offset : offset + max_records])
-            keys.append(np.maximum.accumulate(heads[-1].log_times_ms))
-        return merged(heads, keys, max_records)
+        heads = [
+            self._head(part, positions.get(part, 0), max_records, version) for part in self._ahead
+        ]
+        return merged(heads, max_records)
 
-    def _fill(
-        self, part: tuple[str, int], ahead: _Ahead, position: int, wanted: int, version: Version
-    ) -> int:
-        """Have `wanted` records from `position` on, or all there are; returns where they start."""
-        offset = position - ahead.start
-        if not 0 <= offset <= len(ahead.records):  # a seek
-            ahead.records, ahead.start, ahead.ended_at, offset = Records.of([]), position, None, 0
-        missing = wanted - (len(ahead.records) - offset)
-        if missing <= 0 or ahead.ended_at == version:
-            return offset
-        asked = max(missing, _AHEAD_RECORDS)
-        more = self._read(*part, ahead.start + len(ahead.records), asked)
-        ahead.ended_at = version if len(more) < asked else None
-        if len(more) or offset:
-            ahead.records = Records.joined([ahead.records[offset:], more])
-            ahead.start, offset = position, 0
-        return offset
+    def _head(
+        self, part: tuple[str, int], position: int, wanted: int, version: Version
+    ) -> list[Records]:
+        """`wanted` records from `position` on, or all there are, in pieces."""
+        ahead = self._ahead[part]
+        if not ahead.next - len(ahead.records) <= position <= ahead.next:  # a seek
+            ahead = self._ahead[part] = _Ahead(position)
+        ahead.records.drop_before(position)
+        missing = wanted - len(ahead.records)
+        if missing > 0 and ahead.ended_at != version:
+            asked = max(missing, _AHEAD_RECORDS)
+            before = ahead.next
+            for piece in self._read(*part, before, asked):
+                ahead.records.add(piece)
+                ahead.next += len(piece)
+            ahead.ended_at = version if ahead.next - before < asked else None
+        return ahead.records.first(wanted)

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol
 
-import numpy as np
-
 from claimtrace.adapters.merged_log import merged
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError
@@ -151,23 +149,18 @@ class FaustSource:
         self._sort_in(positions)
         is_full = self.waiting > _MOST_AHEAD
         places = sorted(self._buffers, key=lambda place: (self._rank[place[0]], place[1]))
-        keys, limit, heads = [], None, []
+        heads, limits = [], []
         for place in places:
             buffer = self._buffers[place]
             is_through = is_full or self._is_through(place, buffer)
             if not buffer.records and not is_through:
                 return []
-            heads.append(list(islice(buffer.records, most)))
-            times = [record.log_time_ms for record in heads[-1]]
-            keys.append(np.maximum.accumulate(np.array(times, np.int64)))
-            if times and not is_through:
+            head = list(islice(buffer.records, most))
+            heads.append([Records.of(head)] if head else [])
+            if head and not is_through:
                 # what comes next on it may be older than what others have after this
-                limit = keys[-1][-1] if limit is None else min(keys[-1][-1], limit)
-        if not places:
-            return []
-        if limit is not None:
-            keys = [each[: np.searchsorted(each, limit, side="right")] for each in keys]
-        return merged([Records.of(head) for head in heads], keys, most)
+                limits.append(max(record.log_time_ms for record in head))
+        return merged(heads, most, min(limits, default=None))
 
     def fetch(self, ranges: Sequence[Range]) -> Sequence[Record]:
         """Exactly the records of a plan, read by position."""

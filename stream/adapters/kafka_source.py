@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 from confluent_kafka import (
     OFFSET_BEGINNING,
     KafkaError,
@@ -23,6 +22,7 @@ from claimtrace.adapters.kafka_errors import error_of
 from claimtrace.adapters.merged_log import merged
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
+from claimtrace.read_ahead import ReadAhead
 from claimtrace.records import Records
 from claimtrace.settings import Settings
 
@@ -43,24 +43,18 @@ class _Buffer:
     __slots__ = ("ended", "is_paused", "next", "records", "start")
 
     def __init__(self, start: int) -> None:
-        self.records = Records.of([])
+        self.records = ReadAhead()
         self.start = self.next = start
         self.ended = -1
         self.is_paused = False
 
     def add(self, records: Records) -> None:
-        self.records = Records.joined([self.records, records])
+        self.records.add(records)
         self.next = int(records.positions[-1]) + 1
-
-    def until(self, position: int) -> Records:
-        """The records before a position."""
-        return self.records[: int(np.searchsorted(self.records.positions, position))]
 
     def trim(self, position: int) -> None:
         """Forget the records before a position."""
-        cut = int(np.searchsorted(self.records.positions, position))
-        if cut:
-            self.records = self.records[cut:]
+        self.records.drop_before(position)
         self.start = max(self.start, position)
 
 
@@ -111,17 +105,14 @@ class KafkaSource:
         for place in self._places:
             self._buffer(place, max(positions.get(place, -1), self._low.get(place, -1)))
         self._wait_for_heads(most)
-        heads = [self._buffers[place].records[:most] for place in self._places]
-        keys = [np.maximum.accumulate(head.log_times_ms) for head in heads]
+        heads = {place: self._buffers[place].records.first(most) for place in self._places}
         # what comes next on a partition may be older than what others have after this
         limits = [
-            key[-1]
-            for place, key in zip(self._places, keys, strict=True)
-            if key.size and not self._is_at_end(place, self._buffers[place])
+            max(int(piece.log_times_ms.max()) for piece in head)
+            for place, head in heads.items()
+            if head and not self._is_at_end(place, self._buffers[place])
         ]
-        if limits:
-            keys = [key[: np.searchsorted(key, min(limits), side="right")] for key in keys]
-        return merged(heads, keys, most)
+        return merged(list(heads.values()), most, min(limits, default=None))
 
     def fetch(self, ranges: Sequence[Range]) -> Records:
         """Exactly the records of a plan, in plan order.
@@ -179,7 +170,7 @@ class KafkaSource:
                 )
             if buffer.ended >= span.to_position:
                 break
-        found = buffer.until(span.to_position)
+        found = buffer.records.until(span.to_position)
         ends = [span.from_position, span.to_position - 1]
         if not len(found) or found.positions[[0, -1]].tolist() != ends:
             raise StateError(

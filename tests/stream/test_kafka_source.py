@@ -49,7 +49,7 @@ def test_batches_cut_anywhere_follow_the_merge(bay: Bay, seed: int) -> None:
     local = MergedReader(
         topics,
         places,
-        lambda t, p, at, most: Records.of(by_place.get((t, p), [])[at : at + most]),
+        lambda t, p, at, most: [Records.of(by_place.get((t, p), [])[at : at + most])],
     )
     assert local.take({}, 1000, (0, 0)) == wanted
     for reader in (source, bay.source()):  # one that has read it all, one that is new

@@ -1,0 +1,62 @@
+"""Records of one partition that were read before they are needed, in the pieces that came."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from .records import Records
+
+
+class ReadAhead:
+    """A queue of records by ascending position; nothing is copied, whatever is cut off.
+
+    >>> from claimtrace.events import Record
+    >>> ahead = ReadAhead()
+    >>> ahead.add(Records.of([Record("t", 0, at, None, b"x", 0) for at in (3, 4, 7)]))
+    >>> ahead.drop_before(4)
+    >>> len(ahead), [piece.positions.tolist() for piece in ahead.first(1)]
+    (2, [[4]])
+    """
+
+    __slots__ = ("_count", "_pieces")
+
+    def __init__(self) -> None:
+        self._pieces: deque[Records] = deque()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, records: Records) -> None:
+        """Append records, all of them behind those that are there."""
+        if len(records):
+            self._pieces.append(records)
+            self._count += len(records)
+
+    def drop_before(self, position: int) -> None:
+        """Forget the records before a position."""
+        while self._pieces:
+            piece = self._pieces[0]
+            cut = int(np.searchsorted(piece.positions, position))
+            self._count -= cut
+            if cut < len(piece):
+                self._pieces[0] = piece[cut:]
+                return
+            self._pieces.popleft()
+
+    def first(self, most: int) -> list[Records]:
+        """The first `most` records, in pieces."""
+        found = []
+        for piece in self._pieces:
+            if most <= 0:
+                break
+            found.append(piece[:most])
+            most -= len(piece)
+        return found
+
+    def until(self, position: int) -> Records:
+        """The records before a position."""
+        ends = [int(np.searchsorted(piece.positions, position)) for piece in self._pieces]
+        return Records.joined([p[:end] for p, end in zip(self._pieces, ends, strict=True)])

@@ -297,6 +297,8 @@ class Driver:
         if self._duty.has_rows and not self._offline_every.since:
             self._offline_every.count(1)  # rows that we took over, of batches from before
         if self._offline_every.due:
+            self._duty.end_flush()
+            self._begin_snapshot()  # now, or it would wait for this append
             self._begin_flush()
         self._duty.tend()
         self._crash("offline")
@@ -312,9 +314,13 @@ class Driver:
             self._flush()  # or it would wait for its rows for longer than snapshots are apart
             self._commit()
         saving.end()
-        if saving.every.due and not saving.is_under_way:
-            self._duty.end_flush()  # a process with a thread at work is not one to be forked
-            saving.begin()
+        self._begin_snapshot()
+
+    def _begin_snapshot(self) -> None:
+        """Begin one if it is due, and no append under way: a process with a thread at work is not
+        one to be forked. The next append doesn't begin before it."""
+        if not self._duty.is_appending and self._saving.is_due:
+            self._saving.begin()
 
     def _flush(self) -> None:
         self._begin_flush()

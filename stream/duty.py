@@ -133,6 +133,11 @@ class Duty:
         """Whether rows wait to be stored."""
         return bool(self._storing)
 
+    @property
+    def is_appending(self) -> bool:
+        """Whether an append was begun and not seen through."""
+        return self._storing.is_under_way
+
     def take(self, applied: Applied) -> Effects:
         """Decide on what is ours of a batch, send it, and keep its rows."""
         if self._owned is not None:

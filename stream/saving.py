@@ -37,7 +37,7 @@ entity-events then takes about as long as half a million records."""
 
 LARGE_BYTES: Final = 64_000_000
 FEW_RECORDS: Final = 250
-"""While a large state is being written, each page is copied when it is first written to, at 2 to 3
+"""While a child reads a large state, each page is copied when it is first written to, at 2 to 3
 us: 20 an event in the first batches. Small batches keep that below 50 ms."""
 
 _STUCK_S: Final = 600.0
@@ -47,8 +47,13 @@ _STUCK_S: Final = 600.0
 class SnapshotStore(Protocol):
     """Where snapshots are kept."""
 
-    def begin(self, plan: int, arrays: Arrays) -> None:
-        """Begin to write the state as of a plan; the arrays may change once this returns."""
+    def is_ready(self, arrays: Arrays) -> bool:
+        """Whether it takes no long wait to begin; if not, sees to it."""
+
+    def begin(self, plan: int, arrays: Arrays) -> bool:
+        """Begin to write the state as of a plan; the arrays may change once this returns.
+
+        Returns whether they are read meanwhile, so that each page that changes is copied."""
 
     def is_written(self, *, wait: bool = False) -> bool:
         """Whether what was begun is durable."""
@@ -67,7 +72,8 @@ class _UnderWay(NamedTuple):
     plan: int
     from_s: float
     owned: Set[Place]
-    is_large: bool
+    is_dear: bool
+    """Whether much of a large state may be copied page by page."""
 
 
 class Saving:
@@ -104,13 +110,20 @@ class Saving:
         """Whether a snapshot was begun that doesn't count yet."""
         return self._under_way is not None
 
+    @property
+    def is_due(self) -> bool:
+        """Whether one should begin now, and can."""
+        if not self.every.due or self.is_under_way:
+            return False
+        return self._store.is_ready(self._engine.arrays())
+
     def begin(self) -> None:
         """Have the state as of this plan written."""
         plan, from_s = self._engine.plan, self._clock.monotonic_s()
         arrays = self._engine.arrays() | self._surroundings()
-        self._again(lambda: self._store.begin(plan, arrays))
-        is_large = sum(array.nbytes for array in arrays.values()) >= LARGE_BYTES
-        self._under_way = _UnderWay(plan, from_s, self._duty.owned, is_large)
+        is_read = self._again(lambda: self._store.begin(plan, arrays))
+        is_dear = is_read and sum(array.nbytes for array in arrays.values()) >= LARGE_BYTES
+        self._under_way = _UnderWay(plan, from_s, self._duty.owned, is_dear)
         self.every.reset()
         self._crash("begun")
 
@@ -150,8 +163,8 @@ class Saving:
 
     def most(self, records: int) -> int:
         """How many of so many records the next batch should have."""
-        is_large = self._under_way is not None and self._under_way.is_large
-        return min(records, FEW_RECORDS) if is_large and not self.is_written else records
+        is_dear = self._under_way is not None and self._under_way.is_dear
+        return min(records, FEW_RECORDS) if is_dear and not self.is_written else records
 
     def rest(self) -> None:
         """Leave what can't count any more; nothing goes on behind the caller's back then."""

@@ -15,7 +15,8 @@ _APPLICATION_ID: Final = 0x434C4D54  # "CLMT"
 _FORMAT: Final = 1
 _BUSY_TIMEOUT_S: Final = 10.0
 _PAGE_BYTES: Final = 8192
-_CHECKPOINT_PAGES: Final = 4096
+_CHECKPOINT_PAGES: Final = 512
+"""4 MB. At 33 MB the commit that folds them into the file took 100 ms, every 130,000 decisions."""
 
 _SCHEMA: Final = """
 CREATE TABLE topics (

@@ -2,9 +2,10 @@
 
     magic, length of the index, index (JSON: names, types, shapes), the arrays' bytes, SHA-256
 
-Written aside and synced, by a child beside the stream where the system can fork (`.writing`);
-renamed when the stream says so, and only then a snapshot is there. The newest two stay: when the
-newest is damaged, the one before it and a longer replay give the same state.
+Written aside and synced beside the stream: by a thread from a copy, where a spare piece of memory
+has room for one (`.copying`), else by a child where the system can fork (`.writing`). Renamed when
+the stream says so, and only then a snapshot is there. The newest two stay: when the newest is
+damaged, the one before it and a longer replay give the same state.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from claimtrace.adapters.atomic_files import sync_folder
 from claimtrace.errors import StateError
 from featurestore.arrays import Arrays
 
+from .copying import CopyWriting, Spare, room_for
 from .writing import Writing, write_here
 
 MAGIC: Final = b"claimtrace-snapshot-2\n"
@@ -33,6 +35,11 @@ CAN_FORK: Final = hasattr(os, "fork") and sys.platform != "darwin"
 """Apple's libraries don't bear it; there and where there is no fork the stream waits."""
 BESIDE_FROM_BYTES: Final = 16 << 20
 """A smaller state is written sooner than a child is made and its pages are copied."""
+COPIED_UP_TO_BYTES: Final = 256 << 20
+"""Of a larger state no copy is made: it would take longer than a child's first breath, some 20 ms,
+and that much memory."""
+_SPARE_RATIO: Final = 1.25
+"""Spare memory, for a state that has grown by then."""
 _NAME: Final = "snapshot-{:012d}.bin"
 
 
@@ -46,31 +53,52 @@ class Snapshots:
     """The snapshots in a folder.
 
     Args:
-        beside: whether a child writes large ones while the stream goes on.
+        beside: whether large ones are written while the stream goes on.
         beside_from_bytes: how large.
+        copied_up_to_bytes: how large a state is written from a copy.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        beside: bool = CAN_FORK,
+        beside: bool = True,
         beside_from_bytes: int = BESIDE_FROM_BYTES,
+        copied_up_to_bytes: int = COPIED_UP_TO_BYTES,
     ) -> None:
         self._folder, self._beside, self._beside_from = folder, beside, beside_from_bytes
+        self._copied_up_to = copied_up_to_bytes
         folder.mkdir(parents=True, exist_ok=True)
         self._path: Path | None = None
-        self._writing: Writing | None = None
-        self._dropping: Thread | None = None
+        self._writing: Writing | CopyWriting | None = None
+        self._tidying: Thread | None = None
+        self._spare = Spare()
 
-    def begin(self, plan: int, arrays: Arrays) -> None:
+    def is_ready(self, arrays: Arrays) -> bool:
+        """Whether it takes no long wait to begin; if not, sees to it beside the stream."""
+        size = _size(arrays)
+        if not self._beside or not self._beside_from <= size <= self._copied_up_to:
+            return True
+        if self._tidying is not None and self._tidying.is_alive():
+            return False
+        if not self._spare.has_room(arrays):
+            wanted = int(room_for(arrays) * _SPARE_RATIO)
+            self._tidy(lambda: self._make_room(wanted))
+            return False
+        return True
+
+    def begin(self, plan: int, arrays: Arrays) -> bool:
         """Begin to write the state as of a plan; the arrays may change once this returns.
+
+        Returns:
+            Whether a child reads them meanwhile: then each page of theirs that is written to is
+            copied first.
 
         Raises:
             OSError: the disk is full or read-only.
         """
         assert self._path is None, "one at a time"
-        self._finish_dropping()
+        self._finish_tidying()
         path = self._folder / _NAME.format(plan)
         aside = path.with_suffix(".aside")
         aside.unlink(missing_ok=True)
@@ -88,10 +116,16 @@ class Snapshots:
             raise
         finally:
             os.close(handle)
+        return isinstance(self._writing, Writing)
 
-    def _writing_beside(self, handle: int, head: bytes, arrays: Arrays) -> Writing | None:
-        size = sum(array.nbytes for array in arrays.values())
-        if not self._beside or size < self._beside_from:
+    def _writing_beside(
+        self, handle: int, head: bytes, arrays: Arrays
+    ) -> Writing | CopyWriting | None:
+        if not self._beside or _size(arrays) < self._beside_from:
+            return None
+        if self._spare.has_room(arrays):
+            return CopyWriting(handle, head, arrays, self._spare, hashlib.sha256())
+        if not CAN_FORK:
             return None
         try:
             return Writing(handle, _blocks(head, arrays), hashlib.sha256())
@@ -127,13 +161,23 @@ class Snapshots:
         sync_folder(self._folder)
         self._path = None
         old = [*self._paths()[:-KEPT], *self._folder.glob("*.aside")]
-        self._dropping = Thread(target=_drop, args=(old,))  # a large file takes its time to go
-        self._dropping.start()
+        self._tidy(lambda: _drop(old))
         return path
+
+    def _tidy(self, work: Callable[[], object]) -> None:
+        self._finish_tidying()
+        self._tidying = Thread(target=work)
+        self._tidying.start()
+
+    def _make_room(self, size: int) -> None:
+        try:
+            self._spare.make_room(size)
+        except MemoryError:
+            self._copied_up_to = 0
 
     def rest(self) -> None:
         """Leave what was begun, if anything was; nothing goes on behind the caller's back then."""
-        self._finish_dropping()
+        self._finish_tidying()
         if self._writing is not None:
             self._writing.kill()
             self._writing = None
@@ -146,7 +190,7 @@ class Snapshots:
         self.begin(plan, arrays)
         self.is_written(wait=True)
         path = self.publish()
-        self._finish_dropping()
+        self._finish_tidying()
         return path
 
     def newest(self, fits: Callable[[Arrays], bool] = lambda _: True) -> tuple[int, Arrays] | None:
@@ -178,15 +222,19 @@ class Snapshots:
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("snapshot-*.bin"))
 
-    def _finish_dropping(self) -> None:
-        if self._dropping is not None:
-            self._dropping.join()
-            self._dropping = None
+    def _finish_tidying(self) -> None:
+        if self._tidying is not None:
+            self._tidying.join()
+            self._tidying = None
 
 
 def _drop(paths: list[Path]) -> None:
-    for path in paths:
+    for path in paths:  # a large file takes its time to go
         path.unlink(missing_ok=True)
+
+
+def _size(arrays: Arrays) -> int:
+    return sum(array.nbytes for array in arrays.values())
 
 
 def _blocks(head: bytes, arrays: Arrays) -> Iterator[memoryview]:

@@ -33,7 +33,9 @@ FIGURES = {
     "stages": {"500": {"decode": 4.0, "features": 9.0}, "2000": {"decode": 3.0, "features": 8.0}},
     "lone": {"decided": ALONE, "explained": ALONE, "forest_row_us": 4.9, "shap_row_us": 85.0},
     "explain": [{"rows": 1, "us_per_row": 85.0}, {"rows": 64, "us_per_row": 10.2}],
-    "latency": {"local": RATE | {"loads": [LOAD]}, "kafka": RATE | {"loads": [LOAD]}},
+    "latency": dict.fromkeys(
+        ("local", "kafka"), RATE | {"beside_injector_per_s": 2e4, "loads": [LOAD]}
+    ),
     "kafka": {"produced_per_s": 1e5,
               "pairs": [{"local": RATE, "kafka": RATE, "journal_ms": {"p50": 1.0, "p99": 4.0}}]},
     "scale": [SIZE, SIZE | {"live_entities": 1_006_945, "cpu_us_per_event": 60.0}],

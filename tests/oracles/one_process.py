@@ -74,8 +74,13 @@ class Heard(Watching):
 class NoSnapshots:
     """A disk that keeps nothing: each start begins with the journal."""
 
-    def begin(self, plan: int, arrays: Any) -> None:
+    def is_ready(self, arrays: Any) -> bool:
+        """There is nothing to do."""
+        return True
+
+    def begin(self, plan: int, arrays: Any) -> bool:
         """Lose it."""
+        return False
 
     def is_written(self, *, wait: bool = False) -> bool:
         """At once."""

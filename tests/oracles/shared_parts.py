@@ -245,10 +245,15 @@ class OwnSnapshots:
         self._begun: tuple[int, Arrays] = (0, {})
         self._is_written = False
 
-    def begin(self, plan: int, arrays: Arrays) -> None:
+    def is_ready(self, arrays: Arrays) -> bool:
+        """Sooner or later."""
+        return self._sea.chance(0.7)
+
+    def begin(self, plan: int, arrays: Arrays) -> bool:
         """Take the state as it is now; it counts later, if its process lives so long."""
         self._begun = plan, {name: array.copy() for name, array in arrays.items()}
         self._is_written = False
+        return False
 
     def is_written(self, *, wait: bool = False) -> bool:
         """Sooner or later."""

@@ -19,11 +19,15 @@ class Store:
     """Is written when the test says so."""
 
     def __init__(self):
-        self.told, self.done = [], False
+        self.told, self.done, self.reads = [], False, True
+
+    def is_ready(self, arrays):
+        return bool(arrays)
 
     def begin(self, plan, arrays):
         self.told.append(("begin", plan, sorted(arrays)))
         self.done = False
+        return self.reads
 
     def is_written(self, *, wait=False):
         if isinstance(self.done, StateError):
@@ -109,6 +113,10 @@ def test_batches_are_small_while_a_large_state_is_written(world, monkeypatch):
     assert world.saving.most(64) == 64
     world.store.done = True
     assert world.saving.most(2000) == 2000
+    world.saving.rest()
+    world.store.reads = False
+    world.saving.begin()
+    assert world.saving.most(2000) == 2000, "a copy is written"
 
 
 def test_house_keeping_rests_while_a_snapshot_is_written_and_is_paid_by_records(world):

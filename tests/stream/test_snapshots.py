@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from claimtrace.errors import StateError
 from stream.adapters import writing
+from stream.adapters.copying import Spare
 from stream.adapters.snapshots import KEPT, Snapshots
 from tests.oracles.contents import contents
 from tests.oracles.facts import a_stream, as_records
@@ -30,7 +31,20 @@ ARRAYS = {
 
 @pytest.fixture
 def store(tmp_path):
-    return Snapshots(tmp_path, beside_from_bytes=0)
+    """Its snapshots are written by a child."""
+    return Snapshots(tmp_path, beside_from_bytes=0, copied_up_to_bytes=-1)
+
+
+def copying(folder, arrays=None):
+    """Its snapshots are written by a thread from a copy, for which it has room now."""
+    found = Snapshots(folder, beside_from_bytes=0)
+    arrays = ARRAYS if arrays is None else arrays
+    assert not found.is_ready(arrays)
+    until_s = time.monotonic() + 30
+    while not found.is_ready(arrays):
+        assert time.monotonic() < until_s
+        time.sleep(0.001)
+    return found
 
 
 def same(found, wanted):
@@ -49,11 +63,14 @@ def test_arrays_come_back_to_the_bit(store):
     same(found, ARRAYS)
 
 
-def test_what_changes_after_the_beginning_is_not_in_it(store):
+@pytest.mark.parametrize("by", ["child", "copy"])
+def test_what_changes_after_the_beginning_is_not_in_it(store, tmp_path, by):
     arrays = {name: array.copy() for name, array in ARRAYS.items()}
     arrays["big"] = np.arange(300_000)
     wanted = {name: array.copy() for name, array in arrays.items()}
-    store.begin(7, arrays)
+    if by == "copy":
+        store = copying(tmp_path, arrays)
+    assert store.begin(7, arrays) == (by == "child")
     for array in arrays.values():
         array[...] = 1
     assert store.newest() is None
@@ -65,12 +82,35 @@ def test_what_changes_after_the_beginning_is_not_in_it(store):
 
 
 def test_in_the_loop_and_beside_it_the_bytes_are_the_same(tmp_path):
-    stores = [
-        Snapshots(tmp_path / str(beside), beside=beside, beside_from_bytes=0)
-        for beside in (False, True)
-    ]
-    paths = [store.write(3, ARRAYS) for store in stores]
-    assert paths[0].read_bytes() == paths[1].read_bytes()
+    by_child = Snapshots(tmp_path / "child", beside_from_bytes=0, copied_up_to_bytes=-1)
+    stores = [Snapshots(tmp_path / "here", beside=False), by_child, copying(tmp_path / "copy")]
+    contents = {store.write(3, ARRAYS).read_bytes() for store in stores}
+    assert len(contents) == 1
+
+
+def test_a_copy_has_room_made_for_it_only_where_one_is_wanted(tmp_path, monkeypatch):
+    big = {"a": np.zeros(1000)}
+    assert Snapshots(tmp_path, beside=False).is_ready(big)
+    assert Snapshots(tmp_path, beside_from_bytes=8001).is_ready(big), "written here"
+    assert Snapshots(tmp_path, beside_from_bytes=0, copied_up_to_bytes=7999).is_ready(big), (
+        "a child"
+    )
+    store = copying(tmp_path, big)
+    assert store.is_ready({"a": np.zeros(1200)}), "it has grown since"
+    assert not store.is_ready({"a": np.zeros(2000)})
+    store.rest()
+    assert store.is_ready({"a": np.zeros(2000)})
+
+    def none_left(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Spare, "make_room", none_left)
+    without = Snapshots(tmp_path, beside_from_bytes=0)
+    assert not without.is_ready(big)
+    without.rest()
+    assert without.is_ready(big)
+    assert without.begin(3, big), "by a child"
+    without.rest()
 
 
 def slow(monkeypatch, seconds: float) -> None:
@@ -94,12 +134,17 @@ def test_a_child_that_is_killed_leaves_the_older_one(store, tmp_path, monkeypatc
     assert store.newest()[0] == 3
 
 
-@pytest.mark.parametrize("beside", [False, True])
-def test_a_full_disk_is_told_and_leaves_the_older_one(tmp_path, monkeypatch, beside):
+@pytest.mark.parametrize("by", ["loop", "child", "copy"])
+def test_a_full_disk_is_told_and_leaves_the_older_one(tmp_path, monkeypatch, by):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    store = Snapshots(tmp_path, beside=beside, beside_from_bytes=0)
+    if by == "copy":
+        store = copying(tmp_path)
+    else:
+        store = Snapshots(
+            tmp_path, beside=by == "child", beside_from_bytes=0, copied_up_to_bytes=-1
+        )
     store.write(1, ARRAYS)
     monkeypatch.setattr(writing, "_write_all", full)
     with pytest.raises(OSError, match="No space left") as caught:
@@ -137,6 +182,19 @@ def test_who_leaves_leaves_nothing_behind(store, tmp_path, monkeypatch):
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_leaves_stops_the_thread(tmp_path, monkeypatch):
+    arrays = {str(i): np.zeros(1000) for i in range(200)}
+    store = copying(tmp_path, arrays)
+    slow(monkeypatch, 0.05)
+    store.begin(2, arrays)
+    assert not store.is_written()
+    store.rest()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    store.write(3, arrays)
+    same(store.newest()[1], arrays)
 
 
 def test_the_newest_two_stay(store, tmp_path):

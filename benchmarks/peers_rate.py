@@ -10,8 +10,8 @@ program puts out, and the CPU of all its threads, from a look after its warm-up 
 end. Each peer has the quickest decode, features and encode that is known (`benchmarks.peers.job`);
 what it can't do is left out and said in the table, so a peer that does less is flattered. The peers
 get one partition: everything in the order in which it happened, nothing to merge. claimtrace runs
-as a person starts it, on four. What counts is CPU an event: it bears neighbours on the machine
-better than the clock does.
+as a person starts it, on four, but that nobody compresses what is produced. What counts is CPU an
+event: it bears neighbours on the machine better than the clock does.
 """
 
 from __future__ import annotations

@@ -59,6 +59,7 @@ def worker(
         "CLAIMTRACE_STREAM__ALLOWED_LATENESS": "7d",
         "CLAIMTRACE_DRIFT__WINDOW": f"{drift_window_ms(policies)}ms",
         "CLAIMTRACE_KAFKA__GROUP": group,
+        "CLAIMTRACE_KAFKA__COMPRESSION": "none",  # as the peers' clients have it by default
         "OMP_NUM_THREADS": "1",  # one core's work on one core
     }
     with (folder / "said").open("wb") as said, (folder / "errors").open("wb") as errors:

@@ -65,7 +65,7 @@ class FlatWire(Wire):
         values = claims.values
         unreadable = values.sizes > MAX_VALUE_BYTES
         if claims.headers is not None:
-            unreadable |= [has_too_many_headers(each) for each in claims]
+            unreadable |= np.array([has_too_many_headers(each) for each in claims], np.bool_)
         if unreadable.any():  # nothing is never plain
             sizes = np.where(unreadable, -1, values.sizes)
             values = ByteStrings(values.content, values.starts, sizes)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claimtrace.events import Record
+from claimtrace.events import Headers, Record
 from claimtrace.facts import UNREAD
 from claimtrace.flat_wire import FlatWire
 from claimtrace.records import Records
@@ -44,6 +44,8 @@ claims = st.fixed_dictionaries(
     },
 )  # fmt: skip
 
+headers = st.sampled_from([(), (), (("schema", b"claims.filed/1"),), (("x", b"y"),) * 100])
+
 
 def as_record(document: dict[str, Any] | bytes, position: int) -> Record:
     value = document if isinstance(document, bytes) else msgspec.json.encode(document)
@@ -51,10 +53,14 @@ def as_record(document: dict[str, Any] | bytes, position: int) -> Record:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(claims | st.binary(max_size=20), max_size=8))
-def test_answers_and_fields_are_those_of_the_decoder(documents: list[Any]) -> None:
-    records = [as_record(each, i) for i, each in enumerate(documents)]
-    records.append(Record("claims.adjudicated", 0, 0, None, b'{"adjudication_id":"a"}', 1))
+@given(st.lists(st.tuples(claims | st.binary(max_size=20), headers), max_size=8), headers)
+def test_answers_and_fields_are_those_of_the_decoder(
+    documents: list[tuple[Any, Headers]], others: Headers
+) -> None:
+    records = [
+        as_record(each, i)._replace(headers=beside) for i, (each, beside) in enumerate(documents)
+    ]
+    records.append(Record("claims.adjudicated", 0, 0, None, b'{"adjudication_id":"a"}', 1, others))
     slow = Wire(DOMAIN.events, "USD", KEY).decode(records)
     read, columns = FlatWire(DOMAIN.events, "USD", KEY).read(Records.of(records))
     assert read.facts.records == [records[i] for i in read.accepted]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from claimtrace.events import Record
 from featurestore.domain import Domain
 
-from .driver import Source
 from .engine import Engine
 from .plans import Plan
+from .sources import Source
 
 BATCH_RECORDS = 3_333
 """Not a divisor of anything: the back-fill must not depend on the borders that live batches had."""

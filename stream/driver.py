@@ -24,6 +24,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from claimtrace.clock import Clock
 from claimtrace.decisions import ModelRef
 from claimtrace.errors import ClaimtraceError, StateError
@@ -38,8 +40,9 @@ from .effects import Counts
 from .engine import Engine, plain_state
 from .every import Every
 from .group import Group
-from .plans import JOURNAL, Journal, Place, Plan, Range, Reached, plan_of
-from .saving import Saving, SnapshotStore, marks_in
+from .plans import JOURNAL, Journal, Plan, Reached, plan_of
+from .saving import Saving, SnapshotStore, bookmarks_in, marks_in
+from .sources import Source
 from .storing import Begin, Rows, at_once
 from .watching import Watching
 
@@ -63,16 +66,6 @@ _GIVE_UP_S: Final = 15.0
 _LAST_TRIES: Final = 3
 """How often a worker that ends looks again at what it owns, when others stored in between."""
 _NOTHING: Final = Records.of([])
-
-
-class Source(Protocol):
-    """Where records come from."""
-
-    def poll(self, positions: dict[Place, int], most: int) -> Sequence[Record]:
-        """The next records after the positions, in plan order; empty when there are none now."""
-
-    def fetch(self, ranges: Sequence[Range]) -> Sequence[Record]:
-        """Exactly the records of a plan, in plan order."""
 
 
 class ReachedStore(Protocol):
@@ -145,7 +138,7 @@ class Driver:
         )
         self._offline_every = Every(*offline_every, clock)
         self._saving = Saving(
-            engine, self._duty, journal, snapshots, Every(*snapshot_every, clock), clock,
+            engine, self._duty, source, journal, snapshots, Every(*snapshot_every, clock), clock,
             self._again, said, crash, self._watching,
         )  # fmt: skip
         self._commit_every_s, self._committed_s = commit_every_s, clock.monotonic_s()
@@ -163,6 +156,7 @@ class Driver:
         if newest is not None:
             self.engine.restore(newest[1])
             self._duty.start()
+            self._source.resume(bookmarks_in(newest[1]))
             bookmark = int(newest[1].get("journal", [0])[0])
         replayed, reached = 0, self._reached.read() if self._reached is not None else None
         if reached is not None and reached.plan >= self._journal.next_number:
@@ -240,6 +234,7 @@ class Driver:
         unknown = self._again(lambda: self._unknown_schemas(records))
         now_ms, number = self._clock.now_ms(), self.engine.plan + 1
         plan = plan_of(number, records, self._champion(), now_ms, unknown)
+        plan = msgspec.structs.replace(plan, ranges=self._source.located(plan.ranges))
         from_s = self._clock.monotonic_s()
         won = self._again(lambda: self._journal.append(plan))
         self._watching.journal(self._clock.monotonic_s() - from_s)

@@ -24,12 +24,16 @@ JOURNAL: Place = (JOURNAL_TOPIC, 0)
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True):
-    """Records `[from_position, to_position)` of one partition."""
+    """Records `[from_position, to_position)` of one partition.
+
+    `at` says where the first of them is, on a log that doesn't find its records by position.
+    """
 
     topic: str
     partition: int
     from_position: int
     to_position: int
+    at: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

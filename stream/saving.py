@@ -29,6 +29,7 @@ from .engine import Engine
 from .every import Every
 from .group import Mark
 from .plans import Journal, Place
+from .sources import Source
 from .watching import Watching
 
 UNITS_A_RECORD: Final = 16
@@ -89,6 +90,7 @@ class Saving:
         self,
         engine: Engine,
         duty: Duty,
+        source: Source,
         journal: Journal,
         store: SnapshotStore,
         every: Every,
@@ -98,7 +100,8 @@ class Saving:
         crash: Callable[[str], None],
         watching: Watching,
     ) -> None:
-        self._engine, self._duty, self._journal, self._store = engine, duty, journal, store
+        self._engine, self._duty, self._store = engine, duty, store
+        self._source, self._journal = source, journal
         self.every, self._clock, self._again = every, clock, again
         self._said, self._crash, self._watching = said, crash, watching
         self._under_way: _UnderWay | None = None
@@ -184,13 +187,19 @@ class Saving:
             self._owed -= done
 
     def _surroundings(self) -> Arrays:
-        """What a snapshot knows beside the engine's state: where the journal was, and the marks
-        as they will be when it counts."""
+        """What a snapshot knows beside the engine's state: where the log and the journal were, and
+        the marks as they will be when it counts."""
         marks = msgspec.json.encode(sorted(self._duty.coming_marks().items()))
         return {
             "journal": np.array([self._journal.bookmark(self._engine.plan)]),
             "marks": np.frombuffer(marks, np.uint8),
+            "source": np.frombuffer(self._source.bookmarks(self._engine.positions), np.uint8),
         }
+
+
+def bookmarks_in(arrays: Arrays) -> bytes:
+    """Where the source was."""
+    return arrays["source"].tobytes() if "source" in arrays else b""
 
 
 def marks_in(arrays: Arrays) -> dict[Place, Mark]:

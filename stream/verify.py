@@ -12,9 +12,9 @@ import msgspec
 from claimtrace.decisions import DECISIONS_TOPIC, GENESIS, chain_of, check_seal
 from claimtrace.events import Outgoing, Record
 
-from .driver import Source
 from .engine import Engine
 from .plans import Plan
+from .sources import Source
 
 _REPEATABLE: Final = 100_000
 """Decisions of a partition among which a repetition is recognised."""

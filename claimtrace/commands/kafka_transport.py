@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from stream.adapters.kafka_journal import KafkaJournal
     from stream.adapters.kafka_sink import KafkaOutput
     from stream.adapters.kafka_source import KafkaSource
-    from stream.driver import Driver, Source
+    from stream.driver import Driver
     from stream.plans import Plan, Terms
+    from stream.sources import Source
     from stream.watching import Watching
 
     from ..models.scorer import Scorer

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ..events import Record
 
 if TYPE_CHECKING:
-    from stream.driver import Driver, Source
+    from stream.driver import Driver
     from stream.plans import Plan
+    from stream.sources import Source
     from stream.watching import Watching
 
     from .session import Session

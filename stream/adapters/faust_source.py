@@ -19,6 +19,7 @@ from claimtrace.events import Record
 from claimtrace.records import Records
 
 from ..plans import Place, Range
+from ..sources import ByPosition
 from ..watching import Watching
 from .faust_gaps import Hole
 
@@ -89,7 +90,7 @@ class _Buffer:
         self.next = max(self.next, position)
 
 
-class FaustSource:
+class FaustSource(ByPosition):
     """Hands over what an agent collected.
 
     Args:

@@ -27,6 +27,7 @@ from claimtrace.records import Records
 from claimtrace.settings import Settings
 
 from ..plans import Place, Range, in_plan_order
+from ..sources import ByPosition
 from ..watching import Watching
 from .kafka_reading import by_place, concerned, ends_of, places_of, reader
 
@@ -58,7 +59,7 @@ class _Buffer:
         self.start = max(self.start, position)
 
 
-class KafkaSource:
+class KafkaSource(ByPosition):
     """Reads the domain's topics from a cluster.
 
     Args:

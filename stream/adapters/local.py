@@ -11,12 +11,13 @@ from claimtrace.events import Outgoing
 from claimtrace.records import Records
 
 from ..plans import Place, Range, in_plan_order
+from ..sources import ByPosition
 
 PRODUCER = "stream"
 """The name under which the log remembers the last plan whose effects it holds."""
 
 
-class LocalSource:
+class LocalSource(ByPosition):
     """Reads the domain's topics from a log."""
 
     def __init__(self, log: LocalLog, topics: Sequence[str], partitions: int) -> None:

@@ -17,6 +17,7 @@ from examples.auto_claims import DOMAIN
 from featurestore.arrays import Arrays
 from stream.group import Mark, Tail
 from stream.plans import Place, Plan, Range, in_plan_order
+from stream.sources import ByPosition
 from tests.oracles.shared_world import Network, Sea
 
 _KEPT_SNAPSHOTS = 2
@@ -29,7 +30,7 @@ class _Placed(msgspec.Struct):
 _placed = msgspec.json.Decoder(_Placed)
 
 
-class SharedSource:
+class SharedSource(ByPosition):
     """Reads the inputs; how much of them is there yet differs from worker to worker."""
 
     def __init__(self, sea: Sea) -> None:

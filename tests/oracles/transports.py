@@ -40,9 +40,10 @@ from stream.adapters.kafka_sink import KafkaOutput
 from stream.adapters.kafka_source import KafkaSource
 from stream.adapters.local import LocalSource
 from stream.adapters.snapshots import Snapshots
-from stream.driver import Driver, Source
+from stream.driver import Driver
 from stream.engine import Engine
 from stream.plans import Place, Plan
+from stream.sources import Source
 from stream.watching import Watching
 from tests.oracles.anew import make_anew
 from tests.oracles.expected import CHAMPION

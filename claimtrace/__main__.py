@@ -62,7 +62,8 @@ def options(
         Path | None, typer.Option("--config", "-c", help="Settings file; default claimtrace.toml.")
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--source", "-s", help="local, or kafka://host:port.")
+        str | None,
+        typer.Option("--source", "-s", help="local, kafka://host:port, or kinesis://name."),
     ] = None,
 ) -> None:
     """Read the settings once, before any command."""

@@ -25,6 +25,7 @@ from .limits import MAX_BATCH_RECORDS
 
 ENV_PREFIX: Final = "CLAIMTRACE_"
 KAFKA: Final = "kafka://"
+KINESIS: Final = "kinesis://"
 SECRETS: Final = ("security.password", "security.key_password", "schemas.password")
 """Never in a settings file, never shown."""
 SECRET_NAMES: Final = ("hash_key", *(path.partition(".")[2] for path in SECRETS))
@@ -143,6 +144,21 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Further properties of librdkafka; no secrets, and none that would lose records."""
 
 
+class KinesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Amazon Kinesis Data Streams as the log; the streams' common name stands in `source`."""
+
+    region: str = ""
+    """The AWS region; empty: AWS_REGION, or the profile's."""
+    kinesis_endpoint: str = ""
+    """Another URL than AWS' own, such as a VPC endpoint or a local server; empty: AWS' own."""
+    retention: str = "7d"
+    """How long new streams keep records: 1d to 365d; decisions are in the offline store as well."""
+    aggregate: bool = False
+    """Put several small records into one, in the form of Amazon's producer library."""
+    on_lost_records: Literal["stop", "earliest"] = "stop"
+    """Records that retention took before they were read: stop, or go on with the earliest left."""
+
+
 class SecuritySettings(Secretive, frozen=True, forbid_unknown_fields=True):
     """How this worker proves to the brokers who it is, and they to it."""
 
@@ -204,7 +220,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     domain: str = "examples.auto_claims"
     """The Python module that declares events, features and rules."""
     source: str = "local"
-    """Where events come from and decisions go: `local`, or `kafka://host:port,host:port`."""
+    """Where events come from and decisions go: `local`, `kafka://host:port,host:port`, or
+    `kinesis://name` for the streams name.claims.filed and so on."""
     partitions: int = 4
     """Partitions of a new topic."""
     stream: StreamSettings = StreamSettings()
@@ -212,6 +229,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drift: DriftSettings = DriftSettings()
     training: TrainingSettings = TrainingSettings()
     kafka: KafkaSettings = KafkaSettings()
+    kinesis: KinesisSettings = KinesisSettings()
     security: SecuritySettings = SecuritySettings()
     schemas: SchemaSettings = SchemaSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -311,6 +329,7 @@ def _check(settings: Settings, where: str) -> None:
         ("kafka.commit_every", settings.kafka.commit_every),
         ("kafka.input_retention", settings.kafka.input_retention),
         ("kafka.output_retention", settings.kafka.output_retention),
+        ("kinesis.retention", settings.kinesis.retention),
     ):
         if text == "forever" and name.endswith("retention"):
             continue
@@ -326,11 +345,7 @@ def _check(settings: Settings, where: str) -> None:
             where=where,
             hint="a late duplicate would count twice; raise remember_ids",
         )
-    if settings.source != "local" and not settings.source.removeprefix(KAFKA).strip("/"):
-        raise ConfigError("source names no broker", where=where, hint="write kafka://host:9092")
-    if settings.source != "local" and not settings.source.startswith(KAFKA):
-        raise ConfigError(f"source = {settings.source} is no source", where=where,
-                          hint="write local or kafka://host:9092")  # fmt: skip
+    _check_source(settings.source, where)
     ranges = (
         ("kafka.replication", settings.kafka.replication, 1, 100),
         ("kafka.min_insync", settings.kafka.min_insync, 1, settings.kafka.replication),
@@ -348,3 +363,16 @@ def _check(settings: Settings, where: str) -> None:
     for name, value, low, high in ranges:
         if not low <= value <= high:
             raise ConfigError(f"{name} = {value} is not within {low} .. {high}", where=where)
+
+
+def _check_source(source: str, where: str) -> None:
+    examples = {KAFKA: ("broker", "kafka://host:9092"), KINESIS: ("stream", "kinesis://claims")}
+    for scheme, (missing, example) in examples.items():
+        if source.startswith(scheme):
+            if not source.removeprefix(scheme).strip("/"):
+                hint = f"write {example}"
+                raise ConfigError(f"source names no {missing}", where=where, hint=hint)
+            return
+    if source != "local":
+        raise ConfigError(f"source = {source} is no source", where=where,
+                          hint="write local, kafka://host:9092 or kinesis://claims")  # fmt: skip

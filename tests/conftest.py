@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from tests.servers.fetch import ServerMissing, java, kafka_jars
 from tests.servers.kafka import Cluster
+from tests.servers.kinesis import KinesisLocal, node, program
 from tests.servers.mock_cluster import MockCluster
 
 
@@ -20,9 +21,13 @@ def require_kafka() -> None:
         java()
         kafka_jars()
     except ServerMissing as missing:
-        if os.environ.get("CI") or os.environ.get("SERVERS") == "required":
-            pytest.fail(str(missing), pytrace=False)
-        pytest.skip(str(missing))
+        _without(missing)
+
+
+def _without(missing: ServerMissing) -> NoReturn:
+    if os.environ.get("CI") or os.environ.get("SERVERS") == "required":
+        pytest.fail(str(missing), pytrace=False)
+    pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +53,18 @@ def kafka_clusters(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
     yield start
     for cluster in started:
         cluster.kill()
+
+
+@pytest.fixture(scope="session")
+def kinesis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KinesisLocal]:
+    """A local Kinesis for all tests: keep to streams of your own."""
+    try:
+        node()
+        program()
+    except ServerMissing as missing:
+        _without(missing)
+    with KinesisLocal(tmp_path_factory.mktemp("kinesis")) as server:
+        yield server
 
 
 @pytest.fixture

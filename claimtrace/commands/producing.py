@@ -14,7 +14,7 @@ import typer
 from ..clock import duration_ms
 from ..errors import ClaimtraceError, StoreUnavailable, UsageError
 from ..events import Outgoing
-from ..settings import KAFKA
+from ..settings import KAFKA, KINESIS
 from .console import err, out, print_json, progress, safe
 from .session import Session
 from .simulating import midnight_ms, only_auto_claims, simulation_of
@@ -108,7 +108,7 @@ def producers(
     session: Session = ctx.obj
     for_s = _seconds(for_)
     run = f"{session.clock.now_ms():x}"
-    by_key = session.settings.source.startswith(KAFKA)  # Kafka's own way: other clients agree
+    by_key = session.settings.source != "local"  # the log's own way: other clients agree
     if file is not None:
         source = _replayed(session, file, mapping, by_key=by_key)
     else:
@@ -201,6 +201,15 @@ def _target(session: Session) -> Iterator[_Target]:
             yield _Target(sink, lambda: sink.acknowledged, lambda: sink.failed)
         finally:
             sink.close()
+        return
+    if session.settings.source.startswith(KINESIS):
+        from producers.adapters.kinesis import KinesisSink
+
+        to_streams = KinesisSink(session.settings, session.clock)
+        try:
+            yield _Target(to_streams, lambda: to_streams.acknowledged, lambda: 0)
+        finally:
+            to_streams.close()
         return
     from producers.adapters.local import LocalSink
 

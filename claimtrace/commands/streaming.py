@@ -167,7 +167,9 @@ def stream(
     ctx: typer.Context,
     source: Annotated[
         str | None,
-        typer.Option(help="local, or kafka://host:port,host:port; default: the setting `source`."),
+        typer.Option(
+            help="local, kafka://host:port or kinesis://name; default: the setting `source`."
+        ),
     ] = None,
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop at the end of the log, for jobs and tests.")

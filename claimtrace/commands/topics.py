@@ -1,4 +1,4 @@
-"""`claimtrace topics`: make the Kafka topics that a domain needs, and see whether they are well."""
+"""`claimtrace topics`: make the topics or streams that a domain needs, and see if they are well."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import typer
 
 from ..clock import duration_ms
 from ..errors import ConfigError, UsageError
-from ..settings import KAFKA
+from ..settings import KINESIS
+from ..streams import stream_complaints, wanted_streams
 from ..topics import FOREVER_MS, Complaint, FoundTopic, WantedTopic, complaints, wanted_topics
 from .console import out, print_json, safe, table
 from .session import Session
 
 if TYPE_CHECKING:
     from ..adapters.kafka_topics import KafkaTopics
+    from ..adapters.kinesis_streams import KinesisStreams
 
-app = typer.Typer(help="Make and check the Kafka topics of a domain.", no_args_is_help=True)
+app = typer.Typer(
+    help="Make and check the Kafka topics or Kinesis streams of a domain.", no_args_is_help=True
+)
 
 _DAY_MS = 86_400_000
 
@@ -92,7 +96,7 @@ def check_topics(session: Session) -> str:
         ConfigError: the first thing that is wrong, with the way to mend it.
         StoreUnavailable: the brokers don't answer.
     """
-    if not session.settings.source.startswith(KAFKA):
+    if session.settings.source == "local":
         return "on the embedded log, which keeps everything"
     wanted = _wanted(session, None)
     found = _cluster(session).found([topic.name for topic in wanted])
@@ -103,13 +107,19 @@ def check_topics(session: Session) -> str:
     return f"{len(found)} topics, inputs of {inputs[0].partitions} partitions, copies: {copies}"
 
 
-def _cluster(session: Session) -> KafkaTopics:
+def _cluster(session: Session) -> KafkaTopics | KinesisStreams:
+    if session.settings.source.startswith(KINESIS):
+        from ..adapters.kinesis_streams import KinesisStreams
+
+        return KinesisStreams(session.settings, session.clock)
     from ..adapters.kafka_topics import KafkaTopics
 
     return KafkaTopics(session.settings)
 
 
 def _wanted(session: Session, partitions: int | None) -> list[WantedTopic]:
+    if session.settings.source.startswith(KINESIS):
+        return wanted_streams(session.domain.topics, session.settings, partitions)
     return wanted_topics(session.domain.topics, session.settings, partitions)
 
 
@@ -151,7 +161,10 @@ def _as_made(topics: list[WantedTopic]) -> dict[str, FoundTopic]:
 def _complaints(
     session: Session, wanted: list[WantedTopic], found: Mapping[str, FoundTopic]
 ) -> list[Complaint]:
-    return complaints(wanted, found, duration_ms(session.settings.stream.snapshot_every))
+    every_ms = duration_ms(session.settings.stream.snapshot_every)
+    if session.settings.source.startswith(KINESIS):
+        return stream_complaints(wanted, found, every_ms)
+    return complaints(wanted, found, every_ms)
 
 
 def _show(

@@ -33,7 +33,7 @@ LOGGING: Final = Path(__file__).with_name("log4j2.xml")
 
 # The kernel's death signal follows the *thread* that started the child, not its process; this one
 # lives as long as the interpreter, so that a test may start a node from a thread that ends.
-_STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka-starter")
+STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka-starter")
 
 
 def free_ports(count: int) -> list[int]:
@@ -124,8 +124,8 @@ class Broker:
             self._format(written)
         node = [*_java(), f"-Xmx{self._heap}", "kafka.Kafka", str(written)]
         with self.log.open("ab") as log:
-            self._process = _STARTER.submit(
-                subprocess.Popen, [*_dies_with_us(), *node],
+            self._process = STARTER.submit(
+                subprocess.Popen, [*dies_with_us(), *node],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,  # a Ctrl-C is for the parent alone
             ).result()  # fmt: skip
@@ -223,7 +223,7 @@ def _java() -> list[str]:
             f"-Dlog4j2.configurationFile={LOGGING}", "-cp", str(kafka_jars() / "*")]  # fmt: skip
 
 
-def _dies_with_us() -> list[str]:
+def dies_with_us() -> list[str]:
     """What stands before a command so that the kernel kills it when its parent is gone (Linux).
 
     A parent that went before the signal was asked for is seen by the shell; `exec` keeps the id.

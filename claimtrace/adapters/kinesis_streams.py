@@ -1,0 +1,92 @@
+"""Streams of Kinesis: look at them, make them, give them more shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from ..clock import Clock
+from ..errors import StoreUnavailable
+from ..settings import Settings
+from ..topics import FoundTopic, WantedTopic
+from .kinesis_client import aws_client, describe, stream_name
+from .kinesis_errors import code_of, named_errors
+
+_HOUR_MS: Final = 3_600_000
+_COPIES: Final = 3
+"""Kinesis keeps a record in three data centres before it acknowledges it."""
+_ACTIVE_S, _LOOK_S = 120.0, 0.5
+
+
+class KinesisStreams:
+    """The streams whose common name `source` has, by their topics.
+
+    Raises, from any method:
+        ConfigError: credentials or rights are missing, or AWS refuses; the hint says what to do.
+        StoreUnavailable: no answer, or a stream isn't ready in time.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings, self._clock = settings, clock
+        self._client: Any = aws_client(settings, "kinesis")
+
+    def found(self, topics: Sequence[str]) -> dict[str, FoundTopic]:
+        """Those streams that are there; their open shards count as partitions."""
+        there: dict[str, FoundTopic] = {}
+        for topic in topics:
+            name = stream_name(self._settings, topic)
+            with named_errors("can't look at the stream", name):
+                try:
+                    summary = self._client.describe_stream_summary(StreamName=name)
+                except ClientError as error:
+                    if code_of(error) == "ResourceNotFoundException":
+                        continue
+                    raise
+            stream = describe(self._client, name)
+            shards = summary["StreamDescriptionSummary"]["OpenShardCount"]
+            kept = {"retention.ms": str(stream.retention_ms)}
+            there[topic] = FoundTopic(topic, stream.identity, shards, _COPIES, kept)
+        return there
+
+    def create(self, topics: Sequence[WantedTopic], *, only_check: bool = False) -> None:
+        """Make streams and wait until they can be used; `only_check` makes nothing."""
+        if only_check:
+            return
+        for topic in topics:
+            name = stream_name(self._settings, topic.name)
+            with named_errors("can't make the stream", name):
+                self._client.create_stream(StreamName=name, ShardCount=topic.partitions)
+        for topic in topics:
+            name = stream_name(self._settings, topic.name)
+            self._wait(name)
+            hours = int(topic.config["retention.ms"]) // _HOUR_MS
+            if hours > 24:  # what a new stream has
+                with named_errors("can't have the stream keep records longer", name):
+                    self._client.increase_stream_retention_period(
+                        StreamName=name, RetentionPeriodHours=hours
+                    )
+                self._wait(name)
+
+    def grow(self, counts: Mapping[str, int]) -> None:
+        """Split shards until there are so many."""
+        for topic, count in counts.items():
+            name = stream_name(self._settings, topic)
+            with named_errors("can't split shards", name):
+                self._client.update_shard_count(
+                    StreamName=name, TargetShardCount=count, ScalingType="UNIFORM_SCALING"
+                )
+            self._wait(name)
+
+    def _wait(self, name: str) -> None:
+        until_s = self._clock.monotonic_s() + _ACTIVE_S
+        while True:
+            with named_errors("can't look at the stream", name):
+                summary = self._client.describe_stream_summary(StreamName=name)
+            if summary["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE":
+                return
+            if self._clock.monotonic_s() > until_s:
+                what = f"the stream isn't ready after {_ACTIVE_S:.0f} s"
+                raise StoreUnavailable(what, where=name)
+            self._clock.sleep(_LOOK_S)

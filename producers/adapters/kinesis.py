@@ -1,0 +1,256 @@
+"""Records into Kinesis streams, hundreds in a call, one call of a stream at a time.
+
+**Order.** A call may take some of its records and refuse others (a shard that is asked too much);
+only those are sent again, behind the others of the call. So records of one key keep their order
+unless one of them was refused: Kinesis has no better for calls of several. What depends on order
+says so itself: decisions have positions, events have times.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from claimtrace.adapters.kinesis_client import aws_client, stream_name
+from claimtrace.adapters.kinesis_errors import named_errors
+from claimtrace.adapters.kinesis_wire import Entry, KinesisWire
+from claimtrace.clock import Clock
+from claimtrace.decisions import DEAD_TOPIC
+from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
+from claimtrace.events import Outgoing
+from claimtrace.kinesis_form import wrapped
+from claimtrace.settings import Settings
+
+from .kinesis_aggregation import Aggregation
+
+MAX_ENTRIES: Final = 500
+MAX_CALL_BYTES: Final = 5 << 20
+MAX_ENTRY_BYTES: Final = 1 << 20
+"""With its partition key. Streams can be set to take more; their default is this."""
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
+_ROOM: Final = 50_000
+"""Records that wait; who sends more waits too."""
+
+
+class _Waiting(NamedTuple):
+    entry: Entry
+    size: int
+    records: int
+
+
+class KinesisSink:
+    """Sends records; a thread of each stream makes the calls.
+
+    Args:
+        settings: which streams, where they are, and whether to put several records into one.
+        clock: for deadlines.
+        client: of boto3; None: one as the settings have it.
+        jitter: draws the share of a pause that is kept, so that many don't come back together.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        client: Any = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._client = client or aws_client(settings, "kinesis")
+        self._wire, self._settings = KinesisWire(self._client), settings
+        self._clock, self._jitter = clock, jitter
+        self._aggregation = None
+        if settings.kinesis.aggregate:
+            self._aggregation = Aggregation(self._first_hashes, clock)
+        self._lanes: dict[str, _Lane] = {}
+        self._taken = 0
+
+    @property
+    def acknowledged(self) -> int:
+        """Records that the streams have taken; never more than that."""
+        return sum(lane.acknowledged for lane in self._lanes.values())
+
+    @property
+    def unacknowledged(self) -> int:
+        """Records that were sent and aren't there yet."""
+        return self._taken - self.acknowledged
+
+    def send(self, outgoing: Sequence[Outgoing]) -> None:
+        """Take records; returns before they are there.
+
+        Raises:
+            ConfigError: a record is too large, or records of before were refused for good.
+            StoreUnavailable: there is no room; none of these was taken.
+        """
+        self.check()
+        topics: dict[str, list[tuple[str, bytes]]] = {}
+        for topic, partition, key, value, _, headers in outgoing:
+            text = key.decode(errors="replace")[:256] if key else str(partition)
+            content = wrapped(value, headers) if topic == DEAD_TOPIC else value or b""
+            topics.setdefault(topic, []).append((text, content))
+        for topic, records in topics.items():
+            name = stream_name(self._settings, topic)
+            lane = self._lanes.get(name)
+            if lane is None:
+                lane = self._lanes[name] = _Lane(self._wire, name, self._clock, self._jitter)
+            lane.take(self._entries(name, records))
+        self._taken += len(outgoing)
+
+    def flush(self, deadline_s: float) -> None:
+        """Return when all that was sent is there.
+
+        Raises:
+            StoreUnavailable: not in time; what waits is kept: flush again.
+            ConfigError: some were refused for good.
+        """
+        until_s = self._clock.monotonic_s() + deadline_s
+        for lane in self._lanes.values():
+            lane.wait(max(0.0, until_s - self._clock.monotonic_s()))
+        self.check()
+        if self.unacknowledged:
+            why = next((lane.trouble for lane in self._lanes.values() if lane.trouble), "")
+            raise StoreUnavailable(
+                f"{self.unacknowledged:,} records wait after {deadline_s:g} s"
+                + (why and f": {why}"),
+                where=", ".join(self._lanes),
+            )
+
+    def check(self) -> None:
+        """Raise what was learned since the last call."""
+        for lane in self._lanes.values():
+            lane.check()
+
+    def close(self) -> None:
+        """Send what waits, for some seconds, and let go of the streams."""
+        with suppress(ClaimtraceError):  # who must know flushes before
+            self.flush(_LONGEST_PAUSE_S)
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _first_hashes(self, name: str) -> list[int]:
+        """The first hash of each open shard."""
+        with named_errors("can't list the shards", name):
+            pages = self._client.get_paginator("list_shards").paginate(StreamName=name)
+            listed = [shard for page in pages for shard in page["Shards"]]
+        return [
+            int(shard["HashKeyRange"]["StartingHashKey"])
+            for shard in listed
+            if "EndingSequenceNumber" not in shard["SequenceNumberRange"]
+        ]
+
+    def _entries(self, name: str, records: list[tuple[str, bytes]]) -> list[_Waiting]:
+        if self._aggregation is not None:
+            made = self._aggregation.entries(name, records)
+        else:
+            made = [(Entry(value, key), 1) for key, value in records]
+        waiting = []
+        for entry, count in made:
+            size = len(entry.Data) + len(entry.PartitionKey.encode())
+            if size > MAX_ENTRY_BYTES:
+                raise ConfigError(
+                    f"a record of {size:,} bytes is more than a stream takes", where=name,
+                    hint="send less in one event",
+                )  # fmt: skip
+            waiting.append(_Waiting(entry, size, count))
+        return waiting
+
+
+class _Lane:
+    """What goes to one stream, in order."""
+
+    def __init__(
+        self, wire: KinesisWire, name: str, clock: Clock, jitter: Callable[[], float]
+    ) -> None:
+        self._wire, self._stream, self._clock, self._jitter = wire, name, clock, jitter
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._error: ClaimtraceError | None = None
+        self._is_closed = False
+        self.acknowledged = 0
+        self.trouble = ""
+        self._thread = threading.Thread(target=self._run, daemon=True, name=f"to {name}")
+        self._thread.start()
+
+    def take(self, entries: Sequence[_Waiting]) -> None:
+        with self._changed:
+            if len(self._waiting) > _ROOM:
+                raise StoreUnavailable(
+                    "the stream doesn't take as much as comes"
+                    + (self.trouble and f": {self.trouble}"),
+                    where=self._stream,
+                )
+            self._waiting.extend(entries)
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting or self._error, timeout=seconds)
+
+    def check(self) -> None:
+        with self._changed:
+            error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause_s = 0.0
+        while True:
+            with self._changed:
+                if pause_s:
+                    self._changed.wait_for(
+                        lambda: self._is_closed, timeout=pause_s * self._jitter()
+                    )
+                self._changed.wait_for(lambda: self._waiting or self._is_closed)
+                if self._is_closed:
+                    return
+                call = self._next_call()
+            refused = self._put(call)
+            with self._changed:
+                if self._is_closed:
+                    return
+                for _ in call:
+                    self._waiting.popleft()
+                self._waiting.extendleft(reversed(refused))
+                gone = sum(each.records for each in call) - sum(each.records for each in refused)
+                self.acknowledged += gone
+                self._changed.notify_all()
+            pause_s = (
+                0.0 if not refused else min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+            )
+
+    def _next_call(self) -> list[_Waiting]:
+        call: list[_Waiting] = []
+        size = 0
+        for each in self._waiting:
+            size += each.size
+            if call and (len(call) == MAX_ENTRIES or size > MAX_CALL_BYTES):
+                break
+            call.append(each)
+        return call
+
+    def _put(self, call: Sequence[_Waiting]) -> list[_Waiting]:
+        """Those that must be sent again; none when all are there or can't ever be."""
+        try:
+            with named_errors("can't write", self._stream):
+                codes = self._wire.put_records(self._stream, [each.entry for each in call])
+        except ClaimtraceError as error:
+            self.trouble = error.what
+            if error.retryable:
+                return list(call)
+            with self._changed:
+                self._error = error
+            return list(call)
+        failed = [code for code in codes if code is not None]
+        self.trouble = failed[0] if failed else ""
+        return [each for each, code in zip(call, codes, strict=True) if code is not None]

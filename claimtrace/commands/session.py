@@ -15,16 +15,17 @@ from ..clock import duration_ms
 from ..decisions import ModelRef
 from ..errors import ConfigError, UsageError
 from ..ids import digest
-from ..settings import Settings, load_settings
+from ..settings import KINESIS, Settings, load_settings
 
 if TYPE_CHECKING:
     from featurestore.adapters.delta import OfflineStore
     from featurestore.domain import Domain
-    from stream.driver import Driver, Source
+    from stream.driver import Driver
     from stream.duty import Sink
     from stream.engine import Engine
     from stream.group import Group
     from stream.plans import Journal, Terms
+    from stream.sources import Source
     from stream.watching import Watching
 
     from ..adapters.local_log import LocalLog
@@ -201,6 +202,10 @@ class Session:
             from .local_transport import LocalTransport
 
             return LocalTransport(self, create=create)
+        if self.settings.source.startswith(KINESIS):
+            from .kinesis_transport import KinesisTransport
+
+            return KinesisTransport(self)
         from .kafka_transport import KafkaTransport
 
         return KafkaTransport(self)

@@ -1,0 +1,196 @@
+"""Kinesis streams as the log: one worker, its journal and state in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..adapters.file_lock import FolderLock
+from ..decisions import DEAD_TOPIC, DECISIONS_TOPIC
+from ..errors import StateError
+from ..events import Record
+from .transport import Said, Stopping, Transport
+
+if TYPE_CHECKING:
+    from stream.adapters.kinesis_reading import KinesisReads
+    from stream.adapters.kinesis_source import KinesisSource
+    from stream.driver import Driver
+    from stream.plans import Plan, Terms
+    from stream.watching import Watching
+
+    from .session import Session
+
+_ALL_PARTITIONS = 0
+"""Terms on Kinesis: the streams say how many shards there are, and more may come."""
+
+
+class _Placed(msgspec.Struct):
+    partition: int
+    position: int
+
+
+class KinesisTransport(Transport):
+    """The streams whose common name the setting `source` has."""
+
+    idle_s = 0.02
+    may_repeat = True
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._open: list[Callable[[], None]] = []
+        self._source: KinesisSource | None = None
+        self._client: Any = None
+        self._decisions: dict[int, list[Record]] | None = None
+
+    def source(self) -> KinesisSource:
+        """Reads the inputs."""
+        return self._make_source(lambda _: None, None)
+
+    def plans(self, from_number: int = 1) -> Iterator[Plan]:
+        """The journal's plans, without opening it for writing."""
+        from stream.adapters.file_journal import read_plans, read_terms
+
+        path = self.session.journal_path
+        begun = read_terms(path)
+        begun.check_same(self._terms(begun.topic_ids), str(path))
+        return read_plans(path, from_number)
+
+    def partitions(self, topic: str) -> int:
+        """One more than the highest shard; decisions stand under the shard of their claim."""
+        if topic in (DECISIONS_TOPIC, DEAD_TOPIC):
+            topic = self.session.domain.claim.topic
+        shards = self._reads().shards(self._stream_of(topic))
+        return max((shard.number for shard in shards), default=-1) + 1
+
+    def records(self, topic: str, partition: int, last: int | None = None) -> Iterator[Record]:
+        """All records of a partition, or the last so many; decisions by the place of their claim,
+        each repetition beside the first."""
+        from stream.adapters.kinesis_stream import read_stream
+
+        stream, clock = self._stream_of(topic), self.session.clock
+        if topic == DECISIONS_TOPIC:
+            if self._decisions is None:
+                self._decisions = _by_place(read_stream(self._reads(), stream, topic, clock))
+            found = self._decisions.get(partition, [])
+        else:
+            every = read_stream(self._reads(), stream, topic, clock)
+            found = [record for record in every if record.partition == partition]
+        return iter(found if last is None else found[-last:])
+
+    def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
+        """The one worker; the caller holds `alone`.
+
+        Raises:
+            StateError: a stream was made anew since the journal was begun.
+        """
+        from producers.adapters.kinesis import KinesisSink
+        from stream.adapters.file_journal import FileJournal, read_terms
+        from stream.adapters.kinesis_sink import KinesisOutput
+
+        session = self.session
+        ids = [self._identity(topic) for topic in session.domain.topics]
+        terms = self._terms(ids)
+        journal = FileJournal(session.journal_path, terms)
+        self._open.append(journal.close)
+        if read_terms(session.journal_path).topic_ids != ids:
+            raise StateError(
+                "a stream was made anew since the journal was begun: its positions mean other "
+                "records", where=str(session.journal_path),
+                hint="start with a new folder, and output streams of another name",
+            )  # fmt: skip
+        output = KinesisOutput(KinesisSink(session.settings, session.clock, self._kinesis()))
+        self._open.append(output.close)
+        source = self._make_source(said, watching)
+        return session.driver(source, journal, output, said, watching, stopping, terms=terms)
+
+    def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
+        """All that had arrived by now."""
+        assert self._source is not None
+        source, now_ms = self._source, self.session.clock.now_ms()
+        return lambda _: source.is_caught_up(now_ms)
+
+    def waiting_records(self) -> int | None:
+        """Nobody knows without reading."""
+        return None
+
+    def report(self, positions: dict[tuple[str, int], int], watching: Watching) -> None:  # noqa: ARG002
+        """Tell the metrics where the worker is."""
+        if self._source is not None:
+            self._source.report(positions)
+
+    def alone(self) -> FolderLock:
+        """The state folder belongs to one process."""
+        return FolderLock(self.session.state_folder)
+
+    def close(self) -> None:
+        """Let go of the streams."""
+        for close in reversed(self._open):
+            close()
+        self._open.clear()
+
+    def _make_source(self, said: Said, watching: Watching | None) -> KinesisSource:
+        from stream.adapters.kinesis_source import KinesisSource
+
+        from ..adapters.kinesis_client import describe
+
+        session = self.session
+        streams = {topic: self._stream_of(topic) for topic in session.domain.topics}
+        kept_ms = min(describe(self._kinesis(), name).retention_ms for name in streams.values())
+        goes_on = session.settings.kinesis.on_lost_records == "earliest"
+
+        def on_lost(what: str) -> None:
+            if not goes_on:
+                raise StateError(
+                    what, where="source", hint="kinesis.on_lost_records = earliest goes on "
+                    "without them; have the streams keep records longer",
+                )  # fmt: skip
+            said(f"{what}: going on without what is gone")
+
+        made = KinesisSource(self._reads(), streams, session.clock, on_lost, kept_ms, watching)
+        self._open.append(made.close)
+        self._source = made
+        return made
+
+    def _kinesis(self) -> Any:
+        from ..adapters.kinesis_client import aws_client
+
+        if self._client is None:
+            self._client = aws_client(self.session.settings, "kinesis")
+        return self._client
+
+    def _reads(self) -> KinesisReads:
+        from stream.adapters.kinesis_reading import KinesisReads
+
+        return KinesisReads(self._kinesis())
+
+    def _stream_of(self, topic: str) -> str:
+        from ..adapters.kinesis_client import stream_name
+
+        return stream_name(self.session.settings, topic)
+
+    def _identity(self, topic: str) -> str:
+        from ..adapters.kinesis_client import describe
+
+        return describe(self._kinesis(), self._stream_of(topic)).identity
+
+    def _terms(self, topic_ids: list[str]) -> Terms:
+        terms = self.session.terms()
+        return msgspec.structs.replace(terms, partitions=_ALL_PARTITIONS, topic_ids=topic_ids)
+
+
+def _by_place(decisions: Iterator[Record]) -> dict[int, list[Record]]:
+    """Decisions by the partition of their claim, in the order of its positions."""
+    decode = msgspec.json.Decoder(_Placed).decode
+    placed: dict[int, list[tuple[int, Record]]] = {}
+    for record in decisions:
+        where = decode(record.value or b"")
+        placed.setdefault(where.partition, []).append((where.position, record))
+    return {
+        partition: [
+            record._replace(partition=partition, position=i)
+            for i, (_, record) in enumerate(sorted(rows, key=lambda row: row[0]))
+        ]
+        for partition, rows in placed.items()
+    }

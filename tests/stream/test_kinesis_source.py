@@ -1,0 +1,403 @@
+"""What is read from streams is all there is, once, keys in order, through splits and merges."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.errors import StateError, StoreUnavailable
+from claimtrace.events import Record
+from claimtrace.kpl import Part, aggregated
+from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
+from stream.adapters.kinesis_source import KinesisSource
+from stream.plans import Place, Range, plan_of
+from stream.shards import Shard, id_of
+from tests.servers.kinesis import KinesisLocal, create_streams, wait_until_active
+from tests.servers.kinesis_faults import document, error, inject, times
+
+_numbers = itertools.count()
+DAY_MS = 86_400_000
+TOPICS = ("claims", "labels")
+
+
+class Bay:
+    """Two topics on streams of their own, and what was put there."""
+
+    def __init__(self, kinesis: KinesisLocal, shards: int = 2) -> None:
+        self.client = kinesis.client()
+        name = f"bay{next(_numbers)}"
+        self.streams = {topic: f"{name}.{topic}" for topic in TOPICS}
+        create_streams(self.client, {self.streams["claims"]: shards, self.streams["labels"]: 1})
+        self.sent: dict[str, list[bytes]] = {}
+        self.count = 0
+        self._kinesis = kinesis
+        self._sources: list[KinesisSource] = []
+
+    def put(self, count: int, keys: int = 9, topic: str = "claims", packed: int = 1) -> None:
+        """Put records, several of a key in one if wanted; their values count them."""
+        entries = []
+        for start in range(0, count, packed):
+            parts, key = [], f"k{self.count // packed % keys}"
+            for _ in range(min(packed, count - start)):
+                parts.append(Part(key, b"%s-%d" % (topic.encode(), self.count)))
+                self.sent.setdefault(key, []).append(parts[-1].value)
+                self.count += 1
+            data = aggregated(parts) if packed > 1 else parts[0].value
+            entries.append({"Data": data, "PartitionKey": parts[0].key})
+        for start in range(0, len(entries), 100):
+            self.client.put_records(
+                StreamName=self.streams[topic], Records=entries[start : start + 100]
+            )
+
+    def split(self, number: int) -> None:
+        """Halve a shard of the claims."""
+        stream = self.streams["claims"]
+        shard = next(s for s in KinesisReads(self.client).shards(stream) if s.number == number)
+        middle = (shard.first_hash + shard.last_hash) // 2 + 1
+        self.client.split_shard(
+            StreamName=stream, ShardToSplit=id_of(number), NewStartingHashKey=str(middle)
+        )
+        wait_until_active(self.client, stream)
+
+    def merge(self, one: int, other: int) -> None:
+        """Join two neighbours."""
+        stream = self.streams["claims"]
+        self.client.merge_shards(
+            StreamName=stream, ShardToMerge=id_of(one), AdjacentShardToMerge=id_of(other)
+        )
+        wait_until_active(self.client, stream)
+
+    def source(self, client: Any = None, limit: int = 1000, on_lost: Any = None) -> KinesisSource:
+        """A reader, which doesn't wait between reads."""
+        made = KinesisSource(
+            KinesisReads(client or self._kinesis.client(), limit), self.streams, SystemClock(),
+            on_lost or refuse, DAY_MS,
+        )  # fmt: skip
+        made.readers = 0
+        self._sources.append(made)
+        return made
+
+    def close(self) -> None:
+        """Let go of the readers."""
+        for source in self._sources:
+            source.close()
+
+
+def refuse(what: str) -> None:
+    raise StateError(what)
+
+
+class Reader:
+    """Takes batches, and remembers the plans that they were."""
+
+    def __init__(self, source: KinesisSource) -> None:
+        self.source = source
+        self.positions: dict[Place, int] = {}
+        self.plans: list[tuple[list[Range], list[Record]]] = []
+
+    @property
+    def records(self) -> list[Record]:
+        return [record for _, records in self.plans for record in records]
+
+    def read(self, count: int, most: Any = lambda: 50) -> None:
+        """Read until there are so many."""
+        until_s = time.monotonic() + 60
+        while len(self.records) < count:
+            assert time.monotonic() < until_s, f"{len(self.records)} of {count}"
+            records = self.source.poll(self.positions, most())
+            if len(records):
+                plan = plan_of(1, records, None, 0)
+                self.plans.append((self.source.located(plan.ranges), list(records)))
+                for span in plan.ranges:
+                    self.positions[span.topic, span.partition] = span.to_position
+
+    def go_on(self, source: KinesisSource) -> None:
+        """With another source, as after a crash: from a snapshot's bookmarks."""
+        bookmarks = self.source.bookmarks(self.positions)
+        self.source = source
+        source.resume(bookmarks)
+
+
+@pytest.fixture
+def bay(kinesis: KinesisLocal) -> Iterator[Bay]:
+    made = Bay(kinesis)
+    yield made
+    made.close()
+
+
+def check(bay: Bay, reader: Reader) -> None:
+    """Everything once, keys in order, positions without holes; and each plan can be read again."""
+    keyed: dict[str, list[bytes]] = {}
+    for record in reader.records:
+        keyed.setdefault((record.key or b"").decode(), []).append(record.value or b"")
+    assert keyed == bay.sent
+    places: dict[Place, list[int]] = {}
+    for record in reader.records:
+        places.setdefault((record.topic, record.partition), []).append(record.position)
+    assert all(found == list(range(len(found))) for found in places.values())
+    for place, position in reader.positions.items():
+        assert position == len(places[place])
+    again = bay.source()
+    for ranges, records in random.Random(1).sample(reader.plans, len(reader.plans)):
+        assert list(again.fetch(ranges)) == records
+
+
+def test_all_is_read_however_the_batches_are_cut(bay: Bay) -> None:
+    bay.put(300)
+    bay.put(60, keys=3, topic="labels")
+    bay.sent = {}
+    bay.count = 0
+    bay.put(200)
+    reader = Reader(bay.source(limit=37))
+    rng = random.Random(5)
+    reader.read(560, lambda: rng.randint(1, 60))
+    times_ms = [record.log_time_ms for record in reader.records]
+    assert times_ms == sorted(times_ms), "all was there before, so the merge is by arrival"
+    assert len({(r.topic, r.partition, r.position) for r in reader.records}) == 560
+
+
+def test_split_merge_and_split_of_a_split_while_reading(bay: Bay) -> None:
+    """B1, B2, B3: and the reader is another one every now and then."""
+    reader = Reader(bay.source(limit=20))
+    bay.put(100)
+    reader.read(40)
+    bay.split(0)
+    bay.put(100)
+    reader.go_on(bay.source(limit=20))
+    reader.read(120)
+    bay.split(2)  # a child of 0
+    bay.put(100)
+    reader.read(130)
+    reader.go_on(bay.source(limit=20))
+    bay.merge(5, 3)  # a grandchild with its uncle
+    bay.put(100)
+    reader.go_on(bay.source(limit=20))
+    reader.read(400)
+    check(bay, reader)
+    assert {r.partition for r in reader.records} >= {0, 1, 2, 4, 6}
+    reader.go_on(bay.source())  # everything is read: nothing comes twice
+    for _ in range(10):
+        assert not len(reader.source.poll(reader.positions, 100))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_resharding_with_a_new_reader_at_any_time(kinesis: KinesisLocal, seed: int) -> None:
+    bay, rng = Bay(kinesis), random.Random(seed)
+    reader = Reader(bay.source(limit=15))
+    for _ in range(6):
+        bay.put(rng.randint(0, 40), packed=rng.choice([1, 1, 4]))
+        is_open = sorted(
+            (s for s in KinesisReads(bay.client).shards(bay.streams["claims"]) if not s.is_closed),
+            key=lambda shard: shard.first_hash,
+        )
+        if rng.random() < 0.5 or len(is_open) < 2:
+            bay.split(rng.choice(is_open).number)
+        else:
+            at = rng.randrange(len(is_open) - 1)
+            bay.merge(is_open[at].number, is_open[at + 1].number)
+        reader.read(rng.randint(len(reader.records), bay.count), lambda: rng.randint(1, 30))
+        if rng.random() < 0.5:
+            reader.go_on(bay.source(limit=15))
+    reader.read(bay.count)
+    check(bay, reader)
+    bay.close()
+
+
+def test_packed_records_are_cut_and_read_again_in_the_middle(bay: Bay) -> None:
+    bay.put(90, keys=1, packed=20)
+    reader = Reader(bay.source())
+    reader.read(90, lambda: 7)
+    check(bay, reader)
+    half = Reader(bay.source())
+    half.read(49, lambda: 7)
+    half.go_on(bay.source())
+    half.read(90, lambda: 7)
+    assert half.records == reader.records
+
+
+def test_a_record_that_only_looks_packed_is_one_record(bay: Bay) -> None:
+    """B9: it will be a dead letter; what stands beside it goes on."""
+    broken = aggregated([Part("k0", b"a"), Part("k0", b"b")])[:-1] + b"\0"
+    for data in (b"before", broken, b"behind"):
+        bay.client.put_record(StreamName=bay.streams["claims"], Data=data, PartitionKey="k0")
+    reader = Reader(bay.source())
+    reader.read(3)
+    assert [record.value for record in reader.records] == [b"before", broken, b"behind"]
+
+
+def test_an_expired_iterator_is_replaced_where_it_was(kinesis: KinesisLocal, bay: Bay) -> None:
+    """B5: after the last record that was read, none twice and none skipped."""
+    client = kinesis.client()
+    bay.put(120)
+    reader = Reader(bay.source(client, limit=10))
+    reader.read(30)
+    inject(client, "GetRecords", times(5, error("ExpiredIteratorException")))
+    reader.read(120)
+    check(bay, reader)
+
+
+def test_throttled_reads_and_lists_lose_nothing(kinesis: KinesisLocal, bay: Bay) -> None:
+    """B6."""
+    client = kinesis.client()
+    bay.put(60)
+    inject(client, "ListShards", times(1, error("LimitExceededException")))
+    inject(client, "GetRecords", times(7, error("ProvisionedThroughputExceededException")))
+    reader = Reader(bay.source(client, limit=10))
+    with pytest.raises(StoreUnavailable, match="list"):
+        reader.read(1)
+    reader.read(60)
+    check(bay, reader)
+
+
+def test_an_empty_page_with_a_lag_is_read_past(kinesis: KinesisLocal, bay: Bay) -> None:
+    """B10: the shard is not at its end, so the others' newer records wait for it."""
+    client = kinesis.client()
+    bay.put(20)
+    reader = Reader(bay.source(client, limit=100))
+    iterators: list[str] = []
+
+    def empty(request: Any) -> Any:
+        iterator = document(request)["ShardIterator"]
+        if iterators.count(iterator) >= 3:
+            return None
+        iterators.append(iterator)
+        return 200, {"Records": [], "NextShardIterator": iterator, "MillisBehindLatest": 5000}
+
+    inject(client, "GetRecords", empty)
+    reader.read(20)
+    check(bay, reader)
+    assert len(iterators) >= 6
+
+
+# -- what the local server can't do: a shard by hand ----------------------------------------------
+
+
+class FakeReads:
+    """A stream of one shard whose pages are given."""
+
+    def __init__(self, *pages: Got) -> None:
+        self.pages, self.asked = list(pages), list[Ask]()
+        self.listed = [Shard(0)]
+
+    def shards(self, name: str) -> list[Shard]:
+        return self.listed
+
+    def read(self, ask: Ask) -> Got:
+        self.asked.append(ask)
+        return self.pages.pop(0) if self.pages else Got("end", 0)
+
+
+def page(*sequences: int, iterator: str | None = "next", behind_ms: int = 0, at_ms: int = 5) -> Got:
+    rows = len(sequences)
+    return Got(iterator, behind_ms, tuple(map(str, sequences)), (1,) * rows, (b"k",) * rows,
+               tuple(b"%d" % n for n in sequences), (at_ms,) * rows)  # fmt: skip
+
+
+class StoppedClock:
+    """The time that a test says."""
+
+    def __init__(self) -> None:
+        self.at_s = 1000.0
+
+    def monotonic_s(self) -> float:
+        self.at_s += 0.001
+        return self.at_s
+
+    def now_ms(self) -> int:
+        return int(self.at_s * 1000)
+
+    def sleep(self, seconds: float) -> None:
+        self.at_s += seconds
+
+
+def faked(*pages: Got, on_lost: Any = refuse) -> tuple[KinesisSource, FakeReads, StoppedClock]:
+    reads, clock = FakeReads(*pages), StoppedClock()
+    source = KinesisSource(reads, {"claims": "s.claims"}, clock, on_lost, DAY_MS)
+    return source, reads, clock
+
+
+def polled(source: KinesisSource, positions: dict[Place, int], count: int) -> list[Record]:
+    for _ in range(2000):
+        found = source.poll(positions, 100)
+        if len(found) >= count:
+            return list(found)
+        time.sleep(0.0005)  # the reads are in threads, whatever the clock says
+    raise AssertionError("not read")
+
+
+def test_sequence_numbers_are_compared_as_integers() -> None:
+    """B16: as text "9" is more than "10"."""
+    source, _, _ = faked(page(9), page(10, 123))
+    assert [r.value for r in polled(source, {}, 3)] == [b"9", b"10", b"123"]
+    source, _, _ = faked(page(10), page(9))
+    with pytest.raises(StateError, match="out of order"):
+        polled(source, {}, 2)
+    source.close()
+
+
+def test_reads_keep_to_their_share_of_five_a_second() -> None:
+    for readers, wanted in ((1, 5.0), (4, 1.25)):
+        source, reads, clock = faked(*(page(n, behind_ms=9) for n in range(1000)))
+        source.readers = readers
+        from_s, position = clock.at_s, 0
+        while clock.at_s < from_s + 20:
+            found = source.poll({("claims", 0): position}, 100)
+            position += len(found)
+        rate = len(reads.asked) / (clock.at_s - from_s)
+        assert 0.7 * wanted < rate <= 1.05 * wanted
+        source.close()
+
+
+def test_a_quiet_shard_is_asked_less_often_and_a_busy_one_as_often_as_may_be() -> None:
+    source, reads, clock = faked()
+    from_s = clock.at_s
+    while clock.at_s < from_s + 30:
+        source.poll({}, 100)
+    assert 25 < len(reads.asked) < 60
+    source.close()
+
+
+def test_where_a_shard_goes_on_is_refused_when_it_is_not_known() -> None:
+    source, _, _ = faked(page(1))
+    with pytest.raises(StateError, match="nobody knows where position 7 is"):
+        source.poll({("claims", 0): 7}, 10)
+    with pytest.raises(StateError, match="doesn't say where"):
+        source.fetch([Range("claims", 0, 0, 1)])
+    source.close()
+
+
+def test_a_plan_whose_records_are_gone_is_refused() -> None:
+    source, _, _ = faked(page(8, 9))
+    with pytest.raises(StateError, match="no longer has claims/0 from 4 to 6"):
+        source.fetch([Range("claims", 0, 4, 6, "4:5")])
+    source.close()
+
+
+def test_a_start_after_retention_is_told_and_one_in_time_is_not() -> None:
+    told: list[str] = []
+    for away_ms, lost in ((DAY_MS - 60_000, 0), (DAY_MS + 60_000, 1)):
+        source, _, clock = faked(page(70, 71, at_ms=1), on_lost=told.append)
+        told.clear()
+        clock.at_s = (away_ms + 10_000) / 1000
+        source.resume(b'[[["claims",0],[4,"66",10000]]]')
+        found = polled(source, {("claims", 0): 5}, 2)
+        assert [r.position for r in found] == [5, 6], "its last record is gone, not the next ones"
+        assert len(told) == lost
+        source.close()
+
+
+def test_a_shard_that_goes_before_it_was_read_is_told() -> None:
+    told: list[str] = []
+    source, reads, clock = faked(page(1, behind_ms=50_000), on_lost=told.append)
+    polled(source, {}, 1)
+    reads.listed = [Shard(1, (0,))]
+    clock.sleep(20)
+    source.poll({("claims", 0): 1}, 10)
+    assert told == ["shard 0 of s.claims is gone before it was read"]
+    source.close()

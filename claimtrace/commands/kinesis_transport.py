@@ -26,11 +26,6 @@ _ALL_PARTITIONS = 0
 """Terms on Kinesis: the streams say how many shards there are, and more may come."""
 
 
-class _Placed(msgspec.Struct):
-    partition: int
-    position: int
-
-
 class KinesisTransport(Transport):
     """The streams whose common name the setting `source` has."""
 
@@ -67,12 +62,12 @@ class KinesisTransport(Transport):
     def records(self, topic: str, partition: int, last: int | None = None) -> Iterator[Record]:
         """All records of a partition, or the last so many; decisions by the place of their claim,
         each repetition beside the first."""
-        from stream.adapters.kinesis_stream import read_stream
+        from stream.adapters.kinesis_stream import by_claim, read_stream
 
         stream, clock = self._stream_of(topic), self.session.clock
         if topic == DECISIONS_TOPIC:
             if self._decisions is None:
-                self._decisions = _by_place(read_stream(self._reads(), stream, topic, clock))
+                self._decisions = by_claim(read_stream(self._reads(), stream, topic, clock))
             found = self._decisions.get(partition, [])
         else:
             every = read_stream(self._reads(), stream, topic, clock)
@@ -178,19 +173,3 @@ class KinesisTransport(Transport):
     def _terms(self, topic_ids: list[str]) -> Terms:
         terms = self.session.terms()
         return msgspec.structs.replace(terms, partitions=_ALL_PARTITIONS, topic_ids=topic_ids)
-
-
-def _by_place(decisions: Iterator[Record]) -> dict[int, list[Record]]:
-    """Decisions by the partition of their claim, in the order of its positions."""
-    decode = msgspec.json.Decoder(_Placed).decode
-    placed: dict[int, list[tuple[int, Record]]] = {}
-    for record in decisions:
-        where = decode(record.value or b"")
-        placed.setdefault(where.partition, []).append((where.position, record))
-    return {
-        partition: [
-            record._replace(partition=partition, position=i)
-            for i, (_, record) in enumerate(sorted(rows, key=lambda row: row[0]))
-        ]
-        for partition, rows in placed.items()
-    }

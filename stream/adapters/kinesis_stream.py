@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+import msgspec
 
 from claimtrace.clock import Clock
 from claimtrace.events import Record
@@ -14,6 +16,14 @@ from .kinesis_reading import Ask, KinesisReads
 _PAUSE_S = 0.2
 
 
+class _Placed(msgspec.Struct):
+    partition: int
+    position: int
+
+
+_placed = msgspec.json.Decoder(_Placed)
+
+
 def read_stream(reads: KinesisReads, name: str, topic: str, clock: Clock) -> Iterator[Record]:
     """All records, parents before children; positions count those of each shard."""
     family = Family()
@@ -22,6 +32,22 @@ def read_stream(reads: KinesisReads, name: str, topic: str, clock: Clock) -> Ite
         for number in sorted(family.readable):
             yield from _read_shard(reads, Ask(name, number), topic, clock)
             family.finish(number)
+
+
+def by_claim(decisions: Iterable[Record]) -> dict[int, list[Record]]:
+    """Decisions by the shard of their claim, in the order of its positions; what is there again
+    stands beside the first. A stream has them in the order in which calls succeeded."""
+    placed: dict[int, list[tuple[int, Record]]] = {}
+    for record in decisions:
+        where = _placed.decode(record.value or b"")
+        placed.setdefault(where.partition, []).append((where.position, record))
+    return {
+        partition: [
+            record._replace(partition=partition, position=i)
+            for i, (_, record) in enumerate(sorted(rows, key=lambda row: row[0]))
+        ]
+        for partition, rows in placed.items()
+    }
 
 
 def _read_shard(reads: KinesisReads, ask: Ask, topic: str, clock: Clock) -> Iterator[Record]:

@@ -103,6 +103,9 @@ class Ground(ABC):
     has_group: ClassVar[bool]
     """Whether several workers can share the work."""
 
+    has_headers: ClassVar[bool] = True
+    """Whether records have headers, keys that may be missing, and the time that a sender says."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ends: dict[Place, int] = {}
@@ -113,6 +116,10 @@ class Ground(ABC):
         for row in rows:
             place = row.topic, row.partition
             self.ends[place] = self.ends.get(place, 0) + 1
+
+    def time_ms(self, log_time_ms: int) -> int:
+        """Of an output, as far as it can be foretold."""
+        return log_time_ms if self.has_headers else 0
 
     @abstractmethod
     def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:

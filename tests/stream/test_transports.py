@@ -18,7 +18,9 @@ from stream.driver import CRASH_POINTS
 from stream.verify import check_chains, replay
 from tests.oracles.expected import OUTPUTS, Sent, expected, planned, records_of
 from tests.oracles.histories import History, a_history, told
-from tests.oracles.transports import PARTITIONS, PLACES, TRANSPORTS, Ground, KafkaGround
+from tests.oracles.kinesis_ground import KinesisGround
+from tests.oracles.transports import PARTITIONS, PLACES, Ground, KafkaGround
+from tests.oracles.transports import TRANSPORTS as SERVED
 from tests.oracles.world import Crash
 from tests.servers.kafka import Cluster
 
@@ -41,14 +43,17 @@ class Story(NamedTuple):
         return [row for stage in self.stages for row in stage]
 
 
-def story_of(history: History) -> Story:
-    """Some rows get headers and other keys; a value stays as it is."""
+def story_of(history: History, *, plain: bool = False) -> Story:
+    """Some rows get headers and other keys; a value stays as it is. `plain`: always a key and never
+    headers, for logs that have it so."""
     stages, number = [], 0
     for entries in history.stages:
         stage = []
         for entry in entries:
             headers = (("trace", b"t-%d" % number), ("", b"")) if number % 3 == 0 else ()
             key = None if number % 4 == 0 else b"k%d" % number
+            if plain:
+                headers, key = (), b"k%d" % number
             stage.append(entry.outgoing()._replace(key=key, headers=headers))
             number += 1
         stages.append(stage)
@@ -60,13 +65,24 @@ def story_of(history: History) -> Story:
 
 
 @pytest.fixture(scope="module")
-def story() -> Story:
+def stories() -> dict[bool, Story]:
+    """By whether the log has headers."""
     history = a_history(SEED)
     assert history.partitions == PARTITIONS
     entries = [entry for stage in history.stages for entry in stage]
-    return story_of(History(PARTITIONS, [entries]))
+    return {
+        has_headers: story_of(History(PARTITIONS, [entries]), plain=not has_headers)
+        for has_headers in (True, False)
+    }
 
 
+@pytest.fixture
+def story(stories: dict[bool, Story], request: pytest.FixtureRequest) -> Story:
+    name = request.node.callspec.params.get("make") if hasattr(request.node, "callspec") else None
+    return stories[name is None or TRANSPORTS[name].has_headers]
+
+
+TRANSPORTS: dict[str, type[Any]] = {**SERVED, "kinesis": KinesisGround}
 SPARED = {"kafka exactly once"}
 """At each crash point in the long run only: it differs from `kafka` in its output alone."""
 
@@ -91,7 +107,14 @@ def make_shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
 def grounds(
     kind: Any, request: pytest.FixtureRequest, folder: Path
 ) -> Iterator[Callable[..., Any]]:
-    server = request.getfixturevalue("kafka") if issubclass(kind, KafkaGround) else None
+    server = next(
+        (
+            request.getfixturevalue(name)
+            for name, ground in (("kafka", KafkaGround), ("kinesis", KinesisGround))
+            if issubclass(kind, ground)
+        ),
+        None,
+    )
     made: list[Ground] = []
 
     def make(rows: Sequence[Outgoing] = (), **settings: Any) -> Ground:
@@ -147,9 +170,13 @@ def check(ground: Ground, story: Story, *, may_repeat: bool = True) -> None:
     found = {topic: ground.records(topic) for topic in story.wanted}
     for topic in (DECISIONS_TOPIC, DEAD_TOPIC):
         sent = lanes(
-            Sent(r.partition, r.key, r.value, r.log_time_ms, r.headers) for r in found[topic]
+            Sent(r.partition, r.key, r.value, ground.time_ms(r.log_time_ms), r.headers)
+            for r in found[topic]
         )
-        wanted = lanes(Sent(*row[1:]) for row in story.wanted[topic])
+        wanted = lanes(
+            Sent(*row[1:])._replace(log_time_ms=ground.time_ms(row.log_time_ms))
+            for row in story.wanted[topic]
+        )
         assert sent.keys() == wanted.keys(), topic
         for lane, rows in wanted.items():
             assert sent[lane] == rows, f"{topic} {lane}"
@@ -223,8 +250,9 @@ def test_a_crash_at_any_step_leaves_no_trace(
 
 
 def test_a_second_clean_start_emits_nothing(make: Callable[..., Ground]) -> None:
-    story = story_of(a_history(SEED))
-    ground = make(story.stages[0])
+    ground = make()
+    story = story_of(a_history(SEED), plain=not ground.has_headers)
+    ground.put(story.stages[0])
     worker = ground.start("a")
     ground.run(worker)
     worker.finish()

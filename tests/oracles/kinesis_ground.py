@@ -1,0 +1,144 @@
+"""Kinesis as a ground for the contract of transports: the local server, one worker.
+
+The server stamps records itself; what is put here keeps its own time, told to the reader by
+sequence number, or nobody could say beforehand in which order things are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
+from claimtrace.errors import StateError
+from claimtrace.events import Outgoing, Record
+from claimtrace.settings import Settings
+from examples.auto_claims import DOMAIN
+from producers.adapters.kinesis import KinesisSink
+from stream.adapters.file_journal import FileJournal, read_plans
+from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
+from stream.adapters.kinesis_sink import KinesisOutput
+from stream.adapters.kinesis_source import KinesisSource
+from stream.adapters.kinesis_stream import by_claim, read_stream
+from stream.plans import Plan
+from stream.sources import Source
+from tests.oracles.transports import PARTITIONS, Crashing, Ground, Worker
+from tests.oracles.world import terms
+from tests.servers.kinesis import KinesisLocal, create_streams
+
+_numbers = count()
+_DAY_MS = 86_400_000
+_OUTPUTS = (DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
+
+
+class StampedReads(KinesisReads):
+    """Reads what `KinesisGround` put, at the time that it was put as of."""
+
+    def __init__(self, client: Any, times_ms: dict[tuple[str, str], int]) -> None:
+        super().__init__(client)
+        self._times_ms = times_ms
+
+    def read(self, ask: Ask) -> Got:
+        """One page."""
+        got = super().read(ask)
+        times_ms = tuple(self._times_ms[ask.stream, sequence] for sequence in got.sequences)
+        return got._replace(log_times_ms=times_ms)
+
+
+class KinesisGround(Ground):
+    """Streams of their own; an input's partitions are shards."""
+
+    once, has_group, has_headers = False, False, False
+
+    def __init__(self, folder: Path, server: KinesisLocal) -> None:
+        super().__init__(folder)
+        folder.mkdir(parents=True)
+        self._server, self._client = server, server.client()
+        self._settings = Settings(source=f"kinesis://ground{next(_numbers)}")
+        self._times_ms: dict[tuple[str, str], int] = {}
+        inputs = {self._stream(topic): PARTITIONS for topic in DOMAIN.topics}
+        outputs = {self._stream(topic): 1 for topic in _OUTPUTS}
+        create_streams(self._client, {**inputs, **outputs, self._stream(DECISIONS_TOPIC): 2})
+        found = KinesisReads(self._client).shards(self._stream(DOMAIN.topics[0]))
+        self._hashes = [str(shard.first_hash) for shard in found]
+        self._open = ExitStack()
+
+    def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
+        """A worker on the journal of all, with snapshots of its own."""
+        with ExitStack() as opening:
+            journal = FileJournal(self.folder / "journal", terms(PARTITIONS))
+            opening.callback(journal.close)
+            source = self._source()
+            opening.callback(source.close)
+            sink = KinesisSink(self._settings, SystemClock(), self._server.client())
+            opening.callback(lambda: [lane.close() for lane in sink._lanes.values()])
+            parts = source, journal, KinesisOutput(sink)
+            worker = self._worker(name, crash, parts, lambda: None)
+            kept = opening.pop_all()
+        worker.die = kept.close
+        self._open.callback(kept.close)
+        return worker
+
+    def records(self, topic: str) -> list[Record]:
+        """By the place of what was decided or refused."""
+        reads = KinesisReads(self._client)
+        found = read_stream(reads, self._stream(topic), topic, SystemClock())
+        if topic == DECISIONS_TOPIC:
+            placed = by_claim(found)
+            return [record for partition in sorted(placed) for record in placed[partition]]
+        if topic == DEAD_TOPIC:
+            return [
+                each._replace(partition=int(dict(each.headers)["x-dead-partition"]))
+                for each in found
+            ]
+        return list(found)
+
+    def proof(self) -> tuple[list[Plan], Source]:
+        """Another reader."""
+        source = self._source()
+        self._open.callback(source.close)
+        return list(read_plans(self.folder / "journal")), source
+
+    def close(self) -> None:
+        """Let go of the streams."""
+        self._open.close()
+
+    def _append(self, rows: Sequence[Outgoing]) -> None:
+        by_topic: dict[str, list[Outgoing]] = {}
+        for row in rows:
+            by_topic.setdefault(row.topic, []).append(row)
+        for topic, sent in by_topic.items():
+            for start in range(0, len(sent), 100):
+                self._put(self._stream(topic), sent[start : start + 100])
+
+    def _put(self, name: str, rows: Sequence[Outgoing]) -> None:
+        answer = self._client.put_records(
+            StreamName=name,
+            Records=[
+                {
+                    "Data": row.value or b"",
+                    "PartitionKey": (row.key or b"-").decode(),
+                    "ExplicitHashKey": self._hashes[row.partition],
+                }
+                for row in rows
+            ],
+        )
+        for row, put in zip(rows, answer["Records"], strict=True):
+            self._times_ms[name, put["SequenceNumber"]] = row.log_time_ms
+
+    def _source(self) -> KinesisSource:
+        def refuse(what: str) -> None:
+            raise StateError(what)
+
+        reads = StampedReads(self._server.client(), self._times_ms)
+        streams = {topic: self._stream(topic) for topic in DOMAIN.topics}
+        source = KinesisSource(reads, streams, SystemClock(), refuse, _DAY_MS)
+        source.readers = 0  # nobody else reads, and the server doesn't mind
+        return source
+
+    def _stream(self, topic: str) -> str:
+        return f"{self._settings.source.removeprefix('kinesis://')}.{topic}"

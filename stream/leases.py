@@ -60,9 +60,7 @@ class Observer:
                 self._changed[name] = counter, now_s
         for name in self._changed.keys() - counters.keys():
             del self._changed[name]
-        return {
-            name for name, (_, at_s) in self._changed.items() if now_s - at_s < self._lease_s
-        }
+        return {name for name, (_, at_s) in self._changed.items() if now_s - at_s < self._lease_s}
 
 
 def moves(me: str, leases: Iterable[Lease], alive: Iterable[str]) -> Moves:
@@ -86,9 +84,7 @@ def moves(me: str, leases: Iterable[Lease], alive: Iterable[str]) -> Moves:
     fewest, more = divmod(len(rows), len(workers))
     # the first few may have one more; who has it already keeps it, or it would change hands
     share = fewest + (workers.index(me) < more)
-    has_more = sum(
-        1 for worker in workers if sum(lease.owner == worker for lease in rows) > fewest
-    )
+    has_more = sum(1 for worker in workers if sum(lease.owner == worker for lease in rows) > fewest)
     most = fewest + 1 if len(mine) > fewest and has_more <= more else share
     free = [lease for lease in rows if lease.owner not in workers]
     return Moves(mine[most:], free[: max(0, share - len(mine))])

@@ -18,6 +18,9 @@ _HOUR_MS: Final = 3_600_000
 _COPIES: Final = 3
 """Kinesis keeps a record in three data centres before it acknowledges it."""
 _ACTIVE_S, _LOOK_S = 120.0, 0.5
+_AT_ONCE: Final = 5
+"""So many streams may be in the making at a time."""
+_NEW_STREAM_HOURS: Final = 24
 
 
 class KinesisStreams:
@@ -54,20 +57,26 @@ class KinesisStreams:
         """Make streams and wait until they can be used; `only_check` makes nothing."""
         if only_check:
             return
-        for topic in topics:
-            name = stream_name(self._settings, topic.name)
-            with named_errors("can't make the stream", name):
-                self._client.create_stream(StreamName=name, ShardCount=topic.partitions)
-        for topic in topics:
-            name = stream_name(self._settings, topic.name)
+        for start in range(0, len(topics), _AT_ONCE):
+            some = topics[start : start + _AT_ONCE]
+            for topic in some:
+                name = stream_name(self._settings, topic.name)
+                with named_errors("can't make the stream", name):
+                    self._client.create_stream(StreamName=name, ShardCount=topic.partitions)
+            for topic in some:
+                self._keep(topic)
+
+    def _keep(self, topic: WantedTopic) -> None:
+        """Have a new stream keep records for as long as is wanted."""
+        name = stream_name(self._settings, topic.name)
+        self._wait(name)
+        hours = int(topic.config["retention.ms"]) // _HOUR_MS
+        if hours > _NEW_STREAM_HOURS:
+            with named_errors("can't have the stream keep records longer", name):
+                self._client.increase_stream_retention_period(
+                    StreamName=name, RetentionPeriodHours=hours
+                )
             self._wait(name)
-            hours = int(topic.config["retention.ms"]) // _HOUR_MS
-            if hours > 24:  # what a new stream has
-                with named_errors("can't have the stream keep records longer", name):
-                    self._client.increase_stream_retention_period(
-                        StreamName=name, RetentionPeriodHours=hours
-                    )
-                self._wait(name)
 
     def grow(self, counts: Mapping[str, int]) -> None:
         """Split shards until there are so many."""

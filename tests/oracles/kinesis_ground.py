@@ -24,6 +24,7 @@ from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
 from stream.adapters.kinesis_sink import KinesisOutput
 from stream.adapters.kinesis_source import KinesisSource
 from stream.adapters.kinesis_stream import by_claim, read_stream
+from stream.adapters.reached_file import ReachedFile
 from stream.plans import Plan
 from stream.sources import Source
 from tests.oracles.transports import PARTITIONS, Crashing, Ground, Worker
@@ -77,7 +78,8 @@ class KinesisGround(Ground):
             sink = KinesisSink(self._settings, SystemClock(), self._server.client())
             opening.callback(lambda: [lane.close() for lane in sink._lanes.values()])
             parts = source, journal, KinesisOutput(sink)
-            worker = self._worker(name, crash, parts, lambda: None)
+            reached = ReachedFile(self.folder / "reached")  # a stream doesn't know what was sent
+            worker = self._worker(name, crash, parts, lambda: None, reached=reached)
             kept = opening.pop_all()
         worker.die = kept.close
         self._open.callback(kept.close)

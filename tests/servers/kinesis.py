@@ -198,9 +198,8 @@ class KinesisLocal:
 
 def create_streams(client: Any, shards: dict[str, int]) -> None:
     """Make streams and wait until they are there."""
-    for name, count in shards.items():
+    for name, count in shards.items():  # one by one: more than five at a time are refused
         client.create_stream(StreamName=name, ShardCount=count)
-    for name in shards:
         wait_until_active(client, name)
 
 

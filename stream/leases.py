@@ -10,8 +10,8 @@ work on it is done, and who owns less takes what is free. Nothing is stolen from
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from .group import Mark
 from .plans import Place
@@ -26,6 +26,29 @@ class Lease(NamedTuple):
     mark: Mark | None
     position: int = 0
     """Next to read, for people and tools."""
+
+
+class LeaseTable(Protocol):
+    """Where leases stand. Reads see all that was written before."""
+
+    def leases(self) -> list[Lease]:
+        """All of them."""
+
+    def add(self, places: Iterable[Place]) -> None:
+        """Have leases without an owner for places that have none yet."""
+
+    def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
+        """Write each lease behind the one that it replaces, or none; False when one of those has
+        another owner or counter by now."""
+
+    def beats(self) -> dict[str, int]:
+        """The counter of each worker."""
+
+    def beat(self, worker: str, counter: int) -> None:
+        """Write the counter of a worker."""
+
+    def forget(self, worker: str) -> None:
+        """Remove the counter of a worker."""
 
 
 class Moves(NamedTuple):

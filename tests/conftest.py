@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from tests.servers.fetch import ServerMissing, java, kafka_jars
+from tests.servers.dynamodb import DynamoLocal
+from tests.servers.fetch import ServerMissing, dynamodb_jars, java, kafka_jars
 from tests.servers.kafka import Cluster
 from tests.servers.kinesis import KinesisLocal, node, program
 from tests.servers.mock_cluster import MockCluster
@@ -64,6 +65,18 @@ def kinesis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KinesisLocal]:
     except ServerMissing as missing:
         _without(missing)
     with KinesisLocal(tmp_path_factory.mktemp("kinesis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoLocal]:
+    """A local DynamoDB for all tests: keep to tables of your own."""
+    try:
+        java()
+        dynamodb_jars()
+    except ServerMissing as missing:
+        _without(missing)
+    with DynamoLocal(tmp_path_factory.mktemp("dynamodb")) as server:
         yield server
 
 

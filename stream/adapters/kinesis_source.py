@@ -138,6 +138,11 @@ class KinesisSource:
             parts.append(self._fetch(shard, span))
         return in_plan_order(Records.joined(parts), list(self._streams))
 
+    def places(self) -> set[Place]:
+        """Every shard that is listed, closed ones too."""
+        self._look_at_families()
+        return {(topic, n) for topic, family in self._families.items() for n in family.numbers}
+
     def is_caught_up(self, since_ms: int) -> bool:
         """Whether all that had arrived by then was read."""
         return all(

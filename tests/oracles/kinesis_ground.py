@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from claimtrace.adapters.dynamo_table import DynamoTable
 from claimtrace.adapters.system_clock import SystemClock
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.errors import StateError
@@ -19,20 +20,25 @@ from claimtrace.events import Outgoing, Record
 from claimtrace.settings import Settings
 from examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
+from stream.adapters.dynamo_journal import DynamoJournal
+from stream.adapters.dynamo_leases import DynamoLeases
 from stream.adapters.file_journal import FileJournal, read_plans
 from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
 from stream.adapters.kinesis_sink import KinesisOutput
 from stream.adapters.kinesis_source import KinesisSource
 from stream.adapters.kinesis_stream import by_claim, read_stream
 from stream.adapters.reached_file import ReachedFile
-from stream.plans import Plan
+from stream.lease_group import LeaseGroup
+from stream.plans import Plan, Terms
 from stream.sources import Source
 from tests.oracles.transports import PARTITIONS, Crashing, Ground, Worker
 from tests.oracles.world import terms
+from tests.servers.dynamodb import DynamoLocal
 from tests.servers.kinesis import KinesisLocal, create_streams
 
 _numbers = count()
 _DAY_MS = 86_400_000
+LEASE_S = 1.5
 _OUTPUTS = (DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
 
 
@@ -68,18 +74,18 @@ class KinesisGround(Ground):
         self._hashes = [str(shard.first_hash) for shard in found]
         self._open = ExitStack()
 
-    def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
+    def start(self, name: str = "a", crash: Crashing = lambda _: None, **member: Any) -> Worker:
         """A worker on the journal of all, with snapshots of its own."""
         with ExitStack() as opening:
-            journal = FileJournal(self.folder / "journal", terms(PARTITIONS))
+            journal = self._journal(terms(PARTITIONS))
             opening.callback(journal.close)
             source = self._source()
             opening.callback(source.close)
             sink = KinesisSink(self._settings, SystemClock(), self._server.client())
             opening.callback(lambda: [lane.close() for lane in sink._lanes.values()])
             parts = source, journal, KinesisOutput(sink)
-            reached = ReachedFile(self.folder / "reached")  # a stream doesn't know what was sent
-            worker = self._worker(name, crash, parts, lambda: None, reached=reached)
+            beside = self._beside(name, source)
+            worker = self._worker(name, crash, parts, lambda: None, **beside)
             kept = opening.pop_all()
         worker.die = kept.close
         self._open.callback(kept.close)
@@ -103,11 +109,20 @@ class KinesisGround(Ground):
         """Another reader."""
         source = self._source()
         self._open.callback(source.close)
-        return list(read_plans(self.folder / "journal")), source
+        return self._plans(), source
 
     def close(self) -> None:
         """Let go of the streams."""
         self._open.close()
+
+    def _journal(self, wanted: Terms) -> Any:
+        return FileJournal(self.folder / "journal", wanted)
+
+    def _plans(self) -> list[Plan]:
+        return list(read_plans(self.folder / "journal"))
+
+    def _beside(self, name: str, source: KinesisSource) -> dict[str, Any]:
+        return {"reached": ReachedFile(self.folder / "reached")}  # streams don't know what was sent
 
     def _append(self, rows: Sequence[Outgoing]) -> None:
         by_topic: dict[str, list[Outgoing]] = {}
@@ -144,3 +159,30 @@ class KinesisGround(Ground):
 
     def _stream(self, topic: str) -> str:
         return f"{self._settings.source.removeprefix('kinesis://')}.{topic}"
+
+
+class KinesisGroupGround(KinesisGround):
+    """The same with several workers: leases and journal in DynamoDB."""
+
+    has_group = True
+
+    def __init__(self, folder: Path, server: KinesisLocal, dynamodb: DynamoLocal) -> None:
+        super().__init__(folder, server)
+        self._dynamodb = dynamodb
+        self._name = self._stream("group")
+        self._table().create(SystemClock())
+
+    def _table(self) -> DynamoTable:
+        return DynamoTable(self._dynamodb.client(), self._name)
+
+    def _journal(self, wanted: Terms) -> Any:
+        return DynamoJournal(self._table(), wanted, SystemClock())
+
+    def _plans(self) -> list[Plan]:
+        return list(DynamoJournal(self._table(), None, SystemClock()).read(1))
+
+    def _beside(self, name: str, source: KinesisSource) -> dict[str, Any]:
+        leases = DynamoLeases(self._table())
+        me = f"{name}-{next(_numbers)}"
+        group = LeaseGroup(me, leases, source.places, SystemClock(), LEASE_S)
+        return {"group": group, "commit_every_s": 0.0}

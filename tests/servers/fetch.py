@@ -65,32 +65,45 @@ def kafka_jars() -> Path:
     Raises:
         ServerMissing: there is no Maven, or the download failed.
     """
-    digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
-    jars = cache_folder() / f"kafka-{digest}"
+    return _jars("kafka", POM)
+
+
+def dynamodb_jars() -> Path:
+    """The folder with DynamoDB's jars; fetched when it isn't there yet (half a minute, 51 MB).
+
+    Raises:
+        ServerMissing: there is no Maven, or the download failed.
+    """
+    return _jars("dynamodb", POM.with_name("dynamodb.xml"))
+
+
+def _jars(name: str, pom: Path) -> Path:
+    digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
+    jars = cache_folder() / f"{name}-{digest}"
     if jars.is_dir():
         return jars
     jars.parent.mkdir(parents=True, exist_ok=True)
     with (jars.parent / "fetch.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not jars.is_dir():
-            _fetch(jars)
+            _fetch(pom, jars)
     return jars
 
 
-def _fetch(jars: Path) -> None:
+def _fetch(pom: Path, jars: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
-        raise ServerMissing("there is no mvn to fetch Kafka with", where="PATH",
+        raise ServerMissing("there is no mvn to fetch servers with", where="PATH",
                             hint="install Maven")  # fmt: skip
     with tempfile.TemporaryDirectory(dir=jars.parent, prefix="fetching-") as aside:
         libs = Path(aside) / "libs"
-        command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies",
+        command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies",
                    "-DincludeScope=runtime", f"-DoutputDirectory={libs}"]  # fmt: skip
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
-            raise ServerMissing(f"Kafka did not come in {FETCH_TIMEOUT_S} s") from error
+            raise ServerMissing(f"{pom.name}: it did not come in {FETCH_TIMEOUT_S} s") from error
         if done.returncode != 0 or not libs.is_dir():
             last = (done.stdout + done.stderr).strip()[-600:]
-            raise ServerMissing(f"Kafka could not be fetched: {last}", where=str(POM))
+            raise ServerMissing(f"it could not be fetched: {last}", where=str(pom))
         libs.rename(jars)

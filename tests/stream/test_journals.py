@@ -7,115 +7,52 @@ from __future__ import annotations
 
 import threading
 import time
-import zlib
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-from confluent_kafka import Producer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claimtrace.adapters.system_clock import SystemClock
 from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 from claimtrace.errors import StateError, StoreUnavailable
-from claimtrace.settings import KafkaSettings, Settings
-from stream.adapters.file_journal import FileJournal
+from stream.adapters.dynamo_journal import DynamoJournal
 from stream.adapters.kafka_journal import KafkaJournal
 from stream.plans import Journal, Plan, Range, Terms
-from tests.oracles.anew import make_anew
-from tests.oracles.transports import forget_plans
-from tests.oracles.world import terms
-from tests.servers.kafka import Cluster
-from tests.servers.topics import client, delete_before, read_topic
-
-TERMS: Final = msgspec.structs.replace(terms(), topic_ids=["id-1", "id-2", "id-3"])
-
-
-class Shelf(ABC):
-    """Where one journal stands: opened again and again, by several at once where it may."""
-
-    def __init__(self) -> None:
-        self._open: list[Any] = []
-
-    def open(self, wanted: Terms | None = TERMS) -> Any:
-        """The journal as a new process sees it."""
-        journal = self._opened(wanted)
-        self._open.append(journal)
-        return journal
-
-    def close(self) -> None:
-        """Close all that were opened."""
-        for journal in self._open:
-            journal.close()
-
-    @abstractmethod
-    def put(self, body: bytes) -> None:
-        """Append a record by other means, well-formed as far as the store is concerned."""
-
-    @abstractmethod
-    def _opened(self, wanted: Terms | None) -> Any: ...
-
-
-class FileShelf(Shelf):
-    """A synced file."""
-
-    def __init__(self, folder: Path, _: Any = None) -> None:
-        super().__init__()
-        self._path = folder / "journal"
-
-    def put(self, body: bytes) -> None:
-        with self._path.open("ab") as file:
-            file.write(body + b"\t%08x\n" % zlib.crc32(body))
-
-    def _opened(self, wanted: Terms | None) -> FileJournal:
-        assert wanted is not None
-        return FileJournal(self._path, wanted)
-
-
-class KafkaShelf(Shelf):
-    """The topic, made anew."""
-
-    def close(self) -> None:
-        while self._open:
-            forget_plans(self._open.pop())
-
-    def __init__(self, _: Path, cluster: Cluster) -> None:
-        super().__init__()
-        self.cluster = cluster
-        make_anew(cluster, {JOURNAL_TOPIC: 1})
-
-    def put(self, body: bytes, key: bytes | None = b"plan") -> None:
-        producer = Producer(client(self.cluster.bootstrap))
-        producer.produce(JOURNAL_TOPIC, body, key)
-        assert producer.flush(30) == 0
-
-    def _opened(self, wanted: Terms | None) -> KafkaJournal:
-        made = Settings(source=f"kafka://{self.cluster.bootstrap}", kafka=KafkaSettings())
-        return KafkaJournal(made, wanted, SystemClock())
-
-
-JOURNALS: Final[dict[str, type[Any]]] = {"file": FileShelf, "kafka": KafkaShelf}
-"""Made with a folder and, where it needs one, a running server."""
+from tests.oracles.shelves import JOURNALS, SERVERS, TERMS, DynamoShelf, KafkaShelf, Shelf
+from tests.servers.topics import delete_before, read_topic
 
 
 @pytest.fixture(params=JOURNALS)
 def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    kind = JOURNALS[request.param]
-    made = kind(tmp_path, request.getfixturevalue("kafka") if kind is KafkaShelf else None)
-    yield made
-    made.close()
+    yield from _shelf(request, tmp_path, request.param)
+
+
+@pytest.fixture(params=SERVERS)
+def several(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """A journal that several may write to at once."""
+    yield from _shelf(request, tmp_path, request.param)
 
 
 @pytest.fixture
-def shared(kafka: Cluster, tmp_path: Path) -> Iterator[KafkaShelf]:
-    """A journal that several may write to at once."""
-    made = KafkaShelf(tmp_path, kafka)
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Kafka's: anybody can append anything there."""
+    yield from _shelf(request, tmp_path, "kafka")
+
+
+@pytest.fixture
+def items(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """DynamoDB's."""
+    yield from _shelf(request, tmp_path, "dynamo")
+
+
+def _shelf(request: pytest.FixtureRequest, folder: Path, name: str) -> Iterator[Any]:
+    server = request.getfixturevalue(SERVERS[name]) if name in SERVERS else None
+    made = JOURNALS[name](folder, server)
     yield made
     made.close()
 
@@ -226,12 +163,12 @@ def test_terms_of_another_version_are_refused(shelf: Shelf) -> None:
         shelf.open()
 
 
-def test_a_reader_takes_the_terms_that_are_there(shared: KafkaShelf) -> None:
+def test_a_reader_takes_the_terms_that_are_there(several: Any) -> None:
     with pytest.raises(StateError, match="no journal yet"):
-        shared.open(None)
-    filled(shared, 2)
-    assert shared.open(None).terms == TERMS
-    assert list(shared.open(None).read(1)) == [a_plan(1), a_plan(2)]
+        several.open(None)
+    filled(several, 2)
+    assert several.open(None).terms == TERMS
+    assert list(several.open(None).read(1)) == [a_plan(1), a_plan(2)]
 
 
 def both(*works: Callable[[], Any]) -> list[Any]:
@@ -254,24 +191,24 @@ def both(*works: Callable[[], Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("turn", range(3))
-def test_two_that_start_together_agree_on_the_terms(shared: KafkaShelf, turn: int) -> None:
+def test_two_that_start_together_agree_on_the_terms(several: Any, turn: int) -> None:
     mine = [msgspec.structs.replace(TERMS, topic_ids=[str(n)]) for n in range(2)]
-    journals = both(*[lambda terms=terms: shared.open(terms) for terms in mine])
+    journals = both(*[lambda terms=terms: several.open(terms) for terms in mine])
     assert journals[0].terms == journals[1].terms
     assert journals[0].terms in mine
     assert [journal.is_empty for journal in journals] == [True, True]
     assert journals[0].append(a_plan(1)) == a_plan(1)
-    for journal in (*journals, shared.open()):
+    for journal in (*journals, several.open()):
         assert list(journal.read(1)) == [a_plan(1)]
         assert journal.terms == journals[0].terms
         assert not journal.is_empty
 
 
-def test_of_two_with_other_terms_one_is_refused(shared: KafkaShelf) -> None:
+def test_of_two_with_other_terms_one_is_refused(several: Any) -> None:
     mine = [TERMS, msgspec.structs.replace(TERMS, reasons=9)]
-    found = both(*[lambda terms=terms: shared.open(terms) for terms in mine])
+    found = both(*[lambda terms=terms: several.open(terms) for terms in mine])
     refused = [each for each in found if isinstance(each, StateError)]
-    begun = [each for each in found if isinstance(each, KafkaJournal)]
+    begun = [each for each in found if isinstance(each, KafkaJournal | DynamoJournal)]
     assert (len(refused), len(begun)) == (1, 1)
     assert list(begun[0].read(1)) == []
 
@@ -280,11 +217,11 @@ def test_of_two_with_other_terms_one_is_refused(shared: KafkaShelf) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_first_plan_with_a_number_wins(shared: KafkaShelf, seed: int) -> None:
+def test_the_first_plan_with_a_number_wins(several: Any, seed: int) -> None:
     """Two believe to be the sequencer; both apply what they read back, and it is the same."""
 
     def write(who: int) -> list[Plan]:
-        journal, rng = shared.open(), np.random.default_rng([seed, who])
+        journal, rng = several.open(), np.random.default_rng([seed, who])
         seen: list[Plan] = []
         while len(seen) < 30:
             if rng.random() < 0.3:
@@ -297,7 +234,7 @@ def test_the_first_plan_with_a_number_wins(shared: KafkaShelf, seed: int) -> Non
         return seen
 
     found = both(*[lambda who=who: write(who) for who in (1, 2, 3)])
-    written = list(shared.open().read(1))
+    written = list(several.open().read(1))
     assert [plan.number for plan in written] == list(range(1, len(written) + 1))
     for seen in found:
         assert seen == written[: len(seen)]
@@ -398,3 +335,31 @@ def until_more(appended: Sequence[Plan], number: int) -> None:
     while len(appended) < wanted:
         assert time.monotonic() < until_s, "no plan is taken any more"
         time.sleep(0.02)
+
+
+def test_a_plan_in_a_table_cannot_be_written_twice(items: DynamoShelf) -> None:
+    journal = filled(items, 3)
+    for number in (1, 3):
+        items.lose(number, msgspec.json.encode(a_plan(number, now_ms=99)))
+    assert list(journal.read(1)) == [a_plan(n) for n in (1, 2, 3)]
+
+
+def test_a_writer_that_never_heard_finds_its_own_plan(items: DynamoShelf) -> None:
+    """Its call timed out, and was carried out all the same."""
+    journal = filled(items, 1)
+    items.spoil(2, msgspec.json.encode(a_plan(2, now_ms=7)).decode())
+    assert journal.append(a_plan(2, now_ms=7)) == a_plan(2, now_ms=7)
+    assert journal.append(a_plan(3)) == a_plan(3)
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [("{", "is no plan"), (msgspec.json.encode(a_plan(9)).decode(), "plan 9 stands where plan 2")],
+)
+def test_what_is_no_plan_in_a_table_is_refused(items: DynamoShelf, body: str, what: str) -> None:
+    journal = filled(items, 3)
+    items.spoil(2, body)
+    with pytest.raises(StateError, match=what):
+        list(journal.read(1))
+    with pytest.raises(StateError, match=what):
+        list(items.open().read(1))

@@ -18,7 +18,7 @@ from stream.driver import CRASH_POINTS
 from stream.verify import check_chains, replay
 from tests.oracles.expected import OUTPUTS, Sent, expected, planned, records_of
 from tests.oracles.histories import History, a_history, told
-from tests.oracles.kinesis_ground import KinesisGround
+from tests.oracles.kinesis_ground import KinesisGround, KinesisGroupGround
 from tests.oracles.transports import PARTITIONS, PLACES, Ground, KafkaGround
 from tests.oracles.transports import TRANSPORTS as SERVED
 from tests.oracles.world import Crash
@@ -78,13 +78,19 @@ def stories() -> dict[bool, Story]:
 
 @pytest.fixture
 def story(stories: dict[bool, Story], request: pytest.FixtureRequest) -> Story:
-    name = request.node.callspec.params.get("make") if hasattr(request.node, "callspec") else None
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    name = params.get("make") or params.get("make_shared")
     return stories[name is None or TRANSPORTS[name].has_headers]
 
 
-TRANSPORTS: dict[str, type[Any]] = {**SERVED, "kinesis": KinesisGround}
+TRANSPORTS: dict[str, type[Any]] = {
+    **SERVED, "kinesis": KinesisGround, "kinesis group": KinesisGroupGround,
+}  # fmt: skip
 SPARED = {"kafka exactly once"}
 """At each crash point in the long run only: it differs from `kafka` in its output alone."""
+
+
+SERVERS = (("kafka", KafkaGround), ("kinesis", KinesisGround), ("dynamodb", KinesisGroupGround))
 
 
 @pytest.fixture(
@@ -107,18 +113,13 @@ def make_shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Call
 def grounds(
     kind: Any, request: pytest.FixtureRequest, folder: Path
 ) -> Iterator[Callable[..., Any]]:
-    server = next(
-        (
-            request.getfixturevalue(name)
-            for name, ground in (("kafka", KafkaGround), ("kinesis", KinesisGround))
-            if issubclass(kind, ground)
-        ),
-        None,
-    )
+    servers = [
+        request.getfixturevalue(name) for name, ground in SERVERS if issubclass(kind, ground)
+    ] or [None]
     made: list[Ground] = []
 
     def make(rows: Sequence[Outgoing] = (), **settings: Any) -> Ground:
-        made.append(kind(folder / str(len(made)), server, **settings))
+        made.append(kind(folder / str(len(made)), *servers, **settings))
         made[-1].put(rows)
         return made[-1]
 

@@ -1,0 +1,82 @@
+"""Leases in a DynamoDB table: an item for each place, changed only by who knows how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from claimtrace.adapters.dynamo_table import MOST_AT_ONCE, Change, DynamoTable, Item
+from claimtrace.errors import StateError
+
+from ..group import Mark
+from ..leases import Lease
+from ..plans import Place
+
+_LEASE, _WORKER = "lease", "worker"
+_marks = msgspec.json.Decoder(Mark)
+
+
+class DynamoLeases:
+    """Leases and workers' counters in a table."""
+
+    def __init__(self, table: DynamoTable) -> None:
+        self._table = table
+
+    def leases(self) -> list[Lease]:
+        """All of them."""
+        return [self._lease(item) for item in self._table.query(_LEASE)]
+
+    def add(self, places: Iterable[Place]) -> None:
+        """Have leases without an owner for places that have none yet."""
+        for place in places:
+            self._table.put(Change(_item(Lease(place, "", 0, None)), None))
+
+    def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
+        """Write each lease behind the one that it replaces; `MOST_AT_ONCE` at a time or none."""
+        made = [
+            Change(_item(after), {"owner": before.owner, "counter": before.counter})
+            for before, after in changes
+        ]
+        return all(
+            self._table.put_all(made[start : start + MOST_AT_ONCE])
+            for start in range(0, len(made), MOST_AT_ONCE)
+        )
+
+    def beats(self) -> dict[str, int]:
+        """The counter of each worker."""
+        return {str(item["sk"]): int(item["counter"]) for item in self._table.query(_WORKER)}
+
+    def beat(self, worker: str, counter: int) -> None:
+        """Write the counter of a worker."""
+        self._table.put_always({"pk": _WORKER, "sk": worker, "counter": counter})
+
+    def forget(self, worker: str) -> None:
+        """Remove the counter of a worker."""
+        self._table.delete(_WORKER, worker)
+
+    def _lease(self, item: Item) -> Lease:
+        topic, _, partition = str(item["sk"]).rpartition("/")
+        try:
+            mark = _marks.decode(str(item["mark"])) if item["mark"] else None
+        except msgspec.DecodeError:
+            raise StateError(
+                f"the lease of {item['sk']} was written by something else than claimtrace",
+                where=self._table.name, hint="use a table of its own (kinesis.table)",
+            ) from None  # fmt: skip
+        return Lease(
+            (topic, int(partition)), str(item["owner"]), int(item["counter"]), mark,
+            int(item["position"]),
+        )  # fmt: skip
+
+
+def _item(lease: Lease) -> Item:
+    mark = msgspec.json.encode(lease.mark).decode() if lease.mark is not None else ""
+    return {
+        "pk": _LEASE,
+        "sk": f"{lease.place[0]}/{lease.place[1]}",
+        "owner": lease.owner,
+        "counter": lease.counter,
+        "mark": mark,
+        "position": lease.position,
+    }

@@ -1,0 +1,49 @@
+"""A table of leases in memory: the slowest obvious one, with a history of who wrote what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from stream.leases import Lease
+from stream.plans import Place
+
+
+class LeasesInMemory:
+    """What `DynamoLeases` does, in a dictionary."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Place, Lease] = {}
+        self.counters: dict[str, int] = {}
+        self.written: list[tuple[Lease, Lease]] = []
+
+    def leases(self) -> list[Lease]:
+        """All of them."""
+        return list(self.rows.values())
+
+    def add(self, places: Iterable[Place]) -> None:
+        """Those that aren't there."""
+        for place in places:
+            self.rows.setdefault(place, Lease(place, "", 0, None))
+
+    def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
+        """All or none, if each stands as expected."""
+        for before, _ in changes:
+            now = self.rows[before.place]
+            if (now.owner, now.counter) != (before.owner, before.counter):
+                return False
+        for before, after in changes:
+            self.rows[after.place] = after
+            self.written.append((before, after))
+        return True
+
+    def beats(self) -> dict[str, int]:
+        """The counter of each worker."""
+        return dict(self.counters)
+
+    def beat(self, worker: str, counter: int) -> None:
+        """Write the counter of a worker."""
+        self.counters[worker] = counter
+
+    def forget(self, worker: str) -> None:
+        """Remove the counter of a worker."""
+        self.counters.pop(worker, None)

@@ -1,0 +1,255 @@
+"""Workers with leases: every place has one owner, and who lost it can't say anything of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from claimtrace.adapters.dynamo_table import DynamoTable
+from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.errors import Superseded
+from stream.adapters.dynamo_leases import DynamoLeases
+from stream.group import Mark
+from stream.lease_group import LeaseGroup
+from stream.leases import LeaseTable
+from stream.plans import JOURNAL, Place
+from tests.oracles.lease_table import LeasesInMemory
+
+LEASE_S = 10.0
+INPUTS: set[Place] = {("claims", n) for n in range(5)} | {("labels", 0)}
+
+
+class Clock:
+    """The monotonic side of a clock; each worker has its own, and they needn't agree."""
+
+    def __init__(self, at_s: float = 0.0) -> None:
+        self.at_s = at_s
+
+    def monotonic_s(self) -> float:
+        return self.at_s
+
+    def now_ms(self) -> int:
+        raise AssertionError("nobody's time of day is looked at")
+
+    def sleep(self, seconds: float) -> None:
+        self.at_s += seconds
+
+
+@pytest.fixture(params=["memory", "dynamo"])
+def table(request: pytest.FixtureRequest) -> Iterator[LeaseTable]:
+    if request.param == "memory":
+        yield LeasesInMemory()
+        return
+    made = DynamoTable(request.getfixturevalue("dynamodb").client(), f"leases-{uuid4()}")
+    made.create(SystemClock())
+    yield DynamoLeases(made)
+
+
+class Workers:
+    """Some workers; time passes for all alike, though their clocks show other times."""
+
+    def __init__(self, table: LeaseTable) -> None:
+        self.table = table
+        self.groups: dict[str, LeaseGroup] = {}
+        self.clocks: dict[str, Clock] = {}
+        self.owned: dict[str, set[Place]] = {}
+        self.counted: dict[str, int] = {}
+        self.drained: dict[str, list[set[Place]]] = {}
+        self.inputs = set(INPUTS)
+
+    def start(self, name: str) -> LeaseGroup:
+        """A worker whose clock is an hour or so off."""
+        clock = self.clocks[name] = Clock(random.Random(name).uniform(0, 7200))
+        self.groups[name] = LeaseGroup(
+            name, self.table, lambda: self.inputs, clock, LEASE_S,
+            lambda count: self.counted.update({name: count}),
+        )  # fmt: skip
+        self.drained[name] = []
+        return self.groups[name]
+
+    def poll(self, name: str) -> None:
+        drained = self.drained[name]
+        self.owned[name] = set(self.groups[name].poll(lambda going: drained.append(set(going))))
+
+    def turn(self, *names: str, times: int = 1) -> None:
+        """A part of a lease passes, and the named take part."""
+        for _ in range(times):
+            for clock in self.clocks.values():
+                clock.at_s += LEASE_S / 4
+            for name in names:
+                self.poll(name)
+
+
+@pytest.fixture
+def workers(table: LeaseTable) -> Workers:
+    return Workers(table)
+
+
+def everything(workers: Workers) -> set[Place]:
+    return workers.inputs | {JOURNAL}
+
+
+def test_one_takes_everything_and_a_second_gets_its_half(workers: Workers) -> None:
+    workers.start("a")
+    workers.turn("a", times=2)
+    assert workers.owned["a"] == everything(workers) == workers.groups["a"].places()
+    workers.start("b")
+    workers.turn("a", "b", times=3)
+    assert len(workers.owned["a"]) == 4
+    assert len(workers.owned["b"]) == 3
+    assert workers.owned["a"] | workers.owned["b"] == everything(workers)
+    assert workers.drained["a"] == [workers.owned["b"]], "finished before it went"
+    assert workers.counted == {"a": 2, "b": 2}
+    before = dict(workers.owned)
+    workers.turn("a", "b", times=6)
+    assert workers.owned == before, "nothing moves any more"
+
+
+def test_who_leaves_is_followed_at_once(workers: Workers) -> None:
+    for name in "ab":
+        workers.start(name)
+    workers.turn("a", "b", times=4)
+    workers.groups["a"].leave()
+    workers.turn("b", times=1)
+    assert workers.owned["b"] == everything(workers)
+
+
+def test_a_dead_owner_is_followed_within_the_length_of_a_lease(workers: Workers) -> None:
+    """B13."""
+    for name in "ab":
+        workers.start(name)
+    workers.turn("a", "b", times=4)
+    half = set(workers.owned["b"])
+    workers.turn("b", times=3)
+    assert workers.owned["b"] == half, "it might only be slow"
+    workers.turn("b", times=2)
+    assert workers.owned["b"] == everything(workers)
+
+
+def test_who_was_away_can_say_nothing_and_takes_part_again(workers: Workers) -> None:
+    """B11."""
+    first, second = workers.start("a"), workers.start("b")
+    workers.turn("a", "b", times=4)
+    half = set(workers.owned["a"])
+    assert first.commit(dict.fromkeys(half, Mark(emitted=3)), {})
+    workers.turn("b", times=6)
+    with pytest.raises(Superseded):
+        first.commit(dict.fromkeys(half, Mark(emitted=9)), {})
+    assert second.marks(everything(workers)) == dict.fromkeys(half, Mark(emitted=3))
+    assert second.commit(dict.fromkeys(workers.owned["b"], Mark(emitted=5)), {})
+    workers.turn("a", "b", times=6)
+    assert workers.owned["a"] | workers.owned["b"] == everything(workers)
+    assert not workers.owned["a"] & workers.owned["b"]
+    with pytest.raises(Superseded):
+        first.commit(dict.fromkeys(workers.owned["b"], Mark(emitted=9)), {})
+    assert set(first.marks(everything(workers)).values()) == {Mark(emitted=5)}
+
+
+def test_marks_come_back_as_they_were(workers: Workers) -> None:
+    group = workers.start("a")
+    workers.turn("a", times=2)
+    marks = {place: Mark(n, n + 1, f"{n:064x}") for n, place in enumerate(sorted(INPUTS))}
+    assert group.marks(INPUTS) == {}
+    assert group.commit(marks, dict.fromkeys(INPUTS, 7))
+    assert group.marks(INPUTS) == marks
+    assert {lease.position for lease in workers.table.leases() if lease.place in INPUTS} == {7}
+    assert group.commit(marks, {}), "again, and again"
+    assert workers.start("b").marks([JOURNAL]) == {}
+
+
+def test_children_of_a_shard_are_shared_out_as_they_come(workers: Workers) -> None:
+    for name in "ab":
+        workers.start(name)
+    workers.turn("a", "b", times=4)
+    workers.inputs |= {("claims", 5), ("claims", 6)}
+    workers.turn("a", "b", times=3)
+    assert workers.owned["a"] | workers.owned["b"] == everything(workers)
+    workers.inputs -= {("claims", 0)}
+    workers.turn("a", "b", times=2)
+    assert ("claims", 0) in workers.groups["a"].places(), "its mark must move on with the others"
+
+
+def test_two_that_start_together_never_own_the_same(table: LeaseTable) -> None:
+    """B12: really at once."""
+    for _ in range(3):
+        workers = Workers(table)
+        names = [f"w{n}-{uuid4()}" for n in range(4)]
+        for name in names:
+            workers.start(name)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(workers.poll, names))
+        owned = [place for name in names for place in workers.owned[name]]
+        assert len(owned) == len(set(owned))
+        for name in names:
+            workers.groups[name].leave()
+
+
+def some_life(seed: int) -> tuple[Workers, LeasesInMemory]:
+    """Workers come, go, sleep and die; time passes; commits are made in between."""
+    rng, table = random.Random(seed), LeasesInMemory()
+    workers, emitted = Workers(table), 0
+    awake: set[str] = set()
+    for step in range(120):
+        for clock in workers.clocks.values():
+            clock.at_s += rng.uniform(0, LEASE_S / 4)
+        choice = rng.random()
+        if choice < 0.08 and len(workers.groups) < 6:
+            workers.start(f"w{step}")
+            awake.add(f"w{step}")
+        elif choice < 0.12 and awake:
+            awake.discard(rng.choice(sorted(awake)))
+        elif choice < 0.16 and workers.groups:
+            awake.add(rng.choice(sorted(workers.groups)))
+        for name in rng.sample(sorted(awake), len(awake)):
+            if rng.random() < 0.7:
+                workers.poll(name)
+            emitted += 1
+            committed(workers, table, name, emitted)
+    return workers, table
+
+
+def committed(workers: Workers, table: LeasesInMemory, name: str, emitted: int) -> None:
+    """Try to commit: it may succeed only for who stands in the table."""
+    owned = workers.owned.get(name, set())
+    really = {lease.place for lease in table.leases() if lease.owner == name}
+    try:
+        done = workers.groups[name].commit(dict.fromkeys(owned, Mark(emitted=emitted)), {})
+    except Superseded:
+        assert not owned <= really or not owned
+        workers.owned[name] = set()
+        workers.groups[name]._mine.clear()
+    else:
+        assert done
+        assert owned <= really
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_happens_only_the_owner_is_heard(seed: int) -> None:
+    workers, table = some_life(seed)
+    heard: dict[Place, int] = {}
+    for before, after in table.written:
+        assert after.counter == before.counter + 1
+        changed = after.mark != before.mark
+        assert not changed or before.owner == after.owner, "a mark is written by the owner alone"
+        if changed and after.mark is not None:
+            assert after.mark.emitted > heard.get(after.place, 0)
+            heard[after.place] = after.mark.emitted
+    names = sorted(workers.groups)
+    if names:
+        workers.turn(*names, times=12)
+        owned = [place for name in names for place in workers.owned[name]]
+        assert sorted(owned) == sorted(everything(workers)), "in the end each has one owner"
+
+
+def test_the_lives_are_eventful() -> None:
+    """Or the test above would prove little."""
+    found: list[Any] = [some_life(seed)[1].written for seed in range(40)]
+    changes = [(b.owner, a.owner) for rows in found for b, a in rows if b.owner != a.owner]
+    taken = [pair for pair in changes if all(pair)]
+    assert len(taken) > 20, "places were taken from owners that were gone"
+    assert len([pair for pair in changes if not pair[1]]) > 20, "and let go by others"

@@ -151,6 +151,15 @@ class KinesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The AWS region; empty: AWS_REGION, or the profile's."""
     kinesis_endpoint: str = ""
     """Another URL than AWS' own, such as a VPC endpoint or a local server; empty: AWS' own."""
+    dynamodb_endpoint: str = ""
+    """The same for DynamoDB."""
+    table: str = ""
+    """A DynamoDB table for journal and leases, so that several workers can share the work; empty:
+    one worker, with the journal in its folder."""
+    lease_time: str = "10s"
+    """A worker that is silent for this long loses its shards."""
+    commit_every: str = "1s"
+    """Time between two notes in the table of how far a worker came."""
     retention: str = "7d"
     """How long new streams keep records: 1d to 365d; decisions are in the offline store as well."""
     aggregate: bool = False
@@ -330,6 +339,8 @@ def _check(settings: Settings, where: str) -> None:
         ("kafka.input_retention", settings.kafka.input_retention),
         ("kafka.output_retention", settings.kafka.output_retention),
         ("kinesis.retention", settings.kinesis.retention),
+        ("kinesis.lease_time", settings.kinesis.lease_time),
+        ("kinesis.commit_every", settings.kinesis.commit_every),
     ):
         if text == "forever" and name.endswith("retention"):
             continue

@@ -105,9 +105,7 @@ def _ours(error: ClientError, what: str, where: str) -> ClaimtraceError:
             hint="make it: claimtrace topics create; look at kinesis.region",
         )  # fmt: skip
     if code in _DENIED:
-        return ConfigError(
-            said, where=where, hint="attach the role's policy, see deploy/iam and docs/kinesis.md"
-        )
+        return ConfigError(said, where=where, hint="attach a policy that allows it")
     if code in _LOGIN:
         return ConfigError(said, where=where, hint="look at the AWS credentials and at the clock")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)

@@ -8,9 +8,10 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from ..clock import Clock
-from ..errors import StoreUnavailable
+from ..errors import ConfigError, StoreUnavailable
 from ..settings import Settings
 from ..topics import FoundTopic, WantedTopic
+from .dynamo_table import DynamoTable
 from .kinesis_client import aws_client, describe, stream_name
 from .kinesis_errors import code_of, named_errors
 
@@ -34,6 +35,9 @@ class KinesisStreams:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
         self._client: Any = aws_client(settings, "kinesis")
+        self._table = None
+        if settings.kinesis.table:
+            self._table = DynamoTable(aws_client(settings, "dynamodb"), settings.kinesis.table)
 
     def found(self, topics: Sequence[str]) -> dict[str, FoundTopic]:
         """Those streams that are there; their open shards count as partitions."""
@@ -87,6 +91,23 @@ class KinesisStreams:
                     StreamName=name, TargetShardCount=count, ScalingType="UNIFORM_SCALING"
                 )
             self._wait(name)
+
+    def create_table(self) -> str:
+        """Make the table that the settings name; says whether it was made or there, empty for
+        none."""
+        if self._table is None:
+            return ""
+        return "made" if self._table.create(self._clock) else "there"
+
+    def check_table(self) -> None:
+        """See whether the table that the settings name is there.
+
+        Raises:
+            ConfigError: it isn't.
+        """
+        if self._table is not None and not self._table.is_there():
+            raise ConfigError("the table isn't there", where=self._table.name,
+                              hint="run `claimtrace topics create`")  # fmt: skip
 
     def _wait(self, name: str) -> None:
         until_s = self._clock.monotonic_s() + _ACTIVE_S

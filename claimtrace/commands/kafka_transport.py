@@ -10,8 +10,8 @@ import msgspec
 
 from ..adapters.file_lock import FolderLock
 from ..clock import duration_ms
-from ..decisions import JOURNAL_TOPIC, ModelRef
-from ..errors import ModelError, StateError, StoreUnavailable
+from ..decisions import JOURNAL_TOPIC
+from ..errors import StateError
 from ..events import Record
 from .transport import Said, Stopping, Transport
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from stream.sources import Source
     from stream.watching import Watching
 
-    from ..models.scorer import Scorer
     from .session import Session
 
 _ALL_PARTITIONS = 0
@@ -128,7 +127,7 @@ class KafkaTransport(Transport):
             stopping,
             group=group,
             commit_every_s=duration_ms(settings.kafka.commit_every) / 1000,
-            scorer_of=self._scorer_of,
+            scorer_of=self.shared_scorer_of,
             terms=journal.terms,
         )
 
@@ -182,17 +181,6 @@ class KafkaTransport(Transport):
         topics = self.session.domain.topics
         found = topic_ids(self.session.settings, topics)
         return [found.get(topic, "") for topic in topics]
-
-    def _scorer_of(self, ref: ModelRef) -> Scorer:
-        """A model that a plan names; another worker's champion may not be in our registry yet."""
-        try:
-            return self.session.scorer_of(ref)
-        except ModelError as error:
-            raise StoreUnavailable(
-                f"a plan needs the model {ref.name}/{ref.version}: {error.what}",
-                where="models",
-                hint="all workers need the same registry: share the folder models/",
-            ) from error
 
 
 def _check_topics(begun: list[str], now: list[str]) -> None:

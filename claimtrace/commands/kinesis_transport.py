@@ -1,25 +1,30 @@
-"""Kinesis streams as the log: one worker, its journal and state in its folder."""
+"""Kinesis streams as the log: one worker with its journal in its folder, or several that share
+a table of DynamoDB."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import msgspec
 
 from ..adapters.file_lock import FolderLock
+from ..clock import duration_ms
 from ..decisions import DEAD_TOPIC, DECISIONS_TOPIC
 from ..errors import StateError
 from ..events import Record
 from .transport import Said, Stopping, Transport
 
 if TYPE_CHECKING:
+    from stream.adapters.dynamo_journal import DynamoJournal
     from stream.adapters.kinesis_reading import KinesisReads
     from stream.adapters.kinesis_source import KinesisSource
     from stream.driver import Driver
     from stream.plans import Plan, Terms
     from stream.watching import Watching
 
+    from ..adapters.dynamo_table import DynamoTable
     from .session import Session
 
 _ALL_PARTITIONS = 0
@@ -45,8 +50,14 @@ class KinesisTransport(Transport):
 
     def plans(self, from_number: int = 1) -> Iterator[Plan]:
         """The journal's plans, without opening it for writing."""
+        from stream.adapters.dynamo_journal import DynamoJournal
         from stream.adapters.file_journal import read_plans, read_terms
 
+        table = self._table()
+        if table is not None:
+            journal = DynamoJournal(table, None, self.session.clock)
+            journal.terms.check_same(self._terms(journal.terms.topic_ids), table.name)
+            return iter(plan for plan in journal.read(1) if plan.number >= from_number)
         path = self.session.journal_path
         begun = read_terms(path)
         begun.check_same(self._terms(begun.topic_ids), str(path))
@@ -75,30 +86,77 @@ class KinesisTransport(Transport):
         return iter(found if last is None else found[-last:])
 
     def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
-        """The one worker; the caller holds `alone`.
+        """The one worker, or one of several that share a table; the caller holds `alone`.
 
         Raises:
-            StateError: a stream was made anew since the journal was begun.
+            StateError: a stream was made anew since the journal was begun, or the journal was lost.
         """
         from producers.adapters.kinesis import KinesisSink
+        from stream.adapters.dynamo_journal import DynamoJournal
         from stream.adapters.file_journal import FileJournal, read_terms
         from stream.adapters.kinesis_sink import KinesisOutput
 
-        session = self.session
+        session, table = self.session, self._table()
         ids = [self._identity(topic) for topic in session.domain.topics]
         terms = self._terms(ids)
-        journal = FileJournal(session.journal_path, terms)
+        journal: Any
+        if table is None:
+            journal = FileJournal(session.journal_path, terms)
+            begun, where = read_terms(session.journal_path), str(session.journal_path)
+        else:
+            journal = DynamoJournal(table, terms, session.clock)
+            begun, where = journal.terms, table.name
         self._open.append(journal.close)
-        if read_terms(session.journal_path).topic_ids != ids:
+        if begun.topic_ids != ids:
             raise StateError(
                 "a stream was made anew since the journal was begun: its positions mean other "
-                "records", where=str(session.journal_path),
-                hint="start with a new folder, and output streams of another name",
+                "records", where=where,
+                hint="start with a new folder, table, and output streams of another name",
             )  # fmt: skip
         output = KinesisOutput(KinesisSink(session.settings, session.clock, self._kinesis()))
         self._open.append(output.close)
         source = self._make_source(said, watching)
-        return session.driver(source, journal, output, said, watching, stopping, terms=terms)
+        shared = {} if table is None else self._shared(journal, source, table)
+        return session.driver(
+            source, journal, output, said, watching, stopping, terms=begun, **shared
+        )
+
+    def _shared(
+        self, journal: DynamoJournal, source: KinesisSource, table: DynamoTable
+    ) -> dict[str, Any]:
+        """What a driver is given to share the work with others."""
+        from stream.adapters.dynamo_leases import DynamoLeases
+        from stream.lease_group import LeaseGroup
+
+        kinesis = self.session.settings.kinesis
+
+        def told(workers: int) -> None:
+            source.readers = workers
+
+        group = LeaseGroup(
+            uuid4().hex, DynamoLeases(table), source.places, self.session.clock,
+            duration_ms(kinesis.lease_time) / 1000, told,
+        )  # fmt: skip
+        self._open.append(group.leave)
+        if journal.is_empty and group.marks(source.places()):
+            raise StateError(
+                "the journal is empty, but workers have said how far they came", where=table.name,
+                hint="restore the table; or start anew: another table and new output streams",
+            )  # fmt: skip
+        return {
+            "group": group,
+            "commit_every_s": duration_ms(kinesis.commit_every) / 1000,
+            "scorer_of": self.shared_scorer_of,
+        }
+
+    def _table(self) -> DynamoTable | None:
+        from ..adapters.dynamo_table import DynamoTable
+        from ..adapters.kinesis_client import aws_client
+
+        settings = self.session.settings
+        if not settings.kinesis.table:
+            return None
+        return DynamoTable(aws_client(settings, "dynamodb"), settings.kinesis.table)
 
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
         """All that had arrived by now."""
@@ -116,7 +174,7 @@ class KinesisTransport(Transport):
             self._source.report(positions)
 
     def alone(self) -> FolderLock:
-        """The state folder belongs to one process."""
+        """Each worker has a folder of its own for its state."""
         return FolderLock(self.session.state_folder)
 
     def close(self) -> None:

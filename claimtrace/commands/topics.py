@@ -54,8 +54,10 @@ def create(
     missing = [topic for topic in wanted if topic.name not in before]
     grown = _to_grow(wanted, before, asked=partitions is not None)
     cluster.create(missing, only_check=dry_run)
+    table_state = ""
     if not dry_run:
         cluster.grow(grown)
+        table_state = _table(session)
     after = before if dry_run else cluster.found([topic.name for topic in wanted])
     found_now = after | (_as_made(missing) if dry_run else {})
     said = _complaints(session, wanted, found_now)
@@ -69,6 +71,8 @@ def create(
     state |= dict.fromkeys(made, verb)
     state |= {name: f"{verb} larger: {count} partitions" for name, count in grown.items()}
     _show(wanted, found_now, state)
+    if table_state:
+        out.print(f"table {safe(session.settings.kinesis.table)}: {table_state}")
     _tell(said)
 
 
@@ -102,9 +106,26 @@ def check_topics(session: Session) -> str:
     found = _cluster(session).found([topic.name for topic in wanted])
     for first in _complaints(session, wanted, found):
         raise ConfigError(first.what, where=f"topic {first.topic}", hint=first.hint)
+    _check_table(session)
     inputs = [found[topic.name] for topic in wanted if topic.role == "input"]
     copies = min(topic.replication for topic in found.values())
     return f"{len(found)} topics, inputs of {inputs[0].partitions} partitions, copies: {copies}"
+
+
+def _table(session: Session) -> str:
+    """Journal and leases of workers on Kinesis stand in a table: have it there, and say so."""
+    if not session.settings.source.startswith(KINESIS):
+        return ""
+    from ..adapters.kinesis_streams import KinesisStreams
+
+    return KinesisStreams(session.settings, session.clock).create_table()
+
+
+def _check_table(session: Session) -> None:
+    if session.settings.source.startswith(KINESIS):
+        from ..adapters.kinesis_streams import KinesisStreams
+
+        KinesisStreams(session.settings, session.clock).check_table()
 
 
 def _cluster(session: Session) -> KafkaTopics | KinesisStreams:

@@ -1,4 +1,5 @@
-"""Where events come from and decisions go to, for the commands: the embedded log, or Kafka.
+"""Where events come from and decisions go to, for the commands: the embedded log, Kafka or
+Kinesis.
 
 One file for each; `Session.transport` chooses by the setting `source`.
 """
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from ..decisions import ModelRef
+from ..errors import ModelError, StoreUnavailable
 from ..events import Record
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from stream.sources import Source
     from stream.watching import Watching
 
+    from ..models.scorer import Scorer
     from .session import Session
 
 Said = Callable[[str], None]
@@ -79,6 +83,17 @@ class Transport(ABC):
     def alone(self) -> AbstractContextManager[Any]:
         """Held while a worker runs, so that no other one can on the same state."""
         return nullcontext()
+
+    def shared_scorer_of(self, ref: ModelRef) -> Scorer:
+        """A model that a plan names; another worker's champion may not be in our registry yet."""
+        try:
+            return self.session.scorer_of(ref)
+        except ModelError as error:
+            raise StoreUnavailable(
+                f"a plan needs the model {ref.name}/{ref.version}: {error.what}",
+                where="models",
+                hint="all workers need the same registry: share the folder models/",
+            ) from error
 
     def __enter__(self) -> Transport:
         return self

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -191,13 +191,14 @@ class Found:
 
 
 def find(fleet: Fleet) -> Found:
+    """What lies on the topics of a cluster."""
+    bootstrap = fleet.cluster.bootstrap
+    return find_by(fleet.session(), lambda topic: read_topic(bootstrap, topic, committed=True))
+
+
+def find_by(session: Session, read: Callable[[str], Iterable[Record]]) -> Found:
     """Read the topics, and go through the journal with a dictionary for what was seen."""
-    session = fleet.session()
-    inputs = {
-        (r.topic, r.partition, r.position): r
-        for topic in DOMAIN.topics
-        for r in read_topic(fleet.cluster.bootstrap, topic, committed=True)
-    }
+    inputs = {(r.topic, r.partition, r.position): r for topic in DOMAIN.topics for r in read(topic)}
     wire = session.engine().wire
     facts: list[tuple[str, Any, int, int]] = []
     claims: dict[str, tuple[int, int]] = {}
@@ -234,12 +235,18 @@ def find(fleet: Fleet) -> Found:
                 if kind == "claim":
                     claims[answer.event_id] = record.partition, record.position
     assert planned == len(inputs), "every record is in exactly one plan"
-    decisions = read_topic(fleet.cluster.bootstrap, DECISIONS_TOPIC, committed=True)
-    dead = read_topic(fleet.cluster.bootstrap, DEAD_TOPIC, committed=True)
+    decisions, dead = list(read(DECISIONS_TOPIC)), list(read(DEAD_TOPIC))
     return Found(inputs, decisions, dead, facts, claims, refused)
 
 
-def check(fleet: Fleet, found: Found, *, sample: int = 300, once: bool = False) -> int:
+class Asked(Protocol):
+    """What `check` must know of workers."""
+
+    def session(self) -> Session:
+        """For asking what they left."""
+
+
+def check(fleet: Asked, found: Found, *, sample: int = 300, once: bool = False) -> int:
     """Nothing missing, nothing in conflict, dead letters exact, features as the oracle has them,
     chains whole, a replay equal, rows once each; returns how many decisions were repeated."""
     bodies: dict[str, bytes] = {}

@@ -171,7 +171,7 @@ def test_a_refusal_for_good_is_told_and_nothing_is_dropped(
     sink.send(rows(5))
     with pytest.raises(ConfigError, match="AccessDenied") as caught:
         sink.flush(10)
-    assert "deploy/iam" in caught.value.hint
+    assert "policy" in caught.value.hint
     is_denied.clear()
     with suppress(ConfigError):  # said once more, if it was tried in between
         sink.flush(10)

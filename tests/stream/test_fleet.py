@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from claimtrace.adapters.registry_folder import Registry
+from claimtrace.decisions import DECISIONS_TOPIC
 from examples.auto_claims import DOMAIN
-from tests.oracles.fleet import Fleet, a_feed, check, feed, find, make_topics
+from tests.oracles.fleet import Fleet, a_feed, check, feed, find, make_topics, until
 from tests.oracles.models import a_model
+from tests.servers.topics import read_topic
 
 PARTITIONS = 3
 
@@ -53,12 +55,13 @@ def promote(fleet: Fleet, version: int) -> None:
 
 def test_two_workers_take_up_the_models_that_are_promoted(fleet: Fleet) -> None:
     rows = a_feed(4000, PARTITIONS)
-    feeding = threading.Thread(target=feed, args=(fleet.cluster, rows, 500.0), daemon=True)
+    feeding = threading.Thread(target=feed, args=(fleet.cluster, rows, 300.0), daemon=True)
     promote(fleet, 1)
     for _ in range(2):
         fleet.worker().start()
     feeding.start()
-    time.sleep(8)
+    bootstrap = fleet.cluster.bootstrap  # promoted while they work, however long they took to start
+    until(lambda: read_topic(bootstrap, DECISIONS_TOPIC, committed=True), fleet.said, 60)
     promote(fleet, 2)
     feeding.join()
     fleet.wait_until_done()

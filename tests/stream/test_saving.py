@@ -56,15 +56,19 @@ def world():
     """Everything around: an engine at plan 5 whose house-keeping has 100 slices of 1,000 units."""
     clock, heard, said, stored = ManualClock(), Heard(), [], []
     engine = SimpleNamespace(
-        plan=5, arrays=lambda: {"a": np.zeros(10)}, tidy=lambda: iter([1000] * 100)
+        plan=5,
+        positions={("claims", 0): 3},
+        arrays=lambda: {"a": np.zeros(10)},
+        tidy=lambda: iter([1000] * 100),
     )
     duty = SimpleNamespace(
         owned=frozenset(), coming_marks=dict, is_stored=lambda plan, _: plan in stored
     )
     journal = SimpleNamespace(bookmark=lambda plan: plan)
+    source = SimpleNamespace(bookmarks=lambda positions: b"%d" % len(positions))
     store = Store()
     each = Saving(
-        engine, duty, journal, store, Every(100, 1e9, clock), clock, lambda work: work(),
+        engine, duty, source, journal, store, Every(100, 1e9, clock), clock, lambda work: work(),
         said.append, lambda _: None, heard,
     )  # fmt: skip
     return SimpleNamespace(
@@ -75,7 +79,7 @@ def world():
 def test_it_waits_for_the_disk_and_for_its_rows(world):
     world.saving.end()
     world.saving.begin()
-    assert world.store.told == [("begin", 5, ["a", "journal", "marks"])]
+    assert world.store.told == [("begin", 5, ["a", "journal", "marks", "source"])]
     world.engine.plan = 9
     world.saving.end()
     world.stored.append(5)

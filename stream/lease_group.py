@@ -8,9 +8,10 @@ can say nothing any more: it hears that it was superseded, and lets go.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Set
+from contextlib import suppress
 
 from claimtrace.clock import Clock
-from claimtrace.errors import Superseded
+from claimtrace.errors import StoreUnavailable, Superseded
 
 from .group import Mark, Tail
 from .leases import Lease, LeaseTable, Observer, moves
@@ -51,12 +52,16 @@ class LeaseGroup:
 
     def places(self) -> Set[Place]:
         """All places that are shared out: what is listed, what ever was, and the journal."""
+        if not self._known:
+            self._known = {lease.place for lease in self._table.leases()}
         return self._inputs() | self._known | {JOURNAL}
 
     def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:
         """Take part, some times in the length of a lease; returns the places that are ours."""
         if self._clock.monotonic_s() - self._turned_s >= self._turn_s:
-            self._turn(drain)
+            # a table that doesn't answer: what we own we own till somebody else says so there
+            with suppress(StoreUnavailable):
+                self._turn(drain)
             self._turned_s = self._clock.monotonic_s()
         return set(self._mine)
 
@@ -92,9 +97,10 @@ class LeaseGroup:
         return {}
 
     def leave(self) -> None:
-        """Let others have the places at once."""
-        self._release(set(self._mine))
-        self._table.forget(self._me)
+        """Let others have the places at once; when the lease is over, if the table is silent."""
+        with suppress(StoreUnavailable):
+            self._release(set(self._mine))
+            self._table.forget(self._me)
 
     def _turn(self, drain: Callable[[Set[Place]], None]) -> None:
         self._counter += 1

@@ -92,12 +92,11 @@ class KinesisSink:
             text = key.decode(errors="replace")[:256] if key else str(partition)
             content = wrapped(value, headers) if topic == DEAD_TOPIC else value or b""
             topics.setdefault(topic, []).append((text, content))
-        for topic, records in topics.items():
-            name = stream_name(self._settings, topic)
-            lane = self._lanes.get(name)
-            if lane is None:
-                lane = self._lanes[name] = _Lane(self._wire, name, self._clock, self._jitter)
-            lane.take(self._entries(name, records))
+        lanes = [(self._lane(stream_name(self._settings, topic)), r) for topic, r in topics.items()]
+        for lane, _ in lanes:
+            lane.must_have_room()
+        for lane, entries in [(lane, self._entries(lane.name, records)) for lane, records in lanes]:
+            lane.take(entries)
         self._taken += len(outgoing)
 
     def flush(self, deadline_s: float) -> None:
@@ -130,6 +129,11 @@ class KinesisSink:
             self.flush(_LONGEST_PAUSE_S)
         for lane in self._lanes.values():
             lane.close()
+
+    def _lane(self, name: str) -> _Lane:
+        if name not in self._lanes:
+            self._lanes[name] = _Lane(self._wire, name, self._clock, self._jitter)
+        return self._lanes[name]
 
     def _first_hashes(self, name: str) -> list[int]:
         """The first hash of each open shard."""
@@ -165,7 +169,7 @@ class _Lane:
     def __init__(
         self, wire: KinesisWire, name: str, clock: Clock, jitter: Callable[[], float]
     ) -> None:
-        self._wire, self._stream, self._clock, self._jitter = wire, name, clock, jitter
+        self._wire, self.name, self._clock, self._jitter = wire, name, clock, jitter
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._error: ClaimtraceError | None = None
@@ -175,14 +179,17 @@ class _Lane:
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"to {name}")
         self._thread.start()
 
-    def take(self, entries: Sequence[_Waiting]) -> None:
+    def must_have_room(self) -> None:
         with self._changed:
             if len(self._waiting) > _ROOM:
                 raise StoreUnavailable(
                     "the stream doesn't take as much as comes"
                     + (self.trouble and f": {self.trouble}"),
-                    where=self._stream,
+                    where=self.name,
                 )
+
+    def take(self, entries: Sequence[_Waiting]) -> None:
+        with self._changed:
             self._waiting.extend(entries)
             self._changed.notify_all()
 
@@ -242,8 +249,8 @@ class _Lane:
     def _put(self, call: Sequence[_Waiting]) -> list[_Waiting]:
         """Those that must be sent again; none when all are there or can't ever be."""
         try:
-            with named_errors("can't write", self._stream):
-                codes = self._wire.put_records(self._stream, [each.entry for each in call])
+            with named_errors("can't write", self.name):
+                codes = self._wire.put_records(self.name, [each.entry for each in call])
         except ClaimtraceError as error:
             self.trouble = error.what
             if error.retryable:

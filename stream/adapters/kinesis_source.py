@@ -75,6 +75,8 @@ class KinesisSource:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="kinesis")
         self.readers = 1
         """How many workers read the same shards."""
+        self._polls = False
+        """Whether it is us who say what comes next; others read what plans say, and no further."""
 
     # -- what a plan and a snapshot must know -----------------------------------------------------
 
@@ -109,6 +111,7 @@ class KinesisSource:
             StateError: records are gone that were never read, and the settings say stop.
             StoreUnavailable: AWS doesn't answer.
         """
+        self._polls = True
         places = self._places(positions)
         for place in places:
             self._in_hand(place, positions.get(place, 0)).trim(positions.get(place, 0))
@@ -129,6 +132,7 @@ class KinesisSource:
             StateError: the stream no longer has them.
             StoreUnavailable: they aren't delivered; try again.
         """
+        self._polls = False
         parts = []
         for span in ranges:
             place = span.topic, span.partition
@@ -182,7 +186,7 @@ class KinesisSource:
         for topic, stream in self._streams.items():
             for number in sorted(self._families[topic].learn(self._reads.shards(stream))):
                 shard = self._shards.get((topic, number))
-                if shard is not None and not shard.is_ended:
+                if self._polls and shard is not None and not shard.is_at_end:
                     self._on_lost(f"shard {number} of {stream} is gone before it was read")
         self._families_at_s = now_s
 
@@ -213,6 +217,9 @@ class KinesisSource:
     def _fetch(self, shard: ShardInHand, span: Range) -> Records:
         until_s = self._clock.monotonic_s() + _FETCH_S
         shard.trim(span.from_position)
+        if shard.next < span.to_position and shard.empty_reads:
+            shard.empty_reads = 0  # there is something: the plan says so
+            shard.due_s = min(shard.due_s, self._clock.monotonic_s() + self._pause_s(shard))
         while shard.next < span.to_position:
             before = shard.next
             if shard.is_ended:

@@ -401,3 +401,15 @@ def test_a_shard_that_goes_before_it_was_read_is_told() -> None:
     source.poll({("claims", 0): 1}, 10)
     assert told == ["shard 0 of s.claims is gone before it was read"]
     source.close()
+
+
+def test_who_only_reads_what_plans_say_misses_no_shard() -> None:
+    """It never reads one to its end; who writes the plans does."""
+    source, reads, clock = faked(page(5, behind_ms=50_000))
+    assert source.places() == {("claims", 0)}
+    (record,) = source.fetch([Range("claims", 0, 0, 1, "0:5")])
+    assert record.value == b"5"
+    reads.listed = [Shard(1, (0,))]
+    clock.sleep(20)
+    assert source.places() == {("claims", 1)}
+    source.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
@@ -12,11 +12,11 @@ import pytest
 
 from claimtrace.adapters.dynamo_table import DynamoTable
 from claimtrace.adapters.system_clock import SystemClock
-from claimtrace.errors import Superseded
+from claimtrace.errors import StoreUnavailable, Superseded
 from stream.adapters.dynamo_leases import DynamoLeases
 from stream.group import Mark
 from stream.lease_group import LeaseGroup
-from stream.leases import LeaseTable
+from stream.leases import Lease, LeaseTable
 from stream.plans import JOURNAL, Place
 from tests.oracles.lease_table import LeasesInMemory
 
@@ -187,6 +187,76 @@ def test_two_that_start_together_never_own_the_same(table: LeaseTable) -> None:
         assert len(owned) == len(set(owned))
         for name in names:
             workers.groups[name].leave()
+
+
+class Silent(LeasesInMemory):
+    """A table that doesn't answer at times: nothing is written, or nobody hears that it was."""
+
+    is_down = False
+    loses_answers = False
+
+    def leases(self) -> list[Lease]:
+        self._answer()
+        return super().leases()
+
+    def beat(self, worker: str, counter: int) -> None:
+        self._answer()
+        super().beat(worker, counter)
+
+    def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
+        self._answer()
+        done = super().swap(changes)
+        if self.loses_answers:
+            raise StoreUnavailable("timed out")
+        return done
+
+    def _answer(self) -> None:
+        if self.is_down:
+            raise StoreUnavailable("no answer")
+
+
+def test_a_table_that_is_silent_takes_nothing_away() -> None:
+    table = Silent()
+    workers = Workers(table)
+    group = workers.start("a")
+    workers.turn("a", times=2)
+    table.is_down = True
+    workers.turn("a", times=3)
+    assert workers.owned["a"] == everything(workers)
+    with pytest.raises(StoreUnavailable):
+        group.commit({JOURNAL: Mark(emitted=1)}, {})
+    group.leave()
+    table.is_down = False
+    assert group.commit({JOURNAL: Mark(emitted=1)}, {})
+
+
+def test_what_was_written_and_never_heard_of_is_taken_again_or_let_go() -> None:
+    table = Silent()
+    workers = Workers(table)
+    group = workers.start("a")
+    table.loses_answers = True
+    workers.turn("a", times=2)
+    assert workers.owned["a"] == set()
+    assert sum(lease.owner == "a" for lease in table.leases()) > 0
+    table.loses_answers = False
+    workers.turn("a", times=1)
+    assert workers.owned["a"] == everything(workers)
+    table.loses_answers = True
+    with pytest.raises(StoreUnavailable):
+        group.commit(dict.fromkeys(everything(workers), Mark(emitted=1)), {})
+    table.loses_answers = False
+    workers.start("b")
+    workers.turn("a", "b", times=4)
+    assert workers.owned["a"] | workers.owned["b"] == everything(workers)
+    assert not workers.owned["a"] & workers.owned["b"]
+
+
+def test_a_worker_that_starts_asks_for_all_that_ever_was(table: LeaseTable) -> None:
+    """Shards that are done with and not listed any more have marks that a snapshot is held
+    against."""
+    old: set[Place] = {("claims", 77)}
+    table.add(old)
+    assert Workers(table).start("a").places() == INPUTS | old | {JOURNAL}
 
 
 def some_life(seed: int) -> tuple[Workers, LeasesInMemory]:

@@ -37,9 +37,9 @@ UNITS_A_RECORD: Final = 16
 entity-events then takes about as long as half a million records."""
 
 LARGE_BYTES: Final = 64_000_000
-FEW_RECORDS: Final = 250
+FEW_RECORDS: Final = 125
 """While a child reads a large state, each page is copied when it is first written to, at 2 to 3
-us: 20 an event in the first batches. Small batches keep that below 50 ms."""
+us: 20 to 100 an event in the first batches. Small ones keep that below 50 ms."""
 
 _STUCK_S: Final = 600.0
 """A snapshot that takes so long is given up."""

@@ -95,8 +95,8 @@ def test_a_decision_is_there_at_the_first_look_that_saw_it(tmp_path):
 @pytest.mark.slow
 def test_a_worker_a_log_and_an_injector_in_three_processes(tmp_path, monkeypatch):
     monkeypatch.setattr(latency, "SETTLE_S", 0.2)
-    monkeypatch.setattr(latency, "BESIDE_S", 1.0)
-    with latency.on_local(tmp_path, tmp_path / "models", 1_000, 100_000) as bench:
+    monkeypatch.setattr(latency, "BESIDE_S", 0.5)
+    with latency.on_local(tmp_path, tmp_path / "models", 1_000, 1_000_000) as bench:
         found = latency.measure(bench, warm=1_000, backlog=20_000, seconds=1.0)
     held = found["beside_injector_per_s"]
     assert 0 < held <= found["events_per_s"]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from claimtrace.adapters.dynamo_table import DynamoTable
@@ -42,17 +43,27 @@ LEASE_S = 1.5
 _OUTPUTS = (DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
 
 
+class Times:
+    """As of when each record was put: whoever puts holds the lock until the time is told."""
+
+    def __init__(self) -> None:
+        self.putting = Lock()
+        self.log_time_ms: dict[tuple[str, str], int] = {}
+
+
 class StampedReads(KinesisReads):
     """Reads what `KinesisGround` put, at the time that it was put as of."""
 
-    def __init__(self, client: Any, times_ms: dict[tuple[str, str], int]) -> None:
+    def __init__(self, client: Any, times: Times) -> None:
         super().__init__(client)
-        self._times_ms = times_ms
+        self._times = times
 
     def read(self, ask: Ask) -> Got:
         """One page."""
         got = super().read(ask)
-        times_ms = tuple(self._times_ms[ask.stream, sequence] for sequence in got.sequences)
+        with self._times.putting:
+            told = self._times.log_time_ms
+        times_ms = tuple(told[ask.stream, sequence] for sequence in got.sequences)
         return got._replace(log_times_ms=times_ms)
 
 
@@ -66,7 +77,7 @@ class KinesisGround(Ground):
         folder.mkdir(parents=True)
         self._server, self._client = server, server.client()
         self._settings = Settings(source=f"kinesis://ground{next(_numbers)}")
-        self._times_ms: dict[tuple[str, str], int] = {}
+        self._times = Times()
         inputs = {self._stream(topic): PARTITIONS for topic in DOMAIN.topics}
         outputs = {self._stream(topic): 1 for topic in _OUTPUTS}
         create_streams(self._client, {**inputs, **outputs, self._stream(DECISIONS_TOPIC): 2})
@@ -133,25 +144,24 @@ class KinesisGround(Ground):
                 self._put(self._stream(topic), sent[start : start + 100])
 
     def _put(self, name: str, rows: Sequence[Outgoing]) -> None:
-        answer = self._client.put_records(
-            StreamName=name,
-            Records=[
-                {
-                    "Data": row.value or b"",
-                    "PartitionKey": (row.key or b"-").decode(),
-                    "ExplicitHashKey": self._hashes[row.partition],
-                }
-                for row in rows
-            ],
-        )
-        for row, put in zip(rows, answer["Records"], strict=True):
-            self._times_ms[name, put["SequenceNumber"]] = row.log_time_ms
+        entries = [
+            {
+                "Data": row.value or b"",
+                "PartitionKey": (row.key or b"-").decode(),
+                "ExplicitHashKey": self._hashes[row.partition],
+            }
+            for row in rows
+        ]
+        with self._times.putting:
+            answer = self._client.put_records(StreamName=name, Records=entries)
+            for row, put in zip(rows, answer["Records"], strict=True):
+                self._times.log_time_ms[name, put["SequenceNumber"]] = row.log_time_ms
 
     def _source(self) -> KinesisSource:
         def refuse(what: str) -> None:
             raise StateError(what)
 
-        reads = StampedReads(self._server.client(), self._times_ms)
+        reads = StampedReads(self._server.client(), self._times)
         streams = {topic: self._stream(topic) for topic in DOMAIN.topics}
         source = KinesisSource(reads, streams, SystemClock(), refuse, _DAY_MS)
         source.readers = 0  # nobody else reads, and the server doesn't mind

@@ -220,25 +220,31 @@ def test_of_two_with_other_terms_one_is_refused(several: Any) -> None:
 def test_the_first_plan_with_a_number_wins(several: Any, seed: int) -> None:
     """Two believe to be the sequencer; both apply what they read back, and it is the same."""
 
-    def write(who: int) -> list[Plan]:
+    ready = threading.Barrier(3)
+
+    def write(who: int) -> tuple[list[Plan], int]:
         journal, rng = several.open(), np.random.default_rng([seed, who])
         seen: list[Plan] = []
-        while len(seen) < 30:
-            if rng.random() < 0.3:
+        won = lost = 0
+        ready.wait(30)  # all three want to write the first one
+        while len(seen) < 30 or not won:
+            if seen and rng.random() < 0.3:
                 seen += list(journal.read(journal.next_number))
-            else:
-                mine = a_plan(journal.next_number, now_ms=who)
-                won = journal.append(mine)
-                assert won == mine or won.now_ms != who
-                seen.append(won)
-        return seen
+                continue
+            mine = a_plan(journal.next_number, now_ms=who)
+            first = journal.append(mine)
+            assert first == mine or first.now_ms != who
+            seen.append(first)
+            won, lost = won + (first == mine), lost + (first != mine)
+        return seen, lost
 
     found = both(*[lambda who=who: write(who) for who in (1, 2, 3)])
     written = list(several.open().read(1))
     assert [plan.number for plan in written] == list(range(1, len(written) + 1))
-    for seen in found:
+    for seen, _ in found:
         assert seen == written[: len(seen)]
-    assert len({plan.now_ms for plan in written}) > 1, "they never raced"
+    assert {plan.now_ms for plan in written} == {1, 2, 3}
+    assert sum(lost for _, lost in found) >= 2, "they never raced"
 
 
 def test_a_plan_that_lost_is_ignored_wherever_it_stands(shared: KafkaShelf) -> None:

@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 import pytest
 
 from tests.servers.dynamodb import DynamoLocal
-from tests.servers.fetch import ServerMissing, dynamodb_jars, java, kafka_jars
+from tests.servers.fetch import ServerMissing, dynamodb_jars, java, kafka_jars, ministack_packages
 from tests.servers.kafka import Cluster
 from tests.servers.kinesis import KinesisLocal, node, program
+from tests.servers.ministack import Ministack
 from tests.servers.mock_cluster import MockCluster
 
 
@@ -77,6 +78,17 @@ def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoLocal]:
     except ServerMissing as missing:
         _without(missing)
     with DynamoLocal(tmp_path_factory.mktemp("dynamodb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
+    """The rest of AWS for all tests: keep to names of your own."""
+    try:
+        ministack_packages()
+    except ServerMissing as missing:
+        _without(missing)
+    with Ministack(tmp_path_factory.mktemp("ministack")) as server:
         yield server
 
 

@@ -10,7 +10,8 @@ from claimtrace.adapters.kinesis_errors import named_errors
 from claimtrace.adapters.kinesis_wire import Entry, KinesisWire, Page
 from claimtrace.errors import ConfigError, StoreUnavailable
 from claimtrace.settings import KinesisSettings, Settings
-from tests.servers.kinesis import REGION, KinesisLocal, create_streams
+from tests.servers.aws_local import REGION
+from tests.servers.kinesis import KinesisLocal, create_streams
 from tests.servers.kinesis_faults import error, inject, times
 
 ENTRIES = [Entry(b'{"n":%d}' % n, f"k{n % 5}") for n in range(40)] + [Entry(b"\x00\xff", "\u00e9")]

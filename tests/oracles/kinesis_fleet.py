@@ -20,8 +20,9 @@ from stream.adapters.kinesis_reading import KinesisReads
 from stream.adapters.kinesis_stream import by_claim, read_stream
 from stream.shards import id_of
 from tests.oracles.workers import Worker
+from tests.servers.aws_local import REGION
 from tests.servers.dynamodb import DynamoLocal
-from tests.servers.kinesis import REGION, KinesisLocal, create_streams, wait_until_active
+from tests.servers.kinesis import KinesisLocal, create_streams, wait_until_active
 
 _numbers = count()
 SHARDS = 3

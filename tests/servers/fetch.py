@@ -1,6 +1,6 @@
-"""Gets the jars of a real Apache Kafka by Maven, once, into a cache outside of the work tree.
+"""Gets real servers once, by Maven, npm or pip, into a cache outside of the work tree.
 
-The folder is named for the digest of `pom.xml`, so another version never meets old jars. Two
+A folder is named for the digest of what pins it, so another version never meets old files. Two
 processes may ask at once: one fetches under a file lock, the other waits and finds it done.
 """
 
@@ -12,7 +12,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -77,33 +79,73 @@ def dynamodb_jars() -> Path:
     return _jars("dynamodb", POM.with_name("dynamodb.xml"))
 
 
-def _jars(name: str, pom: Path) -> Path:
-    digest = hashlib.sha256(pom.read_bytes()).hexdigest()[:12]
-    jars = cache_folder() / f"{name}-{digest}"
-    if jars.is_dir():
-        return jars
-    jars.parent.mkdir(parents=True, exist_ok=True)
-    with (jars.parent / "fetch.lock").open("w") as lock:
+def ministack_packages() -> Path:
+    """The folder with ministack and what it imports; fetched when it isn't there yet (90 MB).
+
+    They are kept apart: ministack wants another botocore than the product has.
+
+    Raises:
+        ServerMissing: the download failed.
+    """
+    pins = POM.with_name("ministack.txt")
+
+    def bring(aside: Path) -> Path:
+        packages = aside / "packages"
+        run_fetch("ministack", [
+            sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+            "--require-hashes", "--no-deps", "--target", str(packages), "-r", str(pins),
+        ])  # fmt: skip
+        return packages
+
+    return fetched_once("ministack", pins.read_bytes(), bring)
+
+
+def fetched_once(name: str, definition: bytes, bring: Callable[[Path], Path]) -> Path:
+    """A folder of the cache, named for the digest of what defines it.
+
+    Args:
+        bring: called when it isn't there yet, with a folder that goes away; returns the one inside
+            of it that is to be kept.
+    """
+    digest = hashlib.sha256(definition).hexdigest()[:12]
+    folder = cache_folder() / f"{name}-{digest}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "fetch.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not jars.is_dir():
-            _fetch(pom, jars)
-    return jars
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as aside:
+                bring(Path(aside)).rename(folder)
+    return folder
 
 
-def _fetch(pom: Path, jars: Path) -> None:
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise ServerMissing("there is no mvn to fetch servers with", where="PATH",
-                            hint="install Maven")  # fmt: skip
-    with tempfile.TemporaryDirectory(dir=jars.parent, prefix="fetching-") as aside:
-        libs = Path(aside) / "libs"
-        command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies",
-                   "-DincludeScope=runtime", f"-DoutputDirectory={libs}"]  # fmt: skip
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S)
-        except subprocess.TimeoutExpired as error:
-            raise ServerMissing(f"{pom.name}: it did not come in {FETCH_TIMEOUT_S} s") from error
-        if done.returncode != 0 or not libs.is_dir():
-            last = (done.stdout + done.stderr).strip()[-600:]
-            raise ServerMissing(f"it could not be fetched: {last}", where=str(pom))
-        libs.rename(jars)
+def run_fetch(what: str, command: Sequence[str]) -> None:
+    """Run a command that fetches something.
+
+    Raises:
+        ServerMissing: it failed, or took too long.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise ServerMissing(f"{what} did not come in {FETCH_TIMEOUT_S} s") from error
+    if done.returncode != 0:
+        last = (done.stdout + done.stderr).strip()[-600:]
+        raise ServerMissing(f"{what} could not be fetched: {last}")
+
+
+def _jars(name: str, pom: Path) -> Path:
+    def bring(aside: Path) -> Path:
+        maven = shutil.which("mvn")
+        if maven is None:
+            raise ServerMissing("there is no mvn to fetch servers with", where="PATH",
+                                hint="install Maven")  # fmt: skip
+        libs = aside / "libs"
+        run_fetch(name, [
+            maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies",
+            "-DincludeScope=runtime", f"-DoutputDirectory={libs}",
+        ])  # fmt: skip
+        return libs
+
+    return fetched_once(name, pom.read_bytes(), bring)

@@ -10,32 +10,25 @@ client (`tests/servers/kinesis_faults.py`).
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import re
 import shutil
 import subprocess
 import tarfile
-import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
 from claimtrace.errors import StoreUnavailable
-from tests.servers.broker import HOST, STARTER, dies_with_us, free_ports
-from tests.servers.fetch import FETCH_TIMEOUT_S, ServerMissing, cache_folder
+from tests.servers.aws_local import READY_TIMEOUT_S, REGION, AwsLocal
+from tests.servers.broker import HOST, free_ports
+from tests.servers.fetch import ServerMissing, fetched_once, run_fetch
 
 PACKAGE: Final = "kinesis-local"
 VERSION: Final = "0.6.2"
 SHA256: Final = "7f450e244b3c609b640b22ab005c9fdeaeb6e49d72403a3b6ebd9c3270b32cb5"
 NODE_AT_LEAST: Final = 18
-READY_TIMEOUT_S: Final = 60.0
-REGION: Final = "eu-central-1"
 
 _LOOPBACK: Final = f"""\
 const net = require('net');
@@ -80,77 +73,44 @@ def program() -> Path:
     Raises:
         ServerMissing: there is no npm, the download failed, or it isn't what was pinned.
     """
-    folder = cache_folder() / f"{PACKAGE}-{SHA256[:12]}"
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / "fetch.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
-            _fetch(folder)
-    return folder
+    return fetched_once(PACKAGE, SHA256.encode(), _bring)
 
 
-def _fetch(folder: Path) -> None:
+def _bring(aside: Path) -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise ServerMissing("there is no npm to fetch kinesis-local with", where="PATH")
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetching-") as aside:
-        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", aside]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, cwd=aside
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ServerMissing(f"{PACKAGE} did not come in {FETCH_TIMEOUT_S} s") from error
-        packed = Path(aside) / f"{PACKAGE}-{VERSION}.tgz"
-        if done.returncode != 0 or not packed.exists():
-            raise ServerMissing(f"{PACKAGE} could not be fetched: {done.stderr.strip()[-600:]}")
-        if hashlib.sha256(packed.read_bytes()).hexdigest() != SHA256:
-            raise ServerMissing(f"{PACKAGE} {VERSION} is not the one that was pinned")
-        with tarfile.open(packed) as archive:
-            archive.extractall(aside, filter="data")
-        unpacked = Path(aside) / "package"
-        (unpacked / "loopback.js").write_text(_LOOPBACK)
-        unpacked.rename(folder)
+    run_fetch(PACKAGE, [
+        npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", str(aside),
+    ])  # fmt: skip
+    packed = aside / f"{PACKAGE}-{VERSION}.tgz"
+    if hashlib.sha256(packed.read_bytes()).hexdigest() != SHA256:
+        raise ServerMissing(f"{PACKAGE} {VERSION} is not the one that was pinned")
+    with tarfile.open(packed) as archive:
+        archive.extractall(aside, filter="data")
+    unpacked = aside / "package"
+    (unpacked / "loopback.js").write_text(_LOOPBACK)
+    return unpacked
 
 
-class KinesisLocal:
-    """One server, its streams in memory; usable in `with`.
+class KinesisLocal(AwsLocal):
+    """One server, its streams in memory."""
 
-    Args:
-        folder: holds its log.
-    """
+    name, service = "kinesis", "kinesis"
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port, self._tls_port = free_ports(2)
+        super().__init__(folder)
+        (self._tls_port,) = free_ports(1)
 
-    @property
-    def endpoint(self) -> str:
-        """Its URL."""
-        return f"http://{HOST}:{self.port}"
+    def _command(self) -> list[str]:
+        return [node(), "main.js"]
 
-    def client(self, **more: Any) -> Any:
-        """A client of it that doesn't try again."""
-        return boto3.client(
-            "kinesis", region_name=REGION, endpoint_url=self.endpoint,
-            aws_access_key_id="local", aws_secret_access_key="local",
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=20, **more),
-        )  # fmt: skip
+    def _home(self) -> Path:
+        return program()
 
-    def start(self) -> None:
-        """Start it, and wait until it answers.
-
-        Raises:
-            ServerMissing: there is no Node, or nothing to run.
-            StoreUnavailable: it doesn't answer.
-        """
-        home = program()
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "NODE_OPTIONS": f"--require {home / 'loopback.js'}",
+    def _environment(self) -> Mapping[str, str]:
+        return {
+            "NODE_OPTIONS": f"--require {program() / 'loopback.js'}",
             "KINESIS_MOCK_PLAIN_PORT": str(self.port),
             "KINESIS_MOCK_TLS_PORT": str(self._tls_port),
             "AWS_REGION": REGION,
@@ -158,42 +118,9 @@ class KinesisLocal:
             "LOG_LEVEL": "ERROR",
             **_QUICK,
         }
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "kinesis.log").open("ab") as log:
-            self._process = STARTER.submit(
-                subprocess.Popen, [*dies_with_us(), node(), "main.js"], cwd=home, env=environment,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            ).result()  # fmt: skip
-        client, until_s = self.client(), time.monotonic() + READY_TIMEOUT_S
-        while True:
-            try:
-                client.list_streams()
-            except (BotoCoreError, ClientError) as error:
-                if time.monotonic() > until_s or self._process.poll() is not None:
-                    raise StoreUnavailable("kinesis-local doesn't start",
-                                           where=str(self._folder)) from error  # fmt: skip
-                time.sleep(0.1)
-            else:
-                return
 
-    def kill(self) -> None:
-        """End it; its streams are gone."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def __enter__(self) -> KinesisLocal:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.kill()
+    def _ask(self, client: Any) -> None:
+        client.list_streams()
 
 
 def create_streams(client: Any, shards: dict[str, int]) -> None:

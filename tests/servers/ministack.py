@@ -1,0 +1,41 @@
+"""The parts of AWS that have no server of their own here, by ministack, in memory, for tests.
+
+    with Ministack(folder) as aws:
+        client = aws.client("sns")
+
+It stands in for enhanced fan-out, SNS, CloudWatch and S3. Reading and resharding of streams are
+tried on `tests.servers.kinesis`, conditional writes on `tests.servers.dynamodb`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tests.servers.aws_local import REGION, AwsLocal
+from tests.servers.broker import HOST
+from tests.servers.fetch import ministack_packages
+
+ACCOUNT: Final = "000000000000"
+_SERVICES: Final = "kinesis,sns,sqs,s3,cloudwatch,monitoring"
+
+
+class Ministack(AwsLocal):
+    """One server for several services."""
+
+    name, service = "ministack", "s3"
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "ministack"]
+
+    def _environment(self) -> Mapping[str, str]:
+        return {
+            "BIND_HOST": HOST, "GATEWAY_PORT": str(self.port), "MINISTACK_HOST": HOST,
+            "MINISTACK_REGION": REGION, "MINISTACK_ACCOUNT_ID": ACCOUNT, "SERVICES": _SERVICES,
+            "LOG_LEVEL": "WARNING", "TMPDIR": str(self._folder),
+            "S3_DATA_DIR": str(self._folder / "s3"), "PYTHONPATH": str(ministack_packages()),
+        }  # fmt: skip
+
+    def _ask(self, client: Any) -> None:
+        client.list_buckets()

@@ -19,7 +19,7 @@ import yaml
 from typer.main import get_command
 
 from claimtrace.__main__ import app
-from claimtrace.settings import ENV_PREFIX, load_settings
+from claimtrace.settings_loading import ENV_PREFIX, load_settings
 from stream.adapters.metrics import METRICS, OTHER, REBALANCES, STORES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,8 @@ from ..clock import duration_ms
 from ..decisions import ModelRef
 from ..errors import ConfigError, UsageError
 from ..ids import digest
-from ..settings import KINESIS, Settings, load_settings
+from ..settings import KINESIS, Settings
+from ..settings_loading import load_settings
 
 if TYPE_CHECKING:
     from featurestore.adapters.delta import OfflineStore

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import ConfigError
-from claimtrace.settings import ENV_PREFIX, SECRETS, Settings, StreamSettings, load_settings
+from claimtrace.settings import SECRETS, Settings, StreamSettings
+from claimtrace.settings_loading import ENV_PREFIX, load_settings
 
 
 def test_defaults_hold():

@@ -22,7 +22,7 @@ from claimtrace.decisions import (
 )
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
-from claimtrace.settings import load_settings
+from claimtrace.settings_loading import load_settings
 from claimtrace.wire import Accepted
 from examples.auto_claims import DOMAIN
 from stream.plans import in_plan_order

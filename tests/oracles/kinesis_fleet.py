@@ -12,7 +12,7 @@ from claimtrace.adapters.system_clock import SystemClock
 from claimtrace.commands.session import Session
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.events import Outgoing, Record
-from claimtrace.settings import load_settings
+from claimtrace.settings_loading import load_settings
 from examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.dynamo_journal import DynamoJournal

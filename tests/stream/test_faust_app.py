@@ -18,7 +18,8 @@ from claimtrace.adapters.system_clock import SystemClock
 from claimtrace.commands import fausting
 from claimtrace.commands.session import Session
 from claimtrace.errors import ConfigError, StateError, UsageError
-from claimtrace.settings import Settings, load_settings
+from claimtrace.settings import Settings
+from claimtrace.settings_loading import load_settings
 from stream.adapters import faust as runner
 from stream.adapters.faust import Watchdog, fatal
 

@@ -52,6 +52,13 @@ class StateError(ClaimtraceError):
     """State on disk is locked, damaged, or of another version; nothing was changed."""
 
 
+class NoJournal(StateError):
+    """Nothing was ever decided here."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__("there is no journal yet", where=where, hint="run claimtrace stream")
+
+
 class StoreUnavailable(ClaimtraceError):
     """A store or log doesn't answer. The driver pauses and tries again; nothing is skipped."""
 

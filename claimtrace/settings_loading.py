@@ -19,6 +19,8 @@ from .limits import MAX_BATCH_RECORDS
 from .settings import KAFKA, KINESIS, SECRETS, Settings
 
 ENV_PREFIX: Final = "CLAIMTRACE_"
+_TABLE: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+_CONSUMER: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _SNS_TOPIC: Final = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]{1,256}")
 
 
@@ -136,11 +138,7 @@ def _check(settings: Settings, where: str) -> None:
             hint="a late duplicate would count twice; raise remember_ids",
         )
     _check_source(settings.source, where)
-    if settings.aws.alerts_topic and not _SNS_TOPIC.fullmatch(settings.aws.alerts_topic):
-        raise ConfigError(
-            f"aws.alerts_topic = {settings.aws.alerts_topic} is no ARN of a topic", where=where,
-            hint="write arn:aws:sns:REGION:ACCOUNT:NAME",
-        )  # fmt: skip
+    _check_names(settings, where)
     ranges = (
         ("kafka.replication", settings.kafka.replication, 1, 100),
         ("kafka.min_insync", settings.kafka.min_insync, 1, settings.kafka.replication),
@@ -158,6 +156,18 @@ def _check(settings: Settings, where: str) -> None:
     for name, value, low, high in ranges:
         if not low <= value <= high:
             raise ConfigError(f"{name} = {value} is not within {low} .. {high}", where=where)
+
+
+def _check_names(settings: Settings, where: str) -> None:
+    kinesis = settings.kinesis
+    for name, value, form, hint in (
+        ("aws.alerts_topic", settings.aws.alerts_topic, _SNS_TOPIC,
+         "write arn:aws:sns:REGION:ACCOUNT:NAME"),
+        ("kinesis.table", kinesis.table, _TABLE, "3 to 255 of a-z, A-Z, 0-9, _ - and ."),
+        ("kinesis.fan_out", kinesis.fan_out, _CONSUMER, "1 to 128 of a-z, A-Z, 0-9, _ - and ."),
+    ):  # fmt: skip
+        if value and not form.fullmatch(value):
+            raise ConfigError(f"{name} = {value} is no such name", where=where, hint=hint)
 
 
 def _check_source(source: str, where: str) -> None:

@@ -105,13 +105,17 @@ class LeaseGroup:
     def _turn(self, drain: Callable[[Set[Place]], None]) -> None:
         self._counter += 1
         self._table.beat(self._me, self._counter)
-        alive = self._observer.see(self._table.beats(), self._clock.monotonic_s()) | {self._me}
-        self._on_workers(len(alive))
         rows = self._table.leases()
         missing = (self._inputs() | {JOURNAL}) - {lease.place for lease in rows}
         if missing:
             self._table.add(sorted(missing))
             rows = self._table.leases()
+        # after the leases: whoever took one had written his counter before
+        beats = self._table.beats()
+        alive = self._observer.see(beats, self._clock.monotonic_s()) | {self._me}
+        for gone in beats.keys() - alive:
+            self._table.forget(gone)  # if it comes back, it counts on
+        self._on_workers(len(alive))
         now = {lease.place: lease for lease in rows}
         self._known = set(now)
         self._mine = {place: row for place, row in self._mine.items() if now.get(place) == row}

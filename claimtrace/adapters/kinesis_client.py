@@ -23,6 +23,11 @@ class Stream(NamedTuple):
     identity: str
     retention_ms: int
 
+    @property
+    def arn(self) -> str:
+        """Its name in all of AWS."""
+        return self.identity.rpartition("@")[0]
+
 
 def aws_client(settings: Settings, service: str) -> Any:
     """A client of an AWS service.

@@ -13,7 +13,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from ..errors import ClaimtraceError, ConfigError
+from ..errors import ClaimtraceError, ConfigError, NoJournal
+from ..settings import KINESIS
 from .console import out, print_json, safe
 from .session import CHAMPION, Session
 
@@ -77,6 +78,8 @@ def _examine(session: Session) -> Iterator[Finding]:
         ("models", _models),
         ("offline store", _offline),
     )
+    if session.settings.source.startswith(KINESIS):
+        checks = (*checks, ("reading", _reading))
     for name, check in checks:
         try:
             yield Finding(name, True, check(session))
@@ -134,15 +137,26 @@ def _log(session: Session) -> str:
     return ", ".join(f"{topic} {count:,}" for topic, count in ends.items())
 
 
+def _reading(session: Session) -> str:
+    from .kinesis_transport import KinesisTransport
+
+    transport = KinesisTransport(session)
+    with transport:
+        return transport.check_reading()
+
+
 def _state(session: Session) -> str:
     from stream.adapters.snapshots import Snapshots
 
     if not session.has_journal:
         return "none yet; claimtrace stream makes one"
     last = 0
-    with session.transport() as transport:
-        for plan in transport.plans():
-            last = plan.number
+    try:
+        with session.transport() as transport:
+            for plan in transport.plans():
+                last = plan.number
+    except NoJournal:
+        return "none yet; claimtrace stream makes one"
     newest = Snapshots(session.state_folder / "snapshots").newest()
     at = newest[0] if newest else 0
     return f"{last:,} plans, newest snapshot at plan {at:,}"

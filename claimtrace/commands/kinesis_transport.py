@@ -12,12 +12,14 @@ import msgspec
 from ..adapters.file_lock import FolderLock
 from ..clock import duration_ms
 from ..decisions import DEAD_TOPIC, DECISIONS_TOPIC
-from ..errors import StateError
+from ..errors import ConfigError, StateError
 from ..events import Record
+from ..kinesis_limits import reading
 from .transport import Said, Stopping, Transport
 
 if TYPE_CHECKING:
     from stream.adapters.dynamo_journal import DynamoJournal
+    from stream.adapters.kinesis_fanout import FanOutReads
     from stream.adapters.kinesis_reading import KinesisReads
     from stream.adapters.kinesis_source import KinesisSource
     from stream.driver import Driver
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _ALL_PARTITIONS = 0
 """Terms on Kinesis: the streams say how many shards there are, and more may come."""
+_SAMPLE_S = 10
 
 
 class KinesisTransport(Transport):
@@ -46,7 +49,7 @@ class KinesisTransport(Transport):
 
     def source(self) -> KinesisSource:
         """Reads the inputs."""
-        return self._make_source(lambda _: None, None)
+        return self._make_source(self._reads(), lambda _: None, None)
 
     def plans(self, from_number: int = 1) -> Iterator[Plan]:
         """The journal's plans, without opening it for writing."""
@@ -115,7 +118,9 @@ class KinesisTransport(Transport):
             )  # fmt: skip
         output = KinesisOutput(KinesisSink(session.settings, session.clock, self._kinesis()))
         self._open.append(output.close)
-        source = self._make_source(said, watching)
+        source = self._make_source(self._worker_reads(), said, watching)
+        if session.settings.kinesis.fan_out:
+            source.readers = 0
         shared = {} if table is None else self._shared(journal, source, table)
         return session.driver(
             source, journal, output, said, watching, stopping, terms=begun, **shared
@@ -131,7 +136,7 @@ class KinesisTransport(Transport):
         kinesis = self.session.settings.kinesis
 
         def told(workers: int) -> None:
-            source.readers = workers
+            source.readers = 0 if kinesis.fan_out else workers
 
         group = LeaseGroup(
             uuid4().hex, DynamoLeases(table), source.places, self.session.clock,
@@ -173,6 +178,43 @@ class KinesisTransport(Transport):
         if self._source is not None:
             self._source.report(positions)
 
+    def check_reading(self) -> str:
+        """How the workers stand to what a shard gives away a second.
+
+        Raises:
+            ConfigError: they should be pushed to; or a consumer can't be used.
+        """
+        from stream.adapters.dynamo_leases import DynamoLeases
+        from stream.adapters.kinesis_fanout import FanOutReads
+
+        session, table = self.session, self._table()
+        name = session.settings.kinesis.fan_out
+        streams = [self._stream_of(topic) for topic in session.domain.topics]
+        if name:
+            consumers = FanOutReads(self._kinesis(), name, session.clock)
+            there = sum(consumers.is_registered(stream) for stream in streams)
+            said = f"pushed to as {name}, registered on {there} of {len(streams)} input streams"
+            return said if there else f"{said}; claimtrace stream registers it"
+        workers = max(len(DynamoLeases(table).beats()), 1) if table is not None else 1
+        reads = self._reads()
+        fullest = max(
+            reads.bytes_a_second(stream, shard.number, session.clock.now_ms(), _SAMPLE_S)
+            for stream in streams
+            for shard in reads.shards(stream)
+            if not shard.is_closed
+        )
+        found = reading(workers, fullest)
+        said = (
+            f"workers: {workers}, each reads each shard every {found.every_s:.1f} s; the fullest "
+            f"took in {fullest / 1e6:.3f} MB/s, they read {found.share:.0%} of what it gives away"
+        )
+        if found.needs_fan_out:
+            raise ConfigError(
+                said, where="kinesis.fan_out", hint="enhanced fan-out is needed: give each worker "
+                "a kinesis.fan_out of its own; or have fewer workers, or more shards",
+            )  # fmt: skip
+        return said
+
     def alone(self) -> FolderLock:
         """Each worker has a folder of its own for its state."""
         return FolderLock(self.session.state_folder)
@@ -183,7 +225,9 @@ class KinesisTransport(Transport):
             close()
         self._open.clear()
 
-    def _make_source(self, said: Said, watching: Watching | None) -> KinesisSource:
+    def _make_source(
+        self, reads: KinesisReads | FanOutReads, said: Said, watching: Watching | None
+    ) -> KinesisSource:
         from stream.adapters.kinesis_source import KinesisSource
 
         from ..adapters.kinesis_client import describe
@@ -201,7 +245,7 @@ class KinesisTransport(Transport):
                 )  # fmt: skip
             said(f"{what}: going on without what is gone")
 
-        made = KinesisSource(self._reads(), streams, session.clock, on_lost, kept_ms, watching)
+        made = KinesisSource(reads, streams, session.clock, on_lost, kept_ms, watching)
         self._open.append(made.close)
         self._source = made
         return made
@@ -217,6 +261,19 @@ class KinesisTransport(Transport):
         from stream.adapters.kinesis_reading import KinesisReads
 
         return KinesisReads(self._kinesis())
+
+    def _worker_reads(self) -> KinesisReads | FanOutReads:
+        """How a worker reads: it polls, or the streams push."""
+        from stream.adapters.kinesis_fanout import FanOutReads
+
+        session, name = self.session, self.session.settings.kinesis.fan_out
+        if not name:
+            return self._reads()
+        reads = FanOutReads(self._kinesis(), name, session.clock)
+        self._open.append(reads.close)
+        for topic in session.domain.topics:
+            reads.register(self._stream_of(topic))
+        return reads
 
     def _stream_of(self, topic: str) -> str:
         from ..adapters.kinesis_client import stream_name

@@ -13,7 +13,7 @@ import msgspec
 
 from claimtrace.adapters.dynamo_table import Change, DynamoTable
 from claimtrace.clock import Clock
-from claimtrace.errors import StateError, StoreUnavailable
+from claimtrace.errors import NoJournal, StateError, StoreUnavailable
 
 from ..plans import Plan, Terms
 from .file_journal import terms_of
@@ -103,8 +103,7 @@ class DynamoJournal:
                 return terms
         found = self._table.get(_TERMS, _TERMS)
         if found is None:
-            raise StateError("there is no journal yet", where=self._table.name,
-                             hint="run claimtrace stream")  # fmt: skip
+            raise NoJournal(self._table.name)
         begun = terms_of(str(found["terms"]).encode(), self._table.name)
         if terms is not None:
             begun.check_same(terms, self._table.name)

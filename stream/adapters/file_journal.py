@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from claimtrace.adapters.atomic_files import sync_folder
-from claimtrace.errors import StateError, StoreUnavailable
+from claimtrace.errors import NoJournal, StateError, StoreUnavailable
 
 from ..plans import Plan, Terms
 
@@ -114,7 +114,7 @@ def read_terms(path: Path) -> Terms:
     """
     lines = _whole_lines(path.read_bytes(), str(path))[1] if path.exists() else []
     if not lines:
-        raise StateError("there is no journal yet", where=str(path), hint="run claimtrace stream")
+        raise NoJournal(str(path))
     return terms_of(lines[0], str(path))
 
 

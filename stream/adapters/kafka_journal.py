@@ -17,7 +17,7 @@ from claimtrace.adapters.kafka_client import Troubles, client_config, connect
 from claimtrace.adapters.kafka_errors import error_of
 from claimtrace.clock import Clock
 from claimtrace.decisions import JOURNAL_TOPIC
-from claimtrace.errors import ClaimtraceError, StateError, StoreUnavailable
+from claimtrace.errors import ClaimtraceError, NoJournal, StateError, StoreUnavailable
 from claimtrace.settings import Settings
 
 from ..plans import Plan, Terms
@@ -121,8 +121,7 @@ class KafkaJournal:
     def _open(self, terms: Terms | None) -> Terms:
         if self._end() == 0:
             if terms is None:
-                raise StateError("there is no journal yet", where=JOURNAL_TOPIC,
-                                 hint="run claimtrace stream")  # fmt: skip
+                raise NoJournal(JOURNAL_TOPIC)
             self._produce(_encode(terms), b"terms")
         self._seek(0)
         until_s = self._clock.monotonic_s() + 2 * _WAIT_S

@@ -5,6 +5,7 @@ Runs in threads of a pool, so nothing here is shared but the client, which may b
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -68,7 +69,7 @@ class KinesisReads:
         """
         with named_errors("can't read", f"{ask.stream}/{ask.shard}"):
             try:
-                return _got(self._page(ask))
+                return got_of(self._page(ask))
             except ClientError as error:
                 if code_of(error) not in THROTTLED | {_EXPIRED}:
                     raise
@@ -85,6 +86,22 @@ class KinesisReads:
                 if not answer.get("NextToken"):
                     return found
                 asked = {"NextToken": answer["NextToken"]}
+
+    def bytes_a_second(self, name: str, shard: int, now_ms: int, seconds: int) -> float:
+        """What came on a shard in the last seconds; one read, of at most 10 MB.
+
+        Raises:
+            ConfigError, StoreUnavailable: as `named_errors` has it.
+        """
+        since = datetime.fromtimestamp(now_ms / 1000 - seconds, UTC)
+        with named_errors("can't read", f"{name}/{shard}"):
+            answer = self._client.get_shard_iterator(
+                StreamName=name, ShardId=id_of(shard), ShardIteratorType="AT_TIMESTAMP",
+                Timestamp=since,
+            )  # fmt: skip
+            page = self._wire.get_records(str(answer["ShardIterator"]), self._limit)
+        read_s = max(seconds - page.MillisBehindLatest / 1000, 1.0)  # the page may be full
+        return sum(len(record.Data) for record in page.Records) / read_s
 
     def _page(self, ask: Ask) -> Page:
         iterator = ask.iterator or self._iterator(ask)
@@ -118,7 +135,8 @@ def _shard(listed: dict[str, Any]) -> Shard:
     )
 
 
-def _got(page: Page) -> Got:
+def got_of(page: Page) -> Got:
+    """The columns of a page, each record in its parts."""
     counts: list[int] = []
     keys: list[bytes] = []
     values: list[bytes] = []

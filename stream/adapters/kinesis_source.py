@@ -16,6 +16,7 @@ import msgspec
 from claimtrace.adapters.merged_log import merged
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
+from claimtrace.kinesis_limits import READS_A_SECOND
 from claimtrace.records import Place, Records
 
 from ..plans import Range, in_plan_order
@@ -24,8 +25,6 @@ from ..watching import Watching
 from .kinesis_reading import Ask, Got
 from .kinesis_shard import Anchor, ShardInHand
 
-READS_A_SECOND: Final = 5.0
-"""That a shard gives to all of its readers together."""
 _FULL_RECORDS: Final = 20_000
 _WAIT_S, _PATIENCE_S, _FETCH_S = 0.02, 2.0, 15.0
 _FAMILIES_EVERY_S: Final = 10.0

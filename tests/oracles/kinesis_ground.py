@@ -24,6 +24,7 @@ from producers.adapters.kinesis import KinesisSink
 from stream.adapters.dynamo_journal import DynamoJournal
 from stream.adapters.dynamo_leases import DynamoLeases
 from stream.adapters.file_journal import FileJournal, read_plans
+from stream.adapters.kinesis_fanout import FanOutReads
 from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
 from stream.adapters.kinesis_sink import KinesisOutput
 from stream.adapters.kinesis_source import KinesisSource
@@ -34,8 +35,10 @@ from stream.plans import Plan, Terms
 from stream.sources import Source
 from tests.oracles.transports import PARTITIONS, Crashing, Ground, Worker
 from tests.oracles.world import terms
+from tests.servers.aws_local import AwsLocal
 from tests.servers.dynamodb import DynamoLocal
 from tests.servers.kinesis import KinesisLocal, create_streams
+from tests.servers.ministack import Ministack
 
 _numbers = count()
 _DAY_MS = 86_400_000
@@ -51,16 +54,16 @@ class Times:
         self.log_time_ms: dict[tuple[str, str], int] = {}
 
 
-class StampedReads(KinesisReads):
+class StampedReads:
     """Reads what `KinesisGround` put, at the time that it was put as of."""
 
-    def __init__(self, client: Any, times: Times) -> None:
-        super().__init__(client)
-        self._times = times
+    def __init__(self, reads: KinesisReads | FanOutReads, times: Times) -> None:
+        self._reads, self._times = reads, times
+        self.shards = reads.shards
 
     def read(self, ask: Ask) -> Got:
         """One page."""
-        got = super().read(ask)
+        got = self._reads.read(ask)
         with self._times.putting:
             told = self._times.log_time_ms
         times_ms = tuple(told[ask.stream, sequence] for sequence in got.sequences)
@@ -72,10 +75,10 @@ class KinesisGround(Ground):
 
     once, has_group, has_headers = False, False, False
 
-    def __init__(self, folder: Path, server: KinesisLocal) -> None:
+    def __init__(self, folder: Path, server: AwsLocal) -> None:
         super().__init__(folder)
         folder.mkdir(parents=True)
-        self._server, self._client = server, server.client()
+        self._server, self._client = server, server.client("kinesis")
         self._settings = Settings(source=f"kinesis://ground{next(_numbers)}")
         self._times = Times()
         inputs = {self._stream(topic): PARTITIONS for topic in DOMAIN.topics}
@@ -92,7 +95,7 @@ class KinesisGround(Ground):
             opening.callback(journal.close)
             source = self._source()
             opening.callback(source.close)
-            sink = KinesisSink(self._settings, SystemClock(), self._server.client())
+            sink = KinesisSink(self._settings, SystemClock(), self._client)
             opening.callback(lambda: [lane.close() for lane in sink._lanes.values()])
             parts = source, journal, KinesisOutput(sink)
             beside = self._beside(name, source)
@@ -161,14 +164,33 @@ class KinesisGround(Ground):
         def refuse(what: str) -> None:
             raise StateError(what)
 
-        reads = StampedReads(self._server.client(), self._times)
+        reads = StampedReads(self._reads(), self._times)
         streams = {topic: self._stream(topic) for topic in DOMAIN.topics}
         source = KinesisSource(reads, streams, SystemClock(), refuse, _DAY_MS)
         source.readers = 0  # nobody else reads, and the server doesn't mind
         return source
 
+    def _reads(self) -> KinesisReads | FanOutReads:
+        return KinesisReads(self._client)
+
     def _stream(self, topic: str) -> str:
         return f"{self._settings.source.removeprefix('kinesis://')}.{topic}"
+
+
+class FanOutGround(KinesisGround):
+    """The same with streams that push, on a server that can."""
+
+    def __init__(self, folder: Path, server: Ministack) -> None:
+        super().__init__(folder, server)
+        self._opened: list[FanOutReads] = []
+
+    def _reads(self) -> FanOutReads:
+        reads = FanOutReads(self._client, f"reader-{len(self._opened)}", SystemClock())
+        self._opened.append(reads)
+        self._open.callback(reads.close)
+        for topic in DOMAIN.topics:
+            reads.register(self._stream(topic))
+        return reads
 
 
 class KinesisGroupGround(KinesisGround):

@@ -25,9 +25,15 @@ class Ministack(AwsLocal):
     """One server for several services."""
 
     name, service = "ministack", "s3"
+    subscription_s = 300
+    """After so long it ends a subscription to a shard, as AWS does."""
 
     def _command(self) -> list[str]:
-        return [sys.executable, "-m", "ministack"]
+        program = (
+            "import ministack.services.kinesis as kinesis; from ministack.app import main; "
+            f"kinesis.SUBSCRIPTION_SECONDS = {self.subscription_s}; main()"
+        )
+        return [sys.executable, "-c", program]
 
     def _environment(self) -> Mapping[str, str]:
         return {

@@ -18,7 +18,7 @@ from tests.oracles.simulation import failures, rules_of
 
 ONE = os.environ.get("SIMULATION_SEED")
 QUICK = [int(ONE)] if ONE else range(1, 41)
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "300"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "150"))
 CHUNK = 25
 
 

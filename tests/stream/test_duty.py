@@ -43,7 +43,7 @@ from tests.oracles.world import no_models, terms
 
 ONE = os.environ.get("SHARED_SEED")
 QUICK = [int(ONE)] if ONE else range(1, 31)
-SEEDS = int(os.environ.get("SHARED_SEEDS", "150"))
+SEEDS = int(os.environ.get("SHARED_SEEDS", "100"))
 CHUNK = 25
 PATIENCE = 200
 """Lives among which each break must be seen."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
@@ -187,6 +187,41 @@ def test_two_that_start_together_never_own_the_same(table: LeaseTable) -> None:
         assert len(owned) == len(set(owned))
         for name in names:
             workers.groups[name].leave()
+
+
+class Interrupted(LeasesInMemory):
+    """Something happens between two reads of a turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.between: list[Callable[[], None]] = []
+
+    def leases(self) -> list[Lease]:
+        found = super().leases()
+        self._interrupt()
+        return found
+
+    def beats(self) -> dict[str, int]:
+        found = super().beats()
+        self._interrupt()
+        return found
+
+    def _interrupt(self) -> None:
+        while self.between:
+            self.between.pop()()
+
+
+def test_one_that_starts_in_the_middle_of_anothers_turn_is_not_taken_for_gone() -> None:
+    """Whichever of leases and counters is read first, the other read finds what it did."""
+    table = Interrupted()
+    workers = Workers(table)
+    table.add(INPUTS)
+    workers.start("late")
+    workers.start("early")
+    table.between.append(lambda: workers.poll("late"))
+    workers.poll("early")
+    assert workers.owned["late"], "it came between"
+    assert not workers.owned["late"] & workers.owned["early"]
 
 
 class Silent(LeasesInMemory):

@@ -18,7 +18,7 @@ from stream.driver import CRASH_POINTS
 from stream.verify import check_chains, replay
 from tests.oracles.expected import OUTPUTS, Sent, expected, planned, records_of
 from tests.oracles.histories import History, a_history, told
-from tests.oracles.kinesis_ground import KinesisGround, KinesisGroupGround
+from tests.oracles.kinesis_ground import FanOutGround, KinesisGround, KinesisGroupGround
 from tests.oracles.transports import PARTITIONS, PLACES, Ground, KafkaGround
 from tests.oracles.transports import TRANSPORTS as SERVED
 from tests.oracles.world import Crash
@@ -85,12 +85,18 @@ def story(stories: dict[bool, Story], request: pytest.FixtureRequest) -> Story:
 
 TRANSPORTS: dict[str, type[Any]] = {
     **SERVED, "kinesis": KinesisGround, "kinesis group": KinesisGroupGround,
+    "kinesis fan-out": FanOutGround,
 }  # fmt: skip
-SPARED = {"kafka exactly once", "kinesis group"}
+SPARED = {"kafka exactly once", "kinesis group", "kinesis fan-out"}
 """At each crash point in the long run only: they differ from the one before in one part alone."""
 
 
-SERVERS = (("kafka", KafkaGround), ("kinesis", KinesisGround), ("dynamodb", KinesisGroupGround))
+SERVERS = {
+    **dict.fromkeys(SERVED, ()), "kafka": ("kafka",), "kafka exactly once": ("kafka",),
+    "kinesis": ("kinesis",), "kinesis group": ("kinesis", "dynamodb"),
+    "kinesis fan-out": ("ministack",),
+}  # fmt: skip
+"""Fixtures that each is made with."""
 
 
 @pytest.fixture(
@@ -101,21 +107,18 @@ SERVERS = (("kafka", KafkaGround), ("kinesis", KinesisGround), ("dynamodb", Kine
 )
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """Makes the ground of each transport; what it opened is closed afterwards."""
-    yield from grounds(TRANSPORTS[request.param], request, tmp_path)
+    yield from grounds(request, tmp_path)
 
 
 @pytest.fixture(params=[name for name, ground in TRANSPORTS.items() if ground.has_group])
 def make_shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """The same where workers share the work."""
-    yield from grounds(TRANSPORTS[request.param], request, tmp_path)
+    yield from grounds(request, tmp_path)
 
 
-def grounds(
-    kind: Any, request: pytest.FixtureRequest, folder: Path
-) -> Iterator[Callable[..., Any]]:
-    servers = [
-        request.getfixturevalue(name) for name, ground in SERVERS if issubclass(kind, ground)
-    ] or [None]
+def grounds(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[..., Any]]:
+    kind, fixtures = TRANSPORTS[request.param], SERVERS[request.param]
+    servers = [request.getfixturevalue(name) for name in fixtures] or [None]
     made: list[Ground] = []
 
     def make(rows: Sequence[Outgoing] = (), **settings: Any) -> Ground:

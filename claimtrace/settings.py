@@ -18,6 +18,8 @@ import msgspec
 
 KAFKA: Final = "kafka://"
 KINESIS: Final = "kinesis://"
+FILE: Final = "file:"
+"""A table in a file instead of in DynamoDB."""
 SECRETS: Final = ("security.password", "security.key_password", "schemas.password")
 """Never in a settings file, never shown."""
 SECRET_NAMES: Final = ("hash_key", *(path.partition(".")[2] for path in SECRETS))
@@ -146,8 +148,8 @@ class KinesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dynamodb_endpoint: str = ""
     """The same for DynamoDB."""
     table: str = ""
-    """A DynamoDB table for journal and leases, so that several workers can share the work; empty:
-    one worker, with the journal in its folder."""
+    """A DynamoDB table for journal and leases, so that several workers can share the work; or
+    file:PATH for workers on one machine. Empty: one worker, with the journal in its folder."""
     lease_time: str = "10s"
     """A worker that is silent for this long loses its shards."""
     commit_every: str = "1s"

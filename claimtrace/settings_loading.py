@@ -19,7 +19,7 @@ from .limits import MAX_BATCH_RECORDS
 from .settings import KAFKA, KINESIS, SECRETS, Settings
 
 ENV_PREFIX: Final = "CLAIMTRACE_"
-_TABLE: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+_TABLE: Final = re.compile(r"file:.+|[A-Za-z0-9_.-]{3,255}")
 _CONSUMER: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _SNS_TOPIC: Final = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]{1,256}")
 
@@ -163,7 +163,7 @@ def _check_names(settings: Settings, where: str) -> None:
     for name, value, form, hint in (
         ("aws.alerts_topic", settings.aws.alerts_topic, _SNS_TOPIC,
          "write arn:aws:sns:REGION:ACCOUNT:NAME"),
-        ("kinesis.table", kinesis.table, _TABLE, "3 to 255 of a-z, A-Z, 0-9, _ - and ."),
+        ("kinesis.table", kinesis.table, _TABLE, "3 to 255 of a-z, A-Z, 0-9, _-. or file:PATH"),
         ("kinesis.fan_out", kinesis.fan_out, _CONSUMER, "1 to 128 of a-z, A-Z, 0-9, _ - and ."),
     ):  # fmt: skip
         if value and not form.fullmatch(value):

@@ -1,35 +1,20 @@
-"""A DynamoDB table with two keys, `pk` and `sk`, and what of it is needed here.
-
-Reads are consistent: what was written is read. Conditions decide races: of two writers that expect
-the same, one is refused.
-"""
+"""A table (`claimtrace.tables`) in DynamoDB, with consistent reads and conditional writes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
 from ..clock import Clock
 from ..errors import StoreUnavailable
+from ..tables import Change, Item
 from .kinesis_errors import code_of, named_errors
 
-MOST_AT_ONCE: Final = 100
-"""Items of one transaction."""
 _REFUSED: Final = "ConditionalCheckFailedException"
 _CANCELLED: Final = "TransactionCanceledException"
 _ACTIVE_S, _LOOK_S = 60.0, 0.2
-
-Item = dict[str, str | int]
-"""Attributes: texts and whole numbers."""
-
-
-class Change(NamedTuple):
-    """An item to be written if one stands there as expected; None: if none stands there."""
-
-    item: Mapping[str, str | int]
-    expected: Mapping[str, str | int] | None
 
 
 class DynamoTable:

@@ -11,9 +11,9 @@ from ..clock import Clock
 from ..errors import ConfigError, StoreUnavailable
 from ..settings import Settings
 from ..topics import FoundTopic, WantedTopic
-from .dynamo_table import DynamoTable
 from .kinesis_client import aws_client, describe, stream_name
 from .kinesis_errors import code_of, named_errors
+from .shared_table import shared_table
 
 _HOUR_MS: Final = 3_600_000
 _COPIES: Final = 3
@@ -35,9 +35,7 @@ class KinesisStreams:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
         self._client: Any = aws_client(settings, "kinesis")
-        self._table = None
-        if settings.kinesis.table:
-            self._table = DynamoTable(aws_client(settings, "dynamodb"), settings.kinesis.table)
+        self._table = shared_table(settings)
 
     def found(self, topics: Sequence[str]) -> dict[str, FoundTopic]:
         """Those streams that are there; their open shards count as partitions."""

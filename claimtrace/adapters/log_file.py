@@ -1,22 +1,14 @@
-"""The SQLite file of the embedded log: its tables, how it is opened, and its errors as ours."""
+"""The SQLite file of the embedded log: its tables."""
 
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from ..errors import ClaimtraceError, StateError, StoreUnavailable
-
-_APPLICATION_ID: Final = 0x434C4D54  # "CLMT"
-_FORMAT: Final = 1
-_BUSY_TIMEOUT_S: Final = 10.0
-_PAGE_BYTES: Final = 8192
-_CHECKPOINT_PAGES: Final = 512
-"""4 MB. At 33 MB the commit that folds them into the file took 100 ms, every 130,000 decisions."""
+from .sqlite_file import FileKind, open_file
+from .sqlite_file import named_errors as errors_of_file
 
 _SCHEMA: Final = """
 CREATE TABLE topics (
@@ -31,117 +23,14 @@ CREATE TABLE batches (
 );
 """
 
-_TRANSIENT: Final[Mapping[int, tuple[str, str]]] = {
-    sqlite3.SQLITE_FULL: ("the disk is full", "make room; nothing was lost, the append is undone"),
-    sqlite3.SQLITE_BUSY: ("another process is writing to the log", "wait for it, or stop it"),
-    sqlite3.SQLITE_LOCKED: ("another process is writing to the log", "wait for it, or stop it"),
-    sqlite3.SQLITE_CANTOPEN: ("the log can't be opened", "check the folder and its rights"),
-    sqlite3.SQLITE_READONLY: ("the log is read-only", "check the rights of the file and folder"),
-    sqlite3.SQLITE_IOERR: ("the disk doesn't answer", "check the disk and the space left"),
-}
+_LOG: Final = FileKind("log", 0x434C4D54, 1, _SCHEMA)  # "CLMT"
 
 
 def open_log(path: Path, *, create: bool, durable: bool) -> sqlite3.Connection:
-    """A connection in autocommit mode to a log that is there, or was just made.
-
-    Raises:
-        StateError: the file is missing (and `create` is off), damaged, or no log of this format.
-        StoreUnavailable: it can't be opened or written now.
-    """
-    if not path.exists():
-        if not create:
-            raise StateError("there is no log", where=str(path), hint="check the folder")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreUnavailable(
-                f"the folder can't be made: {error.strerror}", where=str(path.parent)
-            ) from error
-    with named_errors(path):
-        db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-        try:
-            db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-            # Look before writing: a file of someone else must stay as it is.
-            db.execute("BEGIN")  # one snapshot: another process may be making the tables
-            is_log = _is_log(db, path)
-            db.execute("COMMIT")
-            _use_write_ahead_log(db)
-            db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-            if not is_log:
-                _make_tables(db, path)
-        except BaseException:
-            db.close()
-            raise
-    return db
+    """A connection to a log that is there, or was just made: see `open_file`."""
+    return open_file(_LOG, path, create=create, durable=durable)
 
 
-@contextmanager
-def named_errors(path: Path, place: str = "") -> Iterator[None]:
+def named_errors(path: Path, place: str = "") -> AbstractContextManager[None]:
     """SQLite's errors as ours: what went wrong, in which file (and place), and what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _named(error, f"{path} {place}".rstrip()) from error
-
-
-def _use_write_ahead_log(db: sqlite3.Connection) -> None:
-    """Switch a new file over; SQLite's own busy timeout doesn't cover two processes doing so."""
-    deadline_s = time.monotonic() + _BUSY_TIMEOUT_S
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-            if not busy or time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.005)
-
-
-def _make_tables(db: sqlite3.Connection, path: Path) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        if not _is_log(db, path):  # two processes may open a new file at once: look again inside
-            for statement in _SCHEMA.split(";"):
-                db.execute(statement)
-            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {_FORMAT}")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
-
-
-def _is_log(db: sqlite3.Connection, path: Path) -> bool:
-    """False for an empty database; anything else but a log of this format is refused."""
-    application, version, tables = (
-        int(db.execute(query).fetchone()[0])
-        for query in (
-            "PRAGMA application_id",
-            "PRAGMA user_version",
-            "SELECT count(*) FROM sqlite_master",
-        )
-    )
-    if not application and not tables:
-        return False
-    if application != _APPLICATION_ID:
-        raise StateError("the file is no log", where=str(path), hint="name another file")
-    if version != _FORMAT:
-        raise StateError(
-            f"the log has format {version}, this is for {_FORMAT}",
-            where=str(path),
-            hint="use the version of claimtrace that wrote it",
-        )
-    return True
-
-
-def _named(error: sqlite3.Error, where: str) -> ClaimtraceError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the primary code
-    if code in _TRANSIENT:
-        what, hint = _TRANSIENT[code]
-        return StoreUnavailable(what, where=where, hint=hint)
-    detail: Any = error.args[0] if error.args else error
-    return StateError(
-        f"the log can't be read: {detail}", where=where, hint="restore it from a back-up"
-    )
+    return errors_of_file(_LOG, path, place)

@@ -1,5 +1,5 @@
 """Kinesis streams as the log: one worker with its journal in its folder, or several that share
-a table of DynamoDB."""
+a table."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ..kinesis_limits import reading
 from .transport import Said, Stopping, Transport
 
 if TYPE_CHECKING:
-    from stream.adapters.dynamo_journal import DynamoJournal
     from stream.adapters.kinesis_fanout import FanOutReads
     from stream.adapters.kinesis_reading import KinesisReads
     from stream.adapters.kinesis_source import KinesisSource
+    from stream.adapters.table_journal import TableJournal
     from stream.driver import Driver
     from stream.plans import Plan, Terms
     from stream.watching import Watching
 
-    from ..adapters.dynamo_table import DynamoTable
+    from ..tables import Table
     from .session import Session
 
 _ALL_PARTITIONS = 0
@@ -53,12 +53,12 @@ class KinesisTransport(Transport):
 
     def plans(self, from_number: int = 1) -> Iterator[Plan]:
         """The journal's plans, without opening it for writing."""
-        from stream.adapters.dynamo_journal import DynamoJournal
         from stream.adapters.file_journal import read_plans, read_terms
+        from stream.adapters.table_journal import TableJournal
 
         table = self._table()
         if table is not None:
-            journal = DynamoJournal(table, None, self.session.clock)
+            journal = TableJournal(table, None, self.session.clock)
             journal.terms.check_same(self._terms(journal.terms.topic_ids), table.name)
             return iter(plan for plan in journal.read(1) if plan.number >= from_number)
         path = self.session.journal_path
@@ -95,9 +95,9 @@ class KinesisTransport(Transport):
             StateError: a stream was made anew since the journal was begun, or the journal was lost.
         """
         from producers.adapters.kinesis import KinesisSink
-        from stream.adapters.dynamo_journal import DynamoJournal
         from stream.adapters.file_journal import FileJournal, read_terms
         from stream.adapters.kinesis_sink import KinesisOutput
+        from stream.adapters.table_journal import TableJournal
 
         session, table = self.session, self._table()
         ids = [self._identity(topic) for topic in session.domain.topics]
@@ -107,7 +107,7 @@ class KinesisTransport(Transport):
             journal = FileJournal(session.journal_path, terms)
             begun, where = read_terms(session.journal_path), str(session.journal_path)
         else:
-            journal = DynamoJournal(table, terms, session.clock)
+            journal = TableJournal(table, terms, session.clock)
             begun, where = journal.terms, table.name
         self._open.append(journal.close)
         if begun.topic_ids != ids:
@@ -126,11 +126,9 @@ class KinesisTransport(Transport):
             source, journal, output, said, watching, stopping, terms=begun, **shared
         )
 
-    def _shared(
-        self, journal: DynamoJournal, source: KinesisSource, table: DynamoTable
-    ) -> dict[str, Any]:
+    def _shared(self, journal: TableJournal, source: KinesisSource, table: Table) -> dict[str, Any]:
         """What a driver is given to share the work with others."""
-        from stream.adapters.dynamo_leases import DynamoLeases
+        from stream.adapters.table_leases import TableLeases
         from stream.lease_group import LeaseGroup
 
         kinesis = self.session.settings.kinesis
@@ -139,7 +137,7 @@ class KinesisTransport(Transport):
             source.readers = 0 if kinesis.fan_out else workers
 
         group = LeaseGroup(
-            uuid4().hex, DynamoLeases(table), source.places, self.session.clock,
+            uuid4().hex, TableLeases(table), source.places, self.session.clock,
             duration_ms(kinesis.lease_time) / 1000, told,
         )  # fmt: skip
         self._open.append(group.leave)
@@ -154,14 +152,10 @@ class KinesisTransport(Transport):
             "scorer_of": self.shared_scorer_of,
         }
 
-    def _table(self) -> DynamoTable | None:
-        from ..adapters.dynamo_table import DynamoTable
-        from ..adapters.kinesis_client import aws_client
+    def _table(self) -> Table | None:
+        from ..adapters.shared_table import shared_table
 
-        settings = self.session.settings
-        if not settings.kinesis.table:
-            return None
-        return DynamoTable(aws_client(settings, "dynamodb"), settings.kinesis.table)
+        return shared_table(self.session.settings)
 
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
         """All that had arrived by now."""
@@ -184,8 +178,8 @@ class KinesisTransport(Transport):
         Raises:
             ConfigError: they should be pushed to; or a consumer can't be used.
         """
-        from stream.adapters.dynamo_leases import DynamoLeases
         from stream.adapters.kinesis_fanout import FanOutReads
+        from stream.adapters.table_leases import TableLeases
 
         session, table = self.session, self._table()
         name = session.settings.kinesis.fan_out
@@ -195,7 +189,7 @@ class KinesisTransport(Transport):
             there = sum(consumers.is_registered(stream) for stream in streams)
             said = f"pushed to as {name}, registered on {there} of {len(streams)} input streams"
             return said if there else f"{said}; claimtrace stream registers it"
-        workers = max(len(DynamoLeases(table).beats()), 1) if table is not None else 1
+        workers = max(len(TableLeases(table).beats()), 1) if table is not None else 1
         reads = self._reads()
         fullest = max(
             reads.bytes_a_second(stream, shard.number, session.clock.now_ms(), _SAMPLE_S)

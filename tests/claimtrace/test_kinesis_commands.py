@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from claimtrace.__main__ import app
 from claimtrace.adapters.dynamo_table import DynamoTable
 from claimtrace.errors import ClaimtraceError
-from stream.adapters.dynamo_leases import DynamoLeases
+from stream.adapters.table_leases import TableLeases
 from tests.servers.aws_local import REGION
 from tests.servers.dynamodb import DynamoLocal
 from tests.servers.ministack import Ministack
@@ -65,7 +65,7 @@ def test_the_doctor_says_when_polling_is_not_enough(
 ) -> None:
     run("topics", "create")
     assert "workers: 1, each reads each shard every 0.2 s" in run("doctor")
-    leases = DynamoLeases(DynamoTable(dynamodb.client(), tmp_path.name))
+    leases = TableLeases(DynamoTable(dynamodb.client(), tmp_path.name))
     for n in range(6):
         leases.beat(f"w{n}", 1)
     said = run("doctor", exit_code=1)
@@ -77,7 +77,7 @@ def test_the_doctor_measures_what_comes(
     run: Run, ministack: Ministack, dynamodb: DynamoLocal, tmp_path: Path
 ) -> None:
     run("topics", "create")
-    leases = DynamoLeases(DynamoTable(dynamodb.client(), tmp_path.name))
+    leases = TableLeases(DynamoTable(dynamodb.client(), tmp_path.name))
     for n in range(3):
         leases.beat(f"w{n}", 1)
     assert "enhanced fan-out" not in run("doctor")

@@ -8,16 +8,18 @@ from itertools import count
 from pathlib import Path
 
 from claimtrace.adapters.dynamo_table import DynamoTable
+from claimtrace.adapters.file_table import FileTable
 from claimtrace.adapters.system_clock import SystemClock
 from claimtrace.commands.session import Session
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings_loading import load_settings
+from claimtrace.tables import Table
 from examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
-from stream.adapters.dynamo_journal import DynamoJournal
 from stream.adapters.kinesis_reading import KinesisReads
 from stream.adapters.kinesis_stream import by_claim, read_stream
+from stream.adapters.table_journal import TableJournal
 from stream.shards import id_of
 from tests.oracles.workers import Worker
 from tests.servers.aws_local import REGION
@@ -29,9 +31,9 @@ SHARDS = 3
 
 
 class KinesisFleet:
-    """Workers that share a registry, an offline store and a table."""
+    """Workers that share a registry, an offline store and a table: in DynamoDB, or in a file."""
 
-    def __init__(self, folder: Path, kinesis: KinesisLocal, dynamodb: DynamoLocal) -> None:
+    def __init__(self, folder: Path, kinesis: KinesisLocal, dynamodb: DynamoLocal | None) -> None:
         self.folder, self.workers = folder, list[Worker]()
         self._kinesis, self._dynamodb = kinesis, dynamodb
         self._name = f"fleet{next(_numbers)}"
@@ -39,7 +41,7 @@ class KinesisFleet:
         many = dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC), SHARDS)
         one = dict.fromkeys((DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC), 1)
         create_streams(self.client, {self.stream(t): n for t, n in {**many, **one}.items()})
-        DynamoTable(dynamodb.client(), self._name).create(SystemClock())
+        self._table().create(SystemClock())
         self.put_count = 0
 
     def stream(self, topic: str) -> str:
@@ -60,8 +62,7 @@ class KinesisFleet:
             "CLAIMTRACE_SOURCE": f"kinesis://{self._name}",
             "CLAIMTRACE_KINESIS__REGION": REGION,
             "CLAIMTRACE_KINESIS__KINESIS_ENDPOINT": self._kinesis.endpoint,
-            "CLAIMTRACE_KINESIS__DYNAMODB_ENDPOINT": self._dynamodb.endpoint,
-            "CLAIMTRACE_KINESIS__TABLE": self._name,
+            **self._table_settings(),
             "CLAIMTRACE_KINESIS__LEASE_TIME": "2s",
             "CLAIMTRACE_KINESIS__COMMIT_EVERY": "300ms",
             "CLAIMTRACE_MODELS": str(self.folder / "models"),
@@ -69,6 +70,19 @@ class KinesisFleet:
             "CLAIMTRACE_STREAM__SNAPSHOT_EVERY_RECORDS": "700",
             "CLAIMTRACE_STREAM__OFFLINE_EVERY": "1s",
         }
+
+    def _table_settings(self) -> dict[str, str]:
+        if self._dynamodb is None:
+            return {"CLAIMTRACE_KINESIS__TABLE": f"file:{self.folder / 'shared.db'}"}
+        return {
+            "CLAIMTRACE_KINESIS__DYNAMODB_ENDPOINT": self._dynamodb.endpoint,
+            "CLAIMTRACE_KINESIS__TABLE": self._name,
+        }
+
+    def _table(self) -> Table:
+        if self._dynamodb is None:
+            return FileTable(self.folder / "shared.db")
+        return DynamoTable(self._dynamodb.client(), self._name)
 
     def session(self) -> Session:
         """For asking what the workers left."""
@@ -106,12 +120,12 @@ class KinesisFleet:
 
     def wait_until_planned(self, timeout_s: float = 90.0) -> None:
         """Return when all that was put is in plans."""
-        table = DynamoTable(self._dynamodb.client(), self._name)
+        table = self._table()
         until_s, planned = time.monotonic() + timeout_s, 0
         while planned < self.put_count:
             assert time.monotonic() < until_s, f"{planned} of {self.put_count}: {self.said()}"
             time.sleep(0.3)
-            plans = DynamoJournal(table, None, SystemClock()).read(1)
+            plans = TableJournal(table, None, SystemClock()).read(1)
             spans = [span for plan in plans for span in plan.ranges]
             planned = sum(span.to_position - span.from_position for span in spans)
 

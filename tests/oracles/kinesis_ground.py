@@ -14,15 +14,15 @@ from threading import Lock
 from typing import Any
 
 from claimtrace.adapters.dynamo_table import DynamoTable
+from claimtrace.adapters.file_table import FileTable
 from claimtrace.adapters.system_clock import SystemClock
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.errors import StateError
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings import Settings
+from claimtrace.tables import Table
 from examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
-from stream.adapters.dynamo_journal import DynamoJournal
-from stream.adapters.dynamo_leases import DynamoLeases
 from stream.adapters.file_journal import FileJournal, read_plans
 from stream.adapters.kinesis_fanout import FanOutReads
 from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
@@ -30,6 +30,8 @@ from stream.adapters.kinesis_sink import KinesisOutput
 from stream.adapters.kinesis_source import KinesisSource
 from stream.adapters.kinesis_stream import by_claim, read_stream
 from stream.adapters.reached_file import ReachedFile
+from stream.adapters.table_journal import TableJournal
+from stream.adapters.table_leases import TableLeases
 from stream.lease_group import LeaseGroup
 from stream.plans import Plan, Terms
 from stream.sources import Source
@@ -194,27 +196,36 @@ class FanOutGround(KinesisGround):
 
 
 class KinesisGroupGround(KinesisGround):
-    """The same with several workers: leases and journal in DynamoDB."""
+    """The same with several workers on one machine: leases and journal in a file."""
 
     has_group = True
 
-    def __init__(self, folder: Path, server: KinesisLocal, dynamodb: DynamoLocal) -> None:
+    def __init__(self, folder: Path, server: KinesisLocal) -> None:
         super().__init__(folder, server)
-        self._dynamodb = dynamodb
-        self._name = self._stream("group")
         self._table().create(SystemClock())
 
-    def _table(self) -> DynamoTable:
-        return DynamoTable(self._dynamodb.client(), self._name)
+    def _table(self) -> Table:
+        return FileTable(self.folder / "shared.db")
 
     def _journal(self, wanted: Terms) -> Any:
-        return DynamoJournal(self._table(), wanted, SystemClock())
+        return TableJournal(self._table(), wanted, SystemClock())
 
     def _plans(self) -> list[Plan]:
-        return list(DynamoJournal(self._table(), None, SystemClock()).read(1))
+        return list(TableJournal(self._table(), None, SystemClock()).read(1))
 
     def _beside(self, name: str, source: KinesisSource) -> dict[str, Any]:
-        leases = DynamoLeases(self._table())
+        leases = TableLeases(self._table())
         me = f"{name}-{next(_numbers)}"
         group = LeaseGroup(me, leases, source.places, SystemClock(), LEASE_S)
         return {"group": group, "commit_every_s": 0.0}
+
+
+class DynamoGroupGround(KinesisGroupGround):
+    """The same on several machines: leases and journal in DynamoDB."""
+
+    def __init__(self, folder: Path, server: KinesisLocal, dynamodb: DynamoLocal) -> None:
+        self._dynamodb, self._name = dynamodb, f"group-{next(_numbers)}"
+        super().__init__(folder, server)
+
+    def _table(self) -> Table:
+        return DynamoTable(self._dynamodb.client(), self._name)

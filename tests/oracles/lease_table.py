@@ -9,7 +9,7 @@ from stream.plans import Place
 
 
 class LeasesInMemory:
-    """What `DynamoLeases` does, in a dictionary."""
+    """What `TableLeases` does, in a dictionary."""
 
     def __init__(self) -> None:
         self.rows: dict[Place, Lease] = {}

@@ -11,13 +11,15 @@ from uuid import uuid4
 import msgspec
 from confluent_kafka import Producer
 
-from claimtrace.adapters.dynamo_table import Change, DynamoTable
+from claimtrace.adapters.dynamo_table import DynamoTable
+from claimtrace.adapters.file_table import FileTable
 from claimtrace.adapters.system_clock import SystemClock
 from claimtrace.decisions import JOURNAL_TOPIC
 from claimtrace.settings import KafkaSettings, Settings
-from stream.adapters.dynamo_journal import DynamoJournal
+from claimtrace.tables import Change, Table
 from stream.adapters.file_journal import FileJournal
 from stream.adapters.kafka_journal import KafkaJournal
+from stream.adapters.table_journal import TableJournal
 from stream.plans import Terms
 from tests.oracles.anew import make_anew
 from tests.oracles.transports import forget_plans
@@ -95,14 +97,16 @@ class KafkaShelf(Shelf):
         return KafkaJournal(made, wanted, SystemClock())
 
 
-class DynamoShelf(Shelf):
+class TableShelf(Shelf):
     """A table of its own."""
 
-    def __init__(self, _: Path, server: DynamoLocal) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._server = server
-        self._table = DynamoTable(server.client(), f"journal-{uuid4()}")
+        self._table = self._another()
         assert self._table.create(SystemClock())
+
+    @abstractmethod
+    def _another(self) -> Table: ...
 
     def put(self, body: bytes) -> None:
         """In place of the terms."""
@@ -117,13 +121,36 @@ class DynamoShelf(Shelf):
         """Something else in the place of a plan."""
         self._table.put_always({"pk": "plan", "sk": f"{number:016d}", "plan": body})
 
-    def _opened(self, wanted: Terms | None) -> DynamoJournal:
-        table = DynamoTable(self._server.client(), self._table.name)
-        return DynamoJournal(table, wanted, SystemClock())
+    def _opened(self, wanted: Terms | None) -> TableJournal:
+        return TableJournal(self._another(), wanted, SystemClock())
+
+
+class DynamoShelf(TableShelf):
+    """In DynamoDB."""
+
+    def __init__(self, _: Path, server: DynamoLocal) -> None:
+        self._server, self._name = server, f"journal-{uuid4()}"
+        super().__init__()
+
+    def _another(self) -> Table:
+        return DynamoTable(self._server.client(), self._name)
+
+
+class FileTableShelf(TableShelf):
+    """In a file that workers on one machine share."""
+
+    def __init__(self, folder: Path, _: Any = None) -> None:
+        self._path = folder / "shared.db"
+        super().__init__()
+
+    def _another(self) -> Table:
+        return FileTable(self._path)
 
 
 JOURNALS: Final[dict[str, type[Any]]] = {
-    "file": FileShelf, "kafka": KafkaShelf, "dynamo": DynamoShelf,
+    "file": FileShelf, "kafka": KafkaShelf, "dynamo": DynamoShelf, "file table": FileTableShelf,
 }  # fmt: skip
+SHARED: Final = ("kafka", "dynamo", "file table")
+"""Several may have these open at once."""
 SERVERS: Final = {"kafka": "kafka", "dynamo": "dynamodb"}
 """Made with a folder and, where it needs one, a running server."""

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 from claimtrace.errors import StateError, StoreUnavailable
-from stream.adapters.dynamo_journal import DynamoJournal
 from stream.adapters.kafka_journal import KafkaJournal
+from stream.adapters.table_journal import TableJournal
 from stream.plans import Journal, Plan, Range, Terms
-from tests.oracles.shelves import JOURNALS, SERVERS, TERMS, DynamoShelf, KafkaShelf, Shelf
+from tests.oracles.shelves import JOURNALS, SERVERS, SHARED, TERMS, DynamoShelf, KafkaShelf, Shelf
 from tests.servers.topics import delete_before, read_topic
 
 
@@ -32,7 +32,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     yield from _shelf(request, tmp_path, request.param)
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=SHARED)
 def several(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """A journal that several may write to at once."""
     yield from _shelf(request, tmp_path, request.param)
@@ -208,7 +208,7 @@ def test_of_two_with_other_terms_one_is_refused(several: Any) -> None:
     mine = [TERMS, msgspec.structs.replace(TERMS, reasons=9)]
     found = both(*[lambda terms=terms: several.open(terms) for terms in mine])
     refused = [each for each in found if isinstance(each, StateError)]
-    begun = [each for each in found if isinstance(each, KafkaJournal | DynamoJournal)]
+    begun = [each for each in found if isinstance(each, KafkaJournal | TableJournal)]
     assert (len(refused), len(begun)) == (1, 1)
     assert list(begun[0].read(1)) == []
 

@@ -14,21 +14,22 @@ import pytest
 
 from tests.oracles.fleet import a_feed, check, find_by
 from tests.oracles.kinesis_fleet import SHARDS, KinesisFleet
-from tests.servers.dynamodb import DynamoLocal
 from tests.servers.kinesis import KinesisLocal
 
 CLAIMS = "claims.filed"
 
 
-@pytest.fixture
+@pytest.fixture(params=["dynamodb", pytest.param("file", marks=pytest.mark.long)])
 def fleet(
+    request: pytest.FixtureRequest,
     kinesis: KinesisLocal,
-    dynamodb: DynamoLocal,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[KinesisFleet]:
+    """Workers that share a table there."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")  # the workers' are in their environment
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    dynamodb = request.getfixturevalue("dynamodb") if request.param == "dynamodb" else None
     made = KinesisFleet(tmp_path, kinesis, dynamodb)
     yield made
     made.kill()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from claimtrace.adapters.dynamo_table import DynamoTable
+from claimtrace.adapters.file_table import FileTable
 from claimtrace.adapters.system_clock import SystemClock
 from claimtrace.errors import StoreUnavailable, Superseded
-from stream.adapters.dynamo_leases import DynamoLeases
+from claimtrace.tables import Table
+from stream.adapters.table_leases import TableLeases
 from stream.group import Mark
 from stream.lease_group import LeaseGroup
 from stream.leases import Lease, LeaseTable
@@ -40,14 +43,18 @@ class Clock:
         self.at_s += seconds
 
 
-@pytest.fixture(params=["memory", "dynamo"])
-def table(request: pytest.FixtureRequest) -> Iterator[LeaseTable]:
+@pytest.fixture(params=["memory", "dynamo", "file"])
+def table(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LeaseTable]:
     if request.param == "memory":
         yield LeasesInMemory()
         return
-    made = DynamoTable(request.getfixturevalue("dynamodb").client(), f"leases-{uuid4()}")
+    made: Table
+    if request.param == "file":
+        made = FileTable(tmp_path / "shared.db")
+    else:
+        made = DynamoTable(request.getfixturevalue("dynamodb").client(), f"leases-{uuid4()}")
     made.create(SystemClock())
-    yield DynamoLeases(made)
+    yield TableLeases(made)
 
 
 class Workers:

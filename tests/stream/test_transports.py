@@ -18,7 +18,12 @@ from stream.driver import CRASH_POINTS
 from stream.verify import check_chains, replay
 from tests.oracles.expected import OUTPUTS, Sent, expected, planned, records_of
 from tests.oracles.histories import History, a_history, told
-from tests.oracles.kinesis_ground import FanOutGround, KinesisGround, KinesisGroupGround
+from tests.oracles.kinesis_ground import (
+    DynamoGroupGround,
+    FanOutGround,
+    KinesisGround,
+    KinesisGroupGround,
+)
 from tests.oracles.transports import PARTITIONS, PLACES, Ground, KafkaGround
 from tests.oracles.transports import TRANSPORTS as SERVED
 from tests.oracles.world import Crash
@@ -84,16 +89,18 @@ def story(stories: dict[bool, Story], request: pytest.FixtureRequest) -> Story:
 
 
 TRANSPORTS: dict[str, type[Any]] = {
-    **SERVED, "kinesis": KinesisGround, "kinesis group": KinesisGroupGround,
+    **SERVED, "kinesis": KinesisGround, "kinesis one machine": KinesisGroupGround,
+    "kinesis group": DynamoGroupGround,
     "kinesis fan-out": FanOutGround,
 }  # fmt: skip
-SPARED = {"kafka exactly once", "kinesis group", "kinesis fan-out"}
+SPARED = {"kafka exactly once", "kinesis group", "kinesis one machine", "kinesis fan-out"}
 """At each crash point in the long run only: they differ from the one before in one part alone."""
 
 
 SERVERS = {
     **dict.fromkeys(SERVED, ()), "kafka": ("kafka",), "kafka exactly once": ("kafka",),
     "kinesis": ("kinesis",), "kinesis group": ("kinesis", "dynamodb"),
+    "kinesis one machine": ("kinesis",),
     "kinesis fan-out": ("ministack",),
 }  # fmt: skip
 """Fixtures that each is made with."""

@@ -1,7 +1,8 @@
-"""The journal in a DynamoDB table: an item for each plan, written only where none stands yet.
+"""The journal in a table that workers share.
 
-The first plan with a number wins: who comes second reads it back. A writer whose call timed out
-writes again, finds its own plan, and goes on.
+There is an item for each plan, written only where none stands yet. The first plan with a number
+wins: who comes second reads it back. A writer whose call timed out writes again, finds its own
+plan, and goes on.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from claimtrace.adapters.dynamo_table import Change, DynamoTable
 from claimtrace.clock import Clock
 from claimtrace.errors import NoJournal, StateError, StoreUnavailable
+from claimtrace.tables import Change, Table
 
 from ..plans import Plan, Terms
 from .file_journal import terms_of
@@ -26,7 +27,7 @@ _plans = msgspec.json.Decoder(Plan)
 _encode = msgspec.json.Encoder().encode
 
 
-class DynamoJournal:
+class TableJournal:
     """Plans in a table.
 
     Args:
@@ -36,10 +37,10 @@ class DynamoJournal:
 
     Raises:
         StateError: the journal was begun under other terms; or a reader finds none.
-        StoreUnavailable: DynamoDB doesn't answer.
+        StoreUnavailable: the table doesn't answer.
     """
 
-    def __init__(self, table: DynamoTable, terms: Terms | None, clock: Clock) -> None:
+    def __init__(self, table: Table, terms: Terms | None, clock: Clock) -> None:
         self._table, self._clock = table, clock
         self._next_number = 1
         self._look_s = -_WRITER_LOOKS_EVERY_S

@@ -1,4 +1,4 @@
-"""Leases in a DynamoDB table: an item for each place, changed only by who knows how it stands."""
+"""Leases in a table: an item for each place, changed only by who knows how it stands."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from claimtrace.adapters.dynamo_table import MOST_AT_ONCE, Change, DynamoTable, Item
 from claimtrace.errors import StateError
+from claimtrace.tables import MOST_AT_ONCE, Change, Item, Table
 
 from ..group import Mark
 from ..leases import Lease
@@ -17,10 +17,10 @@ _LEASE, _WORKER = "lease", "worker"
 _marks = msgspec.json.Decoder(Mark)
 
 
-class DynamoLeases:
+class TableLeases:
     """Leases and workers' counters in a table."""
 
-    def __init__(self, table: DynamoTable) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
 
     def leases(self) -> list[Lease]:

@@ -26,7 +26,7 @@ class LeaseGroup:
     Args:
         me: its name, that nobody else has.
         table: of the leases.
-        inputs: the places of the inputs, as they are listed now.
+        inputs: the places of the inputs, as they are listed now, and the parents of each.
         clock: only its monotonic side is looked at.
         lease_s: a worker that is silent for so long is taken for gone.
         on_workers: told how many there are.
@@ -36,7 +36,7 @@ class LeaseGroup:
         self,
         me: str,
         table: LeaseTable,
-        inputs: Callable[[], Set[Place]],
+        inputs: Callable[[], Mapping[Place, tuple[int, ...]]],
         clock: Clock,
         lease_s: float,
         on_workers: Callable[[int], None] = lambda _: None,
@@ -54,7 +54,7 @@ class LeaseGroup:
         """All places that are shared out: what is listed, what ever was, and the journal."""
         if not self._known:
             self._known = {lease.place for lease in self._table.leases()}
-        return self._inputs() | self._known | {JOURNAL}
+        return self._inputs().keys() | self._known | {JOURNAL}
 
     def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:
         """Take part, some times in the length of a lease; returns the places that are ours."""
@@ -106,9 +106,10 @@ class LeaseGroup:
         self._counter += 1
         self._table.beat(self._me, self._counter)
         rows = self._table.leases()
-        missing = (self._inputs() | {JOURNAL}) - {lease.place for lease in rows}
+        wanted = {JOURNAL: (), **self._inputs()}
+        missing = wanted.keys() - {lease.place for lease in rows}
         if missing:
-            self._table.add(sorted(missing))
+            self._table.add({place: wanted[place] for place in sorted(missing)})
             rows = self._table.leases()
         # after the leases: whoever took one had written his counter before
         beats = self._table.beats()

@@ -26,6 +26,8 @@ class Lease(NamedTuple):
     mark: Mark | None
     position: int = 0
     """Next to read, for people and tools."""
+    parents: tuple[int, ...] = ()
+    """The shards that this one came from by a split or a merge; it is read after them."""
 
 
 class LeaseTable(Protocol):
@@ -34,8 +36,8 @@ class LeaseTable(Protocol):
     def leases(self) -> list[Lease]:
         """All of them."""
 
-    def add(self, places: Iterable[Place]) -> None:
-        """Have leases without an owner for places that have none yet."""
+    def add(self, places: Mapping[Place, tuple[int, ...]]) -> None:
+        """Have leases without an owner for places that have none yet, with their parents."""
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
         """Write each lease behind the one that it replaces, or none; False when one of those has

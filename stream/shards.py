@@ -68,6 +68,10 @@ class Family:
         """All that are listed."""
         return self._shards.keys()
 
+    def parents(self, number: int) -> tuple[int, ...]:
+        """Those that a shard came from."""
+        return self._shards[number].parents
+
     @property
     def readable(self) -> set[int]:
         """Those that may be read and aren't done with.

@@ -137,7 +137,7 @@ class KinesisTransport(Transport):
             source.readers = 0 if kinesis.fan_out else workers
 
         group = LeaseGroup(
-            uuid4().hex, TableLeases(table), source.places, self.session.clock,
+            uuid4().hex, TableLeases(table), source.lineage, self.session.clock,
             duration_ms(kinesis.lease_time) / 1000, told,
         )  # fmt: skip
         self._open.append(group.leave)

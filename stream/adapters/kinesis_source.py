@@ -146,6 +146,13 @@ class KinesisSource:
         self._look_at_families()
         return {(topic, n) for topic, family in self._families.items() for n in family.numbers}
 
+    def lineage(self) -> dict[Place, tuple[int, ...]]:
+        """Every place, and the shards that it came from."""
+        return {
+            (topic, number): self._families[topic].parents(number)
+            for topic, number in self.places()
+        }
+
     def is_caught_up(self, since_ms: int) -> bool:
         """Whether all that had arrived by then was read."""
         return all(

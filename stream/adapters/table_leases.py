@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -27,10 +27,10 @@ class TableLeases:
         """All of them."""
         return [self._lease(item) for item in self._table.query(_LEASE)]
 
-    def add(self, places: Iterable[Place]) -> None:
-        """Have leases without an owner for places that have none yet."""
-        for place in places:
-            self._table.put(Change(_item(Lease(place, "", 0, None)), None))
+    def add(self, places: Mapping[Place, tuple[int, ...]]) -> None:
+        """Have leases without an owner for places that have none yet, with their parents."""
+        for place, parents in places.items():
+            self._table.put(Change(_item(Lease(place, "", 0, None, parents=parents)), None))
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
         """Write each lease behind the one that it replaces; `MOST_AT_ONCE` at a time or none."""
@@ -67,6 +67,7 @@ class TableLeases:
         return Lease(
             (topic, int(partition)), str(item["owner"]), int(item["counter"]), mark,
             int(item["position"]),
+            tuple(int(parent) for parent in str(item["parents"]).split()),
         )  # fmt: skip
 
 
@@ -79,4 +80,5 @@ def _item(lease: Lease) -> Item:
         "counter": lease.counter,
         "mark": mark,
         "position": lease.position,
+        "parents": " ".join(map(str, lease.parents)),
     }

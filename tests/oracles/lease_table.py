@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from stream.leases import Lease
 from stream.plans import Place
@@ -20,10 +20,10 @@ class LeasesInMemory:
         """All of them."""
         return list(self.rows.values())
 
-    def add(self, places: Iterable[Place]) -> None:
+    def add(self, places: Mapping[Place, tuple[int, ...]]) -> None:
         """Those that aren't there."""
-        for place in places:
-            self.rows.setdefault(place, Lease(place, "", 0, None))
+        for place, parents in places.items():
+            self.rows.setdefault(place, Lease(place, "", 0, None, parents=parents))
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
         """All or none, if each stands as expected."""

@@ -73,7 +73,7 @@ class Workers:
         """A worker whose clock is an hour or so off."""
         clock = self.clocks[name] = Clock(random.Random(name).uniform(0, 7200))
         self.groups[name] = LeaseGroup(
-            name, self.table, lambda: self.inputs, clock, LEASE_S,
+            name, self.table, lambda: {place: (0, 1) if place[1] > 4 else () for place in self.inputs}, clock, LEASE_S,
             lambda count: self.counted.update({name: count}),
         )  # fmt: skip
         self.drained[name] = []
@@ -176,6 +176,8 @@ def test_children_of_a_shard_are_shared_out_as_they_come(workers: Workers) -> No
     workers.inputs |= {("claims", 5), ("claims", 6)}
     workers.turn("a", "b", times=3)
     assert workers.owned["a"] | workers.owned["b"] == everything(workers)
+    parents = {lease.place[1]: lease.parents for lease in workers.table.leases()}
+    assert parents[5] == parents[6] == (0, 1)
     workers.inputs -= {("claims", 0)}
     workers.turn("a", "b", times=2)
     assert ("claims", 0) in workers.groups["a"].places(), "its mark must move on with the others"
@@ -222,7 +224,7 @@ def test_one_that_starts_in_the_middle_of_anothers_turn_is_not_taken_for_gone() 
     """Whichever of leases and counters is read first, the other read finds what it did."""
     table = Interrupted()
     workers = Workers(table)
-    table.add(INPUTS)
+    table.add(dict.fromkeys(INPUTS, ()))
     workers.start("late")
     workers.start("early")
     table.between.append(lambda: workers.poll("late"))
@@ -297,7 +299,7 @@ def test_a_worker_that_starts_asks_for_all_that_ever_was(table: LeaseTable) -> N
     """Shards that are done with and not listed any more have marks that a snapshot is held
     against."""
     old: set[Place] = {("claims", 77)}
-    table.add(old)
+    table.add(dict.fromkeys(old, ()))
     assert Workers(table).start("a").places() == INPUTS | old | {JOURNAL}
 
 

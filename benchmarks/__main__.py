@@ -37,6 +37,7 @@ PARTS: Final = {
     "explain": "explain_rate",
     "latency": "latency",
     "kafka": "kafka_rate",
+    "kinesis": "kinesis_rate",
     "scale": "scale",
     "peers": "peers_rate",
 }

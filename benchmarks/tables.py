@@ -187,6 +187,23 @@ def _kafka(found: Figures) -> str:
     ])  # fmt: skip
 
 
+def _kinesis(found: Figures) -> str:
+    rows = []
+    for what, words in (("read", "read into columns"), ("write", "put")):
+        ours, theirs = found[f"{what}_us"]["typed"], found[f"{what}_us"]["boto3"]
+        rows += [
+            (words, f"{ours:.1f}", f"{1e6 / ours:,.0f}", ""),
+            (f"{words}, all by boto3", f"{theirs:.1f}", f"{1e6 / theirs:,.0f}",
+             f"{1 - ours / theirs:.0%}"),
+        ]  # fmt: skip
+    for each in found["line"]:
+        us = each["cpu_us_per_event"]
+        rows.append((f"the whole worker, batches of {each['batch']}", f"{us:.1f}",
+                     f"{1e6 / us:,.0f}", ""))  # fmt: skip
+    head = ("client", "CPU us an event", "events/s and core", "share of boto3's own parser")
+    return table(head, rows)
+
+
 def _scale(found: Figures) -> str:
     sizes = sizes_of(found)
     first = sizes[0]["cpu_us_per_event"]
@@ -246,6 +263,7 @@ TABLES: Final[dict[str, Callable[[Figures], str]]] = {
     "explain": _explain,
     "latency": _latency,
     "kafka": _kafka,
+    "kinesis": _kinesis,
     "scale": _scale,
     "peers": _peers,
 }

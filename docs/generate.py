@@ -16,6 +16,7 @@ from claimtrace.wire import FLAG_NAMES, REASONS
 from featurestore.catalogue import describe
 from featurestore.domain import load_domain
 from stream.adapters.metrics import METRICS, OTHER, REBALANCES, STORES
+from stream.notice import RESULTS
 from stream.outcomes import OUTCOMES
 
 HERE = Path(__file__).parent
@@ -98,7 +99,8 @@ def metrics_page() -> str:
         "What `/metrics` of a worker has, when `metrics.listen` is set; what to look at stands in",
         "[monitoring.md](monitoring.md). A histogram has three series: `_bucket` (with the label",
         "`le`), `_sum` and `_count`; so no counter of batches, snapshots or appends beside it.",
-        "`process_...` (memory, CPU, open files) are those of every Prometheus client.",
+        "`process_...` (memory, CPU, open files) are those of every Prometheus client. CloudWatch",
+        "gets the same when `aws.metrics_namespace` is set: see [aws.md](aws.md).",
         "",
         "| metric | kind | labels | what |",
         "|---|---|---|---|",
@@ -117,6 +119,7 @@ def metrics_page() -> str:
         f"| `outcome` | {_listed(OUTCOMES)} |",
         f"| `kind` | {_listed(REBALANCES)} |",
         f"| `store` | {_listed(STORES)} |",
+        f"| `result` | {_listed(RESULTS)} |",
         "| `topic`, `partition` | those of the domain |",
         "| `model`, `version`, `kernel` | those of the registry; `numba`, or the slow `xgboost` |",
         "",

@@ -49,5 +49,8 @@ class Watching:
     def model(self, ref: ModelRef, kernel: str) -> None:
         """A model took charge."""
 
+    def notified(self, result: str, count: int) -> None:
+        """Alerts were `sent` to whoever wants notices, or `lost` on the way there."""
+
     def lost(self, count: int) -> None:
         """Records that retention took before anyone read them."""

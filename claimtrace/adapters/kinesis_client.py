@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final, NamedTuple
 
 import boto3
@@ -46,7 +47,7 @@ def aws_client(settings: Settings, service: str) -> Any:
     with named_errors(f"can't reach {service}", "kinesis"):
         try:
             return boto3.client(
-                service, region_name=kinesis.region or None,
+                service, region_name=kinesis.region or os.environ.get("AWS_REGION") or None,
                 endpoint_url=getattr(kinesis, f"{service}_endpoint", "") or None, config=config,
             )  # fmt: skip
         except (ValueError, BotoCoreError) as error:

@@ -48,6 +48,7 @@ class Session:
         self.folder = Path(settings.folder)
         self.clock = SystemClock()
         self._scorers: dict[ModelRef, Scorer] = {}
+        self._open: list[Callable[[], None]] = []
 
     @classmethod
     def open(cls, config: Path | None, folder: Path | None, source: str | None = None) -> Session:
@@ -256,7 +257,7 @@ class Session:
             self.engine(terms, scorer_of),
             source,
             journal,
-            sink,
+            self._notifying(sink, said, watching),
             self.offline,
             Snapshots(self.state_folder / "snapshots"),
             self.clock,
@@ -273,6 +274,21 @@ class Session:
             said=said,
             watching=watching,
         )
+
+    def close(self) -> None:
+        """End what runs beside a driver; harmless when called again."""
+        while self._open:
+            self._open.pop()()
+
+    def _notifying(self, sink: Sink, said: Callable[[str], None], watching: Watching) -> Sink:
+        """The sink, with alerts told to an SNS topic if the settings name one."""
+        if not self.settings.aws.alerts_topic:
+            return sink
+        from stream.adapters.sns import Notices, Notifying
+
+        made = Notifying(sink, Notices(self.settings, said, watching.notified))
+        self._open.append(made.close)
+        return made
 
     @cached_property
     def schemas(self) -> Schemas | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,10 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.padding import Padding
 
+from ..clock import duration_ms
 from .console import err, out, print_json, progress, safe
 from .session import Session
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from stream.adapters.cloudwatch import CloudWatch
     from stream.driver import Driver
     from stream.effects import Counts
     from stream.watching import Watching
@@ -67,9 +72,7 @@ def run_stream(
         stopping = opened.enter_context(stop_signals())
         opened.enter_context(rare_collections())
         watching = watch(session, opened)
-        driver = transport.driver(
-            lambda words: err.print(f"[yellow]{safe(words)}[/]"), watching, stopping
-        )
+        driver = transport.driver(_said, watching, stopping)
         session.warm_up()
         total = transport.waiting_records() if until_end else None
         with progress(title, total, quiet=quiet) as advance:
@@ -79,23 +82,50 @@ def run_stream(
 
 
 def watch(session: Session, opened: ExitStack) -> Watching:
-    """Metrics over HTTP when the settings ask for them; else nobody listens."""
+    """Metrics over HTTP and to CloudWatch as the settings ask for them; else nobody listens.
+
+    What runs beside the driver ends with `opened`: the notices first, so that the last metrics know
+    what became of them.
+    """
     from stream.watching import Watching
 
-    listen = session.settings.metrics.listen
-    if not listen:
-        return Watching()
-    from prometheus_client import CollectorRegistry
+    watching = Watching()
+    if session.settings.metrics.listen or session.settings.aws.metrics_namespace:
+        from prometheus_client import CollectorRegistry
 
-    from stream.adapters.metrics import WorkerMetrics
+        from stream.adapters.metrics import WorkerMetrics
 
-    from ..adapters.metrics_server import start
+        registry = CollectorRegistry()
+        watching = metrics = WorkerMetrics(registry, session.domain.topics)
+        if session.settings.metrics.listen:
+            from ..adapters.metrics_server import start
 
-    registry = CollectorRegistry()
-    metrics = WorkerMetrics(registry, session.domain.topics)
-    server = start(listen, registry, metrics.reason)
-    opened.callback(server.close)
-    return metrics
+            server = start(session.settings.metrics.listen, registry, metrics.reason)
+            opened.callback(server.close)
+        if session.settings.aws.metrics_namespace:
+            opened.callback(_to_cloudwatch(session, registry).close)
+    opened.callback(session.close)
+    return watching
+
+
+def _to_cloudwatch(session: Session, registry: CollectorRegistry) -> CloudWatch:
+    """Sends the metrics from now on; a worker's name is that of its folder, at its host."""
+    from stream.adapters.cloudwatch import CloudWatch
+
+    made = CloudWatch(
+        session.settings,
+        registry,
+        f"{session.folder.resolve().name}@{socket.gethostname()}",
+        session.clock,
+        duration_ms(session.settings.aws.metrics_every) / 1000,
+        _said,
+    )
+    made.start()
+    return made
+
+
+def _said(words: str) -> None:
+    err.print(f"[yellow]{safe(words)}[/]")
 
 
 @dataclass

@@ -30,7 +30,7 @@ from deltalake import (
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 
-from claimtrace.errors import StateError, StoreUnavailable, Superseded, UsageError
+from claimtrace.errors import StoreUnavailable, Superseded, UsageError
 
 from ..offline import (
     DECISIONS,
@@ -44,7 +44,9 @@ from ..offline import (
     statistics_columns,
     vectors_query,
 )
+from .delta_errors import first_line, ours
 from .parquet import add_file
+from .s3_files import SCHEME, S3Files
 
 KEEP_HOURS = 168
 """Files that a newer version replaced are kept a week, for readers that still hold them."""
@@ -84,6 +86,7 @@ class OfflineStore:
         self._is_local = "://" not in self._folder
         self._options = dict(options) if options else None
         self._open_tables: dict[str, DeltaTable] = {}
+        self._s3_files: S3Files | None = None
 
     def append(self, table: str, rows: pa.Table, *, writer: str, version: int) -> bool:
         """Append rows once; the first append makes the table.
@@ -99,6 +102,7 @@ class OfflineStore:
 
         Raises:
             UsageError: the rows don't fit the table, or the version is negative.
+            ConfigError: the bucket isn't there, or this machine may not do it.
             StoreUnavailable: the store doesn't answer; nothing was appended; try again.
         """
         if version < 0:
@@ -193,7 +197,7 @@ class OfflineStore:
             try:
                 return session.sql(query).to_arrow_table()
             except duckdb.Error as error:
-                raise UsageError(_first_line(error), where="sql", hint=self._near(error)) from error
+                raise UsageError(first_line(error), where="sql", hint=self._near(error)) from error
 
     def compact(self, table: str) -> dict[str, int]:
         """Merge the small files of a table into large ones; rows and transactions stay.
@@ -247,8 +251,11 @@ class OfflineStore:
                     found, plain, mode="append", schema_mode="merge", writer_properties=_ZSTD, **how
                 )
 
-    def _files(self, table: str) -> pafs.FileSystem:
+    def _files(self, table: str) -> pafs.FileSystem | S3Files:
         """The table's own folder."""
+        if self._folder.startswith(SCHEME) and self._options is None:
+            self._s3_files = self._s3_files or S3Files(self._folder)
+            return self._s3_files.below(table)
         if self._is_local:
             return pafs.SubTreeFileSystem(self._path(table), pafs.LocalFileSystem())
         return pafs.PyFileSystem(DeltaStorageHandler(self._path(table), self._options))
@@ -329,17 +336,9 @@ class OfflineStore:
         except (CommitFailedError, TableNotFoundError):
             self._open_tables.pop(table, None)
             raise
-        except DeltaError as error:
+        except (DeltaError, OSError) as error:
             self._open_tables.pop(table, None)
-            raise StateError(
-                f"the table is damaged or of another make: {_first_line(error)}",
-                where=self._path(table),
-            ) from error
-        except OSError as error:
-            self._open_tables.pop(table, None)
-            raise StoreUnavailable(
-                f"the offline store doesn't answer: {_first_line(error)}", where=self._path(table)
-            ) from error
+            raise ours(error, self._path(table)) from error
 
 
 def feature_names(store: OfflineStore, digest: str) -> list[str]:
@@ -384,7 +383,7 @@ def _refuse_writes(session: duckdb.DuckDBPyConnection, query: str) -> None:
     try:
         statements = session.extract_statements(query)
     except duckdb.Error as error:
-        raise UsageError(_first_line(error), where="sql") from error
+        raise UsageError(first_line(error), where="sql") from error
     if len(statements) != 1 or statements[0].type not in _READS:
         raise UsageError(
             "the offline store only answers one reading statement", where="sql", hint="write SELECT"
@@ -394,7 +393,3 @@ def _refuse_writes(session: duckdb.DuckDBPyConnection, query: str) -> None:
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {near[0]}?" if near else "there are: " + ", ".join(known)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from ..offline import plain_type, statistics_columns
+from .s3_files import S3Files
 
 ROWS_PER_GROUP: Final = 131_072
 """What a reader holds decoded at once: 40 MB of 40 features."""
@@ -98,7 +99,7 @@ def write_parquet(rows: pa.Table, sink: Any) -> None:
         writer.write_table(rows, row_group_size=ROWS_PER_GROUP)
 
 
-def add_file(files: pafs.FileSystem, rows: pa.Table) -> AddAction:
+def add_file(files: pafs.FileSystem | S3Files, rows: pa.Table) -> AddAction:
     """Write rows as a file of a new name; it belongs to a table once the action is committed.
 
     Raises:

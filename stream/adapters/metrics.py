@@ -32,6 +32,7 @@ from claimtrace.decisions import (
 )
 
 from ..effects import Counts
+from ..notice import RESULTS
 from ..outcomes import OUTCOMES
 from ..watching import Watching
 
@@ -123,6 +124,8 @@ METRICS: Final = (
     Metric("kernel_fallbacks_total", "counter", "Models taken up that run on XGBoost itself, "
            "slowly."),
     Metric("drift_alerts_total", "counter", "Drift alerts raised or cleared; see claims.alerts."),
+    Metric("alert_notices_total", "counter", "Alerts for SNS, by what became of them; the lost "
+           "ones stand on claims.alerts too.", ("result",)),
 )  # fmt: skip
 """Every metric of a worker, in the order of docs/metrics.md."""
 
@@ -196,6 +199,7 @@ class WorkerMetrics(Watching):
         self._outcomes = self._children("decisions_total", OUTCOMES)
         self._rebalances = self._children("rebalances_total", (*REBALANCES, OTHER))
         self._pauses = self._children("pauses_total", (*STORES, OTHER))
+        self._notices = self._children("alert_notices_total", RESULTS)
         self._children("topic_records_total", sorted(self._topics - {JOURNAL_TOPIC}))
         self._places: dict[tuple[str, int], _Place] = {}
         self._model: tuple[str, str, str] | None = None
@@ -301,6 +305,10 @@ class WorkerMetrics(Watching):
     def retained(self, count: int) -> None:
         """So many applied plans are kept in memory."""
         self._gauges["retained_plans"].set(count)
+
+    def notified(self, result: str, count: int) -> None:
+        """Alerts for SNS were `sent`, or `lost`; called from another thread."""
+        self._notices[result].inc(count)
 
     def lost(self, count: int) -> None:
         """So many records were taken by retention before they were read."""

@@ -38,6 +38,8 @@ FIGURES = {
     ),
     "kafka": {"produced_per_s": 1e5,
               "pairs": [{"local": RATE, "kafka": RATE, "journal_ms": {"p50": 1.0, "p99": 4.0}}]},
+    "kinesis": {"read_us": {"typed": 7.0, "boto3": 25.0}, "write_us": {"typed": 9.0, "boto3": 18.0},
+                "line": [RATE]},
     "scale": [SIZE, SIZE | {"live_entities": 1_006_945, "cpu_us_per_event": 60.0}],
     "peers": {"found": {"claimtrace": RATE, "quix": RATE | {"times_ours": 20.0}},
               "less": {"quix": "four of five entities"}},

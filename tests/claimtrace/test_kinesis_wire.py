@@ -115,6 +115,14 @@ def test_without_credentials_or_region_it_is_said_how_to_set_them(
         )
 
 
+def test_the_region_comes_from_the_setting_or_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")  # boto3 itself looks at AWS_DEFAULT_REGION only
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    assert aws_client(Settings(), "kinesis").meta.region_name == "eu-north-1"
+    at = Settings(kinesis=KinesisSettings(region=REGION))
+    assert aws_client(at, "kinesis").meta.region_name == REGION
+
+
 def test_a_server_that_is_not_there_is_waited_for() -> None:
     client = KinesisLocal.__new__(KinesisLocal)
     client.port = 9

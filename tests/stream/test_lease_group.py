@@ -69,11 +69,14 @@ class Workers:
         self.drained: dict[str, list[set[Place]]] = {}
         self.inputs = set(INPUTS)
 
+    def lineage(self) -> dict[Place, tuple[int, ...]]:
+        return {place: (0, 1) if place[1] > 4 else () for place in self.inputs}
+
     def start(self, name: str) -> LeaseGroup:
         """A worker whose clock is an hour or so off."""
         clock = self.clocks[name] = Clock(random.Random(name).uniform(0, 7200))
         self.groups[name] = LeaseGroup(
-            name, self.table, lambda: {place: (0, 1) if place[1] > 4 else () for place in self.inputs}, clock, LEASE_S,
+            name, self.table, self.lineage, clock, LEASE_S,
             lambda count: self.counted.update({name: count}),
         )  # fmt: skip
         self.drained[name] = []

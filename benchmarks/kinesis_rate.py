@@ -1,0 +1,242 @@
+"""What Kinesis costs the client: reading with and without boto3's own parser, and the whole line.
+
+    python -m benchmarks.kinesis_rate            a table
+    python -m benchmarks.kinesis_rate --json     the same for a program
+
+The canonical events lie on streams of a local stand-in, which runs beside as a process of its own
+and isn't counted: it is slower than Kinesis, so all figures are CPU of the client. A read is HTTP
+and signature, the page out of JSON and base64, records out of their wrapping, columns. Readers take
+turns on the same shards. `line` is the worker with everything on, as in `kafka_rate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import process_time
+from typing import Any, Final
+
+import msgspec
+
+from claimtrace.adapters.kinesis_wire import Entry, KinesisWire, Page
+from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.decisions import (
+    ALERTS_TOPIC,
+    DEAD_TOPIC,
+    DECISIONS_TOPIC,
+    DRIFT_TOPIC,
+)
+from claimtrace.errors import StateError
+from claimtrace.ids import partition_of
+from claimtrace.settings import Settings, StreamSettings
+from featurestore.adapters.delta import OfflineStore
+from producers.adapters.kinesis import KinesisSink
+from stream.adapters.background import Background
+from stream.adapters.collector import rare_collections
+from stream.adapters.file_journal import FileJournal
+from stream.adapters.kinesis_reading import PAGE_RECORDS, Ask, Got, KinesisReads
+from stream.adapters.kinesis_sink import KinesisOutput
+from stream.adapters.kinesis_source import KinesisSource
+from stream.adapters.reached_file import ReachedFile
+from stream.adapters.snapshots import Snapshots
+from stream.driver import Driver
+from tests.servers.kinesis import create_streams
+from tests.servers.ministack import Ministack
+
+from .canonical import DOMAIN, PARTITIONS, Sent, events
+from .champion import load_champion, open_line
+from .command import command, say
+from .kafka_rate import measure
+from .line import Line, peak_mb
+
+NAME: Final = "bench"
+CALL: Final = 400
+"""Records of one call: five megabytes are the most."""
+BATCHES = (2000, 500)
+_YEAR_MS: Final = 365 * 86_400_000
+
+
+class PlainReads(KinesisReads):
+    """The same by the client's own parser; the hooks of the short way would stay with a client."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self._wire, self._limit = client, Plain(client), PAGE_RECORDS
+
+
+class Plain:
+    """Calls of boto3 as its documentation shows them."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def get_records(self, iterator: str, limit: int) -> Page:
+        """Read a shard."""
+        return Page.of(self._client.get_records(ShardIterator=iterator, Limit=limit))
+
+    def put_records(self, name: str, entries: Sequence[Entry]) -> None:
+        """Put records on a stream."""
+        rows = [msgspec.structs.asdict(each) for each in entries]
+        for row in rows:
+            del row["ExplicitHashKey"]
+        self._client.put_records(StreamName=name, Records=rows)
+
+
+class Stamped(KinesisReads):
+    """Records at the times of their history; the stand-in stamps all of them now."""
+
+    def __init__(self, client: Any, times_ms: dict[tuple[str, int], list[int]]) -> None:
+        super().__init__(client)
+        self._times_ms, self._at = times_ms, dict.fromkeys(times_ms, 0)
+
+    def read(self, ask: Ask) -> Got:
+        """One page."""
+        got = super().read(ask)
+        place = ask.stream, ask.shard
+        at = self._at[place]
+        self._at[place] = end = at + len(got.values)
+        return got._replace(log_times_ms=tuple(self._times_ms[place][at:end]))
+
+
+def fill(client: Any, sent: Sequence[Sent]) -> dict[tuple[str, int], list[int]]:
+    """Put the events on their shards; returns their times, by shard."""
+    hashes = [
+        str(shard.first_hash) for shard in KinesisReads(client).shards(stream_of(DOMAIN.topics[0]))
+    ]
+    wire, times_ms = KinesisWire(client), dict[tuple[str, int], list[int]]()
+    waiting: dict[str, list[Entry]] = {}
+
+    def put(name: str) -> None:
+        assert not any(wire.put_records(name, waiting.pop(name)))
+
+    for topic, key, value, log_time_ms in sent:
+        name, number = stream_of(topic), partition_of(key, PARTITIONS)
+        times_ms.setdefault((name, number), []).append(log_time_ms)
+        waiting.setdefault(name, []).append(Entry(value, key, hashes[number]))
+        if len(waiting[name]) == CALL:
+            put(name)
+    for name in list(waiting):
+        put(name)
+    return times_ms
+
+
+def stream_of(topic: str) -> str:
+    """The stream of a topic."""
+    return f"{NAME}.{topic}"
+
+
+def reading_us(reads: KinesisReads, count: int) -> float:
+    """CPU of reading so many events into columns, for each."""
+    source = source_of(reads)
+    positions: dict[Any, int] = {}
+    done, began_s = 0, process_time()
+    while done < count:
+        found = source.poll(positions, 2000)
+        for part, place in enumerate(found.places):
+            here = found.positions[found.parts == part]
+            if len(here):
+                positions[place] = int(here.max()) + 1
+        done += len(found)
+    spent_s = process_time() - began_s
+    source.close()
+    return 1e6 * spent_s / done
+
+
+def source_of(reads: KinesisReads) -> KinesisSource:
+    """The inputs, as a worker reads them; nobody minds how often."""
+
+    def refuse(what: str) -> None:
+        raise StateError(what)
+
+    streams = {topic: stream_of(topic) for topic in DOMAIN.topics}
+    source = KinesisSource(reads, streams, SystemClock(), refuse, _YEAR_MS)
+    source.readers = 0
+    return source
+
+
+def writing_us(put: Callable[[str, Sequence[Entry]], Any], sent: Sequence[Sent]) -> float:
+    """CPU of putting events on a stream, for each."""
+    entries = [Entry(value, key) for _, key, value, _ in sent]
+    calls = [entries[start : start + CALL] for start in range(0, len(entries), CALL)]
+    began_s = process_time()
+    for call in calls:
+        put(stream_of("written"), call)
+    return 1e6 * (process_time() - began_s) / len(entries)
+
+
+def kinesis_driver(line: Line, source: KinesisSource, client: Any) -> Driver:
+    """One worker, with the parts that `claimtrace stream` gives it."""
+    clock, usual, folder = SystemClock(), StreamSettings(), line.folder / "kinesis"
+    folder.mkdir()
+    settings = Settings(source=f"kinesis://{NAME}")
+    driver = Driver(
+        line.engine(),
+        source,
+        FileJournal(folder / "journal", msgspec.structs.replace(line.terms, partitions=0)),
+        KinesisOutput(KinesisSink(settings, clock, client)),
+        OfflineStore(folder / "offline"),
+        Snapshots(folder / "snapshots"),
+        clock,
+        lambda: line.champion,
+        snapshot_every=(usual.snapshot_every_records, 1e9),
+        offline_every=(usual.offline_every_records, 1e9),
+        begin=Background,
+        reached=ReachedFile(folder / "reached"),
+    )
+    driver.recover()
+    return driver
+
+
+def run(models: Path, *, policies: int, claims: int, repetitions: int) -> dict[str, Any]:
+    """Reading, writing, and the whole line."""
+    with TemporaryDirectory() as name, Ministack(Path(name) / "aws") as server, rare_collections():
+        client = server.client("kinesis")
+        many = dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC), PARTITIONS)
+        one = dict.fromkeys((DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC, "written"), 1)
+        create_streams(client, {stream_of(t): n for t, n in {**many, **one}.items()})
+        sent = list(events(policies, claims))
+        say(f"putting {len(sent):,} events ...")
+        times_ms = fill(client, sent)
+        read: dict[str, list[float]] = {"typed": [], "boto3": []}
+        written: dict[str, list[float]] = {"typed": [], "boto3": []}
+        for turn in range(repetitions + 1):
+            say(f"turn {turn} of {repetitions} ...")
+            for kind, reads in (("typed", KinesisReads), ("boto3", PlainReads)):
+                read[kind].append(reading_us(reads(server.client("kinesis")), len(sent)))
+            for kind, wire in (("typed", KinesisWire), ("boto3", Plain)):
+                put = wire(server.client("kinesis")).put_records
+                written[kind].append(writing_us(put, sent[:4000]))
+        line = open_line(Path(name), policies, load_champion(models))
+        driver = kinesis_driver(line, source_of(Stamped(client, times_ms)), client)
+        say("the whole line ...")
+        measure(driver, len(sent) // 5, BATCHES[0])  # warms up
+        whole = [measure(driver, len(sent) // 5, batch) for batch in BATCHES]
+        line.close()
+    return {
+        "events": len(sent),
+        "read_us": {kind: median(each[1:]) for kind, each in read.items()},
+        "write_us": {kind: median(each[1:]) for kind, each in written.items()},
+        "line": whole,
+        "peak_mb": peak_mb(),
+    }
+
+
+def show(found: dict[str, Any]) -> None:
+    """The figures as a table."""
+    print(f"{found['events']:,} events\n\n              us an event   events/s and core")
+    for what in ("read", "write"):
+        for kind, us in found[f"{what}_us"].items():
+            print(f"{what:5s} {kind:6s} {us:13.1f} {1e6 / us:19,.0f}")
+    for each in found["line"]:
+        us = each["cpu_us_per_event"]
+        print(f"line  {each['batch']:6.0f} {us:13.1f} {1e6 / us:19,.0f}")
+
+
+if __name__ == "__main__":
+    command(
+        __doc__ or "", run, show,
+        policies=(100_000, "that claim once a year"),
+        claims=(24_000, "claims on the streams"),
+        repetitions=(5, "turns of reading and writing"),
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from claimtrace.__main__ import app
 from claimtrace.adapters.dynamo_table import DynamoTable
-from claimtrace.errors import ClaimtraceError
+from claimtrace.errors import ClaimtraceError, StateError
 from stream.adapters.table_leases import TableLeases
 from tests.servers.aws_local import REGION
 from tests.servers.dynamodb import DynamoLocal
@@ -87,3 +88,18 @@ def test_the_doctor_measures_what_comes(
             StreamName=f"{tmp_path.name}.claims.filed", PartitionKey="k", Data=b"x" * 1_000_000
         )
     assert "enhanced fan-out is needed" in run("doctor", exit_code=1)
+
+
+def test_a_stream_that_was_made_anew_is_refused(
+    run: Run, ministack: Ministack, tmp_path: Path
+) -> None:
+    """B15."""
+    run("topics", "create")
+    run("producers", "--days", "1", "--policies", "100", "--rate", "0")
+    run("stream", "--until-end")
+    ministack.client("kinesis").delete_stream(StreamName=f"{tmp_path.name}.claims.filed")
+    time.sleep(1)  # it is told from the one before by the second in which it was made
+    run("topics", "create")
+    with pytest.raises(StateError, match="made anew since the journal was begun") as refused:
+        run("stream", "--until-end")
+    assert "start with a new folder" in refused.value.hint

@@ -65,10 +65,14 @@ _numbers = count()
 
 
 class Told(Watching):
-    """Remembers what the group did to a worker: `gained`, `revoked`, `lost`."""
+    """Remembers what the group did to a worker: `gained`, `revoked`, `lost`; and if it paused."""
 
     def __init__(self) -> None:
         self.kinds: list[str] = []
+        self.was_not_ready = False
+
+    def ready(self, is_ready: bool) -> None:
+        self.was_not_ready |= not is_ready
 
     def rebalanced(self, kind: str) -> None:
         self.kinds.append(kind)

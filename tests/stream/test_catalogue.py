@@ -1,4 +1,4 @@
-"""Faults of delivery, process and brokers, A1 to A25: each has tests, and they exist."""
+"""Faults of delivery, process and brokers (A) and of Kinesis (B) have tests, which exist."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "failure-modes.md"
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+NUMBERS = [*(f"A{n}" for n in range(1, 26)), *(f"B{n}" for n in range(1, 19))]
 
 
 def rows() -> dict[str, str]:
-    """The last column of the table, by number."""
-    found = re.findall(r"^\| (A\d+) \|.*\| ([^|]*) \|$", PAGE.read_text(), re.MULTILINE)
+    """The last column of the tables, by number."""
+    found = re.findall(r"^\| ([AB]\d+) \|.*\| ([^|]*) \|$", PAGE.read_text(), re.MULTILINE)
     assert len(found) == len(dict(found)), "a number stands twice"
     return dict(found)
 
 
-def test_all_of_them_stand_in_the_table() -> None:
-    assert list(rows()) == [f"A{number}" for number in range(1, 26)]
+def test_all_of_them_stand_in_the_tables() -> None:
+    assert list(rows()) == NUMBERS
 
 
-@pytest.mark.parametrize("number", [f"A{number}" for number in range(1, 26)])
+@pytest.mark.parametrize("number", NUMBERS)
 def test_each_has_tests_that_exist(number: str) -> None:
     named = TEST.findall(rows()[number])
     assert named, f"{number} names no test"

@@ -24,7 +24,7 @@ test: setup ## all tests, with doctests and the checks of style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile --doctest-modules claimtrace featurestore producers training stream examples tests
+	$(BIN)/python -m pytest -n 3 --dist loadfile --doctest-modules claimtrace featurestore producers training stream examples tests
 
 test-long: setup ## what takes too long for every change: half an hour of troubles on real servers
 	FLEET_FULL=1 $(BIN)/python -m pytest -m long --timeout 1200 tests

@@ -55,8 +55,10 @@ class StateError(ClaimtraceError):
 class NoJournal(StateError):
     """Nothing was ever decided here."""
 
-    def __init__(self, where: str) -> None:
-        super().__init__("there is no journal yet", where=where, hint="run claimtrace stream")
+    @classmethod
+    def at(cls, where: str) -> NoJournal:
+        """Where one would be."""
+        return cls("there is no journal yet", where=where, hint="run claimtrace stream")
 
 
 class StoreUnavailable(ClaimtraceError):

@@ -24,6 +24,10 @@ MAX_RETAINED_RECORDS: Final = 100_000
 """A worker that is this far ahead of what the others have committed waits for them."""
 
 
+_NEVER: Final = 2**53
+"""A plan that will not come."""
+
+
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far a place is done; it stands beside the committed offset.
 
@@ -34,6 +38,15 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     emitted: int = 0
     stored: int = 0
     chain: str = GENESIS
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the place is done for good: no plan will ever have anything of it."""
+        return self.stored == _NEVER
+
+    def final(self) -> Mark:
+        """The mark of the place when it is done for good."""
+        return Mark(_NEVER, _NEVER, self.chain)
 
 
 class Tail(NamedTuple):

@@ -29,6 +29,8 @@ class LeaseGroup:
         inputs: the places of the inputs, as they are listed now, and the parents of each.
         clock: only its monotonic side is looked at.
         lease_s: a worker that is silent for so long is taken for gone.
+        finished: the inputs of which nothing comes any more, all in plans that are applied; asked
+            of who makes the plans.
         on_workers: told how many there are.
     """
 
@@ -39,10 +41,12 @@ class LeaseGroup:
         inputs: Callable[[], Mapping[Place, tuple[int, ...]]],
         clock: Clock,
         lease_s: float,
+        finished: Callable[[], Set[Place]] = frozenset,
         on_workers: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._me, self._table, self._inputs = me, table, inputs
         self._clock, self._on_workers = clock, on_workers
+        self._finished, self._told = finished, set[Place]()
         self._turn_s = lease_s / _TURNS_A_LEASE
         self._observer = Observer(lease_s)
         self._mine: dict[Place, Lease] = {}
@@ -89,6 +93,8 @@ class LeaseGroup:
         if not self._table.swap(changes):
             raise Superseded("a lease was taken by another worker", where="leases")
         self._mine.update({after.place: after for _, after in changes})
+        if JOURNAL in marks:
+            self._tell_finished(marks[JOURNAL].emitted)
         return True
 
     def tails(self, partitions: Collection[int]) -> dict[int, Tail]:  # noqa: ARG002
@@ -121,7 +127,7 @@ class LeaseGroup:
         self._known = set(now)
         self._mine = {place: row for place, row in self._mine.items() if now.get(place) == row}
         found = moves(self._me, rows, alive)
-        going = set(found.release)
+        going = {*found.release, *self._done_for_good()}
         if going & self._mine.keys():
             drain(going & self._mine.keys())
         # what stands under our name and isn't ours: we wrote it and never heard that it was written
@@ -134,11 +140,30 @@ class LeaseGroup:
                 if self._table.swap([(free, taken)]):
                     self._mine[free.place] = taken
 
+    def _tell_finished(self, plan: int) -> None:
+        new = self._finished() - self._told
+        if new:
+            with suppress(StoreUnavailable):  # said again with the next commit
+                self._table.finish(dict.fromkeys(sorted(new), plan))
+                self._told |= new
+
+    def _done_for_good(self) -> set[Place]:
+        """Our places of which nothing comes any more, all of it stored and acknowledged."""
+        return {
+            place
+            for place, plan in self._table.finished().items()
+            if place in self._mine
+            and (mark := self._mine[place].mark) is not None
+            and min(mark.emitted, mark.stored) >= plan
+        }
+
     def _release(self, places: Set[Place]) -> None:
+        done = self._done_for_good() if places else set()
         for place in sorted(places):
             lease = self._mine.pop(place, None)
             if lease is not None:
-                self._table.swap([(lease, self._next(lease, owner=""))])
+                mark = lease.mark.final() if place in done and lease.mark else lease.mark
+                self._table.swap([(lease, self._next(lease, owner="", mark=mark))])
 
     def _next(self, lease: Lease, **changes: object) -> Lease:
         return lease._replace(counter=lease.counter + 1, **changes)  # type: ignore[arg-type]

@@ -29,6 +29,11 @@ class Lease(NamedTuple):
     parents: tuple[int, ...] = ()
     """The shards that this one came from by a split or a merge; it is read after them."""
 
+    @property
+    def is_final(self) -> bool:
+        """Whether nobody needs to have it any more."""
+        return self.mark is not None and self.mark.is_final
+
 
 class LeaseTable(Protocol):
     """Where leases stand. Reads see all that was written before."""
@@ -38,6 +43,12 @@ class LeaseTable(Protocol):
 
     def add(self, places: Mapping[Place, tuple[int, ...]]) -> None:
         """Have leases without an owner for places that have none yet, with their parents."""
+
+    def finished(self) -> dict[Place, int]:
+        """The places of which nothing comes any more, and the plan that had the last of each."""
+
+    def finish(self, places: Mapping[Place, int]) -> None:
+        """Say so of places."""
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
         """Write each lease behind the one that it replaces, or none; False when one of those has
@@ -104,7 +115,7 @@ def moves(me: str, leases: Iterable[Lease], alive: Iterable[str]) -> Moves:
     [('a', 2)]
     """
     workers = sorted({me, *alive})
-    rows = sorted(leases, key=lambda lease: lease.place)
+    rows = sorted((lease for lease in leases if not lease.is_final), key=lambda it: it.place)
     mine = [lease.place for lease in rows if lease.owner == me]
     fewest, more = divmod(len(rows), len(workers))
     # the first few may have one more; who has it already keeps it, or it would change hands

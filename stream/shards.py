@@ -97,6 +97,11 @@ class Family:
         """A shard is done with: it has ended, and all of it is in plans."""
         self._finished.add(number)
 
+    @property
+    def finished(self) -> Set[int]:
+        """Those that were said to be done with."""
+        return self._finished
+
     def is_finished(self, number: int) -> bool:
         """Whether it was said to be."""
         return number in self._finished

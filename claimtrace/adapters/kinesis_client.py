@@ -7,11 +7,11 @@ from typing import Any, Final, NamedTuple
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from ..errors import ConfigError
 from ..settings import KINESIS, Settings
-from .kinesis_errors import named_errors
+from .kinesis_errors import code_of, named_errors
 
 _CONNECTIONS: Final = 32
 _CONNECT_S, _READ_S = 5, 15
@@ -23,6 +23,9 @@ class Stream(NamedTuple):
     name: str
     identity: str
     retention_ms: int
+    shards: int
+    """Those that are open."""
+    is_active: bool
 
     @property
     def arn(self) -> str:
@@ -46,7 +49,7 @@ def aws_client(settings: Settings, service: str) -> Any:
     )
     with named_errors(f"can't reach {service}", "kinesis"):
         try:
-            return boto3.client(
+            return boto3.Session().client(
                 service, region_name=kinesis.region or os.environ.get("AWS_REGION") or None,
                 endpoint_url=getattr(kinesis, f"{service}_endpoint", "") or None, config=config,
             )  # fmt: skip
@@ -75,7 +78,24 @@ def describe(client: Any, name: str) -> Stream:
         StoreUnavailable: AWS doesn't answer.
     """
     with named_errors("can't look at the stream", name):
-        found = client.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
+        return _described(client, name)
+
+
+def find(client: Any, name: str) -> Stream | None:
+    """The same, or None when there is no such stream."""
+    with named_errors("can't look at the stream", name):
+        try:
+            return _described(client, name)
+        except ClientError as error:
+            if code_of(error) != "ResourceNotFoundException":
+                raise
+            return None
+
+
+def _described(client: Any, name: str) -> Stream:
+    found = client.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
     made_ms = round(1000 * found["StreamCreationTimestamp"].timestamp())
-    retention_ms = 3_600_000 * int(found["RetentionPeriodHours"])
-    return Stream(name, f"{found['StreamARN']}@{made_ms}", retention_ms)
+    return Stream(
+        name, f"{found['StreamARN']}@{made_ms}", 3_600_000 * int(found["RetentionPeriodHours"]),
+        found["OpenShardCount"], found["StreamStatus"] == "ACTIVE",
+    )  # fmt: skip

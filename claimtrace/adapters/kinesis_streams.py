@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
 from ..clock import Clock
 from ..errors import ConfigError, StoreUnavailable
 from ..settings import Settings
 from ..topics import FoundTopic, WantedTopic
-from .kinesis_client import aws_client, describe, stream_name
-from .kinesis_errors import code_of, named_errors
+from .kinesis_client import aws_client, describe, find, stream_name
+from .kinesis_errors import named_errors
 from .shared_table import shared_table
 
 _HOUR_MS: Final = 3_600_000
@@ -41,18 +39,10 @@ class KinesisStreams:
         """Those streams that are there; their open shards count as partitions."""
         there: dict[str, FoundTopic] = {}
         for topic in topics:
-            name = stream_name(self._settings, topic)
-            with named_errors("can't look at the stream", name):
-                try:
-                    summary = self._client.describe_stream_summary(StreamName=name)
-                except ClientError as error:
-                    if code_of(error) == "ResourceNotFoundException":
-                        continue
-                    raise
-            stream = describe(self._client, name)
-            shards = summary["StreamDescriptionSummary"]["OpenShardCount"]
-            kept = {"retention.ms": str(stream.retention_ms)}
-            there[topic] = FoundTopic(topic, stream.identity, shards, _COPIES, kept)
+            found = find(self._client, stream_name(self._settings, topic))
+            if found is not None:
+                kept = {"retention.ms": str(found.retention_ms)}
+                there[topic] = FoundTopic(topic, found.identity, found.shards, _COPIES, kept)
         return there
 
     def create(self, topics: Sequence[WantedTopic], *, only_check: bool = False) -> None:
@@ -109,11 +99,7 @@ class KinesisStreams:
 
     def _wait(self, name: str) -> None:
         until_s = self._clock.monotonic_s() + _ACTIVE_S
-        while True:
-            with named_errors("can't look at the stream", name):
-                summary = self._client.describe_stream_summary(StreamName=name)
-            if summary["StreamDescriptionSummary"]["StreamStatus"] == "ACTIVE":
-                return
+        while not describe(self._client, name).is_active:
             if self._clock.monotonic_s() > until_s:
                 what = f"the stream isn't ready after {_ACTIVE_S:.0f} s"
                 raise StoreUnavailable(what, where=name)

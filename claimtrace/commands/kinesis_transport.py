@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stream.plans import Plan, Terms
     from stream.watching import Watching
 
+    from ..adapters.kinesis_client import Stream
     from ..tables import Table
     from .session import Session
 
@@ -45,6 +46,7 @@ class KinesisTransport(Transport):
         self._open: list[Callable[[], None]] = []
         self._source: KinesisSource | None = None
         self._client: Any = None
+        self._streams: dict[str, Stream] = {}
         self._decisions: dict[int, list[Record]] | None = None
 
     def source(self) -> KinesisSource:
@@ -100,7 +102,7 @@ class KinesisTransport(Transport):
         from stream.adapters.table_journal import TableJournal
 
         session, table = self.session, self._table()
-        ids = [self._identity(topic) for topic in session.domain.topics]
+        ids = [self._described(topic).identity for topic in session.domain.topics]
         terms = self._terms(ids)
         journal: Any
         if table is None:
@@ -138,7 +140,7 @@ class KinesisTransport(Transport):
 
         group = LeaseGroup(
             uuid4().hex, TableLeases(table), source.lineage, self.session.clock,
-            duration_ms(kinesis.lease_time) / 1000, told,
+            duration_ms(kinesis.lease_time) / 1000, source.finished, told,
         )  # fmt: skip
         self._open.append(group.leave)
         if journal.is_empty and group.marks(source.places()):
@@ -224,11 +226,9 @@ class KinesisTransport(Transport):
     ) -> KinesisSource:
         from stream.adapters.kinesis_source import KinesisSource
 
-        from ..adapters.kinesis_client import describe
-
         session = self.session
         streams = {topic: self._stream_of(topic) for topic in session.domain.topics}
-        kept_ms = min(describe(self._kinesis(), name).retention_ms for name in streams.values())
+        kept_ms = min(self._described(topic).retention_ms for topic in streams)
         goes_on = session.settings.kinesis.on_lost_records == "earliest"
 
         def on_lost(what: str) -> None:
@@ -274,10 +274,13 @@ class KinesisTransport(Transport):
 
         return stream_name(self.session.settings, topic)
 
-    def _identity(self, topic: str) -> str:
+    def _described(self, topic: str) -> Stream:
+        """What a topic's stream says of itself; asked once."""
         from ..adapters.kinesis_client import describe
 
-        return describe(self._kinesis(), self._stream_of(topic)).identity
+        if topic not in self._streams:
+            self._streams[topic] = describe(self._kinesis(), self._stream_of(topic))
+        return self._streams[topic]
 
     def _terms(self, topic_ids: list[str]) -> Terms:
         terms = self.session.terms()

@@ -114,7 +114,7 @@ def read_terms(path: Path) -> Terms:
     """
     lines = _whole_lines(path.read_bytes(), str(path))[1] if path.exists() else []
     if not lines:
-        raise NoJournal(str(path))
+        raise NoJournal.at(str(path))
     return terms_of(lines[0], str(path))
 
 

@@ -121,7 +121,7 @@ class KafkaJournal:
     def _open(self, terms: Terms | None) -> Terms:
         if self._end() == 0:
             if terms is None:
-                raise NoJournal(JOURNAL_TOPIC)
+                raise NoJournal.at(JOURNAL_TOPIC)
             self._produce(_encode(terms), b"terms")
         self._seek(0)
         until_s = self._clock.monotonic_s() + 2 * _WAIT_S

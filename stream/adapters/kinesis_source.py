@@ -16,7 +16,7 @@ import msgspec
 from claimtrace.adapters.merged_log import merged
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
-from claimtrace.kinesis_limits import READS_A_SECOND
+from claimtrace.kinesis_limits import BYTES_A_SECOND, READS_A_SECOND
 from claimtrace.records import Place, Records
 
 from ..plans import Range, in_plan_order
@@ -152,6 +152,10 @@ class KinesisSource:
             (topic, number): self._families[topic].parents(number)
             for topic, number in self.places()
         }
+
+    def finished(self) -> set[Place]:
+        """The places that have ended and are in plans to their end."""
+        return {(topic, n) for topic, family in self._families.items() for n in family.finished}
 
     def is_caught_up(self, since_ms: int) -> bool:
         """Whether all that had arrived by then was read."""
@@ -296,6 +300,8 @@ class KinesisSource:
             shard.empty_reads += 1
             shard.due_s = self._clock.monotonic_s() + self._pause_s(shard)
             return
+        size_s = self.readers * sum(map(len, got.values)) / BYTES_A_SECOND
+        shard.due_s = max(shard.due_s, self._clock.monotonic_s() + size_s)
         shard.add(got, self._clock.now_ms())
         if got.iterator is None:
             self._families_at_s = -_FAMILIES_EVERY_S  # its children
@@ -304,7 +310,7 @@ class KinesisSource:
             self._on_lost(f"{where} was last read longer ago than the stream keeps records")
 
     def _pause_s(self, shard: ShardInHand) -> float:
-        """Between two reads: our share of what the shard gives, longer where nothing comes."""
+        """Between two reads: our share of them, longer where nothing comes."""
         share_s = self.readers / READS_A_SECOND
         return min(share_s * 1.5 ** min(shard.empty_reads, 8), max(share_s, _LONGEST_S))
 

@@ -104,7 +104,7 @@ class TableJournal:
                 return terms
         found = self._table.get(_TERMS, _TERMS)
         if found is None:
-            raise NoJournal(self._table.name)
+            raise NoJournal.at(self._table.name)
         begun = terms_of(str(found["terms"]).encode(), self._table.name)
         if terms is not None:
             begun.check_same(terms, self._table.name)

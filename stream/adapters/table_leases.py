@@ -13,7 +13,7 @@ from ..group import Mark
 from ..leases import Lease
 from ..plans import Place
 
-_LEASE, _WORKER = "lease", "worker"
+_LEASE, _WORKER, _FINISHED = "lease", "worker", "finished"
 _marks = msgspec.json.Decoder(Mark)
 
 
@@ -31,6 +31,16 @@ class TableLeases:
         """Have leases without an owner for places that have none yet, with their parents."""
         for place, parents in places.items():
             self._table.put(Change(_item(Lease(place, "", 0, None, parents=parents)), None))
+
+    def finished(self) -> dict[Place, int]:
+        """The places of which nothing comes any more, and the plan that had the last of each."""
+        return {_place(item["sk"]): int(item["plan"]) for item in self._table.query(_FINISHED)}
+
+    def finish(self, places: Mapping[Place, int]) -> None:
+        """Say so of places; who said it before is right as well."""
+        for place, plan in places.items():
+            item: Item = {"pk": _FINISHED, "sk": f"{place[0]}/{place[1]}", "plan": plan}
+            self._table.put(Change(item, None))
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
         """Write each lease behind the one that it replaces; `MOST_AT_ONCE` at a time or none."""
@@ -56,7 +66,6 @@ class TableLeases:
         self._table.delete(_WORKER, worker)
 
     def _lease(self, item: Item) -> Lease:
-        topic, _, partition = str(item["sk"]).rpartition("/")
         try:
             mark = _marks.decode(str(item["mark"])) if item["mark"] else None
         except msgspec.DecodeError:
@@ -65,10 +74,15 @@ class TableLeases:
                 where=self._table.name, hint="use a table of its own (kinesis.table)",
             ) from None  # fmt: skip
         return Lease(
-            (topic, int(partition)), str(item["owner"]), int(item["counter"]), mark,
+            _place(item["sk"]), str(item["owner"]), int(item["counter"]), mark,
             int(item["position"]),
             tuple(int(parent) for parent in str(item["parents"]).split()),
         )  # fmt: skip
+
+
+def _place(sk: str | int) -> Place:
+    topic, _, partition = str(sk).rpartition("/")
+    return topic, int(partition)
 
 
 def _item(lease: Lease) -> Item:

@@ -20,6 +20,8 @@ from producers.adapters.kinesis import KinesisSink
 from stream.adapters.kinesis_reading import KinesisReads
 from stream.adapters.kinesis_stream import by_claim, read_stream
 from stream.adapters.table_journal import TableJournal
+from stream.adapters.table_leases import TableLeases
+from stream.leases import Lease
 from stream.shards import id_of
 from tests.oracles.workers import Worker
 from tests.servers.aws_local import REGION
@@ -88,6 +90,10 @@ class KinesisFleet:
         """For asking what the workers left."""
         environment = {**self.environment(), "CLAIMTRACE_FOLDER": str(self.folder / "asking")}
         return Session(load_settings(None, environment))
+
+    def leases(self) -> list[Lease]:
+        """How far each place is."""
+        return TableLeases(self._table()).leases()
 
     def feed(self, rows: Sequence[Outgoing], rate: float) -> None:
         """Put records, so many a second."""

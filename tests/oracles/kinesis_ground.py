@@ -216,7 +216,7 @@ class KinesisGroupGround(KinesisGround):
     def _beside(self, name: str, source: KinesisSource) -> dict[str, Any]:
         leases = TableLeases(self._table())
         me = f"{name}-{next(_numbers)}"
-        group = LeaseGroup(me, leases, source.lineage, SystemClock(), LEASE_S)
+        group = LeaseGroup(me, leases, source.lineage, SystemClock(), LEASE_S, source.finished)
         return {"group": group, "commit_every_s": 0.0}
 
 

@@ -14,6 +14,7 @@ class LeasesInMemory:
     def __init__(self) -> None:
         self.rows: dict[Place, Lease] = {}
         self.counters: dict[str, int] = {}
+        self.plans: dict[Place, int] = {}
         self.written: list[tuple[Lease, Lease]] = []
 
     def leases(self) -> list[Lease]:
@@ -24,6 +25,15 @@ class LeasesInMemory:
         """Those that aren't there."""
         for place, parents in places.items():
             self.rows.setdefault(place, Lease(place, "", 0, None, parents=parents))
+
+    def finished(self) -> dict[Place, int]:
+        """What was said to be."""
+        return dict(self.plans)
+
+    def finish(self, places: Mapping[Place, int]) -> None:
+        """Say so."""
+        for place, plan in places.items():
+            self.plans.setdefault(place, plan)
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
         """All or none, if each stands as expected."""

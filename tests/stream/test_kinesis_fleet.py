@@ -72,3 +72,5 @@ def test_two_workers_killed_and_paused_while_shards_split_and_merge(fleet: Kines
     assert len(found.inputs) == len(rows)
     assert {place[1] for place in found.inputs if place[0] == CLAIMS} >= {0, 1, 2, 6, 7}
     check(fleet, found, sample=60)
+    final = {lease.place for lease in fleet.leases() if lease.is_final}
+    assert final == {(CLAIMS, 1), (CLAIMS, 3), (CLAIMS, 4), (CLAIMS, 5)}, "done with"

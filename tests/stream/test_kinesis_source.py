@@ -354,6 +354,21 @@ def test_reads_keep_to_their_share_of_five_a_second() -> None:
         source.close()
 
 
+def test_reads_keep_to_their_share_of_two_megabytes_a_second() -> None:
+    body = b"x" * 500_000
+    for readers in (1, 3):
+        pages = (page(n, behind_ms=9)._replace(values=(body,)) for n in range(200))
+        source, _, clock = faked(*pages)
+        source.readers = readers
+        from_s, position = clock.at_s, 0
+        while clock.at_s < from_s + 30:
+            found = source.poll({("claims", 0): position}, 100)
+            position += len(found)
+        a_second = position * len(body) / (clock.at_s - from_s)
+        assert 0.6 * 2_000_000 / readers < a_second <= 1.05 * 2_000_000 / readers
+        source.close()
+
+
 def test_a_quiet_shard_is_asked_less_often_and_a_busy_one_as_often_as_may_be() -> None:
     source, reads, clock = faked()
     from_s = clock.at_s

@@ -68,6 +68,7 @@ class Workers:
         self.counted: dict[str, int] = {}
         self.drained: dict[str, list[set[Place]]] = {}
         self.inputs = set(INPUTS)
+        self.finished: set[Place] = set()
 
     def lineage(self) -> dict[Place, tuple[int, ...]]:
         return {place: (0, 1) if place[1] > 4 else () for place in self.inputs}
@@ -76,7 +77,7 @@ class Workers:
         """A worker whose clock is an hour or so off."""
         clock = self.clocks[name] = Clock(random.Random(name).uniform(0, 7200))
         self.groups[name] = LeaseGroup(
-            name, self.table, self.lineage, clock, LEASE_S,
+            name, self.table, self.lineage, clock, LEASE_S, lambda: self.finished,
             lambda count: self.counted.update({name: count}),
         )  # fmt: skip
         self.drained[name] = []
@@ -184,6 +185,42 @@ def test_children_of_a_shard_are_shared_out_as_they_come(workers: Workers) -> No
     workers.inputs -= {("claims", 0)}
     workers.turn("a", "b", times=2)
     assert ("claims", 0) in workers.groups["a"].places(), "its mark must move on with the others"
+
+
+def test_a_shard_that_is_done_with_needs_no_owner_any_more(workers: Workers) -> None:
+    """It is let go when its owner has all of it stored, and counts as done for everybody."""
+    ended: Place = ("claims", 0)
+    first, second = workers.start("a"), workers.start("b")
+    groups = {"a": first, "b": second}
+    workers.turn("a", "b", times=4)
+    owner = next(name for name in "ab" if ended in workers.owned[name])
+    makes_plans = next(name for name in "ab" if JOURNAL in workers.owned[name])
+
+    def commit(name: str, emitted: int, stored: int) -> None:
+        marks = dict.fromkeys(workers.owned[name], Mark(emitted, stored, "c" * 64))
+        assert groups[name].commit(marks, {})
+
+    commit(owner, 7, 6)
+    workers.finished = {ended}
+    if owner != makes_plans:
+        workers.turn("a", "b", times=2)
+        assert ended in workers.owned[owner], "nobody who makes plans has said it"
+    commit(makes_plans, 7, 6)
+    workers.turn("a", "b", times=2)
+    assert ended in workers.owned[owner], "not all of it is stored"
+    before = sum(map(len, workers.owned.values()))
+    commit(owner, 8, 7)
+    workers.turn("a", "b", times=1)
+    assert any(ended in going for going in workers.drained[owner])
+    workers.turn("a", "b", times=6)
+    assert sum(map(len, workers.owned.values())) == before - 1
+    for group in groups.values():
+        assert ended in group.places()
+        assert group.marks([ended])[ended] == Mark(2**53, 2**53, "c" * 64)
+    workers.start("c")
+    workers.turn("a", "b", "c", times=8)
+    assert not any(ended in owned for owned in workers.owned.values())
+    assert len({place for owned in workers.owned.values() for place in owned}) == before - 1
 
 
 def test_two_that_start_together_never_own_the_same(table: LeaseTable) -> None:

@@ -16,8 +16,9 @@ from typing import Any, Final
 import msgspec
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.eventstream import EventStreamBuffer, EventStreamMessage, ParserError
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.exceptions import ConnectionError as NoConnection
+from botocore.parsers import ResponseParserError
 
 from ..errors import ConfigError
 from .kinesis_wire import Page
@@ -44,6 +45,12 @@ _opening = threading.local()
 """The body that this thread has opened."""
 
 
+class Broken(BotoCoreError):  # type: ignore[misc]
+    """What came is no stream of events."""
+
+    fmt = "the subscription broke: {why}"
+
+
 class TakenOver(ClientError):  # type: ignore[misc]
     """Another connection subscribes to the same shard as the same consumer."""
 
@@ -65,7 +72,12 @@ def pushes(
     client.meta.events.register(
         f"before-send.kinesis.{_OPERATION}", _send, unique_id="http2-subscribe"
     )
-    client.subscribe_to_shard(ConsumerARN=consumer_arn, ShardId=shard_id, StartingPosition=start)
+    try:
+        client.subscribe_to_shard(
+            ConsumerARN=consumer_arn, ShardId=shard_id, StartingPosition=start
+        )
+    except ResponseParserError as error:
+        raise Broken(why="it didn't begin; can this server push?") from error
     body: _Body = _opening.body
     try:
         for message in body.stream():
@@ -131,7 +143,7 @@ class _Body:
     def _length(self) -> int:
         length = int.from_bytes(self._rest[:_LENGTH_BYTES], "big")
         if not _LENGTH_BYTES < length <= _MOST_BYTES:
-            raise HTTPClientError(error=f"a message of {length} bytes")
+            raise Broken(why=f"a message of {length} bytes")
         return length
 
     def _read(self) -> Iterator[bytes]:
@@ -174,7 +186,7 @@ def _event(message: bytes) -> Pushed | None:
             is_ours = found.headers.get(":event-type") == "SubscribeToShardEvent"
             return _events.decode(found.payload) if is_ours else None
     except (ParserError, msgspec.DecodeError) as error:
-        raise HTTPClientError(error=error) from error  # as good as a broken connection
+        raise Broken(why=error) from error  # as good as a broken connection
     code = found.headers.get(":exception-type") or found.headers.get(":error-code") or "Unknown"
     said = found.headers.get(":error-message") or found.payload.decode(errors="replace")
     refusal = TakenOver if code == "ResourceInUseException" else ClientError

@@ -27,7 +27,7 @@ from claimtrace.errors import ConfigError, StoreUnavailable
 from claimtrace.kpl import aggregated
 from stream.adapters.kinesis_fanout import FanOutReads, Pages
 from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
-from tests.servers.kinesis import create_streams
+from tests.servers.kinesis import KinesisLocal, create_streams
 from tests.servers.ministack import Ministack
 
 _numbers = itertools.count()
@@ -214,6 +214,15 @@ def test_it_registers_once(
     arn = client.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]["StreamARN"]
     consumers = client.list_stream_consumers(StreamARN=arn)["Consumers"]
     assert [each["ConsumerName"] for each in consumers] == ["me"]
+
+
+def test_a_server_that_does_not_push_is_waited_for_and_named(kinesis: KinesisLocal) -> None:
+    create_streams(kinesis.client(), {"pushless": 1})
+    reads = FanOutReads(kinesis.client(), "w", SystemClock())
+    reads.register("pushless")
+    reader = Reader(reads, Ask("pushless", 0))
+    with pytest.raises(StoreUnavailable, match="can't be pushed to"):
+        reader.until(lambda: False)
 
 
 def test_without_http2_it_is_said_what_to_install(

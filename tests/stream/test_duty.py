@@ -175,6 +175,14 @@ BREAKS: dict[str, Change] = {
 }  # fmt: skip
 
 
+SEEN_IN = {
+    "takes a refused commit for done": [84],
+    "waits for others with rows in hand": [62],
+    "does not see that a place was away": [61],
+    "applies a plan it has not read back": [41],
+    "forgets rows that it took over": [19],
+}
+"""Lives that are tried first: these breaks take half a minute to find from the beginning."""
 LONG = ("waits for others with rows in hand", "forgets rows that it took over",
         "takes a refused commit for done", "asks no store what it has")  # fmt: skip
 """Breaks that are seen by the work never being done, or by few lives."""
@@ -186,7 +194,8 @@ LONG = ("waits for others with rows in hand", "forgets rows that it took over",
 )
 def test_each_break_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     BREAKS[name](monkeypatch)
-    assert failures(range(1, PATIENCE), most=1), f"a worker that {name} passes"
+    seeds = [*SEEN_IN.get(name, ()), *range(1, PATIENCE)]
+    assert failures(seeds, most=1), f"a worker that {name} passes"
 
 
 def decision(position: int, link: str) -> Outgoing:

@@ -11,6 +11,7 @@ import os
 import ssl
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from typing import Any, Final
 
 import msgspec
@@ -72,20 +73,26 @@ def pushes(
     client.meta.events.register(
         f"before-send.kinesis.{_OPERATION}", _send, unique_id="http2-subscribe"
     )
-    try:
-        client.subscribe_to_shard(
-            ConsumerARN=consumer_arn, ShardId=shard_id, StartingPosition=start
-        )
-    except ResponseParserError as error:
-        raise Broken(why="it didn't begin; can this server push?") from error
-    body: _Body = _opening.body
-    try:
+    with closing(_subscribed(client, consumer_arn, shard_id, start)) as body:
         for message in body.stream():
             event = _event(message)
             if event is not None:
                 yield event
-    finally:
-        body.close()
+
+
+def _subscribed(client: Any, consumer_arn: str, shard_id: str, start: dict[str, str]) -> _Body:
+    try:
+        client.subscribe_to_shard(
+            ConsumerARN=consumer_arn, ShardId=shard_id, StartingPosition=start
+        )
+    except Exception as error:
+        _close_opened()
+        if isinstance(error, ResponseParserError):
+            raise Broken(why="it didn't begin; can this server push?") from error
+        raise
+    body: _Body = _opening.body
+    _opening.body = None
+    return body
 
 
 def _require_http2() -> None:
@@ -173,8 +180,16 @@ def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
     except httpx.HTTPError as error:
         connection.close()
         raise NoConnection(error=error) from error
+    _close_opened()  # refused, and the client tries again
     _opening.body = _Body(connection, response)
     return AWSResponse(request.url, response.status_code, dict(response.headers), _opening.body)
+
+
+def _close_opened() -> None:
+    body: _Body | None = getattr(_opening, "body", None)
+    _opening.body = None
+    if body is not None:
+        body.close()
 
 
 def _event(message: bytes) -> Pushed | None:

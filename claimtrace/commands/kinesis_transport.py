@@ -62,7 +62,7 @@ class KinesisTransport(Transport):
         if table is not None:
             journal = TableJournal(table, None, self.session.clock)
             journal.terms.check_same(self._terms(journal.terms.topic_ids), table.name)
-            return iter(plan for plan in journal.read(1) if plan.number >= from_number)
+            return journal.read(from_number)
         path = self.session.journal_path
         begun = read_terms(path)
         begun.check_same(self._terms(begun.topic_ids), str(path))
@@ -121,8 +121,6 @@ class KinesisTransport(Transport):
         output = KinesisOutput(KinesisSink(session.settings, session.clock, self._kinesis()))
         self._open.append(output.close)
         source = self._make_source(self._worker_reads(), said, watching)
-        if session.settings.kinesis.fan_out:
-            source.readers = 0
         shared = {} if table is None else self._shared(journal, source, table)
         return session.driver(
             source, journal, output, said, watching, stopping, terms=begun, **shared
@@ -135,12 +133,9 @@ class KinesisTransport(Transport):
 
         kinesis = self.session.settings.kinesis
 
-        def told(workers: int) -> None:
-            source.readers = 0 if kinesis.fan_out else workers
-
         group = LeaseGroup(
             uuid4().hex, TableLeases(table), source.lineage, self.session.clock,
-            duration_ms(kinesis.lease_time) / 1000, source.finished, told,
+            duration_ms(kinesis.lease_time) / 1000, source.finished, source.share_with,
         )  # fmt: skip
         self._open.append(group.leave)
         if journal.is_empty and group.marks(source.places()):

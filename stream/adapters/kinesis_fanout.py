@@ -46,6 +46,8 @@ class FanOutReads:
         subscribe: how a subscription is opened.
     """
 
+    is_shared = False
+
     def __init__(self, client: Any, name: str, clock: Clock, subscribe: Subscribe = pushes) -> None:
         self._client, self._name, self._clock = client, name, clock
         self._subscribe = subscribe
@@ -99,25 +101,19 @@ class FanOutReads:
             live = self._live[place] = self._open(ask)
         with named_errors("can't be pushed to", f"{ask.stream}/{ask.shard}"):
             try:
-                return live.next()
+                return self._next(live, place)
             except _Ended:
-                del self._live[place]
                 return Got(ask.iterator, is_throttled=True)
             except TakenOver as error:
-                del self._live[place]
                 raise StoreUnavailable(
                     f"another worker subscribes as {self._name}", where=f"{ask.stream}/{ask.shard}",
                     hint="each worker needs a kinesis.fan_out of its own; just after a restart it "
                     "may be the one before, and passes",
                 ) from error  # fmt: skip
             except ClientError as error:
-                del self._live[place]
                 if code_of(error) not in THROTTLED | {_IN_USE}:
                     raise
                 return Got(ask.iterator, is_throttled=True)
-            except Exception:
-                del self._live[place]
-                raise
 
     def shards(self, name: str) -> list[Shard]:
         """All shards that a stream lists."""
@@ -128,6 +124,13 @@ class FanOutReads:
         for live in self._live.values():
             live.leave()
         self._live.clear()
+
+    def _next(self, live: _Subscription, place: tuple[str, int]) -> Got:
+        try:
+            return live.next()
+        except Exception:
+            self._live.pop(place, None)  # whatever it was: the next read subscribes anew
+            raise
 
     def _consumer(self, stream_arn: str) -> dict[str, Any]:
         named = {"StreamARN": stream_arn, "ConsumerName": self._name}

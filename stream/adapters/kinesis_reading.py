@@ -58,6 +58,8 @@ class KinesisReads:
         limit: records of one page at the most.
     """
 
+    is_shared = True
+
     def __init__(self, client: Any, limit: int = PAGE_RECORDS) -> None:
         self._client, self._wire, self._limit = client, KinesisWire(client), limit
 

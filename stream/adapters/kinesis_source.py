@@ -37,6 +37,9 @@ _anchors = msgspec.json.Decoder(list[tuple[Place, Anchor]])
 class Reads(Protocol):
     """How shards are read and listed."""
 
+    is_shared: bool
+    """Whether a read takes from what others may read."""
+
     def read(self, ask: Ask) -> Got:
         """One page; called from threads."""
 
@@ -72,8 +75,8 @@ class KinesisSource:
         self._anchors: dict[Place, Anchor] = {}
         """Of shards that aren't in hand: where they go on."""
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="kinesis")
-        self.readers = 1
-        """How many workers read the same shards."""
+        self.readers = 1 if reads.is_shared else 0
+        """How many workers share what the shards give; 0: we have it to ourselves."""
         self._polls = False
         """Whether it is us who say what comes next; others read what plans say, and no further."""
 
@@ -165,6 +168,11 @@ class KinesisSource:
             for topic in self._streams
             for number in self._families[topic].numbers
         )
+
+    def share_with(self, workers: int) -> None:
+        """So many workers read the same shards."""
+        if self._reads.is_shared:
+            self.readers = workers
 
     def report(self, positions: Mapping[Place, int]) -> None:
         """Tell where we are."""

@@ -61,7 +61,7 @@ class StampedReads:
 
     def __init__(self, reads: KinesisReads | FanOutReads, times: Times) -> None:
         self._reads, self._times = reads, times
-        self.shards = reads.shards
+        self.shards, self.is_shared = reads.shards, reads.is_shared
 
     def read(self, ask: Ask) -> Got:
         """One page."""

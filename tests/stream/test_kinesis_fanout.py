@@ -27,6 +27,7 @@ from claimtrace.errors import ConfigError, StoreUnavailable
 from claimtrace.kpl import aggregated
 from stream.adapters.kinesis_fanout import FanOutReads, Pages
 from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
+from stream.adapters.kinesis_source import KinesisSource
 from tests.servers.kinesis import KinesisLocal, create_streams
 from tests.servers.ministack import Ministack
 
@@ -225,6 +226,23 @@ def test_a_server_that_does_not_push_is_waited_for_and_named(kinesis: KinesisLoc
         reader.until(lambda: False)
 
 
+def test_a_refusal_leaves_no_connection_open(
+    ministack: Ministack, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    def kept(connection: Any, response: Any) -> Any:
+        opened.append(connection)
+        return body(connection, response)
+
+    body = kinesis_push._Body
+    monkeypatch.setattr(kinesis_push, "_Body", kept)
+    client = ministack.client("kinesis")
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        next(pushes(client, f"arn:aws:kinesis:::stream/{name}", "s", {"Type": "TRIM_HORIZON"}))
+    assert [connection.is_closed for connection in opened] == [True]
+
+
 def test_without_http2_it_is_said_what_to_install(
     ministack: Ministack,
     name: str,
@@ -313,3 +331,14 @@ def test_what_isnt_a_page_is_passed_over() -> None:
     assert kinesis_push._event(event(PAGES[3])) == Pushed([], None, 3, [], "3")
     with pytest.raises(BotoCoreError):
         kinesis_push._event(event(b'{"Records":5}'))
+
+
+def test_pushed_reads_need_not_be_shared(ministack: Ministack) -> None:
+    reads = FanOutReads(ministack.client("kinesis"), "w", SystemClock())
+    source = KinesisSource(reads, {}, SystemClock(), print, 1)
+    source.share_with(3)
+    assert source.readers == 0
+    polled = KinesisReads(ministack.client("kinesis"))
+    source = KinesisSource(polled, {}, SystemClock(), print, 1)
+    source.share_with(3)
+    assert source.readers == 3

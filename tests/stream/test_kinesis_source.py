@@ -281,6 +281,8 @@ def test_an_empty_page_with_a_lag_is_read_past(kinesis: KinesisLocal, bay: Bay) 
 class FakeReads:
     """A stream of one shard whose pages are given."""
 
+    is_shared = True
+
     def __init__(self, *pages: Got) -> None:
         self.pages, self.asked = list(pages), list[Ask]()
         self.listed = [Shard(0)]

@@ -105,7 +105,7 @@ class LeaseGroup:
     def leave(self) -> None:
         """Let others have the places at once; when the lease is over, if the table is silent."""
         with suppress(StoreUnavailable):
-            self._release(set(self._mine))
+            self._release(set(self._mine), self._table.finished())
             self._table.forget(self._me)
 
     def _turn(self, drain: Callable[[Set[Place]], None]) -> None:
@@ -127,13 +127,14 @@ class LeaseGroup:
         self._known = set(now)
         self._mine = {place: row for place, row in self._mine.items() if now.get(place) == row}
         found = moves(self._me, rows, alive)
-        going = {*found.release, *self._done_for_good()}
+        finished = self._table.finished()
+        going = {*found.release, *self._done_for_good(finished)}
         if going & self._mine.keys():
             drain(going & self._mine.keys())
         # what stands under our name and isn't ours: we wrote it and never heard that it was written
         strays = [row for row in rows if row.owner == self._me and row.place not in self._mine]
         self._mine.update({row.place: row for row in strays if row.place in going})
-        self._release(going)
+        self._release(going, finished)
         for free in (*found.take, *strays):
             if free.place not in going:
                 taken = self._next(free, owner=self._me)
@@ -147,18 +148,18 @@ class LeaseGroup:
                 self._table.finish(dict.fromkeys(sorted(new), plan))
                 self._told |= new
 
-    def _done_for_good(self) -> set[Place]:
+    def _done_for_good(self, finished: Mapping[Place, int]) -> set[Place]:
         """Our places of which nothing comes any more, all of it stored and acknowledged."""
         return {
             place
-            for place, plan in self._table.finished().items()
+            for place, plan in finished.items()
             if place in self._mine
             and (mark := self._mine[place].mark) is not None
             and min(mark.emitted, mark.stored) >= plan
         }
 
-    def _release(self, places: Set[Place]) -> None:
-        done = self._done_for_good() if places else set()
+    def _release(self, places: Set[Place], finished: Mapping[Place, int]) -> None:
+        done = self._done_for_good(finished)  # the last commit may have seen to it
         for place in sorted(places):
             lease = self._mine.pop(place, None)
             if lease is not None:

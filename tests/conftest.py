@@ -19,9 +19,13 @@ from tests.servers.mock_cluster import MockCluster
 
 def require_kafka() -> None:
     """Skip the test, saying why, where there is no Kafka; fail where CI wants its servers."""
+    _require(java, kafka_jars)
+
+
+def _require(*parts: Callable[[], object]) -> None:
     try:
-        java()
-        kafka_jars()
+        for part in parts:
+            part()
     except ServerMissing as missing:
         _without(missing)
 
@@ -60,11 +64,7 @@ def kafka_clusters(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
 @pytest.fixture(scope="session")
 def kinesis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KinesisLocal]:
     """A local Kinesis for all tests: keep to streams of your own."""
-    try:
-        node()
-        program()
-    except ServerMissing as missing:
-        _without(missing)
+    _require(node, program)
     with KinesisLocal(tmp_path_factory.mktemp("kinesis")) as server:
         yield server
 
@@ -72,11 +72,7 @@ def kinesis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KinesisLocal]:
 @pytest.fixture(scope="session")
 def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoLocal]:
     """A local DynamoDB for all tests: keep to tables of your own."""
-    try:
-        java()
-        dynamodb_jars()
-    except ServerMissing as missing:
-        _without(missing)
+    _require(java, dynamodb_jars)
     with DynamoLocal(tmp_path_factory.mktemp("dynamodb")) as server:
         yield server
 
@@ -84,10 +80,7 @@ def dynamodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DynamoLocal]:
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
     """The rest of AWS for all tests: keep to names of your own."""
-    try:
-        ministack_packages()
-    except ServerMissing as missing:
-        _without(missing)
+    _require(ministack_packages)
     with Ministack(tmp_path_factory.mktemp("ministack")) as server:
         yield server
 
@@ -98,6 +91,6 @@ def mock_kafka() -> Iterator[MockCluster]:
     try:
         mock = MockCluster(brokers=3)
     except ServerMissing as missing:
-        pytest.skip(str(missing))
+        _without(missing)
     with mock:
         yield mock

@@ -9,6 +9,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ..clock import HOUR_MS
 from ..errors import ConfigError
 from ..settings import KINESIS, Settings
 from .kinesis_errors import code_of, named_errors
@@ -96,6 +97,6 @@ def _described(client: Any, name: str) -> Stream:
     found = client.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
     made_ms = round(1000 * found["StreamCreationTimestamp"].timestamp())
     return Stream(
-        name, f"{found['StreamARN']}@{made_ms}", 3_600_000 * int(found["RetentionPeriodHours"]),
+        name, f"{found['StreamARN']}@{made_ms}", HOUR_MS * int(found["RetentionPeriodHours"]),
         found["OpenShardCount"], found["StreamStatus"] == "ACTIVE",
     )  # fmt: skip

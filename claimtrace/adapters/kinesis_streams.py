@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..clock import Clock
+from ..clock import HOUR_MS, Clock
 from ..errors import ConfigError, StoreUnavailable
 from ..settings import Settings
 from ..topics import FoundTopic, WantedTopic
@@ -13,7 +13,6 @@ from .kinesis_client import aws_client, describe, find, stream_name
 from .kinesis_errors import named_errors
 from .shared_table import shared_table
 
-_HOUR_MS: Final = 3_600_000
 _COPIES: Final = 3
 """Kinesis keeps a record in three data centres before it acknowledges it."""
 _ACTIVE_S, _LOOK_S = 120.0, 0.5
@@ -62,7 +61,7 @@ class KinesisStreams:
         """Have a new stream keep records for as long as is wanted."""
         name = stream_name(self._settings, topic.name)
         self._wait(name)
-        hours = int(topic.config["retention.ms"]) // _HOUR_MS
+        hours = int(topic.config["retention.ms"]) // HOUR_MS
         if hours > _NEW_STREAM_HOURS:
             with named_errors("can't have the stream keep records longer", name):
                 self._client.increase_stream_retention_period(

@@ -7,7 +7,6 @@ leases and `/ready` would stand still for minutes while S3 is away. And it makes
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -19,8 +18,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 SCHEME: Final = "s3://"
 _CONNECT_S, _READ_S = 5, 30
-_ONE_AT_A_TIME: Final = threading.Lock()
-"""Clients may be used by several threads, but not be made by several at once."""
 
 
 class S3Files:
@@ -74,5 +71,4 @@ def _client() -> Any:
         user_agent_extra="claimtrace",
     )
     region = os.environ.get("AWS_REGION")  # delta-rs reads it, boto3 doesn't
-    with _ONE_AT_A_TIME:
-        return boto3.client("s3", region_name=region, config=config)
+    return boto3.Session().client("s3", region_name=region, config=config)

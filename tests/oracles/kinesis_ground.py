@@ -44,7 +44,7 @@ from tests.servers.ministack import Ministack
 
 _numbers = count()
 _DAY_MS = 86_400_000
-LEASE_S = 1.5
+LEASE_S = 3.0
 _OUTPUTS = (DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
 
 

@@ -24,11 +24,11 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from .command import clean_end, model_folder, say
-from .machine import Machine, cpu_of_others, machine
-from .plot import draw
-from .tables import filled, tables
-from .worker import ROOT
+from benchmarks.command import clean_end, model_folder, say
+from benchmarks.machine import Machine, cpu_of_others, machine
+from benchmarks.plot import draw
+from benchmarks.tables import filled, tables
+from benchmarks.worker import ROOT
 
 PARTS: Final = {
     "throughput": "throughput",

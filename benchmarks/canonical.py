@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from claimtrace.clock import DAY_MS
+from claimtrace.encoding.encoder import encode
 from claimtrace.events import EPOCH, Record
 from claimtrace.ids import partition_of
-from claimtrace.wire import encode
 from examples.auto_claims import ClaimAdjudicated, ClaimFiled
 from examples.auto_claims.entities import account, phone, policy, shop, vehicle
 from featurestore.definitions import (

@@ -18,6 +18,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.canonical import (
+    DOMAIN,
+    PARTITIONS,
+    START,
+    as_records,
+    drift_window_ms,
+    events,
+    to_ms,
+)
+from benchmarks.line import NOW_MS, Line
 from claimtrace.adapters.registry_folder import Registry
 from claimtrace.models.artefact import Draft, Thresholds
 from claimtrace.models.baselines import build_baselines
@@ -30,9 +40,6 @@ from stream.outcomes import SCORE_DIGITS
 from stream.plans import Place, plan_of
 from stream.rows import build
 from training.fitters import FITTERS, silent
-
-from .canonical import DOMAIN, PARTITIONS, START, as_records, drift_window_ms, events, to_ms
-from .line import NOW_MS, Line
 
 NAME: Final = "canonical"
 TREES, DEPTH = 200, 6

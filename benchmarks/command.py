@@ -18,9 +18,8 @@ from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
+from benchmarks.champion import publish_elsewhere
 from claimtrace.errors import ClaimtraceError, StateError
-
-from .champion import publish_elsewhere
 
 
 def command(

@@ -12,13 +12,12 @@ from pathlib import Path
 from statistics import median
 from time import process_time
 
+from benchmarks.champion import NAME
+from benchmarks.command import command
 from claimtrace.adapters.registry_folder import Registry
 from claimtrace.models.contributions import Contributions
 from claimtrace.models.forest import Forest
 from claimtrace.models.scorer import check_rows
-
-from .champion import NAME
-from .command import command
 
 COUNTS = (1, 8, 16, 25, 32, 64, 256)
 REPETITIONS, REPETITION_ROWS = 41, 256

@@ -20,6 +20,11 @@ import msgspec
 import numpy as np
 from confluent_kafka.admin import AdminClient
 
+from benchmarks.canonical import DOMAIN, PARTITIONS, Sent, events
+from benchmarks.command import command, say
+from benchmarks.kafka_rate import fill_topics
+from benchmarks.processes import cpu_of, peak_of
+from benchmarks.worker import PLAIN, make_champion_current, worker
 from claimtrace.decisions import (
     ALERTS_TOPIC,
     DEAD_TOPIC,
@@ -29,16 +34,10 @@ from claimtrace.decisions import (
 )
 from claimtrace.events import Outgoing
 from claimtrace.ids import partition_of
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 from producers.adapters.kafka import KafkaSink
 from tests.servers.kafka import Cluster
 from tests.servers.topics import client, create_topics, read_topic
-
-from .canonical import DOMAIN, PARTITIONS, Sent, events
-from .command import command, say
-from .kafka_rate import fill_topics
-from .processes import cpu_of, peak_of
-from .worker import PLAIN, make_champion_current, worker
 
 WORKERS = {
     "plain": PLAIN,

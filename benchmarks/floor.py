@@ -15,12 +15,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.adapters.local_log import LocalLog
+from benchmarks.line import Line
+from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.models.scorer import Scorer
 from examples.auto_claims import ClaimFiled
 from featurestore.offline import DECISIONS
-
-from .line import Line
 
 BATCH: Final = 500
 EXPLAINED_EVERY: Final = 20

@@ -25,12 +25,11 @@ import numpy as np
 from confluent_kafka import Producer
 from numpy.typing import NDArray
 
-from claimtrace.adapters.local_log import LocalLog
+from benchmarks.canonical import DOMAIN, PARTITIONS, Sent, events
+from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.ids import partition_of
 from tests.servers.topics import client
-
-from .canonical import DOMAIN, PARTITIONS, Sent, events
 
 LOOK_S: Final = 0.001
 """How often the embedded log is looked at."""

@@ -18,7 +18,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from claimtrace.adapters.system_clock import SystemClock
+from benchmarks.canonical import DOMAIN, PARTITIONS, Sent, events
+from benchmarks.champion import load_champion, open_line
+from benchmarks.command import command, say
+from benchmarks.line import Line, peak_mb
+from benchmarks.processes import cpu_of
+from benchmarks.throughput import fill_log
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.decisions import (
     ALERTS_TOPIC,
     DEAD_TOPIC,
@@ -28,7 +34,7 @@ from claimtrace.decisions import (
 )
 from claimtrace.events import Outgoing
 from claimtrace.ids import partition_of
-from claimtrace.settings import Settings, StreamSettings
+from claimtrace.settings.schema import Settings, StreamSettings
 from featurestore.adapters.delta import OfflineStore
 from producers.adapters.kafka import KafkaSink
 from stream.adapters.background import Background
@@ -42,13 +48,6 @@ from stream.driver import Driver
 from stream.watching import Watching
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics
-
-from .canonical import DOMAIN, PARTITIONS, Sent, events
-from .champion import load_champion, open_line
-from .command import command, say
-from .line import Line, peak_mb
-from .processes import cpu_of
-from .throughput import fill_log
 
 BATCHES = (2000, 500, 64)
 

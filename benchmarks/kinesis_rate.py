@@ -20,8 +20,13 @@ from typing import Any, Final
 
 import msgspec
 
-from claimtrace.adapters.kinesis_wire import Entry, KinesisWire, Page
-from claimtrace.adapters.system_clock import SystemClock
+from benchmarks.canonical import DOMAIN, PARTITIONS, Sent, events
+from benchmarks.champion import load_champion, open_line
+from benchmarks.command import command, say
+from benchmarks.kafka_rate import measure
+from benchmarks.line import Line, peak_mb
+from claimtrace.adapters.kinesis.fast_json import Entry, KinesisWire, Page
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.decisions import (
     ALERTS_TOPIC,
     DEAD_TOPIC,
@@ -30,7 +35,7 @@ from claimtrace.decisions import (
 )
 from claimtrace.errors import StateError
 from claimtrace.ids import partition_of
-from claimtrace.settings import Settings, StreamSettings
+from claimtrace.settings.schema import Settings, StreamSettings
 from featurestore.adapters.delta import OfflineStore
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.background import Background
@@ -44,12 +49,6 @@ from stream.adapters.snapshots import Snapshots
 from stream.driver import Driver
 from tests.servers.kinesis import create_streams
 from tests.servers.ministack import Ministack
-
-from .canonical import DOMAIN, PARTITIONS, Sent, events
-from .champion import load_champion, open_line
-from .command import command, say
-from .kafka_rate import measure
-from .line import Line, peak_mb
 
 NAME: Final = "bench"
 CALL: Final = 400

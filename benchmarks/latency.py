@@ -28,7 +28,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.adapters.local_log import LocalLog
+from benchmarks.canonical import DOMAIN, PARTITIONS
+from benchmarks.command import command, say
+from benchmarks.injector import Done, Order, Setting
+from benchmarks.outputs import KafkaOutputs, LocalOutputs, Outputs
+from benchmarks.processes import Watched, peak_of, stretch, wait
+from benchmarks.worker import ROOT, end, make_champion_current, worker
+from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.decisions import (
     ALERTS_TOPIC,
     DEAD_TOPIC,
@@ -39,13 +45,6 @@ from claimtrace.decisions import (
 from claimtrace.errors import StateError
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics
-
-from .canonical import DOMAIN, PARTITIONS
-from .command import command, say
-from .injector import Done, Order, Setting
-from .outputs import KafkaOutputs, LocalOutputs, Outputs
-from .processes import Watched, peak_of, stretch, wait
-from .worker import ROOT, end, make_champion_current, worker
 
 SHARES: Final = (0.5, 0.9)
 BESIDE_S: Final = 8.0

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from claimtrace.adapters.local_log import LocalLog
+from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.buffers.siphash import hash_key
 from claimtrace.clock import DAY_MS, ManualClock
 from claimtrace.decisions import ModelRef
 from claimtrace.models.scorer import Scorer
-from claimtrace.settings import StreamSettings
-from claimtrace.siphash import hash_key
+from claimtrace.settings.schema import StreamSettings
 from featurestore.adapters.delta import OfflineStore
 from featurestore.domain import Domain
 from stream.adapters.background import Background

@@ -18,17 +18,16 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.canonical import as_records, events
+from benchmarks.champion import NAME, load_champion, open_line
+from benchmarks.command import command, say
+from benchmarks.line import NOW_MS
 from claimtrace.adapters.registry_folder import Registry
 from claimtrace.models.forest import Forest
 from claimtrace.models.scorer import check_rows
 from examples.auto_claims import ClaimFiled
 from stream.adapters.collector import rare_collections
 from stream.plans import plan_of
-
-from .canonical import as_records, events
-from .champion import NAME, load_champion, open_line
-from .command import command, say
-from .line import NOW_MS
 
 ROWS: Final = 256
 

@@ -10,11 +10,10 @@ import numpy as np
 from confluent_kafka import Consumer, TopicPartition
 from numpy.typing import NDArray
 
-from claimtrace.adapters.local_log import LocalLog
+from benchmarks.canonical import PARTITIONS
+from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.decisions import DECISIONS_TOPIC
 from tests.servers.topics import client
-
-from .canonical import PARTITIONS
 
 PAGE: Final = 5_000
 BROKER_CLOCK_S: Final = 0.001

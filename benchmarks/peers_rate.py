@@ -31,23 +31,22 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
+from benchmarks.canonical import Sent, events
+from benchmarks.champion import NAME, REFERRED_RATIO
+from benchmarks.command import command, say
+from benchmarks.kafka_rate import fill_topics, make_topics
+from benchmarks.outputs import KafkaOutputs
+from benchmarks.peers.environments import environment, newer_python
+from benchmarks.peers.job import Job
+from benchmarks.processes import Stretch, Watched, peak_of, stretch
+from benchmarks.worker import ROOT, end, make_champion_current, worker
 from claimtrace.errors import StateError
 from claimtrace.events import Outgoing
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 from examples.auto_claims import ClaimFiled
 from producers.adapters.kafka import KafkaSink
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics
-
-from .canonical import Sent, events
-from .champion import NAME, REFERRED_RATIO
-from .command import command, say
-from .kafka_rate import fill_topics, make_topics
-from .outputs import KafkaOutputs
-from .peers.environments import environment, newer_python
-from .peers.job import Job
-from .processes import Stretch, Watched, peak_of, stretch
-from .worker import ROOT, end, make_champion_current, worker
 
 SOURCE: Final = "peers.claims"
 OURS: Final = "claimtrace"

@@ -28,6 +28,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.canonical import Sent, as_records, events
+from benchmarks.champion import load_champion, make_champion, open_line
+from benchmarks.line import NOW_MS, Line
 from claimtrace.events import Outgoing
 from claimtrace.ids import digest_of
 from claimtrace.models.scorer import Scorer
@@ -38,10 +41,6 @@ from stream.adapters.snapshots import Snapshots
 from stream.engine import Engine
 from stream.plans import Place, Plan, Reached, plan_of
 from stream.saving import FEW_RECORDS, LARGE_BYTES, UNITS_A_RECORD
-
-from .canonical import Sent, as_records, events
-from .champion import load_champion, make_champion, open_line
-from .line import NOW_MS, Line
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 YEARLY: Final = 12

@@ -14,15 +14,14 @@ from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any, Final
 
+from benchmarks.canonical import events
+from benchmarks.champion import load_champion, open_line
+from benchmarks.command import command, say
+from benchmarks.stopwatch import Stopwatch
+from benchmarks.throughput import SNAPSHOT_EVERY, fill_log, measure
 from stream.adapters.collector import rare_collections
 from stream.driver import Driver
 from stream.rows import Waiting
-
-from .canonical import events
-from .champion import load_champion, open_line
-from .command import command, say
-from .stopwatch import Stopwatch
-from .throughput import SNAPSHOT_EVERY, fill_log, measure
 
 BATCHES: Final = (500, 2000)
 PLACES: Final = (

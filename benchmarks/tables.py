@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from .plot import sizes_of
+from benchmarks.plot import sizes_of
 
 Figures = Any
 """What a part's `run` returned."""

@@ -22,18 +22,17 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.canonical import Sent, as_records, events
+from benchmarks.champion import load_champion, open_line
+from benchmarks.command import command, say
+from benchmarks.floor import Floor, served_matrix
+from benchmarks.line import Line, peak_mb
 from claimtrace.events import Record
-from claimtrace.settings import StreamSettings
+from claimtrace.settings.schema import StreamSettings
 from examples.auto_claims import ClaimFiled
 from stream.adapters.collector import rare_collections
 from stream.driver import Driver
 from stream.plans import Place
-
-from .canonical import Sent, as_records, events
-from .champion import load_champion, open_line
-from .command import command, say
-from .floor import Floor, served_matrix
-from .line import Line, peak_mb
 
 BATCHES = (2000, 500, 64)
 STRETCHES = 3

@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from benchmarks.canonical import drift_window_ms
+from benchmarks.champion import NAME
+from benchmarks.processes import Watched
 from claimtrace.adapters.registry_folder import Registry
-
-from .canonical import drift_window_ms
-from .champion import NAME
-from .processes import Watched
 
 PLAIN: Final = ("claimtrace", "stream", "--json")
 ROOT: Final = Path(__file__).resolve().parents[1]

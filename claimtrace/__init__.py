@@ -4,7 +4,7 @@ Reading order of the repository: `events`, `wire`, `decisions` here; then `featu
 and `featurestore.windows`; then `stream.engine` and `stream.driver`; then `training.pipeline`.
 """
 
-from .adapters.kernel_cache import use_versioned_cache
+from .adapters.process.kernel_cache import use_versioned_cache
 
 __version__ = "0.1.0"
 

@@ -1,7 +1,7 @@
 """Time as an argument: the `Clock` that is handed in, and its twin for tests.
 
 Milliseconds since 1970-01-01 UTC everywhere. The real clock lives in
-`claimtrace.adapters.system_clock`.
+`claimtrace.adapters.process.system_clock`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One hierarchy of errors: what went wrong, where, how to mend it, and whether trying again helps.
 
-Bad *input* on the log is never an exception: it is a `claimtrace.wire.Refusal`, a value that ends
-in the dead-letter topic. Exceptions are for people (`UsageError` and below) and for our own faults.
+Bad *input* on the log is never an exception: it is a `claimtrace.refusals.Refusal`, a value that
+ends in the dead-letter topic. Exceptions are for people (`UsageError` and below) and for our own
+faults.
 """
 
 from __future__ import annotations

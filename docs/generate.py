@@ -10,9 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from claimtrace import settings as settings_module
-from claimtrace.settings import Settings
-from claimtrace.wire import FLAG_NAMES, REASONS
+from claimtrace.event_flags import FLAG_NAMES
+from claimtrace.refusals import REASONS
+from claimtrace.settings.schema import Settings
+from claimtrace.settings import schema as settings_module
 from featurestore.catalogue import describe
 from featurestore.domain import load_domain
 from stream.adapters.metrics import METRICS, OTHER, REBALANCES, STORES

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, uint64
 
-from claimtrace.kernel import kernel
+from claimtrace.buffers.jit import kernel
 
 
 @njit(cache=True, inline="always")

@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.flat_json import FlatColumns, FlatReader
-from claimtrace.flat_kernel import ID, INTEGER, MISSING, TEXT, TIME
-from claimtrace.kernel import kernel
-from claimtrace.siphash import Key, siphash128
+from claimtrace.buffers.jit import kernel
+from claimtrace.buffers.siphash import Key, siphash128
+from claimtrace.encoding.json_columns import FlatColumns, FlatReader
+from claimtrace.encoding.json_kernel import ID, INTEGER, MISSING, TEXT, TIME
 
 from .columns import CategoryReader, Column
 from .interning import joined, parted

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from claimtrace.batches.accepted import Fact, Facts
+from claimtrace.buffers.siphash import Key
+from claimtrace.encoding.json_columns import FlatColumns
+from claimtrace.event_flags import LATE
 from claimtrace.events import Event
-from claimtrace.facts import Fact, Facts
-from claimtrace.flat_json import FlatColumns
-from claimtrace.siphash import Key
-from claimtrace.wire import LATE
 
 from .arrays import Arrays, below, under
 from .columns import EventColumns

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.byte_strings import ByteStrings
-from claimtrace.kernel import kernel
-from claimtrace.siphash import Key, siphash128
+from claimtrace.buffers.byte_strings import ByteStrings
+from claimtrace.buffers.jit import kernel
+from claimtrace.buffers.siphash import Key, siphash128
 
 from .arrays import Arrays
 
@@ -31,7 +31,7 @@ Ids = NDArray[np.int64]
 class Interner:
     """Gives each new string the next number, from 0; an empty string is -1 (no entity).
 
-    >>> from claimtrace.siphash import hash_key
+    >>> from claimtrace.buffers.siphash import hash_key
     >>> ids = Interner(hash_key("secret"))
     >>> ids.numbers(["a", "b", "", "a"]).tolist()
     [0, 1, -1, 0]

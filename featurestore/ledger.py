@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.kernel import kernel
-from claimtrace.siphash import Key
+from claimtrace.buffers.jit import kernel
+from claimtrace.buffers.siphash import Key
 
 from .arrays import Arrays, below, under
 from .interning import Interner, marked

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.kernel import kernel
+from claimtrace.buffers.jit import kernel
 
 from .arrays import Arrays
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.kernel import kernel
+from claimtrace.buffers.jit import kernel
 
 OUTCOME_BITS = 3
 """The part of a mark that holds the outcome: 0 unknown, 1 legit, 2 fraud."""

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from claimtrace.kernel import kernel
+from claimtrace.buffers.jit import kernel
 
 from .series import BLOCK_SIZES, EVERYWHERE, SETTLED, TOP, Pool, copy_entries, fitting_size
 

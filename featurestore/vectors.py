@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.byte_strings import ByteStrings
+from claimtrace.buffers.byte_strings import ByteStrings
+from claimtrace.buffers.siphash import Key
+from claimtrace.encoding.json_columns import FlatColumns, FlatReader
+from claimtrace.event_flags import INCOMPLETE, PLACEHOLDER, UNSEEN
 from claimtrace.events import Event
-from claimtrace.flat_json import FlatColumns, FlatReader
-from claimtrace.siphash import Key
-from claimtrace.wire import INCOMPLETE, PLACEHOLDER, UNSEEN
 
 from .arrays import Arrays, below, under
 from .columns import CategoryReader, EventColumns, known_values, own_feature
@@ -61,10 +61,10 @@ class Batch:
 class Vectors(NamedTuple):
     """The served vectors of a batch's claims.
 
-    `matrix[claims, features]` float64 with NaN for missing; flags as in `claimtrace.wire`;
-    `split_keys` are the normalised keys of `Domain.split_by`; `columns` the features and `field:`
-    numbers by name, for rules; `amounts` is the value of each claim in cents, NaN where the domain
-    has none.
+    `matrix[claims, features]` float64 with NaN for missing; flags as in
+    `claimtrace.encoding.decoder`; `split_keys` are the normalised keys of `Domain.split_by`;
+    `columns` the features and `field:` numbers by name, for rules; `amounts` is the value of each
+    claim in cents, NaN where the domain has none.
     """
 
     matrix: Matrix

@@ -20,8 +20,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from claimtrace.buffers.jit import kernel
 from claimtrace.clock import DAY_MS
-from claimtrace.kernel import kernel
 
 from . import exact
 from .series import (

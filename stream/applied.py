@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.facts import Read
+from claimtrace.batches.accepted import Read
+from claimtrace.batches.records import Records
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
-from claimtrace.records import Records
 from featurestore.intake import Taken
 
 from .outcomes import SCORE_DIGITS, levels_of, thresholds_of

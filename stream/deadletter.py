@@ -12,7 +12,7 @@ from claimtrace.decisions import DEAD_TOPIC
 from claimtrace.events import Outgoing, Record
 from claimtrace.ids import digest
 from claimtrace.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_VALUE_BYTES
-from claimtrace.wire import Refusal
+from claimtrace.refusals import Refusal
 
 KEPT_OF_OVERSIZE_BYTES: Final = 4096
 PREFIX: Final = "x-dead-"

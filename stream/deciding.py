@@ -12,14 +12,15 @@ from collections.abc import Mapping, Sequence, Set
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.byte_strings import ByteStrings
+from claimtrace.batches.accepted import Facts
+from claimtrace.batches.outgoing import Outbox, OutgoingColumns
+from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.decisions import DECISIONS_TOPIC, RuleHit
+from claimtrace.event_flags import UNSEEN, flag_names
 from claimtrace.events import Headers, Outgoing
-from claimtrace.facts import Facts
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
-from claimtrace.outbox import Outbox, OutgoingColumns
-from claimtrace.wire import UNSEEN, Refusal, flag_names
+from claimtrace.refusals import Refusal
 from featurestore.domain import Domain
 from featurestore.ledger import CONFLICT, DUPLICATE, NEW
 

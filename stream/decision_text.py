@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from claimtrace.byte_strings import ByteStrings, bounds_of
-from claimtrace.kernel import kernel
+from claimtrace.buffers.byte_strings import ByteStrings, bounds_of
+from claimtrace.buffers.jit import kernel
 
 _encode = msgspec.json.Encoder().encode
 _WHOLE_BELOW: Final = 1e15

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.decisions import ALERTS_TOPIC, DRIFT_TOPIC, ModelRef
+from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.alerts import AlertBook
@@ -18,7 +19,6 @@ from claimtrace.monitoring.reference import read_reference
 from claimtrace.monitoring.tile import Tile
 from claimtrace.monitoring.tiles import TileBook
 from claimtrace.monitoring.verdict import DriftPolicy, judge
-from claimtrace.wire import encode
 from featurestore.arrays import Arrays
 
 from .plans import Terms

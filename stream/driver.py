@@ -26,13 +26,13 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from claimtrace.batches.records import Records
 from claimtrace.clock import Clock
 from claimtrace.decisions import ModelRef
 from claimtrace.errors import ClaimtraceError, StateError
 from claimtrace.events import Record
 from claimtrace.ids import digest_of
 from claimtrace.limits import MAX_BATCH_BYTES
-from claimtrace.records import Records
 from featurestore.arrays import Arrays
 
 from .duty import Duty, Sink

@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import numpy as np
+from claimtrace.schemas.confluent_frame import Plain
 
+from claimtrace.batches.accepted import Facts, Read, read_of
+from claimtrace.batches.records import Records
+from claimtrace.buffers.siphash import Key
 from claimtrace.decisions import ModelRef
+from claimtrace.encoding.column_decoder import FlatWire
+from claimtrace.encoding.json_columns import FlatColumns
+from claimtrace.event_flags import UNSEEN
 from claimtrace.events import Record
-from claimtrace.facts import Facts, Read, read_of
-from claimtrace.flat_json import FlatColumns
-from claimtrace.flat_wire import FlatWire
-from claimtrace.framing import Plain
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
-from claimtrace.records import Records
-from claimtrace.siphash import Key
-from claimtrace.wire import UNSEEN
 from featurestore.arrays import Arrays, below, under
 from featurestore.domain import Domain
 from featurestore.intake import Intake, Taken

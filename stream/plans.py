@@ -13,11 +13,11 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
+from claimtrace.batches.records import Place as Place
+from claimtrace.batches.records import Records
 from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 from claimtrace.errors import StateError
 from claimtrace.events import Record
-from claimtrace.records import Place as Place
-from claimtrace.records import Records
 
 JOURNAL: Place = (JOURNAL_TOPIC, 0)
 """The place whose owner writes plans, and to whom drift and alerts belong."""
@@ -159,7 +159,7 @@ def in_plan_order(records: Iterable[Record], topics: Sequence[str]) -> Records:
 
     Among equal log times the order of `topics` decides, then the partition. Log times may run
     backwards inside a partition, positions never do: a record behind a later one counts as late as
-    that one (see `claimtrace.adapters.merged_log`, which gives new batches the same order).
+    that one (see `claimtrace.adapters.embedded_log.merge`, which gives new batches the same order).
 
     >>> records = [Record("a", 0, 5, None, b"", 9), Record("a", 0, 6, None, b"", 1),
     ...            Record("a", 1, 0, None, b"", 4)]

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from claimtrace.byte_strings import ByteStrings
-from claimtrace.records import Place, Records
+from claimtrace.batches.records import Place, Records
+from claimtrace.buffers.byte_strings import ByteStrings
 
 _MOST_BYTES = 2**31
 """More don't fit an array with 32-bit offsets."""

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from claimtrace.byte_strings import ByteStrings, bounds_of
-from claimtrace.facts import Fact, Facts, Read
+from claimtrace.batches.accepted import Fact, Facts, Read
+from claimtrace.batches.records import Records
+from claimtrace.buffers.byte_strings import ByteStrings, bounds_of
 from claimtrace.monitoring.records import DriftRecord
-from claimtrace.records import Records
 from featurestore.domain import Domain
 from featurestore.keys import normal_key
 from featurestore.offline import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES, SCHEMAS, rows_of

@@ -13,7 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.byte_strings import ByteStrings
+from claimtrace.batches.accepted import Facts
+from claimtrace.batches.records import Records
+from claimtrace.buffers.byte_strings import ByteStrings
+from claimtrace.buffers.sha_kernels import chain_up, sha1_each, sha256_rows
 from claimtrace.decisions import (
     BYTES_BEHIND,
     CHAIN_AT,
@@ -22,10 +25,7 @@ from claimtrace.decisions import (
     ModelRef,
     RuleHit,
 )
-from claimtrace.digests import chain_up, sha1_each, sha256_rows
-from claimtrace.facts import Facts
 from claimtrace.ids import id_prefix
-from claimtrace.records import Records
 
 from .decision_text import ID_CHARS, Columns, Texts, cut, write_decisions
 from .outcomes import BANDS, OUTCOMES

@@ -21,7 +21,7 @@ from claimtrace.models.artefact import Artefact, Draft, Thresholds
 from claimtrace.models.baselines import build_baselines
 from claimtrace.models.calibration import Calibration
 from claimtrace.monitoring.reference import Reference, build_reference
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from .capacity import Threshold
 from .dataset import Dataset

@@ -15,7 +15,7 @@ from typing import Any
 
 import faust
 
-from .job import (
+from benchmarks.peers.job import (
     FEATURES,
     Model,
     decode,
@@ -26,7 +26,7 @@ from .job import (
     tell,
     to_ms,
 )
-from .windows import DAY_MS, NAN
+from benchmarks.peers.windows import DAY_MS, NAN
 
 JOB = read_job()
 YEAR_MS = 365 * DAY_MS

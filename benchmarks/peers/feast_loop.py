@@ -25,18 +25,9 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConf
 from feast.types import Float64, Int64, String
 from feast.value_type import ValueType
 
-from .job import (
-    FEATURES,
-    Fact,
-    Job,
-    Model,
-    own_features,
-    read_job,
-    tell,
-    to_ms,
-)
-from .kafka_loop import VERSIONS, carry_out
-from .windows import DAY_MS, NAN
+from benchmarks.peers.job import FEATURES, Fact, Job, Model, own_features, read_job, tell, to_ms
+from benchmarks.peers.kafka_loop import VERSIONS, carry_out
+from benchmarks.peers.windows import DAY_MS, NAN
 
 KEYS: Final = {
     "policy": "policy_id",

@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .windows import DAY_MS, NAN
+from benchmarks.peers.windows import DAY_MS, NAN
 
 FEATURES: Final = 40
 OWN: Final = 18

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from confluent_kafka import Consumer, Producer
 
-from .job import Fact, Job, decode, stop_asked
+from benchmarks.peers.job import Fact, Job, decode, stop_asked
 
 WAIT_S: Final = 0.2
 COMMIT_EVERY: Final = 5_000

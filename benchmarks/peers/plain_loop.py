@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
-from .job import (
+from benchmarks.peers.job import (
     FEATURES,
     OWN,
     Fact,
@@ -26,8 +26,8 @@ from .job import (
     tell,
     to_ms,
 )
-from .kafka_loop import VERSIONS, carry_out
-from .windows import DAY_MS, NAN, Amounts, Policies, Spread, Times, Verdicts
+from benchmarks.peers.kafka_loop import VERSIONS, carry_out
+from benchmarks.peers.windows import DAY_MS, NAN, Amounts, Policies, Spread, Times, Verdicts
 
 BATCH: Final = 500
 REST: Final = [NAN] * (FEATURES - OWN)

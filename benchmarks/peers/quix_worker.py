@@ -20,7 +20,7 @@ from typing import Any
 import quixstreams.dataframe.windows.aggregations as agg
 from quixstreams import Application, State
 
-from .job import (
+from benchmarks.peers.job import (
     FEATURES,
     Fact,
     Job,
@@ -33,7 +33,7 @@ from .job import (
     tell,
     to_ms,
 )
-from .windows import DAY_MS, NAN
+from benchmarks.peers.windows import DAY_MS, NAN
 
 YEAR_MS = 365 * DAY_MS
 

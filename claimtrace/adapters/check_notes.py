@@ -16,7 +16,7 @@ from llvmlite import binding
 
 from .. import models
 from ..ids import digest_of
-from .atomic_files import write_file
+from .files.atomic_files import write_file
 
 _LIBRARIES: Final = ("numba", "llvmlite", "numpy")
 _XGBOOST: Final = ("xgboost-cpu", "xgboost")

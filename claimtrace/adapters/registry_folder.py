@@ -30,7 +30,7 @@ from ..models.artefact import (
     read_artefact,
     write_manifest,
 )
-from .atomic_files import make_folder, read_file, sync_folder, write_folder
+from .files.atomic_files import make_folder, read_file, sync_folder, write_folder
 
 LOG_FILE: Final = "approvals.log"
 MAX_LOG_BYTES: Final = 256 * 2**20

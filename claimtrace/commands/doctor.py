@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from ..errors import ClaimtraceError, ConfigError, NoJournal
-from ..settings import KINESIS
+from ..settings.schema import KINESIS
 from .console import out, print_json, safe
 from .session import CHAMPION, Session
 

@@ -14,7 +14,7 @@ import typer
 
 from ..clock import duration_ms
 from ..errors import ClaimtraceError, ConfigError, UsageError
-from ..settings import KAFKA
+from ..settings.schema import KAFKA
 from .console import err, safe, show_error
 from .kafka_transport import KafkaTransport
 from .session import Session

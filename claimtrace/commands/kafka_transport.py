@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import msgspec
 
-from ..adapters.file_lock import FolderLock
+from ..adapters.files.folder_lock import FolderLock
 from ..clock import duration_ms
 from ..decisions import JOURNAL_TOPIC
 from ..errors import StateError
@@ -176,7 +176,7 @@ class KafkaTransport(Transport):
         return msgspec.structs.replace(terms, partitions=_ALL_PARTITIONS, topic_ids=topic_ids)
 
     def _topic_ids(self) -> list[str]:
-        from ..adapters.kafka_topics import topic_ids
+        from ..adapters.kafka.topics_admin import topic_ids
 
         topics = self.session.domain.topics
         found = topic_ids(self.session.settings, topics)

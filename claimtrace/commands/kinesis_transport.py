@@ -9,12 +9,12 @@ from uuid import uuid4
 
 import msgspec
 
-from ..adapters.file_lock import FolderLock
+from ..adapters.files.folder_lock import FolderLock
+from ..adapters.kinesis.read_capacity import reading
 from ..clock import duration_ms
 from ..decisions import DEAD_TOPIC, DECISIONS_TOPIC
 from ..errors import ConfigError, StateError
 from ..events import Record
-from ..kinesis_limits import reading
 from .transport import Said, Stopping, Transport
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from stream.plans import Plan, Terms
     from stream.watching import Watching
 
-    from ..adapters.kinesis_client import Stream
-    from ..tables import Table
+    from ..adapters.kinesis.stream import Stream
+    from ..adapters.tables.table import Table
     from .session import Session
 
 _ALL_PARTITIONS = 0
@@ -150,7 +150,7 @@ class KinesisTransport(Transport):
         }
 
     def _table(self) -> Table | None:
-        from ..adapters.shared_table import shared_table
+        from ..adapters.tables.choice import shared_table
 
         return shared_table(self.session.settings)
 
@@ -240,7 +240,7 @@ class KinesisTransport(Transport):
         return made
 
     def _kinesis(self) -> Any:
-        from ..adapters.kinesis_client import aws_client
+        from ..adapters.aws.client import aws_client
 
         if self._client is None:
             self._client = aws_client(self.session.settings, "kinesis")
@@ -265,13 +265,13 @@ class KinesisTransport(Transport):
         return reads
 
     def _stream_of(self, topic: str) -> str:
-        from ..adapters.kinesis_client import stream_name
+        from ..adapters.kinesis.stream import stream_name
 
         return stream_name(self.session.settings, topic)
 
     def _described(self, topic: str) -> Stream:
         """What a topic's stream says of itself; asked once."""
-        from ..adapters.kinesis_client import describe
+        from ..adapters.kinesis.stream import describe
 
         if topic not in self._streams:
             self._streams[topic] = describe(self._kinesis(), self._stream_of(topic))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ..adapters.file_lock import FolderLock
+from ..adapters.files.folder_lock import FolderLock
 from ..events import Record
 from .transport import Said, Stopping, Transport, planned_records
 

@@ -14,7 +14,7 @@ import typer
 from ..clock import duration_ms
 from ..errors import ClaimtraceError, StoreUnavailable, UsageError
 from ..events import Outgoing
-from ..settings import KAFKA, KINESIS
+from ..settings.schema import KAFKA, KINESIS
 from .console import err, out, print_json, progress, safe
 from .session import Session
 from .simulating import midnight_ms, only_auto_claims, simulation_of
@@ -175,7 +175,7 @@ def _changes(session: Session, run: str, *, live: bool, simulated: bool) -> list
 
 def _framed(session: Session) -> Change:
     """Values in the wire format of the schema registry."""
-    from ..adapters.schema_registry import Encoder
+    from ..schemas.adapters.registry import Encoder
 
     encoder = Encoder(session.settings.schemas, list(session.domain.events))
 

@@ -46,7 +46,7 @@ def run_verify(session: Session, into: Path | None = None, *, quiet: bool = Fals
     from stream.adapters.local import LocalSink
     from stream.verify import replay
 
-    from ..adapters.local_log import LocalLog
+    from ..adapters.embedded_log.log import LocalLog
 
     with ExitStack() as opened:
         transport = opened.enter_context(session.transport())

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..adapters.system_clock import SystemClock
+from ..adapters.process.system_clock import SystemClock
 from ..clock import duration_ms
 from ..decisions import ModelRef
 from ..errors import ConfigError, UsageError
 from ..ids import digest
-from ..settings import KINESIS, Settings
-from ..settings_loading import load_settings
+from ..settings.loading import load_settings
+from ..settings.schema import KINESIS, Settings
 
 if TYPE_CHECKING:
     from featurestore.adapters.delta import OfflineStore
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from stream.sources import Source
     from stream.watching import Watching
 
-    from ..adapters.local_log import LocalLog
+    from ..adapters.embedded_log.log import LocalLog
     from ..adapters.registry_folder import Registry
-    from ..adapters.schema_registry import Schemas
     from ..models.scorer import Scorer
+    from ..schemas.adapters.registry import Schemas
     from .transport import Transport
 
 CONFIG_NAME = Path("claimtrace.toml")
@@ -117,7 +117,7 @@ class Session:
         Raises:
             UsageError: when there is none yet and it isn't to be made.
         """
-        from ..adapters.local_log import LocalLog
+        from ..adapters.embedded_log.log import LocalLog
 
         if not create and not self.log_path.exists():
             raise UsageError(
@@ -220,7 +220,7 @@ class Session:
         """An engine without any state."""
         from stream.engine import Engine
 
-        from ..siphash import hash_key
+        from ..buffers.siphash import hash_key
 
         key = hash_key(self.settings.stream.hash_key)
         plain = self.schemas.plain if self.schemas is not None else None
@@ -295,7 +295,7 @@ class Session:
         """The schema registry, when the settings name one; what it said is kept in the folder."""
         if not self.settings.schemas.registry:
             return None
-        from ..adapters.schema_registry import Schemas
+        from ..schemas.adapters.registry import Schemas
 
         return Schemas(self.settings.schemas, self.folder / "schemas")
 

@@ -98,7 +98,7 @@ def watch(session: Session, opened: ExitStack) -> Watching:
         registry = CollectorRegistry()
         watching = metrics = WorkerMetrics(registry, session.domain.topics)
         if session.settings.metrics.listen:
-            from ..adapters.metrics_server import start
+            from ..adapters.process.metrics_server import start
 
             server = start(session.settings.metrics.listen, registry, metrics.reason)
             opened.callback(server.close)

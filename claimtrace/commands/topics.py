@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..adapters.kinesis.required_streams import stream_complaints, wanted_streams
+from ..adapters.required_topics import (
+    FOREVER_MS,
+    Complaint,
+    FoundTopic,
+    WantedTopic,
+    complaints,
+    wanted_topics,
+)
 from ..clock import duration_ms
 from ..errors import ConfigError, UsageError
-from ..settings import KINESIS
-from ..streams import stream_complaints, wanted_streams
-from ..topics import FOREVER_MS, Complaint, FoundTopic, WantedTopic, complaints, wanted_topics
+from ..settings.schema import KINESIS
 from .console import out, print_json, safe, table
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..adapters.kafka_topics import KafkaTopics
-    from ..adapters.kinesis_streams import KinesisStreams
+    from ..adapters.kafka.topics_admin import KafkaTopics
+    from ..adapters.kinesis.streams_admin import KinesisStreams
 
 app = typer.Typer(
     help="Make and check the Kafka topics or Kinesis streams of a domain.", no_args_is_help=True
@@ -116,24 +123,24 @@ def _table(session: Session) -> str:
     """Journal and leases of workers on Kinesis stand in a table: have it there, and say so."""
     if not session.settings.source.startswith(KINESIS):
         return ""
-    from ..adapters.kinesis_streams import KinesisStreams
+    from ..adapters.kinesis.streams_admin import KinesisStreams
 
     return KinesisStreams(session.settings, session.clock).create_table()
 
 
 def _check_table(session: Session) -> None:
     if session.settings.source.startswith(KINESIS):
-        from ..adapters.kinesis_streams import KinesisStreams
+        from ..adapters.kinesis.streams_admin import KinesisStreams
 
         KinesisStreams(session.settings, session.clock).check_table()
 
 
 def _cluster(session: Session) -> KafkaTopics | KinesisStreams:
     if session.settings.source.startswith(KINESIS):
-        from ..adapters.kinesis_streams import KinesisStreams
+        from ..adapters.kinesis.streams_admin import KinesisStreams
 
         return KinesisStreams(session.settings, session.clock)
-    from ..adapters.kafka_topics import KafkaTopics
+    from ..adapters.kafka.topics_admin import KafkaTopics
 
     return KafkaTopics(session.settings)
 

@@ -14,18 +14,18 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from claimtrace.adapters.kafka_client import (
+from claimtrace.adapters.kafka.client import (
     ClientConfig,
     Troubles,
     brokers_of,
     client_config,
     connect,
 )
-from claimtrace.adapters.kafka_errors import Fenced, error_of
+from claimtrace.adapters.kafka.errors import Fenced, error_of
+from claimtrace.batches.outgoing import Outbox
 from claimtrace.errors import ClaimtraceError, StateError, StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.outbox import Outbox
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from .kafka_transactions import Aborted, Transactions
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from claimtrace.adapters.kafka_errors import error_of
+from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.errors import ClaimtraceError, StateError, StoreUnavailable
 
 _TURN_S: Final = 1.0

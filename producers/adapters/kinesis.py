@@ -15,15 +15,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from claimtrace.adapters.kinesis_client import aws_client, stream_name
-from claimtrace.adapters.kinesis_errors import named_errors
-from claimtrace.adapters.kinesis_wire import Entry, KinesisWire
+from claimtrace.adapters.aws.client import aws_client
+from claimtrace.adapters.aws.errors import named_errors
+from claimtrace.adapters.kinesis.fast_json import Entry, KinesisWire
+from claimtrace.adapters.kinesis.header_envelope import wrapped
+from claimtrace.adapters.kinesis.stream import stream_name
 from claimtrace.clock import Clock
 from claimtrace.decisions import DEAD_TOPIC
 from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.kinesis_form import wrapped
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from .kinesis_aggregation import Aggregation
 

@@ -11,9 +11,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from claimtrace.adapters.kinesis_wire import Entry
+from claimtrace.adapters.kinesis.fast_json import Entry
+from claimtrace.adapters.kinesis.kpl_aggregation import Part, aggregated, aggregated_bytes
 from claimtrace.clock import Clock
-from claimtrace.kpl import Part, aggregated, aggregated_bytes
 
 MAX_PACKED_BYTES: Final = 50 << 10
 """As Amazon's library: small enough that one lost record is no disaster."""

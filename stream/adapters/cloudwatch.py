@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Metric
 
-from claimtrace.adapters.kinesis_client import aws_client
-from claimtrace.adapters.kinesis_errors import named_errors
+from claimtrace.adapters.aws.client import aws_client
+from claimtrace.adapters.aws.errors import named_errors
 from claimtrace.clock import Clock
 from claimtrace.errors import ClaimtraceError
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from ..metric_data import Due, Level, Series, Spread, Total, Value, due, requests
 

@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from claimtrace.clock import Clock
 from claimtrace.errors import ClaimtraceError, StateError
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from ..driver import Driver
 from ..plans import Place

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, TopicPartition
 
-from claimtrace.adapters.kafka_client import Troubles
-from claimtrace.adapters.kafka_errors import error_of
+from claimtrace.adapters.kafka.client import Troubles
+from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Record
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from ..plans import Place
 from .kafka_reading import ends_of, reader, record_of

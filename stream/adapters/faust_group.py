@@ -15,11 +15,11 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from claimtrace.adapters.kafka_client import Troubles, client_config, connect
-from claimtrace.adapters.kafka_errors import error_of
+from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.clock import Clock, duration_ms
 from claimtrace.errors import StateError, Superseded
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from ..group import Mark
 from ..plans import Place

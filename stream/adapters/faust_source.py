@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol
 
-from claimtrace.adapters.merged_log import merged
+from claimtrace.adapters.embedded_log.merge import merged
+from claimtrace.batches.records import Records
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError
 from claimtrace.events import Record
-from claimtrace.records import Records
 
 from ..plans import Place, Range
 from ..sources import ByPosition

@@ -14,11 +14,11 @@ from aiokafka.conn import AbstractTokenProvider  # type: ignore[import-untyped]
 from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
 
-from claimtrace.adapters.kafka_client import brokers_of, security_password
-from claimtrace.adapters.msk_token import token_callback
+from claimtrace.adapters.kafka.client import brokers_of, security_password
+from claimtrace.adapters.kafka.msk_token import token_callback
 from claimtrace.clock import duration_ms
 from claimtrace.errors import ConfigError
-from claimtrace.settings import SecuritySettings, Settings
+from claimtrace.settings.schema import SecuritySettings, Settings
 
 from .faust_group import faust_group
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from claimtrace.adapters.atomic_files import sync_folder
+from claimtrace.adapters.files.atomic_files import sync_folder
 from claimtrace.errors import NoJournal, StateError, StoreUnavailable
 
 from ..plans import Plan, Terms

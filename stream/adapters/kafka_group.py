@@ -19,12 +19,12 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from claimtrace.adapters.kafka_client import Troubles, client_config, connect
-from claimtrace.adapters.kafka_errors import Fenced, error_of
+from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.errors import Fenced, error_of
 from claimtrace.clock import Clock, duration_ms
 from claimtrace.decisions import DECISIONS_TOPIC, JOURNAL_TOPIC, chain_of
 from claimtrace.errors import StateError, StoreUnavailable, Superseded
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from ..group import Mark, Tail
 from ..plans import JOURNAL, Place

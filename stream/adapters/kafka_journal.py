@@ -13,12 +13,12 @@ from typing import Any, Final
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from claimtrace.adapters.kafka_client import Troubles, client_config, connect
-from claimtrace.adapters.kafka_errors import error_of
+from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.clock import Clock
 from claimtrace.decisions import JOURNAL_TOPIC
 from claimtrace.errors import ClaimtraceError, NoJournal, StateError, StoreUnavailable
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from ..plans import Plan, Terms
 from .file_journal import terms_of

@@ -8,13 +8,13 @@ from typing import Any, Final
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from claimtrace.adapters.kafka_client import Troubles, client_config, connect
-from claimtrace.adapters.kafka_errors import error_of
-from claimtrace.byte_strings import ByteStrings
+from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.errors import error_of
+from claimtrace.batches.records import Records
+from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.errors import ConfigError, StoreUnavailable
 from claimtrace.events import Headers, Record
-from claimtrace.records import Records
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from ..plans import Place
 

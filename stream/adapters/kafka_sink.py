@@ -7,10 +7,10 @@ from typing import Final
 
 from confluent_kafka import TopicPartition
 
-from claimtrace.adapters.kafka_errors import Fenced
+from claimtrace.adapters.kafka.errors import Fenced
 from claimtrace.errors import Superseded
 from claimtrace.events import Outgoing
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 from producers.adapters.kafka import Aborted, KafkaSink
 
 _DEADLINE_S: Final = 5.0

@@ -17,14 +17,14 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from claimtrace.adapters.kafka_client import Troubles
-from claimtrace.adapters.kafka_errors import error_of
-from claimtrace.adapters.merged_log import merged
+from claimtrace.adapters.embedded_log.merge import merged
+from claimtrace.adapters.kafka.client import Troubles
+from claimtrace.adapters.kafka.errors import error_of
+from claimtrace.batches.prefetch import ReadAhead
+from claimtrace.batches.records import Records
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
-from claimtrace.read_ahead import ReadAhead
-from claimtrace.records import Records
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from ..plans import Place, Range, in_plan_order
 from ..sources import ByPosition

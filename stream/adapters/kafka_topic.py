@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from claimtrace.adapters.kafka_client import Troubles
-from claimtrace.adapters.kafka_errors import error_of
+from claimtrace.adapters.kafka.client import Troubles
+from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Record
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from .kafka_reading import ends_of, reader, record_of
 

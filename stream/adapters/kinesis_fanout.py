@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from claimtrace.adapters.kinesis_client import describe
-from claimtrace.adapters.kinesis_errors import THROTTLED, code_of, named_errors
-from claimtrace.adapters.kinesis_push import Pushed, TakenOver, pushes
+from claimtrace.adapters.aws.errors import THROTTLED, code_of, named_errors
+from claimtrace.adapters.kinesis.enhanced_fan_out import Pushed, TakenOver, pushes
+from claimtrace.adapters.kinesis.stream import describe
 from claimtrace.clock import Clock
 from claimtrace.errors import StoreUnavailable
 

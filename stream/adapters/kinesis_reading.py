@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from claimtrace.adapters.kinesis_errors import THROTTLED, code_of, named_errors
-from claimtrace.adapters.kinesis_wire import Delivered, KinesisWire, Page
-from claimtrace.kpl import parts_of
+from claimtrace.adapters.aws.errors import THROTTLED, code_of, named_errors
+from claimtrace.adapters.kinesis.fast_json import Delivered, KinesisWire, Page
+from claimtrace.adapters.kinesis.kpl_aggregation import parts_of
 
 from ..shards import Shard, id_of, number_of
 

@@ -1,9 +1,9 @@
 """What is in hand of one shard, and which of Kinesis' records each position is of.
 
 Kinesis numbers its records with integers of 186 bits that tell nothing but the order, and a record
-may hold several (`claimtrace.kpl`). A position here counts the parts of a shard from the first one
-that ever was in a plan. Plans say which of Kinesis' records a range begins with (`Anchor`), so
-every worker counts alike, and a shard can be read again from there.
+may hold several (`claimtrace.adapters.kinesis.kpl_aggregation`). A position here counts the parts
+of a shard from the first one that ever was in a plan. Plans say which of Kinesis' records a range
+begins with (`Anchor`), so every worker counts alike, and a shard can be read again from there.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.byte_strings import ByteStrings
+from claimtrace.batches.prefetch import ReadAhead
+from claimtrace.batches.records import Place, Records
+from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.errors import StateError
-from claimtrace.read_ahead import ReadAhead
-from claimtrace.records import Place, Records
 
 from .kinesis_reading import Ask, Got
 

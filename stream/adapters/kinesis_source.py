@@ -13,11 +13,11 @@ from typing import Final, Protocol
 
 import msgspec
 
-from claimtrace.adapters.merged_log import merged
+from claimtrace.adapters.embedded_log.merge import merged
+from claimtrace.adapters.kinesis.read_capacity import BYTES_A_SECOND, READS_A_SECOND
+from claimtrace.batches.records import Place, Records
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
-from claimtrace.kinesis_limits import BYTES_A_SECOND, READS_A_SECOND
-from claimtrace.records import Place, Records
 
 from ..plans import Range, in_plan_order
 from ..shards import Family, Shard

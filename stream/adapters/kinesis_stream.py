@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from claimtrace.adapters.kinesis.header_envelope import unwrapped
 from claimtrace.clock import Clock
 from claimtrace.events import Record
-from claimtrace.kinesis_form import unwrapped
 
 from ..shards import Family
 from .kinesis_reading import Ask, KinesisReads

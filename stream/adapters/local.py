@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from claimtrace.adapters.local_log import LocalLog
+from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.batches.records import Records
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.errors import StateError
 from claimtrace.events import Outgoing
-from claimtrace.records import Records
 
 from ..plans import Place, Range, in_plan_order
 from ..sources import ByPosition

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from claimtrace.adapters.atomic_files import write_file
+from claimtrace.adapters.files.atomic_files import write_file
 
 from ..plans import Reached
 

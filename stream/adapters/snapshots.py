@@ -22,7 +22,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from claimtrace.adapters.atomic_files import sync_folder
+from claimtrace.adapters.files.atomic_files import sync_folder
 from claimtrace.errors import StateError
 from featurestore.arrays import Arrays
 

@@ -17,12 +17,12 @@ from typing import Any, Final
 import msgspec
 from botocore.exceptions import ClientError
 
-from claimtrace.adapters.kinesis_client import aws_client
-from claimtrace.adapters.kinesis_errors import code_of, named_errors
+from claimtrace.adapters.aws.client import aws_client
+from claimtrace.adapters.aws.errors import code_of, named_errors
 from claimtrace.decisions import ALERTS_TOPIC
 from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 
 from ..duty import Sink
 from ..notice import LOST, MAX_CALL_BYTES, MAX_ENTRIES, SENT, Notice, notice_of

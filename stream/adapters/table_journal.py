@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
+from claimtrace.adapters.tables.table import Change, Table
 from claimtrace.clock import Clock
 from claimtrace.errors import NoJournal, StateError, StoreUnavailable
-from claimtrace.tables import Change, Table
 
 from ..plans import Plan, Terms
 from .file_journal import terms_of

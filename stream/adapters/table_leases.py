@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from claimtrace.adapters.tables.table import MOST_AT_ONCE, Change, Item, Table
 from claimtrace.errors import StateError
-from claimtrace.tables import MOST_AT_ONCE, Change, Item, Table
 
 from ..group import Mark
 from ..leases import Lease

@@ -11,7 +11,8 @@ from benchmarks.canonical import DOMAIN, LABELLED_RATIO, as_records, events
 from benchmarks.champion import open_line
 from benchmarks.line import KEY, NOW_MS
 from benchmarks.stopwatch import Stopwatch
-from claimtrace.wire import Accepted, Wire
+from claimtrace.batches.accepted import Accepted
+from claimtrace.encoding.decoder import Wire
 from examples.auto_claims import ClaimAdjudicated, ClaimFiled
 from stream.plans import plan_of
 

@@ -12,7 +12,7 @@ from benchmarks import latency
 from benchmarks.canonical import DOMAIN, PARTITIONS, events
 from benchmarks.injector import EmbeddedLog, Ready, inject, ready
 from benchmarks.outputs import LocalOutputs
-from claimtrace.adapters.local_log import LocalLog
+from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.events import Outgoing
 

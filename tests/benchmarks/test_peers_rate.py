@@ -20,7 +20,7 @@ from benchmarks.peers import environments
 from benchmarks.peers.environments import PeerMissing, environment, newer_python
 from benchmarks.peers_rate import OURS, PEERS, parse, pythons, show, with_rates
 from claimtrace.errors import StateError
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 from tests.servers.topics import create_topics, read_topic
 
 REQUIREMENTS = sorted(environments.REQUIREMENTS.glob("*.txt"))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from claimtrace.adapters import atomic_files
-from claimtrace.adapters.atomic_files import (
+from claimtrace.adapters.files import atomic_files
+from claimtrace.adapters.files.atomic_files import (
     make_folder,
     read_file,
     remove_aside,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claimtrace import byte_strings
-from claimtrace.byte_strings import ByteStrings
+from claimtrace.buffers import byte_strings
+from claimtrace.buffers.byte_strings import ByteStrings
 
 lists = st.lists(st.none() | st.binary(max_size=5), max_size=12)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, ManualClock, duration_ms
 
 UNITS = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}

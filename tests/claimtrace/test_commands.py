@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from claimtrace.__main__ import app, main
-from claimtrace.adapters.local_log import LocalLog
+from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.decisions import DECISIONS_TOPIC, SealedDecision
 
 pytestmark = pytest.mark.slow

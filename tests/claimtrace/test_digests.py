@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claimtrace import digests
-from claimtrace.byte_strings import ByteStrings
+from claimtrace.buffers import sha_kernels as digests
+from claimtrace.buffers.byte_strings import ByteStrings
 
 texts = st.lists(st.binary(max_size=200), max_size=8)
 each_way = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

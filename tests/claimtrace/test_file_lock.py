@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from claimtrace.adapters.file_lock import LOCK_NAME, FolderLock
+from claimtrace.adapters.files.folder_lock import LOCK_NAME, FolderLock
 from claimtrace.errors import StateError
 
 ROOT = Path(__file__).resolve().parents[2]
 OWNER = """
 import sys, time
 from pathlib import Path
-from claimtrace.adapters.file_lock import FolderLock
+from claimtrace.adapters.files.folder_lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from benchmarks.canonical import events
-from claimtrace import gate
+from claimtrace.encoding import json_guard as gate
+from claimtrace.encoding.json_columns import FlatReader
+from claimtrace.encoding.json_kernel import ID, MISSING, OTHER, TEXT
 from claimtrace.events import Category, Cents, Count, EntityId, Event, EventId, time_ms
-from claimtrace.flat_json import FlatReader
-from claimtrace.flat_kernel import ID, MISSING, OTHER, TEXT
 from examples.auto_claims import ClaimFiled
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from claimtrace import gate
-from claimtrace.gate import (
+from claimtrace.encoding import json_guard as gate
+from claimtrace.encoding.json_guard import (
     BAD_STRING,
     DUPLICATE_KEY,
     NOT_AN_OBJECT,

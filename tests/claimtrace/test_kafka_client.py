@@ -10,17 +10,17 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 
-from claimtrace.adapters.kafka_client import (
+from claimtrace.adapters.kafka.client import (
     ClientConfig,
     Troubles,
     client_config,
     connect,
     security_password,
 )
-from claimtrace.adapters.kafka_errors import Fenced, error_of
-from claimtrace.adapters.msk_token import token_callback
+from claimtrace.adapters.kafka.errors import Fenced, error_of
+from claimtrace.adapters.kafka.msk_token import token_callback
 from claimtrace.errors import ClaimtraceError, ConfigError, StateError, StoreUnavailable
-from claimtrace.settings import KafkaSettings, SecuritySettings, Settings
+from claimtrace.settings.schema import KafkaSettings, SecuritySettings, Settings
 
 CANARY = "c4n4ry-s3cret"
 SOURCE = "kafka://127.0.0.1:1"

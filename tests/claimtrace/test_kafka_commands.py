@@ -17,15 +17,15 @@ from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, Conf
 from confluent_kafka.admin import AlterConfigOpType as Op
 from typer.testing import CliRunner, Result
 
-from claimtrace.adapters.kafka_topics import KafkaTopics, topic_ids
-from claimtrace.adapters.local_log import LocalLog
+from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.kafka.topics_admin import KafkaTopics, topic_ids
+from claimtrace.adapters.required_topics import wanted_topics
 from claimtrace.commands import topics
 from claimtrace.commands.producing import producers
 from claimtrace.commands.session import Session
 from claimtrace.commands.topics import check_topics
 from claimtrace.errors import ConfigError
-from claimtrace.settings import KafkaSettings, Settings
-from claimtrace.topics import wanted_topics
+from claimtrace.settings.schema import KafkaSettings, Settings
 from tests.conftest import require_kafka
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics, read_topic
@@ -155,7 +155,7 @@ def test_more_copies_than_brokers_are_refused_with_the_setting(own, tmp_path):
 
 
 def test_brokers_that_are_away_are_no_fault_of_the_settings(tmp_path, monkeypatch):
-    monkeypatch.setattr("claimtrace.adapters.kafka_topics._ANSWER_S", 1.0)
+    monkeypatch.setattr("claimtrace.adapters.kafka.topics_admin._ANSWER_S", 1.0)
     error = ask(topics.app, session_at("127.0.0.1:1", tmp_path), "list").exception
     assert "are the brokers up" in error.hint
     assert error.retryable

@@ -13,14 +13,14 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
 
-from claimtrace.adapters.kafka_client import Troubles, client_config, connect
-from claimtrace.adapters.kafka_errors import error_of
-from claimtrace.adapters.kafka_topics import KafkaTopics
+from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.errors import error_of
+from claimtrace.adapters.kafka.topics_admin import KafkaTopics
 from claimtrace.commands import topics as topics_command
 from claimtrace.commands.session import Session
 from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.settings import KafkaSettings, SecuritySettings, Settings
+from claimtrace.settings.schema import KafkaSettings, SecuritySettings, Settings
 from producers.adapters.kafka import KafkaSink
 from tests.conftest import require_kafka
 from tests.servers.kafka import Cluster

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from claimtrace.adapters import kernel_cache
+from claimtrace.adapters.process import kernel_cache
 
 
 def test_an_edit_of_any_kernel_file_names_another_folder(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from claimtrace.__main__ import app
-from claimtrace.adapters.dynamo_table import DynamoTable
+from claimtrace.adapters.tables.dynamodb import DynamoTable
 from claimtrace.errors import ClaimtraceError, StateError
 from stream.adapters.table_leases import TableLeases
 from tests.servers.aws_local import REGION

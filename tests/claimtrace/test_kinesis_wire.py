@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from claimtrace.adapters.kinesis_client import aws_client, describe, stream_name
-from claimtrace.adapters.kinesis_errors import named_errors
-from claimtrace.adapters.kinesis_wire import Entry, KinesisWire, Page
+from claimtrace.adapters.aws.client import aws_client
+from claimtrace.adapters.aws.errors import named_errors
+from claimtrace.adapters.kinesis.fast_json import Entry, KinesisWire, Page
+from claimtrace.adapters.kinesis.stream import describe, stream_name
 from claimtrace.errors import ConfigError, StoreUnavailable
-from claimtrace.settings import KinesisSettings, Settings
+from claimtrace.settings.schema import KinesisSettings, Settings
 from tests.servers.aws_local import REGION
 from tests.servers.kinesis import KinesisLocal, create_streams
 from tests.servers.kinesis_faults import error, inject, times

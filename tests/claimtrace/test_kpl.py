@@ -7,7 +7,14 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claimtrace.kpl import MAGIC, MAX_PARTS, Part, aggregated, aggregated_bytes, parts_of
+from claimtrace.adapters.kinesis.kpl_aggregation import (
+    MAGIC,
+    MAX_PARTS,
+    Part,
+    aggregated,
+    aggregated_bytes,
+    parts_of,
+)
 
 parts = st.lists(
     st.builds(Part, st.text(min_size=1, max_size=8), st.binary(max_size=300)), max_size=20

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claimtrace.adapters.local_log import BATCH_RECORDS, LocalLog
-from claimtrace.adapters.record_batch import decode_batch, encode_batch
-from claimtrace.byte_strings import ByteStrings
+from claimtrace.adapters.embedded_log.log import BATCH_RECORDS, LocalLog
+from claimtrace.adapters.embedded_log.record_batch import decode_batch, encode_batch
+from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable
 from claimtrace.events import Outgoing, Record
 
@@ -230,7 +230,7 @@ def test_a_full_disk_is_named_and_harmless(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from claimtrace.adapters.local_log import LocalLog
+from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.events import Outgoing
 log = LocalLog(Path(sys.argv[1]))
 print("ready", flush=True)
@@ -369,7 +369,7 @@ def test_a_second_writer_waits_and_is_told(tmp_path: Path) -> None:
 OPENER = """
 import sys
 from pathlib import Path
-from claimtrace.adapters.local_log import LocalLog
+from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.events import Outgoing
 print("ready", flush=True)
 sys.stdin.readline()

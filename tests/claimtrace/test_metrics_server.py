@@ -12,8 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from claimtrace.adapters import metrics_server
-from claimtrace.adapters.metrics_server import start
+from claimtrace.adapters.process import metrics_server
+from claimtrace.adapters.process.metrics_server import start
 from claimtrace.errors import ConfigError
 
 

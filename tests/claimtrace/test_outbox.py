@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claimtrace.batches.outgoing import Outbox
 from claimtrace.events import Outgoing
-from claimtrace.outbox import Outbox
 
 records = st.builds(
     Outgoing,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from claimtrace.adapters import atomic_files, registry_folder
+from claimtrace.adapters import registry_folder
+from claimtrace.adapters.files import atomic_files
 from claimtrace.adapters.registry_folder import Registry
 from claimtrace.decisions import ModelRef
 from claimtrace.errors import ModelError, StateError

@@ -16,21 +16,24 @@ from typing import Any
 import fastavro
 import msgspec
 import pytest
+from claimtrace.schemas.adapters import registry_client
+from claimtrace.schemas.adapters.registry import ABSENT_S, Encoder, Schemas
+from claimtrace.schemas.adapters.registry_client import connect
+from claimtrace.schemas.confluent_frame import FRAME_BYTES, frame, schema_id
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from claimtrace.adapters import registry_client
-from claimtrace.adapters.registry_client import connect
-from claimtrace.adapters.schema_registry import ABSENT_S, Encoder, Schemas
+from claimtrace.batches.accepted import Accepted
 from claimtrace.clock import ManualClock
+from claimtrace.encoding.decoder import Wire
+from claimtrace.encoding.encoder import encode
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable, UsageError
 from claimtrace.events import Record
-from claimtrace.framing import FRAME_BYTES, frame, schema_id
 from claimtrace.limits import MAX_VALUE_BYTES
-from claimtrace.schemas import avro_schema, avro_values
-from claimtrace.settings import SchemaSettings
-from claimtrace.wire import Accepted, Refusal, Wire, encode
+from claimtrace.refusals import Refusal
+from claimtrace.schemas.event_schemas import avro_schema, avro_values
+from claimtrace.settings.schema import SchemaSettings
 from examples.auto_claims import DOMAIN, ClaimFiled
 from tests.oracles.facts import KEY, a_stream
 
@@ -350,7 +353,7 @@ def test_ids_that_no_registry_gives_out_are_not_asked_for(registry, tmp_path):
 
 
 def test_unknown_ids_do_not_fill_the_memory(registry, tmp_path, monkeypatch):
-    monkeypatch.setattr("claimtrace.adapters.schema_registry.MAX_ABSENT", 3)
+    monkeypatch.setattr("claimtrace.schemas.adapters.registry.MAX_ABSENT", 3)
     registry.say = lambda *_: NOT_FOUND
     schemas = Schemas(settings_of(registry), tmp_path)
     assert schemas.unknown(range(10)) == list(range(10))

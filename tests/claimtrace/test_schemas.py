@@ -21,10 +21,16 @@ import jsonschema
 import msgspec
 import pytest
 
+from claimtrace.encoding.encoder import encode
 from claimtrace.errors import DefinitionError
 from claimtrace.events import Event, EventId
-from claimtrace.schemas import avro_schema, avro_values, breaches, json_schema, subject_of
-from claimtrace.wire import encode
+from claimtrace.schemas.event_schemas import (
+    avro_schema,
+    avro_values,
+    breaches,
+    json_schema,
+    subject_of,
+)
 from examples.auto_claims import ClaimFiled
 from tests.oracles.facts import a_stream
 from tests.oracles.published_schemas import KINDS, made, published

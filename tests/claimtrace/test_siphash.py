@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claimtrace.siphash import hash_key, hash_parts, siphash128
+from claimtrace.buffers.siphash import hash_key, hash_parts, siphash128
 
 KEY = np.frombuffer(bytes(range(16)), np.uint64).copy()
 # vectors_sip128 of github.com/veorq/SipHash: key 00 01 .. 0f, messages of 0, 1, 2 .. bytes 00 01 ..

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from claimtrace.adapters.required_topics import FoundTopic, WantedTopic, complaints, wanted_topics
 from claimtrace.clock import DAY_MS, HOUR_MS
 from claimtrace.decisions import DECISIONS_TOPIC, JOURNAL_TOPIC
-from claimtrace.settings import KafkaSettings, Settings
-from claimtrace.topics import FoundTopic, WantedTopic, complaints, wanted_topics
+from claimtrace.settings.schema import KafkaSettings, Settings
 
 INPUTS = ("policies.changed", "claims.filed")
 COPIES_3 = Settings(kafka=KafkaSettings(replication=3, min_insync=2))

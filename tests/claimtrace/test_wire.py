@@ -10,6 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from claimtrace.batches.accepted import Accepted
+from claimtrace.encoding.decoder import Wire
+from claimtrace.encoding.encoder import encode
+from claimtrace.event_flags import CLAMPED, FLAG_NAMES, NO_TIME, NO_ZONE, event_time_ms, flag_names
 from claimtrace.events import Event, EventId, Record
 from claimtrace.limits import (
     EVENT_TIME_MIN_MS,
@@ -17,19 +21,7 @@ from claimtrace.limits import (
     FUTURE_TOLERANCE_MS,
     MAX_VALUE_BYTES,
 )
-from claimtrace.wire import (
-    CLAMPED,
-    FLAG_NAMES,
-    NO_TIME,
-    NO_ZONE,
-    REASONS,
-    Accepted,
-    Refusal,
-    Wire,
-    encode,
-    event_time_ms,
-    flag_names,
-)
+from claimtrace.refusals import REASONS, Refusal
 from examples.auto_claims import DOMAIN, ClaimFiled
 from tests.oracles.catalogue_form import cases_of_form
 from tests.oracles.catalogue_meaning import cases_of_meaning

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claimtrace.batches.accepted import UNREAD, Accepted
+from claimtrace.batches.records import Records
+from claimtrace.encoding.column_decoder import FlatWire
+from claimtrace.encoding.decoder import Wire
 from claimtrace.events import Headers, Record
-from claimtrace.facts import UNREAD
-from claimtrace.flat_wire import FlatWire
-from claimtrace.records import Records
-from claimtrace.wire import Accepted, Wire
 from examples.auto_claims import DOMAIN, ClaimFiled
 from featurestore.columns import CategoryReader, EventColumns
 from featurestore.flat_fields import FlatFields, Spellings

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claimtrace.siphash import hash_key
+from claimtrace.buffers.siphash import hash_key
 from featurestore.ledger import BEGINNING, CONFLICT, DUPLICATE, NEW, Ledger
 
 KEY = hash_key("tests")

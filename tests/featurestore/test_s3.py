@@ -18,7 +18,7 @@ import pytest
 from claimtrace.commands.session import Session
 from claimtrace.commands.streaming import run_stream
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 from featurestore.adapters.delta import OfflineStore
 from featurestore.adapters.delta_errors import ours
 from featurestore.offline import EVENTS, rows_of

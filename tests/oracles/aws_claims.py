@@ -20,10 +20,10 @@ from typing import Any
 
 import pandas as pd
 
-from claimtrace.adapters.local_log import LocalLog
+from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.encoding.encoder import encode
 from claimtrace.events import Event, Outgoing
 from claimtrace.ids import partition_of
-from claimtrace.wire import encode
 from examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
 from examples.auto_claims.features import AWS_CLAIM, AWS_CUSTOMER
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.events import Outgoing, Record
-from claimtrace.settings import KafkaSettings, Settings
+from claimtrace.settings.schema import KafkaSettings, Settings
 from stream.adapters.kafka_source import KafkaSource
 from stream.plans import Place, plan_of
 from stream.watching import Watching

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from claimtrace.batches.accepted import Accepted, Fact
+from claimtrace.buffers.siphash import hash_key
+from claimtrace.encoding.decoder import Wire
+from claimtrace.encoding.encoder import encode
 from claimtrace.events import Record
-from claimtrace.facts import Fact
-from claimtrace.siphash import hash_key
-from claimtrace.wire import Accepted, Wire, encode
 from examples.auto_claims import DOMAIN, ClaimAdjudicated, ClaimFiled, PolicyChanged
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from claimtrace.settings.loading import load_settings
 
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.process.system_clock import SystemClock
+from claimtrace.batches.accepted import Accepted
 from claimtrace.commands.session import Session
 from claimtrace.decisions import (
     ALERTS_TOPIC,
@@ -22,8 +24,6 @@ from claimtrace.decisions import (
 )
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
-from claimtrace.settings_loading import load_settings
-from claimtrace.wire import Accepted
 from examples.auto_claims import DOMAIN
 from stream.plans import in_plan_order
 from stream.verify import check_chains

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from claimtrace.adapters.local_log import LocalLog
+from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.encoding.encoder import encode
 from claimtrace.ids import partition_of
-from claimtrace.wire import encode
 from examples.card_payments import CardPaid, PaymentReviewed
 
 DAY_S = 86_400

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
-from claimtrace.wire import encode
 from examples.auto_claims import DOMAIN
 from tests.oracles.facts import a_stream, pick
 

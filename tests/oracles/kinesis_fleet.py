@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-from claimtrace.adapters.dynamo_table import DynamoTable
-from claimtrace.adapters.file_table import FileTable
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.settings.loading import load_settings
+
+from claimtrace.adapters.process.system_clock import SystemClock
+from claimtrace.adapters.tables.dynamodb import DynamoTable
+from claimtrace.adapters.tables.sqlite import FileTable
+from claimtrace.adapters.tables.table import Table
 from claimtrace.commands.session import Session
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.events import Outgoing, Record
-from claimtrace.settings_loading import load_settings
-from claimtrace.tables import Table
 from examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.kinesis_reading import KinesisReads

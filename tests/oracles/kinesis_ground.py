@@ -13,14 +13,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from claimtrace.adapters.dynamo_table import DynamoTable
-from claimtrace.adapters.file_table import FileTable
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.process.system_clock import SystemClock
+from claimtrace.adapters.tables.dynamodb import DynamoTable
+from claimtrace.adapters.tables.sqlite import FileTable
+from claimtrace.adapters.tables.table import Table
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.errors import StateError
 from claimtrace.events import Outgoing, Record
-from claimtrace.settings import Settings
-from claimtrace.tables import Table
+from claimtrace.settings.schema import Settings
 from examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.file_journal import FileJournal, read_plans

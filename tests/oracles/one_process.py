@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.decisions import (
     ALERTS_TOPIC,
     DEAD_TOPIC,
@@ -21,7 +21,7 @@ from claimtrace.decisions import (
 )
 from claimtrace.errors import ClaimtraceError
 from claimtrace.events import Outgoing, Record
-from claimtrace.settings import KafkaSettings, Settings
+from claimtrace.settings.schema import KafkaSettings, Settings
 from examples.auto_claims import DOMAIN
 from producers.adapters.kafka import KafkaSink
 from stream.adapters.kafka_group import KafkaGroup

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from claimtrace.schemas import avro_schema, json_schema
+from claimtrace.schemas.event_schemas import avro_schema, json_schema
 from examples.auto_claims import DOMAIN as AUTO
 from examples.card_payments import DOMAIN as CARDS
 

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from claimtrace.adapters.file_lock import FolderLock
+from claimtrace.adapters.files.folder_lock import FolderLock
 from claimtrace.errors import ClaimtraceError
 from tests.oracles.world import World
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from claimtrace.adapters.merged_log import merge_order
+from claimtrace.adapters.embedded_log.merge import merge_order
 from claimtrace.decisions import DECISIONS_TOPIC, chain_of
 from claimtrace.errors import StoreUnavailable, Superseded
 from claimtrace.events import Record

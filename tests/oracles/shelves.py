@@ -11,12 +11,12 @@ from uuid import uuid4
 import msgspec
 from confluent_kafka import Producer
 
-from claimtrace.adapters.dynamo_table import DynamoTable
-from claimtrace.adapters.file_table import FileTable
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.process.system_clock import SystemClock
+from claimtrace.adapters.tables.dynamodb import DynamoTable
+from claimtrace.adapters.tables.sqlite import FileTable
+from claimtrace.adapters.tables.table import Change, Table
 from claimtrace.decisions import JOURNAL_TOPIC
-from claimtrace.settings import KafkaSettings, Settings
-from claimtrace.tables import Change, Table
+from claimtrace.settings.schema import KafkaSettings, Settings
 from stream.adapters.file_journal import FileJournal
 from stream.adapters.kafka_journal import KafkaJournal
 from stream.adapters.table_journal import TableJournal

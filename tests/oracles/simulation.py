@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from claimtrace.adapters.local_log import LocalLog
+from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.errors import StateError, StoreUnavailable, Superseded
 from claimtrace.events import Outgoing

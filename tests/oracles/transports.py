@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.decisions import (
     ALERTS_TOPIC,
     DEAD_TOPIC,
@@ -30,7 +30,7 @@ from claimtrace.decisions import (
 )
 from claimtrace.errors import ClaimtraceError
 from claimtrace.events import Outgoing, Record
-from claimtrace.settings import KafkaSettings, Settings
+from claimtrace.settings.schema import KafkaSettings, Settings
 from examples.auto_claims import DOMAIN
 from featurestore.adapters.delta import OfflineStore
 from stream.adapters.file_journal import read_plans

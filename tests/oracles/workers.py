@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from claimtrace.events import Outgoing
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 from producers.adapters.kafka import KafkaSink
 from tests.servers.broker import HOST
 from tests.servers.kafka import Cluster

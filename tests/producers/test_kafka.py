@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.settings import KafkaSettings, Settings
+from claimtrace.settings.schema import KafkaSettings, Settings
 from producers.adapters.kafka import Aborted, Fenced, KafkaSink
 from producers.sink import Sink
 from tests.servers.kafka import Cluster

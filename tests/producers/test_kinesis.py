@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.decisions import DEAD_TOPIC
 from claimtrace.errors import ConfigError, StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.settings import KinesisSettings, Settings
+from claimtrace.settings.schema import KinesisSettings, Settings
 from producers.adapters import kinesis as sinks
 from producers.adapters.kinesis import MAX_CALL_BYTES, MAX_ENTRIES, KinesisSink
 from producers.adapters.kinesis_aggregation import hash_of

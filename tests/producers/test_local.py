@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from claimtrace.adapters.local_log import LocalLog
+from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.events import Outgoing
 from examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
 from producers.adapters.local import TRUTH_SCHEMA, LocalSink, write_chunks

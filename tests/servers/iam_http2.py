@@ -1,6 +1,7 @@
 """One connection of HTTP/2 for the gate: a request, and its answer as long as it comes.
 
-Enhanced fan-out is the one call that AWS takes by HTTP/2 only (`claimtrace.adapters.kinesis_push`).
+Enhanced fan-out is the one call that AWS takes by HTTP/2 only
+(`claimtrace.adapters.kinesis.enhanced_fan_out`).
 """
 
 from __future__ import annotations

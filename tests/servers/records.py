@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from confluent_kafka import KafkaException, Message, Producer
 
+from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
 from claimtrace.ids import partition_of
-from claimtrace.wire import encode
 from tests.oracles.facts import a_stream
 from tests.servers.topics import client, record_of
 

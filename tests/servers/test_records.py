@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
+from claimtrace.encoding.decoder import Wire
 from claimtrace.events import Record
-from claimtrace.wire import Refusal, Wire
+from claimtrace.refusals import Refusal
 from examples.auto_claims import DOMAIN
 from tests.oracles.facts import KEY
 from tests.servers.kafka import Cluster

@@ -13,12 +13,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from claimtrace import gate
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC, SealedDecision
+from claimtrace.encoding import json_guard as gate
+from claimtrace.encoding.decoder import Wire
+from claimtrace.encoding.encoder import encode
 from claimtrace.events import Record
 from claimtrace.ids import digest
 from claimtrace.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_VALUE_BYTES
-from claimtrace.wire import REASONS, Refusal, Wire, encode
+from claimtrace.refusals import REASONS, Refusal
 from examples.auto_claims import DOMAIN
 from stream.deadletter import KEPT_OF_OVERSIZE_BYTES, PREFIX, dead_letter
 from stream.effects import Counts

@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from claimtrace.clock import ManualClock
 from claimtrace.commands.session import Session
 from claimtrace.commands.streaming import run_stream, watch
-from claimtrace.settings import AwsSettings, MetricsSettings, Settings
+from claimtrace.settings.schema import AwsSettings, MetricsSettings, Settings
 from stream.adapters.cloudwatch import CloudWatch, read
 from stream.adapters.metrics import METRICS, WorkerMetrics
 from stream.metric_data import (

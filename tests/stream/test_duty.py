@@ -18,9 +18,9 @@ import pytest
 
 import stream.duty
 from claimtrace.decisions import DECISIONS_TOPIC
+from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.wire import encode
 from examples.auto_claims import DOMAIN
 from stream.driver import Driver
 from stream.duty import Duty

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from claimtrace.adapters.kafka_topics import KafkaTopics
+from claimtrace.adapters.kafka.topics_admin import KafkaTopics
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC, JOURNAL_TOPIC
 from claimtrace.events import Outgoing, Record
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 from tests.conftest import require_kafka
 from tests.oracles.fleet import (
     TOPICS,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import ConfigError, StateError
 from claimtrace.events import Outgoing
 from stream.adapters.kafka_journal import KafkaJournal

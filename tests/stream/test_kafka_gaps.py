@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer
 
-from claimtrace.wire import encode
+from claimtrace.encoding.encoder import encode
 from tests.oracles.facts import a_stream
 from tests.oracles.one_process import PARTITIONS, TOPICS, Bench, bench_of, until
 from tests.servers.topics import client, create_topics, read_topic

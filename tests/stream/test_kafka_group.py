@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import ConfigError
-from claimtrace.settings import SecuritySettings, Settings
+from claimtrace.settings.schema import SecuritySettings, Settings
 from stream.adapters.kafka_group import KafkaGroup
 from stream.group import Mark
 

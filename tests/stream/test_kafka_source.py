@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from confluent_kafka import Producer
 
-from claimtrace.adapters.merged_log import MergedReader
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.embedded_log.merge import MergedReader
+from claimtrace.adapters.process.system_clock import SystemClock
+from claimtrace.batches.records import Records
 from claimtrace.events import Outgoing, Record
 from claimtrace.limits import MAX_VALUE_BYTES
-from claimtrace.records import Records
 from stream.plans import Place, plan_of
 from tests.oracles.bay import Bay, a_batch, after, drain, merged, some_rows
 from tests.servers.kafka import Cluster

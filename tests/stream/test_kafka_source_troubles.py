@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from claimtrace.adapters.kafka_topics import KafkaTopics
+from claimtrace.adapters.kafka.topics_admin import KafkaTopics
 from claimtrace.errors import ClaimtraceError, ConfigError, StateError
 from claimtrace.events import Outgoing
-from claimtrace.settings import Settings
+from claimtrace.settings.schema import Settings
 from stream.adapters import kafka_source
 from stream.adapters.kafka_source import KafkaSource
 from stream.plans import Place, plan_of

@@ -20,11 +20,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claimtrace.adapters import kinesis_push
-from claimtrace.adapters.kinesis_push import Pushed, TakenOver, pushes
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.kinesis import enhanced_fan_out as kinesis_push
+from claimtrace.adapters.kinesis.enhanced_fan_out import Pushed, TakenOver, pushes
+from claimtrace.adapters.kinesis.kpl_aggregation import aggregated
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import ConfigError, StoreUnavailable
-from claimtrace.kpl import aggregated
 from stream.adapters.kinesis_fanout import FanOutReads, Pages
 from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
 from stream.adapters.kinesis_source import KinesisSource

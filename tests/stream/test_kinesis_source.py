@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.kinesis.kpl_aggregation import Part, aggregated
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Record
-from claimtrace.kpl import Part, aggregated
 from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
 from stream.adapters.kinesis_source import KinesisSource
 from stream.plans import Place, Range, plan_of

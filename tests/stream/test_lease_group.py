@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import pytest
 
-from claimtrace.adapters.dynamo_table import DynamoTable
-from claimtrace.adapters.file_table import FileTable
-from claimtrace.adapters.system_clock import SystemClock
+from claimtrace.adapters.process.system_clock import SystemClock
+from claimtrace.adapters.tables.dynamodb import DynamoTable
+from claimtrace.adapters.tables.sqlite import FileTable
+from claimtrace.adapters.tables.table import Table
 from claimtrace.errors import StoreUnavailable, Superseded
-from claimtrace.tables import Table
 from stream.adapters.table_leases import TableLeases
 from stream.group import Mark
 from stream.lease_group import LeaseGroup

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from claimtrace.byte_strings import ByteStrings
+from claimtrace.batches.accepted import Accepted
+from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.decisions import DECISIONS_TOPIC, Decision, ModelRef
 from claimtrace.events import Record
-from claimtrace.wire import Accepted, Refusal
+from claimtrace.refusals import Refusal
 from featurestore.offline import DECISIONS, EVENTS, LABELS, SCHEMAS, conform, rows_of
 from stream import rows as rows_module
 from stream.engine import Engine

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claimtrace.byte_strings import ByteStrings
+from claimtrace.batches.accepted import Accepted, Fact, Facts
+from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.decisions import (
     GENESIS,
     Baseline,
@@ -21,9 +22,7 @@ from claimtrace.decisions import (
     seal,
 )
 from claimtrace.events import Record
-from claimtrace.facts import Fact, Facts
 from claimtrace.ids import decision_id
-from claimtrace.wire import Accepted
 from examples.auto_claims import ClaimFiled
 from stream.reasons import Explained
 from stream.sealing import Frame, Verdicts, seal_all

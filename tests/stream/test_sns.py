@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from claimtrace.commands.session import Session
 from claimtrace.decisions import ALERTS_TOPIC, DECISIONS_TOPIC
+from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.monitoring.records import DriftAlert
-from claimtrace.settings import AwsSettings, Settings
-from claimtrace.wire import encode
+from claimtrace.settings.schema import AwsSettings, Settings
 from stream.adapters import sns
 from stream.adapters.sns import Notices, Notifying
 from stream.notice import MAX_CALL_BYTES, notice_of

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
-from claimtrace.wire import encode
 from examples.auto_claims import DOMAIN
 from stream.driver import Driver
 from stream.engine import Engine

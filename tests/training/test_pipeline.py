@@ -14,7 +14,7 @@ from claimtrace.errors import StateError, UsageError
 from claimtrace.models.forest import Forest
 from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.reference import read_reference
-from claimtrace.settings import DecisionSettings, Settings, TrainingSettings
+from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSettings
 from featurestore.offline import definitions_rows, rows_of
 from tests.oracles.claims_history import DIGEST, FEATURES, History, write_history
 from training.dataset import load_dataset

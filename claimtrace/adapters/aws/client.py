@@ -1,0 +1,45 @@
+"""A client of an AWS service, as the settings describe it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from ...errors import ConfigError
+from ...settings.schema import Settings
+from .errors import named_errors
+
+_CONNECTIONS: Final = 32
+_CONNECT_S, _READ_S = 5, 15
+
+
+def aws_client(settings: Settings, service: str) -> Any:
+    """A client of an AWS service.
+
+    Raises:
+        ConfigError: no region is set, or a profile isn't there.
+    """
+    kinesis = settings.kinesis
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=_CONNECT_S,
+        read_timeout=_READ_S,
+        max_pool_connections=_CONNECTIONS,
+        user_agent_extra="claimtrace",
+    )
+    with named_errors(f"can't reach {service}", "kinesis"):
+        try:
+            return boto3.Session().client(
+                service, region_name=kinesis.region or os.environ.get("AWS_REGION") or None,
+                endpoint_url=getattr(kinesis, f"{service}_endpoint", "") or None, config=config,
+            )  # fmt: skip
+        except (ValueError, BotoCoreError) as error:
+            if isinstance(error, BotoCoreError):
+                raise
+            raise ConfigError(
+                f"the endpoint is no URL: {error}", where=f"kinesis.{service}_endpoint"
+            ) from error

@@ -1,0 +1,1 @@
+"""The embedded log: durable, partitioned topics in one SQLite file."""

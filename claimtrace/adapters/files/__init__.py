@@ -1,0 +1,1 @@
+"""Files: atomic replacement, the lock of a folder, SQLite files."""

@@ -1,0 +1,66 @@
+"""One process a folder: an exclusive lock that dies with its owner."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from ...errors import StateError
+
+LOCK_NAME: Final = "lock"
+
+
+class FolderLock:
+    """Holds a folder until `release`, or until the process ends, however it ends.
+
+    Args:
+        folder: made when it isn't there; the lock file in it holds the owner's process id.
+
+    Raises:
+        StateError: another process (or another lock of this one) holds the folder.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, FolderLock(Path(folder)):
+    ...     FolderLock(Path(folder))
+    Traceback (most recent call last):
+    ...
+    claimtrace.errors.StateError: the folder is in use by process ...
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._file = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(self._file, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._file)
+            raise StateError(
+                f"the folder is in use by process {owner}",
+                where=str(folder),
+                hint="stop it first, or name another folder",
+            ) from error
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let the folder go; harmless when called again. The file stays: removing it would race."""
+        if self._file >= 0:
+            os.ftruncate(self._file, 0)
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()

@@ -1,0 +1,1 @@
+"""Kafka for all rooms: client configuration, errors, topic administration, MSK tokens."""

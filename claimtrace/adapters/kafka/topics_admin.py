@@ -1,0 +1,186 @@
+"""Topics of a Kafka cluster: look at them, make them, give them more partitions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
+
+from ...errors import ConfigError, StoreUnavailable
+from ...settings.schema import Settings
+from ..required_topics import FoundTopic, WantedTopic
+from .client import Troubles, brokers_of, client_config, connect
+from .errors import error_of
+
+_ANSWER_S: Final = 15.0
+_TURN_S: Final = 0.05
+
+
+def topic_ids(settings: Settings, names: Sequence[str]) -> dict[str, str]:
+    """The ids of topics that must be there: `KafkaTopics.ids`."""
+    return KafkaTopics(settings).ids(names)
+
+
+class KafkaTopics:
+    """An administrator's view of the cluster that `source` names.
+
+    All methods wait at most some seconds for an answer.
+
+    Raises, from any method:
+        ConfigError: a login or an ACL is missing, or the cluster refuses; the hint says what to do.
+        StoreUnavailable: no answer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._where = brokers_of(settings)
+        self._user = settings.security.username
+        self._troubles = Troubles(settings)
+        self._admin: Any = connect(AdminClient, client_config(settings) | {
+            "error_cb": self._troubles,
+        })  # fmt: skip
+
+    def found(self, names: Sequence[str]) -> dict[str, FoundTopic]:
+        """Those of the named topics that are there, with their ids and settings."""
+        there = self._described(names)
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in there]
+        configs: dict[str, Any] = {}
+        if resources:
+            asked = self._admin.describe_configs(resources, request_timeout=_ANSWER_S)
+            by_name = {resource.name: future for resource, future in asked.items()}
+            what = "can't look at the topic's settings"
+            configs = self._answers(by_name, what, "DescribeConfigs")
+        return {
+            name: FoundTopic(
+                name=name,
+                topic_id=str(there[name].topic_id),
+                partitions=len(there[name].partitions),
+                replication=min(len(each.replicas) for each in there[name].partitions),
+                config={
+                    key: entry.value
+                    for key, entry in configs[name].items()
+                    if entry.value is not None
+                },
+            )
+            for name in names
+            if name in there
+        }
+
+    def ids(self, names: Sequence[str]) -> dict[str, str]:
+        """The id of each topic; a topic that was deleted and made again has another one.
+
+        Raises:
+            ConfigError: a topic isn't there.
+        """
+        there = self._described(names)
+        for name in names:
+            if name not in there:
+                hint = "make the topics with `claimtrace topics create`"
+                raise ConfigError("there is no such topic", where=name, hint=hint)
+        return {name: str(there[name].topic_id) for name in names}
+
+    def create(self, topics: Sequence[WantedTopic], *, only_check: bool = False) -> None:
+        """Make topics and wait until each partition has a leader.
+
+        A topic that somebody else makes at the same time counts as made.
+
+        Args:
+            topics: not there yet.
+            only_check: let the cluster say whether it would, and make nothing.
+        """
+        if not topics:
+            return
+        new = [
+            NewTopic(t.name, num_partitions=t.partitions, replication_factor=t.replication,
+                     config=t.config)
+            for t in topics
+        ]  # fmt: skip
+        asked = self._admin.create_topics(
+            new, operation_timeout=_ANSWER_S, request_timeout=_ANSWER_S, validate_only=only_check
+        )
+        self._answers(asked, "can't make the topic", "Create", KafkaError.TOPIC_ALREADY_EXISTS)
+        if not only_check:
+            self._led({topic.name: topic.partitions for topic in topics})
+
+    def grow(self, partitions: Mapping[str, int]) -> None:
+        """Give topics more partitions; keys may move to others, what is there stays."""
+        if not partitions:
+            return
+        new = [NewPartitions(name, count) for name, count in partitions.items()]
+        asked = self._admin.create_partitions(
+            new, operation_timeout=_ANSWER_S, request_timeout=_ANSWER_S
+        )
+        self._answers(asked, "can't add partitions", "Alter")
+        self._led(partitions)
+
+    def _described(self, names: Sequence[str]) -> dict[str, Any]:
+        """What the cluster tells of those topics that are there."""
+        asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=_ANSWER_S)
+        answers = self._answers(
+            asked, "can't look at the topic", "Describe", KafkaError.UNKNOWN_TOPIC_OR_PART
+        )
+        return {name: answer for name, answer in answers.items() if answer is not None}
+
+    def _led(self, partitions: Mapping[str, int]) -> None:
+        """Wait until every partition has a leader: a new one has none for a moment."""
+        end_s = time.monotonic() + _ANSWER_S
+        while True:
+            try:
+                known = self._admin.list_topics(timeout=_ANSWER_S).topics
+            except KafkaException as failure:
+                self._troubles.check()
+                raise error_of(failure.args[0], "can't list the topics", self._where) from None
+            led = {
+                name: sum(each.leader >= 0 for each in known[name].partitions.values())
+                for name in partitions
+                if name in known
+            }
+            late = [name for name, count in partitions.items() if led.get(name, 0) < count]
+            if not late:
+                return
+            if time.monotonic() > end_s:
+                raise StoreUnavailable("a new topic has no leader yet", where=late[0],
+                                       hint="are enough brokers up?")  # fmt: skip
+            time.sleep(_TURN_S)
+
+    def _answers(
+        self,
+        asked: Mapping[str, Future[Any]],
+        what: str,
+        operation: str,
+        fine: int | None = None,
+    ) -> dict[str, Any]:
+        """Wait for all answers; while we wait, a refused login ends the waiting.
+
+        Args:
+            asked: the answers to come, by topic.
+            what: we can't do, when one is an error.
+            operation: the ACL that may be missing.
+            fine: the code of an error that counts as the answer None.
+        """
+        end_s = time.monotonic() + _ANSWER_S + 1
+        while not all(future.done() for future in asked.values()):
+            self._admin.poll(_TURN_S)
+            self._troubles.check()
+            if time.monotonic() > end_s:
+                why = f": {self._troubles.last}" if self._troubles.last else ""
+                raise StoreUnavailable(f"{what}: no answer{why}", where=self._where,
+                                       hint="are the brokers up, and reachable?")  # fmt: skip
+        answers: dict[str, Any] = {}
+        for name, future in asked.items():
+            failure = future.exception()
+            if failure is None:
+                answers[name] = future.result()
+                continue
+            if not isinstance(failure, KafkaException):
+                raise failure
+            code = failure.args[0].code()
+            if code != fine:
+                self._troubles.check()
+                ours = error_of(failure.args[0], what, name, user=self._user, operation=operation)
+                raise ours from None
+            answers[name] = None
+        return answers

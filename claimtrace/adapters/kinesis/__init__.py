@@ -1,0 +1,1 @@
+"""Kinesis for all rooms: streams, aggregated records, headers, read limits, fan-out."""

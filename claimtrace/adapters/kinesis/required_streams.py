@@ -1,0 +1,58 @@
+"""Which Kinesis streams a domain needs, and what is wrong with those found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from ...clock import DAY_MS, HOUR_MS, duration_ms
+from ...decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
+from ...settings.schema import Settings
+from ..required_topics import Complaint, FoundTopic, Role, WantedTopic
+
+_COPIES: Final = 3
+
+
+def wanted_streams(
+    inputs: Sequence[str], settings: Settings, shards: int | None = None
+) -> list[WantedTopic]:
+    """Every stream that a domain needs, inputs first; plans are not on a stream.
+
+    >>> found = wanted_streams(["claims.filed"], Settings(partitions=6))
+    >>> [(each.name, each.partitions) for each in found]
+    [('claims.filed', 6), ('claims.decisions', 6), ('claims.dead', 1), ('claims.drift', 1),
+     ('claims.alerts', 1)]
+    """
+    kept_ms = duration_ms(settings.kinesis.retention)
+    many = shards or settings.partitions
+
+    def make(name: str, role: Role, count: int) -> WantedTopic:
+        return WantedTopic(name, role, count, _COPIES, {"retention.ms": str(kept_ms)})
+
+    return [
+        *(make(name, "input", many) for name in inputs),
+        make(DECISIONS_TOPIC, "output", many),
+        *(make(name, "report", 1) for name in (DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)),
+    ]
+
+
+def stream_complaints(
+    wanted: Sequence[WantedTopic], found: Mapping[str, FoundTopic], snapshot_every_ms: int
+) -> list[Complaint]:
+    """What is wrong with the streams that are there, and which are missing; empty: nothing."""
+    said = []
+    for topic in wanted:
+        there = found.get(topic.name)
+        if there is None:
+            said.append(Complaint(topic.name, "it isn't there", "run `claimtrace topics create`"))
+        elif topic.role == "input" and there.retention_ms < 2 * snapshot_every_ms:
+            said.append(
+                Complaint(
+                    topic.name,
+                    f"it keeps records for {there.retention_ms / DAY_MS:g} days, less than twice "
+                    "stream.snapshot_every",
+                    "aws kinesis increase-stream-retention-period --retention-period-hours "
+                    f"{int(topic.config['retention.ms']) // HOUR_MS} --stream-name",
+                )
+            )
+    return said

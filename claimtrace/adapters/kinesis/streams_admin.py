@@ -1,0 +1,106 @@
+"""Streams of Kinesis: look at them, make them, give them more shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ...clock import HOUR_MS, Clock
+from ...errors import ConfigError, StoreUnavailable
+from ...settings.schema import Settings
+from ..aws.client import aws_client
+from ..aws.errors import named_errors
+from ..required_topics import FoundTopic, WantedTopic
+from ..tables.choice import shared_table
+from .stream import describe, find, stream_name
+
+_COPIES: Final = 3
+"""Kinesis keeps a record in three data centres before it acknowledges it."""
+_ACTIVE_S, _LOOK_S = 120.0, 0.5
+_AT_ONCE: Final = 5
+"""So many streams may be in the making at a time."""
+_NEW_STREAM_HOURS: Final = 24
+
+
+class KinesisStreams:
+    """The streams whose common name `source` has, by their topics.
+
+    Raises, from any method:
+        ConfigError: credentials or rights are missing, or AWS refuses; the hint says what to do.
+        StoreUnavailable: no answer, or a stream isn't ready in time.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._settings, self._clock = settings, clock
+        self._client: Any = aws_client(settings, "kinesis")
+        self._table = shared_table(settings)
+
+    def found(self, topics: Sequence[str]) -> dict[str, FoundTopic]:
+        """Those streams that are there; their open shards count as partitions."""
+        there: dict[str, FoundTopic] = {}
+        for topic in topics:
+            found = find(self._client, stream_name(self._settings, topic))
+            if found is not None:
+                kept = {"retention.ms": str(found.retention_ms)}
+                there[topic] = FoundTopic(topic, found.identity, found.shards, _COPIES, kept)
+        return there
+
+    def create(self, topics: Sequence[WantedTopic], *, only_check: bool = False) -> None:
+        """Make streams and wait until they can be used; `only_check` makes nothing."""
+        if only_check:
+            return
+        for start in range(0, len(topics), _AT_ONCE):
+            some = topics[start : start + _AT_ONCE]
+            for topic in some:
+                name = stream_name(self._settings, topic.name)
+                with named_errors("can't make the stream", name):
+                    self._client.create_stream(StreamName=name, ShardCount=topic.partitions)
+            for topic in some:
+                self._keep(topic)
+
+    def _keep(self, topic: WantedTopic) -> None:
+        """Have a new stream keep records for as long as is wanted."""
+        name = stream_name(self._settings, topic.name)
+        self._wait(name)
+        hours = int(topic.config["retention.ms"]) // HOUR_MS
+        if hours > _NEW_STREAM_HOURS:
+            with named_errors("can't have the stream keep records longer", name):
+                self._client.increase_stream_retention_period(
+                    StreamName=name, RetentionPeriodHours=hours
+                )
+            self._wait(name)
+
+    def grow(self, counts: Mapping[str, int]) -> None:
+        """Split shards until there are so many."""
+        for topic, count in counts.items():
+            name = stream_name(self._settings, topic)
+            with named_errors("can't split shards", name):
+                self._client.update_shard_count(
+                    StreamName=name, TargetShardCount=count, ScalingType="UNIFORM_SCALING"
+                )
+            self._wait(name)
+
+    def create_table(self) -> str:
+        """Make the table that the settings name; says whether it was made or there, empty for
+        none."""
+        if self._table is None:
+            return ""
+        return "made" if self._table.create(self._clock) else "there"
+
+    def check_table(self) -> None:
+        """See whether the table that the settings name is there.
+
+        Raises:
+            ConfigError: it isn't.
+        """
+        if self._table is not None and not self._table.is_there():
+            raise ConfigError("the table isn't there", where=self._table.name,
+                              hint="run `claimtrace topics create`")  # fmt: skip
+
+    def _wait(self, name: str) -> None:
+        until_s = self._clock.monotonic_s() + _ACTIVE_S
+        while not describe(self._client, name).is_active:
+            if self._clock.monotonic_s() > until_s:
+                what = f"the stream isn't ready after {_ACTIVE_S:.0f} s"
+                raise StoreUnavailable(what, where=name)
+            self._clock.sleep(_LOOK_S)

@@ -1,0 +1,1 @@
+"""The process itself: its clock, its compiled kernels, its metrics endpoint."""

@@ -1,0 +1,221 @@
+"""Which Kafka topics a domain needs and how they must be kept, and what is wrong with those found.
+
+The input log is the change log of all state, the journal is the one order of all workers, and the
+decisions carry the chain: a topic that forgets too early, or keeps only the last record of a key,
+would cost what this system promises. So it is looked at before anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from ..clock import DAY_MS, duration_ms
+from ..decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC, JOURNAL_TOPIC
+from ..limits import MAX_HEADER_BYTES, MAX_VALUE_BYTES
+from ..settings.schema import Settings
+
+Role = Literal["input", "output", "report", "journal"]
+
+FOREVER_MS: Final = -1
+MIN_MESSAGE_BYTES: Final = 512 * 1024
+"""What a topic must take at least: a dead letter is a whole event with headers and a reason."""
+
+_MESSAGE_BYTES: Final = 1024 * 1024
+_SAFE_COPIES: Final = 3
+assert MAX_VALUE_BYTES + MAX_HEADER_BYTES < MIN_MESSAGE_BYTES <= _MESSAGE_BYTES
+
+
+@dataclass(frozen=True)
+class WantedTopic:
+    """A topic as it is to be made.
+
+    `role`: inputs, outputs with a partition for each input partition, reports (one partition), or
+    the journal (one partition, kept forever). `config` is Kafka's own, by name.
+    """
+
+    name: str
+    role: Role
+    partitions: int
+    replication: int
+    config: dict[str, str]
+
+
+@dataclass(frozen=True)
+class FoundTopic:
+    """A topic as it is: `topic_id` is new when a topic was deleted and made again."""
+
+    name: str
+    topic_id: str
+    partitions: int
+    replication: int
+    config: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def retention_ms(self) -> int:
+        """How long records are kept; -1: forever."""
+        return int(self.config.get("retention.ms", FOREVER_MS))
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong with a topic, and the way to mend it."""
+
+    topic: str
+    what: str
+    hint: str
+
+
+def wanted_topics(
+    inputs: Sequence[str], settings: Settings, partitions: int | None = None
+) -> list[WantedTopic]:
+    """Every topic that a domain needs, inputs first.
+
+    Args:
+        inputs: the domain's topics.
+        settings: retention, copies, and the number of partitions ...
+        partitions: ... unless it is given here.
+
+    >>> found = wanted_topics(["claims.filed"], Settings(partitions=6))
+    >>> [(each.name, each.partitions) for each in found]
+    [('claims.filed', 6), ('claims.decisions', 6), ('claims.dead', 6), ('claims.drift', 1),
+     ('claims.alerts', 1), ('claims.journal', 1)]
+    """
+    kafka = settings.kafka
+    many = partitions or settings.partitions
+
+    def make(name: str, role: Role, retention_ms: int) -> WantedTopic:
+        config = {
+            "cleanup.policy": "delete",
+            "retention.ms": str(retention_ms),
+            "retention.bytes": "-1",
+            "max.message.bytes": str(_MESSAGE_BYTES),
+            "min.insync.replicas": str(kafka.min_insync),
+            "unclean.leader.election.enable": "false",
+        }
+        if role == "input":  # the log's time, not a producer's, says what was known when
+            config["message.timestamp.type"] = "LogAppendTime"
+        return WantedTopic(
+            name, role, many if role in ("input", "output") else 1, kafka.replication, config
+        )
+
+    in_ms, out_ms = retention_of(kafka.input_retention), retention_of(kafka.output_retention)
+    return [
+        *(make(name, "input", in_ms) for name in inputs),
+        *(make(name, "output", out_ms) for name in (DECISIONS_TOPIC, DEAD_TOPIC)),
+        *(make(name, "report", out_ms) for name in (DRIFT_TOPIC, ALERTS_TOPIC)),
+        make(JOURNAL_TOPIC, "journal", FOREVER_MS),
+    ]
+
+
+def retention_of(text: str) -> int:
+    """Milliseconds of a retention; `forever` is Kafka's -1.
+
+    >>> retention_of("7d"), retention_of("forever")
+    (604800000, -1)
+    """
+    return FOREVER_MS if text == "forever" else duration_ms(text)
+
+
+def complaints(
+    wanted: Sequence[WantedTopic], found: Mapping[str, FoundTopic], snapshot_every_ms: int
+) -> list[Complaint]:
+    """What is wrong with the topics that are there, and which are missing; empty: nothing.
+
+    Args:
+        wanted: of `wanted_topics`.
+        found: by name; a topic that isn't in it is missing.
+        snapshot_every_ms: the state of the last snapshot must be reachable from the log.
+    """
+    said: list[Complaint] = []
+    for topic in wanted:
+        there = found.get(topic.name)
+        if there is None:
+            said.append(Complaint(topic.name, "it isn't there", "run `claimtrace topics create`"))
+        else:
+            said += _kept(topic, there, snapshot_every_ms)
+            said += _copied(topic, there)
+    said += _counted(wanted, found)
+    return said
+
+
+def _kept(topic: WantedTopic, there: FoundTopic, snapshot_every_ms: int) -> Iterator[Complaint]:
+    """Whether records stay as long, and as they are, as we need them."""
+    name, config = topic.name, there.config
+    if "compact" in config.get("cleanup.policy", "delete"):
+        what = "it is compacted: only the last record of a key would stay"
+        yield _alter(name, what, "cleanup.policy=delete")
+    kept_ms = there.retention_ms
+    if topic.role == "journal" and kept_ms != FOREVER_MS:
+        what = f"it keeps plans for {_days(kept_ms)} only: a replay needs them all"
+        yield _alter(name, what, "retention.ms=-1")
+    elif topic.role != "report" and 0 <= kept_ms < 2 * snapshot_every_ms:
+        what = f"it keeps records for {_days(kept_ms)}, less than twice stream.snapshot_every"
+        yield _alter(name, what, f"retention.ms={topic.config['retention.ms']}")
+    if int(config.get("retention.bytes", -1)) != -1 and topic.role != "report":
+        what = "it is limited in size: a busy day would push records out before their time"
+        yield _alter(name, what, "retention.bytes=-1")
+    if int(config.get("max.message.bytes", _MESSAGE_BYTES)) < MIN_MESSAGE_BYTES:
+        what = f"it takes records of {config['max.message.bytes']} bytes only"
+        yield _alter(name, what, f"max.message.bytes={_MESSAGE_BYTES}")
+    stamped = config.get("message.timestamp.type", "CreateTime")
+    if topic.role == "input" and stamped != "LogAppendTime":
+        what = "its records carry the producers' clocks, which may be wrong"
+        yield _alter(name, what, "message.timestamp.type=LogAppendTime")
+
+
+def _copied(topic: WantedTopic, there: FoundTopic) -> Iterator[Complaint]:
+    """Whether an acknowledged record survives a broker."""
+    name, config = topic.name, there.config
+    in_sync = int(config.get("min.insync.replicas", 1))
+    if there.replication < topic.replication:
+        what = f"it has {there.replication} copies, kafka.replication says {topic.replication}"
+        yield Complaint(name, what, "add copies: kafka-reassign-partitions")
+    if in_sync > there.replication:
+        what = f"min.insync.replicas = {in_sync} of {there.replication} copies: nothing can be sent"
+        yield _alter(name, what, f"min.insync.replicas={there.replication}")
+    elif there.replication >= _SAFE_COPIES and in_sync < 2:
+        what = "one copy acknowledges alone: with its broker the record is lost"
+        yield _alter(name, what, "min.insync.replicas=2")
+    if config.get("unclean.leader.election.enable", "false") == "true":
+        what = "a copy that lags may become the leader: acknowledged records would be lost"
+        yield _alter(name, what, "unclean.leader.election.enable=false")
+
+
+def _counted(wanted: Sequence[WantedTopic], found: Mapping[str, FoundTopic]) -> Iterator[Complaint]:
+    """Whether partitions match: outputs go where their input came from."""
+    counts = {t.name: found[t.name].partitions for t in wanted if t.name in found}
+    inputs = [t.name for t in wanted if t.role == "input" and t.name in counts]
+    most = max((counts[name] for name in inputs), default=0)
+    for topic in wanted:
+        count = counts.get(topic.name)
+        if count is None:
+            continue
+        hint = f"run `claimtrace topics create --partitions {most}`"
+        if topic.role == "input" and count < most:
+            what = f"it has {count} partitions, another input has {most}: keys lie differently"
+            yield Complaint(topic.name, what, hint)
+        elif topic.role == "output" and count < most:
+            what = f"it has {count} partitions, the inputs have {most}"
+            yield Complaint(topic.name, what, hint)
+        elif topic.role == "journal" and count != 1:
+            what = f"it has {count} partitions: one order needs exactly one"
+            hint = "delete it, and the workers' state, and run `claimtrace topics create`"
+            yield Complaint(topic.name, what, hint)
+
+
+def _alter(topic: str, what: str, config: str) -> Complaint:
+    command = "kafka-configs --alter --entity-type topics --entity-name"
+    return Complaint(topic, what, f"{command} {topic} --add-config {config}")
+
+
+def _days(duration: int) -> str:
+    """A retention in words.
+
+    >>> _days(7 * 86_400_000), _days(90_000)
+    ('7 days', '90 s')
+    """
+    if duration < DAY_MS:
+        return f"{duration / 1000:g} s"
+    return f"{duration / DAY_MS:g} days"

@@ -1,0 +1,1 @@
+"""Small shared tables with conditional writes, in DynamoDB or SQLite."""

@@ -1,0 +1,25 @@
+"""The table that workers on Kinesis share, as the settings have it: in DynamoDB, or in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...settings.schema import FILE, Settings
+from ..aws.client import aws_client
+from .dynamodb import DynamoTable
+from .sqlite import FileTable
+from .table import Table
+
+
+def shared_table(settings: Settings) -> Table | None:
+    """It, or None when one worker works alone.
+
+    Raises:
+        ConfigError: no region is set, or a profile isn't there.
+    """
+    name = settings.kinesis.table
+    if not name:
+        return None
+    if name.startswith(FILE):
+        return FileTable(Path(name.removeprefix(FILE)))
+    return DynamoTable(aws_client(settings, "dynamodb"), name)

@@ -1,0 +1,169 @@
+"""Records of one batch in columns; a `Record` is made only where somebody asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..buffers.byte_strings import ByteStrings
+from ..events import Headers, Record
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+
+
+class Records(Sequence[Record]):
+    """Records, in order.
+
+    Args:
+        places: the partitions that they come from, each once.
+        parts: int64[n], on which of `places` each stands.
+        positions, log_times_ms: int64[n].
+        keys, values: None where a record has none.
+        headers: None when no record has any.
+
+    >>> records = Records.of([Record("a", 0, 5, None, b"x", 9), Record("a", 1, 0, b"k", b"y", 7)])
+    >>> records.places, records.parts.tolist(), records[1].key
+    ([('a', 0), ('a', 1)], [0, 1], b'k')
+    >>> records.take(np.array([1]))[0].position
+    0
+    """
+
+    __slots__ = ("headers", "keys", "log_times_ms", "parts", "places", "positions", "values")
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        parts: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        keys: ByteStrings,
+        values: ByteStrings,
+        log_times_ms: NDArray[np.int64],
+        headers: Sequence[Headers] | None = None,
+    ) -> None:
+        self.places, self.parts, self.positions = places, parts, positions
+        self.keys, self.values, self.log_times_ms = keys, values, log_times_ms
+        self.headers = headers
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Records:
+        """Any records, in their order."""
+        if isinstance(records, Records):
+            return records
+        rows = list(records)
+        if not rows:
+            none = np.zeros(0, np.int64)
+            return cls([], none, none, ByteStrings.none(0), ByteStrings.none(0), none)
+        topics, partitions, positions, keys, values, times, headers = zip(*rows, strict=True)
+        numbers: dict[Place, int] = {}
+        parts = [
+            numbers.setdefault(place, len(numbers))
+            for place in zip(topics, partitions, strict=True)
+        ]
+        return cls(
+            list(numbers), np.array(parts, np.int64), np.array(positions, np.int64),
+            ByteStrings.of(keys), ByteStrings.of(values), np.array(times, np.int64),
+            headers if any(headers) else None,
+        )  # fmt: skip
+
+    @classmethod
+    def joined(cls, parts: Sequence[Records]) -> Records:
+        """Records behind each other."""
+        parts = [part for part in parts if len(part)]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return cls.of([])
+        numbers: dict[Place, int] = {}
+        places = [
+            np.array([numbers.setdefault(place, len(numbers)) for place in part.places], np.int64)
+            for part in parts
+        ]
+        headers: list[Headers] | None = None
+        if any(part.headers is not None for part in parts):
+            headers = [each for part in parts for each in part.headers or [()] * len(part)]
+        return cls(
+            list(numbers),
+            np.concatenate([new[part.parts] for new, part in zip(places, parts, strict=True)]),
+            np.concatenate([part.positions for part in parts]),
+            ByteStrings.joined([part.keys for part in parts]),
+            ByteStrings.joined([part.values for part in parts]),
+            np.concatenate([part.log_times_ms for part in parts]),
+            headers,
+        )
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+    @overload
+    def __getitem__(self, at: slice) -> Records: ...
+    def __getitem__(self, at: int | slice) -> Record | Records:
+        if isinstance(at, slice):
+            headers = None if self.headers is None else self.headers[at]
+            return Records(
+                self.places, self.parts[at], self.positions[at], self.keys[at], self.values[at],
+                self.log_times_ms[at], headers,
+            )  # fmt: skip
+        topic, partition = self.places[self.parts[at]]
+        return Record(
+            topic, partition, int(self.positions[at]), self.keys[at], self.values[at],
+            int(self.log_times_ms[at]), () if self.headers is None else self.headers[at],
+        )  # fmt: skip
+
+    def __iter__(self) -> Iterator[Record]:
+        topics = [topic for topic, _ in self.places]
+        columns = zip(
+            [topics[part] for part in self.parts.tolist()], self.partitions().tolist(),
+            self.positions.tolist(), self.keys, self.values, self.log_times_ms.tolist(),
+            self.headers or [()] * len(self), strict=True,
+        )  # fmt: skip
+        return map(Record._make, columns)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def take(self, rows: NDArray[np.int64]) -> Records:
+        """Some of the records, each at most once, in the order of `rows`; all: as they are."""
+        if len(rows) == len(self) and (not len(rows) or (rows[1:] > rows[:-1]).all()):
+            return self
+        return Records(
+            self.places,
+            self.parts[rows],
+            self.positions[rows],
+            self.keys.take(rows),
+            self.values.take(rows),
+            self.log_times_ms[rows],
+            None if self.headers is None else [self.headers[i] for i in rows.tolist()],
+        )
+
+    def within(self, most_bytes: int) -> Records:
+        """The first of them whose values fit a limit together; at least one."""
+        sizes = np.cumsum(np.maximum(self.values.sizes, 0))
+        fitting = int(np.searchsorted(sizes, most_bytes, side="right"))
+        return self if fitting >= len(self) else self[: max(fitting, 1)]
+
+    def is_of(self, topic: str) -> NDArray[np.bool_]:
+        """Which records stand on a topic."""
+        return self._are([place[0] == topic for place in self.places])
+
+    def is_on(self, places: AbstractSet[Place]) -> NDArray[np.bool_]:
+        """Which records stand on one of some partitions."""
+        return self._are([place in places for place in self.places])
+
+    def partitions(self) -> NDArray[np.int64]:
+        """int64[n]: the partition of each."""
+        return np.array([partition for _, partition in self.places], np.int64)[self.parts]
+
+    def _are(self, found: list[bool]) -> NDArray[np.bool_]:
+        if all(found):
+            return np.ones(len(self), np.bool_)
+        flags: NDArray[np.bool_] = np.array(found, np.bool_)[self.parts]
+        return flags

@@ -1,0 +1,50 @@
+"""What was odd about an accepted event: flags as bits, and their names on a decision."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from .events import time_ms
+from .limits import EVENT_TIME_MIN_MS, FUTURE_REFUSED_MS, FUTURE_TOLERANCE_MS
+
+NO_TIME, NO_ZONE, CLAMPED, LATE, PLACEHOLDER, UNSEEN, INCOMPLETE = (1 << i for i in range(7))
+FLAG_NAMES: Final = {
+    NO_TIME: "no_time",
+    NO_ZONE: "no_zone",
+    CLAMPED: "future_clamped",
+    LATE: "late",
+    PLACEHOLDER: "placeholder_id",
+    UNSEEN: "unseen_category",
+    INCOMPLETE: "incomplete",
+}
+"""What was odd about an accepted event, as bits in here and as names on the decision."""
+
+
+def event_time_ms(written: datetime | None, log_time_ms: int) -> tuple[int, int] | None:
+    """Event time in ms and flags, or None when out of range.
+
+    Missing: the log's time. Without a zone: taken as UTC. Ahead of the log by more than the
+    tolerance: clamped to the log's time, so that one bad clock can't move anything else.
+
+    >>> event_time_ms(None, 5_000_000_000_000)
+    (5000000000000, 1)
+    """
+    if written is None:
+        return log_time_ms, NO_TIME
+    flags = NO_ZONE if written.tzinfo is None else 0
+    happened_ms = time_ms(written)
+    if happened_ms < EVENT_TIME_MIN_MS or happened_ms > log_time_ms + FUTURE_REFUSED_MS:
+        return None
+    if happened_ms > log_time_ms + FUTURE_TOLERANCE_MS:
+        return log_time_ms, flags | CLAMPED
+    return happened_ms, flags
+
+
+def flag_names(flags: int) -> list[str]:
+    """The names of the set bits, in order.
+
+    >>> flag_names(LATE | NO_ZONE)
+    ['no_zone', 'late']
+    """
+    return [name for bit, name in FLAG_NAMES.items() if flags & bit]

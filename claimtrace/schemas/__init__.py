@@ -1,0 +1,1 @@
+"""Schemas of events: Avro and JSON Schema, the Confluent frame, the registry."""

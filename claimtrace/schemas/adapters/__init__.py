@@ -1,0 +1,1 @@
+"""The schema registry over HTTP, with an on-disk cache."""

@@ -1,0 +1,246 @@
+"""A schema registry: which schema an id stands for, and ids for the schemas of our own events.
+
+What an id stands for never changes, so every answer is kept on disk and is asked for once: a replay
+needs no registry, and one that is down hurts new ids only. An id that it doesn't know is a fact
+about *when* it was asked. The driver therefore asks before it makes a plan (`Schemas.unknown_in`)
+and writes the unknown ids into the plan; a replay refuses the same records although an id was
+given out since.
+
+An id is asked for at the configured address only: references, redirects and addresses inside of
+schemas are never followed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ...adapters.files.atomic_files import make_folder, read_file, write_file
+from ...adapters.process.system_clock import SystemClock
+from ...clock import Clock
+from ...errors import ConfigError, StateError, StoreUnavailable, UsageError
+from ...events import Event, Record
+from ...ids import digest
+from ...limits import MAX_VALUE_BYTES
+from ...refusals import Refusal
+from ...settings.schema import SchemaSettings
+from ..avro_reader import plain_reader
+from ..confluent_frame import MAX_SCHEMA_BYTES, MAX_SCHEMA_ID, frame, schema_id
+from ..event_schemas import avro_schema, avro_values, json_schema, subject_of
+from .registry_client import ask, connect
+
+ABSENT_S: Final = 10.0
+"""An id that the registry doesn't know is asked for again after this long."""
+MAX_ABSENT: Final = 10_000
+"""Unknown ids that are remembered: whoever makes ids up shall not fill the memory."""
+_MAX_FILE_BYTES: Final = 8 * MAX_SCHEMA_BYTES  # JSON escapes of the text included
+
+Reader = Callable[[bytes], bytes | Refusal]
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """What an id stands for, as it is kept on disk; `refused` says why its text isn't."""
+
+    kind: str
+    text: str
+    digest: str
+    refused: str = ""
+
+
+class Schemas:
+    """Plain JSON of what was written with a registered schema.
+
+    Args:
+        settings: `schemas` of the settings; `mock://name` is a registry in this process.
+        cache_folder: where schemas are kept, by registry and id.
+        clock: for how long an unknown id isn't asked for again.
+
+    Raises:
+        ConfigError: the extra `schemas` isn't installed, or the address is none.
+    """
+
+    def __init__(
+        self, settings: SchemaSettings, cache_folder: Path, clock: Clock | None = None
+    ) -> None:
+        self._where = settings.registry
+        self._client = connect(settings)
+        self._folder = cache_folder / digest(settings.registry.rstrip("/").encode())[:16]
+        self._clock = clock or SystemClock()
+        self._readers: dict[int, Reader] = {}
+        self._absent: dict[int, float] = {}
+
+    def unknown_in(self, records: Iterable[Record]) -> list[int]:
+        """`unknown` of the ids that stand in front of these records' values."""
+        values = (r.value for r in records if r.value and len(r.value) <= MAX_VALUE_BYTES)
+        return self.unknown(number for v in values if (number := schema_id(v)) is not None)
+
+    def unknown(self, ids: Iterable[int]) -> list[int]:
+        """Those of the ids that the registry doesn't know, rising.
+
+        Raises:
+            StoreUnavailable: it doesn't answer; nothing may be planned until it does.
+            ConfigError: it refuses our name and password.
+        """
+        now = self._clock.monotonic_s()
+        absent = []
+        for number in sorted(set(ids).difference(self._readers)):
+            if now < self._absent.get(number, now):
+                absent.append(number)
+            elif self._find(number) is None:
+                if len(self._absent) >= MAX_ABSENT:
+                    self._absent.clear()
+                self._absent[number] = now + ABSENT_S
+                absent.append(number)
+        return absent
+
+    def plain(self, number: int, payload: bytes) -> bytes | Refusal:
+        """The JSON of a payload written with the schema of this id
+        (`claimtrace.schemas.confluent_frame.Plain`).
+
+        Raises:
+            StateError: the registry no longer knows an id that was known when it was planned.
+            StoreUnavailable: the id isn't on disk, and the registry doesn't answer.
+        """
+        read = self._readers.get(number) or self._find(number)
+        if read is None:
+            raise StateError(
+                f"schema id {number} was known when its records were planned",
+                where=self._where,
+                hint="restore the schema, or the folder of schemas",
+            )
+        return read(payload)
+
+    def _find(self, number: int) -> Reader | None:
+        if number > MAX_SCHEMA_ID:
+            return None  # a registry can't even be asked for it: it counts in 31 bits
+        known = self._from_disk(number)
+        if known is None:
+            known = self._from_registry(number)
+            if known is None:
+                return None
+            make_folder(self._folder)
+            write_file(self._path(number), msgspec.json.encode(known))
+        self._readers[number] = _reader(number, known)
+        return self._readers[number]
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number}.json"
+
+    def _from_disk(self, number: int) -> _Known | None:
+        try:
+            known = msgspec.json.decode(read_file(self._path(number), _MAX_FILE_BYTES), type=_Known)
+        except (FileNotFoundError, StateError, msgspec.DecodeError):
+            return None
+        return known if known.digest == digest(known.text.encode()) else None
+
+    def _from_registry(self, number: int) -> _Known | None:
+        found = ask(lambda: self._client.get_schema(number), self._where)
+        if found is None:
+            return None
+        kind, text, refused = found.schema_type or "AVRO", found.schema_str, ""
+        if not isinstance(kind, str) or not isinstance(text, str) or not text:
+            # kept for good if it were taken for an answer
+            raise StoreUnavailable("the schema registry answers without a schema",
+                                   where=self._where, hint="check schemas.registry")  # fmt: skip
+        if kind not in ("AVRO", "JSON"):
+            kind, refused = "OTHER", "neither Avro nor JSON Schema"
+        elif kind == "AVRO" and found.references:
+            refused = "refers to other schemas"
+        elif len(text.encode()) > MAX_SCHEMA_BYTES:
+            refused = "too large"
+        text = "" if refused or kind == "JSON" else text  # a JSON value is read without its schema
+        return _Known(kind, text, digest(text.encode()), refused)
+
+
+class Encoder:
+    """Frames our own events for Kafka, in the format that the settings name.
+
+    A topic's schema is looked up, and registered when it isn't there, with the first value.
+
+    Args:
+        settings: `schemas` of the settings.
+        events: the event types of the topics.
+
+    Raises:
+        ConfigError: as for `Schemas`.
+        DefinitionError: an event type has no Avro form.
+    """
+
+    def __init__(self, settings: SchemaSettings, events: Sequence[type[Event]]) -> None:
+        self._where = settings.registry
+        self._avro = settings.format == "avro"
+        self._client = connect(settings)
+        self._events = {kind.topic: kind for kind in events}
+        make = avro_schema if self._avro else json_schema
+        self._schemas = {topic: make(kind) for topic, kind in self._events.items()}
+        self._ids: dict[str, int] = {}
+        self._writers: dict[str, Callable[[bytes], bytes]] = {}
+
+    def encode(self, topic: str, value: bytes) -> bytes:
+        """A value of plain JSON, framed.
+
+        Raises:
+            UsageError: the topic has no event type; with Avro, the value is no such event.
+            ConfigError: the registry refuses the schema, or our name and password.
+            StoreUnavailable: it doesn't answer.
+        """
+        if topic not in self._schemas:
+            raise UsageError("no event type is declared for the topic", where=topic)
+        if topic not in self._ids:
+            self._ids[topic] = self._register(topic)
+            if self._avro:
+                self._writers[topic] = _writer(self._events[topic], self._schemas[topic])
+        payload = self._writers[topic](value) if self._avro else value
+        return frame(self._ids[topic], payload)
+
+    def _register(self, topic: str) -> int:
+        from confluent_kafka.schema_registry import Schema
+
+        text = msgspec.json.encode(self._schemas[topic]).decode()
+        schema = Schema(text, "AVRO" if self._avro else "JSON")
+        subject = subject_of(topic)
+        found = ask(lambda: self._client.lookup_schema(subject, schema), self._where)
+        if found is not None:
+            return int(found.schema_id)
+        number = ask(lambda: self._client.register_schema(subject, schema), self._where)
+        if number is None:
+            raise ConfigError("the registry takes no schemas", where=self._where)
+        return int(number)
+
+
+def _writer(kind: type[Event], schema: dict[str, Any]) -> Callable[[bytes], bytes]:
+    import fastavro
+
+    parsed = fastavro.parse_schema(schema)
+    decode = msgspec.json.Decoder(kind).decode
+
+    def write(value: bytes) -> bytes:
+        written = io.BytesIO()
+        try:
+            fastavro.schemaless_writer(written, parsed, avro_values(decode(value)))
+        except (msgspec.DecodeError, ValueError, OverflowError) as error:
+            raise UsageError(
+                f"not to be written as Avro: {error}",
+                where=kind.topic,
+                hint="write it as plain JSON, or as schemas.format = json",
+            ) from error
+        return written.getvalue()
+
+    return write
+
+
+def _reader(number: int, known: _Known) -> Reader:
+    if not known.refused and known.kind == "JSON":
+        return bytes
+    refused = known.refused
+    if not refused:
+        try:
+            return plain_reader(known.text)
+        except ConfigError as error:
+            refused = error.what
+    refusal = Refusal("unknown_schema", "", f"schema id {number}: {refused}")
+    return lambda _payload: refusal

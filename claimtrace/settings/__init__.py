@@ -1,0 +1,1 @@
+"""The settings: their sections and defaults, and how they are loaded."""

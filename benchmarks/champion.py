@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+from monitoring.windows.reference import build_reference
 from numpy.typing import NDArray
 
 from benchmarks.canonical import (
@@ -28,14 +29,13 @@ from benchmarks.canonical import (
     to_ms,
 )
 from benchmarks.line import NOW_MS, Line
-from claimtrace.adapters.registry_folder import Registry
-from claimtrace.models.artefact import Draft, Thresholds
-from claimtrace.models.baselines import build_baselines
-from claimtrace.models.calibration import fit_calibration
-from claimtrace.models.forest import Forest
-from claimtrace.models.scorer import Scorer
-from claimtrace.monitoring.reference import build_reference
 from featurestore.offline import DECISIONS
+from models.artefact import Draft, Thresholds
+from models.baselines import build_baselines
+from models.calibration import fit_calibration
+from models.kernels.forest import Forest
+from models.registry.adapters.folder import Registry
+from models.scorer import Scorer
 from stream.outcomes import SCORE_DIGITS
 from stream.plans import Place, plan_of
 from stream.rows import build

@@ -14,10 +14,10 @@ from time import process_time
 
 from benchmarks.champion import NAME
 from benchmarks.command import command
-from claimtrace.adapters.registry_folder import Registry
-from claimtrace.models.contributions import Contributions
-from claimtrace.models.forest import Forest
-from claimtrace.models.scorer import check_rows
+from models.kernels.forest import Forest
+from models.kernels.shap import Contributions
+from models.registry.adapters.folder import Registry
+from models.scorer import check_rows
 
 COUNTS = (1, 8, 16, 25, 32, 64, 256)
 REPETITIONS, REPETITION_ROWS = 41, 256

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from benchmarks.line import Line
 from claimtrace.adapters.embedded_log.log import LocalLog
-from claimtrace.models.scorer import Scorer
 from examples.auto_claims import ClaimFiled
 from featurestore.offline import DECISIONS
+from models.scorer import Scorer
 
 BATCH: Final = 500
 EXPLAINED_EVERY: Final = 20

@@ -15,10 +15,10 @@ from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.buffers.siphash import hash_key
 from claimtrace.clock import DAY_MS, ManualClock
 from claimtrace.decisions import ModelRef
-from claimtrace.models.scorer import Scorer
 from claimtrace.settings.schema import StreamSettings
 from featurestore.adapters.delta import OfflineStore
 from featurestore.domain import Domain
+from models.scorer import Scorer
 from stream.adapters.background import Background
 from stream.adapters.collector import rare_collections
 from stream.adapters.file_journal import FileJournal

@@ -22,10 +22,10 @@ from benchmarks.canonical import as_records, events
 from benchmarks.champion import NAME, load_champion, open_line
 from benchmarks.command import command, say
 from benchmarks.line import NOW_MS
-from claimtrace.adapters.registry_folder import Registry
-from claimtrace.models.forest import Forest
-from claimtrace.models.scorer import check_rows
 from examples.auto_claims import ClaimFiled
+from models.kernels.forest import Forest
+from models.registry.adapters.folder import Registry
+from models.scorer import check_rows
 from stream.adapters.collector import rare_collections
 from stream.plans import plan_of
 

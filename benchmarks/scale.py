@@ -33,7 +33,7 @@ from benchmarks.champion import load_champion, make_champion, open_line
 from benchmarks.line import NOW_MS, Line
 from claimtrace.events import Outgoing
 from claimtrace.ids import digest_of
-from claimtrace.models.scorer import Scorer
+from models.scorer import Scorer
 from stream.adapters.collector import rare_collections
 from stream.adapters.file_journal import FileJournal
 from stream.adapters.reached_file import ReachedFile

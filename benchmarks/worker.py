@@ -17,7 +17,7 @@ from typing import Final
 from benchmarks.canonical import drift_window_ms
 from benchmarks.champion import NAME
 from benchmarks.processes import Watched
-from claimtrace.adapters.registry_folder import Registry
+from models.registry.adapters.folder import Registry
 
 PLAIN: Final = ("claimtrace", "stream", "--json")
 ROOT: Final = Path(__file__).resolve().parents[1]

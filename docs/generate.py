@@ -12,8 +12,8 @@ import msgspec
 
 from claimtrace.event_flags import FLAG_NAMES
 from claimtrace.refusals import REASONS
-from claimtrace.settings.schema import Settings
 from claimtrace.settings import schema as settings_module
+from claimtrace.settings.schema import Settings
 from featurestore.catalogue import describe
 from featurestore.domain import load_domain
 from stream.adapters.metrics import METRICS, OTHER, REBALANCES, STORES

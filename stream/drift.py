@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from claimtrace.decisions import ALERTS_TOPIC, DRIFT_TOPIC, ModelRef
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
-from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.alerts import AlertBook
 from claimtrace.monitoring.records import DriftAlert, DriftRecord
 from claimtrace.monitoring.reference import read_reference
@@ -20,6 +19,7 @@ from claimtrace.monitoring.tile import Tile
 from claimtrace.monitoring.tiles import TileBook
 from claimtrace.monitoring.verdict import DriftPolicy, judge
 from featurestore.arrays import Arrays
+from models.scorer import Scorer
 
 from .plans import Terms
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.decisions import RuleHit
-from claimtrace.models.scorer import Scorer
 from featurestore.definitions import Rule
 from featurestore.expressions import Columns
+from models.scorer import Scorer
 
 OUTCOMES: Final = ("approve", "review", "refer")
 BANDS: Final = ("low", "medium", "high", "unscored")

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.decisions import Baseline, Reason, Window
-from claimtrace.models.baselines import percentile
 from featurestore.definitions import Feature, Own, WindowFeature
+from models.baselines import percentile
 
 _DAY_MS = 86_400_000
 _ROUND = 9

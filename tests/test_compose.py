@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from claimtrace.settings.loading import ENV_PREFIX, load_settings
 from typer.main import get_command
 
 from claimtrace.__main__ import app
+from claimtrace.settings.loading import ENV_PREFIX, load_settings
 from stream.adapters.metrics import METRICS, OTHER, REBALANCES, STORES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -31,7 +31,7 @@ ALLOWED = {
     "claimtrace/__init__.py": "the start-up guard looks at where the rooms lie",
     "claimtrace/buffers/sha_kernels.py": "ctypes: addresses of OpenSSL's functions",
     "claimtrace/ids.py": "uuid: a constant namespace, nothing is drawn",
-    "claimtrace/models/scorer.py": "xgboost: the check of the kernels, and their stand-in",
+    "models/scorer.py": "xgboost: the check of the kernels, and their stand-in",
     "featurestore/domain.py": "importlib: a domain is a Python module",
     "training/fitters.py": "xgboost: the fit itself",
 }

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from claimtrace.clock import DAY_MS
 from claimtrace.decisions import ModelRef
-from claimtrace.models.calibration import Calibration, fit_calibration
-from claimtrace.models.forest import Forest
 from claimtrace.settings.schema import Settings
+from models.calibration import Calibration, fit_calibration
+from models.kernels.forest import Forest
 
 from .capacity import SCORE_DECIMALS, Threshold, threshold_for
 from .dataset import Dataset, MonthShare, Offline, load_dataset, maturity, utc_month

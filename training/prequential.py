@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.clock import DAY_MS
-from claimtrace.models.forest import Forest
+from models.kernels.forest import Forest
 
 from .fitters import Fitter, Params, silent
 from .metrics import auc, average_precision, card_precision

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from claimtrace.clock import duration_ms
 from claimtrace.decisions import ModelRef
 from claimtrace.ids import digest_of
-from claimtrace.models.artefact import Artefact, Draft, Thresholds
-from claimtrace.models.baselines import build_baselines
-from claimtrace.models.calibration import Calibration
 from claimtrace.monitoring.reference import Reference, build_reference
 from claimtrace.settings.schema import Settings
+from models.artefact import Artefact, Draft, Thresholds
+from models.baselines import build_baselines
+from models.calibration import Calibration
 
 from .capacity import Threshold
 from .dataset import Dataset
@@ -34,7 +34,7 @@ CHAMPION: Final = "champion"
 
 
 class ModelRegistry(Protocol):
-    """What training needs of the registry; `claimtrace.adapters.registry_folder` is one."""
+    """What training needs of the registry; `models.registry.adapters.folder` is one."""
 
     def publish(
         self,

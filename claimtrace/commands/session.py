@@ -21,6 +21,8 @@ from ..settings.schema import KINESIS, Settings
 if TYPE_CHECKING:
     from featurestore.adapters.delta import OfflineStore
     from featurestore.domain import Domain
+    from models.registry.adapters.folder import Registry
+    from models.scorer import Scorer
     from stream.driver import Driver
     from stream.duty import Sink
     from stream.engine import Engine
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from stream.watching import Watching
 
     from ..adapters.embedded_log.log import LocalLog
-    from ..adapters.registry_folder import Registry
-    from ..models.scorer import Scorer
     from ..schemas.adapters.registry import Schemas
     from .transport import Transport
 
@@ -135,7 +135,7 @@ class Session:
     @cached_property
     def registry(self) -> Registry:
         """The models."""
-        from ..adapters.registry_folder import Registry
+        from models.registry.adapters.folder import Registry
 
         return Registry(self.models_folder, name=self.domain.name)
 
@@ -176,8 +176,8 @@ class Session:
 
     def scorer_of(self, ref: ModelRef) -> Scorer:
         """The loaded, verified model of a version; loaded once."""
-        from ..adapters.check_notes import CheckNotes
-        from ..models.scorer import Scorer
+        from models.registry.adapters.self_checks import CheckNotes
+        from models.scorer import Scorer
 
         found = self._scorers.get(ref)
         if found is None:

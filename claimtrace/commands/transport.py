@@ -16,12 +16,12 @@ from ..errors import ModelError, StoreUnavailable
 from ..events import Record
 
 if TYPE_CHECKING:
+    from models.scorer import Scorer
     from stream.driver import Driver
     from stream.plans import Plan
     from stream.sources import Source
     from stream.watching import Watching
 
-    from ..models.scorer import Scorer
     from .session import Session
 
 Said = Callable[[str], None]

@@ -11,10 +11,21 @@ from typing import Any, Final
 
 import msgspec
 
-from ..errors import ConfigError, StateError
-from ..ids import digest_of
-from .records import CLEARED, DRIFT, INPUTS, OK, OUTCOME, RAISED, SCORE, DriftAlert, DriftRecord
-from .words import HINTS, effects_of, names_text, time_text
+from claimtrace.errors import ConfigError, StateError
+from claimtrace.ids import digest_of
+
+from ..layers.records import (
+    CLEARED,
+    DRIFT,
+    INPUTS,
+    OK,
+    OUTCOME,
+    RAISED,
+    SCORE,
+    DriftAlert,
+    DriftRecord,
+)
+from .wording import HINTS, effects_of, names_text, time_text
 
 TOP_EFFECTS: Final = 5
 """Effects put in words on one alert; the others are on the drift record."""

@@ -17,8 +17,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError
-from .distances import psi, significant
+from claimtrace.errors import ModelError
+
+from ..statistics.distances import psi, significant
 
 MAX_BINS: Final = 20
 """Bins of one feature, the two outer ones included: finer ones lose power at a day's claims."""

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ..errors import ModelError, StateError
+from claimtrace.errors import ModelError, StateError
 
 
 class Tile(msgspec.Struct, frozen=True, kw_only=True):

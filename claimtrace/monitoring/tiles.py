@@ -20,9 +20,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..buffers.jit import kernel
-from ..errors import ConfigError, ModelError, StateError
-from ..ids import digest_of
+from claimtrace.buffers.jit import kernel
+from claimtrace.errors import ConfigError, ModelError, StateError
+from claimtrace.ids import digest_of
+
 from .reference import Reference
 from .tile import Tile, merge, subtract
 from .watermark import WindowClock

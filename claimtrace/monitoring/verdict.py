@@ -27,8 +27,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..errors import ModelError
-from .distances import (
+from claimtrace.errors import ModelError
+
+from ..statistics.distances import (
     Psi,
     RateDifference,
     benjamini_hochberg,
@@ -40,6 +41,8 @@ from .distances import (
     rate_difference,
     significant,
 )
+from ..windows.reference import FeatureReference, Reference
+from ..windows.tile import Tile
 from .records import (
     ABSENT,
     DRIFT,
@@ -53,8 +56,6 @@ from .records import (
     RateDrift,
     Score,
 )
-from .reference import FeatureReference, Reference
-from .tile import Tile
 
 
 class DriftPolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from ..events import EPOCH
-from .records import INPUTS, OUTCOME, SCORE, Distance, DriftRecord, FeatureDrift, RateDrift
+from claimtrace.events import EPOCH
+
+from ..layers.records import INPUTS, OUTCOME, SCORE, Distance, DriftRecord, FeatureDrift, RateDrift
 
 UNSEEN: Final = "unseen categories"
 SCORES: Final = "score"

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 import fastavro
 import msgspec
 import pytest
-from claimtrace.schemas.avro_reader import plain_reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import ConfigError
 from claimtrace.limits import MAX_FIELDS
 from claimtrace.refusals import REASONS, Refusal
+from claimtrace.schemas.avro_reader import plain_reader
 
 TEXTS = st.text(max_size=20)
 LONGS = st.integers(-(2**63), 2**63 - 1)

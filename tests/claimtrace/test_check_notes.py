@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from claimtrace.adapters import check_notes
-from claimtrace.adapters.check_notes import CheckNotes
+from models.registry.adapters import self_checks as check_notes
+from models.registry.adapters.self_checks import CheckNotes
 
 
 def test_a_note_is_for_one_model_and_what_is_installed_now(tmp_path, monkeypatch):

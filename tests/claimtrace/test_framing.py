@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from claimtrace.schemas.confluent_frame import (
     FRAME_BYTES,
     MAX_SCHEMA_ID,
     frame,
     schema_id,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @given(st.integers(0, MAX_SCHEMA_ID), st.binary(max_size=50))

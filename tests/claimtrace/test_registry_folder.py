@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from claimtrace.adapters import registry_folder
 from claimtrace.adapters.files import atomic_files
-from claimtrace.adapters.registry_folder import Registry
 from claimtrace.decisions import ModelRef
 from claimtrace.errors import ModelError, StateError
-from claimtrace.models.artefact import Thresholds
+from models.artefact import Thresholds
+from models.registry.adapters import folder as registry_folder
+from models.registry.adapters.folder import Registry
 from tests.oracles.artefacts import draft
 from tests.oracles.boosters import booster
 

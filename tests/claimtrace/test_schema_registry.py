@@ -16,10 +16,6 @@ from typing import Any
 import fastavro
 import msgspec
 import pytest
-from claimtrace.schemas.adapters import registry_client
-from claimtrace.schemas.adapters.registry import ABSENT_S, Encoder, Schemas
-from claimtrace.schemas.adapters.registry_client import connect
-from claimtrace.schemas.confluent_frame import FRAME_BYTES, frame, schema_id
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
@@ -32,6 +28,10 @@ from claimtrace.errors import ConfigError, StateError, StoreUnavailable, UsageEr
 from claimtrace.events import Record
 from claimtrace.limits import MAX_VALUE_BYTES
 from claimtrace.refusals import Refusal
+from claimtrace.schemas.adapters import registry_client
+from claimtrace.schemas.adapters.registry import ABSENT_S, Encoder, Schemas
+from claimtrace.schemas.adapters.registry_client import connect
+from claimtrace.schemas.confluent_frame import FRAME_BYTES, frame, schema_id
 from claimtrace.schemas.event_schemas import avro_schema, avro_values
 from claimtrace.settings.schema import SchemaSettings
 from examples.auto_claims import DOMAIN, ClaimFiled

@@ -7,11 +7,11 @@ from contextlib import suppress
 
 import msgspec
 import pytest
-from claimtrace.settings.loading import ENV_PREFIX, load_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import ConfigError
+from claimtrace.settings.loading import ENV_PREFIX, load_settings
 from claimtrace.settings.schema import SECRETS, Settings, StreamSettings
 
 

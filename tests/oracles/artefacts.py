@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from claimtrace.decisions import ModelRef
-from claimtrace.models.artefact import Artefact, Draft, Thresholds, read_artefact, write_manifest
-from claimtrace.models.calibration import Calibration
+from models.artefact import Artefact, Draft, Thresholds, read_artefact, write_manifest
+from models.calibration import Calibration
 
 CURVE = Calibration([-6.0, 0.0, 6.0], [0.01, 0.4, 0.99])
 

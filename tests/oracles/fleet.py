@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from claimtrace.settings.loading import load_settings
 
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.batches.accepted import Accepted
@@ -24,6 +23,7 @@ from claimtrace.decisions import (
 )
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
+from claimtrace.settings.loading import load_settings
 from examples.auto_claims import DOMAIN
 from stream.plans import in_plan_order
 from stream.verify import check_chains

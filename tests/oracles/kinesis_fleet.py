@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
-from claimtrace.settings.loading import load_settings
-
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.adapters.tables.dynamodb import DynamoTable
 from claimtrace.adapters.tables.sqlite import FileTable
@@ -16,6 +14,7 @@ from claimtrace.adapters.tables.table import Table
 from claimtrace.commands.session import Session
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.events import Outgoing, Record
+from claimtrace.settings.loading import load_settings
 from examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.kinesis_reading import KinesisReads

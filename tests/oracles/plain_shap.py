@@ -1,4 +1,4 @@
-"""The walks of `claimtrace.models.contributions` one row at a time, in NumPy's float32: no lanes.
+"""The walks of `models.kernels.shap` one row at a time, in NumPy's float32: no lanes.
 
 NumPy rounds after each operation and joins none, so equal bytes say that the kernel does neither.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from claimtrace.models.contributions import Contributions
-from claimtrace.models.splits import LEFT, LINKS, NUMBERS, RIGHT
+from models.kernels.shap import Contributions
+from models.kernels.splits import LEFT, LINKS, NUMBERS, RIGHT
 
 F32 = np.float32
 

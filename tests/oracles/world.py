@@ -17,9 +17,9 @@ from claimtrace.decisions import (
     ModelRef,
 )
 from claimtrace.events import Outgoing, Record
-from claimtrace.models.scorer import Scorer
 from examples.auto_claims import DOMAIN
 from featurestore.adapters.delta import OfflineStore
+from models.scorer import Scorer
 from stream.adapters.file_journal import FileJournal
 from stream.adapters.local import LocalSink, LocalSource
 from stream.adapters.reached_file import ReachedFile

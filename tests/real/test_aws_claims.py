@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.line import Line
-from claimtrace.models.forest import Forest
 from examples.auto_claims import DOMAIN
+from models.kernels.forest import Forest
 from tests.oracles.aws_claims import (
     CLAIM_COLUMNS,
     CUSTOMER_COLUMNS,

@@ -13,12 +13,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from claimtrace.settings.loading import load_settings
 
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.commands import fausting
 from claimtrace.commands.session import Session
 from claimtrace.errors import ConfigError, StateError, UsageError
+from claimtrace.settings.loading import load_settings
 from claimtrace.settings.schema import Settings
 from stream.adapters import faust as runner
 from stream.adapters.faust import Watchdog, fatal

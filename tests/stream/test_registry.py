@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from claimtrace.schemas.adapters.registry import Encoder, Schemas
-from claimtrace.schemas.confluent_frame import frame
 
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
 from claimtrace.errors import StoreUnavailable
+from claimtrace.schemas.adapters.registry import Encoder, Schemas
+from claimtrace.schemas.confluent_frame import frame
 from claimtrace.settings.schema import SchemaSettings
 from examples.auto_claims import DOMAIN
 from stream.adapters.file_journal import read_plans

@@ -6,7 +6,7 @@ import pytest
 import xgboost
 
 from claimtrace.errors import ConfigError
-from claimtrace.models.forest import Forest
+from models.kernels.forest import Forest
 from training.fitters import FITTERS, fit_xgboost, silent
 from training.metrics import average_precision
 

@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from claimtrace.adapters.registry_folder import Registry
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import StateError, UsageError
-from claimtrace.models.forest import Forest
-from claimtrace.models.scorer import Scorer
 from claimtrace.monitoring.reference import read_reference
 from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSettings
 from featurestore.offline import definitions_rows, rows_of
+from models.kernels.forest import Forest
+from models.registry.adapters.folder import Registry
+from models.scorer import Scorer
 from tests.oracles.claims_history import DIGEST, FEATURES, History, write_history
 from training.dataset import load_dataset
 from training.pipeline import STEPS, Bench, train

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from claimtrace.clock import DAY_MS
-from claimtrace.models.forest import Forest
+from models.kernels.forest import Forest
 from tests.oracles.real_data import BESIDE, needs
 from training.fitters import fit_xgboost, silent
 from training.metrics import auc, average_precision

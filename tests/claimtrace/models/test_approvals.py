@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from claimtrace.decisions import GENESIS
 from claimtrace.errors import StateError
-from claimtrace.models.approvals import Approvals, read_approvals
+from models.registry.approvals_log import Approvals, read_approvals
 
 
 def log(*moves: tuple[str, int | None, int]) -> bytes:

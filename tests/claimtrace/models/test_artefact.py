@@ -11,10 +11,10 @@ import pytest
 from claimtrace.decisions import ModelRef
 from claimtrace.errors import ModelError
 from claimtrace.ids import digest
-from claimtrace.models import artefact as module
-from claimtrace.models import baselines
-from claimtrace.models.artefact import Thresholds, check_name, read_artefact, write_manifest
-from claimtrace.models.calibration import Calibration
+from models import artefact as module
+from models import baselines
+from models.artefact import Thresholds, check_name, read_artefact, write_manifest
+from models.calibration import Calibration
 from tests.oracles.artefacts import artefact_of, draft
 from tests.oracles.boosters import booster, edited
 

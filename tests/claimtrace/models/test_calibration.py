@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from claimtrace.errors import ModelError
-from claimtrace.models import calibration as module
-from claimtrace.models.calibration import (
+from models import calibration as module
+from models.calibration import (
     FLOOR,
     MAX_KNOTS,
     Calibration,

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import ModelError
-from claimtrace.models import contributions as module
-from claimtrace.models import splits
-from claimtrace.models.contributions import Contributions
-from claimtrace.models.forest import Forest
-from claimtrace.models.lanes import POINTS
-from claimtrace.models.splits import MAX_PATH
-from claimtrace.models.xgboost_json import UnsupportedModelError
+from models.kernels import shap as module
+from models.kernels import splits
+from models.kernels.forest import Forest
+from models.kernels.shap import Contributions
+from models.kernels.simd import POINTS
+from models.kernels.splits import MAX_PATH
+from models.kernels.xgboost_json import UnsupportedModelError
 from tests.oracles.boosters import booster, edited, rows_at_splits, some_rows
 from tests.oracles.naive_shapley import naive_contributions
 from tests.oracles.plain_shap import plain_contributions

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import ModelError
-from claimtrace.models.forest import Forest
+from models.kernels.forest import Forest
 from tests.oracles.boosters import booster, rows_at_splits, some_rows
 from tests.oracles.naive_forest import naive_margins
 

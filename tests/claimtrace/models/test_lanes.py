@@ -8,7 +8,7 @@ from numba import njit
 from numba.core.errors import TypingError
 from numpy.typing import NDArray
 
-from claimtrace.models.lanes import (
+from models.kernels.simd import (
     POINTS,
     ROWS,
     add_to,

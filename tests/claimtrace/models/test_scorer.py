@@ -10,9 +10,9 @@ import pytest
 import xgboost
 
 from claimtrace.errors import ModelError
-from claimtrace.models import scorer as module
-from claimtrace.models.forest import Forest
-from claimtrace.models.scorer import Scorer, check_rows
+from models import scorer as module
+from models.kernels.forest import Forest
+from models.scorer import Scorer, check_rows
 from tests.oracles.artefacts import CURVE, artefact_of
 from tests.oracles.boosters import booster, edited, some_rows
 
@@ -147,7 +147,7 @@ def test_a_damaged_or_foreign_model_is_refused() -> None:
 
 
 def test_xgboost_is_imported_only_when_needed() -> None:
-    code = "import sys, claimtrace.models.scorer; sys.exit('xgboost' in sys.modules)"
+    code = "import sys, models.scorer; sys.exit('xgboost' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -156,7 +156,7 @@ def test_another_processor_gives_the_same_bytes() -> None:
     """The kernels compiled for the plainest x86-64, without wide or fused instructions."""
     code = """
 import hashlib, numpy as np
-from claimtrace.models.scorer import Scorer
+from models.scorer import Scorer
 from tests.oracles.artefacts import artefact_of
 from tests.oracles.boosters import booster, some_rows
 scorer = Scorer.load(artefact_of(booster(9, 40, 6)[1], 9), self_check=False)

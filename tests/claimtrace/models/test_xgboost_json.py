@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import ModelError
-from claimtrace.models.xgboost_json import UnsupportedModelError, read_model
+from models.kernels.xgboost_json import UnsupportedModelError, read_model
 from tests.oracles.boosters import booster, edited
 
 _, DOCUMENT = booster()

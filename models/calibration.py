@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..errors import ModelError
+from claimtrace.errors import ModelError
 
 MIN_FRAUDS: Final = 10
 """Fewer known frauds can't carry a curve; then margins are only shifted to the base rate."""

@@ -17,10 +17,11 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Final
 
-from ..decisions import ModelRef
-from ..errors import ClaimtraceError, ModelError, StateError
-from ..models.approvals import Approvals, Entry, read_approvals
-from ..models.artefact import (
+from claimtrace.adapters.files.atomic_files import make_folder, read_file, sync_folder, write_folder
+from claimtrace.decisions import ModelRef
+from claimtrace.errors import ClaimtraceError, ModelError, StateError
+
+from ...artefact import (
     MANIFEST_FILE,
     MAX_BYTES,
     MODEL_FILE,
@@ -30,7 +31,7 @@ from ..models.artefact import (
     read_artefact,
     write_manifest,
 )
-from .files.atomic_files import make_folder, read_file, sync_folder, write_folder
+from ..approvals_log import Approvals, Entry, read_approvals
 
 LOG_FILE: Final = "approvals.log"
 MAX_LOG_BYTES: Final = 256 * 2**20

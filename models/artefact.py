@@ -15,12 +15,13 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from ..decisions import ModelRef
-from ..errors import ModelError
-from ..ids import digest
+from claimtrace.decisions import ModelRef
+from claimtrace.errors import ModelError
+from claimtrace.ids import digest
+
 from .baselines import GRID
 from .calibration import Calibration
-from .xgboost_json import MAX_FEATURES
+from .kernels.xgboost_json import MAX_FEATURES
 
 MAX_BYTES: Final = 64 * 2**20
 """Of the manifest, and of the model. 200 trees of depth 6 are 1 MB of JSON."""

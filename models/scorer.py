@@ -12,13 +12,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decisions import ModelRef
-from ..errors import ModelError
+from claimtrace.decisions import ModelRef
+from claimtrace.errors import ModelError
+
 from .artefact import Artefact, Manifest
 from .calibration import interpolate
-from .contributions import Contributions
-from .forest import Forest, as_rows
-from .xgboost_json import UnsupportedModelError
+from .kernels.forest import Forest, as_rows
+from .kernels.shap import Contributions
+from .kernels.xgboost_json import UnsupportedModelError
 
 Kernel = Literal["numba", "xgboost"]
 

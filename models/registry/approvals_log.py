@@ -14,8 +14,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from ..decisions import GENESIS, chain_of, check_seal
-from ..errors import StateError
+from claimtrace.decisions import GENESIS, chain_of, check_seal
+from claimtrace.errors import StateError
 
 MAX_WORDS: Final = 2000
 """Characters of a reason, and of an actor's name."""

@@ -34,7 +34,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .forest import Forest, as_rows
-from .lanes import (
+from .simd import (
     POINTS,
     ROWS,
     add_to,

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from ..errors import ModelError
+from claimtrace.errors import ModelError
 
 MAX_DEPTH: Final = 16
 """Levels below the root. A fixed-length walk of deeper, lopsided trees would waste most steps."""

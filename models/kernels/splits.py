@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .forest import Forest
-from .lanes import POINTS
+from .simd import POINTS
 from .xgboost_json import UnsupportedModelError
 
 MAX_PATH: Final = 2 * POINTS

@@ -14,9 +14,8 @@ from typing import Final
 
 from llvmlite import binding
 
-from .. import models
-from ..ids import digest_of
-from .files.atomic_files import write_file
+from claimtrace.adapters.files.atomic_files import write_file
+from claimtrace.ids import digest_of
 
 _LIBRARIES: Final = ("numba", "llvmlite", "numpy")
 _XGBOOST: Final = ("xgboost-cpu", "xgboost")
@@ -53,7 +52,8 @@ class CheckNotes:
 @cache
 def _surroundings() -> tuple[str, ...]:
     """All that the answer of the check hangs on, but for the model."""
-    sources = [path.read_text() for path in sorted(Path(models.__path__[0]).glob("*.py"))]
+    room = Path(__file__).resolve().parents[2]
+    sources = [path.read_text() for path in sorted(room.rglob("*.py"))]
     libraries = [f"{name} {_version(name)}" for name in (*_LIBRARIES, *_XGBOOST)]
     processor = f"{binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}"
     return (*sources, *libraries, processor)

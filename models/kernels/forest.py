@@ -17,7 +17,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ..errors import ModelError
+from claimtrace.errors import ModelError
+
 from .xgboost_json import read_model
 
 _BLOCK: Final = 32

@@ -1,0 +1,1 @@
+"""A published model: it scores and explains, bit for bit."""

@@ -50,7 +50,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         calibration: from margin to probability.
         thresholds: for `refer` and `review`.
         capacity_per_day: claims a day that `refer` was set for.
-        reference: the drift reference, JSON owned by `claimtrace.monitoring`.
+        reference: the drift reference, JSON owned by `monitoring`.
         baselines: percentile grid of each feature, `baselines.build_baselines`.
         metrics: the evaluation.
         lineage: query, table versions, counts, time range, parameters, seed, library versions.

@@ -101,7 +101,7 @@ class Scorer:
 
     @property
     def reference(self) -> msgspec.Raw:
-        """The drift reference as JSON; `claimtrace.monitoring.reference` reads it."""
+        """The drift reference as JSON; `monitoring.windows.reference` reads it."""
         return self.manifest.reference
 
     def margins(self, matrix: NDArray[np.float64]) -> NDArray[np.float32]:

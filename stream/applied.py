@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from claimtrace.batches.accepted import Read
 from claimtrace.batches.records import Records
-from claimtrace.monitoring.records import DriftAlert, DriftRecord
 from featurestore.intake import Taken
 from models.scorer import Scorer
+from monitoring.layers.records import DriftAlert, DriftRecord
 
 from .outcomes import SCORE_DIGITS, levels_of, thresholds_of
 from .plans import Plan

@@ -18,11 +18,11 @@ from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.decisions import DECISIONS_TOPIC, RuleHit
 from claimtrace.event_flags import UNSEEN, flag_names
 from claimtrace.events import Headers, Outgoing
-from claimtrace.monitoring.records import DriftAlert, DriftRecord
 from claimtrace.refusals import Refusal
 from featurestore.domain import Domain
 from featurestore.ledger import CONFLICT, DUPLICATE, NEW
 from models.scorer import Scorer
+from monitoring.layers.records import DriftAlert, DriftRecord
 
 from .applied import Applied
 from .deadletter import dead_letter

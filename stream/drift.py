@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from claimtrace.decisions import ALERTS_TOPIC, DRIFT_TOPIC, ModelRef
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
-from claimtrace.monitoring.alerts import AlertBook
-from claimtrace.monitoring.records import DriftAlert, DriftRecord
-from claimtrace.monitoring.reference import read_reference
-from claimtrace.monitoring.tile import Tile
-from claimtrace.monitoring.tiles import TileBook
-from claimtrace.monitoring.verdict import DriftPolicy, judge
 from featurestore.arrays import Arrays
 from models.scorer import Scorer
+from monitoring.alerting.alert_book import AlertBook
+from monitoring.layers.drift import DriftPolicy, judge
+from monitoring.layers.records import DriftAlert, DriftRecord
+from monitoring.windows.reference import read_reference
+from monitoring.windows.tile import Tile
+from monitoring.windows.tile_book import TileBook
 
 from .plans import Terms
 

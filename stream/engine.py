@@ -22,12 +22,12 @@ from claimtrace.encoding.column_decoder import FlatWire
 from claimtrace.encoding.json_columns import FlatColumns
 from claimtrace.event_flags import UNSEEN
 from claimtrace.events import Record
-from claimtrace.monitoring.records import DriftAlert, DriftRecord
 from claimtrace.schemas.confluent_frame import Plain
 from featurestore.arrays import Arrays, below, under
 from featurestore.domain import Domain
 from featurestore.intake import Intake, Taken
 from models.scorer import Scorer
+from monitoring.layers.records import DriftAlert, DriftRecord
 
 from .applied import Applied, Scored, score
 from .deciding import Decider

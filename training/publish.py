@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from claimtrace.clock import duration_ms
 from claimtrace.decisions import ModelRef
 from claimtrace.ids import digest_of
-from claimtrace.monitoring.reference import Reference, build_reference
 from claimtrace.settings.schema import Settings
 from models.artefact import Artefact, Draft, Thresholds
 from models.baselines import build_baselines
 from models.calibration import Calibration
+from monitoring.windows.reference import Reference, build_reference
 
 from .capacity import Threshold
 from .dataset import Dataset

@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 
 from claimtrace.decisions import ModelRef
-from claimtrace.monitoring.reference import build_reference
 from examples.auto_claims import DOMAIN
 from models.artefact import Draft, Thresholds, read_artefact, write_manifest
 from models.scorer import Scorer
+from monitoring.windows.reference import build_reference
 from tests.oracles.artefacts import draft
 from tests.oracles.boosters import booster, some_rows
 

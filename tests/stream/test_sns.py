@@ -20,8 +20,8 @@ from claimtrace.decisions import ALERTS_TOPIC, DECISIONS_TOPIC
 from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.monitoring.records import DriftAlert
 from claimtrace.settings.schema import AwsSettings, Settings
+from monitoring.layers.records import DriftAlert
 from stream.adapters import sns
 from stream.adapters.sns import Notices, Notifying
 from stream.notice import MAX_CALL_BYTES, notice_of

@@ -10,12 +10,12 @@ import pytest
 
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import StateError, UsageError
-from claimtrace.monitoring.reference import read_reference
 from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSettings
 from featurestore.offline import definitions_rows, rows_of
 from models.kernels.forest import Forest
 from models.registry.adapters.folder import Registry
 from models.scorer import Scorer
+from monitoring.windows.reference import read_reference
 from tests.oracles.claims_history import DIGEST, FEATURES, History, write_history
 from training.dataset import load_dataset
 from training.pipeline import STEPS, Bench, train

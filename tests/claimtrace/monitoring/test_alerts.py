@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claimtrace.errors import ConfigError, StateError
-from claimtrace.monitoring.alerts import AlertBook
-from claimtrace.monitoring.records import (
+from monitoring.alerting.alert_book import AlertBook
+from monitoring.layers.records import (
     ABSENT,
     CLEARED,
     DRIFT,

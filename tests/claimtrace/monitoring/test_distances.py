@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from claimtrace.monitoring.distances import (
+from monitoring.statistics.distances import (
     _chi2_above,
     benjamini_hochberg,
     higher_ratio,
@@ -20,7 +20,7 @@ from claimtrace.monitoring.distances import (
     significant,
     unseen_rate,
 )
-from claimtrace.monitoring.reference import bin_counts, build_reference
+from monitoring.windows.reference import bin_counts, build_reference
 from tests.oracles.naive_drift import naive_higher, naive_ks, naive_pool, naive_psi
 
 HISTOGRAMS = st.integers(1, 20).flatmap(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claimtrace.errors import ModelError
-from claimtrace.monitoring.reference import (
+from monitoring.windows.reference import (
     MAX_BINS,
     Reference,
     bin_counts,

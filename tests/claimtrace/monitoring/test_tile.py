@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claimtrace.errors import ModelError, StateError
-from claimtrace.monitoring.tile import Tile, merge, subtract
+from monitoring.windows.tile import Tile, merge, subtract
 
 COUNT = st.integers(0, 10**12)
 

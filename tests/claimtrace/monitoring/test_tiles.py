@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import ConfigError, ModelError, StateError
-from claimtrace.monitoring.reference import build_reference
-from claimtrace.monitoring.tiles import MAX_OPEN_WINDOWS, TileBook, merge
+from monitoring.windows.reference import build_reference
+from monitoring.windows.tile_book import MAX_OPEN_WINDOWS, TileBook, merge
 from tests.oracles.naive_drift import naive_outcome_tiles, naive_tiles
 
 _RNG = np.random.default_rng(11)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from claimtrace.errors import ModelError
-from claimtrace.monitoring.records import ABSENT, DRIFT, OK, TOO_FEW, DriftRecord
-from claimtrace.monitoring.reference import build_reference
-from claimtrace.monitoring.tiles import TileBook
-from claimtrace.monitoring.verdict import DriftPolicy, judge
+from monitoring.layers.drift import DriftPolicy, judge
+from monitoring.layers.records import ABSENT, DRIFT, OK, TOO_FEW, DriftRecord
+from monitoring.windows.reference import build_reference
+from monitoring.windows.tile_book import TileBook
 
 FEATURES = 40
 NAMES = [f"f{number}" for number in range(FEATURES)]

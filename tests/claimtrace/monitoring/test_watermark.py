@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claimtrace.monitoring.watermark import WindowClock
+from monitoring.windows.watermark import WindowClock
 
 TIMES = st.lists(st.integers(-500, 500), max_size=80)
 

@@ -7,7 +7,15 @@ from typing import Final
 
 from claimtrace.events import EPOCH
 
-from ..layers.records import INPUTS, OUTCOME, SCORE, Distance, DriftRecord, FeatureDrift, RateDrift
+from ..layers.records import (
+    INPUTS,
+    OUTCOME,
+    SCORE,
+    Distance,
+    DriftRecord,
+    FeatureDrift,
+    RateDrift,
+)
 
 UNSEEN: Final = "unseen categories"
 SCORES: Final = "score"

@@ -1,0 +1,1 @@
+"""When a drift becomes an alert, and the words of the alert."""

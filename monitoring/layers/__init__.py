@@ -1,0 +1,1 @@
+"""Drift of inputs and scores between a window and the reference."""

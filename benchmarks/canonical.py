@@ -19,7 +19,9 @@ from claimtrace.events import EPOCH, Record
 from claimtrace.ids import partition_of
 from examples.auto_claims import ClaimAdjudicated, ClaimFiled
 from examples.auto_claims.entities import account, phone, policy, shop, vehicle
-from featurestore.definitions import (
+from featurestore.definitions.domain import Domain, Labels
+from featurestore.definitions.expressions import feature, field
+from featurestore.definitions.features import (
     computed,
     count,
     distinct,
@@ -36,8 +38,6 @@ from featurestore.definitions import (
     std,
     total,
 )
-from featurestore.domain import Domain, Labels
-from featurestore.expressions import feature, field
 from stream.plans import Place
 
 AMOUNT: Final = "total_claim_cents"

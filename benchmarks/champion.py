@@ -16,7 +16,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from monitoring.windows.reference import build_reference
 from numpy.typing import NDArray
 
 from benchmarks.canonical import (
@@ -29,13 +28,14 @@ from benchmarks.canonical import (
     to_ms,
 )
 from benchmarks.line import NOW_MS, Line
-from featurestore.offline import DECISIONS
+from featurestore.offline.tables import DECISIONS
 from models.artefact import Draft, Thresholds
 from models.baselines import build_baselines
 from models.calibration import fit_calibration
 from models.kernels.forest import Forest
 from models.registry.adapters.folder import Registry
 from models.scorer import Scorer
+from monitoring.windows.reference import build_reference
 from stream.outcomes import SCORE_DIGITS
 from stream.plans import Place, plan_of
 from stream.rows import build

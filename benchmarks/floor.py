@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.line import Line
 from claimtrace.adapters.embedded_log.log import LocalLog
 from examples.auto_claims import ClaimFiled
-from featurestore.offline import DECISIONS
+from featurestore.offline.tables import DECISIONS
 from models.scorer import Scorer
 
 BATCH: Final = 500

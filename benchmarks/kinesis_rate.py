@@ -36,7 +36,7 @@ from claimtrace.decisions import (
 from claimtrace.errors import StateError
 from claimtrace.ids import partition_of
 from claimtrace.settings.schema import Settings, StreamSettings
-from featurestore.adapters.delta import OfflineStore
+from featurestore.offline.adapters.delta import OfflineStore
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.background import Background
 from stream.adapters.collector import rare_collections

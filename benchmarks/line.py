@@ -16,8 +16,8 @@ from claimtrace.buffers.siphash import hash_key
 from claimtrace.clock import DAY_MS, ManualClock
 from claimtrace.decisions import ModelRef
 from claimtrace.settings.schema import StreamSettings
-from featurestore.adapters.delta import OfflineStore
-from featurestore.domain import Domain
+from featurestore.definitions.domain import Domain
+from featurestore.offline.adapters.delta import OfflineStore
 from models.scorer import Scorer
 from stream.adapters.background import Background
 from stream.adapters.collector import rare_collections

@@ -1,7 +1,8 @@
 """What all rooms agree on: events, wire, ids, errors, clock, limits, settings, models, monitoring.
 
-Reading order of the repository: `events`, `wire`, `decisions` here; then `featurestore.definitions`
-and `featurestore.windows`; then `stream.engine` and `stream.driver`; then `training.pipeline`.
+Reading order of the repository: `events`, `wire`, `decisions` here; then
+`featurestore.definitions.features` and `featurestore.windows.aggregates`; then `stream.engine` and
+`stream.driver`; then `training.pipeline`.
 """
 
 from .adapters.process.kernel_cache import use_versioned_cache

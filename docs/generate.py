@@ -14,8 +14,8 @@ from claimtrace.event_flags import FLAG_NAMES
 from claimtrace.refusals import REASONS
 from claimtrace.settings import schema as settings_module
 from claimtrace.settings.schema import Settings
-from featurestore.catalogue import describe
-from featurestore.domain import load_domain
+from featurestore.definitions.catalogue import describe
+from featurestore.definitions.domain import load_domain
 from stream.adapters.metrics import METRICS, OTHER, REBALANCES, STORES
 from stream.notice import RESULTS
 from stream.outcomes import OUTCOMES

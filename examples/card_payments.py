@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from claimtrace.events import Category, Cents, Count, EntityId, Event, EventId
-from featurestore.definitions import Entity, computed, count, mean, number, rate
-from featurestore.domain import Domain, Labels
-from featurestore.expressions import field
+from featurestore.definitions.domain import Domain, Labels
+from featurestore.definitions.expressions import field
+from featurestore.definitions.features import Entity, computed, count, mean, number, rate
 
 
 class CardPaid(Event, topic="payments.made", id="payment_id", time="paid_at", frozen=True):

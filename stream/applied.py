@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from claimtrace.batches.accepted import Read
 from claimtrace.batches.records import Records
-from featurestore.intake import Taken
+from featurestore.state.intake import Taken
 from models.scorer import Scorer
 from monitoring.layers.records import DriftAlert, DriftRecord
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from claimtrace.events import Record
-from featurestore.domain import Domain
+from featurestore.definitions.domain import Domain
 
 from .engine import Engine
 from .plans import Plan

@@ -19,8 +19,8 @@ from claimtrace.decisions import DECISIONS_TOPIC, RuleHit
 from claimtrace.event_flags import UNSEEN, flag_names
 from claimtrace.events import Headers, Outgoing
 from claimtrace.refusals import Refusal
-from featurestore.domain import Domain
-from featurestore.ledger import CONFLICT, DUPLICATE, NEW
+from featurestore.definitions.domain import Domain
+from featurestore.state.event_ledger import CONFLICT, DUPLICATE, NEW
 from models.scorer import Scorer
 from monitoring.layers.records import DriftAlert, DriftRecord
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from claimtrace.decisions import ALERTS_TOPIC, DRIFT_TOPIC, ModelRef
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
-from featurestore.arrays import Arrays
+from featurestore.state_arrays import Arrays
 from models.scorer import Scorer
 from monitoring.alerting.alert_book import AlertBook
 from monitoring.layers.drift import DriftPolicy, judge

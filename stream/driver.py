@@ -33,7 +33,7 @@ from claimtrace.errors import ClaimtraceError, StateError
 from claimtrace.events import Record
 from claimtrace.ids import digest_of
 from claimtrace.limits import MAX_BATCH_BYTES
-from featurestore.arrays import Arrays
+from featurestore.state_arrays import Arrays
 
 from .duty import Duty, Sink
 from .effects import Counts

@@ -19,7 +19,7 @@ from claimtrace.clock import Clock
 from claimtrace.decisions import DECISIONS_TOPIC, GENESIS, chain_of
 from claimtrace.errors import ClaimtraceError, StateError, Superseded
 from claimtrace.events import Outgoing
-from featurestore.offline import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES
+from featurestore.offline.tables import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES
 
 from .applied import Applied
 from .effects import Counts, Effects

@@ -23,9 +23,9 @@ from claimtrace.encoding.json_columns import FlatColumns
 from claimtrace.event_flags import UNSEEN
 from claimtrace.events import Record
 from claimtrace.schemas.confluent_frame import Plain
-from featurestore.arrays import Arrays, below, under
-from featurestore.domain import Domain
-from featurestore.intake import Intake, Taken
+from featurestore.definitions.domain import Domain
+from featurestore.state.intake import Intake, Taken
+from featurestore.state_arrays import Arrays, below, under
 from models.scorer import Scorer
 from monitoring.layers.records import DriftAlert, DriftRecord
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.decisions import RuleHit
-from featurestore.definitions import Rule
-from featurestore.expressions import Columns
+from featurestore.definitions.expressions import Columns
+from featurestore.definitions.features import Rule
 from models.scorer import Scorer
 
 OUTCOMES: Final = ("approve", "review", "refer")

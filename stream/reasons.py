@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.decisions import Baseline, Reason, Window
-from featurestore.definitions import Feature, Own, WindowFeature
+from featurestore.definitions.features import Feature, Own, WindowFeature
 from models.baselines import percentile
 
 _DAY_MS = 86_400_000

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from claimtrace.batches.accepted import Fact, Facts, Read
 from claimtrace.batches.records import Records
 from claimtrace.buffers.byte_strings import ByteStrings, bounds_of
-from featurestore.domain import Domain
-from featurestore.keys import normal_key
-from featurestore.offline import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES, SCHEMAS, rows_of
+from featurestore.definitions.domain import Domain
+from featurestore.fields.normalisation import normal_key
+from featurestore.offline.tables import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES, SCHEMAS, rows_of
 from monitoring.layers.records import DriftRecord
 
 from .outcomes import BANDS, OUTCOMES

@@ -22,7 +22,7 @@ import numpy as np
 
 from claimtrace.clock import Clock
 from claimtrace.errors import ClaimtraceError, StateError
-from featurestore.arrays import Arrays
+from featurestore.state_arrays import Arrays
 
 from .duty import Duty
 from .engine import Engine

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import StateError, UsageError
 from claimtrace.ids import digest_of
-from featurestore.offline import DECISIONS, DEFINITIONS, LABELS, newest_digest_query
+from featurestore.offline.tables import DECISIONS, DEFINITIONS, LABELS, newest_digest_query
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -104,7 +104,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List the features in the order of the vector: what each counts, over which window."""
-    from featurestore.catalogue import describe
+    from featurestore.definitions.catalogue import describe
 
     rows = [row for row in describe(ctx.obj.domain) if match in row.name]
     if as_json:
@@ -137,7 +137,7 @@ def diff(
 
 def run_diff(session: Session, *, quiet: bool = False) -> Any:
     """Back-fill and compare; returns a `stream.backfill.FeatureDiff`."""
-    from featurestore.offline import DECISIONS
+    from featurestore.offline.tables import DECISIONS
     from stream.backfill import backfill, compare
 
     with session.transport() as transport:

@@ -19,8 +19,8 @@ from ..settings.loading import load_settings
 from ..settings.schema import KINESIS, Settings
 
 if TYPE_CHECKING:
-    from featurestore.adapters.delta import OfflineStore
-    from featurestore.domain import Domain
+    from featurestore.definitions.domain import Domain
+    from featurestore.offline.adapters.delta import OfflineStore
     from models.registry.adapters.folder import Registry
     from models.scorer import Scorer
     from stream.driver import Driver
@@ -82,7 +82,7 @@ class Session:
     @cached_property
     def domain(self) -> Domain:
         """The domain that the settings name."""
-        from featurestore.domain import load_domain
+        from featurestore.definitions.domain import load_domain
 
         return load_domain(self.settings.domain)
 
@@ -142,7 +142,7 @@ class Session:
     @cached_property
     def offline(self) -> OfflineStore:
         """The offline store."""
-        from featurestore.adapters.delta import OfflineStore
+        from featurestore.offline.adapters.delta import OfflineStore
 
         return OfflineStore(self.settings.offline or self.folder / "offline")
 
@@ -301,8 +301,8 @@ class Session:
 
     def _note_definitions(self) -> None:
         """Say in the offline store what the numbers of a vector mean; once for each digest."""
-        from featurestore.catalogue import describe
-        from featurestore.offline import DEFINITIONS, definitions_rows
+        from featurestore.definitions.catalogue import describe
+        from featurestore.offline.tables import DEFINITIONS, definitions_rows
 
         domain = self.domain
         features = [(row.name, row.kind, row.text) for row in describe(domain)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featurestore.domain import Domain, Labels
+from featurestore.definitions.domain import Domain, Labels
 
 from .entities import GROUPS, policy
 from .events import ClaimAdjudicated, ClaimFiled, PolicyChanged

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featurestore.definitions import Entity, Group
+from featurestore.definitions.features import Entity, Group
 
 from .events import PolicyChanged
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from claimtrace.clock import DAY_MS
-from featurestore.definitions import (
+from featurestore.definitions.expressions import feature, field, profile
+from featurestore.definitions.features import (
     Feature,
     computed,
     count,
@@ -22,7 +23,6 @@ from featurestore.definitions import (
     std,
     total,
 )
-from featurestore.expressions import feature, field, profile
 
 from .entities import account, address, clinic, customer, phone, policy, shop, vehicle
 

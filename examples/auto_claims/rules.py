@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from featurestore.definitions import rule
-from featurestore.expressions import feature, field
+from featurestore.definitions.expressions import feature, field
+from featurestore.definitions.features import rule
 
 RULES = (
     rule(

@@ -25,7 +25,7 @@ from ..layers.records import (
     DriftAlert,
     DriftRecord,
 )
-from ..wording import HINTS, effects_of, names_text, time_text
+from .wording import HINTS, effects_of, names_text, time_text
 
 TOP_EFFECTS: Final = 5
 """Effects put in words on one alert; the others are on the drift record."""

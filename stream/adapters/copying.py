@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.errors import StateError
-from featurestore.arrays import Arrays
+from featurestore.state_arrays import Arrays
 
 from .writing import Hashing, write_here
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from claimtrace.adapters.files.atomic_files import sync_folder
 from claimtrace.errors import StateError
-from featurestore.arrays import Arrays
+from featurestore.state_arrays import Arrays
 
 from .copying import CopyWriting, Spare, room_for
 from .writing import Writing, write_here

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.events import Event, EventId
-from featurestore import columns
-from featurestore.columns import (
+from featurestore.definitions.features import Own
+from featurestore.fields import event_columns as columns
+from featurestore.fields.event_columns import (
     UNSEEN_CODE,
     CategoryReader,
     EventColumns,
     known_values,
     own_feature,
 )
-from featurestore.definitions import Own
-from featurestore.keys import normal_category
+from featurestore.fields.normalisation import normal_category
 
 
 class Odd(Event, topic="odd", id="odd_id"):

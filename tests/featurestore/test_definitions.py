@@ -10,7 +10,8 @@ import pytest
 
 from claimtrace.clock import DAY_MS, HOUR_MS
 from claimtrace.errors import DefinitionError
-from featurestore.definitions import (
+from featurestore.definitions.expressions import feature, field
+from featurestore.definitions.features import (
     Computed,
     Entity,
     Own,
@@ -34,7 +35,6 @@ from featurestore.definitions import (
     std,
     total,
 )
-from featurestore.expressions import feature, field
 
 shop = Entity("shop", key="shop_id", also=("other_shop_id",))
 

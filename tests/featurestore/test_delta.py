@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import StateError, StoreUnavailable, Superseded, UsageError
-from featurestore.adapters.delta import OfflineStore, feature_names
-from featurestore.offline import SCHEMAS, definitions_rows, rows_of
+from featurestore.offline.adapters.delta import OfflineStore, feature_names
+from featurestore.offline.tables import SCHEMAS, definitions_rows, rows_of
 
 
 def decision(place: int, *, definitions: str = "d1", features: list[float] | None = None) -> dict:

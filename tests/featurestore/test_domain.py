@@ -13,7 +13,9 @@ from claimtrace.errors import DefinitionError
 from claimtrace.events import EntityId, Event, EventId
 from examples import card_payments
 from examples.auto_claims import DOMAIN
-from featurestore.definitions import (
+from featurestore.definitions.domain import Domain, Labels, load_domain
+from featurestore.definitions.expressions import feature, field, profile
+from featurestore.definitions.features import (
     Entity,
     Group,
     computed,
@@ -24,8 +26,6 @@ from featurestore.definitions import (
     rule,
     total,
 )
-from featurestore.domain import Domain, Labels, load_domain
-from featurestore.expressions import feature, field, profile
 
 ROOT = Path(__file__).resolve().parents[2]
 

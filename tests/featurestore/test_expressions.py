@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.expressions import Expression, feature, field, profile
+from featurestore.definitions.expressions import Expression, feature, field, profile
 from tests.oracles.naive_features import evaluate
 
 NAMES = ("a", "b")

@@ -16,8 +16,8 @@ from claimtrace.encoding.column_decoder import FlatWire
 from claimtrace.encoding.decoder import Wire
 from claimtrace.events import Headers, Record
 from examples.auto_claims import DOMAIN, ClaimFiled
-from featurestore.columns import CategoryReader, EventColumns
-from featurestore.flat_fields import FlatFields, Spellings
+from featurestore.fields.claim_columns import FlatFields, Spellings
+from featurestore.fields.event_columns import CategoryReader, EventColumns
 from tests.oracles.facts import KEY
 from tests.oracles.histories import a_history, merged
 from tests.oracles.simulation import rules_of

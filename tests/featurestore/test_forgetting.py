@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 
 from examples.auto_claims import DOMAIN, ClaimFiled, PolicyChanged
 from examples.auto_claims.entities import policy
-from featurestore import entities, forgetting, interning, ledger, profiles
-from featurestore.definitions import distinct
-from featurestore.domain import Domain
-from featurestore.intake import Intake
+from featurestore.definitions.domain import Domain
+from featurestore.definitions.features import distinct
+from featurestore.fields import interning
+from featurestore.state import event_ledger as ledger
+from featurestore.state import id_reclaim as forgetting
+from featurestore.state import profiles
+from featurestore.state.intake import Intake
+from featurestore.windows.aggregates import entity_windows as entities
 from tests.oracles.facts import DAY_MS, KEY, START, a_stream, as_facts, as_records, ms
 from tests.oracles.naive_features import naive_vectors
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.buffers.siphash import hash_key
-from featurestore.interning import Interner
+from featurestore.fields.interning import Interner
 
 KEY = hash_key("tests")
 STRINGS = st.lists(

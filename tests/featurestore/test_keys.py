@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from featurestore.keys import (
+from featurestore.fields.normalisation import (
     PLACEHOLDERS,
     is_placeholder,
     normal_category,

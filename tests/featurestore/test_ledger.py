@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.buffers.siphash import hash_key
-from featurestore.ledger import BEGINNING, CONFLICT, DUPLICATE, NEW, Ledger
+from featurestore.state.event_ledger import BEGINNING, CONFLICT, DUPLICATE, NEW, Ledger
 
 KEY = hash_key("tests")
 REMEMBER_MS = 10

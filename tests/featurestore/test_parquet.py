@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import StateError
-from featurestore.adapters.delta import CHECKPOINT_EVERY, CLEAN_EVERY, OfflineStore
-from featurestore.adapters.parquet import add_file, layout_of, write_parquet
-from featurestore.offline import SCHEMAS, rows_of, statistics_columns
+from featurestore.offline.adapters.delta import CHECKPOINT_EVERY, CLEAN_EVERY, OfflineStore
+from featurestore.offline.adapters.parquet import add_file, layout_of, write_parquet
+from featurestore.offline.tables import SCHEMAS, rows_of, statistics_columns
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 
@@ -172,7 +172,7 @@ def test_dictionaries_are_written_as_what_they_stand_for(store: OfflineStore) ->
 
 def test_the_log_stays_short(store: OfflineStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints come often, old log files go, and who was behind sees it all the same."""
-    monkeypatch.setattr("featurestore.adapters.delta.CLEAN_EVERY", CHECKPOINT_EVERY)
+    monkeypatch.setattr("featurestore.offline.adapters.delta.CLEAN_EVERY", CHECKPOINT_EVERY)
     append(store, 0)
     behind = OfflineStore(store._folder)
     assert behind.committed("events", "w") == 0

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.profiles import Profiles
+from featurestore.state.profiles import Profiles
 
 OPERATIONS = st.lists(
     st.tuples(st.booleans(), st.integers(-1, 5), st.integers(-3, 3),

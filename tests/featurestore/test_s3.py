@@ -19,9 +19,9 @@ from claimtrace.commands.session import Session
 from claimtrace.commands.streaming import run_stream
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable
 from claimtrace.settings.schema import Settings
-from featurestore.adapters.delta import OfflineStore
-from featurestore.adapters.delta_errors import ours
-from featurestore.offline import EVENTS, rows_of
+from featurestore.offline.adapters.delta import OfflineStore
+from featurestore.offline.adapters.delta_errors import ours
+from featurestore.offline.tables import EVENTS, rows_of
 from tests.oracles.facts import a_stream, as_records
 from tests.oracles.world import Crash, World
 from tests.servers.aws_local import REGION

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.series import (
+from featurestore.windows.entity_series import (
     BLOCK_SIZES,
     FIRST_MISSING_BIT,
     FRAUD,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore import sliding
-from featurestore.series import (
+from featurestore.windows.aggregates import compaction as sliding
+from featurestore.windows.entity_series import (
     BLOCK_SIZES,
     EVERYWHERE,
     LIVE,

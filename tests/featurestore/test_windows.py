@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.series import FIRST_MISSING_BIT, FRAUD, OUTCOME_BITS, empty_pool, with_room
-from featurestore.windows import (
+from featurestore.windows.aggregates import (
     AGGREGATES,
     INSERT,
     MARK,
@@ -18,6 +17,13 @@ from featurestore.windows import (
     Operations,
     compile_windows,
     run,
+)
+from featurestore.windows.entity_series import (
+    FIRST_MISSING_BIT,
+    FRAUD,
+    OUTCOME_BITS,
+    empty_pool,
+    with_room,
 )
 
 DAY_MS = 86_400_000

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.clock import DAY_MS
-from featurestore.adapters.delta import OfflineStore
-from featurestore.offline import definitions_rows, rows_of
+from featurestore.offline.adapters.delta import OfflineStore
+from featurestore.offline.tables import definitions_rows, rows_of
 
 START_MS = 1_700_000_000_000 // DAY_MS * DAY_MS
 FEATURES = ["claim.amount", "shop.rate", "policy.age", "noise.a", "noise.b", "mostly.missing"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from featurestore.arrays import Arrays, below
+from featurestore.state_arrays import Arrays, below
 from stream.engine import Engine
 
 _FEATURES, _LEDGER = "intake/features/", "intake/ledger/"

@@ -64,7 +64,7 @@ for arguments in json.loads(sys.argv[1]):
 """
 _CLEANING: Final = f"""
 import pyarrow as pa
-from featurestore.adapters import delta
+from featurestore.offline.adapters import delta
 delta.CLEAN_EVERY = 1
 store = delta.OfflineStore("{STORE}")
 for version in range(12):

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from featurestore.definitions import Computed, Own, WindowFeature
-from featurestore.domain import Domain
-from featurestore.expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
-from featurestore.keys import is_placeholder, normal_category, normal_key
+from featurestore.definitions.domain import Domain
+from featurestore.definitions.expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
+from featurestore.definitions.features import Computed, Own, WindowFeature
+from featurestore.fields.normalisation import is_placeholder, normal_category, normal_key
 
 NAN = math.nan
 
@@ -94,7 +94,7 @@ def window_value(definition: WindowFeature, now: Any, past: list[Any], labels: l
 
 
 def distinct_key(definition: WindowFeature, event: Any) -> str:
-    from featurestore.definitions import Entity
+    from featurestore.definitions.features import Entity
 
     by_key: dict[str, Entity] = definition_entities(definition)
     entity = by_key.get(definition.value) or Entity("value", key=definition.value)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from featurestore.domain import Domain
+from featurestore.definitions.domain import Domain
 from tests.oracles import naive_features
 from tests.oracles.naive_features import keys_of
 

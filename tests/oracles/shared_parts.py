@@ -14,7 +14,7 @@ from claimtrace.decisions import DECISIONS_TOPIC, chain_of
 from claimtrace.errors import StoreUnavailable, Superseded
 from claimtrace.events import Record
 from examples.auto_claims import DOMAIN
-from featurestore.arrays import Arrays
+from featurestore.state_arrays import Arrays
 from stream.group import Mark, Tail
 from stream.plans import Place, Plan, Range, in_plan_order
 from stream.sources import ByPosition

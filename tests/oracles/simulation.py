@@ -25,7 +25,7 @@ from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.errors import StateError, StoreUnavailable, Superseded
 from claimtrace.events import Outgoing
 from examples.auto_claims import DOMAIN
-from featurestore.adapters.delta import OfflineStore
+from featurestore.offline.adapters.delta import OfflineStore
 from stream.adapters.file_journal import read_plans
 from stream.adapters.local import LocalSink, LocalSource
 from stream.driver import Sink

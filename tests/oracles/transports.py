@@ -32,7 +32,7 @@ from claimtrace.errors import ClaimtraceError
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.schema import KafkaSettings, Settings
 from examples.auto_claims import DOMAIN
-from featurestore.adapters.delta import OfflineStore
+from featurestore.offline.adapters.delta import OfflineStore
 from stream.adapters.file_journal import read_plans
 from stream.adapters.kafka_group import KafkaGroup
 from stream.adapters.kafka_journal import KafkaJournal

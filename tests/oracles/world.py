@@ -18,7 +18,7 @@ from claimtrace.decisions import (
 )
 from claimtrace.events import Outgoing, Record
 from examples.auto_claims import DOMAIN
-from featurestore.adapters.delta import OfflineStore
+from featurestore.offline.adapters.delta import OfflineStore
 from models.scorer import Scorer
 from stream.adapters.file_journal import FileJournal
 from stream.adapters.local import LocalSink, LocalSource

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.definitions import rule
-from featurestore.expressions import Expression, feature
+from featurestore.definitions.expressions import Expression, feature
+from featurestore.definitions.features import rule
 from stream.outcomes import BANDS, OUTCOMES, UNSCORED, levels_of, rule_hits
 
 

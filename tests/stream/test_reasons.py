@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.decisions import Baseline, Window
-from featurestore.definitions import Entity, computed, count, mean, number, one_hot, rate
-from featurestore.expressions import field
+from featurestore.definitions.expressions import field
+from featurestore.definitions.features import Entity, computed, count, mean, number, one_hot, rate
 from stream.reasons import Explainer
 
 DAY_MS = 86_400_000

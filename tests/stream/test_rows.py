@@ -14,7 +14,7 @@ from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.decisions import DECISIONS_TOPIC, Decision, ModelRef
 from claimtrace.events import Record
 from claimtrace.refusals import Refusal
-from featurestore.offline import DECISIONS, EVENTS, LABELS, SCHEMAS, conform, rows_of
+from featurestore.offline.tables import DECISIONS, EVENTS, LABELS, SCHEMAS, conform, rows_of
 from stream import rows as rows_module
 from stream.engine import Engine
 from stream.plans import Place, in_plan_order, plan_of

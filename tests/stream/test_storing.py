@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from claimtrace.errors import StoreUnavailable
-from featurestore.adapters.delta import OfflineStore
-from featurestore.offline import SCHEMAS
+from featurestore.offline.adapters.delta import OfflineStore
+from featurestore.offline.tables import SCHEMAS
 from stream.adapters.background import Background
 from stream.adapters.reached_file import ReachedFile
 from tests.oracles.facts import a_stream, as_records

@@ -9,8 +9,8 @@ import pytest
 
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import StateError, UsageError
-from featurestore.adapters.delta import OfflineStore
-from featurestore.offline import definitions_rows, rows_of
+from featurestore.offline.adapters.delta import OfflineStore
+from featurestore.offline.tables import definitions_rows, rows_of
 from tests.oracles.claims_history import DIGEST, FEATURES, START_MS, label, write_history
 from training.dataset import NEVER_MS, load_dataset, mature_until_ms, maturity, utc_month
 

@@ -11,7 +11,7 @@ import pytest
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import StateError, UsageError
 from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSettings
-from featurestore.offline import definitions_rows, rows_of
+from featurestore.offline.tables import definitions_rows, rows_of
 from models.kernels.forest import Forest
 from models.registry.adapters.folder import Registry
 from models.scorer import Scorer

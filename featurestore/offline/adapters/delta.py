@@ -32,7 +32,7 @@ from deltalake.fs import DeltaStorageHandler
 
 from claimtrace.errors import StoreUnavailable, Superseded, UsageError
 
-from ..offline import (
+from ..tables import (
     DECISIONS,
     DEFINITIONS,
     SCHEMAS,
@@ -92,7 +92,8 @@ class OfflineStore:
         """Append rows once; the first append makes the table.
 
         Args:
-            table: a name of `featurestore.offline.SCHEMAS` (rows are checked and cast), or another.
+            table: a name of `featurestore.offline.tables.SCHEMAS` (rows are checked and cast), or
+            another.
             rows: none at all is fine: the version counts as committed.
             writer: who numbers; one writer appends in the order of its versions.
             version: >= 0. One that is not above the last committed one does nothing.

@@ -14,12 +14,12 @@ from claimtrace.encoding.json_columns import FlatColumns
 from claimtrace.event_flags import LATE
 from claimtrace.events import Event
 
-from .arrays import Arrays, below, under
-from .columns import EventColumns
-from .domain import Domain
-from .ledger import NEW, Admission, Ledger
-from .series import FRAUD, LEGIT, UNKNOWN
-from .vectors import Batch, Claims, FeatureState, Fields, Label, ProfileChange, Vectors
+from ..definitions.domain import Domain
+from ..fields.event_columns import EventColumns
+from ..state_arrays import Arrays, below, under
+from ..windows.entity_series import FRAUD, LEGIT, UNKNOWN
+from .event_ledger import NEW, Admission, Ledger
+from .feature_state import Batch, Claims, FeatureState, Fields, Label, ProfileChange, Vectors
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 
 from claimtrace.buffers.jit import kernel
 
-from .series import BLOCK_SIZES, EVERYWHERE, SETTLED, TOP, Pool, copy_entries, fitting_size
+from .entity_series import BLOCK_SIZES, EVERYWHERE, SETTLED, TOP, Pool, copy_entries, fitting_size
 
 ENTITIES_A_SLICE: Final = 4096
 SLOTS_A_SLICE: Final = 16_384

@@ -16,9 +16,9 @@ from claimtrace.buffers.siphash import Key, siphash128
 from claimtrace.encoding.json_columns import FlatColumns, FlatReader
 from claimtrace.encoding.json_kernel import ID, INTEGER, MISSING, TEXT, TIME
 
-from .columns import CategoryReader, Column
+from .event_columns import CategoryReader, Column
 from .interning import joined, parted
-from .keys import LONGEST_PLACEHOLDER, Form, is_placeholder, normal_keys
+from .normalisation import LONGEST_PLACEHOLDER, Form, is_placeholder, normal_keys
 
 _FORMS: Final[dict[Form, int]] = {"id": 0, "code": 1, "phone": 2}
 _CODE, _PHONE = 1, 2

@@ -14,7 +14,8 @@ The shape
     that are free form a list through `time`. base[K, E] is the running sum before the first entry.
 
 Costs: 8 + 8 K + 4 M + 1 bytes an entry plus unused room in its block (a seventh on average). Blocks
-that an entity has outgrown wait for smaller ones; `featurestore.sliding` gives their room back.
+that an entity has outgrown wait for smaller ones; `featurestore.windows.compaction` gives their
+room back.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ OUTCOME_BITS = 3
 UNKNOWN, LEGIT, FRAUD = 0, 1, 2
 FIRST_MISSING_BIT = 4
 """Bit of a mark that says the first value is missing; the next value has the next bit."""
-MAX_VALUES = 6
 
 
 def _block_sizes() -> NDArray[np.int64]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from claimtrace.clock import DAY_MS, HOUR_MS
 
-from .definitions import Feature, Own, WindowFeature
 from .domain import Domain
+from .features import Feature, Own, WindowFeature
 
 
 @dataclass(frozen=True)

@@ -288,5 +288,5 @@ def _refuse(table: str, what: str, names: Iterable[str]) -> None:
     wrong = list(names)
     if wrong:
         raise UsageError(
-            f"{what}: {', '.join(wrong)}", where=table, hint="see featurestore/offline.py"
+            f"{what}: {', '.join(wrong)}", where=table, hint="see featurestore/offline/tables.py"
         )

@@ -21,20 +21,20 @@ from claimtrace.encoding.json_columns import FlatColumns, FlatReader
 from claimtrace.event_flags import INCOMPLETE, PLACEHOLDER, UNSEEN
 from claimtrace.events import Event
 
-from .arrays import Arrays, below, under
-from .columns import CategoryReader, EventColumns, known_values, own_feature
-from .definitions import Computed, Group, Own, WindowFeature
-from .domain import Domain
-from .entities import EntityWindows, Series
-from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
-from .flat_fields import FlatFields, Spellings, can_be_read
-from .forgetting import Kind, forget_dead
-from .interning import Ids, Interner, as_byte_strings
-from .keys import normal_keys
-from .ledger import NOT_APPLIED, Ledger
-from .moments import NO_CLAIMS, Claims, Label, Moments
+from ..definitions.domain import Domain
+from ..definitions.expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
+from ..definitions.features import Computed, Group, Own, WindowFeature
+from ..fields.claim_columns import FlatFields, Spellings, can_be_read
+from ..fields.event_columns import CategoryReader, EventColumns, known_values, own_feature
+from ..fields.interning import Ids, Interner, as_byte_strings
+from ..fields.normalisation import normal_keys
+from ..state_arrays import Arrays, below, under
+from ..windows.entity_series import FRAUD, LEGIT
+from ..windows.entity_windows import EntityWindows, Series
+from .event_ledger import NOT_APPLIED, Ledger
+from .id_reclaim import Kind, forget_dead
 from .profiles import Profiles
-from .series import FRAUD, LEGIT
+from .touches import NO_CLAIMS, Claims, Label, Moments
 
 Matrix = NDArray[np.float64]
 Fields = EventColumns | FlatFields

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict, Unpack
+from typing import Final, Literal, TypedDict, Unpack
 
 from claimtrace.clock import duration_ms
 from claimtrace.errors import DefinitionError
@@ -24,6 +24,9 @@ from .expressions import Expression, field
 
 Current = Literal["in", "out"]
 KNOWN_WHEN_ARRIVED = "when the label arrived"
+
+MAX_VALUES: Final = 6
+"""How many different values the windows of one entity may hold; the series has a bit for each."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class Own:
 
 @dataclass(frozen=True)
 class WindowFeature:
-    """An exact aggregate over an entity's past; see `featurestore.windows` for the aggregates."""
+    """An exact aggregate over an entity's past; see `featurestore.windows.aggregates` for the
+    aggregates."""
 
     name: str
     entity: Entity

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from claimtrace.buffers.jit import kernel
 from claimtrace.buffers.siphash import Key
 
-from .arrays import Arrays, below, under
-from .interning import Interner, marked
+from ..fields.interning import Interner, marked
+from ..state_arrays import Arrays, below, under
 
 NEW, DUPLICATE, CONFLICT = 0, 1, 2
 NOT_APPLIED = np.iinfo(np.int64).min

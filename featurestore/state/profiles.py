@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from claimtrace.buffers.jit import kernel
 
-from .arrays import Arrays
+from ..state_arrays import Arrays
 
 NEVER = np.iinfo(np.int64).min
 ENTITIES_A_SLICE: Final = 65_536

@@ -17,7 +17,7 @@ from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.buffers.jit import kernel
 from claimtrace.buffers.siphash import Key, siphash128
 
-from .arrays import Arrays
+from ..state_arrays import Arrays
 
 _FULL = 0.6  # longest probes stay short below this load
 _SEPARATOR = "\0"  # events with NUL are refused before they get here

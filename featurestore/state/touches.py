@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .entities import INSERT, MARK, QUERY, Touches
-from .interning import Ids
-from .ledger import NOT_APPLIED
+from ..fields.interning import Ids
+from ..windows.entity_windows import INSERT, MARK, QUERY, Touches
+from .event_ledger import NOT_APPLIED
 
 
 class Claims(NamedTuple):

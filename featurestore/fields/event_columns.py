@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from claimtrace.events import Event, time_ms
 
-from .definitions import Own
+from ..definitions.features import Own
 from .interning import joined
-from .keys import Form, normal_category, normal_keys
+from .normalisation import Form, normal_category, normal_keys
 
 Column = NDArray[np.float64]
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from claimtrace.buffers.jit import kernel
 from claimtrace.clock import DAY_MS
 
-from . import exact
-from .series import (
+from . import int128 as exact
+from .entity_series import (
     FIRST_MISSING_BIT,
     FRAUD,
     OUTCOME_BITS,
@@ -112,7 +112,7 @@ def run(operations, begin, pool, program, stamps, stamp, edges, out):  # type: i
 
     Args:
         operations: `Operations`; values[K, n], distincts[M, n].
-        pool: `featurestore.series.Pool`, changed in place.
+        pool: `featurestore.windows.entity_series.Pool`, changed in place.
         program: `Program`.
         stamps: int64[V, M]-like table [M, V] of distinct numbers last seen at which stamp.
         edges: int64[offsets], to work in.

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Arrays
-from .definitions import Entity, WindowFeature
-from .series import (
+from ..definitions.features import Entity, WindowFeature
+from ..state_arrays import Arrays
+from .aggregates import INSERT, MARK, QUERY, Operations, Program, compile_windows, run
+from .compaction import ENTITIES_A_SLICE, SLOTS_A_UNIT, slide
+from .entity_series import (
     EVERYWHERE,
     FIRST_MISSING_BIT,
     LIVE,
@@ -21,16 +23,6 @@ from .series import (
     evict_range,
     mark_distinct,
     with_room,
-)
-from .sliding import ENTITIES_A_SLICE, SLOTS_A_UNIT, slide
-from .windows import (
-    INSERT,
-    MARK,
-    QUERY,
-    Operations,
-    Program,
-    compile_windows,
-    run,
 )
 
 _FIRST_ENTITIES, _FIRST_SLOTS = 256, 1024

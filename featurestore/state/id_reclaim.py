@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from .entities import Series
-from .interning import Interner
-from .ledger import Ledger
+from ..fields.interning import Interner
+from ..windows.entity_windows import Series
+from .event_ledger import Ledger
 from .profiles import Profiles
 
 LEAST_STRINGS: Final = 4096

@@ -17,7 +17,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
-from ..offline import plain_type, statistics_columns
+from ..tables import plain_type, statistics_columns
 from .s3_files import S3Files
 
 ROWS_PER_GROUP: Final = 131_072

@@ -1,1 +1,0 @@
-"""Where features meet disks: the offline store on Delta Lake."""

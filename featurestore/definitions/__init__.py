@@ -1,0 +1,67 @@
+"""The language in which a domain declares entities, features, rules and outcomes.
+
+A domain module imports all of it from here: `from featurestore.definitions import count, Domain`.
+"""
+
+from .domain import Domain, Labels
+from .expressions import feature, field, profile
+from .features import (
+    Computed,
+    Entity,
+    Feature,
+    Group,
+    Own,
+    Rule,
+    WindowFeature,
+    computed,
+    count,
+    distinct,
+    largest,
+    latest,
+    latest_one_hot,
+    mean,
+    number,
+    one_hot,
+    ordered,
+    outcomes,
+    rate,
+    ratio,
+    rule,
+    since_last,
+    smallest,
+    std,
+    total,
+)
+
+__all__ = [
+    "Computed",
+    "Domain",
+    "Entity",
+    "Feature",
+    "Group",
+    "Labels",
+    "Own",
+    "Rule",
+    "WindowFeature",
+    "computed",
+    "count",
+    "distinct",
+    "feature",
+    "field",
+    "largest",
+    "latest",
+    "latest_one_hot",
+    "mean",
+    "number",
+    "one_hot",
+    "ordered",
+    "outcomes",
+    "profile",
+    "rate",
+    "ratio",
+    "rule",
+    "since_last",
+    "smallest",
+    "std",
+    "total",
+]

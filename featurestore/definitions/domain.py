@@ -1,0 +1,223 @@
+"""A domain: its events, entities, features and rules in one frozen object, checked when it is made.
+
+The engine knows no claim by name; it reads a `Domain`. Its digest stands on every decision and
+model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from claimtrace.errors import DefinitionError
+from claimtrace.events import Event
+from claimtrace.ids import digest_of
+
+from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
+from .features import MAX_VALUES, Computed, Entity, Feature, Group, Own, Rule, WindowFeature
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The event that says how a claim ended, and which outcomes are fraud or legit."""
+
+    event: type[Event]
+    claim: str = "claim_id"
+    outcome: str = "outcome"
+    source: str = "source"
+    fraud: tuple[str, ...] = ("fraud",)
+    legit: tuple[str, ...] = ("legit",)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Everything that claimtrace knows about one kind of claim.
+
+    Args:
+        name: also the decision policy of its decisions.
+        currency: the one currency of all amounts.
+        claim: the event type that gets a decision.
+        labels: how outcomes arrive, if they do.
+        groups: profiles that other events keep up to date.
+        features: in the order of the served vector.
+        rules: conditions over them.
+        split_by: the entity whose claims never lie in two splits of a training.
+        amount: the field with the claim's value in cents, for money at capacity.
+    """
+
+    name: str
+    currency: str
+    claim: type[Event]
+    features: tuple[Feature, ...]
+    split_by: Entity
+    labels: Labels | None = None
+    groups: tuple[Group, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    amount: str = ""
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def events(self) -> tuple[type[Event], ...]:
+        """All event types, the claim first; the order breaks ties of log time."""
+        kinds = [self.claim, *(group.event for group in self.groups)]
+        if self.labels is not None:
+            kinds.append(self.labels.event)
+        return tuple(dict.fromkeys(kinds))
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The input topics; profiles and labels before claims where log times are equal."""
+        return tuple(kind.topic for kind in (*self.events[1:], self.claim))
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """All entities that features or groups are about, in order of appearance."""
+        found = [f.entity for f in self.features if isinstance(f, WindowFeature)]
+        found += [group.entity for group in self.groups]
+        return tuple(dict.fromkeys([self.split_by, *found]))
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names, in the order of the vector."""
+        return [each.name for each in self.features]
+
+    @property
+    def moving_features(self) -> frozenset[str]:
+        """Features that follow the calendar; drift watches only whether they are missing."""
+        return frozenset(f.name for f in self.features if isinstance(f, Own) and f.moving)
+
+    @property
+    def definitions_digest(self) -> str:
+        """Changes whenever a served vector could change."""
+        return digest_of([self.name, self.currency, _plain(self.features), _plain(self.groups)])
+
+    @property
+    def rules_digest(self) -> str:
+        """Changes whenever a rule could decide otherwise."""
+        return digest_of(_plain(self.rules))
+
+
+def load_domain(module_name: str) -> Domain:
+    """Import the domain that a Python module holds as `DOMAIN`.
+
+    Raises:
+        DefinitionError: when there is no such module, or no domain in it.
+
+    >>> load_domain("examples.no_such_domain")
+    Traceback (most recent call last):
+    ...
+    claimtrace.errors.DefinitionError: no module examples.no_such_domain [setting domain] ...
+    """
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        hint = "name a Python module, such as examples.auto_claims or examples.card_payments"
+        raise DefinitionError(
+            f"no module {error.name}", where="setting domain", hint=hint
+        ) from None
+    found = getattr(module, "DOMAIN", None)
+    if not isinstance(found, Domain):
+        raise DefinitionError(f"{module_name} holds no DOMAIN", where="setting domain",
+                              hint="end the module with DOMAIN = Domain(...)")  # fmt: skip
+    return found
+
+
+def _plain(thing: Any) -> Any:
+    """Nested lists of plain values, the same on every machine."""
+    if isinstance(thing, Expression):
+        return thing.tree()
+    if isinstance(thing, type):
+        return [thing.__name__, getattr(thing, "topic", "")]
+    if is_dataclass(thing):
+        return [type(thing).__name__, *(_plain(getattr(thing, f.name)) for f in fields(thing))]
+    if isinstance(thing, tuple):
+        return [_plain(each) for each in thing]
+    return str(thing) if isinstance(thing, float) else thing
+
+
+def _near(name: str, among: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, list(among), n=1)
+    return f"did you mean {found[0]}?" if found else ""
+
+
+def _check(domain: Domain) -> None:
+    claim_fields = set(domain.claim.__struct_fields__)
+    groups = {group.name: group for group in domain.groups}
+    seen: set[str] = set()
+    for each in domain.features:
+        if each.name in seen:
+            raise DefinitionError("a feature is defined twice", where=each.name)
+        if isinstance(each, Own):
+            _check_own(each, claim_fields, groups)
+        elif isinstance(each, WindowFeature):
+            _check_window(each, claim_fields, domain)
+        else:
+            _check_names(each, each.expression, seen, claim_fields, groups)
+        seen.add(each.name)
+    for each in domain.features:
+        if each.baseline and each.baseline not in seen:
+            raise DefinitionError(f"the baseline {each.baseline} is not defined", where=each.name,
+                                  hint=_near(each.baseline, seen))  # fmt: skip
+    for entity in domain.entities:
+        for name in entity.fields:
+            _check_field(name, claim_fields, entity.name)
+    for rule in domain.rules:
+        _check_names(rule, rule.when, seen, claim_fields, groups)
+
+
+def _check_field(name: str, known: set[str], where: str) -> None:
+    if name not in known:
+        raise DefinitionError(
+            f"the event has no field {name}", where=where, hint=_near(name, known)
+        )
+
+
+def _check_own(each: Own, claim_fields: set[str], groups: dict[str, Group]) -> None:
+    if not each.group:
+        _check_field(each.field, claim_fields, each.name)
+        return
+    group = groups.get(each.group)
+    if group is None:
+        raise DefinitionError(f"there is no group {each.group}", where=each.name,
+                              hint=_near(each.group, groups))  # fmt: skip
+    known = set(group.event.__struct_fields__)
+    _check_field(each.field, known, each.name)
+
+
+def _check_window(each: WindowFeature, claim_fields: set[str], domain: Domain) -> None:
+    if each.value:
+        _check_field(each.value, claim_fields, each.name)
+    if each.aggregate in ("outcomes", "rate") and domain.labels is None:
+        raise DefinitionError("the domain has no labels to count", where=each.name)
+    values = {
+        f.value
+        for f in domain.features
+        if isinstance(f, WindowFeature) and f.entity == each.entity and f.aggregate != "distinct"
+    } - {""}
+    if len(values) > MAX_VALUES:
+        raise DefinitionError(f"more than {MAX_VALUES} values over one entity", where=each.name)
+
+
+def _check_names(
+    thing: Computed | Rule,
+    expression: Expression,
+    features: set[str],
+    claim_fields: set[str],
+    groups: dict[str, Group],
+) -> None:
+    for name in expression.names():
+        if name.startswith(FIELD_PREFIX):
+            _check_field(name.removeprefix(FIELD_PREFIX), claim_fields, thing.name)
+        elif name.startswith(PROFILE_PREFIX):
+            group, _, source = name.removeprefix(PROFILE_PREFIX).partition(".")
+            _check_own(Own(thing.name, source, group=group), claim_fields, groups)
+        elif name not in features:
+            hint = _near(name, features)
+            raise DefinitionError(
+                f"{name} is not defined before it is used", where=thing.name, hint=hint
+            )

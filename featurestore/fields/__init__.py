@@ -1,0 +1,1 @@
+"""The fields and ids of a batch as columns of numbers."""

@@ -1,0 +1,1 @@
+"""The offline store: its tables and the as-of joins over them."""

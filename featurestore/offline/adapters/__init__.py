@@ -1,0 +1,1 @@
+"""Delta Lake and Parquet on a folder or S3."""

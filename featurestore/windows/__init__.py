@@ -1,0 +1,1 @@
+"""Exact window aggregates over the series of an entity."""

@@ -23,7 +23,7 @@ from .simulating import only_auto_claims, simulation_of
 from .streaming import run_stream, show_ran
 
 if TYPE_CHECKING:
-    from producers.simulator import Simulation
+    from producers.simulation.simulator import Simulation
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _keep_settings(session: Session) -> None:
 
 
 def _simulation(session: Session, story: Story, seed: int) -> Simulation:
-    from producers.config import Drift, Ring, SimulationConfig
+    from producers.simulation.config import Drift, Ring, SimulationConfig
 
     day = story.history_days
     config = SimulationConfig(

@@ -21,8 +21,8 @@ from .simulating import midnight_ms, only_auto_claims, simulation_of
 from .streaming import stop_signals
 
 if TYPE_CHECKING:
-    from producers.config import SimulationConfig
-    from producers.sink import Sink
+    from producers.sending.sink import Sink
+    from producers.simulation.config import SimulationConfig
 
 _INTERRUPTED: Final = 130
 _ROOM_S: Final = 1.0
@@ -112,7 +112,7 @@ def producers(
     if file is not None:
         source = _replayed(session, file, mapping, by_key=by_key)
     else:
-        from producers.config import SimulationConfig
+        from producers.simulation.config import SimulationConfig
 
         config = SimulationConfig(
             seed=seed, start_ms=midnight_ms(start), days=days, claims_per_day=claims_per_day,
@@ -134,7 +134,7 @@ def producers(
 
 
 def _simulated(session: Session, config: SimulationConfig, *, by_key: bool) -> _Source:
-    from producers.pace import records_of
+    from producers.sending.pace import records_of
 
     only_auto_claims(session)
     chunks = simulation_of(config).chunks(chunk_records=_CHUNK_RECORDS)
@@ -144,7 +144,7 @@ def _simulated(session: Session, config: SimulationConfig, *, by_key: bool) -> _
 
 def _replayed(session: Session, file: Path, mapping: Path | None, *, by_key: bool) -> _Source:
     from producers.adapters.files import read_mapping, row_batches
-    from producers.replay import Replay
+    from producers.replay.replay import Replay
 
     if mapping is None:
         raise UsageError("a file needs a mapping", where="--mapping",
@@ -160,8 +160,8 @@ def _replayed(session: Session, file: Path, mapping: Path | None, *, by_key: boo
 
 def _changes(session: Session, run: str, *, live: bool, simulated: bool) -> list[Change]:
     """What is done to each batch just before it is sent, in order."""
-    from producers.headers import Headers
-    from producers.live import Live
+    from producers.sending.headers import Headers
+    from producers.sending.live_times import Live
 
     changes: list[Change] = []
     if live:
@@ -232,7 +232,7 @@ def _feed(
     quiet: bool,
 ) -> tuple[Fed, ClaimtraceError | None]:
     """Send until the records or the time end, or somebody asks to stop; then wait for the rest."""
-    from producers.pace import evenly
+    from producers.sending.pace import evenly
 
     clock, sent, opening = session.clock, 0, 0
     error: ClaimtraceError | None = None

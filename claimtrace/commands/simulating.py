@@ -13,8 +13,8 @@ from .console import out, print_json, progress
 from .session import Session
 
 if TYPE_CHECKING:
-    from producers.config import Drift, Ring, SimulationConfig
-    from producers.simulator import Simulation
+    from producers.simulation.config import Drift, Ring, SimulationConfig
+    from producers.simulation.simulator import Simulation
 
 
 def simulate(
@@ -51,7 +51,7 @@ def simulate(
     Kinds of drift: inflation, new_shop_mix, missing_field, channel_shift.
     """
     from producers.adapters.local import write_chunks
-    from producers.config import SimulationConfig
+    from producers.simulation.config import SimulationConfig
 
     session: Session = ctx.obj
     only_auto_claims(session)
@@ -92,8 +92,8 @@ def simulate(
 def simulation_of(config: SimulationConfig) -> Simulation:
     """A simulation that writes the events of the claims domain."""
     from examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
-    from producers.rows import EventClasses
-    from producers.simulator import Simulation
+    from producers.simulation.event_rows import EventClasses
+    from producers.simulation.simulator import Simulation
 
     return Simulation(config, EventClasses(ClaimFiled, PolicyChanged, ClaimAdjudicated))
 
@@ -161,7 +161,7 @@ def midnight_ms(text: str) -> int:
 
 
 def _drift(text: str) -> Drift:
-    from producers.config import DRIFT_KINDS, Drift
+    from producers.simulation.config import DRIFT_KINDS, Drift
 
     kind, _, rest = text.partition("@")
     day, _, size = rest.partition(":")
@@ -175,7 +175,7 @@ def _drift(text: str) -> Drift:
 
 
 def _ring(text: str) -> Ring:
-    from producers.config import Ring
+    from producers.simulation.config import Ring
 
     day, _, claims = text.partition(":")
     try:

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from claimtrace.clock import Clock
 from claimtrace.errors import UsageError
 
-from ..mapping import ReplayMapping, load_mapping
-from ..replay import Replay, RowBatch, merge_by_arrival, paced
-from ..sink import Progress, Sink, no_progress
+from ..replay.mapping import ReplayMapping, load_mapping
+from ..replay.replay import Replay, RowBatch, merge_by_arrival, paced
+from ..sending.sink import Progress, Sink, no_progress
 
 _BATCH_ROWS: Final = 20_000
 _BLOCK_BYTES: Final = 4 << 20

@@ -45,7 +45,7 @@ _PURGED: Final = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 
 
 class KafkaSink:
-    """A `producers.sink.Sink` on a Kafka cluster; topics must be there.
+    """A `producers.sending.sink.Sink` on a Kafka cluster; topics must be there.
 
     A record with a partition goes there; one with partition -1 goes where its key says, as Java's
     clients have it (murmur2), without a key anywhere. A record is acknowledged when all copies in

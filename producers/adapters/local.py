@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.events import Outgoing
 
-from ..simulator import Chunk
-from ..sink import Progress, no_progress
+from ..sending.chunks import Chunk
+from ..sending.sink import Progress, no_progress
 
 TRUTH_SCHEMA: Final = pa.schema(
     [

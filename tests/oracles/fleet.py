@@ -54,7 +54,7 @@ def a_feed(
     """About so many claims with their outcomes and policy changes, in order of arrival; some come
     twice, and among them are bytes that are no event."""
     from claimtrace.commands.simulating import simulation_of
-    from producers.config import SimulationConfig
+    from producers.simulation.config import SimulationConfig
 
     rng = np.random.default_rng(seed)
     days = 60

@@ -13,7 +13,7 @@ from claimtrace.errors import ConfigError, StateError, StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import KafkaSettings, Settings
 from producers.adapters.kafka import Aborted, Fenced, KafkaSink
-from producers.sink import Sink
+from producers.sending.sink import Sink
 from tests.servers.kafka import Cluster
 from tests.servers.topics import client, create_topics, read_topic
 

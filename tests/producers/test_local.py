@@ -10,10 +10,10 @@ from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.events import Outgoing
 from examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
 from producers.adapters.local import TRUTH_SCHEMA, LocalSink, write_chunks
-from producers.config import SimulationConfig
-from producers.rows import EventClasses
-from producers.simulator import Simulation
-from producers.sink import ListSink, Sink
+from producers.sending.sink import ListSink, Sink
+from producers.simulation.config import SimulationConfig
+from producers.simulation.event_rows import EventClasses
+from producers.simulation.simulator import Simulation
 
 EVENTS = EventClasses(ClaimFiled, PolicyChanged, ClaimAdjudicated)
 

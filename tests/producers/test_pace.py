@@ -13,12 +13,12 @@ from claimtrace.clock import ManualClock
 from claimtrace.errors import UsageError
 from claimtrace.events import Outgoing
 from examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
-from producers.config import SimulationConfig
-from producers.headers import Headers
-from producers.live import Live, moved, renamed
-from producers.pace import BATCH_RECORDS, evenly, records_of
-from producers.rows import EventClasses
-from producers.simulator import Simulation
+from producers.sending.headers import Headers
+from producers.sending.live_times import Live, moved, renamed
+from producers.sending.pace import BATCH_RECORDS, evenly, records_of
+from producers.simulation.config import SimulationConfig
+from producers.simulation.event_rows import EventClasses
+from producers.simulation.simulator import Simulation
 
 EVENTS = EventClasses(ClaimFiled, PolicyChanged, ClaimAdjudicated)
 CONFIG = SimulationConfig(days=4, claims_per_day=60, policies=300, duplicate_ratio=0.2)

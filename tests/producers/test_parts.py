@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claimtrace.clock import DAY_MS
-from producers.arrivals import daily_claims, draw_block
-from producers.backlog import Backlog
-from producers.config import SimulationConfig
-from producers.dirty import KINDS, spoil
-from producers.draws import choose, generator, mix
-from producers.labels import SOURCES, delay_cdf
-from producers.policies import Book
-from producers.rows import calendar
-from producers.scenarios import Portfolio
-from producers.world import STATES, make_world
+from producers.simulation.arrivals import daily_claims, draw_block
+from producers.simulation.backlog import Backlog
+from producers.simulation.config import SimulationConfig
+from producers.simulation.dirty import KINDS, spoil
+from producers.simulation.draws import choose, generator, mix
+from producers.simulation.event_rows import calendar
+from producers.simulation.labels import SOURCES, delay_cdf
+from producers.simulation.policies import Book
+from producers.simulation.scenarios import Portfolio
+from producers.simulation.world import STATES, make_world
 
 CONFIG = SimulationConfig(days=30, claims_per_day=50, policies=2000)
 

@@ -19,9 +19,9 @@ from claimtrace.errors import ConfigError, UsageError
 from claimtrace.events import Outgoing
 from claimtrace.ids import partition_of
 from producers.adapters.files import read_mapping, replay_files, row_batches
-from producers.mapping import load_mapping
-from producers.replay import Replay, RowBatch, merge_by_arrival, paced
-from producers.sink import ListSink
+from producers.replay.mapping import load_mapping
+from producers.replay.replay import Replay, RowBatch, merge_by_arrival, paced
+from producers.sending.sink import ListSink
 from tests.oracles.real_data import BESIDE, needs
 
 MAPPING = b"""

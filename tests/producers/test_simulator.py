@@ -17,11 +17,12 @@ from claimtrace.clock import DAY_MS
 from claimtrace.errors import ConfigError
 from claimtrace.ids import partition_of
 from examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
-from producers.config import NO_DIRT, DirtyShares, Drift, Ring, SimulationConfig
-from producers.labels import delay_cdf
-from producers.rows import EventClasses
-from producers.scenarios import SCENARIOS
-from producers.simulator import Chunk, Simulation
+from producers.sending.chunks import Chunk
+from producers.simulation.config import NO_DIRT, DirtyShares, Drift, Ring, SimulationConfig
+from producers.simulation.event_rows import EventClasses
+from producers.simulation.labels import delay_cdf
+from producers.simulation.scenarios import SCENARIOS
+from producers.simulation.simulator import Simulation
 
 EVENTS = EventClasses(ClaimFiled, PolicyChanged, ClaimAdjudicated)
 SMALL = SimulationConfig(days=40, claims_per_day=30, policies=1500, partitions=3)

@@ -24,7 +24,7 @@ from claimtrace.clock import DAY_MS, HOUR_MS, MINUTE_MS
 
 from .config import SimulationConfig
 from .draws import Floats, Ints, choose, lognormal, mix
-from .honest import (
+from .honest_claims import (
     APP,
     BREAK_IN,
     COLLISION,

@@ -13,7 +13,7 @@ from claimtrace.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from .config import Drift, SimulationConfig
 from .dirty import KINDS, spoil
 from .draws import Floats, Ints, choose, generator, lognormal
-from .honest import APP, NOBODY, POLICE_REPORTS, Claims, honest_claims
+from .honest_claims import APP, NOBODY, POLICE_REPORTS, Claims, honest_claims
 from .policies import Book
 from .scenarios import (
     COMMANDED_RINGS,

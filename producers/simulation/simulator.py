@@ -9,7 +9,6 @@ holds one block and what is on its way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
 
@@ -18,51 +17,20 @@ import numpy.typing as npt
 
 from claimtrace.clock import DAY_MS
 
+from ..sending.chunks import Chunk, Part, Truth
 from .arrivals import Block, draw_block
 from .backlog import Backlog, Columns
 from .config import SimulationConfig
-from .draws import Ints, generator
+from .draws import generator
+from .event_rows import EventClasses, Writers, claim_ids
 from .labels import draw_labels
 from .policies import Book, Profiles, changes, opening
-from .rows import EventClasses, Writers, claim_ids
 from .scenarios import COMMANDED_RINGS, SCENARIOS
 from .world import World, make_world
 
 CHUNK_RECORDS: Final = 50_000
 _BLOCK_CLAIMS: Final = 10_000
 _MAX_BLOCK_DAYS: Final = 7
-
-
-@dataclass(frozen=True)
-class Part:
-    """Records of one partition, in order; columns of one length."""
-
-    topic: str
-    partition: int
-    keys: list[bytes]
-    values: list[bytes]
-    log_times_ms: Ints
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What really happened with the claims of a chunk; kept apart, never on the log."""
-
-    claim_id: list[str]
-    is_fraud: list[bool]
-    scenario: list[str]
-    ring: list[str | None]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Consecutive records of all topics, and the truth about the claims first filed in them."""
-
-    parts: list[Part]
-    truth: Truth
-    records_count: int
-    until_ms: int
-    """Every record that arrives before this is in this chunk or an earlier one."""
 
 
 class Simulation:

@@ -13,7 +13,7 @@ from claimtrace.clock import Clock
 from claimtrace.errors import UsageError
 from claimtrace.events import Outgoing
 
-from .simulator import Chunk
+from .chunks import Chunk
 
 BATCH_RECORDS: Final = 1000
 _TURN_S: Final = 0.02

@@ -11,9 +11,8 @@ import numpy.typing as npt
 from claimtrace.clock import DAY_MS, HOUR_MS
 from claimtrace.events import Event
 
-from .columns import RowTemplate, fuse, iso_times, literals, nullable
 from .draws import Ints
-from .honest import (
+from .honest_claims import (
     AUTHORITIES,
     CHANNELS,
     COLLISION_TYPES,
@@ -26,6 +25,7 @@ from .honest import (
 from .labels import OUTCOMES, SOURCES
 from .narrative import CLOSINGS, DAMAGES, HURT, OPENINGS, PLACES, UNHURT
 from .policies import Profiles
+from .row_templates import RowTemplate, fuse, iso_times, literals, nullable
 from .world import EDUCATIONS, GENDERS, LIABILITIES, STATES, World
 
 _STREETS: Final = ("Oak St", "Main St", "Cedar Ave", "2nd Ave", "Lake Rd", "Park Blvd", "Elm St")

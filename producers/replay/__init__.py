@@ -1,0 +1,1 @@
+"""Tables of claims as events: a mapping names topic, key, time and fields."""

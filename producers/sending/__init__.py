@@ -1,0 +1,1 @@
+"""Records on their way to a log: chunks, pace, headers, the contract of a sink."""

@@ -1,0 +1,1 @@
+"""The claims simulator: a world of policies, honest claims, fraud scenarios and labels."""

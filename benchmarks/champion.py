@@ -39,7 +39,7 @@ from monitoring.windows.reference import build_reference
 from stream.outcomes import SCORE_DIGITS
 from stream.plans import Place, plan_of
 from stream.rows import build
-from training.fitters import FITTERS, silent
+from training.fitting.fitters import FITTERS, silent
 
 NAME: Final = "canonical"
 TREES, DEPTH = 200, 6

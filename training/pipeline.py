@@ -22,14 +22,14 @@ from claimtrace.settings.schema import Settings
 from models.calibration import Calibration, fit_calibration
 from models.kernels.forest import Forest
 
-from .capacity import SCORE_DECIMALS, Threshold, threshold_for
-from .dataset import Dataset, MonthShare, Offline, load_dataset, maturity, utc_month
-from .evaluate import Evaluation, Measured, Panel, bootstrap, evaluate
-from .fitters import FITTERS, Fitted, Progress, silent
-from .gate import Verdict, compare, first_model
-from .publish import CHAMPION, ModelRegistry, build_draft, publish
+from .data.dataset import Dataset, MonthShare, Offline, load_dataset, maturity, utc_month
+from .data.split import Split, split_dataset
+from .evaluation.capacity import SCORE_DECIMALS, Threshold, threshold_for
+from .evaluation.evaluate import Evaluation, Measured, Panel, bootstrap, evaluate
+from .fitting.fitters import FITTERS, Fitted, Progress, silent
+from .release.gate import Verdict, compare, first_model
+from .release.publish import CHAMPION, ModelRegistry, build_draft, publish
 from .report import SplitPart, TrainingReport
-from .split import Split, split_dataset
 
 
 @dataclass(slots=True)

@@ -9,10 +9,10 @@ import numpy as np
 
 from claimtrace.decisions import ModelRef
 
-from .capacity import Threshold
-from .dataset import MonthShare
-from .evaluate import Evaluation, Interval
-from .gate import Verdict
+from .data.dataset import MonthShare
+from .evaluation.capacity import Threshold
+from .evaluation.evaluate import Evaluation, Interval
+from .release.gate import Verdict
 
 
 class SplitPart(msgspec.Struct, frozen=True):

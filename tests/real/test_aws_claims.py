@@ -16,8 +16,8 @@ from tests.oracles.aws_claims import (
     write_log,
 )
 from tests.oracles.real_data import BESIDE, needs
-from training.fitters import FITTERS, silent
-from training.metrics import auc, average_precision
+from training.evaluation.metrics import auc, average_precision
+from training.fitting.fitters import FITTERS, silent
 
 DATA = BESIDE / "aws-auto-claims"
 PARTITIONS = 4

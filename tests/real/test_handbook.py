@@ -16,8 +16,8 @@ from featurestore.offline.tables import DECISIONS
 from stream.adapters.file_journal import read_plans
 from tests.oracles.handbook import TRAIN_STARTS, expected_features, read_transactions, write_log
 from tests.oracles.real_data import BESIDE, needs
-from training.fitters import FITTERS
-from training.prequential import mean_of, prequential
+from training.evaluation.handbook import mean_of, prequential
+from training.fitting.fitters import FITTERS
 
 DATA = BESIDE / "handbook"
 PARTITIONS = 4

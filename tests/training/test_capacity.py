@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claimtrace.errors import UsageError
-from training.capacity import threshold_for
+from training.evaluation.capacity import threshold_for
 
 scores = st.lists(st.integers(0, 12).map(lambda n: n / 12), min_size=1, max_size=80)
 

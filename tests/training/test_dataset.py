@@ -12,7 +12,7 @@ from claimtrace.errors import StateError, UsageError
 from featurestore.offline.adapters.delta import OfflineStore
 from featurestore.offline.tables import definitions_rows, rows_of
 from tests.oracles.claims_history import DIGEST, FEATURES, START_MS, label, write_history
-from training.dataset import NEVER_MS, load_dataset, mature_until_ms, maturity, utc_month
+from training.data.dataset import NEVER_MS, load_dataset, mature_until_ms, maturity, utc_month
 
 
 @pytest.fixture

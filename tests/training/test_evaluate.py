@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oracles import naive_metrics as naive
-from training.evaluate import METRICS, Measured, Panel, bootstrap, evaluate, precision_ceiling
+from training.evaluation.evaluate import (
+    METRICS,
+    Measured,
+    Panel,
+    bootstrap,
+    evaluate,
+    precision_ceiling,
+)
 
 
 def panel_of(labels, days, groups=None, cents=None, capacity: float = 2.0) -> Panel:

@@ -7,8 +7,8 @@ import xgboost
 
 from claimtrace.errors import ConfigError
 from models.kernels.forest import Forest
-from training.fitters import FITTERS, fit_xgboost, silent
-from training.metrics import average_precision
+from training.evaluation.metrics import average_precision
+from training.fitting.fitters import FITTERS, fit_xgboost, silent
 
 
 def claims(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

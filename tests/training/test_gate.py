@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.evaluate import METRICS
-from training.gate import compare, first_model
+from training.evaluation.evaluate import METRICS
+from training.release.gate import compare, first_model
 
 
 def metrics(ap: float, money: float = 0.5, recall: float = 0.5) -> np.ndarray:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tests.oracles import naive_metrics as naive
-from training.metrics import (
+from training.evaluation.metrics import (
     Ranking,
     auc,
     average_precision,

@@ -17,9 +17,9 @@ from models.registry.adapters.folder import Registry
 from models.scorer import Scorer
 from monitoring.windows.reference import read_reference
 from tests.oracles.claims_history import DIGEST, FEATURES, History, write_history
-from training.dataset import load_dataset
+from training.data.dataset import load_dataset
 from training.pipeline import STEPS, Bench, train
-from training.publish import reference_rows
+from training.release.publish import reference_rows
 from training.report import TrainingReport, markdown_of, tables_of
 
 SETTINGS = Settings(

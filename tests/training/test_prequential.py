@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claimtrace.clock import DAY_MS
-from training.fitters import fit_xgboost
-from training.prequential import handbook_split, mean_of, prequential
+from training.evaluation.handbook import handbook_split, mean_of, prequential
+from training.fitting.fitters import fit_xgboost
 
 
 @given(

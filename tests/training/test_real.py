@@ -15,9 +15,9 @@ import pytest
 from claimtrace.clock import DAY_MS
 from models.kernels.forest import Forest
 from tests.oracles.real_data import BESIDE, needs
-from training.fitters import fit_xgboost, silent
-from training.metrics import auc, average_precision
-from training.prequential import mean_of, prequential
+from training.evaluation.handbook import mean_of, prequential
+from training.evaluation.metrics import auc, average_precision
+from training.fitting.fitters import fit_xgboost, silent
 
 HANDBOOK = BESIDE / "handbook"
 AWS = BESIDE / "aws-auto-claims"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import UsageError
-from training.dataset import NEVER_MS, Dataset
-from training.split import check_split, split_dataset
+from training.data.dataset import NEVER_MS, Dataset
+from training.data.split import check_split, split_dataset
 
 
 def dataset_of(

@@ -23,12 +23,12 @@ from models.baselines import build_baselines
 from models.calibration import Calibration
 from monitoring.windows.reference import Reference, build_reference
 
-from .capacity import Threshold
-from .dataset import Dataset
-from .evaluate import Evaluation
-from .fitters import Fitted
+from ..data.dataset import Dataset
+from ..data.split import Split
+from ..evaluation.capacity import Threshold
+from ..evaluation.evaluate import Evaluation
+from ..fitting.fitters import Fitted
 from .gate import Verdict
-from .split import Split
 
 CHAMPION: Final = "champion"
 

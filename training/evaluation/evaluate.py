@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import Dataset
+from ..data.dataset import Dataset
+from ..data.split import Split
 from .metrics import Ranking, brier, calibration_error
-from .split import Split
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

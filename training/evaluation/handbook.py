@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from claimtrace.clock import DAY_MS
 from models.kernels.forest import Forest
 
-from .fitters import Fitter, Params, silent
+from ..fitting.fitters import Fitter, Params, silent
 from .metrics import auc, average_precision, card_precision
 
 Floats = NDArray[np.float64]

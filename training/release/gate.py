@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .evaluate import METRICS
+from ..evaluation.evaluate import METRICS
 
 Floats = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from claimtrace.errors import ConfigError
 
-from .metrics import average_precision
+from ..evaluation.metrics import average_precision
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -38,7 +38,7 @@ from featurestore.definitions.features import (
     std,
     total,
 )
-from stream.plans import Place
+from stream.journal.plan import Place
 
 AMOUNT: Final = "total_claim_cents"
 ARRIVED: Final = "when the label arrived"

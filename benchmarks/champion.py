@@ -36,9 +36,9 @@ from models.kernels.forest import Forest
 from models.registry.adapters.folder import Registry
 from models.scorer import Scorer
 from monitoring.windows.reference import build_reference
-from stream.outcomes import SCORE_DIGITS
-from stream.plans import Place, plan_of
-from stream.rows import build
+from stream.decisions.outcomes import SCORE_DIGITS
+from stream.journal.plan import Place, plan_of
+from stream.offline_rows.rows import build
 from training.fitting.fitters import FITTERS, silent
 
 NAME: Final = "canonical"

@@ -41,7 +41,15 @@ from tests.servers.topics import client, create_topics, read_topic
 
 WORKERS = {
     "plain": PLAIN,
-    "faust": ("faust", "-A", "stream.adapters.faust:app", "worker", "-l", "warn", "--without-web"),
+    "faust": (
+        "faust",
+        "-A",
+        "stream.adapters.faust.app:app",
+        "worker",
+        "-l",
+        "warn",
+        "--without-web",
+    ),
 }
 OUTPUTS = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC)
 WARM_RATIO = 0.25

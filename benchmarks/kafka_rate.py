@@ -37,15 +37,15 @@ from claimtrace.ids import partition_of
 from claimtrace.settings.schema import Settings, StreamSettings
 from featurestore.offline.adapters.delta import OfflineStore
 from producers.adapters.kafka import KafkaSink
-from stream.adapters.background import Background
-from stream.adapters.collector import rare_collections
-from stream.adapters.kafka_group import KafkaGroup
-from stream.adapters.kafka_journal import KafkaJournal
-from stream.adapters.kafka_sink import KafkaOutput
-from stream.adapters.kafka_source import KafkaSource
-from stream.adapters.snapshots import Snapshots
-from stream.driver import Driver
-from stream.watching import Watching
+from stream.adapters.kafka.group import KafkaGroup
+from stream.adapters.kafka.journal import KafkaJournal
+from stream.adapters.kafka.output import KafkaOutput
+from stream.adapters.kafka.source import KafkaSource
+from stream.adapters.process.background import Background
+from stream.adapters.process.garbage import rare_collections
+from stream.adapters.snapshots.snapshots import Snapshots
+from stream.worker.driver import Driver
+from stream.worker.observer import Watching
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics
 

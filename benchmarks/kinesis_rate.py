@@ -38,15 +38,15 @@ from claimtrace.ids import partition_of
 from claimtrace.settings.schema import Settings, StreamSettings
 from featurestore.offline.adapters.delta import OfflineStore
 from producers.adapters.kinesis import KinesisSink
-from stream.adapters.background import Background
-from stream.adapters.collector import rare_collections
-from stream.adapters.file_journal import FileJournal
-from stream.adapters.kinesis_reading import PAGE_RECORDS, Ask, Got, KinesisReads
-from stream.adapters.kinesis_sink import KinesisOutput
-from stream.adapters.kinesis_source import KinesisSource
-from stream.adapters.reached_file import ReachedFile
-from stream.adapters.snapshots import Snapshots
-from stream.driver import Driver
+from stream.adapters.embedded.file_journal import FileJournal
+from stream.adapters.kinesis.output import KinesisOutput
+from stream.adapters.kinesis.polling import PAGE_RECORDS, Ask, Got, KinesisReads
+from stream.adapters.kinesis.source import KinesisSource
+from stream.adapters.process.background import Background
+from stream.adapters.process.garbage import rare_collections
+from stream.adapters.snapshots.reached_file import ReachedFile
+from stream.adapters.snapshots.snapshots import Snapshots
+from stream.worker.driver import Driver
 from tests.servers.kinesis import create_streams
 from tests.servers.ministack import Ministack
 

@@ -19,16 +19,16 @@ from claimtrace.settings.schema import StreamSettings
 from featurestore.definitions.domain import Domain
 from featurestore.offline.adapters.delta import OfflineStore
 from models.scorer import Scorer
-from stream.adapters.background import Background
-from stream.adapters.collector import rare_collections
-from stream.adapters.file_journal import FileJournal
-from stream.adapters.local import LocalSink, LocalSource
-from stream.adapters.reached_file import ReachedFile
-from stream.adapters.snapshots import Snapshots
-from stream.driver import Driver
-from stream.duty import Sink
-from stream.engine import Engine
-from stream.plans import Terms
+from stream.adapters.embedded.file_journal import FileJournal
+from stream.adapters.embedded.log import LocalSink, LocalSource
+from stream.adapters.process.background import Background
+from stream.adapters.process.garbage import rare_collections
+from stream.adapters.snapshots.reached_file import ReachedFile
+from stream.adapters.snapshots.snapshots import Snapshots
+from stream.engine.engine import Engine
+from stream.journal.terms import Terms
+from stream.worker.driver import Driver
+from stream.worker.ownership import Sink
 
 KEY = hash_key("benchmarks")
 NOW_MS = 1_800_000_000_000

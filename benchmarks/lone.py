@@ -26,8 +26,8 @@ from examples.auto_claims import ClaimFiled
 from models.kernels.forest import Forest
 from models.registry.adapters.folder import Registry
 from models.scorer import check_rows
-from stream.adapters.collector import rare_collections
-from stream.plans import plan_of
+from stream.adapters.process.garbage import rare_collections
+from stream.journal.plan import plan_of
 
 ROWS: Final = 256
 

@@ -8,8 +8,8 @@ A year of claims, twelve of each policy, fills the windows: ten entity-events fo
 Then the same number of events is measured, in the engine alone, decode to sealed decision and rows.
 Memory is told twice: what the entries of all windows take by their own account, and what the
 process grew by, with ids, ledgers and unused room. What follows is what the stream does now and
-then at that size (`stream.saving`): a snapshot, a round of house-keeping, and after a crash a
-restart that loads the snapshot and applies so many events again.
+then at that size (`stream.worker.snapshotting`): a snapshot, a round of house-keeping, and after a
+crash a restart that loads the snapshot and applies so many events again.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ from benchmarks.line import NOW_MS, Line
 from claimtrace.events import Outgoing
 from claimtrace.ids import digest_of
 from models.scorer import Scorer
-from stream.adapters.collector import rare_collections
-from stream.adapters.file_journal import FileJournal
-from stream.adapters.reached_file import ReachedFile
-from stream.adapters.snapshots import Snapshots
-from stream.engine import Engine
-from stream.plans import Place, Plan, Reached, plan_of
-from stream.saving import FEW_RECORDS, LARGE_BYTES, UNITS_A_RECORD
+from stream.adapters.embedded.file_journal import FileJournal
+from stream.adapters.process.garbage import rare_collections
+from stream.adapters.snapshots.reached_file import ReachedFile
+from stream.adapters.snapshots.snapshots import Snapshots
+from stream.engine.engine import Engine
+from stream.journal.plan import Place, Plan, plan_of
+from stream.journal.reached import Reached
+from stream.worker.snapshotting import FEW_RECORDS, LARGE_BYTES, UNITS_A_RECORD
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 YEARLY: Final = 12

@@ -19,9 +19,9 @@ from benchmarks.champion import load_champion, open_line
 from benchmarks.command import command, say
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.throughput import SNAPSHOT_EVERY, fill_log, measure
-from stream.adapters.collector import rare_collections
-from stream.driver import Driver
-from stream.rows import Waiting
+from stream.adapters.process.garbage import rare_collections
+from stream.offline_rows.rows import Waiting
+from stream.worker.driver import Driver
 
 BATCHES: Final = (500, 2000)
 PLACES: Final = (

@@ -30,9 +30,9 @@ from benchmarks.line import Line, peak_mb
 from claimtrace.events import Record
 from claimtrace.settings.schema import StreamSettings
 from examples.auto_claims import ClaimFiled
-from stream.adapters.collector import rare_collections
-from stream.driver import Driver
-from stream.plans import Place
+from stream.adapters.process.garbage import rare_collections
+from stream.journal.plan import Place
+from stream.worker.driver import Driver
 
 BATCHES = (2000, 500, 64)
 STRETCHES = 3

@@ -1,8 +1,8 @@
 """What all rooms agree on: events, wire, ids, errors, clock, limits, settings, models, monitoring.
 
 Reading order of the repository: `events`, `wire`, `decisions` here; then
-`featurestore.definitions.features` and `featurestore.windows.aggregates`; then `stream.engine` and
-`stream.driver`; then `training.pipeline`.
+`featurestore.definitions.features` and `featurestore.windows.aggregates`; then
+`stream.engine.engine` and `stream.worker.driver`; then `training.pipeline`.
 """
 
 from .adapters.process.kernel_cache import use_versioned_cache

@@ -16,9 +16,9 @@ from claimtrace.settings import schema as settings_module
 from claimtrace.settings.schema import Settings
 from featurestore.definitions.catalogue import describe
 from featurestore.definitions.domain import load_domain
-from stream.adapters.metrics import METRICS, OTHER, REBALANCES, STORES
-from stream.notice import RESULTS
-from stream.outcomes import OUTCOMES
+from stream.adapters.reporting.prometheus import METRICS, OTHER, REBALANCES, STORES
+from stream.adapters.reporting.sns_message import RESULTS
+from stream.decisions.outcomes import OUTCOMES
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code, then `make docs`. -->\n"

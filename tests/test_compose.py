@@ -20,7 +20,7 @@ from typer.main import get_command
 
 from claimtrace.__main__ import app
 from claimtrace.settings.loading import ENV_PREFIX, load_settings
-from stream.adapters.metrics import METRICS, OTHER, REBALANCES, STORES
+from stream.adapters.reporting.prometheus import METRICS, OTHER, REBALANCES, STORES
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"

@@ -114,17 +114,17 @@ def test_a_file_keeps_to_its_room(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "source", "said"),
     [
-        ("claimtrace/x.py", "from stream.plans import Plan", "claimtrace imports stream"),
+        ("claimtrace/x.py", "from stream.journal.plan import Plan", "claimtrace imports stream"),
         ("featurestore/x.py", "import training", "featurestore imports training"),
         (
             "producers/x.py",
             "def f():\n    from featurestore import keys",
             "producers imports featurestore",
         ),
-        ("training/x.py", "import stream.engine", "training imports stream"),
+        ("training/x.py", "import stream.engine.engine", "training imports stream"),
         ("stream/x.py", "import serving", "stream imports serving"),
         ("stream/adapters/x.py", "from training import fitters", "stream imports training"),
-        ("stream/x.py", "from stream.plans import Plan", "relative"),
+        ("stream/x.py", "from stream.journal.plan import Plan", "relative"),
         ("stream/x.py", "import time", "outside of adapters"),
         ("stream/x.py", "from pathlib import Path", "outside of adapters"),
         ("stream/x.py", "from datetime import datetime\ndatetime.now()", "calls now"),

@@ -135,8 +135,8 @@ def _is_lines(lines: list[bytes]) -> bool:
 
 def _decide(session: Session, records: list[Record]) -> Sequence[Outgoing]:
     """Run the claims through a copy of the stream's state."""
-    from stream.adapters.snapshots import Snapshots
-    from stream.plans import Plan
+    from stream.adapters.snapshots.snapshots import Snapshots
+    from stream.journal.plan import Plan
 
     from .session import Champion
 

@@ -146,7 +146,7 @@ def _reading(session: Session) -> str:
 
 
 def _state(session: Session) -> str:
-    from stream.adapters.snapshots import Snapshots
+    from stream.adapters.snapshots.snapshots import Snapshots
 
     if not session.has_journal:
         return "none yet; claimtrace stream makes one"

@@ -21,8 +21,8 @@ from .session import Session
 from .streaming import watch
 
 if TYPE_CHECKING:
-    from stream.adapters.faust import Opened
-    from stream.watching import Watching
+    from stream.adapters.faust.app import Opened
+    from stream.worker.observer import Watching
 
     from .transport import Stopping
 
@@ -39,7 +39,7 @@ def faust(
 ) -> None:
     """Run the stream under Faust, for teams that run Faust; see docs/faust.md for when.
 
-    It is `faust -A stream.adapters.faust:app worker -l warn --without-web` with these settings.
+    It is `faust -A stream.adapters.faust.app:app worker -l warn --without-web` with these settings.
     One worker runs on a journal; what it leaves a plain worker takes up, and the other way round.
     """
     check(ctx.obj)
@@ -51,7 +51,7 @@ def faust(
         environment["CLAIMTRACE_SOURCE"] = chosen["source"]
     if chosen.get("config") is not None:
         environment[CONFIG_VARIABLE] = str(chosen["config"])
-    command = [sys.executable, "-m", "faust", "-A", "stream.adapters.faust:app", "worker",
+    command = [sys.executable, "-m", "faust", "-A", "stream.adapters.faust.app:app", "worker",
                "-l", "warn", "--without-web", *(arguments or [])]  # fmt: skip
     os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter, no shell
 
@@ -73,7 +73,8 @@ def check(session: Session) -> None:
 
 @cache
 def app() -> Any:
-    """The app that `faust -A stream.adapters.faust:app` asks for; a wrong setting ends it here."""
+    """The app that `faust -A stream.adapters.faust.app:app` asks for; a wrong setting ends it
+    here."""
     try:
         return make()
     except ClaimtraceError as error:
@@ -87,7 +88,7 @@ def make() -> Any:
     Raises:
         UsageError, ConfigError: a setting is wrong, or something isn't installed.
     """
-    from stream.adapters.faust import Parts, make_app
+    from stream.adapters.faust.app import Parts, make_app
 
     config = os.environ.get(CONFIG_VARIABLE)
     folder = os.environ.get("CLAIMTRACE_FOLDER")
@@ -131,10 +132,10 @@ class FaustTransport(KafkaTransport):
         Raises:
             StateError: another worker runs, or the journal isn't the one of the marks.
         """
-        from stream.adapters.faust_gaps import GapReader
-        from stream.adapters.faust_group import LoneGroup, Members, seed
-        from stream.adapters.faust_source import FaustSource
-        from stream.adapters.kafka_source import KafkaSource
+        from stream.adapters.faust.gap_reader import GapReader
+        from stream.adapters.faust.group import LoneGroup, Members, seed
+        from stream.adapters.faust.source import FaustSource
+        from stream.adapters.kafka.source import KafkaSource
 
         session, settings = self.session, self.session.settings
         topics, clock = session.domain.topics, session.clock

@@ -16,14 +16,15 @@ from ..events import Record
 from .transport import Said, Stopping, Transport
 
 if TYPE_CHECKING:
-    from stream.adapters.kafka_group import KafkaGroup
-    from stream.adapters.kafka_journal import KafkaJournal
-    from stream.adapters.kafka_sink import KafkaOutput
-    from stream.adapters.kafka_source import KafkaSource
-    from stream.driver import Driver
-    from stream.plans import Plan, Terms
-    from stream.sources import Source
-    from stream.watching import Watching
+    from stream.adapters.kafka.group import KafkaGroup
+    from stream.adapters.kafka.journal import KafkaJournal
+    from stream.adapters.kafka.output import KafkaOutput
+    from stream.adapters.kafka.source import KafkaSource
+    from stream.journal.plan import Plan
+    from stream.journal.source import Source
+    from stream.journal.terms import Terms
+    from stream.worker.driver import Driver
+    from stream.worker.observer import Watching
 
     from .session import Session
 
@@ -48,7 +49,7 @@ class KafkaTransport(Transport):
 
     def plans(self, from_number: int = 1) -> Iterator[Plan]:
         """The journal's plans."""
-        from stream.adapters.kafka_journal import KafkaJournal
+        from stream.adapters.kafka.journal import KafkaJournal
 
         session = self.session
         journal = KafkaJournal(session.settings, None, session.clock)
@@ -58,19 +59,19 @@ class KafkaTransport(Transport):
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has."""
-        from stream.adapters.kafka_topic import partitions_of
+        from stream.adapters.kafka.whole_topic import partitions_of
 
         return partitions_of(self.session.settings, topic)
 
     def records(self, topic: str, partition: int, last: int | None = None) -> Iterator[Record]:
         """All records of a partition, or about the last so many; committed ones only."""
-        from stream.adapters.kafka_topic import read_partition
+        from stream.adapters.kafka.whole_topic import read_partition
 
         return read_partition(self.session.settings, topic, partition, last)
 
     def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
         """One of the workers."""
-        from stream.adapters.kafka_group import KafkaGroup
+        from stream.adapters.kafka.group import KafkaGroup
 
         source = self._make_source(said, watching)
         journal, output = self.journal_and_output()
@@ -80,8 +81,8 @@ class KafkaTransport(Transport):
 
     def journal_and_output(self) -> tuple[KafkaJournal, KafkaOutput]:
         """The journal, begun under our terms and for these very topics; and where effects go."""
-        from stream.adapters.kafka_journal import KafkaJournal
-        from stream.adapters.kafka_sink import KafkaOutput
+        from stream.adapters.kafka.journal import KafkaJournal
+        from stream.adapters.kafka.output import KafkaOutput
 
         session, settings = self.session, self.session.settings
         ids = self._topic_ids()
@@ -161,7 +162,7 @@ class KafkaTransport(Transport):
         self._open.clear()
 
     def _make_source(self, said: Said, watching: Watching | None) -> KafkaSource:
-        from stream.adapters.kafka_source import KafkaSource
+        from stream.adapters.kafka.source import KafkaSource
 
         session = self.session
         made = KafkaSource(

@@ -18,13 +18,14 @@ from ..events import Record
 from .transport import Said, Stopping, Transport
 
 if TYPE_CHECKING:
-    from stream.adapters.kinesis_fanout import FanOutReads
-    from stream.adapters.kinesis_reading import KinesisReads
-    from stream.adapters.kinesis_source import KinesisSource
-    from stream.adapters.table_journal import TableJournal
-    from stream.driver import Driver
-    from stream.plans import Plan, Terms
-    from stream.watching import Watching
+    from stream.adapters.kinesis.fan_out import FanOutReads
+    from stream.adapters.kinesis.polling import KinesisReads
+    from stream.adapters.kinesis.source import KinesisSource
+    from stream.adapters.kinesis.table_journal import TableJournal
+    from stream.journal.plan import Plan
+    from stream.journal.terms import Terms
+    from stream.worker.driver import Driver
+    from stream.worker.observer import Watching
 
     from ..adapters.kinesis.stream import Stream
     from ..adapters.tables.table import Table
@@ -55,8 +56,8 @@ class KinesisTransport(Transport):
 
     def plans(self, from_number: int = 1) -> Iterator[Plan]:
         """The journal's plans, without opening it for writing."""
-        from stream.adapters.file_journal import read_plans, read_terms
-        from stream.adapters.table_journal import TableJournal
+        from stream.adapters.embedded.file_journal import read_plans, read_terms
+        from stream.adapters.kinesis.table_journal import TableJournal
 
         table = self._table()
         if table is not None:
@@ -78,7 +79,7 @@ class KinesisTransport(Transport):
     def records(self, topic: str, partition: int, last: int | None = None) -> Iterator[Record]:
         """All records of a partition, or the last so many; decisions by the place of their claim,
         each repetition beside the first."""
-        from stream.adapters.kinesis_stream import by_claim, read_stream
+        from stream.adapters.kinesis.whole_stream import by_claim, read_stream
 
         stream, clock = self._stream_of(topic), self.session.clock
         if topic == DECISIONS_TOPIC:
@@ -97,9 +98,9 @@ class KinesisTransport(Transport):
             StateError: a stream was made anew since the journal was begun, or the journal was lost.
         """
         from producers.adapters.kinesis import KinesisSink
-        from stream.adapters.file_journal import FileJournal, read_terms
-        from stream.adapters.kinesis_sink import KinesisOutput
-        from stream.adapters.table_journal import TableJournal
+        from stream.adapters.embedded.file_journal import FileJournal, read_terms
+        from stream.adapters.kinesis.output import KinesisOutput
+        from stream.adapters.kinesis.table_journal import TableJournal
 
         session, table = self.session, self._table()
         ids = [self._described(topic).identity for topic in session.domain.topics]
@@ -128,8 +129,8 @@ class KinesisTransport(Transport):
 
     def _shared(self, journal: TableJournal, source: KinesisSource, table: Table) -> dict[str, Any]:
         """What a driver is given to share the work with others."""
-        from stream.adapters.table_leases import TableLeases
-        from stream.lease_group import LeaseGroup
+        from stream.adapters.kinesis.table_leases import TableLeases
+        from stream.group.lease_group import LeaseGroup
 
         kinesis = self.session.settings.kinesis
 
@@ -175,8 +176,8 @@ class KinesisTransport(Transport):
         Raises:
             ConfigError: they should be pushed to; or a consumer can't be used.
         """
-        from stream.adapters.kinesis_fanout import FanOutReads
-        from stream.adapters.table_leases import TableLeases
+        from stream.adapters.kinesis.fan_out import FanOutReads
+        from stream.adapters.kinesis.table_leases import TableLeases
 
         session, table = self.session, self._table()
         name = session.settings.kinesis.fan_out
@@ -219,7 +220,7 @@ class KinesisTransport(Transport):
     def _make_source(
         self, reads: KinesisReads | FanOutReads, said: Said, watching: Watching | None
     ) -> KinesisSource:
-        from stream.adapters.kinesis_source import KinesisSource
+        from stream.adapters.kinesis.source import KinesisSource
 
         session = self.session
         streams = {topic: self._stream_of(topic) for topic in session.domain.topics}
@@ -247,13 +248,13 @@ class KinesisTransport(Transport):
         return self._client
 
     def _reads(self) -> KinesisReads:
-        from stream.adapters.kinesis_reading import KinesisReads
+        from stream.adapters.kinesis.polling import KinesisReads
 
         return KinesisReads(self._kinesis())
 
     def _worker_reads(self) -> KinesisReads | FanOutReads:
         """How a worker reads: it polls, or the streams push."""
-        from stream.adapters.kinesis_fanout import FanOutReads
+        from stream.adapters.kinesis.fan_out import FanOutReads
 
         session, name = self.session, self.session.settings.kinesis.fan_out
         if not name:

@@ -10,10 +10,10 @@ from ..events import Record
 from .transport import Said, Stopping, Transport, planned_records
 
 if TYPE_CHECKING:
-    from stream.adapters.local import LocalSource
-    from stream.driver import Driver
-    from stream.plans import Plan
-    from stream.watching import Watching
+    from stream.adapters.embedded.log import LocalSource
+    from stream.journal.plan import Plan
+    from stream.worker.driver import Driver
+    from stream.worker.observer import Watching
 
     from .session import Session
 
@@ -29,14 +29,14 @@ class LocalTransport(Transport):
 
     def source(self) -> LocalSource:
         """Reads the inputs."""
-        from stream.adapters.local import LocalSource
+        from stream.adapters.embedded.log import LocalSource
 
         settings = self.session.settings
         return LocalSource(self._log, self.session.domain.topics, settings.partitions)
 
     def plans(self, from_number: int = 1) -> Iterator[Plan]:
         """The journal's plans, without opening it for writing."""
-        from stream.adapters.file_journal import read_plans, read_terms
+        from stream.adapters.embedded.file_journal import read_plans, read_terms
 
         path = self.session.journal_path
         read_terms(path).check_same(self.session.terms(), str(path))
@@ -55,8 +55,8 @@ class LocalTransport(Transport):
 
     def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
         """The one worker; the caller holds `alone`."""
-        from stream.adapters.file_journal import FileJournal
-        from stream.adapters.local import LocalSink
+        from stream.adapters.embedded.file_journal import FileJournal
+        from stream.adapters.embedded.log import LocalSink
 
         session = self.session
         return session.driver(
@@ -74,7 +74,7 @@ class LocalTransport(Transport):
 
     def waiting_records(self) -> int:
         """Records on the log in all, as far as the journal hasn't planned them yet."""
-        from stream.adapters.file_journal import read_plans
+        from stream.adapters.embedded.file_journal import read_plans
 
         path, topics = self.session.journal_path, self._log.topics()
         there = sum(sum(self._log.ends(t)) for t in self.session.domain.topics if t in topics)

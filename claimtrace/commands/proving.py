@@ -42,9 +42,9 @@ def verify(
 
 
 def run_verify(session: Session, into: Path | None = None, *, quiet: bool = False) -> Any:
-    """Replay the journal on a fresh engine; returns a `stream.verify.Replayed`."""
-    from stream.adapters.local import LocalSink
-    from stream.verify import replay
+    """Replay the journal on a fresh engine; returns a `stream.proofs.verify.Replayed`."""
+    from stream.adapters.embedded.log import LocalSink
+    from stream.proofs.verify import replay
 
     from ..adapters.embedded_log.log import LocalLog
 
@@ -69,8 +69,8 @@ def run_verify(session: Session, into: Path | None = None, *, quiet: bool = Fals
 
 
 def run_chain(session: Session) -> Any:
-    """Check every chain; returns a `stream.verify.Chained`."""
-    from stream.verify import check_chains
+    """Check every chain; returns a `stream.proofs.verify.Chained`."""
+    from stream.proofs.verify import check_chains
 
     with session.transport() as transport:
         count = transport.partitions(DECISIONS_TOPIC)
@@ -136,9 +136,9 @@ def diff(
 
 
 def run_diff(session: Session, *, quiet: bool = False) -> Any:
-    """Back-fill and compare; returns a `stream.backfill.FeatureDiff`."""
+    """Back-fill and compare; returns a `stream.proofs.backfill.FeatureDiff`."""
     from featurestore.offline.tables import DECISIONS
-    from stream.backfill import backfill, compare
+    from stream.proofs.backfill import backfill, compare
 
     with session.transport() as transport:
         plans = list(transport.plans())

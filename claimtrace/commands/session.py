@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from featurestore.offline.adapters.delta import OfflineStore
     from models.registry.adapters.folder import Registry
     from models.scorer import Scorer
-    from stream.driver import Driver
-    from stream.duty import Sink
-    from stream.engine import Engine
-    from stream.group import Group
-    from stream.plans import Journal, Terms
-    from stream.sources import Source
-    from stream.watching import Watching
+    from stream.engine.engine import Engine
+    from stream.group.group import Group
+    from stream.journal.journal import Journal
+    from stream.journal.source import Source
+    from stream.journal.terms import Terms
+    from stream.worker.driver import Driver
+    from stream.worker.observer import Watching
+    from stream.worker.ownership import Sink
 
     from ..adapters.embedded_log.log import LocalLog
     from ..schemas.adapters.registry import Schemas
@@ -148,7 +149,7 @@ class Session:
 
     def terms(self) -> Terms:
         """What the settings ask of a journal."""
-        from stream.plans import Terms
+        from stream.journal.terms import Terms
 
         settings, domain = self.settings, self.domain
         return Terms(
@@ -218,7 +219,7 @@ class Session:
         scorer_of: Callable[[ModelRef], Scorer] | None = None,
     ) -> Engine:
         """An engine without any state."""
-        from stream.engine import Engine
+        from stream.engine.engine import Engine
 
         from ..buffers.siphash import hash_key
 
@@ -241,10 +242,10 @@ class Session:
         terms: Terms | None = None,
     ) -> Driver:
         """A driver over a transport's parts; the caller holds the lock of the state folder."""
-        from stream.adapters.background import Background
-        from stream.adapters.reached_file import ReachedFile
-        from stream.adapters.snapshots import Snapshots
-        from stream.driver import CRASH_POINTS, Driver
+        from stream.adapters.process.background import Background
+        from stream.adapters.snapshots.reached_file import ReachedFile
+        from stream.adapters.snapshots.snapshots import Snapshots
+        from stream.worker.driver import CRASH_POINTS, Driver
 
         crash_at = os.environ.get(CRASH_VARIABLE, "")
         if crash_at and crash_at not in CRASH_POINTS:
@@ -284,7 +285,7 @@ class Session:
         """The sink, with alerts told to an SNS topic if the settings name one."""
         if not self.settings.aws.alerts_topic:
             return sink
-        from stream.adapters.sns import Notices, Notifying
+        from stream.adapters.reporting.sns import Notices, Notifying
 
         made = Notifying(sink, Notices(self.settings, said, watching.notified))
         self._open.append(made.close)

@@ -20,10 +20,10 @@ from .session import Session
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from stream.adapters.cloudwatch import CloudWatch
-    from stream.driver import Driver
-    from stream.effects import Counts
-    from stream.watching import Watching
+    from stream.adapters.reporting.cloudwatch import CloudWatch
+    from stream.engine.effects import Counts
+    from stream.worker.driver import Driver
+    from stream.worker.observer import Watching
 
     from .transport import Transport
 
@@ -64,7 +64,7 @@ def run_stream(
     session: Session, *, until_end: bool, title: str = "stream", quiet: bool = False
 ) -> Ran:
     """Recover and run; returns when told to stop, or at the end of the log if asked to."""
-    from stream.adapters.collector import rare_collections
+    from stream.adapters.process.garbage import rare_collections
 
     with ExitStack() as opened:
         transport = opened.enter_context(session.transport(create=True))
@@ -87,13 +87,13 @@ def watch(session: Session, opened: ExitStack) -> Watching:
     What runs beside the driver ends with `opened`: the notices first, so that the last metrics know
     what became of them.
     """
-    from stream.watching import Watching
+    from stream.worker.observer import Watching
 
     watching = Watching()
     if session.settings.metrics.listen or session.settings.aws.metrics_namespace:
         from prometheus_client import CollectorRegistry
 
-        from stream.adapters.metrics import WorkerMetrics
+        from stream.adapters.reporting.prometheus import WorkerMetrics
 
         registry = CollectorRegistry()
         watching = metrics = WorkerMetrics(registry, session.domain.topics)
@@ -110,7 +110,7 @@ def watch(session: Session, opened: ExitStack) -> Watching:
 
 def _to_cloudwatch(session: Session, registry: CollectorRegistry) -> CloudWatch:
     """Sends the metrics from now on; a worker's name is that of its folder, at its host."""
-    from stream.adapters.cloudwatch import CloudWatch
+    from stream.adapters.reporting.cloudwatch import CloudWatch
 
     made = CloudWatch(
         session.settings,

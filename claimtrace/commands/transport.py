@@ -17,10 +17,10 @@ from ..events import Record
 
 if TYPE_CHECKING:
     from models.scorer import Scorer
-    from stream.driver import Driver
-    from stream.plans import Plan
-    from stream.sources import Source
-    from stream.watching import Watching
+    from stream.journal.plan import Plan
+    from stream.journal.source import Source
+    from stream.worker.driver import Driver
+    from stream.worker.observer import Watching
 
     from .session import Session
 

@@ -14,7 +14,7 @@ from benchmarks.stopwatch import Stopwatch
 from claimtrace.batches.accepted import Accepted
 from claimtrace.encoding.decoder import Wire
 from examples.auto_claims import ClaimAdjudicated, ClaimFiled
-from stream.plans import plan_of
+from stream.journal.plan import plan_of
 
 POLICIES = 3_000
 MOST_BYTES_PER_ENTITY_EVENT = 32

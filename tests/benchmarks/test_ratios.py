@@ -17,8 +17,8 @@ import pytest
 from benchmarks.canonical import DOMAIN, as_records, events
 from benchmarks.champion import make_champion, open_line
 from claimtrace.events import Record
-from stream.adapters.collector import rare_collections
-from stream.plans import in_plan_order, plan_of
+from stream.adapters.process.garbage import rare_collections
+from stream.journal.plan import in_plan_order, plan_of
 
 BATCH, WARM, MEASURED = 500, 12, 16
 BAR = 6.5

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from claimtrace.__main__ import app
 from claimtrace.adapters.tables.dynamodb import DynamoTable
 from claimtrace.errors import ClaimtraceError, StateError
-from stream.adapters.table_leases import TableLeases
+from stream.adapters.kinesis.table_leases import TableLeases
 from tests.servers.aws_local import REGION
 from tests.servers.dynamodb import DynamoLocal
 from tests.servers.ministack import Ministack

@@ -97,8 +97,8 @@ def test_answers_and_fields_are_those_of_the_decoder(
 
 @pytest.mark.parametrize("seed", range(12))
 def test_an_engine_without_the_fast_way_decides_the_same(seed: int) -> None:
-    from stream.engine import Engine
-    from stream.plans import plan_of
+    from stream.engine.engine import Engine
+    from stream.journal.plan import plan_of
     from tests.oracles.models import a_scorer, scorer_of
 
     history, rules = a_history(seed), rules_of(seed)

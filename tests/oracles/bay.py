@@ -12,9 +12,9 @@ import numpy as np
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.schema import KafkaSettings, Settings
-from stream.adapters.kafka_source import KafkaSource
-from stream.plans import Place, plan_of
-from stream.watching import Watching
+from stream.adapters.kafka.source import KafkaSource
+from stream.journal.plan import Place, plan_of
+from stream.worker.observer import Watching
 from tests.servers.topics import create_topics, read_topic
 
 WAIT_S: Final = 30.0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from featurestore.state_arrays import Arrays, below
-from stream.engine import Engine
+from stream.engine.engine import Engine
 
 _FEATURES, _LEDGER = "intake/features/", "intake/ledger/"
 

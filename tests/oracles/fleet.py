@@ -25,8 +25,8 @@ from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.loading import load_settings
 from examples.auto_claims import DOMAIN
-from stream.plans import in_plan_order
-from stream.verify import check_chains
+from stream.journal.plan import in_plan_order
+from stream.proofs.verify import check_chains
 from tests.oracles.histories import BAD
 from tests.oracles.sampled_features import sampled_vectors
 from tests.oracles.workers import Worker, ends_of, feed, feeding, until
@@ -121,9 +121,9 @@ class Fleet:
         Workers that are all ended in the middle of sharing out leave the last rows to the next one
         that starts.
         """
-        from stream.adapters.kafka_group import KafkaGroup
-        from stream.adapters.kafka_sink import KafkaOutput
-        from stream.adapters.kafka_source import KafkaSource
+        from stream.adapters.kafka.group import KafkaGroup
+        from stream.adapters.kafka.output import KafkaOutput
+        from stream.adapters.kafka.source import KafkaSource
 
         session = self.session()
         settings, clock = session.settings, SystemClock()

@@ -17,12 +17,12 @@ from claimtrace.events import Outgoing, Record
 from claimtrace.settings.loading import load_settings
 from examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
-from stream.adapters.kinesis_reading import KinesisReads
-from stream.adapters.kinesis_stream import by_claim, read_stream
-from stream.adapters.table_journal import TableJournal
-from stream.adapters.table_leases import TableLeases
-from stream.leases import Lease
-from stream.shards import id_of
+from stream.adapters.kinesis.polling import KinesisReads
+from stream.adapters.kinesis.table_journal import TableJournal
+from stream.adapters.kinesis.table_leases import TableLeases
+from stream.adapters.kinesis.whole_stream import by_claim, read_stream
+from stream.group.leases import Lease
+from stream.group.shard_family import id_of
 from tests.oracles.workers import Worker
 from tests.servers.aws_local import REGION
 from tests.servers.dynamodb import DynamoLocal

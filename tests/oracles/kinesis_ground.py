@@ -23,18 +23,19 @@ from claimtrace.events import Outgoing, Record
 from claimtrace.settings.schema import Settings
 from examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
-from stream.adapters.file_journal import FileJournal, read_plans
-from stream.adapters.kinesis_fanout import FanOutReads
-from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
-from stream.adapters.kinesis_sink import KinesisOutput
-from stream.adapters.kinesis_source import KinesisSource
-from stream.adapters.kinesis_stream import by_claim, read_stream
-from stream.adapters.reached_file import ReachedFile
-from stream.adapters.table_journal import TableJournal
-from stream.adapters.table_leases import TableLeases
-from stream.lease_group import LeaseGroup
-from stream.plans import Plan, Terms
-from stream.sources import Source
+from stream.adapters.embedded.file_journal import FileJournal, read_plans
+from stream.adapters.kinesis.fan_out import FanOutReads
+from stream.adapters.kinesis.output import KinesisOutput
+from stream.adapters.kinesis.polling import Ask, Got, KinesisReads
+from stream.adapters.kinesis.source import KinesisSource
+from stream.adapters.kinesis.table_journal import TableJournal
+from stream.adapters.kinesis.table_leases import TableLeases
+from stream.adapters.kinesis.whole_stream import by_claim, read_stream
+from stream.adapters.snapshots.reached_file import ReachedFile
+from stream.group.lease_group import LeaseGroup
+from stream.journal.plan import Plan
+from stream.journal.source import Source
+from stream.journal.terms import Terms
 from tests.oracles.transports import PARTITIONS, Crashing, Ground, Worker
 from tests.oracles.world import terms
 from tests.servers.aws_local import AwsLocal

@@ -15,14 +15,14 @@ class Later:
         self._has_begun = False
 
     def is_done(self) -> bool:
-        """As `stream.storing.Beside`."""
+        """As `stream.worker.offline_writer.Beside`."""
         self._asks -= 1
         if self._asks < 0:
             self.wait()
         return self._has_begun
 
     def wait(self) -> None:
-        """As `stream.storing.Beside`."""
+        """As `stream.worker.offline_writer.Beside`."""
         if not self._has_begun:
             self._has_begun = True
             self._work()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from stream.leases import Lease
-from stream.plans import Place
+from stream.group.leases import Lease
+from stream.journal.plan import Place
 
 
 class LeasesInMemory:

@@ -24,16 +24,16 @@ from claimtrace.events import Outgoing, Record
 from claimtrace.settings.schema import KafkaSettings, Settings
 from examples.auto_claims import DOMAIN
 from producers.adapters.kafka import KafkaSink
-from stream.adapters.kafka_group import KafkaGroup
-from stream.adapters.kafka_journal import KafkaJournal
-from stream.adapters.kafka_sink import KafkaOutput
-from stream.adapters.kafka_source import KafkaSource
-from stream.driver import Driver
-from stream.engine import Engine
-from stream.plans import Place
-from stream.rows import build
-from stream.verify import check_chains
-from stream.watching import Watching
+from stream.adapters.kafka.group import KafkaGroup
+from stream.adapters.kafka.journal import KafkaJournal
+from stream.adapters.kafka.output import KafkaOutput
+from stream.adapters.kafka.source import KafkaSource
+from stream.engine.engine import Engine
+from stream.journal.plan import Place
+from stream.offline_rows.rows import build
+from stream.proofs.verify import check_chains
+from stream.worker.driver import Driver
+from stream.worker.observer import Watching
 from tests.oracles.facts import KEY, a_stream
 from tests.oracles.shared_lives import check_output, check_rows
 from tests.oracles.simulation import RowsInMemory

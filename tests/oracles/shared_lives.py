@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-import stream.duty
+import stream.worker.ownership
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
 from claimtrace.events import Outgoing, Record
 from examples.auto_claims import DOMAIN
-from stream.driver import Driver
-from stream.engine import Engine
-from stream.plans import Place, Terms
-from stream.rows import build
-from stream.storing import at_once
-from stream.verify import check_chains, without_repeats
+from stream.engine.engine import Engine
+from stream.journal.plan import Place
+from stream.journal.terms import Terms
+from stream.offline_rows.rows import build
+from stream.proofs.verify import check_chains, without_repeats
+from stream.worker.driver import Driver
+from stream.worker.offline_writer import at_once
 from tests.oracles.facts import KEY
 from tests.oracles.histories import Entry, a_history
 from tests.oracles.later import later
@@ -284,7 +285,7 @@ class Life:
 @contextmanager
 def few_retained(few: bool) -> Iterator[None]:
     """Let workers wait for each other soon."""
-    limits = vars(stream.duty)
+    limits = vars(stream.worker.ownership)
     before = limits["MAX_RETAINED_RECORDS"]
     if few:
         limits["MAX_RETAINED_RECORDS"] = _FEW_RETAINED

@@ -15,9 +15,9 @@ from claimtrace.errors import StoreUnavailable, Superseded
 from claimtrace.events import Record
 from examples.auto_claims import DOMAIN
 from featurestore.state_arrays import Arrays
-from stream.group import Mark, Tail
-from stream.plans import Place, Plan, Range, in_plan_order
-from stream.sources import ByPosition
+from stream.group.group import Mark, Tail
+from stream.journal.plan import Place, Plan, Range, in_plan_order
+from stream.journal.source import ByPosition
 from tests.oracles.shared_world import Network, Sea
 
 _KEPT_SNAPSHOTS = 2

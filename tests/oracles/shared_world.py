@@ -21,8 +21,8 @@ import numpy as np
 from claimtrace.errors import StoreUnavailable, Superseded
 from claimtrace.events import Outgoing, Record
 from examples.auto_claims import DOMAIN
-from stream.group import Mark
-from stream.plans import JOURNAL, Place, Plan
+from stream.group.group import Mark
+from stream.journal.plan import JOURNAL, Place, Plan
 from tests.oracles.simulation import RowsInMemory
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from claimtrace.adapters.tables.sqlite import FileTable
 from claimtrace.adapters.tables.table import Change, Table
 from claimtrace.decisions import JOURNAL_TOPIC
 from claimtrace.settings.schema import KafkaSettings, Settings
-from stream.adapters.file_journal import FileJournal
-from stream.adapters.kafka_journal import KafkaJournal
-from stream.adapters.table_journal import TableJournal
-from stream.plans import Terms
+from stream.adapters.embedded.file_journal import FileJournal
+from stream.adapters.kafka.journal import KafkaJournal
+from stream.adapters.kinesis.table_journal import TableJournal
+from stream.journal.terms import Terms
 from tests.oracles.anew import make_anew
 from tests.oracles.transports import forget_plans
 from tests.oracles.world import terms

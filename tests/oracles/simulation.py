@@ -26,11 +26,11 @@ from claimtrace.errors import StateError, StoreUnavailable, Superseded
 from claimtrace.events import Outgoing
 from examples.auto_claims import DOMAIN
 from featurestore.offline.adapters.delta import OfflineStore
-from stream.adapters.file_journal import read_plans
-from stream.adapters.local import LocalSink, LocalSource
-from stream.driver import Sink
-from stream.effects import Counts
-from stream.verify import check_chains, replay
+from stream.adapters.embedded.file_journal import read_plans
+from stream.adapters.embedded.log import LocalSink, LocalSource
+from stream.engine.effects import Counts
+from stream.proofs.verify import check_chains, replay
+from stream.worker.driver import Sink
 from tests.oracles.histories import History, Told, a_history, told
 from tests.oracles.later import later
 from tests.oracles.models import a_scorer, scorer_of

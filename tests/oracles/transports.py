@@ -33,18 +33,18 @@ from claimtrace.events import Outgoing, Record
 from claimtrace.settings.schema import KafkaSettings, Settings
 from examples.auto_claims import DOMAIN
 from featurestore.offline.adapters.delta import OfflineStore
-from stream.adapters.file_journal import read_plans
-from stream.adapters.kafka_group import KafkaGroup
-from stream.adapters.kafka_journal import KafkaJournal
-from stream.adapters.kafka_sink import KafkaOutput
-from stream.adapters.kafka_source import KafkaSource
-from stream.adapters.local import LocalSource
-from stream.adapters.snapshots import Snapshots
-from stream.driver import Driver
-from stream.engine import Engine
-from stream.plans import Place, Plan
-from stream.sources import Source
-from stream.watching import Watching
+from stream.adapters.embedded.file_journal import read_plans
+from stream.adapters.embedded.log import LocalSource
+from stream.adapters.kafka.group import KafkaGroup
+from stream.adapters.kafka.journal import KafkaJournal
+from stream.adapters.kafka.output import KafkaOutput
+from stream.adapters.kafka.source import KafkaSource
+from stream.adapters.snapshots.snapshots import Snapshots
+from stream.engine.engine import Engine
+from stream.journal.plan import Place, Plan
+from stream.journal.source import Source
+from stream.worker.driver import Driver
+from stream.worker.observer import Watching
 from tests.oracles.anew import make_anew
 from tests.oracles.expected import CHAMPION
 from tests.oracles.facts import KEY
@@ -230,7 +230,7 @@ class LocalGround(Ground):
         self._world = World(folder, PARTITIONS)
 
     def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
-        from stream.adapters.file_journal import FileJournal
+        from stream.adapters.embedded.file_journal import FileJournal
 
         log = self._world.open_log()
         journal = FileJournal(self.folder / "journal", terms(PARTITIONS))

@@ -20,14 +20,14 @@ from claimtrace.events import Outgoing, Record
 from examples.auto_claims import DOMAIN
 from featurestore.offline.adapters.delta import OfflineStore
 from models.scorer import Scorer
-from stream.adapters.file_journal import FileJournal
-from stream.adapters.local import LocalSink, LocalSource
-from stream.adapters.reached_file import ReachedFile
-from stream.adapters.snapshots import BESIDE_FROM_BYTES, Snapshots
-from stream.driver import Driver, Sink
-from stream.engine import Engine
-from stream.plans import Terms
-from stream.storing import Begin, at_once
+from stream.adapters.embedded.file_journal import FileJournal
+from stream.adapters.embedded.log import LocalSink, LocalSource
+from stream.adapters.snapshots.reached_file import ReachedFile
+from stream.adapters.snapshots.snapshots import BESIDE_FROM_BYTES, Snapshots
+from stream.engine.engine import Engine
+from stream.journal.terms import Terms
+from stream.worker.driver import Driver, Sink
+from stream.worker.offline_writer import Begin, at_once
 from tests.oracles.contents import contents
 from tests.oracles.facts import KEY
 

@@ -17,8 +17,8 @@ from claimtrace.settings.schema import KinesisSettings, Settings
 from producers.adapters import kinesis as sinks
 from producers.adapters.kinesis import MAX_CALL_BYTES, MAX_ENTRIES, KinesisSink
 from producers.adapters.kinesis_aggregation import hash_of
-from stream.adapters.kinesis_reading import KinesisReads
-from stream.adapters.kinesis_stream import read_stream
+from stream.adapters.kinesis.polling import KinesisReads
+from stream.adapters.kinesis.whole_stream import read_stream
 from tests.servers.kinesis import KinesisLocal, create_streams
 from tests.servers.kinesis_faults import document, error, inject, times
 

@@ -13,7 +13,7 @@ from benchmarks.line import Line, peak_mb
 from claimtrace.clock import DAY_MS
 from examples.card_payments import DOMAIN
 from featurestore.offline.tables import DECISIONS
-from stream.adapters.file_journal import read_plans
+from stream.adapters.embedded.file_journal import read_plans
 from tests.oracles.handbook import TRAIN_STARTS, expected_features, read_transactions, write_log
 from tests.oracles.real_data import BESIDE, needs
 from training.evaluation.handbook import mean_of, prequential

@@ -22,9 +22,9 @@ from claimtrace.ids import digest
 from claimtrace.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_VALUE_BYTES
 from claimtrace.refusals import REASONS, Refusal
 from examples.auto_claims import DOMAIN
-from stream.deadletter import KEPT_OF_OVERSIZE_BYTES, PREFIX, dead_letter
-from stream.effects import Counts
-from stream.verify import check_chains
+from stream.decisions.dead_letters import KEPT_OF_OVERSIZE_BYTES, PREFIX, dead_letter
+from stream.engine.effects import Counts
+from stream.proofs.verify import check_chains
 from tests.oracles.catalogue import CLAIMS, Case, Dead, Decided, Put, Silent
 from tests.oracles.catalogue_form import cases_of_form
 from tests.oracles.catalogue_meaning import cases_of_meaning

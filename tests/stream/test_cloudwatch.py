@@ -23,9 +23,8 @@ from claimtrace.clock import ManualClock
 from claimtrace.commands.session import Session
 from claimtrace.commands.streaming import run_stream, watch
 from claimtrace.settings.schema import AwsSettings, MetricsSettings, Settings
-from stream.adapters.cloudwatch import CloudWatch, read
-from stream.adapters.metrics import METRICS, WorkerMetrics
-from stream.metric_data import (
+from stream.adapters.reporting.cloudwatch import CloudWatch, read
+from stream.adapters.reporting.cloudwatch_data import (
     MOST_METRICS,
     Due,
     Level,
@@ -36,7 +35,8 @@ from stream.metric_data import (
     requests,
     unit_of,
 )
-from stream.watching import Watching
+from stream.adapters.reporting.prometheus import METRICS, WorkerMetrics
+from stream.worker.observer import Watching
 from tests.oracles.facts import a_stream, as_records
 from tests.oracles.world import World
 from tests.servers.aws_local import REGION

@@ -10,7 +10,7 @@ from claimtrace.events import Record
 from claimtrace.ids import digest
 from claimtrace.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_VALUE_BYTES
 from claimtrace.refusals import REASONS, Refusal
-from stream.deadletter import KEPT_OF_OVERSIZE_BYTES, PREFIX, dead_letter
+from stream.decisions.dead_letters import KEPT_OF_OVERSIZE_BYTES, PREFIX, dead_letter
 
 HEADERS = st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=9)), max_size=80).map(tuple)
 

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from claimtrace.decisions import DECISIONS_TOPIC
-from stream.deciding import TRACE_HEADER
-from stream.effects import Counts, Effects
-from stream.engine import Engine
-from stream.plans import JOURNAL, Place, in_plan_order, plan_of
-from stream.rows import build
+from stream.engine.decider import TRACE_HEADER
+from stream.engine.effects import Counts, Effects
+from stream.engine.engine import Engine
+from stream.journal.plan import JOURNAL, Place, in_plan_order, plan_of
+from stream.offline_rows.rows import build
 from tests.oracles.facts import KEY, a_stream, as_records
 from tests.oracles.models import a_scorer, scorer_of
 from tests.oracles.world import DOMAIN, terms

@@ -7,7 +7,7 @@ import pytest
 from claimtrace.errors import StateError
 from claimtrace.events import Record
 from claimtrace.limits import MAX_BATCH_BYTES, MAX_VALUE_BYTES
-from stream.driver import CRASH_POINTS
+from stream.worker.driver import CRASH_POINTS
 from tests.oracles.facts import a_stream, as_records
 from tests.oracles.world import Crash, World
 

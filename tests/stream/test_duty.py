@@ -16,17 +16,17 @@ import msgspec
 import numpy as np
 import pytest
 
-import stream.duty
+import stream.worker.ownership
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Outgoing
 from examples.auto_claims import DOMAIN
-from stream.driver import Driver
-from stream.duty import Duty
-from stream.engine import Engine
-from stream.group import Mark, Retained, Tail
-from stream.storing import Stored, Storing
+from stream.engine.engine import Engine
+from stream.group.group import Mark, Retained, Tail
+from stream.worker.driver import Driver
+from stream.worker.offline_writer import Stored, Storing
+from stream.worker.ownership import Duty
 from tests.oracles.facts import KEY, a_stream
 from tests.oracles.shared_lives import failures, live
 from tests.oracles.shared_parts import (
@@ -146,10 +146,10 @@ def commit_taken_for_done(before: Callable[..., Any], self: Duty, *args: Any) ->
 
 
 BREAKS: dict[str, Change] = {
-    "sends nothing that may be there": swap(stream.duty, "_is_due", lambda *_: False),
-    "sends all of it again": swap(stream.duty, "_is_due", lambda *_: True),
+    "sends nothing that may be there": swap(stream.worker.ownership, "_is_due", lambda *_: False),
+    "sends all of it again": swap(stream.worker.ownership, "_is_due", lambda *_: True),
     "ignores the mark of what was sent": swap(
-        stream.duty, "_is_due",
+        stream.worker.ownership, "_is_due",
         lambda outgoing, number, mark, tail: number > mark.stored,
     ),
     "takes over before it has caught up": swap(Duty, "_needed", lambda *_: 0),
@@ -205,15 +205,15 @@ def decision(position: int, link: str) -> Outgoing:
 
 def test_what_lies_on_the_log_is_not_sent_again() -> None:
     mark, tail = Mark(emitted=3), Tail(7, "b" * 64)
-    due = [stream.duty._is_due(decision(at, "b"), 9, mark, tail) for at in (6, 7, 8)]
+    due = [stream.worker.ownership._is_due(decision(at, "b"), 9, mark, tail) for at in (6, 7, 8)]
     assert due == [False, False, True]
-    assert stream.duty._is_due(decision(8, "b"), 4, mark, None)
-    assert not stream.duty._is_due(decision(8, "b"), 3, mark, None)
+    assert stream.worker.ownership._is_due(decision(8, "b"), 4, mark, None)
+    assert not stream.worker.ownership._is_due(decision(8, "b"), 3, mark, None)
 
 
 def test_another_decision_at_the_end_of_the_log_is_refused() -> None:
     with pytest.raises(StateError, match="is not the one on the log"):
-        stream.duty._is_due(decision(7, "a"), 9, Mark(emitted=3), Tail(7, "b" * 64))
+        stream.worker.ownership._is_due(decision(7, "a"), 9, Mark(emitted=3), Tail(7, "b" * 64))
 
 
 class Alone(NamedTuple):

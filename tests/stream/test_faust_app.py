@@ -20,8 +20,8 @@ from claimtrace.commands.session import Session
 from claimtrace.errors import ConfigError, StateError, UsageError
 from claimtrace.settings.loading import load_settings
 from claimtrace.settings.schema import Settings
-from stream.adapters import faust as runner
-from stream.adapters.faust import Watchdog, fatal
+from stream.adapters.faust.app import Watchdog, fatal
+from stream.adapters.faust.app import app as runner
 
 ROOT = Path(__file__).resolve().parents[2]
 KAFKA = {"CLAIMTRACE_SOURCE": "kafka://127.0.0.1:1,127.0.0.1:2"}
@@ -29,7 +29,7 @@ KAFKA = {"CLAIMTRACE_SOURCE": "kafka://127.0.0.1:1,127.0.0.1:2"}
 
 def app_settings(**variables: str) -> dict[str, Any]:
     pytest.importorskip("faust", reason="the extra faust is not installed")
-    from stream.adapters.faust_transport import app_settings
+    from stream.adapters.faust.client import app_settings
 
     return app_settings(load_settings(None, {**KAFKA, **variables}))
 
@@ -41,7 +41,7 @@ def ask(words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_faust_is_imported_by_nobody_else() -> None:
-    found = ask("import sys, stream.adapters.faust, claimtrace.commands.fausting as f\n"
+    found = ask("import sys, stream.adapters.faust.app, claimtrace.commands.fausting as f\n"
                 "print('faust' in sys.modules, 'aiokafka' in sys.modules)")  # fmt: skip
     assert found.stdout == "False False\n", found
 
@@ -49,7 +49,7 @@ def test_faust_is_imported_by_nobody_else() -> None:
 def test_the_app_is_safe_whatever_the_environment_says(tmp_path: Path) -> None:
     pytest.importorskip("faust", reason="the extra faust is not installed")
     found = ask(
-        "from stream.adapters.faust import app\n"
+        "from stream.adapters.faust.app import app\n"
         "c = app.conf\n"
         "print(c.id, c.processing_guarantee.value, c.broker)\n"
         "print(c.web_enabled, c.topic_allow_declare)\n"
@@ -72,7 +72,7 @@ def test_the_app_is_safe_whatever_the_environment_says(tmp_path: Path) -> None:
 
 def test_a_wrong_setting_ends_it_in_plain_words(tmp_path: Path) -> None:
     pytest.importorskip("faust", reason="the extra faust is not installed")
-    found = ask("from stream.adapters.faust import app", CLAIMTRACE_FOLDER=str(tmp_path))
+    found = ask("from stream.adapters.faust.app import app", CLAIMTRACE_FOLDER=str(tmp_path))
     assert found.returncode == UsageError.exit_code
     assert "Faust reads Kafka only" in found.stderr
     assert "Traceback" not in found.stderr
@@ -80,7 +80,7 @@ def test_a_wrong_setting_ends_it_in_plain_words(tmp_path: Path) -> None:
 
 def test_a_worker_that_cannot_decompress_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("faust", reason="the extra faust is not installed")
-    from stream.adapters import faust_transport
+    from stream.adapters.faust.app import client as faust_transport
 
     monkeypatch.setattr(faust_transport, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="lz4, snappy or zstd without cramjam"):
@@ -148,8 +148,8 @@ def test_the_command_becomes_a_faust_worker(monkeypatch: pytest.MonkeyPatch) -> 
     asked: Any = SimpleNamespace(obj=Session(Settings(source="kafka://a:1")), parent=parent)
     fausting.faust(asked, ["--without-mingle"])
     (_, command, environment) = run[0]
-    assert command[1:] == ["-m", "faust", "-A", "stream.adapters.faust:app", "worker", "-l", "warn",
-                           "--without-web", "--without-mingle"]  # fmt: skip
+    assert command[1:] == ["-m", "faust", "-A", "stream.adapters.faust.app:app", "worker",
+                           "-l", "warn", "--without-web", "--without-mingle"]  # fmt: skip
     assert environment["CLAIMTRACE_FOLDER"] == "here"
     assert environment["CLAIMTRACE_SOURCE"] == "kafka://a:1"
     assert environment[fausting.CONFIG_VARIABLE] == "c.toml"

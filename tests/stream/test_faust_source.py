@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from claimtrace.clock import ManualClock
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Record
-from stream.adapters.faust_source import FaustSource
-from stream.plans import Place, Range, in_plan_order
+from stream.adapters.faust.source import FaustSource
+from stream.journal.plan import Place, Range, in_plan_order
 
 TOPICS = ("a", "b")
 

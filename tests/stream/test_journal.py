@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from claimtrace.decisions import ModelRef
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Record
-from stream.adapters.file_journal import FileJournal, read_plans, read_terms
-from stream.plans import Plan, Range, in_plan_order, plan_of
+from stream.adapters.embedded.file_journal import FileJournal, read_plans, read_terms
+from stream.journal.plan import Plan, Range, in_plan_order, plan_of
 from tests.oracles.histories import Entry, merged
 from tests.oracles.world import terms
 

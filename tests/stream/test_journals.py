@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 
 from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 from claimtrace.errors import StateError, StoreUnavailable
-from stream.adapters.kafka_journal import KafkaJournal
-from stream.adapters.table_journal import TableJournal
-from stream.plans import Journal, Plan, Range, Terms
+from stream.adapters.kafka.journal import KafkaJournal
+from stream.adapters.kinesis.table_journal import TableJournal
+from stream.journal.journal import Journal
+from stream.journal.plan import Plan, Range
+from stream.journal.terms import Terms
 from tests.oracles.shelves import JOURNALS, SERVERS, SHARED, TERMS, DynamoShelf, KafkaShelf, Shelf
 from tests.servers.topics import delete_before, read_topic
 

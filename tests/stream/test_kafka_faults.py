@@ -13,8 +13,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import ConfigError, StateError
 from claimtrace.events import Outgoing
-from stream.adapters.kafka_journal import KafkaJournal
-from stream.plans import JOURNAL
+from stream.adapters.kafka.journal import KafkaJournal
+from stream.journal.plan import JOURNAL
 from tests.oracles.one_process import TOPICS, Bench, OneWorker, bench_of, until
 from tests.oracles.world import terms
 from tests.servers.mock_cluster import Api, MockCluster

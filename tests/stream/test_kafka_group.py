@@ -11,8 +11,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import ConfigError
 from claimtrace.settings.schema import SecuritySettings, Settings
-from stream.adapters.kafka_group import KafkaGroup
-from stream.group import Mark
+from stream.adapters.kafka.group import KafkaGroup
+from stream.group.group import Mark
 
 TOPICS = ("claims.filed", "claims.adjudicated")
 

@@ -14,7 +14,7 @@ from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.batches.records import Records
 from claimtrace.events import Outgoing, Record
 from claimtrace.limits import MAX_VALUE_BYTES
-from stream.plans import Place, plan_of
+from stream.journal.plan import Place, plan_of
 from tests.oracles.bay import Bay, a_batch, after, drain, merged, some_rows
 from tests.servers.kafka import Cluster
 from tests.servers.records import send

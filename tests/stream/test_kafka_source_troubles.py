@@ -13,9 +13,9 @@ from claimtrace.adapters.kafka.topics_admin import KafkaTopics
 from claimtrace.errors import ClaimtraceError, ConfigError, StateError
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import Settings
-from stream.adapters import kafka_source
-from stream.adapters.kafka_source import KafkaSource
-from stream.plans import Place, plan_of
+from stream.adapters.kafka import source as kafka_source
+from stream.adapters.kafka.source import KafkaSource
+from stream.journal.plan import Place, plan_of
 from tests.oracles.bay import WAIT_S, Bay, a_batch, after, drain, merged
 from tests.servers.kafka import Cluster
 from tests.servers.mock_cluster import MockCluster

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from claimtrace.errors import StateError
-from stream.driver import CRASH_POINTS
+from stream.worker.driver import CRASH_POINTS
 from tests.oracles.facts import a_stream, as_records
 from tests.oracles.runner import KILLED
 from tests.oracles.world import World

@@ -25,9 +25,9 @@ from claimtrace.adapters.kinesis.enhanced_fan_out import Pushed, TakenOver, push
 from claimtrace.adapters.kinesis.kpl_aggregation import aggregated
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import ConfigError, StoreUnavailable
-from stream.adapters.kinesis_fanout import FanOutReads, Pages
-from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
-from stream.adapters.kinesis_source import KinesisSource
+from stream.adapters.kinesis.fan_out import FanOutReads, Pages
+from stream.adapters.kinesis.polling import Ask, Got, KinesisReads
+from stream.adapters.kinesis.source import KinesisSource
 from tests.servers.kinesis import KinesisLocal, create_streams
 from tests.servers.ministack import Ministack
 

@@ -14,10 +14,10 @@ from claimtrace.adapters.kinesis.kpl_aggregation import Part, aggregated
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Record
-from stream.adapters.kinesis_reading import Ask, Got, KinesisReads
-from stream.adapters.kinesis_source import KinesisSource
-from stream.plans import Place, Range, plan_of
-from stream.shards import Shard, id_of
+from stream.adapters.kinesis.polling import Ask, Got, KinesisReads
+from stream.adapters.kinesis.source import KinesisSource
+from stream.group.shard_family import Shard, id_of
+from stream.journal.plan import Place, Range, plan_of
 from tests.servers.kinesis import KinesisLocal, create_streams, wait_until_active
 from tests.servers.kinesis_faults import document, error, inject, times
 

@@ -16,11 +16,11 @@ from claimtrace.adapters.tables.dynamodb import DynamoTable
 from claimtrace.adapters.tables.sqlite import FileTable
 from claimtrace.adapters.tables.table import Table
 from claimtrace.errors import StoreUnavailable, Superseded
-from stream.adapters.table_leases import TableLeases
-from stream.group import Mark
-from stream.lease_group import LeaseGroup
-from stream.leases import Lease, LeaseTable
-from stream.plans import JOURNAL, Place
+from stream.adapters.kinesis.table_leases import TableLeases
+from stream.group.group import Mark
+from stream.group.lease_group import LeaseGroup
+from stream.group.leases import Lease, LeaseTable
+from stream.journal.plan import JOURNAL, Place
 from tests.oracles.lease_table import LeasesInMemory
 
 LEASE_S = 10.0

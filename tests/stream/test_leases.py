@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.leases import Lease, Observer, moves
+from stream.group.leases import Lease, Observer, moves
 
 names = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=5, unique=True)
 

@@ -12,11 +12,11 @@ from prometheus_client.exposition import generate_latest
 from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 from claimtrace.events import Record
 from examples.auto_claims import DOMAIN
-from stream.adapters.metrics import METRICS, OTHER, REBALANCES, STORES, WorkerMetrics
-from stream.effects import Counts
-from stream.outcomes import OUTCOMES
-from stream.plans import plan_of
-from stream.watching import Watching
+from stream.adapters.reporting.prometheus import METRICS, OTHER, REBALANCES, STORES, WorkerMetrics
+from stream.decisions.outcomes import OUTCOMES
+from stream.engine.effects import Counts
+from stream.journal.plan import plan_of
+from stream.worker.observer import Watching
 from tests.oracles.facts import a_stream, as_records
 from tests.oracles.world import World
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from featurestore.definitions.expressions import Expression, feature
 from featurestore.definitions.features import rule
-from stream.outcomes import BANDS, OUTCOMES, UNSCORED, levels_of, rule_hits
+from stream.decisions.outcomes import BANDS, OUTCOMES, UNSCORED, levels_of, rule_hits
 
 
 @given(

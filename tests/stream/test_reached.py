@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from claimtrace.errors import StateError
-from stream.adapters.reached_file import ReachedFile
-from stream.plans import Reached
+from stream.adapters.snapshots.reached_file import ReachedFile
+from stream.journal.reached import Reached
 from tests.oracles.contents import contents
 from tests.oracles.facts import a_stream, as_records
 from tests.oracles.world import Crash, World

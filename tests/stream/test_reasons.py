@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from claimtrace.decisions import Baseline, Window
 from featurestore.definitions.expressions import field
 from featurestore.definitions.features import Entity, computed, count, mean, number, one_hot, rate
-from stream.reasons import Explainer
+from stream.decisions.reasons import Explainer
 
 DAY_MS = 86_400_000
 shop = Entity("repair_shop", key="shop_id")

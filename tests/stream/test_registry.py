@@ -15,9 +15,9 @@ from claimtrace.schemas.adapters.registry import Encoder, Schemas
 from claimtrace.schemas.confluent_frame import frame
 from claimtrace.settings.schema import SchemaSettings
 from examples.auto_claims import DOMAIN
-from stream.adapters.file_journal import read_plans
-from stream.adapters.local import LocalSource
-from stream.verify import replay
+from stream.adapters.embedded.file_journal import read_plans
+from stream.adapters.embedded.log import LocalSource
+from stream.proofs.verify import replay
 from tests.oracles.facts import a_stream, as_records
 from tests.oracles.world import World
 

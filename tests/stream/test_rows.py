@@ -15,11 +15,11 @@ from claimtrace.decisions import DECISIONS_TOPIC, Decision, ModelRef
 from claimtrace.events import Record
 from claimtrace.refusals import Refusal
 from featurestore.offline.tables import DECISIONS, EVENTS, LABELS, SCHEMAS, conform, rows_of
-from stream import rows as rows_module
-from stream.engine import Engine
-from stream.plans import Place, in_plan_order, plan_of
-from stream.row_columns import byte_strings, words
-from stream.rows import Waiting
+from stream.engine.engine import Engine
+from stream.journal.plan import Place, in_plan_order, plan_of
+from stream.offline_rows import rows as rows_module
+from stream.offline_rows.arrow_columns import byte_strings, words
+from stream.offline_rows.rows import Waiting
 from tests.oracles.facts import KEY, a_stream, as_records
 from tests.oracles.models import a_scorer, scorer_of
 from tests.oracles.world import DOMAIN, terms

@@ -9,10 +9,10 @@ import pytest
 
 from claimtrace.clock import ManualClock
 from claimtrace.errors import StateError
-from stream import saving
-from stream.every import Every
-from stream.saving import FEW_RECORDS, UNITS_A_RECORD, Saving
-from stream.watching import Watching
+from stream.worker import snapshotting as saving
+from stream.worker.interval import Every
+from stream.worker.observer import Watching
+from stream.worker.snapshotting import FEW_RECORDS, UNITS_A_RECORD, Saving
 
 
 class Store:

@@ -24,8 +24,8 @@ from claimtrace.decisions import (
 from claimtrace.events import Record
 from claimtrace.ids import decision_id
 from examples.auto_claims import ClaimFiled
-from stream.reasons import Explained
-from stream.sealing import Frame, Verdicts, seal_all
+from stream.decisions.reasons import Explained
+from stream.decisions.sealer import Frame, Verdicts, seal_all
 
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
 numbers = (

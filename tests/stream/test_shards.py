@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claimtrace.errors import StateError
-from stream.shards import Family, Shard, id_of, number_of
+from stream.group.shard_family import Family, Shard, id_of, number_of
 
 
 def grown(choices: list[tuple[int, int]]) -> list[Shard]:

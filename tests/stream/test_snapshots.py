@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import StateError
-from stream.adapters import writing
-from stream.adapters.copying import Spare
-from stream.adapters.snapshots import KEPT, Snapshots
+from stream.adapters.snapshots.snapshots import KEPT, Snapshots
+from stream.adapters.snapshots.snapshots import fork_writer as writing
+from stream.adapters.snapshots.thread_writer import Spare
 from tests.oracles.contents import contents
 from tests.oracles.facts import a_stream, as_records
 from tests.oracles.world import World

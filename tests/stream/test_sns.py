@@ -22,10 +22,10 @@ from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import AwsSettings, Settings
 from monitoring.layers.records import DriftAlert
-from stream.adapters import sns
-from stream.adapters.sns import Notices, Notifying
-from stream.notice import MAX_CALL_BYTES, notice_of
-from stream.watching import Watching
+from stream.adapters.reporting import sns
+from stream.adapters.reporting.sns import Notices, Notifying
+from stream.adapters.reporting.sns_message import MAX_CALL_BYTES, notice_of
+from stream.worker.observer import Watching
 from tests.servers.ministack import Ministack
 
 _numbers = itertools.count()

@@ -16,8 +16,8 @@ import pytest
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
 from examples.auto_claims import DOMAIN
-from stream.driver import Driver
-from stream.engine import Engine
+from stream.engine.engine import Engine
+from stream.worker.driver import Driver
 from tests.oracles.facts import DAY_MS, KEY, START, a_claim, ms
 from tests.oracles.shared_parts import (
     Member,

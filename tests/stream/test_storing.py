@@ -11,8 +11,8 @@ import pyarrow as pa
 from claimtrace.errors import StoreUnavailable
 from featurestore.offline.adapters.delta import OfflineStore
 from featurestore.offline.tables import SCHEMAS
-from stream.adapters.background import Background
-from stream.adapters.reached_file import ReachedFile
+from stream.adapters.process.background import Background
+from stream.adapters.snapshots.reached_file import ReachedFile
 from tests.oracles.facts import a_stream, as_records
 from tests.oracles.world import World
 

@@ -14,8 +14,8 @@ import pytest
 
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.events import Outgoing, Record
-from stream.driver import CRASH_POINTS
-from stream.verify import check_chains, replay
+from stream.proofs.verify import check_chains, replay
+from stream.worker.driver import CRASH_POINTS
 from tests.oracles.expected import OUTPUTS, Sent, expected, planned, records_of
 from tests.oracles.histories import History, a_history, told
 from tests.oracles.kinesis_ground import (

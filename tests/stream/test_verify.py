@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from claimtrace.decisions import DECISIONS_TOPIC
 from examples.auto_claims import DOMAIN
-from stream.adapters.file_journal import read_plans
-from stream.adapters.local import LocalSource
-from stream.verify import check_chains, replay
+from stream.adapters.embedded.file_journal import read_plans
+from stream.adapters.embedded.log import LocalSource
+from stream.proofs.verify import check_chains, replay
 from tests.oracles.facts import a_stream, as_records
 from tests.oracles.world import World
 

@@ -3,7 +3,8 @@ runs the worker.
 
 It answers one request a connection, from a daemon thread, and never waits long for anyone: a client
 has a few seconds for all of its request, and only so many are served at a time. Nothing here holds
-personal data (see `stream.adapters.metrics`), so it may listen beyond this machine when asked to.
+personal data (see `stream.adapters.reporting.prometheus`), so it may listen beyond this machine
+when asked to.
 """
 
 from __future__ import annotations

@@ -1,0 +1,152 @@
+"""The journal of one machine: a synced file of one plan a line, after a line with the terms.
+
+    {"terms": ...}\t<checksum>
+    {"number": 1, ...}\t<checksum>
+
+A line that a crash cut short is cut off when the file is opened; it was never acknowledged. A line
+that is damaged before the end is an error: nothing may be replayed past it.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from claimtrace.adapters.files.atomic_files import sync_folder
+from claimtrace.errors import NoJournal, StateError, StoreUnavailable
+
+from ...journal.plan import Plan
+from ...journal.terms import Terms
+
+_encode = msgspec.json.Encoder().encode
+
+
+class FileJournal:
+    """Plans in a file; only the process that holds the state folder's lock opens it.
+
+    Raises:
+        StateError: when the file is damaged, or was begun under other terms.
+    """
+
+    def __init__(self, path: Path, terms: Terms) -> None:
+        self._path = path
+        lines = self._open()
+        if not lines:
+            self._write(_encode(terms))
+        else:
+            terms_of(lines[0], str(path)).check_same(terms, str(path))
+        self._last = _plan(lines[-1]).number if len(lines) > 1 else 0
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next plan will have."""
+        return self._last + 1
+
+    def append(self, plan: Plan) -> Plan:
+        """Write a plan and sync it to the disk."""
+        assert plan.number == self.next_number, "one writer, numbers in order"
+        self._write(_encode(plan))
+        self._last = plan.number
+        return plan
+
+    def read(self, from_number: int, bookmark: int = 0) -> Iterator[Plan]:  # noqa: ARG002
+        """The plans from a number on, in order."""
+        return read_plans(self._path, from_number)
+
+    def bookmark(self, number: int) -> int:  # noqa: ARG002
+        """Unused: a file is searched quickly."""
+        return 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _open(self) -> list[bytes]:
+        """Open for appending, without the line that a crash cut short; returns the other lines."""
+        content = self._path.read_bytes() if self._path.exists() else b""
+        whole, lines = _whole_lines(content, str(self._path))
+        self._file = self._path.open("ab", buffering=0)
+        self._size, self._torn = whole, whole < len(content)
+        sync_folder(self._path.parent)
+        return lines
+
+    def _write(self, body: bytes) -> None:
+        line = body + b"\t%08x\n" % zlib.crc32(body)
+        try:
+            if self._torn:
+                self._file.truncate(self._size)
+            self._torn = True  # until all of it is on the disk: a full disk takes a part
+            left = memoryview(line)
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+            self._size, self._torn = self._size + len(line), False
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the journal can't be written: {error.strerror}",
+                where=str(self._path),
+                hint="free disk space; the same plan is tried again",
+            ) from error
+
+
+def read_plans(path: Path, from_number: int = 1) -> Iterator[Plan]:
+    """The plans of a journal file, without opening it for writing."""
+    _, lines = _whole_lines(path.read_bytes(), str(path))
+    for number, line in enumerate(lines[from_number:], from_number):
+        plan = _plan(line)
+        if plan.number != number:
+            raise StateError(
+                f"plan {plan.number} follows plan {number - 1}",
+                where=str(path),
+                hint="restore the file from a copy: a line is missing",
+            )
+        yield plan
+
+
+def read_terms(path: Path) -> Terms:
+    """The terms under which a journal was begun.
+
+    Raises:
+        StateError: when there is no journal.
+    """
+    lines = _whole_lines(path.read_bytes(), str(path))[1] if path.exists() else []
+    if not lines:
+        raise NoJournal.at(str(path))
+    return terms_of(lines[0], str(path))
+
+
+def terms_of(line: bytes, where: str) -> Terms:
+    """The first line of a journal."""
+    try:
+        return msgspec.json.decode(line, type=Terms)
+    except msgspec.DecodeError as error:
+        raise StateError(
+            f"the journal is of another version: {error}",
+            where=where,
+            hint="start with a new folder: the log is replayed into it",
+        ) from error
+
+
+def _plan(line: bytes) -> Plan:
+    return msgspec.json.decode(line, type=Plan)
+
+
+def _whole_lines(content: bytes, where: str) -> tuple[int, list[bytes]]:
+    """The length of the whole lines, and their bodies."""
+    lines: list[bytes] = []
+    at = 0
+    while (end := content.find(b"\n", at)) >= 0:
+        body, _, checksum = content[at:end].rpartition(b"\t")
+        if checksum != b"%08x" % zlib.crc32(body):
+            raise StateError(
+                f"line {len(lines) + 1} of the journal is damaged",
+                where=where,
+                hint="restore the file from a copy; plans after it can't be trusted",
+            )
+        lines.append(body)
+        at = end + 1
+    return at, lines

@@ -1,0 +1,69 @@
+"""The embedded log as source and sink: one file, in order of log time over all partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.batches.records import Records
+from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
+from claimtrace.errors import StateError
+from claimtrace.events import Outgoing
+
+from ...journal.plan import Place, Range, in_plan_order
+from ...journal.source import ByPosition
+
+PRODUCER = "stream"
+"""The name under which the log remembers the last plan whose effects it holds."""
+
+
+class LocalSource(ByPosition):
+    """Reads the domain's topics from a log."""
+
+    def __init__(self, log: LocalLog, topics: Sequence[str], partitions: int) -> None:
+        self._log = log
+        self._topics = tuple(topics)
+        for topic in topics:
+            log.create_topic(topic, partitions)
+
+    def poll(self, positions: dict[Place, int], most: int) -> Records:
+        """The next records in order of log time; empty when there are none now."""
+        return self._log.merged(self._topics, positions, most)
+
+    def fetch(self, ranges: Sequence[Range]) -> Records:
+        """Exactly the records of a plan, in plan order."""
+        parts: list[Records] = []
+        for span in ranges:
+            found = self._log.read_range(
+                span.topic, span.partition, span.from_position, span.to_position
+            )
+            if len(found) != span.to_position - span.from_position:
+                raise StateError(
+                    f"the log no longer has {span.topic}/{span.partition} from "
+                    f"{span.from_position} to {span.to_position}",
+                    where="journal",
+                    hint="keep the log at least as long as the time between two snapshots",
+                )
+            parts.append(found)
+        return in_plan_order(Records.joined(parts), self._topics)
+
+
+class LocalSink:
+    """Writes effects to the same log: all of a plan in one transaction, once."""
+
+    def __init__(self, log: LocalLog, partitions: int) -> None:
+        self._log = log
+        for topic in (DECISIONS_TOPIC, DEAD_TOPIC):
+            log.create_topic(topic, partitions)
+        for topic in (DRIFT_TOPIC, ALERTS_TOPIC):
+            log.create_topic(topic, 1)
+
+    def emit(self, plan: int, outgoing: Sequence[Outgoing]) -> None:
+        """Append the records of a plan; a plan that the log holds already is left alone."""
+        self._log.append(outgoing, producer=(PRODUCER, plan))
+
+    def settle(self) -> None:
+        """Nothing waits: an append is durable when it returns."""
+
+    def give_up(self) -> None:
+        """Nothing can be taken back, and nothing need be: it knows each plan."""

@@ -1,0 +1,115 @@
+"""What the log has where Faust left something out.
+
+Faust hands records over in order, with holes: markers of transactions and compacted records, which
+are nothing, and records that it drops when a partition is paused or given away, which are ours. So
+each hole is read again by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from confluent_kafka import KafkaError, TopicPartition
+
+from claimtrace.adapters.kafka.client import Troubles
+from claimtrace.adapters.kafka.errors import error_of
+from claimtrace.clock import Clock
+from claimtrace.errors import StateError, StoreUnavailable
+from claimtrace.events import Record
+from claimtrace.settings.schema import Settings
+
+from ...journal.plan import Place
+from ..kafka.reading import ends_of, reader, record_of
+
+Hole = tuple[int, int]
+"""From the first position that is missing (-1: the beginning) to the one that follows."""
+
+_TURN_S: Final = 0.005
+_PAGE: Final = 1_000
+_PATIENCE_S: Final = 5.0
+
+
+class GapReader:
+    """Reads short stretches of partitions; connects when the first one is asked for.
+
+    Args:
+        settings: brokers, security, and what to do about records that are gone.
+        clock: for deadlines.
+        said: told when records are lost by policy.
+    """
+
+    def __init__(
+        self, settings: Settings, clock: Clock, said: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._settings, self._clock, self._said = settings, clock, said
+        self._earliest = settings.kafka.on_lost_records == "earliest"
+        self._troubles = Troubles(settings)
+        self._reader: Any = None
+
+    def __call__(self, holes: Mapping[Place, Hole]) -> dict[Place, list[Record]]:
+        """The committed records of all holes, in order of their positions; all read at once.
+
+        Raises:
+            StateError: retention took some of them, and the settings say stop.
+            StoreUnavailable: the brokers don't deliver them; ask again.
+        """
+        consumer = self._connected()
+        wanted: dict[Place, Hole] = {}
+        for place, (start, stop) in sorted(holes.items()):
+            low, _ = ends_of(consumer, self._troubles, place)
+            if 0 <= start < low:
+                self._lost(place, start, min(low, stop))
+            if max(start, low) < stop:
+                wanted[place] = max(start, low), stop
+        consumer.assign([TopicPartition(*place, start) for place, (start, _) in wanted.items()])
+        try:
+            return self._read(consumer, {place: stop for place, (_, stop) in wanted.items()})
+        finally:
+            consumer.unassign()
+
+    def close(self) -> None:
+        """Let go of the brokers."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _connected(self) -> Any:
+        if self._reader is None:
+            self._reader = reader(self._settings, self._troubles)
+        return self._reader
+
+    def _read(self, consumer: Any, stops: dict[Place, int]) -> dict[Place, list[Record]]:
+        found: dict[Place, list[Record]] = {place: [] for place in stops}
+        open_ = dict(stops)
+        until_s = self._clock.monotonic_s() + _PATIENCE_S
+        while open_:
+            for arrived in consumer.consume(_PAGE, _TURN_S):
+                place = arrived.topic(), arrived.partition()
+                error, at = arrived.error(), arrived.offset()
+                if error is None:
+                    if at < stops[place]:
+                        found[place].append(record_of(place[0], arrived))
+                    if at + 1 >= stops[place]:
+                        open_.pop(place, None)
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                    if at >= stops[place]:
+                        open_.pop(place, None)
+                elif not error.retriable():
+                    raise error_of(error, "can't read the input", place[0], operation="Read")
+            self._troubles.check()
+            if open_ and self._clock.monotonic_s() > until_s:
+                (topic, partition), stop = min(open_.items())
+                raise StoreUnavailable(f"the brokers don't deliver the positions before {stop}",
+                                       where=f"{topic}/{partition}")  # fmt: skip
+        return found
+
+    def _lost(self, place: Place, start: int, low: int) -> None:
+        where = f"{place[0]}/{place[1]}"
+        if not self._earliest:
+            raise StateError(
+                f"retention took {low - start:,} records before they were read (from {start})",
+                where=where,
+                hint="kafka.on_lost_records = earliest goes on without them; keep records longer",
+            )
+        self._said(f"{low - start:,} records of {where} are lost: retention took them")

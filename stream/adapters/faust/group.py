@@ -1,0 +1,167 @@
+"""A group of one: the marks of a worker that Faust runs, and proof that it is alone.
+
+Faust's own consumer group can't hold marks. They stand where a plain worker keeps them, as offsets
+of `kafka.group`, committed without being a member: so a journal can change hands between the two,
+and a plain worker that joins while Faust runs makes the broker refuse these commits. Faust's
+consumer has the group `kafka.group` + `-faust`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.errors import error_of
+from claimtrace.clock import Clock, duration_ms
+from claimtrace.errors import StateError, Superseded
+from claimtrace.settings.schema import Settings
+
+from ...group.group import Mark
+from ...journal.plan import Place
+from ..kafka.group import KafkaGroup
+from ..kafka.output import KafkaOutput
+
+_ANSWER_S: Final = 10.0
+_TURN_S: Final = 0.25
+_GRACE_S: Final = 5.0
+"""A dead worker leaves its group so long after its session time-out, at the latest."""
+
+_STOP: Final = "stop the other worker, or this one; a dead one leaves with its session time-out"
+
+
+def faust_group(settings: Settings) -> str:
+    """The group that Faust's consumer is in, which is the app's id.
+
+    >>> faust_group(Settings(source="kafka://a:9092"))
+    'claimtrace-faust'
+    """
+    return f"{settings.kafka.group}-faust"
+
+
+class LoneGroup(KafkaGroup):
+    """Owns all places, always.
+
+    Args:
+        settings: brokers, security, and the group that keeps the marks.
+        topics: the inputs.
+        clock: for looking at the topics again.
+        output: commits offsets itself when it is transactional.
+    """
+
+    def __init__(
+        self, settings: Settings, topics: Sequence[str], clock: Clock, output: KafkaOutput
+    ) -> None:
+        kafka = msgspec.structs.replace(settings.kafka, group_protocol="classic", instance="")
+        super().__init__(msgspec.structs.replace(settings, kafka=kafka), topics, clock, output)
+        self.committed: dict[Place, int] = {}
+        """The positions of the last commit that was taken."""
+
+    def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:  # noqa: ARG002
+        """All places; nobody can take any of them."""
+        self._consumer.poll(0)
+        self._troubles.check()
+        return self.places()
+
+    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> bool:
+        """Say how far this worker came.
+
+        Raises:
+            StateError: the group has members now: another worker runs on this journal.
+        """
+        try:
+            taken = super().commit(marks, positions)
+        except Superseded as error:
+            raise StateError(error.what, where=self._name, hint=_STOP) from error
+        if taken:
+            self.committed = dict(positions)
+        return taken
+
+
+class Members:
+    """Who is in the groups of Faust and of plain workers."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._clock, self._settings = clock, settings
+        self._troubles = Troubles(settings)
+        config = client_config(settings) | {"error_cb": self._troubles}
+        self._admin: Any = connect(AdminClient, config)
+
+    def wait_until_none(self, said: Callable[[str], None] = lambda _: None) -> bool:
+        """Return when nobody is in either group; wait as long as a dead worker may still count.
+
+        A member of Faust's group with our own `kafka.instance` is our past self, whose place we
+        take; the answer is whether it is there.
+
+        Raises:
+            StateError: somebody is in a group, and stays.
+            ConfigError: the groups may not be described.
+        """
+        session_s = duration_ms(self._settings.kafka.session_timeout) / 1000
+        until_s = self._clock.monotonic_s() + session_s + _GRACE_S
+        instance, faust = self._settings.kafka.instance, faust_group(self._settings)
+        told = False
+        while True:
+            there = self._members()
+            others = [(group, who) for group, who, its in there
+                      if group != faust or not instance or its != instance]  # fmt: skip
+            if not others:
+                return bool(there)
+            group, who = others[0]
+            if self._clock.monotonic_s() > until_s:
+                raise StateError(f"another worker is in the group: {who}", where=group, hint=_STOP)
+            if not told:
+                said(f"waiting for {who} to leave the group {group}")
+                told = True
+            self._clock.sleep(_TURN_S)
+
+    def _members(self) -> list[tuple[str, str, str]]:
+        """Group, name and instance of each member."""
+        groups = [faust_group(self._settings), self._settings.kafka.group]
+        asked = self._admin.describe_consumer_groups(groups, request_timeout=_ANSWER_S)
+        found = []
+        for group, answer in asked.items():
+            try:
+                members: Collection[Any] = answer.result().members
+            except KafkaException as error:
+                self._troubles.check()
+                raise error_of(error.args[0], "can't see who is in the group", group,
+                               user=self._settings.security.username,
+                               operation="Describe") from error  # fmt: skip
+            found += [
+                (group, f"{each.client_id} at {each.host}", each.group_instance_id or "")
+                for each in members
+            ]
+        return found
+
+
+def seed(settings: Settings, positions: Mapping[Place, int]) -> None:
+    """Tell Faust's group where to begin: at our positions, however far it says it came.
+
+    The group must have no members. Without it Faust would deliver what a plain worker applied.
+
+    Raises:
+        StateError: the group has members.
+        StoreUnavailable: no broker answers.
+    """
+    offsets = [TopicPartition(*place, at) for place, at in sorted(positions.items()) if at > 0]
+    if not offsets:
+        return
+    group, troubles = faust_group(settings), Troubles(settings)
+    config = {"group.id": group, "enable.auto.commit": False, "error_cb": troubles}
+    writer: Any = connect(Consumer, client_config(settings) | config)
+    try:
+        done = writer.commit(offsets=offsets, asynchronous=False)
+        failed = [each.error for each in done or () if each.error is not None]
+    except KafkaException as error:
+        failed = [error.args[0]]
+    finally:
+        writer.close()
+    if failed:
+        troubles.check()
+        user = settings.security.username
+        raise error_of(failed[0], "can't set Faust's offsets", group, user=user, operation="Read")

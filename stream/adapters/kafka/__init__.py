@@ -1,0 +1,1 @@
+"""Kafka as source, journal, output and group."""

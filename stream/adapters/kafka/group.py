@@ -1,0 +1,280 @@
+"""The workers of one journal as a Kafka consumer group.
+
+The group shares out the input partitions and the journal's one. It fetches nothing: every worker
+reads everything by position (`kafka_source`). What a worker commits is an offset, for the tools
+that people know, and beside it the `Mark`, as the offset's metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from typing import Any, Final
+
+import msgspec
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+
+from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.errors import Fenced, error_of
+from claimtrace.clock import Clock, duration_ms
+from claimtrace.decisions import DECISIONS_TOPIC, JOURNAL_TOPIC, chain_of
+from claimtrace.errors import StateError, StoreUnavailable, Superseded
+from claimtrace.settings.schema import Settings
+
+from ...group.group import Mark, Tail
+from ...journal.plan import JOURNAL, Place
+from .output import KafkaOutput
+from .reading import concerned, ends_of, places_of, reader
+
+_TIMEOUT_S: Final = 10.0
+_PLACES_EVERY_S: Final = 30.0
+_TAIL_RECORDS: Final = 4_000
+"""The last ones of a partition: more than a worker that was replaced can repeat behind them."""
+
+_NOT_NOW: Final = (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+_marks = msgspec.json.Decoder(Mark)
+
+
+class _Placed(msgspec.Struct):
+    position: int
+
+
+_placed = msgspec.json.Decoder(_Placed)
+
+
+class KafkaGroup:
+    """Takes part in a consumer group.
+
+    Args:
+        settings: brokers, security, the group and its protocol.
+        topics: the inputs.
+        clock: for looking at the topics again.
+        output: commits offsets itself when it is transactional.
+    """
+
+    def __init__(
+        self, settings: Settings, topics: Sequence[str], clock: Clock, output: KafkaOutput
+    ) -> None:
+        self._topics, self._clock, self._output = tuple(topics), clock, output
+        self._name, self._user = settings.kafka.group, settings.security.username
+        self._troubles = Troubles(settings)
+        self._settings = settings
+        self._consumer: Any = connect(Consumer, _member_config(settings, self._troubles))
+        self._assigned: set[Place] = set()
+        self._is_member = False
+        self._drain: Callable[[Set[Place]], None] = lambda _: None
+        self._places: set[Place] = set()
+        self._places_at_s = -_PLACES_EVERY_S
+
+    def places(self) -> Set[Place]:
+        """All places that the group shares out."""
+        now_s = self._clock.monotonic_s()
+        if not self._places or now_s - self._places_at_s > _PLACES_EVERY_S:
+            self._places = set(places_of(self._consumer, self._topics, self._troubles)) | {JOURNAL}
+            self._places_at_s = now_s
+        return self._places
+
+    def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:
+        """Take part; returns the places that this worker owns now."""
+        self._drain = drain
+        if not self._is_member:
+            self._consumer.subscribe(
+                [*self._topics, JOURNAL_TOPIC],
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+            self._is_member = True
+        arrived = self._consumer.poll(0)
+        self._troubles.check()
+        if arrived is not None and arrived.error() is not None:
+            self._take_error(arrived.error(), arrived.topic() or self._name)
+        return self._assigned
+
+    def marks(self, places: Collection[Place]) -> dict[Place, Mark]:
+        """How far places are done, as committed; those without are left out."""
+        return {(each.topic, each.partition): self._mark(each) for each in self._committed(places)}
+
+    def offsets(self, places: Collection[Place]) -> dict[Place, int]:
+        """The committed offsets, as tools show them; places without one are left out."""
+        return {(each.topic, each.partition): each.offset for each in self._committed(places)}
+
+    def _committed(self, places: Collection[Place]) -> list[TopicPartition]:
+        if not places:
+            return []
+        asked = [TopicPartition(*place) for place in sorted(places)]
+        try:
+            found = self._consumer.committed(asked, timeout=_TIMEOUT_S)
+        except KafkaException as error:
+            self._troubles.check()
+            raise error_of(error.args[0], "can't read the group's offsets", self._name,
+                           user=self._user, operation="Read") from error  # fmt: skip
+        for each in found:
+            if each.error is not None:
+                where = concerned(each.error, each.topic, self._name)
+                raise error_of(each.error, "can't read the group's offsets", where,
+                               user=self._user, operation="Read")  # fmt: skip
+        return [each for each in found if each.offset >= 0]
+
+    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> bool:
+        """Say how far this worker came; False while the group is being shared out anew."""
+        offsets = [
+            TopicPartition(
+                *place, max(positions.get(place, 0), 0), msgspec.json.encode(mark).decode()
+            )
+            for place, mark in sorted(marks.items())
+        ]
+        if self._output.is_transactional:
+            self._output.commit(offsets, self._consumer.consumer_group_metadata())
+            return True
+        error = self._commit(offsets)
+        if error is None:
+            return True
+        where = self._name
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            where = self._refused_topic(offsets)
+        return self._commit_failed(error, where)
+
+    def tails(self, partitions: Collection[int]) -> dict[int, Tail]:
+        """Where the decisions of these partitions end."""
+        tails: dict[int, Tail] = {}
+        if not partitions:
+            return tails
+        consumer = reader(self._settings, self._troubles)
+        try:
+            for partition in sorted(partitions):
+                tail = self._tail(consumer, partition)
+                if tail is not None:
+                    tails[partition] = tail
+        finally:
+            consumer.close()
+        return tails
+
+    def leave(self) -> None:
+        """Let others have the places at once."""
+        self._drain = lambda _: None
+        self._consumer.close()
+
+    def _tail(self, consumer: Any, partition: int) -> Tail | None:
+        """The decision furthest on, among the last ones and, if those are gone, the ones before."""
+        place = DECISIONS_TOPIC, partition
+        low, end = ends_of(consumer, self._troubles, place, self._user)
+        back = _TAIL_RECORDS
+        while True:
+            start = max(low, end - back)
+            found = self._furthest(consumer, partition, start, end)
+            if found is not None or start <= low:
+                return found
+            back *= 8
+
+    def _furthest(self, consumer: Any, partition: int, start: int, end: int) -> Tail | None:
+        if start >= end:
+            return None
+        consumer.assign([TopicPartition(DECISIONS_TOPIC, partition, start)])
+        best: Tail | None = None
+        until_s = self._clock.monotonic_s() + _TIMEOUT_S
+        while self._clock.monotonic_s() < until_s:
+            for arrived in consumer.consume(_TAIL_RECORDS, 0.1):
+                error = arrived.error()
+                if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    return best
+                if error is not None:
+                    if error.retriable():
+                        continue
+                    where = concerned(error, DECISIONS_TOPIC, self._name)
+                    raise error_of(error, "can't read the decisions", where,
+                                   user=self._user, operation="Read")  # fmt: skip
+                position = _placed.decode(arrived.value()).position
+                if best is None or position > best.position:
+                    best = Tail(position, chain_of(arrived.value()))
+        raise StoreUnavailable(
+            "the brokers don't deliver the last decisions", where=DECISIONS_TOPIC
+        )
+
+    def _mark(self, committed: TopicPartition) -> Mark:
+        try:
+            return _marks.decode(committed.metadata or "")
+        except msgspec.DecodeError:
+            raise StateError(
+                f"the group's offset of {committed.topic}/{committed.partition} was set by "
+                "something else than claimtrace",
+                where=self._name,
+                hint="use a group of its own (kafka.group)",
+            ) from None
+
+    def _commit(self, offsets: list[TopicPartition]) -> KafkaError | None:
+        try:
+            done = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            return error.args[0]
+        return next((each.error for each in done or () if each.error is not None), None)
+
+    def _refused_topic(self, offsets: list[TopicPartition]) -> str:
+        """The topic that we may not read any more: a commit of several doesn't say which."""
+        topics: dict[str, None] = dict.fromkeys(each.topic for each in offsets)
+        for topic in topics:
+            if self._commit([each for each in offsets if each.topic == topic]) is not None:
+                return topic
+        return self._name
+
+    def _commit_failed(self, error: KafkaError, where: str) -> bool:
+        if error.code() in _NOT_NOW:
+            return False
+        ours = error_of(error, "can't commit", where, user=self._user, operation="Read")
+        if isinstance(ours, Fenced):
+            raise Superseded(ours.what, where=where)
+        raise ours
+
+    def _take_error(self, error: KafkaError, where: str) -> None:
+        if error.code() == KafkaError._MAX_POLL_EXCEEDED or error.retriable():  # noqa: SLF001
+            return  # the group gives our places away; `on_lost` says so
+        ours = error_of(error, "can't take part in the group", where, user=self._user,
+                        operation="Read")  # fmt: skip
+        if not isinstance(ours, Fenced) and not ours.retryable:
+            raise ours
+
+    def _on_assign(self, consumer: Any, places: list[TopicPartition]) -> None:
+        # at the end, and paused: the group shares out, it doesn't fetch
+        held = [TopicPartition(each.topic, each.partition, OFFSET_END) for each in places]
+        consumer.incremental_assign(held)
+        consumer.pause(held)
+        self._assigned |= {(each.topic, each.partition) for each in places}
+
+    def _on_revoke(self, consumer: Any, places: list[TopicPartition]) -> None:
+        going = {(each.topic, each.partition) for each in places}
+        self._drain(going)
+        self._assigned -= going
+        consumer.incremental_unassign(places)
+
+    def _on_lost(self, consumer: Any, places: list[TopicPartition]) -> None:
+        self._assigned -= {(each.topic, each.partition) for each in places}
+        consumer.incremental_unassign(places)
+
+
+def _member_config(settings: Settings, troubles: Troubles) -> Mapping[str, Any]:
+    kafka = settings.kafka
+    config: dict[str, Any] = {
+        "group.id": kafka.group,
+        "group.protocol": kafka.group_protocol,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "latest",  # unused: nothing is fetched
+        "isolation.level": "read_committed",
+        "topic.metadata.refresh.interval.ms": 30_000,
+        "error_cb": troubles,
+    }
+    if kafka.instance:
+        config["group.instance.id"] = kafka.instance
+    if kafka.group_protocol == "classic":
+        session_ms = duration_ms(kafka.session_timeout)
+        config |= {
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": session_ms,
+            "heartbeat.interval.ms": max(session_ms // 5, 100),
+        }
+    return client_config(settings) | config

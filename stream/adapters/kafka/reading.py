@@ -1,0 +1,134 @@
+"""What every reader of a Kafka topic needs: a consumer that reads by position, ends, records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.errors import error_of
+from claimtrace.batches.records import Records
+from claimtrace.buffers.byte_strings import ByteStrings
+from claimtrace.errors import ConfigError, StoreUnavailable
+from claimtrace.events import Headers, Record
+from claimtrace.settings.schema import Settings
+
+from ...journal.plan import Place
+
+_TIMEOUT_S: Final = 10.0
+
+READER: Final = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "error",  # never skip silently
+    "isolation.level": "read_committed",
+    "enable.partition.eof": True,
+    "session.timeout.ms": 10_000,  # unused, but compared with the next
+    "max.poll.interval.ms": 300_000,  # of `kafka.properties`: that one is for the group's member
+    "fetch.wait.max.ms": 100,
+    "fetch.queue.backoff.ms": 10,
+    "queued.max.messages.kbytes": 32 * 1024,
+}
+"""Of a consumer that reads by position."""
+
+
+def reader(settings: Settings, troubles: Troubles, **more: str | int | bool) -> Any:
+    """A consumer that reads by position and takes no part in the group.
+
+    Args:
+        settings: brokers and security; the group's name stands for the ACL alone.
+        troubles: told what goes wrong outside of calls.
+        more: further properties, `_` for `.`.
+    """
+    own = {name.replace("_", "."): value for name, value in more.items()}
+    group = {"group.id": settings.kafka.group, "error_cb": troubles}
+    return connect(Consumer, client_config(settings) | {**READER, **group, **own})
+
+
+def ends_of(consumer: Any, troubles: Troubles, place: Place, user: str = "") -> tuple[int, int]:
+    """The first and the next position of a partition, as the brokers say.
+
+    Raises:
+        ConfigError: the topic isn't there, or may not be read.
+        StoreUnavailable: the brokers don't answer.
+    """
+    try:
+        found = consumer.get_watermark_offsets(TopicPartition(*place), timeout=_TIMEOUT_S)
+    except KafkaException as error:
+        troubles.check()
+        if troubles.down:  # the client says of a topic that it doesn't know what it can't see
+            raise StoreUnavailable("no broker answers", where=place[0]) from error
+        what = "can't ask where it ends"
+        raise error_of(error.args[0], what, place[0], user=user, operation="Read") from error
+    if found is None:
+        raise StoreUnavailable("the brokers don't say where it ends", where=place[0])
+    return int(found[0]), int(found[1])
+
+
+def places_of(consumer: Any, topics: Sequence[str], troubles: Troubles) -> list[Place]:
+    """The partitions of topics, in order of the topics.
+
+    Raises:
+        ConfigError: a topic isn't there, or may not be seen.
+        StoreUnavailable: the brokers don't answer.
+    """
+    try:
+        there = consumer.list_topics(timeout=10).topics
+    except KafkaException as error:
+        troubles.check()
+        raise error_of(error.args[0], "the brokers don't answer", "source") from error
+    troubles.check()
+    places: list[Place] = []
+    for topic in topics:
+        if topic not in there or not there[topic].partitions:
+            raise ConfigError(
+                f"there is no topic {topic}, or this user may not see it",
+                where="source",
+                hint="make it: claimtrace topics create",
+            )
+        places += [(topic, partition) for partition in sorted(there[topic].partitions)]
+    return places
+
+
+def concerned(error: KafkaError, where: str, group: str) -> str:
+    """What an error is about: a reader without the right to its group is told so of a topic."""
+    return group if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED else where
+
+
+def by_place(arrived: Sequence[Message]) -> dict[Place, Records]:
+    """Records as delivered, of each partition in order; their log times are the broker's."""
+    numbers: dict[Place, int] = {}
+    places = zip(map(Message.topic, arrived), map(Message.partition, arrived), strict=True)
+    parts = np.array([numbers.setdefault(place, len(numbers)) for place in places], np.int64)
+    headers = list(map(Message.headers, arrived))
+    records = Records(
+        list(numbers),
+        parts,
+        np.array(list(map(Message.offset, arrived)), np.int64),
+        ByteStrings.of(map(Message.key, arrived)),
+        ByteStrings.of(map(Message.value, arrived)),
+        np.array([at for _, at in map(Message.timestamp, arrived)], np.int64),
+        [headers_of(each) for each in headers] if any(headers) else None,
+    )
+    return {place: records.take(np.flatnonzero(parts == i)) for place, i in numbers.items()}
+
+
+def record_of(topic: str, arrived: Message) -> Record:
+    """A record as delivered; its log time is the broker's."""
+    return Record(
+        topic,
+        arrived.partition(),
+        arrived.offset(),
+        arrived.key(),
+        arrived.value(),
+        arrived.timestamp()[1],
+        headers_of(arrived.headers()),
+    )
+
+
+def headers_of(delivered: Sequence[tuple[str, bytes | None]] | None) -> Headers:
+    """Headers as delivered; a null is an empty one."""
+    return tuple((name, value or b"") for name, value in delivered) if delivered else ()

@@ -1,0 +1,1 @@
+"""Kinesis as source and output, with journal and leases in a table."""

@@ -1,0 +1,1 @@
+"""The worker's process: garbage collection, background threads."""

@@ -1,0 +1,1 @@
+"""What a worker reports: Prometheus metrics, CloudWatch, SNS."""

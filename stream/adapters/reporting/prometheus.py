@@ -1,0 +1,340 @@
+"""What a worker tells Prometheus: one table of all metrics, and the object that the driver calls.
+
+It is called once a batch or more rarely, never once an event. A label's value is a topic or
+partition of the domain, a word of the lists below, or a model of the registry, never something that
+came in with an event: so metrics hold no personal data, and a sender can't make new series.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from claimtrace.decisions import (
+    ALERTS_TOPIC,
+    DEAD_TOPIC,
+    DECISIONS_TOPIC,
+    DRIFT_TOPIC,
+    JOURNAL_TOPIC,
+    ModelRef,
+)
+
+from ...decisions.outcomes import OUTCOMES
+from ...engine.effects import Counts
+from ...worker.observer import Watching
+from .sns_message import RESULTS
+
+REBALANCES: Final = ("gained", "revoked", "lost")
+STORES: Final = ("log", "journal", "offline", "snapshots", "models", "schemas")
+OTHER: Final = "other"
+"""Stands for a label value that isn't known here."""
+
+_OUTPUTS: Final = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
+_BROKERS: Final = re.compile(r"(kafka://)?[^/,\s]+:\d+(,[^/,\s]+:\d+)*")
+_LOG_WORDS: Final = frozenset(["source", "sink", "log.db", *_OUTPUTS])
+
+_PREFIX: Final = "claimtrace_"
+_BATCH_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STORE_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_BATCH_RECORDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+
+
+class Metric(NamedTuple):
+    """One row of the table: its name without the prefix, and `buckets` of a histogram."""
+
+    suffix: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name as Prometheus has it."""
+        return _PREFIX + self.suffix
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names that can be asked for: a histogram has three."""
+        parts = ("_bucket", "_sum", "_count") if self.kind == "histogram" else ("",)
+        return tuple(self.name + part for part in parts)
+
+
+METRICS: Final = (
+    # Records: what came in, and what became of it
+    Metric("records_total", "counter", "Records decided on, of the owned partitions."),
+    Metric("topic_records_total", "counter", "Records applied on all partitions, by topic: the "
+           "same on each worker.", ("topic",)),
+    Metric("decisions_total", "counter", "Decisions, by outcome.", ("outcome",)),
+    Metric("scored_total", "counter", "Decisions that a model had a part in."),
+    Metric("dead_letters_total", "counter", "Records refused; their bytes are on claims.dead."),
+    Metric("duplicates_total", "counter", "Records that were there before; nothing changed."),
+    Metric("tombstones_total", "counter", "Records without a value; nothing changed."),
+    Metric("late_claims_total", "counter", "Claims later than stream.allowed_lateness."),
+    Metric("profile_changes_total", "counter", "Changes of profiles, such as of a policy."),
+    Metric("outcomes_total", "counter", "Outcomes of investigations."),
+    Metric("unmatched_outcomes_total", "counter", "Outcomes of claims that aren't known."),
+    Metric("unseen_categories_total", "counter", "Claims with a category not in definitions."),
+    # Batches
+    Metric("plan_number", "gauge", "Number of the last plan applied."),
+    Metric("batch_seconds", "histogram", "Time of a batch, from its records to the emitted "
+           "decisions.", (), _BATCH_S),
+    Metric("batch_records", "histogram", "Records of a batch that were decided on here.", (),
+           _BATCH_RECORDS),
+    Metric("journal_round_trip_seconds", "histogram", "Time from a plan to its place in the "
+           "journal.", (), _BATCH_S),
+    Metric("replayed_records_total", "counter", "Records applied again from the journal, after a "
+           "start."),
+    Metric("retained_plans", "gauge", "Applied plans kept in memory for who may have to decide "
+           "on them."),
+    # The log and the group
+    Metric("position_records", "gauge", "Next position to read.", ("topic", "partition")),
+    Metric("lag_records", "gauge", "Records on the log after that position.",
+           ("topic", "partition")),
+    Metric("owned_partitions", "gauge", "Partitions that this worker decides on."),
+    Metric("rebalances_total", "counter", "Changes of ownership, by kind.", ("kind",)),
+    Metric("commits_total", "counter", "Commits of positions that the log took."),
+    Metric("commit_failures_total", "counter", "Commits that were refused; positions come again."),
+    Metric("lost_records_total", "counter", "Records that retention took before they were read."),
+    # The worker
+    Metric("ready", "gauge", "1 when /ready says so, else 0."),
+    Metric("pauses_total", "counter", "Waits for something that didn't answer, by what it was.",
+           ("store",)),
+    Metric("snapshot_seconds", "histogram", "Time of writing a snapshot.", (), _STORE_S),
+    Metric("snapshot_plan_number", "gauge", "Plan of the last snapshot of this run; 0: none yet."),
+    Metric("snapshot_timestamp_seconds", "gauge", "When the last snapshot was written, in seconds "
+           "since 1970; the start of the worker until then."),
+    Metric("offline_append_seconds", "histogram", "Time of an append to the offline store.", (),
+           _STORE_S),
+    # The model
+    Metric("model_info", "gauge", "1 for the model in charge; no series: the rules decide alone.",
+           ("model", "version", "kernel")),
+    Metric("kernel_fallbacks_total", "counter", "Models taken up that run on XGBoost itself, "
+           "slowly."),
+    Metric("drift_alerts_total", "counter", "Drift alerts raised or cleared; see claims.alerts."),
+    Metric("alert_notices_total", "counter", "Alerts for SNS, by what became of them; the lost "
+           "ones stand on claims.alerts too.", ("result",)),
+)  # fmt: skip
+"""Every metric of a worker, in the order of docs/metrics.md."""
+
+_COUNTED: Final = {
+    "records_total": "records",
+    "scored_total": "scored",
+    "dead_letters_total": "dead",
+    "duplicates_total": "duplicates",
+    "tombstones_total": "tombstones",
+    "late_claims_total": "late",
+    "profile_changes_total": "changes",
+    "outcomes_total": "labels",
+    "unmatched_outcomes_total": "unmatched_labels",
+    "unseen_categories_total": "unseen_categories",
+    "drift_alerts_total": "alerts",
+}
+"""Counters that are a field of `Counts`."""
+
+
+@dataclass
+class _Place:
+    """What is told of one partition, and where it was the last time."""
+
+    position: int
+    records: Counter
+    at: Gauge
+    lag: Gauge
+
+
+class WorkerMetrics(Watching):
+    """The metrics of one worker, in a registry of its own.
+
+    Args:
+        registry: where they are made, with those of the process (memory, CPU, open files).
+        topics: the domain's topics; a place of any other is told as `other`.
+        now_s: wall time in seconds since 1970, for the age of snapshots.
+
+    >>> registry = CollectorRegistry()
+    >>> metrics = WorkerMetrics(registry, ["claims.filed"], lambda: 1.8e9)
+    >>> metrics.applied(7, Counts(records=3, claims=2, dead=1, referred=1), 0.004)
+    >>> registry.get_sample_value("claimtrace_decisions_total", {"outcome": "approve"})
+    1.0
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        topics: Iterable[str],
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        # else each counter has a second series that nobody reads
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        ProcessCollector(registry=registry)
+        self._now_s = now_s
+        self._topics = frozenset([*topics, JOURNAL_TOPIC])
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for row in METRICS:
+            if row.kind == "counter":
+                self._counters[row.suffix] = Counter(
+                    row.name, row.help, row.labels, registry=registry
+                )
+            elif row.kind == "gauge":
+                self._gauges[row.suffix] = Gauge(row.name, row.help, row.labels, registry=registry)
+            else:
+                self._histograms[row.suffix] = Histogram(
+                    row.name, row.help, row.labels, registry=registry, buckets=row.buckets
+                )
+        self._counted = [(self._counters[name], field) for name, field in _COUNTED.items()]
+        self._outcomes = self._children("decisions_total", OUTCOMES)
+        self._rebalances = self._children("rebalances_total", (*REBALANCES, OTHER))
+        self._pauses = self._children("pauses_total", (*STORES, OTHER))
+        self._notices = self._children("alert_notices_total", RESULTS)
+        self._children("topic_records_total", sorted(self._topics - {JOURNAL_TOPIC}))
+        self._places: dict[tuple[str, int], _Place] = {}
+        self._model: tuple[str, str, str] | None = None
+        self._is_ready, self._why = False, "starting"
+        self._gauges["snapshot_timestamp_seconds"].set(now_s())
+
+    def applied(self, plan_number: int, counts: Counts, seconds: float) -> None:
+        """A plan was applied, and decided on: the counts of this plan alone, and its time."""
+        self._gauges["plan_number"].set(plan_number)
+        self._histograms["batch_seconds"].observe(seconds)
+        self._histograms["batch_records"].observe(counts.records)
+        for counter, field in self._counted:
+            count = getattr(counts, field)
+            if count:
+                counter.inc(count)
+        approved = counts.claims - counts.reviewed - counts.referred
+        for outcome, count in zip(
+            OUTCOMES, (approved, counts.reviewed, counts.referred), strict=True
+        ):
+            if count:
+                self._outcomes[outcome].inc(count)
+
+    def place(self, topic: str, partition: int, position: int, end: int | None) -> None:
+        """The next position to read, and the end of the log there when it is known.
+
+        What lies between two calls is counted as records of the topic; the first only says where
+        this run began.
+        """
+        name = topic if topic in self._topics else OTHER
+        place = self._places.get((name, partition))
+        if place is None:
+            labels = name, str(int(partition))
+            place = self._places[name, partition] = _Place(
+                position,
+                self._counters["topic_records_total"].labels(name),
+                self._gauges["position_records"].labels(*labels),
+                self._gauges["lag_records"].labels(*labels),
+            )
+        if position > place.position:
+            place.records.inc(position - place.position)
+        place.position = position
+        place.at.set(position)
+        if end is not None:
+            place.lag.set(max(0, end - position))
+
+    def owned(self, count: int) -> None:
+        """This worker decides on so many partitions."""
+        self._gauges["owned_partitions"].set(count)
+
+    def rebalanced(self, kind: str) -> None:
+        """Partitions changed hands: one of `REBALANCES`."""
+        self._rebalances.get(kind, self._rebalances[OTHER]).inc()
+
+    def ready(self, is_ready: bool) -> None:
+        """Whether the worker is ready, as `/ready` says."""
+        self._gauges["ready"].set(int(is_ready))
+        self._is_ready = is_ready
+        if is_ready:
+            self._why = ""
+
+    def reason(self) -> str:
+        """What `/ready` answers: "" when ready, else why not, in words of ours alone."""
+        return "" if self._is_ready else self._why or "not ready"
+
+    def paused(self, where: str) -> None:
+        """Something didn't answer, and the worker waits before it tries again.
+
+        `where` is one of `STORES`, or what an error says of its place: a path, a topic, a URL. Only
+        which store that is gets into a label.
+        """
+        store = self._store_of(where)
+        self._pauses[store].inc()
+        self._why = f"waiting for: {store}"
+
+    def snapshot(self, plan: int, seconds: float) -> None:
+        """A snapshot was written."""
+        self._histograms["snapshot_seconds"].observe(seconds)
+        self._gauges["snapshot_plan_number"].set(plan)
+        self._gauges["snapshot_timestamp_seconds"].set(self._now_s())
+
+    def offline(self, seconds: float) -> None:
+        """Rows were appended to the offline store."""
+        self._histograms["offline_append_seconds"].observe(seconds)
+
+    def journal(self, seconds: float) -> None:
+        """A plan was appended to the journal, and read back."""
+        self._histograms["journal_round_trip_seconds"].observe(seconds)
+
+    def model(self, ref: ModelRef | None, kernel: str) -> None:
+        """The model in charge and what computes its margins; harmless when it hasn't changed."""
+        labels = None if ref is None else (ref.name, str(ref.version), kernel)
+        if labels == self._model:
+            return
+        info = self._gauges["model_info"]
+        if labels is not None:
+            info.labels(*labels).set(1)
+            if kernel != "numba":
+                self._counters["kernel_fallbacks_total"].inc()
+        if self._model is not None:
+            info.remove(*self._model)
+        self._model = labels
+
+    def retained(self, count: int) -> None:
+        """So many applied plans are kept in memory."""
+        self._gauges["retained_plans"].set(count)
+
+    def notified(self, result: str, count: int) -> None:
+        """Alerts for SNS were `sent`, or `lost`; called from another thread."""
+        self._notices[result].inc(count)
+
+    def lost(self, count: int) -> None:
+        """So many records were taken by retention before they were read."""
+        self._counters["lost_records_total"].inc(count)
+
+    def committed(self, ok: bool) -> None:
+        """Positions were committed, or refused."""
+        self._counters["commits_total" if ok else "commit_failures_total"].inc()
+
+    def replayed(self, count: int) -> None:
+        """So many records were applied again from the journal."""
+        self._counters["replayed_records_total"].inc(count)
+
+    def _store_of(self, where: str) -> str:
+        if where.startswith(("http:", "https:", "mock:")):
+            return "schemas"
+        *_, parent, name = ("", *where.rstrip("/").split("/"))
+        if name in STORES:
+            return name
+        if name == JOURNAL_TOPIC or parent == JOURNAL_TOPIC:
+            return "journal"
+        log_words = _LOG_WORDS | self._topics
+        if _BROKERS.fullmatch(where) or name in log_words or parent in log_words:
+            return "log"
+        return parent if parent in STORES else OTHER
+
+    def _children(self, name: str, values: Iterable[str]) -> dict[str, Counter]:
+        """One series for each value, there from the start: a rate needs its zero."""
+        return {value: self._counters[name].labels(value) for value in values}

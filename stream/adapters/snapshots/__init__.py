@@ -1,0 +1,1 @@
+"""Snapshots of the state on disk, written beside the stream."""

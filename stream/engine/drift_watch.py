@@ -1,0 +1,128 @@
+"""Drift on the way: scored claims are counted into tiles, closed windows are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from claimtrace.decisions import ALERTS_TOPIC, DRIFT_TOPIC, ModelRef
+from claimtrace.encoding.encoder import encode
+from claimtrace.events import Outgoing
+from featurestore.state_arrays import Arrays
+from models.scorer import Scorer
+from monitoring.alerting.alert_book import AlertBook
+from monitoring.layers.drift import DriftPolicy, judge
+from monitoring.layers.records import DriftAlert, DriftRecord
+from monitoring.windows.reference import read_reference
+from monitoring.windows.tile import Tile
+from monitoring.windows.tile_book import TileBook
+
+from ..journal.terms import Terms
+
+
+class DriftWatch:
+    """The tiles of the model in charge, and the alerts of all models."""
+
+    def __init__(self, terms: Terms, moving: frozenset[str] = frozenset()) -> None:
+        self._terms = terms
+        self._policy = DriftPolicy(min_count=terms.drift_min_count, moving=moving)
+        self._alerts = AlertBook(terms.drift_alert_m, terms.drift_alert_n)
+        self._model: ModelRef | None = None
+        self._book: TileBook | None = None
+        self._reference: Any = None
+
+    def take_charge(self, ref: ModelRef, scorer: Scorer) -> list[DriftRecord | DriftAlert]:
+        """Another model scores from now on: close the windows of the one before."""
+        if ref == self._model:
+            return []
+        said: list[DriftRecord | DriftAlert] = []
+        if self._book is not None:
+            at_ms = self._book.watermark or 0
+            said += self._judge(self._book.flush())
+            said += self._alerts.retire(self._book.model_label, at_ms)
+        self._model = ref
+        self._reference = read_reference(scorer.manifest.reference, f"{ref.name}/{ref.version}")
+        self._book = self._new_book(ref)
+        return said
+
+    def count(
+        self,
+        times_ms: NDArray[np.int64],
+        matrix: NDArray[np.float64],
+        scores: NDArray[np.float64],
+        referred: NDArray[np.bool_],
+        unseen: NDArray[np.int64],
+    ) -> None:
+        """Count scored claims, in log order."""
+        if self._book is not None:
+            self._book.add(times_ms, matrix, scores, referred, unseen)
+
+    def count_outcomes(self, times_ms: list[int], frauds: list[bool]) -> None:
+        """Count outcomes by when they were decided."""
+        if self._book is not None and times_ms:
+            self._book.add_outcomes(np.array(times_ms, np.int64), np.array(frauds, np.bool_))
+
+    def closed(self) -> list[DriftRecord | DriftAlert]:
+        """Judge the windows that have closed."""
+        return self._judge(self._book.close()) if self._book is not None else []
+
+    def arrays(self) -> Arrays:
+        """All state, for a snapshot."""
+        if self._book is None:
+            return {}
+        ref = msgspec.json.encode([self._model, self._alerts.state()])
+        return {"model": np.frombuffer(ref, np.uint8), **self._book.arrays()}
+
+    def restore(self, arrays: Arrays, scorer_of: Callable[[ModelRef], Scorer]) -> None:
+        """Take state from a snapshot."""
+        if not arrays:
+            return
+        ref, alerts = msgspec.json.decode(arrays["model"].tobytes(), type=tuple[ModelRef, Any])
+        manifest = scorer_of(ref).manifest
+        self._model = ref
+        self._reference = read_reference(manifest.reference, f"{ref.name}/{ref.version}")
+        terms = self._terms
+        self._book = TileBook.restore(
+            self._reference,
+            _label(ref),
+            terms.drift_window_ms,
+            terms.drift_lateness_ms,
+            {name: array for name, array in arrays.items() if name != "model"},
+        )
+        self._alerts = AlertBook.restore(terms.drift_alert_m, terms.drift_alert_n, alerts)
+
+    def _new_book(self, ref: ModelRef) -> TileBook:
+        terms = self._terms
+        return TileBook(
+            self._reference, _label(ref), terms.drift_window_ms, terms.drift_lateness_ms
+        )
+
+    def _judge(self, tiles: list[Tile]) -> list[DriftRecord | DriftAlert]:
+        said: list[DriftRecord | DriftAlert] = []
+        for tile in tiles:
+            record = judge(tile, self._reference, self._policy)
+            said.append(record)
+            said += self._alerts.observe(record)
+        return said
+
+
+def as_outgoing(said: list[DriftRecord | DriftAlert], log_time_ms: int) -> list[Outgoing]:
+    """Drift records and alerts on their topics."""
+    return [
+        Outgoing(
+            DRIFT_TOPIC if isinstance(each, DriftRecord) else ALERTS_TOPIC,
+            0,
+            each.model.encode(),
+            encode(each),
+            log_time_ms,
+        )
+        for each in said
+    ]
+
+
+def _label(ref: ModelRef) -> str:
+    return f"{ref.name}/{ref.version}"

@@ -1,0 +1,1 @@
+"""Several workers on one journal: groups, checkpoints, leases, families of shards."""

@@ -1,0 +1,170 @@
+"""The workers of one journal by leases: each takes what is free, and lets go of what is too much.
+
+What a worker says of how far it came stands in its leases, beside the owner and the counter, and is
+written only while both are as it wrote them last. So a worker that was away for longer than a lease
+can say nothing any more: it hears that it was superseded, and lets go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Set
+from contextlib import suppress
+
+from claimtrace.clock import Clock
+from claimtrace.errors import StoreUnavailable, Superseded
+
+from ..journal.plan import JOURNAL, Place
+from .group import Mark, Tail
+from .leases import Lease, LeaseTable, Observer, moves
+
+_TURNS_A_LEASE = 4.0
+
+
+class LeaseGroup:
+    """A worker among others.
+
+    Args:
+        me: its name, that nobody else has.
+        table: of the leases.
+        inputs: the places of the inputs, as they are listed now, and the parents of each.
+        clock: only its monotonic side is looked at.
+        lease_s: a worker that is silent for so long is taken for gone.
+        finished: the inputs of which nothing comes any more, all in plans that are applied; asked
+            of who makes the plans.
+        on_workers: told how many there are.
+    """
+
+    def __init__(
+        self,
+        me: str,
+        table: LeaseTable,
+        inputs: Callable[[], Mapping[Place, tuple[int, ...]]],
+        clock: Clock,
+        lease_s: float,
+        finished: Callable[[], Set[Place]] = frozenset,
+        on_workers: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._me, self._table, self._inputs = me, table, inputs
+        self._clock, self._on_workers = clock, on_workers
+        self._finished, self._told = finished, set[Place]()
+        self._turn_s = lease_s / _TURNS_A_LEASE
+        self._observer = Observer(lease_s)
+        self._mine: dict[Place, Lease] = {}
+        self._counter = 0
+        self._turned_s = float("-inf")
+        self._known: set[Place] = set()
+
+    def places(self) -> Set[Place]:
+        """All places that are shared out: what is listed, what ever was, and the journal."""
+        if not self._known:
+            self._known = {lease.place for lease in self._table.leases()}
+        return self._inputs().keys() | self._known | {JOURNAL}
+
+    def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:
+        """Take part, some times in the length of a lease; returns the places that are ours."""
+        if self._clock.monotonic_s() - self._turned_s >= self._turn_s:
+            # a table that doesn't answer: what we own we own till somebody else says so there
+            with suppress(StoreUnavailable):
+                self._turn(drain)
+            self._turned_s = self._clock.monotonic_s()
+        return set(self._mine)
+
+    def marks(self, places: Collection[Place]) -> dict[Place, Mark]:
+        """How far places are done; those without a mark are left out."""
+        return {
+            lease.place: lease.mark
+            for lease in self._table.leases()
+            if lease.place in places and lease.mark is not None
+        }
+
+    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> bool:
+        """Say how far this worker came.
+
+        Raises:
+            Superseded: one of the places isn't ours any more.
+        """
+        changes = []
+        for place, mark in sorted(marks.items()):
+            lease = self._mine.get(place)
+            if lease is None:
+                raise Superseded("a lease was lost", where=f"{place[0]}/{place[1]}")
+            position = max(positions.get(place, 0), 0)
+            changes.append((lease, self._next(lease, mark=mark, position=position)))
+        if not self._table.swap(changes):
+            raise Superseded("a lease was taken by another worker", where="leases")
+        self._mine.update({after.place: after for _, after in changes})
+        if JOURNAL in marks:
+            self._tell_finished(marks[JOURNAL].emitted)
+        return True
+
+    def tails(self, partitions: Collection[int]) -> dict[int, Tail]:  # noqa: ARG002
+        """Nobody can look at the end of a stream: what was sent since the last commit is sent
+        again, in the same bytes."""
+        return {}
+
+    def leave(self) -> None:
+        """Let others have the places at once; when the lease is over, if the table is silent."""
+        with suppress(StoreUnavailable):
+            self._release(set(self._mine), self._table.finished())
+            self._table.forget(self._me)
+
+    def _turn(self, drain: Callable[[Set[Place]], None]) -> None:
+        self._counter += 1
+        self._table.beat(self._me, self._counter)
+        rows = self._table.leases()
+        wanted = {JOURNAL: (), **self._inputs()}
+        missing = wanted.keys() - {lease.place for lease in rows}
+        if missing:
+            self._table.add({place: wanted[place] for place in sorted(missing)})
+            rows = self._table.leases()
+        # after the leases: whoever took one had written his counter before
+        beats = self._table.beats()
+        alive = self._observer.see(beats, self._clock.monotonic_s()) | {self._me}
+        for gone in beats.keys() - alive:
+            self._table.forget(gone)  # if it comes back, it counts on
+        self._on_workers(len(alive))
+        now = {lease.place: lease for lease in rows}
+        self._known = set(now)
+        self._mine = {place: row for place, row in self._mine.items() if now.get(place) == row}
+        found = moves(self._me, rows, alive)
+        finished = self._table.finished()
+        going = {*found.release, *self._done_for_good(finished)}
+        if going & self._mine.keys():
+            drain(going & self._mine.keys())
+        # what stands under our name and isn't ours: we wrote it and never heard that it was written
+        strays = [row for row in rows if row.owner == self._me and row.place not in self._mine]
+        self._mine.update({row.place: row for row in strays if row.place in going})
+        self._release(going, finished)
+        for free in (*found.take, *strays):
+            if free.place not in going:
+                taken = self._next(free, owner=self._me)
+                if self._table.swap([(free, taken)]):
+                    self._mine[free.place] = taken
+
+    def _tell_finished(self, plan: int) -> None:
+        new = self._finished() - self._told
+        if new:
+            with suppress(StoreUnavailable):  # said again with the next commit
+                self._table.finish(dict.fromkeys(sorted(new), plan))
+                self._told |= new
+
+    def _done_for_good(self, finished: Mapping[Place, int]) -> set[Place]:
+        """Our places of which nothing comes any more, all of it stored and acknowledged."""
+        return {
+            place
+            for place, plan in finished.items()
+            if place in self._mine
+            and (mark := self._mine[place].mark) is not None
+            and min(mark.emitted, mark.stored) >= plan
+        }
+
+    def _release(self, places: Set[Place], finished: Mapping[Place, int]) -> None:
+        done = self._done_for_good(finished)  # the last commit may have seen to it
+        for place in sorted(places):
+            lease = self._mine.pop(place, None)
+            if lease is not None:
+                mark = lease.mark.final() if place in done and lease.mark else lease.mark
+                self._table.swap([(lease, self._next(lease, owner="", mark=mark))])
+
+    def _next(self, lease: Lease, **changes: object) -> Lease:
+        return lease._replace(counter=lease.counter + 1, **changes)  # type: ignore[arg-type]

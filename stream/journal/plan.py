@@ -1,0 +1,105 @@
+"""A plan: what a batch will be, written down before anything changes.
+
+It names the records by position, and the model that decides.
+A decision is a pure function of the log, the journal, the definitions and the models; so a crash at
+any point is repaired by running the same plan again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from claimtrace.batches.records import Place as Place
+from claimtrace.batches.records import Records
+from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
+from claimtrace.events import Record
+
+JOURNAL: Place = (JOURNAL_TOPIC, 0)
+"""The place whose owner writes plans, and to whom drift and alerts belong."""
+
+
+class Range(msgspec.Struct, frozen=True, array_like=True):
+    """Records `[from_position, to_position)` of one partition.
+
+    `at` says where the first of them is, on a log that doesn't find its records by position.
+    """
+
+    topic: str
+    partition: int
+    from_position: int
+    to_position: int
+    at: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A journalled batch. Its records are applied in the order of `in_plan_order`.
+
+    `now_ms` is for people only: nothing that is decided depends on it. `unknown_schemas` are ids
+    that the schema registry didn't know: a replay refuses them too, whatever it says then.
+    """
+
+    number: int
+    ranges: list[Range]
+    model: ModelRef | None
+    now_ms: int
+    unknown_schemas: list[int] = []
+
+
+def plan_of(
+    number: int,
+    records: Sequence[Record],
+    model: ModelRef | None,
+    now_ms: int,
+    unknown_schemas: Sequence[int] = (),
+) -> Plan:
+    """The plan for a batch of records that are consecutive on each partition.
+
+    >>> records = [Record("a", 0, 5, None, b"", 0), Record("b", 1, 0, None, b"", 1),
+    ...            Record("a", 0, 6, None, b"", 2)]
+    >>> for span in plan_of(1, records, None, 0).ranges:
+    ...     print(span.topic, span.partition, span.from_position, span.to_position)
+    a 0 5 7
+    b 1 0 1
+    """
+    columns = Records.of(records)
+    ranges = []
+    for i, place in sorted(enumerate(columns.places), key=lambda each: each[1]):
+        positions = columns.positions[columns.parts == i]
+        if positions.size:
+            ranges.append(Range(*place, int(positions.min()), int(positions.max()) + 1))
+    return Plan(
+        number=number,
+        ranges=ranges,
+        model=model,
+        now_ms=now_ms,
+        unknown_schemas=list(unknown_schemas),
+    )
+
+
+def in_plan_order(records: Iterable[Record], topics: Sequence[str]) -> Records:
+    """Records of a plan in the order in which they are applied: the earliest head goes next.
+
+    Among equal log times the order of `topics` decides, then the partition. Log times may run
+    backwards inside a partition, positions never do: a record behind a later one counts as late as
+    that one (see `claimtrace.adapters.embedded_log.merge`, which gives new batches the same order).
+
+    >>> records = [Record("a", 0, 5, None, b"", 9), Record("a", 0, 6, None, b"", 1),
+    ...            Record("a", 1, 0, None, b"", 4)]
+    >>> [(r.partition, r.position) for r in in_plan_order(records, ["a"])]
+    [(1, 0), (0, 5), (0, 6)]
+    """
+    columns = Records.of(records)
+    rank = {topic: i for i, topic in enumerate(topics)}
+    at_ms = columns.log_times_ms.copy()
+    for i in range(len(columns.places)):
+        rows = np.flatnonzero(columns.parts == i)
+        rows = rows[np.argsort(columns.positions[rows], kind="stable")]
+        at_ms[rows] = np.maximum.accumulate(at_ms[rows])
+    ranks = np.array([rank[topic] for topic, _ in columns.places], np.int64)
+    numbers = np.array([partition for _, partition in columns.places], np.int64)
+    parts = columns.parts
+    order = np.lexsort((columns.positions, numbers[parts], ranks[parts], at_ms))
+    return columns.take(order)

@@ -1,0 +1,1 @@
+"""What a batch leaves for the offline store, as Arrow tables."""

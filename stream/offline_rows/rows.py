@@ -1,0 +1,279 @@
+"""Rows for the offline store: the raw back-up, decisions with their vectors, labels, profiles.
+
+A batch says what its rows are made of (`BatchRows`). `Waiting` turns batches into columns a few
+thousand records at a time: while they are still near the processor, and so that a small batch
+doesn't pay for columns of its own. Words that repeat are dictionaries, here and in the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from claimtrace.batches.accepted import Fact, Facts, Read
+from claimtrace.batches.records import Records
+from claimtrace.buffers.byte_strings import ByteStrings, bounds_of
+from featurestore.definitions.domain import Domain
+from featurestore.fields.normalisation import normal_key
+from featurestore.offline.tables import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES, SCHEMAS, rows_of
+from monitoring.layers.records import DriftRecord
+
+from ..decisions.outcomes import BANDS, OUTCOMES
+from ..decisions.sealer import Frame, Sealed, Verdicts
+from .arrow_columns import (
+    byte_strings,
+    chained,
+    numbers,
+    places,
+    table_of,
+    text_lists,
+    texts_of,
+    vectors,
+    words,
+)
+
+_AT_ONCE: Final = 8000
+"""Records. Enough to spread the cost of some forty columns, and not long enough to grow cold."""
+
+
+class Decided(NamedTuple):
+    """The decisions of a batch in columns, with what the offline rows have beside them."""
+
+    frame: Frame
+    claims: Facts
+    matrix: NDArray[np.float64]
+    verdicts: Verdicts
+    sealed: Sealed
+    policy_keys: ByteStrings
+    amounts_cents: NDArray[np.float64]
+
+
+class BatchRows(NamedTuple):
+    """What a batch's rows are made of: its records with their answers, decisions, and facts."""
+
+    domain: Domain
+    records: Records
+    read: Read
+    decided: Decided | None
+    labels: Facts
+    changes: Mapping[str, Sequence[Fact]]
+    drift: Sequence[DriftRecord]
+
+    def tables(self) -> list[str]:
+        """The tables that get rows."""
+        parts = {EVENTS: self.records, DECISIONS: self.decided, LABELS: self.labels,
+                 PROFILES: self.changes, DRIFT: self.drift}  # fmt: skip
+        return [table for table, part in parts.items() if part]
+
+
+class Waiting:
+    """The rows of one table that wait for their append, in order."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._batches: list[BatchRows] = []
+        self._records = 0
+        self._built: list[pa.Table] = []
+
+    def add(self, batch: BatchRows) -> None:
+        """Take what a batch has for the table."""
+        self._batches.append(batch)
+        self._records += len(batch.records)
+        if self._records >= _AT_ONCE:
+            self._build()
+
+    def rows(self) -> pa.Table:
+        """All of them."""
+        self._build()
+        return pa.concat_tables(self._built).unify_dictionaries()
+
+    def _build(self) -> None:
+        if self._batches:
+            self._built.append(build(self._table, self._batches))
+        self._batches, self._records = [], 0
+
+
+def build(table: str, batches: Sequence[BatchRows]) -> pa.Table:
+    """The rows of some batches for one table, in order; words may be dictionaries."""
+    if table == EVENTS:
+        return event_rows([batch.records for batch in batches], [batch.read for batch in batches])
+    if table == DECISIONS:
+        return decision_rows([batch.decided for batch in batches if batch.decided is not None])
+    if table == DRIFT:
+        return drift_rows([record for batch in batches for record in batch.drift])
+    domain = batches[0].domain
+    if table == LABELS:
+        return label_rows(domain, [batch.labels for batch in batches])
+    return pa.concat_tables([profile_rows(domain, batch.changes) for batch in batches])
+
+
+def event_rows(parts: Sequence[Records], reads: Sequence[Read]) -> pa.Table:
+    """Every record as it stood on the log, refused ones too."""
+    rows = sum(map(len, parts))
+    columns = places(parts) | {
+        "key": byte_strings([part.keys for part in parts]),
+        "value": byte_strings([part.values for part in parts]),
+        "log_time_ms": np.concatenate([part.log_times_ms for part in parts]),
+        "event_id": chained(read.facts.event_ids for read in reads),
+        "event_time_ms": np.concatenate([read.facts.event_times_ms for read in reads]),
+        "accepted": np.ones(rows, np.bool_),
+        "reason": words([None], np.zeros(rows, np.int64)),
+    }
+    if any(read.refused for read in reads):
+        columns |= _with_refused(parts, reads, columns)
+    return table_of(SCHEMAS[EVENTS], columns)
+
+
+def _with_refused(
+    parts: Sequence[Records], reads: Sequence[Read], columns: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The columns of which refused records have other values, or none."""
+    starts = bounds_of([len(part) for part in parts])
+    at = np.concatenate([start + each.accepted for start, each in zip(starts, reads, strict=False)])
+    is_accepted = np.zeros(starts[-1], np.bool_)
+    is_accepted[at] = True
+    ids, times = np.full(starts[-1], None, object), np.zeros(starts[-1], np.int64)
+    ids[at], times[at] = columns["event_id"], columns["event_time_ms"]
+    reasons: list[str | None] = [None] * len(ids)
+    for start, read in zip(starts.tolist(), reads, strict=False):
+        for place, answer in read.refused.items():
+            reasons[start + place] = answer.reason if answer is not None else None
+    return {
+        "event_id": ids,
+        "event_time_ms": pa.array(times, mask=~is_accepted),
+        "accepted": is_accepted,
+        "reason": words(reasons),
+    }
+
+
+def decision_rows(parts: Sequence[Decided]) -> pa.Table:
+    """One row an accepted claim, with its served vector."""
+    records = [part.claims.records for part in parts]
+    log_times = np.concatenate([each.log_times_ms for each in records])
+    amounts = np.concatenate([part.amounts_cents for part in parts])
+    verdicts, sealed = [part.verdicts for part in parts], [part.sealed for part in parts]
+    columns = places(records) | {
+        "decision_id": texts_of(np.concatenate([each.decision_ids for each in sealed])),
+        "claim_id": chained(part.claims.event_ids for part in parts),
+        "event_time_ms": np.concatenate([part.claims.event_times_ms for part in parts]),
+        "log_time_ms": log_times,
+        "known_time_ms": log_times,
+        "score": pa.array(np.concatenate([each.scores for each in verdicts]), from_pandas=True),
+        "margin": pa.array(np.concatenate([each.margins for each in verdicts]), from_pandas=True),
+        "band": words(BANDS, np.concatenate([each.bands for each in verdicts])),
+        "outcome": words(OUTCOMES, np.concatenate([each.outcomes for each in verdicts])),
+        "flags": text_lists(chained(_flags(each) for each in verdicts)),
+        "rules": text_lists(chained(_rules(each) for each in verdicts)),
+        "features": vectors(np.concatenate([part.matrix for part in parts])),
+        "feature_hash": texts_of(np.concatenate([each.feature_hashes for each in sealed])),
+        "chain": texts_of(np.concatenate([each.chains for each in sealed])),
+        "policy_key": byte_strings([_or_none(part.policy_keys) for part in parts], pa.string()),
+        "amount_cents": pa.array(np.nan_to_num(amounts).astype(np.int64), mask=np.isnan(amounts)),
+    }
+    columns |= _shared([part.frame for part in parts], [len(part.claims) for part in parts])
+    return table_of(SCHEMAS[DECISIONS], columns)
+
+
+def _or_none(keys: ByteStrings) -> ByteStrings:
+    """Keys, none at all for an empty one."""
+    return ByteStrings(keys.content, keys.starts, np.where(keys.sizes == 0, -1, keys.sizes))
+
+
+def _flags(verdicts: Verdicts) -> list[Sequence[str]]:
+    return [verdicts.flag_sets[each] for each in verdicts.flags.tolist()]
+
+
+def _rules(verdicts: Verdicts) -> list[Sequence[str]]:
+    names: list[Sequence[str]] = [()] * len(verdicts.scores)
+    for place, hits in verdicts.rules.items():
+        names[place] = [hit.rule for hit in hits]
+    return names
+
+
+def _shared(frames: Sequence[Frame], sizes: Sequence[int]) -> dict[str, Any]:
+    """The columns of what the decisions of a batch share, for some batches."""
+    different = list(dict.fromkeys(frames))
+    rows = np.repeat([different.index(frame) for frame in frames], sizes)
+    models = [frame.model for frame in different]
+    return {
+        "policy": words([frame.policy for frame in different], rows),
+        "threshold": numbers(pa.float64(), [frame.threshold for frame in different], rows),
+        "model_name": words([model.name if model else None for model in models], rows),
+        "model_version": numbers(
+            pa.int64(), [model.version if model else None for model in models], rows
+        ),
+        "model_digest": words([model.digest if model else None for model in models], rows),
+        "definitions": words([frame.definitions for frame in different], rows),
+        "rules_digest": words([frame.rules for frame in different], rows),
+    }
+
+
+def label_rows(domain: Domain, parts: Sequence[Facts]) -> pa.Table:
+    """One row an outcome; `is_fraud` is null where the outcome is no verdict."""
+    labels = domain.labels
+    assert labels is not None
+    events = [facts.event(i) for facts in parts for i in range(len(facts))]
+    outcomes = [getattr(event, labels.outcome) for event in events]
+    verdicts = dict.fromkeys(labels.legit, False) | dict.fromkeys(labels.fraud, True)
+    records = [facts.records for facts in parts]
+    log_times = np.concatenate([each.log_times_ms for each in records])
+    columns = places(records) | {
+        "claim_id": [getattr(event, labels.claim) or "" for event in events],
+        "event_id": chained(facts.event_ids for facts in parts),
+        "outcome": outcomes,
+        "is_fraud": [verdicts.get(outcome) for outcome in outcomes],
+        "decided_at_ms": np.concatenate([facts.event_times_ms for facts in parts]),
+        "known_time_ms": log_times,
+        "log_time_ms": log_times,
+        "source": words([getattr(event, labels.source) for event in events]),
+    }
+    return table_of(SCHEMAS[LABELS], columns)
+
+
+def profile_rows(domain: Domain, facts: Mapping[str, Sequence[Fact]]) -> pa.Table:
+    """One row a change of a profile, by group."""
+    rows = []
+    for group in domain.groups:
+        for record, accepted in facts.get(group.name, ()):
+            key = getattr(accepted.event, group.entity.key) or ""
+            rows.append(
+                {
+                    "feature_group": group.name,
+                    "entity_key": normal_key(key, group.entity.form),
+                    "event_time_ms": accepted.event_time_ms,
+                    "write_time_ms": record.log_time_ms,
+                    "is_deleted": False,
+                    "values_json": msgspec.json.encode(accepted.event).decode(),
+                }
+            )
+    return rows_of(PROFILES, rows)
+
+
+def drift_rows(records: Sequence[DriftRecord]) -> pa.Table:
+    """One row a judged window."""
+    rows = []
+    for record in records:
+        name, _, version = record.model.rpartition("/")
+        top = record.inputs.features[0] if record.inputs.features else None
+        score, referral = record.score.values, record.score.referral
+        rows.append(
+            {
+                "model_name": name,
+                "model_version": int(version),
+                "window_start_ms": record.window_from_ms,
+                "window_end_ms": record.window_to_ms,
+                "claims_count": record.n,
+                "verdict": record.state,
+                "score_distance": score.psi if score else None,
+                "referral_ratio": referral.ratio if referral else None,
+                "top_feature": top.feature if top else None,
+                "top_distance": top.values.psi if top else None,
+                "record_json": msgspec.json.encode(record).decode(),
+            }
+        )
+    return rows_of(DRIFT, rows)

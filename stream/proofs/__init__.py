@@ -1,0 +1,1 @@
+"""Replay and back-fill, compared with what was served."""

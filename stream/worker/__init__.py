@@ -1,0 +1,1 @@
+"""The worker: driver, ownership, snapshots, offline writer, observer."""

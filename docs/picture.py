@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rich.color import ColorSystem
 
-from claimtrace.__main__ import main
-from claimtrace.commands import demo
-from claimtrace.commands.console import out
+from cli.__main__ import main
+from cli.commands.start import demo
+from cli.console import out
 
 WIDTH = 104
 

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from claimtrace.__main__ import app
 from claimtrace.settings.loading import ENV_PREFIX, load_settings
+from cli.__main__ import app
 from stream.adapters.reporting.prometheus import METRICS, OTHER, REBALANCES, STORES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -63,7 +63,7 @@ def complaints(path: Path, source: str) -> list[str]:
     """What a file does that its room may not."""
     name = path.relative_to(ROOT).as_posix()
     room, tree = name.split("/")[0], ast.parse(source)
-    is_root = name.startswith(("claimtrace/__main__.py", "claimtrace/commands"))
+    is_root = name.startswith(("cli/__main__.py", "claimtrace/commands"))
     said = []
     for line, module in imports(tree):
         top = module.split(".")[0]

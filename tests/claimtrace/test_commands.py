@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from claimtrace.__main__ import app, main
 from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.decisions import DECISIONS_TOPIC, SealedDecision
+from cli.__main__ import app, main
 
 pytestmark = pytest.mark.slow
 
@@ -211,7 +211,7 @@ def test_our_own_fault_shows_a_trace_in_the_log_only(tmp_path, capsys, monkeypat
     def fails(*_: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("claimtrace.commands.doctor._examine", fails)
+    monkeypatch.setattr("cli.commands.start.doctor._examine", fails)
     code, out, err = ask(tmp_path, "doctor", capsys=capsys)
     assert code == 70
     assert "Traceback" not in out + err
@@ -219,7 +219,7 @@ def test_our_own_fault_shows_a_trace_in_the_log_only(tmp_path, capsys, monkeypat
 
 
 def test_text_from_a_log_is_harmless_on_a_terminal():
-    from claimtrace.commands.console import safe
+    from cli.console import safe
 
     assert "\x1b" not in safe("\x1b]0;owned\x07")
     assert "\n" not in safe("first\r\nERROR forged")

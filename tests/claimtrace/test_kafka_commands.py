@@ -20,12 +20,12 @@ from typer.testing import CliRunner, Result
 from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.adapters.kafka.topics_admin import KafkaTopics, topic_ids
 from claimtrace.adapters.required_topics import wanted_topics
-from claimtrace.commands import topics
-from claimtrace.commands.producing import producers
-from claimtrace.commands.session import Session
-from claimtrace.commands.topics import check_topics
 from claimtrace.errors import ConfigError
 from claimtrace.settings.schema import KafkaSettings, Settings
+from cli.commands.events import topics
+from cli.commands.events.producers import producers
+from cli.commands.events.topics import check_topics
+from cli.wiring.workspace import Session
 from tests.conftest import require_kafka
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics, read_topic

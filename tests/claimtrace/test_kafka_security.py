@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from claimtrace.adapters.kafka.client import Troubles, client_config, connect
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.adapters.kafka.topics_admin import KafkaTopics
-from claimtrace.commands import topics as topics_command
-from claimtrace.commands.session import Session
 from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import KafkaSettings, SecuritySettings, Settings
+from cli.commands.events import topics as topics_command
+from cli.wiring.workspace import Session
 from producers.adapters.kafka import KafkaSink
 from tests.conftest import require_kafka
 from tests.servers.kafka import Cluster

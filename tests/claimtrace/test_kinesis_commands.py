@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from claimtrace.__main__ import app
 from claimtrace.adapters.tables.dynamodb import DynamoTable
 from claimtrace.errors import ClaimtraceError, StateError
+from cli.__main__ import app
 from stream.adapters.kinesis.table_leases import TableLeases
 from tests.servers.aws_local import REGION
 from tests.servers.dynamodb import DynamoLocal

@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from claimtrace.commands.session import Session
-from claimtrace.commands.streaming import run_stream
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable
 from claimtrace.settings.schema import Settings
+from cli.commands.run.stream import run_stream
+from cli.wiring.workspace import Session
 from featurestore.offline.adapters.delta import OfflineStore
 from featurestore.offline.adapters.delta_errors import ours
 from featurestore.offline.tables import EVENTS, rows_of

@@ -13,7 +13,6 @@ import numpy as np
 
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.batches.accepted import Accepted
-from claimtrace.commands.session import Session
 from claimtrace.decisions import (
     ALERTS_TOPIC,
     DEAD_TOPIC,
@@ -24,6 +23,7 @@ from claimtrace.decisions import (
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.loading import load_settings
+from cli.wiring.workspace import Session
 from examples.auto_claims import DOMAIN
 from stream.journal.plan import in_plan_order
 from stream.proofs.verify import check_chains
@@ -53,7 +53,7 @@ def a_feed(
 ) -> list[Outgoing]:
     """About so many claims with their outcomes and policy changes, in order of arrival; some come
     twice, and among them are bytes that are no event."""
-    from claimtrace.commands.simulating import simulation_of
+    from cli.commands.events.simulate import simulation_of
     from producers.simulation.config import SimulationConfig
 
     rng = np.random.default_rng(seed)
@@ -264,7 +264,7 @@ def check(fleet: Asked, found: Found, *, sample: int = 300, once: bool = False) 
     check_dead(found, once=once)
     check_features(found, features, sample)
     session = fleet.session()
-    from claimtrace.commands.proving import run_chain, run_verify
+    from cli.commands.inspect.verify import run_chain, run_verify
 
     chained = run_chain(session)
     assert chained.broken == []

@@ -56,7 +56,7 @@ _PACKED: Final = {"KINESIS__AGGREGATE": "true"}
 
 _COMMANDS: Final = """
 import json, sys
-from claimtrace.__main__ import main
+from cli.__main__ import main
 for arguments in json.loads(sys.argv[1]):
     code = main(arguments)
     if code:

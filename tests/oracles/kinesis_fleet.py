@@ -11,10 +11,10 @@ from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.adapters.tables.dynamodb import DynamoTable
 from claimtrace.adapters.tables.sqlite import FileTable
 from claimtrace.adapters.tables.table import Table
-from claimtrace.commands.session import Session
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.loading import load_settings
+from cli.wiring.workspace import Session
 from examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.kinesis.polling import KinesisReads

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from claimtrace.clock import ManualClock
-from claimtrace.commands.session import Session
-from claimtrace.commands.streaming import run_stream, watch
 from claimtrace.settings.schema import AwsSettings, MetricsSettings, Settings
+from cli.commands.run.stream import run_stream, watch
+from cli.wiring.workspace import Session
 from stream.adapters.reporting.cloudwatch import CloudWatch, read
 from stream.adapters.reporting.cloudwatch_data import (
     MOST_METRICS,

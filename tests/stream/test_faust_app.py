@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from claimtrace.adapters.process.system_clock import SystemClock
-from claimtrace.commands import fausting
-from claimtrace.commands.session import Session
 from claimtrace.errors import ConfigError, StateError, UsageError
 from claimtrace.settings.loading import load_settings
 from claimtrace.settings.schema import Settings
+from cli.commands.run import faust as fausting
+from cli.wiring.workspace import Session
 from stream.adapters.faust.app import Watchdog, fatal
 from stream.adapters.faust.app import app as runner
 
@@ -41,7 +41,7 @@ def ask(words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_faust_is_imported_by_nobody_else() -> None:
-    found = ask("import sys, stream.adapters.faust.app, claimtrace.commands.fausting as f\n"
+    found = ask("import sys, stream.adapters.faust.app, cli.commands.run.faust as f\n"
                 "print('faust' in sys.modules, 'aiokafka' in sys.modules)")  # fmt: skip
     assert found.stdout == "False False\n", found
 

@@ -15,12 +15,12 @@ from botocore.awsrequest import AWSResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claimtrace.commands.session import Session
 from claimtrace.decisions import ALERTS_TOPIC, DECISIONS_TOPIC
 from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import AwsSettings, Settings
+from cli.wiring.workspace import Session
 from monitoring.layers.records import DriftAlert
 from stream.adapters.reporting import sns
 from stream.adapters.reporting.sns import Notices, Notifying

@@ -52,7 +52,7 @@ def __getattr__(name: str) -> Any:
     """`app`, from the settings of this folder and environment."""
     if name != "app":
         raise AttributeError(name)
-    from claimtrace.commands.fausting import app
+    from cli.commands.run.faust import app
 
     return app()
 

@@ -9,15 +9,18 @@ from uuid import uuid4
 
 import msgspec
 
-from ..adapters.files.folder_lock import FolderLock
-from ..adapters.kinesis.read_capacity import reading
-from ..clock import duration_ms
-from ..decisions import DEAD_TOPIC, DECISIONS_TOPIC
-from ..errors import ConfigError, StateError
-from ..events import Record
-from .transport import Said, Stopping, Transport
+from claimtrace.adapters.files.folder_lock import FolderLock
+from claimtrace.adapters.kinesis.read_capacity import reading
+from claimtrace.clock import duration_ms
+from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
+from claimtrace.errors import ConfigError, StateError
+from claimtrace.events import Record
+
+from .base import Said, Stopping, Transport
 
 if TYPE_CHECKING:
+    from claimtrace.adapters.kinesis.stream import Stream
+    from claimtrace.adapters.tables.table import Table
     from stream.adapters.kinesis.fan_out import FanOutReads
     from stream.adapters.kinesis.polling import KinesisReads
     from stream.adapters.kinesis.source import KinesisSource
@@ -27,9 +30,7 @@ if TYPE_CHECKING:
     from stream.worker.driver import Driver
     from stream.worker.observer import Watching
 
-    from ..adapters.kinesis.stream import Stream
-    from ..adapters.tables.table import Table
-    from .session import Session
+    from ..wiring.workspace import Session
 
 _ALL_PARTITIONS = 0
 """Terms on Kinesis: the streams say how many shards there are, and more may come."""
@@ -151,7 +152,7 @@ class KinesisTransport(Transport):
         }
 
     def _table(self) -> Table | None:
-        from ..adapters.tables.choice import shared_table
+        from claimtrace.adapters.tables.choice import shared_table
 
         return shared_table(self.session.settings)
 
@@ -241,7 +242,7 @@ class KinesisTransport(Transport):
         return made
 
     def _kinesis(self) -> Any:
-        from ..adapters.aws.client import aws_client
+        from claimtrace.adapters.aws.client import aws_client
 
         if self._client is None:
             self._client = aws_client(self.session.settings, "kinesis")
@@ -266,13 +267,13 @@ class KinesisTransport(Transport):
         return reads
 
     def _stream_of(self, topic: str) -> str:
-        from ..adapters.kinesis.stream import stream_name
+        from claimtrace.adapters.kinesis.stream import stream_name
 
         return stream_name(self.session.settings, topic)
 
     def _described(self, topic: str) -> Stream:
         """What a topic's stream says of itself; asked once."""
-        from ..adapters.kinesis.stream import describe
+        from claimtrace.adapters.kinesis.stream import describe
 
         if topic not in self._streams:
             self._streams[topic] = describe(self._kinesis(), self._stream_of(topic))

@@ -25,7 +25,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-from ..errors import ClaimtraceError, UsageError
+from claimtrace.errors import ClaimtraceError, UsageError
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

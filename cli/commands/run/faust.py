@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..clock import duration_ms
-from ..errors import ClaimtraceError, ConfigError, UsageError
-from ..settings.schema import KAFKA
-from .console import err, safe, show_error
-from .kafka_transport import KafkaTransport
-from .session import Session
-from .streaming import watch
+from claimtrace.clock import duration_ms
+from claimtrace.errors import ClaimtraceError, ConfigError, UsageError
+from claimtrace.settings.schema import KAFKA
+
+from ...console import err, safe, show_error
+from ...transports.kafka import KafkaTransport
+from ...wiring.workspace import Session
+from .stream import watch
 
 if TYPE_CHECKING:
     from stream.adapters.faust.app import Opened
     from stream.worker.observer import Watching
 
-    from .transport import Stopping
+    from ...transports.base import Stopping
 
 CONFIG_VARIABLE = "FAUST_CLAIMTRACE_CONFIG"
 """Names the settings file for the app that Faust imports."""

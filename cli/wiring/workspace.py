@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..adapters.process.system_clock import SystemClock
-from ..clock import duration_ms
-from ..decisions import ModelRef
-from ..errors import ConfigError, UsageError
-from ..ids import digest
-from ..settings.loading import load_settings
-from ..settings.schema import KINESIS, Settings
+from claimtrace.adapters.process.system_clock import SystemClock
+from claimtrace.clock import duration_ms
+from claimtrace.decisions import ModelRef
+from claimtrace.errors import ConfigError, UsageError
+from claimtrace.ids import digest
+from claimtrace.settings.loading import load_settings
+from claimtrace.settings.schema import KINESIS, Settings
 
 if TYPE_CHECKING:
+    from claimtrace.adapters.embedded_log.log import LocalLog
+    from claimtrace.schemas.adapters.registry import Schemas
     from featurestore.definitions.domain import Domain
     from featurestore.offline.adapters.delta import OfflineStore
     from models.registry.adapters.folder import Registry
@@ -32,9 +34,7 @@ if TYPE_CHECKING:
     from stream.worker.observer import Watching
     from stream.worker.ownership import Sink
 
-    from ..adapters.embedded_log.log import LocalLog
-    from ..schemas.adapters.registry import Schemas
-    from .transport import Transport
+    from ..transports.base import Transport
 
 CONFIG_NAME = Path("claimtrace.toml")
 CRASH_VARIABLE = "CRASH_AT"
@@ -118,7 +118,7 @@ class Session:
         Raises:
             UsageError: when there is none yet and it isn't to be made.
         """
-        from ..adapters.embedded_log.log import LocalLog
+        from claimtrace.adapters.embedded_log.log import LocalLog
 
         if not create and not self.log_path.exists():
             raise UsageError(
@@ -202,14 +202,14 @@ class Session:
             UsageError: the embedded log isn't there and isn't to be made.
         """
         if self.settings.source == "local":
-            from .local_transport import LocalTransport
+            from ..transports.embedded import LocalTransport
 
             return LocalTransport(self, create=create)
         if self.settings.source.startswith(KINESIS):
-            from .kinesis_transport import KinesisTransport
+            from ..transports.kinesis import KinesisTransport
 
             return KinesisTransport(self)
-        from .kafka_transport import KafkaTransport
+        from ..transports.kafka import KafkaTransport
 
         return KafkaTransport(self)
 
@@ -219,9 +219,8 @@ class Session:
         scorer_of: Callable[[ModelRef], Scorer] | None = None,
     ) -> Engine:
         """An engine without any state."""
+        from claimtrace.buffers.siphash import hash_key
         from stream.engine.engine import Engine
-
-        from ..buffers.siphash import hash_key
 
         key = hash_key(self.settings.stream.hash_key)
         plain = self.schemas.plain if self.schemas is not None else None
@@ -296,7 +295,7 @@ class Session:
         """The schema registry, when the settings name one; what it said is kept in the folder."""
         if not self.settings.schemas.registry:
             return None
-        from ..schemas.adapters.registry import Schemas
+        from claimtrace.schemas.adapters.registry import Schemas
 
         return Schemas(self.settings.schemas, self.folder / "schemas")
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError
-from .console import out, print_json, progress
-from .session import Session
+from claimtrace.errors import UsageError
+
+from ...console import out, print_json, progress
+from ...wiring.workspace import Session
 
 if TYPE_CHECKING:
     from producers.simulation.config import Drift, Ring, SimulationConfig

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..adapters.kinesis.required_streams import stream_complaints, wanted_streams
-from ..adapters.required_topics import (
+from claimtrace.adapters.kinesis.required_streams import stream_complaints, wanted_streams
+from claimtrace.adapters.required_topics import (
     FOREVER_MS,
     Complaint,
     FoundTopic,
@@ -16,15 +16,16 @@ from ..adapters.required_topics import (
     complaints,
     wanted_topics,
 )
-from ..clock import duration_ms
-from ..errors import ConfigError, UsageError
-from ..settings.schema import KINESIS
-from .console import out, print_json, safe, table
-from .session import Session
+from claimtrace.clock import duration_ms
+from claimtrace.errors import ConfigError, UsageError
+from claimtrace.settings.schema import KINESIS
+
+from ...console import out, print_json, safe, table
+from ...wiring.workspace import Session
 
 if TYPE_CHECKING:
-    from ..adapters.kafka.topics_admin import KafkaTopics
-    from ..adapters.kinesis.streams_admin import KinesisStreams
+    from claimtrace.adapters.kafka.topics_admin import KafkaTopics
+    from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
 
 app = typer.Typer(
     help="Make and check the Kafka topics or Kinesis streams of a domain.", no_args_is_help=True
@@ -123,24 +124,24 @@ def _table(session: Session) -> str:
     """Journal and leases of workers on Kinesis stand in a table: have it there, and say so."""
     if not session.settings.source.startswith(KINESIS):
         return ""
-    from ..adapters.kinesis.streams_admin import KinesisStreams
+    from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
 
     return KinesisStreams(session.settings, session.clock).create_table()
 
 
 def _check_table(session: Session) -> None:
     if session.settings.source.startswith(KINESIS):
-        from ..adapters.kinesis.streams_admin import KinesisStreams
+        from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
 
         KinesisStreams(session.settings, session.clock).check_table()
 
 
 def _cluster(session: Session) -> KafkaTopics | KinesisStreams:
     if session.settings.source.startswith(KINESIS):
-        from ..adapters.kinesis.streams_admin import KinesisStreams
+        from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
 
         return KinesisStreams(session.settings, session.clock)
-    from ..adapters.kafka.topics_admin import KafkaTopics
+    from claimtrace.adapters.kafka.topics_admin import KafkaTopics
 
     return KafkaTopics(session.settings)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ..adapters.files.folder_lock import FolderLock
-from ..events import Record
-from .transport import Said, Stopping, Transport, planned_records
+from claimtrace.adapters.files.folder_lock import FolderLock
+from claimtrace.events import Record
+
+from .base import Said, Stopping, Transport, planned_records
 
 if TYPE_CHECKING:
     from stream.adapters.embedded.log import LocalSource
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from stream.worker.driver import Driver
     from stream.worker.observer import Watching
 
-    from .session import Session
+    from ..wiring.workspace import Session
 
 _PAGE_RECORDS = 5_000
 

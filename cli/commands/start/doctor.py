@@ -13,10 +13,11 @@ from typing import Annotated
 import msgspec
 import typer
 
-from ..errors import ClaimtraceError, ConfigError, NoJournal
-from ..settings.schema import KINESIS
-from .console import out, print_json, safe
-from .session import CHAMPION, Session
+from claimtrace.errors import ClaimtraceError, ConfigError, NoJournal
+from claimtrace.settings.schema import KINESIS
+
+from ...console import out, print_json, safe
+from ...wiring.workspace import CHAMPION, Session
 
 ROOMS = ("claimtrace", "featurestore", "producers", "training", "stream", "examples")
 _LEAST_FREE_BYTES = 2**30
@@ -124,7 +125,7 @@ def _folder(session: Session) -> str:
 
 def _log(session: Session) -> str:
     if session.settings.source != "local":
-        from .topics import check_topics
+        from ..events.topics import check_topics
 
         return check_topics(session)
     if not session.log_path.exists():
@@ -138,7 +139,7 @@ def _log(session: Session) -> str:
 
 
 def _reading(session: Session) -> str:
-    from .kinesis_transport import KinesisTransport
+    from ...transports.kinesis import KinesisTransport
 
     transport = KinesisTransport(session)
     with transport:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.padding import Padding
 
-from ..clock import duration_ms
-from .console import err, out, print_json, progress, safe
-from .session import Session
+from claimtrace.clock import duration_ms
+
+from ...console import err, out, print_json, progress, safe
+from ...wiring.workspace import Session
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from stream.worker.driver import Driver
     from stream.worker.observer import Watching
 
-    from .transport import Transport
+    from ...transports.base import Transport
 
 _KEPT_BATCHES = 20_000
 _REPORT_EVERY_S = 1.0
@@ -98,7 +99,7 @@ def watch(session: Session, opened: ExitStack) -> Watching:
         registry = CollectorRegistry()
         watching = metrics = WorkerMetrics(registry, session.domain.topics)
         if session.settings.metrics.listen:
-            from ..adapters.process.metrics_server import start
+            from claimtrace.adapters.process.metrics_server import start
 
             server = start(session.settings.metrics.listen, registry, metrics.reason)
             opened.callback(server.close)

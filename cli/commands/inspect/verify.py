@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ..decisions import DECISIONS_TOPIC
-from ..errors import UsageError
-from .console import out, print_json, progress, safe, table
-from .session import Session
-from .transport import planned_records
+from claimtrace.decisions import DECISIONS_TOPIC
+from claimtrace.errors import UsageError
+
+from ...console import out, print_json, progress, safe, table
+from ...transports.base import planned_records
+from ...wiring.workspace import Session
 
 features_app = typer.Typer(help="The features of the domain, and the proof that they agree.")
 
@@ -43,10 +44,9 @@ def verify(
 
 def run_verify(session: Session, into: Path | None = None, *, quiet: bool = False) -> Any:
     """Replay the journal on a fresh engine; returns a `stream.proofs.verify.Replayed`."""
+    from claimtrace.adapters.embedded_log.log import LocalLog
     from stream.adapters.embedded.log import LocalSink
     from stream.proofs.verify import replay
-
-    from ..adapters.embedded_log.log import LocalLog
 
     with ExitStack() as opened:
         transport = opened.enter_context(session.transport())

@@ -11,16 +11,17 @@ import typer
 from rich.panel import Panel
 from rich.rule import Rule
 
-from ..clock import DAY_MS
-from ..decisions import ALERTS_TOPIC
-from ..errors import UsageError
-from .asking import show_decision, top_referred
-from .console import out, progress, safe
-from .models import run_training, show_report
-from .proving import run_chain, run_diff, run_verify, show_diff, show_verified
-from .session import CONFIG_NAME, Session
-from .simulating import only_auto_claims, simulation_of
-from .streaming import run_stream, show_ran
+from claimtrace.clock import DAY_MS
+from claimtrace.decisions import ALERTS_TOPIC
+from claimtrace.errors import UsageError
+
+from ...console import out, progress, safe
+from ...wiring.workspace import CONFIG_NAME, Session
+from ..events.simulate import only_auto_claims, simulation_of
+from ..inspect.score import show_decision, top_referred
+from ..inspect.verify import run_chain, run_diff, run_verify, show_diff, show_verified
+from ..models.models import run_training, show_report
+from ..run.stream import run_stream, show_ran
 
 if TYPE_CHECKING:
     from producers.simulation.simulator import Simulation

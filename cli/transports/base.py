@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from ..decisions import ModelRef
-from ..errors import ModelError, StoreUnavailable
-from ..events import Record
+from claimtrace.decisions import ModelRef
+from claimtrace.errors import ModelError, StoreUnavailable
+from claimtrace.events import Record
 
 if TYPE_CHECKING:
     from models.scorer import Scorer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from stream.worker.driver import Driver
     from stream.worker.observer import Watching
 
-    from .session import Session
+    from ..wiring.workspace import Session
 
 Said = Callable[[str], None]
 Stopping = Callable[[], bool]

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from ..decisions import DECISIONS_TOPIC, SealedDecision
-from ..errors import StateError, UsageError
-from ..events import Outgoing, Record
-from ..limits import MAX_BATCH_RECORDS, MAX_VALUE_BYTES
-from .console import err, indented, out, print_json, safe, table
-from .session import Session
+from claimtrace.decisions import DECISIONS_TOPIC, SealedDecision
+from claimtrace.errors import StateError, UsageError
+from claimtrace.events import Outgoing, Record
+from claimtrace.limits import MAX_BATCH_RECORDS, MAX_VALUE_BYTES
+
+from ...console import err, indented, out, print_json, safe, table
+from ...wiring.workspace import Session
 
 offline_app = typer.Typer(help="The offline store: every event, decision, label and profile.")
 _SHOWN_ROWS = 50
@@ -138,7 +139,7 @@ def _decide(session: Session, records: list[Record]) -> Sequence[Outgoing]:
     from stream.adapters.snapshots.snapshots import Snapshots
     from stream.journal.plan import Plan
 
-    from .session import Champion
+    from ...wiring.workspace import Champion
 
     engine = session.engine()
     if session.has_journal:

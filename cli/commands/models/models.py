@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import UsageError
-from .console import out, print_json, progress, safe, table
-from .session import CHAMPION, Session
+from claimtrace.errors import UsageError
+
+from ...console import out, print_json, progress, safe, table
+from ...wiring.workspace import CHAMPION, Session
 
 app = typer.Typer(help="The registry: versions, who approved what, and what was live when.")
 

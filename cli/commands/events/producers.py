@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 import typer
 
-from ..clock import duration_ms
-from ..errors import ClaimtraceError, StoreUnavailable, UsageError
-from ..events import Outgoing
-from ..settings.schema import KAFKA, KINESIS
-from .console import err, out, print_json, progress, safe
-from .session import Session
-from .simulating import midnight_ms, only_auto_claims, simulation_of
-from .streaming import stop_signals
+from claimtrace.clock import duration_ms
+from claimtrace.errors import ClaimtraceError, StoreUnavailable, UsageError
+from claimtrace.events import Outgoing
+from claimtrace.settings.schema import KAFKA, KINESIS
+
+from ...console import err, out, print_json, progress, safe
+from ...wiring.workspace import Session
+from ..run.stream import stop_signals
+from .simulate import midnight_ms, only_auto_claims, simulation_of
 
 if TYPE_CHECKING:
     from producers.sending.sink import Sink
@@ -175,7 +176,7 @@ def _changes(session: Session, run: str, *, live: bool, simulated: bool) -> list
 
 def _framed(session: Session) -> Change:
     """Values in the wire format of the schema registry."""
-    from ..schemas.adapters.registry import Encoder
+    from claimtrace.schemas.adapters.registry import Encoder
 
     encoder = Encoder(session.settings.schemas, list(session.domain.events))
 

@@ -8,12 +8,13 @@ from uuid import uuid4
 
 import msgspec
 
-from ..adapters.files.folder_lock import FolderLock
-from ..clock import duration_ms
-from ..decisions import JOURNAL_TOPIC
-from ..errors import StateError
-from ..events import Record
-from .transport import Said, Stopping, Transport
+from claimtrace.adapters.files.folder_lock import FolderLock
+from claimtrace.clock import duration_ms
+from claimtrace.decisions import JOURNAL_TOPIC
+from claimtrace.errors import StateError
+from claimtrace.events import Record
+
+from .base import Said, Stopping, Transport
 
 if TYPE_CHECKING:
     from stream.adapters.kafka.group import KafkaGroup
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from stream.worker.driver import Driver
     from stream.worker.observer import Watching
 
-    from .session import Session
+    from ..wiring.workspace import Session
 
 _ALL_PARTITIONS = 0
 """Terms on Kafka: the topics say how many partitions there are, and more may come."""
@@ -177,7 +178,7 @@ class KafkaTransport(Transport):
         return msgspec.structs.replace(terms, partitions=_ALL_PARTITIONS, topic_ids=topic_ids)
 
     def _topic_ids(self) -> list[str]:
-        from ..adapters.kafka.topics_admin import topic_ids
+        from claimtrace.adapters.kafka.topics_admin import topic_ids
 
         topics = self.session.domain.topics
         found = topic_ids(self.session.settings, topics)

@@ -1,0 +1,1 @@
+"""The program: command line and wiring; the only place where all rooms meet."""

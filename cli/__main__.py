@@ -1,0 +1,126 @@
+"""The command line; see `cli.commands` for what each command does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from claimtrace import __version__
+from claimtrace.errors import ClaimtraceError, UsageError
+
+from .commands.events import producers as producing
+from .commands.events import simulate as simulating
+from .commands.events import topics
+from .commands.inspect import score as asking
+from .commands.inspect import verify as proving
+from .commands.models import models
+from .commands.run import faust as fausting
+from .commands.run import stream as streaming
+from .commands.start import demo, doctor
+from .console import err, is_users, safe, show_error, write_trace
+from .wiring.workspace import Session
+
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="claimtrace",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""Streaming fraud detection for insurance claims.
+
+    Every decision exact, explained down to the rows it counted, and replayable bit for bit.
+
+    A first round, without any server:
+
+        claimtrace simulate            # a year of claims on an embedded log
+
+        claimtrace stream --until-end  # decide on each of them
+
+        claimtrace train               # a model from what was served
+
+        claimtrace verify              # replay all decisions, byte for byte
+
+    `claimtrace demo` does all of it in a few minutes.""",
+)
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", "-f", help="Where log, state, models and offline store lie."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Settings file; default claimtrace.toml.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", "-s", help="local, kafka://host:port, or kinesis://name."),
+    ] = None,
+) -> None:
+    """Read the settings once, before any command."""
+    doctor.check_rooms()
+    ctx.obj = Session.open(config, folder, source)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+app.command()(demo.demo)
+app.command()(simulating.simulate)
+app.command()(simulating.replay)
+app.command()(producing.producers)
+app.add_typer(topics.app, name="topics")
+app.command()(streaming.stream)
+app.command()(fausting.faust)
+app.command()(models.train)
+app.command()(asking.score)
+app.add_typer(models.app, name="models")
+app.add_typer(proving.features_app, name="features")
+app.command()(proving.verify)
+app.add_typer(asking.offline_app, name="offline")
+app.command()(doctor.doctor)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns its exit code. A user's mistake never shows a stack trace."""
+    try:
+        answer = app(args=arguments, standalone_mode=False)
+        return answer if isinstance(answer, int) else 0
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    except typer.TyperException as error:
+        err.print(f"[bold red]error:[/] {safe(error.format_message())}")
+        err.print(
+            "  [dim]mend[/]   claimtrace --help lists the commands, --help after one its options"
+        )
+        return UsageError.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        err.print("[yellow]stopped[/]; run the same command again to go on")
+        return _INTERRUPTED
+    except ClaimtraceError as error:
+        show_error(error)
+        if not is_users(error):
+            write_trace(error, Path("claimtrace.log"))
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        log_file = write_trace(error, Path("claimtrace.log"))
+        err.print(f"[bold red]a fault of ours:[/] {safe(type(error).__name__)}: {safe(error)}")
+        if log_file is not None:
+            err.print(f"  [dim]the trace is in {log_file}; please send it with your report[/]")
+        return 70
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Put events on a log: simulate, replay, produce, create topics."""

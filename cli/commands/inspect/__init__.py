@@ -1,0 +1,1 @@
+"""Look at decisions and features, and prove them."""

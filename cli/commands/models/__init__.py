@@ -1,0 +1,1 @@
+"""Train models and decide which one is in charge."""

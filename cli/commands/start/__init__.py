@@ -1,0 +1,1 @@
+"""First steps: the demo, and the check of an installation."""

@@ -1,0 +1,1 @@
+"""One file a log: it opens its source, journal, output and group."""

@@ -1,0 +1,1 @@
+"""Workspace, assembly of engine and driver, champion, observers."""

@@ -13,12 +13,15 @@ COPY requirements.lock ./
 RUN pip install --require-hashes -r requirements.lock
 
 COPY pyproject.toml README.md LICENSE ./
-COPY claimtrace claimtrace/
-COPY featurestore featurestore/
-COPY producers producers/
-COPY training training/
+COPY cli cli/
 COPY stream stream/
-COPY examples examples/
+COPY training training/
+COPY featurestore featurestore/
+COPY models models/
+COPY monitoring monitoring/
+COPY producers producers/
+COPY claimtrace claimtrace/
+COPY claimtrace_examples claimtrace_examples/
 RUN pip install --no-deps --no-build-isolation .
 
 

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= claimtrace-data
+ROOMS = $(shell $(PYTHON) -c "import runpy; print(*runpy.run_path('claimtrace/rooms.py')['ROOMS'])")
 
 .PHONY: help setup demo test test-long check bench docs kafka clean
 
@@ -24,7 +25,7 @@ test: setup ## all tests, with doctests and the checks of style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 3 --dist loadfile --doctest-modules claimtrace featurestore producers training stream examples tests
+	$(BIN)/python -m pytest -n 3 --dist loadfile --doctest-modules $(ROOMS) tests
 
 test-long: setup ## what takes too long for every change: half an hour of troubles on real servers
 	FLEET_FULL=1 $(BIN)/python -m pytest -m long --timeout 1200 tests

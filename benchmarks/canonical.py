@@ -17,8 +17,8 @@ from claimtrace.clock import DAY_MS
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import EPOCH, Record
 from claimtrace.ids import partition_of
-from examples.auto_claims import ClaimAdjudicated, ClaimFiled
-from examples.auto_claims.entities import account, phone, policy, shop, vehicle
+from claimtrace_examples.auto_claims import ClaimAdjudicated, ClaimFiled
+from claimtrace_examples.auto_claims.entities import account, phone, policy, shop, vehicle
 from featurestore.definitions.domain import Domain, Labels
 from featurestore.definitions.expressions import feature, field
 from featurestore.definitions.features import (

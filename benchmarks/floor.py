@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.line import Line
 from claimtrace.adapters.embedded_log.log import LocalLog
-from examples.auto_claims import ClaimFiled
+from claimtrace_examples.auto_claims import ClaimFiled
 from featurestore.offline.tables import DECISIONS
 from models.scorer import Scorer
 

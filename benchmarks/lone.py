@@ -22,7 +22,7 @@ from benchmarks.canonical import as_records, events
 from benchmarks.champion import NAME, load_champion, open_line
 from benchmarks.command import command, say
 from benchmarks.line import NOW_MS
-from examples.auto_claims import ClaimFiled
+from claimtrace_examples.auto_claims import ClaimFiled
 from models.kernels.forest import Forest
 from models.registry.adapters.folder import Registry
 from models.scorer import check_rows

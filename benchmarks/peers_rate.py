@@ -43,7 +43,7 @@ from benchmarks.worker import ROOT, end, make_champion_current, worker
 from claimtrace.errors import StateError
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import Settings
-from examples.auto_claims import ClaimFiled
+from claimtrace_examples.auto_claims import ClaimFiled
 from producers.adapters.kafka import KafkaSink
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics

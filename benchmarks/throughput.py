@@ -29,7 +29,7 @@ from benchmarks.floor import Floor, served_matrix
 from benchmarks.line import Line, peak_mb
 from claimtrace.events import Record
 from claimtrace.settings.schema import StreamSettings
-from examples.auto_claims import ClaimFiled
+from claimtrace_examples.auto_claims import ClaimFiled
 from stream.adapters.process.garbage import rare_collections
 from stream.journal.plan import Place
 from stream.worker.driver import Driver

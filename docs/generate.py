@@ -53,7 +53,7 @@ def settings_page() -> str:
 def features_page() -> str:
     """Every feature of the two domains."""
     lines = [NOTE, "# Features", ""]
-    for name in ("examples.auto_claims", "examples.card_payments"):
+    for name in ("claimtrace_examples.auto_claims", "claimtrace_examples.card_payments"):
         domain = load_domain(name)
         lines += [
             f"## {domain.name}: {len(domain.features)} features",

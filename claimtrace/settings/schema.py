@@ -234,7 +234,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The registry's folder, for workers that share it; empty: `models` in the folder."""
     offline: str = ""
     """The offline store: a folder or s3://bucket/prefix; empty: `offline` in the folder."""
-    domain: str = "examples.auto_claims"
+    domain: str = "claimtrace_examples.auto_claims"
     """The Python module that declares events, features and rules."""
     source: str = "local"
     """Where events come from and decisions go: `local`, `kafka://host:port,host:port`, or

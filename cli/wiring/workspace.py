@@ -18,6 +18,8 @@ from claimtrace.ids import digest
 from claimtrace.settings.loading import load_settings
 from claimtrace.settings.schema import KINESIS, Settings
 
+from ..console import err, safe
+
 if TYPE_CHECKING:
     from claimtrace.adapters.embedded_log.log import LocalLog
     from claimtrace.schemas.adapters.registry import Schemas
@@ -85,7 +87,7 @@ class Session:
         """The domain that the settings name."""
         from featurestore.definitions.domain import load_domain
 
-        return load_domain(self.settings.domain)
+        return load_domain(self.settings.domain, lambda line: err.print(f"[yellow]{safe(line)}[/]"))
 
     @property
     def log_path(self) -> Path:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, Final
 
 from claimtrace.errors import DefinitionError
 from claimtrace.events import Event
@@ -102,21 +102,36 @@ class Domain:
         return digest_of(_plain(self.rules))
 
 
-def load_domain(module_name: str) -> Domain:
+RENAMED: Final = {
+    "examples.auto_claims": "claimtrace_examples.auto_claims",
+    "examples.card_payments": "claimtrace_examples.card_payments",
+}
+"""Former names of the example domains; settings that have them go on working."""
+
+
+def load_domain(module_name: str, notify: Callable[[str], None] = lambda _: None) -> Domain:
     """Import the domain that a Python module holds as `DOMAIN`.
+
+    Args:
+        module_name: as in the setting `domain`.
+        notify: called with a line for the user when the module has a new name.
 
     Raises:
         DefinitionError: when there is no such module, or no domain in it.
 
-    >>> load_domain("examples.no_such_domain")
+    >>> load_domain("claimtrace_examples.no_such_domain")
     Traceback (most recent call last):
     ...
-    claimtrace.errors.DefinitionError: no module examples.no_such_domain [setting domain] ...
+    claimtrace.errors.DefinitionError: no module claimtrace_examples.no_such_domain ...
     """
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        hint = "name a Python module, such as examples.auto_claims or examples.card_payments"
+        if module_name in RENAMED:
+            renamed = RENAMED[module_name]
+            notify(f"the domain {module_name} is called {renamed} now: change the setting `domain`")
+            return load_domain(renamed)
+        hint = "name a Python module, such as " + " or ".join(RENAMED.values())
         raise DefinitionError(
             f"no module {error.name}", where="setting domain", hint=hint
         ) from None

@@ -13,7 +13,7 @@ from benchmarks.line import KEY, NOW_MS
 from benchmarks.stopwatch import Stopwatch
 from claimtrace.batches.accepted import Accepted
 from claimtrace.encoding.decoder import Wire
-from examples.auto_claims import ClaimAdjudicated, ClaimFiled
+from claimtrace_examples.auto_claims import ClaimAdjudicated, ClaimFiled
 from stream.journal.plan import plan_of
 
 POLICIES = 3_000

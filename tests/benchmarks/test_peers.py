@@ -17,7 +17,7 @@ from benchmarks.peers import job as shared
 from benchmarks.peers import windows
 from benchmarks.peers.job import FEATURES, OWN, Decision, Fact, Job, Model, Reason, decode
 from benchmarks.peers.plain_loop import Book, vectors_of
-from examples.auto_claims import ClaimFiled
+from claimtrace_examples.auto_claims import ClaimFiled
 
 POLICIES, CLAIMS = 120, 1_500
 

@@ -190,7 +190,7 @@ def test_a_mistake_names_the_field_and_the_mend_without_a_trace(
 
 
 def test_another_domain_has_no_simulator(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("CLAIMTRACE_DOMAIN", "examples.card_payments")
+    monkeypatch.setenv("CLAIMTRACE_DOMAIN", "claimtrace_examples.card_payments")
     for command in ("simulate", "demo"):
         code, _, err = ask(tmp_path / "new", command, capsys=capsys)
         assert code == 2

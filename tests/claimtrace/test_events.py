@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from claimtrace.events import Cents, Count, EntityId, Event, EventId, Pii, Text
 from claimtrace.limits import MAX_AMOUNT_CENTS, MAX_ID_CHARS, MAX_TEXT_CHARS
-from examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
+from claimtrace_examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
 
 
 class Ping(Event, topic="pings", id="ping_id", time="sent_at"):

@@ -17,7 +17,7 @@ from claimtrace.encoding import json_guard as gate
 from claimtrace.encoding.json_columns import FlatReader
 from claimtrace.encoding.json_kernel import ID, MISSING, OTHER, TEXT
 from claimtrace.events import Category, Cents, Count, EntityId, Event, EventId, time_ms
-from examples.auto_claims import ClaimFiled
+from claimtrace_examples.auto_claims import ClaimFiled
 
 
 class Small(Event, topic="small", id="claim_id", time="filed_at"):

@@ -34,7 +34,7 @@ from claimtrace.schemas.adapters.registry_client import connect
 from claimtrace.schemas.confluent_frame import FRAME_BYTES, frame, schema_id
 from claimtrace.schemas.event_schemas import avro_schema, avro_values
 from claimtrace.settings.schema import SchemaSettings
-from examples.auto_claims import DOMAIN, ClaimFiled
+from claimtrace_examples.auto_claims import DOMAIN, ClaimFiled
 from tests.oracles.facts import KEY, a_stream
 
 NOW_MS = 1_800_000_000_000

@@ -31,7 +31,7 @@ from claimtrace.schemas.event_schemas import (
     json_schema,
     subject_of,
 )
-from examples.auto_claims import ClaimFiled
+from claimtrace_examples.auto_claims import ClaimFiled
 from tests.oracles.facts import a_stream
 from tests.oracles.published_schemas import KINDS, made, published
 

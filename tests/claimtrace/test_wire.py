@@ -22,7 +22,7 @@ from claimtrace.limits import (
     MAX_VALUE_BYTES,
 )
 from claimtrace.refusals import REASONS, Refusal
-from examples.auto_claims import DOMAIN, ClaimFiled
+from claimtrace_examples.auto_claims import DOMAIN, ClaimFiled
 from tests.oracles.catalogue_form import cases_of_form
 from tests.oracles.catalogue_meaning import cases_of_meaning
 from tests.oracles.facts import KEY, a_stream

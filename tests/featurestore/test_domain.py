@@ -11,8 +11,8 @@ import pytest
 
 from claimtrace.errors import DefinitionError
 from claimtrace.events import EntityId, Event, EventId
-from examples import card_payments
-from examples.auto_claims import DOMAIN
+from claimtrace_examples import card_payments
+from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.definitions.domain import Domain, Labels, load_domain
 from featurestore.definitions.expressions import feature, field, profile
 from featurestore.definitions.features import (
@@ -165,7 +165,8 @@ def test_rules_have_a_digest_of_their_own():
 
 def test_digests_are_the_same_in_another_process():
     code = (
-        "from examples.auto_claims import DOMAIN as d; print(d.definitions_digest, d.rules_digest)"
+        "from claimtrace_examples.auto_claims import DOMAIN as d; "
+        "print(d.definitions_digest, d.rules_digest)"
     )
     for seed in ("0", "1"):
         said = subprocess.run(
@@ -180,8 +181,8 @@ def test_digests_are_the_same_in_another_process():
 
 
 def test_domains_are_loaded_by_the_name_of_their_module():
-    assert load_domain("examples.card_payments") is card_payments.DOMAIN
+    assert load_domain("claimtrace_examples.card_payments") is card_payments.DOMAIN
     with pytest.raises(DefinitionError, match="holds no DOMAIN"):
-        load_domain("examples.auto_claims.rules")
+        load_domain("claimtrace_examples.auto_claims.rules")
     with pytest.raises(DefinitionError, match="no module"):
         load_domain("no_such_module")

@@ -15,7 +15,7 @@ from claimtrace.batches.records import Records
 from claimtrace.encoding.column_decoder import FlatWire
 from claimtrace.encoding.decoder import Wire
 from claimtrace.events import Headers, Record
-from examples.auto_claims import DOMAIN, ClaimFiled
+from claimtrace_examples.auto_claims import DOMAIN, ClaimFiled
 from featurestore.fields.claim_columns import FlatFields, Spellings
 from featurestore.fields.event_columns import CategoryReader, EventColumns
 from tests.oracles.facts import KEY

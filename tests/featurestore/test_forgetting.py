@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples.auto_claims import DOMAIN, ClaimFiled, PolicyChanged
-from examples.auto_claims.entities import policy
+from claimtrace_examples.auto_claims import DOMAIN, ClaimFiled, PolicyChanged
+from claimtrace_examples.auto_claims.entities import policy
 from featurestore.definitions.domain import Domain
 from featurestore.definitions.features import distinct
 from featurestore.fields import interning

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.state.intake import Intake
 from tests.oracles.facts import KEY, a_stream, as_facts, as_records
 from tests.oracles.naive_features import naive_vectors

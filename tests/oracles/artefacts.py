@@ -17,7 +17,7 @@ def draft(width: int = 6, **changes: Any) -> Draft:
     """A sound draft for a booster of `boosters.booster`."""
     fields: dict[str, Any] = {
         "created_at_ms": 1_700_000_000_000,
-        "domain": "examples.auto_claims",
+        "domain": "claimtrace_examples.auto_claims",
         "definitions": "d" * 64,
         "features": [f"f{number}" for number in range(width)],
         "calibration": CURVE,

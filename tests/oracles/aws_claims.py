@@ -24,8 +24,8 @@ from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Event, Outgoing
 from claimtrace.ids import partition_of
-from examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
-from examples.auto_claims.features import AWS_CLAIM, AWS_CUSTOMER
+from claimtrace_examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
+from claimtrace_examples.auto_claims.features import AWS_CLAIM, AWS_CUSTOMER
 
 YEAR_OF_DRAW = {1: 2023, 2: 2024}
 CLAIM_COLUMNS = [feature.name for feature in AWS_CLAIM]

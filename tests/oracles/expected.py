@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.events import Outgoing, Record
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
 from stream.journal.plan import Place, Plan, in_plan_order, plan_of
 from tests.oracles.models import a_scorer

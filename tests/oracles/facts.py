@@ -12,7 +12,7 @@ from claimtrace.buffers.siphash import hash_key
 from claimtrace.encoding.decoder import Wire
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Record
-from examples.auto_claims import DOMAIN, ClaimAdjudicated, ClaimFiled, PolicyChanged
+from claimtrace_examples.auto_claims import DOMAIN, ClaimAdjudicated, ClaimFiled, PolicyChanged
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = hash_key("tests")

@@ -23,8 +23,8 @@ from claimtrace.decisions import (
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.loading import load_settings
+from claimtrace_examples.auto_claims import DOMAIN
 from cli.wiring.workspace import Session
-from examples.auto_claims import DOMAIN
 from stream.journal.plan import in_plan_order
 from stream.proofs.verify import check_chains
 from tests.oracles.histories import BAD

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.encoding.encoder import encode
 from claimtrace.ids import partition_of
-from examples.card_payments import CardPaid, PaymentReviewed
+from claimtrace_examples.card_payments import CardPaid, PaymentReviewed
 
 DAY_S = 86_400
 DELAY_S = 7 * DAY_S
@@ -37,7 +37,7 @@ def read_transactions(folder: Path) -> pd.DataFrame:
 
 
 def expected_features(frame: pd.DataFrame) -> NDArray[np.float64]:
-    """float64[n, 15] in the order of `examples.card_payments`, straight from the README."""
+    """float64[n, 15] in the order of the card payments domain, straight from the README."""
     columns = [
         frame.cents.to_numpy(),
         frame.TX_DATETIME.dt.day_of_week.to_numpy() >= 5,

@@ -11,7 +11,7 @@ import numpy as np
 
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from tests.oracles.facts import a_stream, pick
 
 MINUTE_MS = 60_000

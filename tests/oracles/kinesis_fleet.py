@@ -14,8 +14,8 @@ from claimtrace.adapters.tables.table import Table
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.loading import load_settings
+from claimtrace_examples.auto_claims import DOMAIN
 from cli.wiring.workspace import Session
-from examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.kinesis.polling import KinesisReads
 from stream.adapters.kinesis.table_journal import TableJournal

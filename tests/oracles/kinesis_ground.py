@@ -21,7 +21,7 @@ from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIF
 from claimtrace.errors import StateError
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.schema import Settings
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.embedded.file_journal import FileJournal, read_plans
 from stream.adapters.kinesis.fan_out import FanOutReads

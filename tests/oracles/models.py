@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from claimtrace.decisions import ModelRef
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from models.artefact import Draft, Thresholds, read_artefact, write_manifest
 from models.scorer import Scorer
 from monitoring.windows.reference import build_reference

@@ -22,7 +22,7 @@ from claimtrace.decisions import (
 from claimtrace.errors import ClaimtraceError
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.schema import KafkaSettings, Settings
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from producers.adapters.kafka import KafkaSink
 from stream.adapters.kafka.group import KafkaGroup
 from stream.adapters.kafka.journal import KafkaJournal

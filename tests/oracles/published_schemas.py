@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from claimtrace.schemas.event_schemas import avro_schema, json_schema
-from examples.auto_claims import DOMAIN as AUTO
-from examples.card_payments import DOMAIN as CARDS
+from claimtrace_examples.auto_claims import DOMAIN as AUTO
+from claimtrace_examples.card_payments import DOMAIN as CARDS
 
 FOLDER = Path(__file__).resolve().parents[1] / "claimtrace" / "schemas"
 KINDS = [*AUTO.events, *(kind for kind in CARDS.events if kind.topic not in AUTO.topics)]

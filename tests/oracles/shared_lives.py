@@ -12,7 +12,7 @@ import pyarrow as pa
 import stream.worker.ownership
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
 from claimtrace.events import Outgoing, Record
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
 from stream.journal.plan import Place
 from stream.journal.terms import Terms

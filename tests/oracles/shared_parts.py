@@ -13,7 +13,7 @@ from claimtrace.adapters.embedded_log.merge import merge_order
 from claimtrace.decisions import DECISIONS_TOPIC, chain_of
 from claimtrace.errors import StoreUnavailable, Superseded
 from claimtrace.events import Record
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.state_arrays import Arrays
 from stream.group.group import Mark, Tail
 from stream.journal.plan import Place, Plan, Range, in_plan_order

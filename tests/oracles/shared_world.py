@@ -20,7 +20,7 @@ import numpy as np
 
 from claimtrace.errors import StoreUnavailable, Superseded
 from claimtrace.events import Outgoing, Record
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from stream.group.group import Mark
 from stream.journal.plan import JOURNAL, Place, Plan
 from tests.oracles.simulation import RowsInMemory

@@ -24,7 +24,7 @@ from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.errors import StateError, StoreUnavailable, Superseded
 from claimtrace.events import Outgoing
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.offline.adapters.delta import OfflineStore
 from stream.adapters.embedded.file_journal import read_plans
 from stream.adapters.embedded.log import LocalSink, LocalSource

@@ -31,7 +31,7 @@ from claimtrace.decisions import (
 from claimtrace.errors import ClaimtraceError
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.schema import KafkaSettings, Settings
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.offline.adapters.delta import OfflineStore
 from stream.adapters.embedded.file_journal import read_plans
 from stream.adapters.embedded.log import LocalSource

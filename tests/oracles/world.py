@@ -17,7 +17,7 @@ from claimtrace.decisions import (
     ModelRef,
 )
 from claimtrace.events import Outgoing, Record
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.offline.adapters.delta import OfflineStore
 from models.scorer import Scorer
 from stream.adapters.embedded.file_journal import FileJournal

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from claimtrace.adapters.embedded_log.log import LocalLog
 from claimtrace.events import Outgoing
-from examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
+from claimtrace_examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
 from producers.adapters.local import TRUTH_SCHEMA, LocalSink, write_chunks
 from producers.sending.sink import ListSink, Sink
 from producers.simulation.config import SimulationConfig

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from claimtrace.clock import ManualClock
 from claimtrace.errors import UsageError
 from claimtrace.events import Outgoing
-from examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
+from claimtrace_examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
 from producers.sending.headers import Headers
 from producers.sending.live_times import Live, moved, renamed
 from producers.sending.pace import BATCH_RECORDS, evenly, records_of

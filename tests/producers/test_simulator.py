@@ -16,7 +16,7 @@ import pytest
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import ConfigError
 from claimtrace.ids import partition_of
-from examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
+from claimtrace_examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
 from producers.sending.chunks import Chunk
 from producers.simulation.config import NO_DIRT, DirtyShares, Drift, Ring, SimulationConfig
 from producers.simulation.event_rows import EventClasses

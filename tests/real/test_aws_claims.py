@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.line import Line
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from models.kernels.forest import Forest
 from tests.oracles.aws_claims import (
     CLAIM_COLUMNS,

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.line import Line, peak_mb
 from claimtrace.clock import DAY_MS
-from examples.card_payments import DOMAIN
+from claimtrace_examples.card_payments import DOMAIN
 from featurestore.offline.tables import DECISIONS
 from stream.adapters.embedded.file_journal import read_plans
 from tests.oracles.handbook import TRAIN_STARTS, expected_features, read_transactions, write_log

@@ -9,7 +9,7 @@ import pytest
 from claimtrace.encoding.decoder import Wire
 from claimtrace.events import Record
 from claimtrace.refusals import Refusal
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from tests.oracles.facts import KEY
 from tests.servers.kafka import Cluster
 from tests.servers.records import POISONS, outgoing, send, spoil

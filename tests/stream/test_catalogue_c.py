@@ -21,7 +21,7 @@ from claimtrace.events import Record
 from claimtrace.ids import digest
 from claimtrace.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_VALUE_BYTES
 from claimtrace.refusals import REASONS, Refusal
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from stream.decisions.dead_letters import KEPT_OF_OVERSIZE_BYTES, PREFIX, dead_letter
 from stream.engine.effects import Counts
 from stream.proofs.verify import check_chains

@@ -21,7 +21,7 @@ from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Outgoing
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
 from stream.group.group import Mark, Retained, Tail
 from stream.worker.driver import Driver

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from claimtrace.decisions import DECISIONS_TOPIC
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from models.registry.adapters.folder import Registry
 from tests.oracles.fleet import Fleet, a_feed, check, feed, find, make_topics, until
 from tests.oracles.models import a_model

@@ -11,7 +11,7 @@ from prometheus_client.exposition import generate_latest
 
 from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 from claimtrace.events import Record
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from stream.adapters.reporting.prometheus import METRICS, OTHER, REBALANCES, STORES, WorkerMetrics
 from stream.decisions.outcomes import OUTCOMES
 from stream.engine.effects import Counts

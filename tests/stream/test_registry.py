@@ -14,7 +14,7 @@ from claimtrace.errors import StoreUnavailable
 from claimtrace.schemas.adapters.registry import Encoder, Schemas
 from claimtrace.schemas.confluent_frame import frame
 from claimtrace.settings.schema import SchemaSettings
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from stream.adapters.embedded.file_journal import read_plans
 from stream.adapters.embedded.log import LocalSource
 from stream.proofs.verify import replay

@@ -23,7 +23,7 @@ from claimtrace.decisions import (
 )
 from claimtrace.events import Record
 from claimtrace.ids import decision_id
-from examples.auto_claims import ClaimFiled
+from claimtrace_examples.auto_claims import ClaimFiled
 from stream.decisions.reasons import Explained
 from stream.decisions.sealer import Frame, Verdicts, seal_all
 

@@ -15,7 +15,7 @@ import pytest
 
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
 from stream.worker.driver import Driver
 from tests.oracles.facts import DAY_MS, KEY, START, a_claim, ms

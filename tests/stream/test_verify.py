@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.decisions import DECISIONS_TOPIC
-from examples.auto_claims import DOMAIN
+from claimtrace_examples.auto_claims import DOMAIN
 from stream.adapters.embedded.file_journal import read_plans
 from stream.adapters.embedded.log import LocalSource
 from stream.proofs.verify import check_chains, replay

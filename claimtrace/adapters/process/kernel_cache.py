@@ -2,23 +2,30 @@
 
 Numba's own cache asks whether the file of a function has changed, but not the files of the
 functions that it inlines: after an update, or an edit, an old kernel could answer for new code.
-Under a digest of all kernel sources that can't happen.
+A folder named for the digest of all kernel sources rules that out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from ...rooms import HOME, ROOMS
+
 VARIABLE: Final = "NUMBA_CACHE_DIR"
-_ROOMS: Final = ("claimtrace", "featurestore", "producers", "training", "stream", "benchmarks")
-_COMPILED: Final = (b"numba", b"import kernel")
-"""One of them stands in every file with compiled functions."""
+_PACKAGES: Final = (*ROOMS, "benchmarks")
+_COMPILES: Final = re.compile(
+    rb"^(?:from numba|import numba|from [\w.]*jit import)\b", re.MULTILINE
+)
+"""Stands in every file with compiled functions."""
+_IMPORT: Final = re.compile(rb"^from (\.*)([\w.]*) import", re.MULTILINE)
 _FOLDER: Final = ".kernels"
 _KEPT_VERSIONS: Final = 3
 
@@ -31,10 +38,9 @@ def use_versioned_cache() -> Path | None:
     """
     if VARIABLE in os.environ:
         return None
-    home = Path(__file__).resolve().parents[3]
-    digest = _digest_of_kernels(home)
+    digest = _digest_of_kernels(HOME)
     user = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "claimtrace"
-    for base in (home / _FOLDER, user / "kernels", Path(tempfile.gettempdir()) / "claimtrace"):
+    for base in (HOME / _FOLDER, user / "kernels", Path(tempfile.gettempdir()) / "claimtrace"):
         folder = base / digest
         try:
             if not folder.exists():
@@ -58,10 +64,27 @@ def _remove_older(base: Path, newest: Path) -> None:
 
 
 def _digest_of_kernels(home: Path) -> str:
+    """A digest of every file with compiled functions, and of the files that these import.
+
+    A kernel holds the constants that it reads as they were when it was compiled, so a limit that
+    another file defines is part of the kernel too.
+    """
+    sources = {
+        path: path.read_bytes()
+        for package in _PACKAGES
+        for path in sorted((home / package).rglob("*.py"))
+    }
+    kernels = [path for path, source in sources.items() if _COMPILES.search(source)]
+    read = {*kernels, *(p for kernel in kernels for p in _imported(home, kernel, sources[kernel]))}
     hashed = hashlib.sha256()
-    for room in _ROOMS:
-        for path in sorted((home / room).rglob("*.py")):
-            source = path.read_bytes()
-            if any(word in source for word in _COMPILED):
-                hashed.update(source)
+    for path in sorted(read & sources.keys()):
+        hashed.update(sources[path])
     return hashed.hexdigest()[:16]
+
+
+def _imported(home: Path, importer: Path, source: bytes) -> Iterator[Path]:
+    """The files that a file's `from ... import` lines name, whether they exist or not."""
+    for dots, module in _IMPORT.findall(source):
+        folder = importer.parents[len(dots) - 1] if dots else home
+        parts = module.decode().split(".") if module else []
+        yield folder.joinpath(*parts).with_suffix(".py") if parts else folder / "__init__.py"

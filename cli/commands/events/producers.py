@@ -148,8 +148,11 @@ def _replayed(session: Session, file: Path, mapping: Path | None, *, by_key: boo
     from producers.replay.replay import Replay
 
     if mapping is None:
-        raise UsageError("a file needs a mapping", where="--mapping",
-                         hint="examples/replay_claims.toml is one to copy")  # fmt: skip
+        raise UsageError(
+            "a file needs a mapping",
+            where="--mapping",
+            hint="replay_claims.toml is one to copy; claimtrace doctor says where it lies",
+        )
     read = read_mapping(mapping)
     if read.topic not in session.domain.topics:
         raise UsageError(f"the domain has no topic {read.topic}", where=str(mapping),

@@ -92,7 +92,7 @@ def simulate(
 
 def simulation_of(config: SimulationConfig) -> Simulation:
     """A simulation that writes the events of the claims domain."""
-    from examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
+    from claimtrace_examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
     from producers.simulation.event_rows import EventClasses
     from producers.simulation.simulator import Simulation
 
@@ -112,7 +112,8 @@ def replay(
 ) -> None:
     """Put the rows of a table on the log, in order of arrival.
 
-    The mapping names topic, key, time and fields; examples/replay_claims.toml is one to copy.
+    The mapping names topic, key, time and fields; replay_claims.toml is one to copy:
+    `claimtrace doctor` says where it lies.
     """
     from producers.adapters.files import read_mapping, replay_files
     from producers.adapters.local import LocalSink
@@ -142,13 +143,14 @@ def replay(
 
 def only_auto_claims(session: Session) -> None:
     """Refuse to simulate for another domain than the one the simulator knows."""
-    from examples.auto_claims import ClaimFiled
+    from claimtrace_examples.auto_claims import ClaimFiled
 
     if session.domain.claim is not ClaimFiled:
         raise UsageError(
             f"there is no simulator for the domain {session.domain.name}",
             where="setting domain",
-            hint="use examples.auto_claims, or put your own events on the log: claimtrace replay",
+            hint="use claimtrace_examples.auto_claims, or put your own events on the log "
+            "with `claimtrace replay`",
         )
 
 

@@ -14,12 +14,12 @@ import msgspec
 import typer
 
 from claimtrace.errors import ClaimtraceError, ConfigError, NoJournal
+from claimtrace.rooms import HOME, ROOMS
 from claimtrace.settings.schema import KINESIS
 
 from ...console import out, print_json, safe
 from ...wiring.workspace import CHAMPION, Session
 
-ROOMS = ("claimtrace", "featurestore", "producers", "training", "stream", "examples")
 _LEAST_FREE_BYTES = 2**30
 
 
@@ -38,15 +38,14 @@ def check_rooms() -> None:
     Raises:
         ConfigError: names the room and where it was found instead.
     """
-    home = Path(__file__).resolve().parents[2]
     for room in ROOMS:
         spec = find_spec(room)
         origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None
-        if origin is None or origin.parent.parent != home:
+        if origin is None or origin.parent.parent != HOME:
             raise ConfigError(
                 f"the package {room} is not claimtrace's",
                 where=str(origin or "nowhere"),
-                hint=f"rename it, or start from another folder: {room} must come from {home}",
+                hint=f"rename it, or start from another folder: {room} must come from {HOME}",
             )
 
 
@@ -72,6 +71,7 @@ def _examine(session: Session) -> Iterator[Finding]:
     checks: tuple[tuple[str, Callable[[Session], str]], ...] = (
         ("python", _python),
         ("rooms", _rooms),
+        ("examples", _examples),
         ("domain", _domain),
         ("folder", _folder),
         ("log", _log),
@@ -103,7 +103,12 @@ def _rooms(_: Session) -> str:
                 f"the package {room} is also in the distribution {others[0]}",
                 hint=f"remove it: pip uninstall {others[0]}, then install claimtrace again",
             )
-    return f"all from {Path(__file__).resolve().parents[2]}"
+    return f"all from {HOME}"
+
+
+def _examples(_: Session) -> str:
+    folder = HOME / "claimtrace_examples"
+    return f"{folder}: auto_claims, card_payments, claims.csv, replay_claims.toml"
 
 
 def _domain(session: Session) -> str:

@@ -16,11 +16,11 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from claimtrace.errors import ConfigError
-from tests.oracles.iam_roles import ROLES, ROOT, VALUES, Roles, all_roles, policy_of
 from tests.servers.dynamodb import DynamoLocal
 from tests.servers.iam_policy import Grant, Policy, filled
 from tests.servers.kinesis import KinesisLocal
 from tests.servers.ministack import Ministack
+from tests.worlds.iam_roles import ROLES, ROOT, VALUES, Roles, all_roles, policy_of
 
 POLICIES = ROOT / "deploy" / "iam"
 PAGE = ROOT / "docs" / "iam.md"

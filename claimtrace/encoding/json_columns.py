@@ -4,8 +4,8 @@ One kernel goes over the bytes of a batch and notes, for each known field of eac
 or where its text lies. It answers only for records that are *plain*: known fields, each at most
 once, ASCII without escapes, numbers and times in their usual form, everything within the type's
 limits. All others it leaves to `claimtrace.encoding.decoder`, which is slower and says what is
-wrong. Whatever is plain here must mean the same there: `tests/claimtrace/test_flat_json.py` holds
-the two together.
+wrong. Whatever is plain here must mean the same there:
+`tests/claimtrace/encoding/test_json_columns.py` holds the two together.
 """
 
 from __future__ import annotations

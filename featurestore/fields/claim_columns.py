@@ -1,7 +1,8 @@
 """The fields of a batch's claims as they came from the fast reader: nothing becomes an object.
 
-It answers as `columns.EventColumns` does, with the same bytes; `tests/featurestore/test_flat.py`
-compares the two. Ids that are not plain printable ASCII are normalised by `keys`, one by one.
+It answers as `columns.EventColumns` does, with the same bytes;
+`tests/featurestore/fields/test_claim_columns.py` compares the two. Ids that are not plain printable
+ASCII are normalised by `keys`, one by one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Decisions written down a batch at a time: the bytes of `Decision`, without making one of each.
 
 What comes out is what `claimtrace.decisions.seal` gives for the same values, byte for byte;
-`tests/stream/test_sealing.py` compares the two. `decision_text` puts the bytes together.
+`tests/stream/decisions/test_sealer.py` compares the two. `decision_text` puts the bytes together.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from claimtrace.events import Outgoing, Record
 from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
 from stream.journal.plan import Place, Plan, in_plan_order, plan_of
-from tests.oracles.models import a_scorer
+from tests.worlds.models import a_scorer
 
 OUTPUTS: Final = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
 CHAMPION: Final = a_scorer(1).ref

@@ -8,14 +8,8 @@ import pytest
 from benchmarks.line import Line
 from claimtrace_examples.auto_claims import DOMAIN
 from models.kernels.forest import Forest
-from tests.oracles.aws_claims import (
-    CLAIM_COLUMNS,
-    CUSTOMER_COLUMNS,
-    published,
-    read_draw,
-    write_log,
-)
-from tests.oracles.real_data import BESIDE, needs
+from tests.worlds.aws_claims import CLAIM_COLUMNS, CUSTOMER_COLUMNS, published, read_draw, write_log
+from tests.worlds.real_data import BESIDE, needs
 from training.evaluation.metrics import auc, average_precision
 from training.fitting.fitters import FITTERS, silent
 

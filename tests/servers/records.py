@@ -12,8 +12,8 @@ from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
 from claimtrace.ids import partition_of
-from tests.oracles.facts import a_stream
 from tests.servers.topics import client, record_of
+from tests.worlds.random_events import a_stream
 
 POISONS: Final = (
     b"{",

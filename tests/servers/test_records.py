@@ -10,10 +10,10 @@ from claimtrace.encoding.decoder import Wire
 from claimtrace.events import Record
 from claimtrace.refusals import Refusal
 from claimtrace_examples.auto_claims import DOMAIN
-from tests.oracles.facts import KEY
 from tests.servers.kafka import Cluster
 from tests.servers.records import POISONS, outgoing, send, spoil
 from tests.servers.topics import create_topics, read_topic
+from tests.worlds.random_events import KEY
 
 
 def test_spoiling_repeats_and_breaks_what_it_says() -> None:

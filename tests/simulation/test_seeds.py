@@ -13,8 +13,8 @@ from multiprocessing import get_context
 
 import pytest
 
-from tests.oracles.histories import a_history, told
-from tests.oracles.simulation import failures, rules_of
+from tests.simulation.histories import a_history, told
+from tests.simulation.lives import failures, rules_of
 
 ONE = os.environ.get("SIMULATION_SEED")
 QUICK = [int(ONE)] if ONE else range(1, 41)

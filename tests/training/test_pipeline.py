@@ -16,7 +16,7 @@ from models.kernels.forest import Forest
 from models.registry.adapters.folder import Registry
 from models.scorer import Scorer
 from monitoring.windows.reference import read_reference
-from tests.oracles.claims_history import DIGEST, FEATURES, History, write_history
+from tests.worlds.claims_history import DIGEST, FEATURES, History, write_history
 from training.data.dataset import load_dataset
 from training.pipeline import STEPS, Bench, train
 from training.release.publish import reference_rows

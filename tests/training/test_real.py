@@ -14,7 +14,7 @@ import pytest
 
 from claimtrace.clock import DAY_MS
 from models.kernels.forest import Forest
-from tests.oracles.real_data import BESIDE, needs
+from tests.worlds.real_data import BESIDE, needs
 from training.evaluation.handbook import mean_of, prequential
 from training.evaluation.metrics import auc, average_precision
 from training.fitting.fitters import fit_xgboost, silent

@@ -1,0 +1,348 @@
+"""One contract over all transports: nothing lost, nothing in conflict, wherever a worker dies.
+
+A worker that dies here lets go of its clients and finishes nothing; real processes are killed in
+`test_kill9.py` and `test_fleet.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
+from claimtrace.events import Outgoing, Record
+from stream.proofs.verify import check_chains, replay
+from stream.worker.driver import CRASH_POINTS
+from tests.contracts.kinesis_ground import (
+    DynamoGroupGround,
+    FanOutGround,
+    KinesisGround,
+    KinesisGroupGround,
+)
+from tests.contracts.transport_grounds import PARTITIONS, PLACES, Ground, KafkaGround
+from tests.contracts.transport_grounds import TRANSPORTS as SERVED
+from tests.oracles.expected import OUTPUTS, Sent, expected, planned, records_of
+from tests.servers.kafka import Cluster
+from tests.simulation.histories import History, a_history, told
+from tests.worlds.stream_folder import Crash
+
+SEED = 46
+NTH = {"begun": 2, "flushed": 2, "snapshotted": 1}
+"""At other points it dies the third time; snapshots are rarer."""
+
+
+class Story(NamedTuple):
+    """What is put on the topics, and what must come of it."""
+
+    stages: list[list[Outgoing]]
+    records: list[list[Record]]
+    wanted: dict[str, list[Outgoing]]
+    claims: int
+    dead: int
+
+    @property
+    def rows(self) -> list[Outgoing]:
+        return [row for stage in self.stages for row in stage]
+
+
+def story_of(history: History, *, plain: bool = False) -> Story:
+    """Some rows get headers and other keys; a value stays as it is. `plain`: always a key and never
+    headers, for logs that have it so."""
+    stages, number = [], 0
+    for entries in history.stages:
+        stage = []
+        for entry in entries:
+            headers = (("trace", b"t-%d" % number), ("", b"")) if number % 3 == 0 else ()
+            key = None if number % 4 == 0 else b"k%d" % number
+            if plain:
+                headers, key = (), b"k%d" % number
+            stage.append(entry.outgoing()._replace(key=key, headers=headers))
+            number += 1
+        stages.append(stage)
+    whole = records_of([row for stage in stages for row in stage])
+    records = [[whole.pop(0) for _ in stage] for stage in stages]
+    wanted = expected(records, Ground.engine(None))  # type: ignore[arg-type]
+    by_hand = told(history)
+    return Story(stages, records, wanted, by_hand.claims, by_hand.dead)
+
+
+@pytest.fixture(scope="module")
+def stories() -> dict[bool, Story]:
+    """By whether the log has headers."""
+    history = a_history(SEED)
+    assert history.partitions == PARTITIONS
+    entries = [entry for stage in history.stages for entry in stage]
+    return {
+        has_headers: story_of(History(PARTITIONS, [entries]), plain=not has_headers)
+        for has_headers in (True, False)
+    }
+
+
+@pytest.fixture
+def story(stories: dict[bool, Story], request: pytest.FixtureRequest) -> Story:
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    name = params.get("make") or params.get("make_shared")
+    return stories[name is None or TRANSPORTS[name].has_headers]
+
+
+TRANSPORTS: dict[str, type[Any]] = {
+    **SERVED, "kinesis": KinesisGround, "kinesis one machine": KinesisGroupGround,
+    "kinesis group": DynamoGroupGround,
+    "kinesis fan-out": FanOutGround,
+}  # fmt: skip
+SPARED = {"kafka exactly once", "kinesis group", "kinesis one machine", "kinesis fan-out"}
+"""At each crash point in the long run only: they differ from the one before in one part alone."""
+
+
+SERVERS = {
+    **dict.fromkeys(SERVED, ()), "kafka": ("kafka",), "kafka exactly once": ("kafka",),
+    "kinesis": ("kinesis",), "kinesis group": ("kinesis", "dynamodb"),
+    "kinesis one machine": ("kinesis",),
+    "kinesis fan-out": ("ministack",),
+}  # fmt: skip
+"""Fixtures that each is made with."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.long) if name in SPARED else name
+        for name in TRANSPORTS
+    ]
+)
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Makes the ground of each transport; what it opened is closed afterwards."""
+    yield from grounds(request, tmp_path)
+
+
+@pytest.fixture(params=[name for name, ground in TRANSPORTS.items() if ground.has_group])
+def make_shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """The same where workers share the work."""
+    yield from grounds(request, tmp_path)
+
+
+def grounds(request: pytest.FixtureRequest, folder: Path) -> Iterator[Callable[..., Any]]:
+    kind, fixtures = TRANSPORTS[request.param], SERVERS[request.param]
+    servers = [request.getfixturevalue(name) for name in fixtures] or [None]
+    made: list[Ground] = []
+
+    def make(rows: Sequence[Outgoing] = (), **settings: Any) -> Ground:
+        made.append(kind(folder / str(len(made)), *servers, **settings))
+        made[-1].put(rows)
+        return made[-1]
+
+    yield make
+    for ground in made:
+        ground.close()
+
+
+def crash_at(point: str, nth: int) -> Callable[[str], None]:
+    left = nth
+
+    def crash(passed: str) -> None:
+        nonlocal left
+        left -= passed == point
+        if passed == point and left == 0:
+            raise Crash(point)
+
+    return crash
+
+
+def as_planned(ground: Ground, story: Story) -> Story:
+    """The story as the journal has it: what is put while workers read comes in an order of its own.
+
+    Which of two records in conflict is refused depends on it; how many claims there are doesn't.
+    """
+    records = [record for stage in story.records for record in stage]
+    wanted = expected(planned(ground.proof()[0], records), ground.engine())
+    assert len(wanted[DECISIONS_TOPIC]) == story.claims
+    return story._replace(wanted=wanted, dead=len(wanted[DEAD_TOPIC]))
+
+
+Lane = tuple[int, bytes]
+
+
+def lanes(sent: Iterable[Sent]) -> dict[Lane, list[Sent]]:
+    """What was sent for each input partition in its order, each record at its first appearance.
+
+    Dead letters of several topics share a partition, and may come from several workers.
+    """
+    found: dict[Lane, list[Sent]] = {}
+    for each in dict.fromkeys(sent):
+        source = dict(each.headers).get("x-dead-topic", b"")
+        found.setdefault((each.partition, source), []).append(each)
+    return found
+
+
+def check(ground: Ground, story: Story, *, may_repeat: bool = True) -> None:
+    """All that must hold of what lies on the topics, in the journal and in the offline store."""
+    found = {topic: ground.records(topic) for topic in story.wanted}
+    for topic in (DECISIONS_TOPIC, DEAD_TOPIC):
+        sent = lanes(
+            Sent(r.partition, r.key, r.value, ground.time_ms(r.log_time_ms), r.headers)
+            for r in found[topic]
+        )
+        wanted = lanes(
+            Sent(*row[1:])._replace(log_time_ms=ground.time_ms(row.log_time_ms))
+            for row in story.wanted[topic]
+        )
+        assert sent.keys() == wanted.keys(), topic
+        for lane, rows in wanted.items():
+            assert sent[lane] == rows, f"{topic} {lane}"
+    for topic in (DRIFT_TOPIC, ALERTS_TOPIC):
+        values = sorted(row.value or b"" for row in story.wanted[topic])
+        assert sorted({record.value or b"" for record in found[topic]}) == values, topic
+    decisions, dead = found[DECISIONS_TOPIC], found[DEAD_TOPIC]
+    assert len({r.value for r in decisions}) == story.claims
+    check_dead(dead, story)
+    if ground.once or not may_repeat:
+        assert (len(decisions), len(dead)) == (story.claims, story.dead), "some came twice"
+    check_proof(ground, decisions, story)
+    check_rows(ground, decisions, story)
+
+
+def check_dead(dead: Sequence[Record], story: Story) -> None:
+    """Each refused record with its key, its bytes and its headers, on its partition."""
+    records = {(r.topic, r.partition, r.position): r for stage in story.records for r in stage}
+    places = set()
+    for letter in dead:
+        said = {name: value.decode() for name, value in letter.headers if name.startswith("x-dead")}
+        place = said["x-dead-topic"], int(said["x-dead-partition"]), int(said["x-dead-position"])
+        record = records[place]
+        assert (letter.key, letter.value or b"") == (record.key, record.value or b"")
+        assert letter.headers[len(said) :] == record.headers
+        assert letter.partition == record.partition
+        assert said["x-dead-reason"]
+        places.add(place)
+    assert len(places) == story.dead
+
+
+def check_proof(ground: Ground, decisions: Sequence[Record], story: Story) -> None:
+    """Chains hold, every record is in one plan, and a replay differs in nothing."""
+    parts = {p: [r for r in decisions if r.partition == p] for p in range(PARTITIONS)}
+    chained = check_chains(dict(parts), may_repeat=True)
+    assert (chained.broken, chained.decisions) == ([], story.claims)
+    plans, source = ground.proof()
+    proved = replay(ground.engine(), plans, source, lambda p: iter(parts[p]), may_repeat=True)
+    assert (proved.differ, proved.decisions) == (0, story.claims), proved.first
+    assert proved.records == sum(len(stage) for stage in story.records)
+
+
+def check_rows(ground: Ground, decisions: Sequence[Record], story: Story) -> None:
+    """The offline store has every record and every decision once."""
+    store = ground.offline()
+    claims = {(r.topic, r.partition, r.position) for s in story.records for r in s
+              if r.topic == "claims.filed"}  # fmt: skip
+    for table, count in (("events", sum(map(len, story.records))), ("decisions", story.claims)):
+        columns = ["topic", "partition", "position"]
+        rows = [tuple(r.values()) for r in store.dataset(table).to_table(columns).to_pylist()]
+        assert len(rows) == len(set(rows)) == count, table
+        assert table == "events" or set(rows) <= claims
+
+
+# -- one worker -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", CRASH_POINTS)
+def test_a_crash_at_any_step_leaves_no_trace(
+    point: str, make: Callable[..., Ground], story: Story
+) -> None:
+    ground = make(story.rows)
+    worker = ground.start("a", crash_at(point, NTH.get(point, 3)))
+    with pytest.raises(Crash):
+        ground.run(worker)
+    worker.die()
+    worker = ground.start("a")
+    ground.run(worker)
+    worker.finish()
+    check(ground, story)
+
+
+def test_a_second_clean_start_emits_nothing(make: Callable[..., Ground]) -> None:
+    ground = make()
+    story = story_of(a_history(SEED), plain=not ground.has_headers)
+    ground.put(story.stages[0])
+    worker = ground.start("a")
+    ground.run(worker)
+    worker.finish()
+    before = left(ground)
+    worker = ground.start("a")
+    ground.run(worker)
+    for _ in range(5):
+        assert worker.driver.step(8) == 0
+    worker.finish()
+    assert left(ground) == before
+    ground.put(story.stages[1])
+    worker = ground.start("b")  # without a snapshot
+    ground.run(worker)
+    worker.finish()
+    check(ground, story, may_repeat=False)
+
+
+def left(ground: Ground) -> tuple[dict[str, int], int, int]:
+    """How much lies on the outputs, in the journal and in the offline store."""
+    counts = {topic: len(ground.records(topic)) for topic in OUTPUTS}
+    store = ground.offline()
+    rows = sum(store.dataset(table).count_rows() for table in store.tables())
+    return counts, len(ground.proof()[0]), rows
+
+
+# -- several workers ------------------------------------------------------------------------------
+
+
+def test_two_workers_share_the_work_and_one_leaves(
+    make_shared: Callable[..., Any], story: Story
+) -> None:
+    ground = make_shared()
+    first, second = ground.start("a"), ground.start("b")
+    ground.share(first, second)
+    ground.put(story.rows)
+    ground.work_until(lambda: first.driver.engine.plan >= 6, first, second)
+    first.finish()
+    ground.run(second)
+    second.finish()
+    check(ground, as_planned(ground, story), may_repeat=False)
+
+
+@pytest.mark.parametrize(("point", "nth"), [("planned", 2), ("emitted", 4)])
+def test_a_worker_dies_without_leaving(
+    point: str, nth: int, make_shared: Callable[..., Any], story: Story
+) -> None:
+    """The group finds out when its session is over; later it is started again."""
+    ground = make_shared()
+    first = ground.start("a", crash_at(point, nth), instance="a")
+    second = ground.start("b")
+    ground.share(first, second)
+    ground.put(story.rows)
+    with pytest.raises(Crash):
+        ground.run(first, second)
+    first.die()
+    ground.work_until(lambda: second.owned == PLACES, second)
+    again = ground.start("a")  # which ends the transaction that it left open
+    ground.share(second, again)
+    ground.run(second, again)
+    for worker in (again, second):
+        worker.finish()
+    check(ground, as_planned(ground, story))
+
+
+def test_a_worker_that_was_silent_for_too_long_does_no_harm(
+    kafka: Cluster, tmp_path: Path, story: Story
+) -> None:
+    """The group gives its places away while it sleeps in the middle of its work."""
+    ground = KafkaGround(tmp_path, kafka)
+    quick = {"max.poll.interval.ms": 2000}
+    first, second = ground.start("a", properties=quick), ground.start("b", properties=quick)
+    ground.share(first, second)
+    ground.put(story.rows)
+    ground.work_until(lambda: first.driver.engine.plan >= 3, first, second)
+    ground.work_until(lambda: second.owned == PLACES, second)
+    assert first.owned
+    # until it has a share again: to end a group while it shares out leaves rows to the next start
+    ground.work_until(lambda: ground.is_done((first, second)) and bool(first.owned), first, second)
+    for worker in (first, second):
+        worker.finish()
+    check(ground, as_planned(ground, story))
+    ground.close()

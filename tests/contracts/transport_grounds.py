@@ -1,0 +1,393 @@
+"""One world for each transport: records on its topics, workers that crash in process, what is left.
+
+A new transport is a class here and a line in `TRANSPORTS`; the suite that runs over all of them is
+`tests/contracts/test_transports.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from claimtrace.adapters.process.system_clock import SystemClock
+from claimtrace.decisions import (
+    ALERTS_TOPIC,
+    DEAD_TOPIC,
+    DECISIONS_TOPIC,
+    DRIFT_TOPIC,
+    JOURNAL_TOPIC,
+)
+from claimtrace.errors import ClaimtraceError
+from claimtrace.events import Outgoing, Record
+from claimtrace.settings.schema import KafkaSettings, Settings
+from claimtrace_examples.auto_claims import DOMAIN
+from featurestore.offline.adapters.delta import OfflineStore
+from stream.adapters.embedded.file_journal import read_plans
+from stream.adapters.embedded.log import LocalSource
+from stream.adapters.kafka.group import KafkaGroup
+from stream.adapters.kafka.journal import KafkaJournal
+from stream.adapters.kafka.output import KafkaOutput
+from stream.adapters.kafka.source import KafkaSource
+from stream.adapters.snapshots.snapshots import Snapshots
+from stream.engine.engine import Engine
+from stream.journal.plan import Place, Plan
+from stream.journal.source import Source
+from stream.worker.driver import Driver
+from stream.worker.observer import Watching
+from tests.oracles.expected import CHAMPION
+from tests.servers.kafka import Cluster
+from tests.servers.records import send
+from tests.servers.topics import read_topic
+from tests.worlds.kafka_topics_anew import make_anew
+from tests.worlds.models import scorer_of
+from tests.worlds.random_events import KEY
+from tests.worlds.stream_folder import World, terms
+
+PARTITIONS: Final = 3
+PLACES: Final = len(DOMAIN.topics) * PARTITIONS + 1
+"""What a group shares out: the partitions of the inputs, and the journal."""
+
+OFFLINE_EVERY, SNAPSHOT_EVERY = 17, 30
+Crashing = Callable[[str], None]
+_PATIENCE_S: Final = 60.0
+_numbers = count()
+
+
+class Told(Watching):
+    """Remembers what the group did to a worker: `gained`, `revoked`, `lost`; and if it paused."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+        self.was_not_ready = False
+
+    def ready(self, is_ready: bool) -> None:
+        self.was_not_ready |= not is_ready
+
+    def rebalanced(self, kind: str) -> None:
+        self.kinds.append(kind)
+
+
+@dataclass
+class Worker:
+    """A worker in this process. `die` lets go of all clients and finishes nothing."""
+
+    driver: Driver
+    die: Callable[[], None]
+    told: Told = field(default_factory=Told)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def owned(self) -> int:
+        """How many places it decides on."""
+        return len(self.driver._duty._owned or ())
+
+    def finish(self) -> None:
+        """A clean end."""
+        self.driver.finish()
+        self.die()
+
+
+class Ground(ABC):
+    """Topics and all that outlives a worker."""
+
+    once: ClassVar[bool]
+    """Whether a reader sees each record of the outputs once, in spite of crashes."""
+
+    has_group: ClassVar[bool]
+    """Whether several workers can share the work."""
+
+    has_headers: ClassVar[bool] = True
+    """Whether records have headers, keys that may be missing, and the time that a sender says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ends: dict[Place, int] = {}
+
+    def put(self, rows: Sequence[Outgoing]) -> None:
+        """Append to the inputs; no transactions, so positions have no gaps."""
+        self._append(rows)
+        for row in rows:
+            place = row.topic, row.partition
+            self.ends[place] = self.ends.get(place, 0) + 1
+
+    def time_ms(self, log_time_ms: int) -> int:
+        """Of an output, as far as it can be foretold."""
+        return log_time_ms if self.has_headers else 0
+
+    @abstractmethod
+    def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
+        """A worker on the folder of its name, recovered."""
+
+    @abstractmethod
+    def records(self, topic: str) -> list[Record]:
+        """What a reader sees of a topic, by partition and position."""
+
+    @abstractmethod
+    def proof(self) -> tuple[list[Plan], Source]:
+        """The journal, and a source to replay it from."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything."""
+
+    @abstractmethod
+    def _append(self, rows: Sequence[Outgoing]) -> None: ...
+
+    def offline(self) -> OfflineStore:
+        """The offline store that all workers share."""
+        return OfflineStore(self.folder / "offline")
+
+    def engine(self) -> Engine:
+        """An engine without any state."""
+        return Engine(DOMAIN, terms(PARTITIONS), KEY, scorer_of)
+
+    def is_done(self, workers: Sequence[Worker]) -> bool:
+        """Whether all of the workers have applied all there is, and no place is without owner."""
+        places = sum(worker.owned for worker in workers)
+        return (not self.has_group or places == PLACES) and all(
+            worker.driver.engine.positions.get(place, 0) == end
+            for worker in workers
+            for place, end in self.ends.items()
+        )
+
+    def run(self, *workers: Worker, batch: int = 8) -> None:
+        """Let the workers work until all is done; a `Crash` of one of them is passed on."""
+        self.work_until(lambda: self.is_done(workers), *workers, batch=batch)
+
+    def share(self, *workers: Worker) -> None:
+        """Let the workers take part until each of them owns something, together everything."""
+        self.work_until(
+            lambda: sum(w.owned for w in workers) == PLACES and all(w.owned for w in workers),
+            *workers,
+        )
+
+    def work_until(self, is_over: Callable[[], bool], *workers: Worker, batch: int = 8) -> None:
+        """Several step in a thread each, one steps in this; what ends one of them ends this."""
+        stop, ended = threading.Event(), list[BaseException]()
+
+        def work(worker: Worker) -> None:
+            try:
+                while not stop.is_set():
+                    if not worker.driver.step(batch):
+                        time.sleep(0.003)
+            except BaseException as error:
+                ended.append(error)
+
+        until_s = time.monotonic() + _PATIENCE_S
+        if len(workers) == 1:  # in this thread: the embedded log belongs to the one that opened it
+            while not is_over() and time.monotonic() < until_s:
+                if not workers[0].driver.step(batch):
+                    time.sleep(0.003)
+        several = workers if len(workers) > 1 else ()
+        threads = [threading.Thread(target=work, args=(worker,), daemon=True) for worker in several]
+        for thread in threads:
+            thread.start()
+        was_over = False
+        while not (was_over := is_over()) and not ended and time.monotonic() < until_s:
+            time.sleep(0.003)
+        stop.set()
+        for thread in threads:
+            thread.join(_PATIENCE_S)
+        if ended:
+            raise ended[0]
+        said = [(w.owned, w.driver.engine.positions, w.told.kinds, w.said[-3:]) for w in workers]
+        # looked at while they worked: a group that shares out again meanwhile is no failure
+        assert was_over or is_over(), f"not within {_PATIENCE_S:g} s: {said}"
+
+    def _worker(
+        self, name: str, crash: Crashing, parts: Any, die: Callable[[], None], **more: Any
+    ) -> Worker:
+        source, journal, sink = parts
+        told, said = Told(), list[str]()
+        driver = Driver(
+            self.engine(), source, journal, sink, self.offline(),
+            Snapshots(self.folder / name / "snapshots"), SystemClock(), lambda: CHAMPION,
+            snapshot_every=(SNAPSHOT_EVERY, 1e9), offline_every=(OFFLINE_EVERY, 1e9),
+            crash=crash, said=said.append, watching=told, **more,
+        )  # fmt: skip
+        driver.recover()
+        return Worker(driver, die, told, said)
+
+
+class LocalGround(Ground):
+    """The embedded log."""
+
+    once, has_group = True, False
+
+    def __init__(self, folder: Path, _: Any = None) -> None:
+        super().__init__(folder)
+        self._world = World(folder, PARTITIONS)
+
+    def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
+        from stream.adapters.embedded.file_journal import FileJournal
+
+        log = self._world.open_log()
+        journal = FileJournal(self.folder / "journal", terms(PARTITIONS))
+        parts = LocalSource(log, DOMAIN.topics, PARTITIONS), journal, self._world.sink(log)
+
+        def die() -> None:
+            journal.close()
+            log.close()
+
+        with _closing_on_error(die):
+            return self._worker(name, crash, parts, die)
+
+    def records(self, topic: str) -> list[Record]:
+        return [r for part in self._world.outputs()[topic] for r in part]
+
+    def proof(self) -> tuple[list[Plan], Source]:
+        log = self._world.open_log()
+        source = LocalSource(log, DOMAIN.topics, PARTITIONS)
+        return list(read_plans(self.folder / "journal")), source
+
+    def close(self) -> None:
+        pass
+
+    def _append(self, rows: Sequence[Outgoing]) -> None:
+        log = self._world.open_log()
+        log.append(rows)
+        log.close()
+
+
+class KafkaGround(Ground):
+    """A real broker; its topics are made anew, and the group is new."""
+
+    once, has_group = False, True
+    output: ClassVar[Any] = "at_least_once"
+
+    def __init__(self, folder: Path, cluster: Cluster, **kafka: Any) -> None:
+        super().__init__(folder)
+        self.cluster = cluster
+        self._kafka = {"group": f"ground-{next(_numbers)}", "session_timeout": "1500ms",
+                       "output": self.output, **kafka}  # fmt: skip
+        self._open: list[Callable[[], None]] = []
+        many = dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC), PARTITIONS)
+        one = dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)
+        make_anew(cluster, {**many, **one})
+
+    def settings(self, **kafka: Any) -> Settings:
+        """Of one worker."""
+        made = KafkaSettings(**{**self._kafka, **kafka})
+        return Settings(source=f"kafka://{self.cluster.bootstrap}", kafka=made)
+
+    def start(
+        self,
+        name: str = "a",
+        crash: Crashing = lambda _: None,
+        **member: Any,
+    ) -> Worker:
+        """A worker; `member` are settings of the group's member alone. One with an `instance`
+        doesn't leave when it dies: its places wait for it, for the session's time-out."""
+        settings, clock = self.settings(), SystemClock()
+        closes: list[Callable[[], None]] = []
+        die = partial(_call_all, closes)
+        self._open.append(die)  # should a test fail before
+        with _closing_on_error(die):
+            source = KafkaSource(settings, DOMAIN.topics, clock)
+            closes.append(source.close)
+            journal = KafkaJournal(settings, terms(PARTITIONS), clock)
+            closes.append(partial(forget_plans, journal))
+            own_id = f"{settings.kafka.group}-{name}" if self.output == "exactly_once" else ""
+            output = KafkaOutput(settings, own_id)
+            closes.append(partial(_lose, output))
+            group = KafkaGroup(self.settings(**member), DOMAIN.topics, clock, output)
+            group._settings = settings  # for its own readers
+            closes.append(group.leave)
+            parts = source, journal, output
+            return self._worker(name, crash, parts, die, group=group, commit_every_s=0.0)
+
+    def records(self, topic: str) -> list[Record]:
+        return read_topic(self.cluster.bootstrap, topic, committed=True)
+
+    def proof(self) -> tuple[list[Plan], Source]:
+        settings, clock = self.settings(), SystemClock()
+        journal, source = (
+            KafkaJournal(settings, None, clock),
+            KafkaSource(settings, DOMAIN.topics, clock),
+        )
+        self._open += [journal.close, source.close]
+        return list(journal.read(1)), source
+
+    def close(self) -> None:
+        _call_all(self._open)
+
+    def _append(self, rows: Sequence[Outgoing]) -> None:
+        send(self.cluster.bootstrap, rows)
+
+
+class ExactlyOnceGround(KafkaGround):
+    """The same with decisions, dead letters and offsets in one transaction."""
+
+    once = True
+    output = "exactly_once"
+
+    def __init__(self, folder: Path, cluster: Cluster, **kafka: Any) -> None:
+        super().__init__(folder, cluster, properties={"transaction.timeout.ms": 3000}, **kafka)
+
+    def records(self, topic: str) -> list[Record]:
+        """Once no transaction is open any more: one of a dead worker hides what stands behind."""
+        until_s = time.monotonic() + _PATIENCE_S
+        while self._ends(topic, IsolationLevel.READ_COMMITTED) != self._ends(
+            topic, IsolationLevel.READ_UNCOMMITTED
+        ):
+            assert time.monotonic() < until_s, f"a transaction on {topic} doesn't end"
+            time.sleep(0.05)
+        return super().records(topic)
+
+    def _ends(self, topic: str, level: IsolationLevel) -> list[int]:
+        partitions = range(PARTITIONS if topic in (DECISIONS_TOPIC, DEAD_TOPIC) else 1)
+        asked = {TopicPartition(topic, p): OffsetSpec.latest() for p in partitions}
+        admin = self.cluster.admin()  # kept: its answers end with it
+        found = admin.list_offsets(asked, isolation_level=level)
+        return [found[place].result(30).offset for place in asked]
+
+
+TRANSPORTS: Final[dict[str, type[Any]]] = {
+    "local": LocalGround,
+    "kafka": KafkaGround,
+    "kafka exactly once": ExactlyOnceGround,
+}
+"""Made with a folder and, where it needs one, a running server."""
+
+
+@contextmanager
+def _closing_on_error(close: Callable[[], None]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        close()
+        raise
+
+
+def _call_all(closes: list[Callable[[], None]]) -> None:
+    while closes:
+        closes.pop()()
+
+
+def forget_plans(journal: KafkaJournal) -> None:
+    """Close it; plans that lost and were never sent must not reach topics that are made anew."""
+    journal._producer.purge()
+    journal.close()
+
+
+def _lose(output: KafkaOutput) -> None:
+    """What a killed worker leaves: nothing that waited arrives, an open transaction stays open."""
+    sink = output._sink
+    if sink._producer is not None:
+        try:
+            sink._producer.purge()
+            sink._producer.poll(0)
+        except ClaimtraceError:
+            pass
+        sink._producer = sink._transactions = None

@@ -1,0 +1,145 @@
+"""What producers put on a log in a simulated history, and what must become of it: from a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from claimtrace.encoding.encoder import encode
+from claimtrace.events import Outgoing
+from claimtrace_examples.auto_claims import DOMAIN
+from tests.worlds.random_events import a_stream, pick
+
+MINUTE_MS = 60_000
+TOPIC_KINDS = {"claims.filed": "claim", "claims.adjudicated": "label", "policies.changed": "change"}
+BAD: list[bytes | None] = [
+    None,
+    b"",
+    b"{",
+    b"[]",
+    b"\xff\xfe",
+    b"{}",
+    b'{"claim_id":"a/../b"}',
+    b"[" * 5000,
+    b"\x00\x00\x00\x00\x07",
+    b'{"claim_id":"x","claim_id":"y"}',
+    b'{"claim_id":"x","total_claim_cents":1e999}',
+    b'{"claim_id":"x","filed_at":"9999-01-01T00:00:00Z"}',
+    b'{"claim_id":"x","currency":"EUR"}',
+    b'{"claim_id":"x","vin":"\\ud800"}',
+]
+
+
+class Entry(NamedTuple):
+    """A record on its way to the log: `event` is None for bad bytes and tombstones."""
+
+    topic: str
+    partition: int
+    value: bytes | None
+    log_time_ms: int
+    event: Any
+    time_ms: int
+
+    def outgoing(self) -> Outgoing:
+        """As a producer appends it."""
+        return Outgoing(self.topic, self.partition, b"k", self.value, self.log_time_ms)
+
+
+@dataclass(frozen=True)
+class History:
+    """Entries in the order of their appending; a stage is consumed before the next is appended."""
+
+    partitions: int
+    stages: list[list[Entry]]
+
+
+class Told(NamedTuple):
+    """What must become of a history: facts in the order of their taking, and counts."""
+
+    facts: list[tuple[str, Any, int, int]]
+    claims: int
+    changes: int
+    labels: int
+    duplicates: int
+    dead: int
+    tombstones: int
+
+
+def a_history(seed: int) -> History:
+    """Claims, changes and labels over some partitions whose clocks differ; duplicates, conflicts,
+    bad bytes, and on half of the histories log times that run backwards on a partition."""
+    rng = np.random.default_rng([seed, 1])
+    partitions = int(rng.integers(2, 5))
+    skews_ms = rng.integers(0, 3, partitions) * 20 * MINUTE_MS
+    backwards = rng.random() < 0.5
+    entries: list[Entry] = []
+    for _, event, time_ms, log_ms in a_stream(seed, int(rng.integers(20, 66))):
+        partition = int(rng.integers(partitions))
+        back_ms = int(rng.integers(0, 2 * MINUTE_MS)) if backwards and rng.random() < 0.3 else 0
+        log_time_ms = log_ms + int(skews_ms[partition]) - back_ms
+        entries.append(Entry(event.topic, partition, encode(event), log_time_ms, event, time_ms))
+        while rng.random() < 0.25:
+            entries.append(_odd(rng, entries, log_time_ms, partitions))
+    cuts = sorted(int(c) for c in rng.integers(0, len(entries), int(rng.integers(0, 3))))
+    bounds = [0, *cuts, len(entries)]
+    stages = [entries[low:high] for low, high in pairwise(bounds)]
+    return History(partitions, [stage for stage in stages if stage])
+
+
+def _odd(rng: np.random.Generator, entries: list[Entry], now_ms: int, partitions: int) -> Entry:
+    """A duplicate from anywhere before, on any partition; a conflict; or bad bytes."""
+    partition = int(rng.integers(partitions))
+    old = entries[int(rng.integers(max(0, len(entries) - 12), len(entries)))]
+    kind = rng.random()
+    if kind < 0.3 or old.event is None:
+        topic = pick(rng, list(TOPIC_KINDS))
+        return Entry(topic, partition, pick(rng, BAD), now_ms, None, 0)
+    if kind < 0.8:
+        return old._replace(partition=partition, log_time_ms=max(now_ms, old.log_time_ms))
+    change = {
+        "claims.filed": {"total_claim_cents": int(rng.integers(5))},
+        "claims.adjudicated": {"source": "again"},
+        "policies.changed": {"auto_year": int(rng.integers(5))},
+    }[old.topic]
+    event = msgspec.structs.replace(old.event, **change)
+    later_ms = max(now_ms, old.log_time_ms)
+    return Entry(old.topic, partition, encode(event), later_ms, event, old.time_ms)
+
+
+def merged(stage: list[Entry]) -> list[Entry]:
+    """The order of a stage's taking: again and again the earliest head of all partitions."""
+    queues: dict[tuple[int, int], list[Entry]] = {}
+    for entry in stage:
+        place = DOMAIN.topics.index(entry.topic), entry.partition
+        queues.setdefault(place, []).append(entry)
+    order = []
+    while any(queues.values()):
+        place = min((q[0].log_time_ms, place) for place, q in queues.items() if q)[1]
+        order.append(queues[place].pop(0))
+    return order
+
+
+def told(history: History) -> Told:
+    """Go through the history in its order, with a dictionary for what was seen."""
+    seen: dict[tuple[str, str], bytes] = {}
+    facts = []
+    counts = dict.fromkeys(("claim", "change", "label", "duplicate", "dead", "tombstone"), 0)
+    for entry in (entry for stage in history.stages for entry in merged(stage)):
+        if entry.event is None:
+            counts["dead" if entry.value else "tombstone"] += 1
+            continue
+        known = entry.topic, getattr(entry.event, type(entry.event).id_field)
+        kind = TOPIC_KINDS[entry.topic]
+        if known in seen:
+            counts["duplicate" if seen[known] == entry.value else "dead"] += 1
+            continue
+        assert entry.value is not None
+        seen[known] = entry.value
+        counts[kind] += 1
+        facts.append((kind, entry.event, entry.time_ms, entry.log_time_ms))
+    return Told(facts, counts["claim"], counts["change"], counts["label"],
+                counts["duplicate"], counts["dead"], counts["tombstone"])  # fmt: skip

@@ -1,0 +1,294 @@
+"""What one worker has of a shared world: its views of log, journal, group and store, its disk."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from claimtrace.adapters.embedded_log.merge import merge_order
+from claimtrace.decisions import DECISIONS_TOPIC, chain_of
+from claimtrace.errors import StoreUnavailable, Superseded
+from claimtrace.events import Record
+from claimtrace_examples.auto_claims import DOMAIN
+from featurestore.state_arrays import Arrays
+from stream.group.group import Mark, Tail
+from stream.journal.plan import Place, Plan, Range, in_plan_order
+from stream.journal.source import ByPosition
+from tests.simulation.shared_world import Network, Sea
+
+_KEPT_SNAPSHOTS = 2
+
+
+class _Placed(msgspec.Struct):
+    position: int
+
+
+_placed = msgspec.json.Decoder(_Placed)
+
+
+class SharedSource(ByPosition):
+    """Reads the inputs; how much of them is there yet differs from worker to worker."""
+
+    def __init__(self, sea: Sea) -> None:
+        self._sea = sea
+
+    def poll(self, positions: dict[Place, int], most: int) -> list[Record]:
+        """The next records in order of log time, as far as this worker sees them."""
+        return self._sea.ask(lambda: self._poll(positions, most))  # type: ignore[no-any-return]
+
+    def fetch(self, ranges: Sequence[Range]) -> list[Record]:
+        """Exactly the records of a plan."""
+        return self._sea.ask(lambda: self._fetch(ranges))  # type: ignore[no-any-return]
+
+    def _poll(self, positions: dict[Place, int], most: int) -> list[Record]:
+        heads, keys = [], []
+        for place in sorted(self._sea.inputs, key=lambda p: (DOMAIN.topics.index(p[0]), p[1])):
+            records = self._sea.inputs[place]
+            if self._sea.risk and self._sea.chance(0.2):
+                records = records[: int(self._sea.rng.integers(len(records) + 1))]
+            head = [r for r in records if r.position >= positions.get(place, 0)]
+            heads.append(head)
+            keys.append(np.maximum.accumulate(np.array([r.log_time_ms for r in head], np.int64)))
+        if not keys:
+            return []
+        order = zip(*(each.tolist() for each in merge_order(keys, most)), strict=True)
+        return [heads[owner][at] for owner, at in order]
+
+    def _fetch(self, ranges: Sequence[Range]) -> list[Record]:
+        found = [
+            record
+            for span in ranges
+            for record in self._sea.inputs[span.topic, span.partition]
+            if span.from_position <= record.position < span.to_position
+        ]
+        return in_plan_order(found, DOMAIN.topics)
+
+
+class SharedJournal:
+    """The journal as one worker sees it, with what it sent and hasn't read back."""
+
+    def __init__(self, sea: Sea) -> None:
+        self._sea = sea
+        self._next_number, self._at = 1, 0
+        self._in_flight: Plan | None = None
+        self._sent: deque[Plan] = deque()
+        self._bookmarks: dict[int, int] = {}
+
+    @property
+    def next_number(self) -> int:
+        """The number after the last plan read."""
+        return self._next_number
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a plan is under way."""
+        return bool(self._sent)
+
+    def bookmark(self, number: int) -> int:
+        """Where the journal was behind a plan."""
+        return self._bookmarks.get(number, 0)
+
+    def append(self, plan: Plan) -> Plan:
+        """Send a plan, and read on until one with its number comes."""
+        assert plan.number == self._next_number, "read what is there before you append"
+        self._sea.turn()
+        if self._in_flight != plan:
+            self._sent.append(plan)
+            self._in_flight = plan
+        for _ in range(4):  # slow enough for others to write the same number
+            self._sea.turn()
+        self._sea.trouble()
+        self.land()
+        self._sea.turn()
+        return next(self._pull())
+
+    def read(self, from_number: int, bookmark: int = 0) -> Iterator[Plan]:
+        """The plans from a number on, as far as they are there now."""
+        self._sea.turn()
+        if from_number != self._next_number or bookmark:
+            self._next_number, self._at = from_number, bookmark
+            self._bookmarks[from_number - 1] = bookmark
+        for plan in self._pull():
+            self._sea.trouble()
+            yield plan
+            self._sea.turn()
+
+    def land(self) -> None:
+        """What was sent arrives."""
+        self._sea.journal += self._sent
+        self._sent.clear()
+
+    def _pull(self) -> Iterator[Plan]:
+        while self._at < len(self._sea.journal):
+            plan = self._sea.journal[self._at]
+            self._at += 1
+            if plan.number < self._next_number:
+                continue
+            assert plan.number == self._next_number, "a plan is missing"
+            self._next_number += 1
+            self._in_flight = None
+            self._bookmarks[plan.number] = self._at
+            yield plan
+
+
+class Member:
+    """The group as one worker sees it: what it holds, what it is to hold, what it thinks it has."""
+
+    def __init__(self, sea: Sea, network: Network) -> None:
+        self._sea, self._network = sea, network
+        self.held: set[Place] = set()
+        self.target: set[Place] = set()
+        self._assigned: set[Place] = set()
+        self._places: set[Place] = set()
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group still counts on it."""
+        return self in self._sea.members
+
+    def places(self) -> Set[Place]:
+        """All places; asked now and then only."""
+        if not self._places or self._sea.chance(0.3):
+            self._places = self._sea.ask(self._sea.places)
+        return self._places
+
+    def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:
+        """One step of the protocol."""
+        self._sea.turn()
+        if not self.is_member:
+            if not self._assigned:
+                self._sea.members.append(self)
+                self._sea.share_out()
+            self._assigned.clear()
+        elif going := self.held - self.target:
+            drain(going)
+            self._assigned -= going
+            self.held -= going
+        else:
+            others = set().union(*(m.held for m in self._sea.members if m is not self))
+            self.held |= self.target - others
+            self._assigned |= self.held
+        return self._assigned
+
+    def marks(self, places: Collection[Place]) -> dict[Place, Mark]:
+        """What owners committed; waits for the transactions in the air."""
+        return self._sea.ask(lambda: self._marks(places))  # type: ignore[no-any-return]
+
+    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> bool:
+        """Say how far we came, as a member of the group; the group doesn't ask whose a place is."""
+        return self._sea.ask(lambda: self._commit(marks))  # type: ignore[no-any-return]
+
+    def tails(self, partitions: Collection[int]) -> dict[int, Tail]:
+        """Where the decisions in sight end."""
+        return self._sea.ask(lambda: self._tails(partitions))  # type: ignore[no-any-return]
+
+    def leave(self) -> None:
+        """Go at once."""
+        self._sea.expel(self)
+
+    def _marks(self, places: Collection[Place]) -> dict[Place, Mark]:
+        if any(not each.marks.keys().isdisjoint(places) for each in self._sea.pending):
+            raise StoreUnavailable("a transaction is not over", where="the simulated group")
+        return {place: self._sea.marks[place] for place in places if place in self._sea.marks}
+
+    def _commit(self, marks: Mapping[Place, Mark]) -> bool:
+        is_moving = any(member.held != member.target for member in self._sea.members)
+        if self._sea.is_transactional:
+            self._network.commit(marks, lambda: self.is_member)
+        elif not self.is_member:
+            raise Superseded("a member no more", where="the simulated group")
+        elif is_moving and self._sea.risk and self._sea.chance(0.3):
+            return False
+        else:
+            self._sea.marks.update(marks)
+        return True
+
+    def _tails(self, partitions: Collection[int]) -> dict[int, Tail]:
+        tails = {}
+        for partition in partitions:
+            bodies = [
+                r.value or b"" for r in self._sea.outputs.get((DECISIONS_TOPIC, partition), [])
+            ]
+            if bodies:
+                last = max(bodies, key=lambda body: _placed.decode(body).position)
+                tails[partition] = Tail(_placed.decode(last).position, chain_of(last))
+        return tails
+
+
+class SharedRows:
+    """The offline store, over the network."""
+
+    def __init__(self, sea: Sea) -> None:
+        self._sea = sea
+
+    def append_once(self, table: str, rows: Any, *, versions: Any, before: Any) -> bool:
+        """Delta's rule: a writer's version only once."""
+        store = self._sea.rows
+        return self._sea.ask(  # type: ignore[no-any-return]
+            lambda: store.append_once(table, rows, versions=versions, before=before)
+        )
+
+    def committed(self, table: str, writer: str) -> int:
+        """The last version of a writer."""
+        return self._sea.ask(lambda: self._sea.rows.committed(table, writer))  # type: ignore[no-any-return]
+
+
+class OwnSnapshots:
+    """A worker's disk: the newest snapshots, which outlive its process."""
+
+    def __init__(self, sea: Sea) -> None:
+        self._sea = sea
+        self.kept: list[tuple[int, Arrays]] = []
+        self._begun: tuple[int, Arrays] = (0, {})
+        self._is_written = False
+
+    def is_ready(self, arrays: Arrays) -> bool:
+        """Sooner or later."""
+        return self._sea.chance(0.7)
+
+    def begin(self, plan: int, arrays: Arrays) -> bool:
+        """Take the state as it is now; it counts later, if its process lives so long."""
+        self._begun = plan, {name: array.copy() for name, array in arrays.items()}
+        self._is_written = False
+        return False
+
+    def is_written(self, *, wait: bool = False) -> bool:
+        """Sooner or later."""
+        self._is_written |= wait or self._sea.chance(0.3)
+        return self._is_written
+
+    def publish(self) -> None:
+        """Keep the newest ones."""
+        self._sea.ask(lambda: self.kept.append(self._begun))
+        self.kept = sorted(dict(self.kept).items())[-_KEPT_SNAPSHOTS:]
+
+    def rest(self) -> None:
+        """Nothing goes on anyway."""
+
+    def newest(self, fits: Callable[[Arrays], bool] = lambda _: True) -> tuple[int, Arrays] | None:
+        """The newest that fits."""
+        return next((each for each in reversed(self.kept) if fits(each[1])), None)
+
+
+class SharedClock:
+    """One time for all; who sleeps lets the others go on."""
+
+    def __init__(self, sea: Sea, pause: Callable[[], None]) -> None:
+        self._sea, self._pause = sea, pause
+
+    def now_ms(self) -> int:
+        """The simulated time."""
+        return self._sea.now_ms
+
+    def monotonic_s(self) -> float:
+        """The same."""
+        return self._sea.now_ms / 1000
+
+    def sleep(self, seconds: float) -> None:
+        """Others go on meanwhile."""
+        self._sea.now_ms += round(seconds * 100)
+        self._pause()

@@ -1,0 +1,203 @@
+"""What several workers share, in memory: log, journal, group, offline store, and a network between.
+
+Each call a worker makes may fail before or after its effect, and others may have their turn inside
+it. The doubles hold to what the real ones promise and to no more:
+
+- a plan that was sent may land in the journal late, or never when its sender dies;
+- a record that was sent lands in order on its partition, but late: behind those of a new owner;
+- a group knows members, not owners: a commit is refused only when its sender is a member no more;
+- a transaction's records and offsets come into sight together, a while after it was accepted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from claimtrace.errors import StoreUnavailable, Superseded
+from claimtrace.events import Outgoing, Record
+from claimtrace_examples.auto_claims import DOMAIN
+from stream.group.group import Mark
+from stream.journal.plan import JOURNAL, Place, Plan
+from tests.simulation.lives import RowsInMemory
+
+if TYPE_CHECKING:
+    from tests.simulation.shared_parts import Member
+
+
+@dataclass
+class Sea:
+    """All that outlives a worker. `turn` lets others go on; `trouble` may raise."""
+
+    rng: np.random.Generator
+    partitions: int
+    turn: Callable[[], None]
+    risk: float = 0.0
+    has_gaps: bool = False
+    is_transactional: bool = False
+    now_ms: int = 1_800_000_000_000
+    inputs: dict[Place, list[Record]] = field(default_factory=dict)
+    outputs: dict[Place, list[Outgoing]] = field(default_factory=dict)
+    journal: list[Plan] = field(default_factory=list)
+    rows: RowsInMemory = field(default_factory=RowsInMemory)
+    marks: dict[Place, Mark] = field(default_factory=dict)
+    members: list[Member] = field(default_factory=list)
+    afloat: list[Network] = field(default_factory=list)
+    pending: list[Transaction] = field(default_factory=list)
+
+    def chance(self, p: float) -> bool:
+        """True once in a while."""
+        return bool(self.rng.random() < p)
+
+    def trouble(self) -> None:
+        """Now and then, no answer."""
+        if self.risk and self.chance(self.risk):
+            raise StoreUnavailable("no answer", where="the simulated world")
+
+    def ask(self, effect: Callable[[], Any], *, after: bool = True) -> Any:
+        """A call over the network: others act before and after its effect, and it may fail."""
+        self.turn()
+        self.trouble()
+        done = effect()
+        self.turn()
+        if after:
+            self.trouble()
+        return done
+
+    def places(self) -> set[Place]:
+        """All places there are now."""
+        return {(topic, p) for topic in DOMAIN.topics for p in range(self.partitions)} | {JOURNAL}
+
+    def put(self, outgoing: Outgoing) -> None:
+        """Append an input; transaction markers may leave gaps between positions."""
+        place = outgoing.topic, outgoing.partition
+        records = self.inputs.setdefault(place, [])
+        at = records[-1].position + 1 if records else 0
+        if self.has_gaps and self.chance(0.3):
+            at += int(self.rng.integers(1, 4))
+        records.append(Record(*place, at, outgoing.key, outgoing.value, outgoing.log_time_ms))
+
+    def expel(self, member: Member) -> None:
+        """A member was silent for too long: its places are free, and it doesn't know yet."""
+        if member in self.members:
+            self.members.remove(member)
+            member.held, member.target = set(), set()
+            self.share_out()
+
+    def share_out(self) -> None:
+        """Say anew who is to own what; most places stay where they are."""
+        wanted: dict[int, set[Place]] = {id(member): set() for member in self.members}
+        for place in sorted(self.places()):
+            holder = next((m for m in self.members if place in m.held | m.target), None)
+            if holder is None or self.chance(0.3):
+                holder = self.members[int(self.rng.integers(len(self.members)))] if wanted else None
+            if holder is not None:
+                wanted[id(holder)].add(place)
+        for member in self.members:
+            member.target = wanted[id(member)]
+
+    def settle_transactions(self, sender: Network) -> None:
+        """The coordinator ends what a dead worker left in the air, one way or the other."""
+        for transaction in [each for each in self.pending if each.sender is sender]:
+            self.pending.remove(transaction)
+            if self.chance(0.5):
+                transaction.come_into_sight(self)
+
+    def plans(self) -> list[Plan]:
+        """The plans that won: the first with each number."""
+        won: list[Plan] = []
+        for plan in self.journal:
+            if plan.number == len(won) + 1:
+                won.append(plan)
+        return won
+
+    def is_quiet(self) -> bool:
+        """Whether all is planned, sent, stored and committed."""
+        plans = self.plans()
+        planned = {(s.topic, s.partition): s.to_position for plan in plans for s in plan.ranges}
+        last = len(plans)
+        return all(
+            not records or planned.get(place, 0) > records[-1].position
+            for place, records in self.inputs.items()
+        ) and all(
+            (mark := self.marks.get(place)) is not None and mark.emitted == mark.stored == last
+            for place in self.places()
+        )
+
+
+@dataclass
+class Transaction:
+    """Records and marks that wait to come into sight together."""
+
+    sender: Network
+    records: list[Outgoing]
+    marks: Mapping[Place, Mark]
+
+    def come_into_sight(self, sea: Sea) -> None:
+        """The commit's end."""
+        for each in self.records:
+            sea.outputs.setdefault((each.topic, each.partition), []).append(each)
+        sea.marks.update(self.marks)
+
+
+class Network:
+    """A worker's sink: what it sent and where that is; records of a partition keep their order."""
+
+    def __init__(self, sea: Sea) -> None:
+        self._sea = sea
+        self._under_way: dict[Place, deque[Outgoing]] = {}
+        self._open: list[Outgoing] = []
+        sea.afloat.append(self)
+
+    def emit(self, plan: int, outgoing: Sequence[Outgoing]) -> None:
+        """Take records on, all or none."""
+        self._sea.turn()
+        self._sea.trouble()
+        for each in outgoing:
+            if self._sea.is_transactional:
+                self._open.append(each)
+            else:
+                place = each.topic, each.partition
+                self._under_way.setdefault(place, deque()).append(each)
+        self._sea.turn()
+
+    def settle(self) -> None:
+        """Have all of it land."""
+        self._sea.ask(lambda: self.land(1.0))
+
+    def give_up(self) -> None:
+        """Abort what a transaction holds."""
+        if self._open:
+            self._sea.turn()
+            self._sea.trouble()
+            self._open = []
+
+    def land(self, share: float) -> None:
+        """Some of what is under way arrives."""
+        for place, records in sorted(self._under_way.items()):
+            for _ in range(len(records) if share == 1.0 else int(len(records) * share)):
+                self._sea.outputs.setdefault(place, []).append(records.popleft())
+
+    def lose(self) -> None:
+        """The sender died: the last of what is under way never arrives."""
+        self._open = []
+        for records in self._under_way.values():
+            for _ in range(int(self._sea.rng.integers(len(records) + 1))):
+                records.pop()
+
+    def commit(self, marks: Mapping[Place, Mark], is_member: Callable[[], bool]) -> None:
+        """The open records and the marks in one transaction."""
+        sea = self._sea
+        if not is_member() or sea.chance(sea.risk / 2):
+            self._open = []
+            raise Superseded("aborted", where="the simulated group")
+        made = Transaction(self, self._open, dict(marks))
+        self._open = []
+        sea.pending.append(made)
+        sea.turn()
+        sea.pending.remove(made)
+        made.come_into_sight(sea)

@@ -1,0 +1,144 @@
+"""Proofs find what was edited, dropped, inserted or swapped, and name the place."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claimtrace.decisions import DECISIONS_TOPIC
+from claimtrace_examples.auto_claims import DOMAIN
+from stream.adapters.embedded.file_journal import read_plans
+from stream.adapters.embedded.log import LocalSource
+from stream.proofs.verify import check_chains, replay
+from tests.worlds.random_events import a_stream, as_records
+from tests.worlds.stream_folder import World
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    made = World(tmp_path_factory.mktemp("verified"))
+    records = as_records(a_stream(17, 120))
+    spread, positions = [], {}
+    for i, record in enumerate(records):
+        place = record.topic, i % 2
+        positions[place] = positions.get(place, -1) + 1
+        spread.append(record._replace(partition=i % 2, position=positions[place]))
+    made.put(spread)
+    made.run()
+    return made
+
+
+@pytest.fixture(scope="module")
+def decisions(world):
+    return dict(enumerate(world.outputs()[DECISIONS_TOPIC]))
+
+
+def proved(world, partitions):
+    """A replay on a fresh engine against these decisions."""
+    with world.open_log() as log:
+        source = LocalSource(log, DOMAIN.topics, world.partitions)
+        plans = read_plans(world.folder / "journal")
+        return replay(world.engine(), plans, source, lambda p: iter(partitions[p]))
+
+
+def edited(decisions, change, partition=1):
+    """The decisions with one partition's list changed."""
+    changed = list(decisions[partition])
+    change(changed)
+    return {**decisions, partition: changed}
+
+
+def flip(records, at, byte, bit=1):
+    value = bytearray(records[at].value)
+    value[byte] ^= bit
+    records[at] = records[at]._replace(value=bytes(value))
+
+
+def swap(records, a, b):
+    records[a], records[b] = records[b], records[a]
+
+
+def test_what_nobody_touched_is_proved(world, decisions):
+    total = sum(map(len, decisions.values()))
+    found = proved(world, decisions)
+    assert (found.decisions, found.differ, found.first, found.records) == (total, 0, "", 120)
+    chained = check_chains(decisions)
+    assert (chained.decisions, chained.broken) == (total, [])
+
+
+CHANGES = {
+    "a byte": (lambda r: flip(r, 5, 40), 5, 1),
+    "a missing one": (lambda r: r.pop(5), 6, None),
+    "the last one missing": (lambda r: r.pop(), None, 1),
+    "one twice": (lambda r: r.insert(5, r[5]), 5, None),
+    "two swapped": (lambda r: swap(r, 5, 6), 6, 2),
+    "an empty one": (lambda r: r.__setitem__(5, r[5]._replace(value=b"")), 5, 1),
+    "a tombstone": (lambda r: r.__setitem__(5, r[5]._replace(value=None)), 5, 1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_replay_and_the_chain_name_the_place(world, decisions, change):
+    alter, position, differ = CHANGES[change]
+    wrong = edited(decisions, alter)
+    found = proved(world, wrong)
+    assert found.differ >= 1
+    assert differ in (None, found.differ)
+    if position is None:
+        assert f"{DECISIONS_TOPIC}/1 ends too early" in found.first
+        return
+    at = 6 if change == "one twice" else position
+    place = 5 if change == "one twice" else at
+    assert f"{DECISIONS_TOPIC}/1 position {place} differs" in found.first
+    broken = check_chains(wrong).broken
+    assert broken[0] == f"{DECISIONS_TOPIC}/1 position {place}"
+    assert not any(f"{DECISIONS_TOPIC}/0" in each for each in broken)
+
+
+def test_one_that_no_plan_explains(world, decisions):
+    wrong = edited(decisions, lambda r: r.append(r[-1]))
+    found = proved(world, wrong)
+    assert found.differ == 1
+    assert "has 1 that no plan explains" in found.first
+
+
+def test_a_partition_that_no_plan_decided(world, decisions):
+    """Its decisions are told by the chain only if they break it; a whole forged one starts anew."""
+    assert check_chains({**decisions, 2: decisions[1]}).broken == []
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=150)
+def test_no_flipped_bit_escapes_the_chain(decisions, data):
+    at = data.draw(st.integers(0, len(decisions[0]) - 1))
+    byte = data.draw(st.integers(0, len(decisions[0][at].value) - 1))
+    wrong = edited(decisions, lambda r: flip(r, at, byte, 1 << data.draw(st.integers(0, 7))), 0)
+    broken = check_chains(wrong).broken
+    assert f"{DECISIONS_TOPIC}/0 position {at}" in broken
+    assert len(broken) <= 2
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_no_dropped_repeated_or_swapped_decision_escapes_the_chain(decisions, data):
+    last = len(decisions[0]) - 1
+    at = data.draw(st.integers(0, last - 1))
+    other = data.draw(st.integers(0, last).filter(lambda i: i != at))
+    changes = {
+        "drop": lambda r: r.pop(at),
+        "repeat": lambda r: r.insert(at, r[at]),
+        "swap": lambda r: swap(r, at, other),
+    }
+    change = data.draw(st.sampled_from(sorted(changes)))
+    assert check_chains(edited(decisions, changes[change], 0)).broken
+
+
+def test_a_log_of_other_input_is_not_proved(world, tmp_path):
+    other = World(tmp_path)
+    other.put(as_records(a_stream(18, 120)))
+    other.run()
+    theirs = dict(enumerate(other.outputs()[DECISIONS_TOPIC]))
+    found = proved(world, theirs)
+    assert found.differ > 0
+    assert found.first.startswith(DECISIONS_TOPIC)

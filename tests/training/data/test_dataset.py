@@ -1,0 +1,163 @@
+"""Served vectors and verdicts as known then: what training may see, and what it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from claimtrace.clock import DAY_MS
+from claimtrace.errors import StateError, UsageError
+from featurestore.offline.adapters.delta import OfflineStore
+from featurestore.offline.tables import definitions_rows, rows_of
+from tests.worlds.claims_history import DIGEST, FEATURES, START_MS, label, write_history
+from training.data.dataset import NEVER_MS, load_dataset, mature_until_ms, maturity, utc_month
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "offline"
+
+
+def test_vectors_are_the_served_ones_to_the_bit(folder: Path) -> None:
+    history = write_history(folder, claims=300, policies=50)
+    dataset = load_dataset(history.store, history.end_ms)
+    assert dataset.features == FEATURES
+    assert dataset.claim_ids == [f"c-{row:06d}" for row in range(300)]
+    assert dataset.matrix.tobytes() == history.matrix.tobytes()
+    assert dataset.matrix.flags.c_contiguous
+    assert np.array_equal(dataset.event_times_ms, history.times_ms)
+    assert dataset.amounts_cents[1] == 1100
+    assert len(np.unique(dataset.groups)) <= 50
+    assert dataset.lineage["claims"] == 300
+    assert dataset.lineage["tables"] == history.store.tables()
+
+
+def test_a_verdict_counts_from_when_it_was_known(folder: Path) -> None:
+    history = write_history(folder, claims=300)
+    for at_ms in (history.end_ms, START_MS + 100 * DAY_MS):
+        dataset = load_dataset(history.store, at_ms)
+        claims = history.times_ms + 5 <= at_ms
+        assert len(dataset.claim_ids) == claims.sum()
+        known = ((history.known_ms >= 0) & (history.known_ms <= at_ms))[claims]
+        expected = np.where(known, history.truth[claims], np.nan)
+        assert np.array_equal(dataset.labels, expected, equal_nan=True)
+        assert np.array_equal(dataset.has_label, known)
+        assert np.all(dataset.label_known_ms[~known] == NEVER_MS)
+        assert np.array_equal(dataset.is_fraud, known & history.truth[claims])
+
+
+def test_the_latest_verdict_by_decision_time_stands(folder: Path) -> None:
+    history = write_history(folder, claims=6, days=2)
+    late = history.end_ms + DAY_MS
+    verdicts = [
+        # 0: fraud, then cleared on appeal; 1: the older verdict arrives last.
+        label(0, True, late, decided_ms=late),
+        label(0, False, late + 5, decided_ms=late + 5),
+        label(1, True, late + 1, decided_ms=late + 1),
+        label(1, False, late + 9, decided_ms=late),
+        # 2: "withdrawn" is no verdict and doesn't undo one; 3: it is the only outcome.
+        label(2, True, late, decided_ms=late),
+        label(2, None, late + 5, decided_ms=late + 5),
+        # 4: known only later.
+        label(4, True, late + 100, decided_ms=late),
+        # Nobody knows this claim.
+        label(99, True, late),
+    ]
+    store = OfflineStore(folder.parent / "other")
+    store.append("decisions", history.store.dataset("decisions").to_table(), writer="w", version=0)
+    names = [(name, "field", "") for name in FEATURES]
+    store.append("definitions", definitions_rows(DIGEST, "t", names), writer="w", version=0)
+    store.append("labels", rows_of("labels", verdicts), writer="w", version=0)
+    labels = load_dataset(store, late + 10).labels
+    assert labels.tolist()[:3] == [0.0, 1.0, 1.0]
+    assert np.isnan(labels[3:]).all()
+    assert load_dataset(store, late + 100).labels[4] == 1.0
+
+
+def test_only_the_newest_definitions_and_each_claim_once(folder: Path) -> None:
+    history = write_history(folder, claims=20, days=2)
+    rows = history.store.dataset("decisions").to_table().to_pylist()
+    later = [
+        row | {"log_time_ms": row["log_time_ms"] + 10**9, "position": 900 + n}
+        for n, row in enumerate(rows[:5])
+    ]
+    again = [row | {"features": [value + 1 for value in row["features"]]} for row in later]
+    newer = [
+        row
+        | {"definitions": "e" * 64, "features": [1.0], "claim_id": f"n-{n}"}
+        | {"position": 950 + n, "log_time_ms": row["log_time_ms"] + 10**10}
+        for n, row in enumerate(rows[:3])
+    ]
+    history.store.append("decisions", rows_of("decisions", again), writer="w", version=1)
+    dataset = load_dataset(history.store, 2 * history.end_ms)
+    assert len(dataset.claim_ids) == len(set(dataset.claim_ids)) == 20
+    assert dataset.matrix.tobytes() == history.matrix.tobytes()
+    history.store.append("decisions", rows_of("decisions", newer), writer="w", version=2)
+    with pytest.raises(UsageError, match="doesn't know these definitions"):
+        load_dataset(history.store, 2 * history.end_ms)
+    one = definitions_rows("e" * 64, "t", [("only", "field", "")])
+    history.store.append("definitions", one, writer="e", version=0)
+    dataset = load_dataset(history.store, 2 * history.end_ms)
+    assert (dataset.features, dataset.claim_ids) == (["only"], ["n-0", "n-1", "n-2"])
+
+
+def test_the_newest_rows_are_read_when_there_are_too_many(folder: Path) -> None:
+    history = write_history(folder, claims=50, days=5)
+    dataset = load_dataset(history.store, history.end_ms, max_rows=10)
+    assert dataset.claim_ids == [f"c-{row:06d}" for row in range(40, 50)]
+
+
+def test_a_claim_without_a_policy_is_its_own_group(folder: Path) -> None:
+    history = write_history(folder, claims=10, days=2)
+    rows = history.store.dataset("decisions").to_table().to_pylist()
+    store = OfflineStore(folder.parent / "other")
+    keys = ["p", "p", None, None, "c-000002"]
+    alone = [row | {"policy_key": key} for row, key in zip(rows, keys, strict=False)]
+    store.append("decisions", rows_of("decisions", alone), writer="w", version=0)
+    for table in ("labels", "definitions"):
+        store.append(table, history.store.dataset(table).to_table(), writer="w", version=0)
+    groups = load_dataset(store, history.end_ms).groups
+    assert groups[0] == groups[1]
+    assert len(set(groups.tolist())) == 4
+
+
+def test_what_is_missing_is_said(folder: Path) -> None:
+    with pytest.raises(UsageError, match="no decisions yet"):
+        load_dataset(OfflineStore(folder), 0)
+    history = write_history(folder, claims=10, days=2)
+    with pytest.raises(UsageError, match="no decision was known by then"):
+        load_dataset(history.store, START_MS - 1)
+    short = history.store.dataset("decisions").to_table().to_pylist()[:1]
+    short[0] |= {"claim_id": "short", "features": [1.0]}
+    history.store.append("decisions", rows_of("decisions", short), writer="w", version=1)
+    with pytest.raises(StateError, match=r"vectors of \[1, 6\] numbers"):
+        load_dataset(history.store, history.end_ms)
+
+
+def test_maturity_tells_unlabelled_from_legitimate(folder: Path) -> None:
+    history = write_history(folder, claims=2000, days=200)
+    dataset = load_dataset(history.store, history.end_ms)
+    shares = maturity(dataset, utc_month)
+    assert sum(share.claims for share in shares) == 2000
+    assert sum(share.labelled for share in shares) == dataset.has_label.sum()
+    assert sum(share.frauds for share in shares) == dataset.is_fraud.sum()
+    assert [share.month for share in shares] == sorted(share.month for share in shares)
+    assert shares[1].labelled_ratio > 0.75 > shares[-1].labelled_ratio
+    assert shares[1].median_delay_days == pytest.approx(15 * np.log(2), rel=0.3)
+
+
+def test_young_claims_are_left_until_their_verdicts_are_a_fair_sample(folder: Path) -> None:
+    history = write_history(folder, claims=2000, days=200)
+    dataset = load_dataset(history.store, history.end_ms)
+    free_days = (history.end_ms - mature_until_ms(dataset)) / DAY_MS
+    assert free_days == pytest.approx(15 * np.log(5), rel=0.2)
+    later = load_dataset(history.store, history.end_ms + 90 * DAY_MS)
+    assert mature_until_ms(later) == later.event_times_ms[-1]
+
+
+def test_a_delay_as_long_as_the_history_leaves_three_quarters(folder: Path) -> None:
+    history = write_history(folder, claims=500, days=40, mean_delay_days=60)
+    dataset = load_dataset(history.store, history.end_ms)
+    assert (mature_until_ms(dataset) - START_MS) / (40 * DAY_MS) == pytest.approx(0.75, abs=0.02)

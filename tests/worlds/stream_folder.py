@@ -1,0 +1,178 @@
+"""A whole stream on a folder, with crashes on order: the pieces that tests of the driver share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.clock import ManualClock
+from claimtrace.decisions import (
+    ALERTS_TOPIC,
+    DEAD_TOPIC,
+    DECISIONS_TOPIC,
+    DRIFT_TOPIC,
+    ModelRef,
+)
+from claimtrace.events import Outgoing, Record
+from claimtrace_examples.auto_claims import DOMAIN
+from featurestore.offline.adapters.delta import OfflineStore
+from models.scorer import Scorer
+from stream.adapters.embedded.file_journal import FileJournal
+from stream.adapters.embedded.log import LocalSink, LocalSource
+from stream.adapters.snapshots.reached_file import ReachedFile
+from stream.adapters.snapshots.snapshots import BESIDE_FROM_BYTES, Snapshots
+from stream.engine.engine import Engine
+from stream.journal.terms import Terms
+from stream.worker.driver import Driver, Sink
+from stream.worker.offline_writer import Begin, at_once
+from tests.worlds.random_events import KEY
+from tests.worlds.state_contents import contents
+
+OUTPUTS = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
+DAY_MS = 86_400_000
+
+
+class Crash(BaseException):
+    """The process is gone: nothing in memory survives, no handler runs."""
+
+
+def no_models(ref: ModelRef) -> Scorer:
+    raise AssertionError(f"no model {ref}")
+
+
+def terms(partitions: int = 2, **changes: int) -> Terms:
+    plain = {
+        "lateness_ms": 30 * DAY_MS,
+        "remember_ms": 400 * DAY_MS,
+        "reasons": 4,
+        "drift_window_ms": DAY_MS,
+        "drift_lateness_ms": DAY_MS,
+        "drift_min_count": 50,
+        "drift_alert_m": 2,
+        "drift_alert_n": 3,
+    }
+    return Terms(
+        domain=DOMAIN.name,
+        definitions=DOMAIN.definitions_digest,
+        rules=DOMAIN.rules_digest,
+        topics=list(DOMAIN.topics),
+        partitions=partitions,
+        **{**plain, **changes},
+    )
+
+
+@dataclass
+class World:
+    """A folder with a log, and a driver over it that can be killed and started again."""
+
+    folder: Path
+    partitions: int = 2
+    durable: bool = False
+    offline_every: int = 40
+    snapshot_every: int = 100
+    beside_from_bytes: int = BESIDE_FROM_BYTES
+    scorer_of: Callable[[ModelRef], Scorer] = no_models
+    champion: ModelRef | None = None
+    plain: Any = None
+    unknown_schemas: Callable[[Sequence[Record]], list[int]] = lambda records: []
+    changes: Mapping[str, int] = field(default_factory=dict)
+    """Terms other than the usual ones."""
+    begin: Begin = at_once
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.open_log().close()
+
+    def open_log(self) -> LocalLog:
+        log = LocalLog(self.folder / "log.db", durable=self.durable)
+        for topic in DOMAIN.topics:
+            log.create_topic(topic, self.partitions)
+        return log
+
+    def put(self, records: list[Record]) -> None:
+        log = self.open_log()
+        log.append([Outgoing(r.topic, r.partition, r.key, r.value, r.log_time_ms, r.headers)
+                    for r in records])  # fmt: skip
+        log.close()
+
+    def start(self, crash: Callable[[str], None] = lambda point: None) -> tuple[Driver, LocalLog]:
+        """A driver that has recovered, and its log."""
+        log = self.open_log()
+        driver = Driver(
+            self.engine(),
+            LocalSource(log, DOMAIN.topics, self.partitions),
+            FileJournal(self.folder / "journal", self.terms()),
+            self.sink(log),
+            self.offline(),
+            Snapshots(self.folder / "snapshots", beside_from_bytes=self.beside_from_bytes),
+            ManualClock(1_800_000_000_000),
+            lambda: self.champion,
+            snapshot_every=(self.snapshot_every, 1e9),
+            offline_every=(self.offline_every, 1e9),
+            begin=self.begin,
+            reached=ReachedFile(self.folder / "reached"),
+            unknown_schemas=self.unknown_schemas,
+            crash=crash,
+        )
+        try:
+            driver.recover()
+        except BaseException:
+            log.close()
+            raise
+        return driver, log
+
+    def run(self, crash: Callable[[str], None] = lambda point: None, batch: int = 25) -> None:
+        """Run until nothing is left; a `Crash` passes through."""
+        log = None
+        try:
+            driver, log = self.start(crash)
+            while driver.step(batch):
+                pass
+            driver.finish()
+        finally:
+            if log is not None:
+                log.close()
+
+    def outputs(self) -> dict[str, list[list[Record]]]:
+        """Every record of the output topics, by topic and partition."""
+        log = self.open_log()
+        counts = log.topics()
+        found = {
+            topic: [log.read(topic, p, 0, 10**6) for p in range(counts.get(topic, 0))]
+            for topic in OUTPUTS
+        }
+        log.close()
+        return found
+
+    def terms(self) -> Terms:
+        """The terms of the journal."""
+        return terms(self.partitions, **self.changes)
+
+    def engine(self) -> Engine:
+        """An engine without any state."""
+        return Engine(DOMAIN, self.terms(), KEY, self.scorer_of, self.plain)
+
+    def sink(self, log: LocalLog) -> Sink:
+        """Where effects go."""
+        return LocalSink(log, self.partitions)
+
+    def offline(self) -> Any:
+        """The offline store."""
+        return OfflineStore(self.folder / "offline")
+
+    def offline_rows(self) -> dict[str, list[str]]:
+        """Every row of the offline store, written out (NaN equals NaN there) and sorted."""
+        store = self.offline()
+        return {
+            table: sorted(repr(row) for row in store.dataset(table).to_table().to_pylist())
+            for table in sorted(store.tables())
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What the engine's state says after recovery, however it lies in memory."""
+        driver, log = self.start()
+        log.close()
+        return contents(driver.engine)

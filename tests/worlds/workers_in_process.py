@@ -1,0 +1,243 @@
+"""Workers on Kafka topics inside the test's own process, one step at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from claimtrace.adapters.process.system_clock import SystemClock
+from claimtrace.decisions import (
+    ALERTS_TOPIC,
+    DEAD_TOPIC,
+    DECISIONS_TOPIC,
+    DRIFT_TOPIC,
+    JOURNAL_TOPIC,
+)
+from claimtrace.errors import ClaimtraceError
+from claimtrace.events import Outgoing, Record
+from claimtrace.settings.schema import KafkaSettings, Settings
+from claimtrace_examples.auto_claims import DOMAIN
+from producers.adapters.kafka import KafkaSink
+from stream.adapters.kafka.group import KafkaGroup
+from stream.adapters.kafka.journal import KafkaJournal
+from stream.adapters.kafka.output import KafkaOutput
+from stream.adapters.kafka.source import KafkaSource
+from stream.engine.engine import Engine
+from stream.journal.plan import Place
+from stream.offline_rows.rows import build
+from stream.proofs.verify import check_chains
+from stream.worker.driver import Driver
+from stream.worker.observer import Watching
+from tests.servers.topics import read_topic
+from tests.simulation.lives import RowsInMemory
+from tests.simulation.shared_lives import check_output, check_rows
+from tests.worlds.random_events import KEY, a_stream
+from tests.worlds.stream_folder import no_models, terms
+
+PARTITIONS = 2
+TOPICS = {**dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC), PARTITIONS),
+          **dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)}  # fmt: skip
+
+
+class Heard(Watching):
+    """Keeps what the driver tells."""
+
+    def __init__(self) -> None:
+        self.commits: list[bool] = []
+        self.readiness: list[bool] = []
+        self.changes: list[str] = []
+        self.pauses: list[str] = []
+
+    def committed(self, ok: bool) -> None:
+        """Whether a commit was taken."""
+        self.commits.append(ok)
+
+    def ready(self, is_ready: bool) -> None:
+        """Whether it decides."""
+        self.readiness.append(is_ready)
+
+    def rebalanced(self, kind: str) -> None:
+        """What the group did."""
+        self.changes.append(kind)
+
+    def paused(self, where: str) -> None:
+        """Who doesn't answer."""
+        self.pauses.append(where)
+
+
+class NoSnapshots:
+    """A disk that keeps nothing: each start begins with the journal."""
+
+    def is_ready(self, arrays: Any) -> bool:
+        """There is nothing to do."""
+        return True
+
+    def begin(self, plan: int, arrays: Any) -> bool:
+        """Lose it."""
+        return False
+
+    def is_written(self, *, wait: bool = False) -> bool:
+        """At once."""
+        return True
+
+    def publish(self) -> None:
+        """There is nothing."""
+
+    def rest(self) -> None:
+        """Nothing goes on."""
+
+    def newest(self, fits: Any = None) -> None:
+        """There is none."""
+
+
+@dataclass
+class Bench:
+    """Topics on a cluster, mock or real, and workers over them."""
+
+    bootstrap: str
+    rows: RowsInMemory = field(default_factory=RowsInMemory)
+    opened: list[Callable[[], Any]] = field(default_factory=list)
+
+    def settings(self, **kafka: Any) -> Settings:
+        """How to reach it."""
+        usual = {"session_timeout": "2s", "commit_every": "0ms", "compression": "none"}
+        return Settings(
+            source=f"kafka://{self.bootstrap}", kafka=KafkaSettings(**{**usual, **kafka})
+        )
+
+    def put(self, seed: int, count: int, extra: Sequence[Outgoing] = ()) -> None:
+        """Have a producer append events."""
+        sink = KafkaSink(self.settings())
+        facts = a_stream(seed, count)
+        events = [Outgoing(event.topic, i % PARTITIONS, b"k", msgspec.json.encode(event), at)
+                  for i, (_, event, _, at) in enumerate(facts)]  # fmt: skip
+        sink.send([*events, *extra])
+        sink.flush(30)
+        sink.close()
+
+    def worker(self, most_poll_ms: int = 300_000, **kafka: Any) -> OneWorker:
+        """A worker that has recovered."""
+        settings, clock, heard = self.settings(**kafka), SystemClock(), Heard()
+        member = self.settings(**kafka, properties={"max.poll.interval.ms": most_poll_ms})
+        source = KafkaSource(settings, DOMAIN.topics, clock, watching=heard)
+        journal = KafkaJournal(settings, terms(0), clock)
+        exactly_once = settings.kafka.output == "exactly_once"
+        output = KafkaOutput(settings, f"bench-{len(self.opened)}" if exactly_once else "")
+        group = KafkaGroup(member, DOMAIN.topics, clock, output)
+        group._settings = settings
+        self.opened += [source.close, journal.close, output.close, group.leave]
+        engine = Engine(DOMAIN, terms(0), KEY, no_models)
+        said: list[str] = []
+        driver = Driver(
+            engine, source, journal, output, self.rows, NoSnapshots(), clock, lambda: None,
+            snapshot_every=(10**9, 1e9), offline_every=(50, 0.3), group=group, commit_every_s=0.0,
+            said=said.append, watching=heard,
+        )  # fmt: skip
+        driver.recover()
+        return OneWorker(driver, source, group, heard, said)
+
+    def check(self, *, once: bool = False) -> int:
+        """All that is on the topics is what one undisturbed worker makes of the journal; returns
+        how many decisions were repeated."""
+        settings, clock = self.settings(), SystemClock()
+        source = KafkaSource(settings, DOMAIN.topics, clock)
+        journal = KafkaJournal(settings, None, clock)
+        engine = Engine(DOMAIN, terms(0), KEY, no_models)
+        want: dict[Place, list[Outgoing]] = {}
+        rows: dict[str, list[pa.Table]] = {}
+        planned = []
+        try:
+            for plan in journal.read(1):
+                batch = source.fetch(plan.ranges)
+                planned += [(r.topic, r.partition, r.position) for r in batch]
+                effects = engine.step(plan, batch)
+                for each in effects.outgoing:
+                    want.setdefault((each.topic, each.partition), []).append(each)
+                for table, made in effects.rows.items():
+                    rows.setdefault(table, []).append(build(table, [made]))
+        finally:
+            source.close()
+            journal.close()
+        there = [(r.topic, r.partition, r.position) for t in DOMAIN.topics
+                 for r in read_topic(self.bootstrap, t)]  # fmt: skip
+        assert sorted(planned) == sorted(there)
+        found: dict[Place, list[Record]] = {}
+        for topic in (DECISIONS_TOPIC, DEAD_TOPIC):
+            for record in read_topic(self.bootstrap, topic):
+                found.setdefault((topic, record.partition), []).append(record)
+        assert found.keys() == want.keys()
+        for place, records in found.items():
+            sent = [Outgoing(*place, r.key, r.value, r.log_time_ms, r.headers) for r in records]
+            check_output(place, want[place], sent, once=once)
+        decisions: dict[int, Iterable[Record]] = {
+            p: r for (t, p), r in found.items() if t == DECISIONS_TOPIC
+        }
+        assert check_chains(decisions, may_repeat=True).broken == []
+        check_rows(rows, self.rows.tables)
+        bodies = [r.value for (t, _), part in found.items() if t == DECISIONS_TOPIC for r in part]
+        return len(bodies) - len(set(bodies))
+
+    def close(self) -> None:
+        """Let go of the cluster."""
+        for close in reversed(self.opened):
+            close()
+
+
+@dataclass
+class OneWorker:
+    """A driver with what it hears and says."""
+
+    driver: Driver
+    source: KafkaSource
+    group: KafkaGroup
+    heard: Heard
+    said: list[str]
+
+    @property
+    def owned(self) -> set[Place]:
+        """The places it decides on."""
+        return set(self.driver._duty._owned or ())
+
+    def is_done(self) -> bool:
+        """Whether all inputs are decided on, stored and committed."""
+        plan, positions = self.driver.engine.plan, self.driver.engine.positions
+        try:
+            ends = self.source.ends()
+        except ClaimtraceError:
+            return False  # brokers are down: nobody knows
+        if any(positions.get(place, 0) < end for place, end in ends.items()
+               if not self.source.is_through(place, end)):  # fmt: skip
+            return False
+        marks = self.group.marks(self.group.places())
+        return len(marks) == len(self.group.places()) and all(
+            mark.emitted == mark.stored == plan for mark in marks.values()
+        )
+
+
+def until(condition: Callable[[], bool], *workers: OneWorker, seconds: float = 30.0) -> None:
+    """Let workers step in turn until something is so."""
+    end_s = time.monotonic() + seconds
+    while True:
+        busy = sum(worker.driver.step(64) for worker in workers)
+        if not busy:
+            if condition():
+                return
+            time.sleep(0.01)
+        if time.monotonic() > end_s:
+            raise AssertionError(f"not in {seconds} s: {[w.said[-3:] for w in workers]}")
+
+
+@contextmanager
+def bench_of(bootstrap: str) -> Iterator[Bench]:
+    """A bench that is cleared away."""
+    made = Bench(bootstrap)
+    try:
+        yield made
+    finally:
+        made.close()

@@ -38,7 +38,7 @@ from featurestore.definitions.features import (
     std,
     total,
 )
-from stream.journal.plan import Place
+from stream.journal.plan import TopicPartition
 
 AMOUNT: Final = "total_claim_cents"
 ARRIVED: Final = "when the label arrived"
@@ -139,7 +139,7 @@ def events(
         yield from sorted(sent + due, key=lambda each: each.log_time_ms)
 
 
-def as_records(sent: Sequence[Sent], positions: dict[Place, int]) -> list[Record]:
+def as_records(sent: Sequence[Sent], positions: dict[TopicPartition, int]) -> list[Record]:
     """Events as delivered; `positions` counts on from call to call."""
     records = []
     for topic, key, value, log_time_ms in sent:

@@ -37,7 +37,7 @@ from models.registry.adapters.folder import Registry
 from models.scorer import Scorer
 from monitoring.windows.reference import build_reference
 from stream.decisions.outcomes import SCORE_DIGITS
-from stream.journal.plan import Place, plan_of
+from stream.journal.plan import TopicPartition, plan_of
 from stream.offline_rows.rows import build
 from training.fitting.fitters import FITTERS, silent
 
@@ -76,7 +76,7 @@ def load_champion(folder: Path) -> Scorer:
 def served_vectors(policies: int, claims: int) -> NDArray[np.float64]:
     """The vectors that an engine without a model serves, float64[claims, 40]."""
     parts = []
-    positions: dict[Place, int] = {}
+    positions: dict[TopicPartition, int] = {}
     sent = events(policies, claims)
     with tempfile.TemporaryDirectory() as folder:
         line = open_line(Path(folder), policies)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.line import Line
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace_examples.auto_claims import ClaimFiled
 from featurestore.offline.tables import DECISIONS
 from models.scorer import Scorer
@@ -55,7 +55,7 @@ class Floor:
     ) -> None:
         self.values = values
         self._scorer, self._matrix = scorer, matrix
-        self._log = LocalLog(folder / "floor.db", durable=False)
+        self._log = EmbeddedLog(folder / "floor.db", durable=False)
         self._log.create_topic(TOPIC, 1)
         self._booster = _booster(model) if model else None
         self.cost_us(explained=True)

@@ -26,7 +26,7 @@ from confluent_kafka import Producer
 from numpy.typing import NDArray
 
 from benchmarks.canonical import DOMAIN, PARTITIONS, Sent, events
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.ids import partition_of
 from tests.servers.topics import client
@@ -93,13 +93,13 @@ class Log(Protocol):
         """Return when all is acknowledged."""
 
 
-class EmbeddedLog:
+class EmbeddedSender:
     """The log's file, one small transaction for what is due."""
 
     tick_s = 0.005
 
     def __init__(self, path: str) -> None:
-        self._log = LocalLog(Path(path))
+        self._log = EmbeddedLog(Path(path))
 
     def send(self, due: Sequence[Ready]) -> None:
         """Append in one transaction."""
@@ -188,7 +188,7 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Look until the program ends."""
-        log = LocalLog(Path(self._path))
+        log = EmbeddedLog(Path(self._path))
         before: list[int] = []
         while True:
             ends = log.ends(DECISIONS_TOPIC)
@@ -201,7 +201,7 @@ class Watch(threading.Thread):
 def main() -> None:
     """Carry out orders until standard input ends."""
     setting = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Setting)
-    log: Log = EmbeddedLog(setting.log) if setting.log else Brokers(setting.bootstrap)
+    log: Log = EmbeddedSender(setting.log) if setting.log else Brokers(setting.bootstrap)
     watch = Watch(setting.log)
     if setting.log:
         watch.start()

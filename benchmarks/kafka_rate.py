@@ -45,14 +45,14 @@ from stream.adapters.process.background import Background
 from stream.adapters.process.garbage import rare_collections
 from stream.adapters.snapshots.snapshots import Snapshots
 from stream.worker.driver import Driver
-from stream.worker.observer import Watching
+from stream.worker.observer import WorkerObserver
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics
 
 BATCHES = (2000, 500, 64)
 
 
-class RoundTrips(Watching):
+class RoundTrips(WorkerObserver):
     """Keeps the times of the journal."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ def make_topics(cluster: Cluster) -> None:
     create_topics(cluster.bootstrap, {**many, **one})
 
 
-def kafka_driver(line: Line, settings: Settings, watching: Watching) -> Driver:
+def kafka_driver(line: Line, settings: Settings, watching: WorkerObserver) -> Driver:
     """The worker, with the parts that `claimtrace stream` gives it."""
     clock, usual = SystemClock(), StreamSettings()
     terms = msgspec.structs.replace(line.terms, partitions=0)

@@ -25,7 +25,7 @@ from benchmarks.champion import load_champion, open_line
 from benchmarks.command import command, say
 from benchmarks.kafka_rate import measure
 from benchmarks.line import Line, peak_mb
-from claimtrace.adapters.kinesis.fast_json import Entry, KinesisWire, Page
+from claimtrace.adapters.kinesis.fast_json import Entry, FastKinesis, Page
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.decisions import (
     ALERTS_TOPIC,
@@ -40,7 +40,7 @@ from featurestore.offline.adapters.delta import OfflineStore
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.embedded.file_journal import FileJournal
 from stream.adapters.kinesis.output import KinesisOutput
-from stream.adapters.kinesis.polling import PAGE_RECORDS, Ask, Got, KinesisReads
+from stream.adapters.kinesis.polling import PAGE_RECORDS, KinesisReads, ReadRequest, ShardPage
 from stream.adapters.kinesis.source import KinesisSource
 from stream.adapters.process.background import Background
 from stream.adapters.process.garbage import rare_collections
@@ -89,7 +89,7 @@ class Stamped(KinesisReads):
         super().__init__(client)
         self._times_ms, self._at = times_ms, dict.fromkeys(times_ms, 0)
 
-    def read(self, ask: Ask) -> Got:
+    def read(self, ask: ReadRequest) -> ShardPage:
         """One page."""
         got = super().read(ask)
         place = ask.stream, ask.shard
@@ -103,7 +103,7 @@ def fill(client: Any, sent: Sequence[Sent]) -> dict[tuple[str, int], list[int]]:
     hashes = [
         str(shard.first_hash) for shard in KinesisReads(client).shards(stream_of(DOMAIN.topics[0]))
     ]
-    wire, times_ms = KinesisWire(client), dict[tuple[str, int], list[int]]()
+    wire, times_ms = FastKinesis(client), dict[tuple[str, int], list[int]]()
     waiting: dict[str, list[Entry]] = {}
 
     def put(name: str) -> None:
@@ -132,7 +132,7 @@ def reading_us(reads: KinesisReads, count: int) -> float:
     done, began_s = 0, process_time()
     while done < count:
         found = source.poll(positions, 2000)
-        for part, place in enumerate(found.places):
+        for part, place in enumerate(found.topic_partitions):
             here = found.positions[found.parts == part]
             if len(here):
                 positions[place] = int(here.max()) + 1
@@ -203,7 +203,7 @@ def run(models: Path, *, policies: int, claims: int, repetitions: int) -> dict[s
             say(f"turn {turn} of {repetitions} ...")
             for kind, reads in (("typed", KinesisReads), ("boto3", PlainReads)):
                 read[kind].append(reading_us(reads(server.client("kinesis")), len(sent)))
-            for kind, wire in (("typed", KinesisWire), ("boto3", Plain)):
+            for kind, wire in (("typed", FastKinesis), ("boto3", Plain)):
                 put = wire(server.client("kinesis")).put_records
                 written[kind].append(writing_us(put, sent[:4000]))
         line = open_line(Path(name), policies, load_champion(models))

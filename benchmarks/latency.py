@@ -34,7 +34,7 @@ from benchmarks.injector import Done, Order, Setting
 from benchmarks.outputs import KafkaOutputs, LocalOutputs, Outputs
 from benchmarks.processes import Watched, peak_of, stretch, wait
 from benchmarks.worker import ROOT, end, make_champion_current, worker
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.decisions import (
     ALERTS_TOPIC,
     DEAD_TOPIC,
@@ -124,7 +124,7 @@ def on_local(folder: Path, models: Path, policies: int, most: int) -> Iterator[B
     own.mkdir()
     path = own / "log.db"
     with ExitStack() as opened:
-        with LocalLog(path) as log:
+        with EmbeddedLog(path) as log:
             for topic in DOMAIN.topics:
                 log.create_topic(topic, PARTITIONS)
         outputs = LocalOutputs(path)

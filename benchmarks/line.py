@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.buffers.siphash import hash_key
 from claimtrace.clock import DAY_MS, ManualClock
 from claimtrace.decisions import ModelRef
@@ -20,7 +20,7 @@ from featurestore.definitions.domain import Domain
 from featurestore.offline.adapters.delta import OfflineStore
 from models.scorer import Scorer
 from stream.adapters.embedded.file_journal import FileJournal
-from stream.adapters.embedded.log import LocalSink, LocalSource
+from stream.adapters.embedded.log import EmbeddedOutput, EmbeddedSource
 from stream.adapters.process.background import Background
 from stream.adapters.process.garbage import rare_collections
 from stream.adapters.snapshots.reached_file import ReachedFile
@@ -28,7 +28,7 @@ from stream.adapters.snapshots.snapshots import Snapshots
 from stream.engine.engine import Engine
 from stream.journal.terms import Terms
 from stream.worker.driver import Driver
-from stream.worker.ownership import Sink
+from stream.worker.ownership import Output
 
 KEY = hash_key("benchmarks")
 NOW_MS = 1_800_000_000_000
@@ -72,7 +72,7 @@ class Line:
     folder: Path
     domain: Domain
     terms: Terms
-    log: LocalLog
+    log: EmbeddedLog
     scorer_of: Callable[[ModelRef], Scorer] = no_models
     champion: ModelRef | None = None
 
@@ -90,7 +90,7 @@ class Line:
         scorer: Scorer | None = None,
     ) -> Line:
         """Open the folder's log, with the domain's topics in it."""
-        log = LocalLog(folder / "log.db", durable=durable)
+        log = EmbeddedLog(folder / "log.db", durable=durable)
         for topic in domain.topics:
             log.create_topic(topic, partitions)
         terms = terms_of(domain, partitions, lateness_days, remember_days, drift_window_ms)
@@ -102,13 +102,13 @@ class Line:
         """A fresh engine."""
         return Engine(self.domain, self.terms, KEY, self.scorer_of)
 
-    def source(self) -> LocalSource:
+    def source(self) -> EmbeddedSource:
         """The domain's topics, merged."""
-        return LocalSource(self.log, self.domain.topics, self.terms.partitions)
+        return EmbeddedSource(self.log, self.domain.topics, self.terms.partitions)
 
-    def sink(self) -> LocalSink:
+    def sink(self) -> EmbeddedOutput:
         """The output topics of the same log."""
-        return LocalSink(self.log, self.terms.partitions)
+        return EmbeddedOutput(self.log, self.terms.partitions)
 
     def offline(self) -> OfflineStore:
         """The offline store beside the log."""
@@ -117,7 +117,7 @@ class Line:
     def driver(
         self,
         engine: Engine | None = None,
-        sink: Sink | None = None,
+        sink: Output | None = None,
         *,
         snapshot_every_records: int = StreamSettings().snapshot_every_records,
         offline_every_records: int = StreamSettings().offline_every_records,

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, TopicPartition
 from numpy.typing import NDArray
 
 from benchmarks.canonical import PARTITIONS
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.decisions import DECISIONS_TOPIC
 from tests.servers.topics import client
 
@@ -41,7 +41,7 @@ class LocalOutputs:
     """On the embedded log."""
 
     def __init__(self, path: Path) -> None:
-        self._log = LocalLog(path)
+        self._log = EmbeddedLog(path)
         self._log.create_topic(DECISIONS_TOPIC, PARTITIONS)
         self._at = [0] * PARTITIONS
 

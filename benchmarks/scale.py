@@ -39,7 +39,7 @@ from stream.adapters.process.garbage import rare_collections
 from stream.adapters.snapshots.reached_file import ReachedFile
 from stream.adapters.snapshots.snapshots import Snapshots
 from stream.engine.engine import Engine
-from stream.journal.plan import Place, Plan, plan_of
+from stream.journal.plan import Plan, TopicPartition, plan_of
 from stream.journal.reached import Reached
 from stream.worker.snapshotting import FEW_RECORDS, LARGE_BYTES, UNITS_A_RECORD
 
@@ -61,7 +61,7 @@ class Feed:
 
     def __init__(self, engine: Engine, sent: Iterator[Sent], scorer: Scorer) -> None:
         self._engine, self._sent, self._scorer = engine, sent, scorer
-        self._positions: dict[Place, int] = dict(engine.positions)
+        self._positions: dict[TopicPartition, int] = dict(engine.positions)
 
     def batch(self, most: int) -> tuple[Plan, Sequence[Any]]:
         """The next plan and its records."""
@@ -198,7 +198,7 @@ def restart(entities: int, models: Path, folder: Path, replayed: int) -> Figures
 def _put(line: Line, scorer: Scorer, sent: Iterator[Sent], count: int) -> None:
     """Events on the log, their plans in the journal, and the note that they were decided on."""
     journal = FileJournal(line.folder / "journal", line.terms)
-    positions: dict[Place, int] = {}
+    positions: dict[TopicPartition, int] = {}
     for number in range(1, -(-count // FILL_BATCH) + 1):
         most = min(FILL_BATCH, count - (number - 1) * FILL_BATCH)
         records = as_records(list(islice(sent, most)), positions)

@@ -31,7 +31,7 @@ from claimtrace.events import Record
 from claimtrace.settings.schema import StreamSettings
 from claimtrace_examples.auto_claims import ClaimFiled
 from stream.adapters.process.garbage import rare_collections
-from stream.journal.plan import Place
+from stream.journal.plan import TopicPartition
 from stream.worker.driver import Driver
 
 BATCHES = (2000, 500, 64)
@@ -45,9 +45,9 @@ FLOOR_CLAIMS, XGBOOST_CLAIMS = 10_000, 2_000
 
 def fill_log(line: Line, sent: Iterator[Sent]) -> None:
     """Put events on the line's log."""
-    positions: dict[Place, int] = {}
+    positions: dict[TopicPartition, int] = {}
     while batch := list(islice(sent, 20_000)):
-        by_place: dict[Place, list[Record]] = {}
+        by_place: dict[TopicPartition, list[Record]] = {}
         for record in as_records(batch, positions):
             by_place.setdefault((record.topic, record.partition), []).append(record)
         with line.log.transaction():

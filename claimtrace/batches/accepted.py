@@ -26,15 +26,15 @@ class Accepted(NamedTuple):
     content: int
 
 
-class Fact(NamedTuple):
+class AcceptedRecord(NamedTuple):
     """An accepted event with the record that carried it."""
 
     record: Record
     accepted: Accepted
 
 
-class Facts(Sequence[Fact]):
-    """Accepted events, in order; a `Fact` is made only where somebody asks for one.
+class AcceptedEvents(Sequence[AcceptedRecord]):
+    """Accepted events, in order; a `AcceptedRecord` is made only where somebody asks for one.
 
     Args:
         records: which carried them.
@@ -58,15 +58,15 @@ class Facts(Sequence[Fact]):
         self.flags, self.contents, self.events = flags, contents, events
 
     @classmethod
-    def of(cls, facts: Sequence[Fact]) -> Facts:
+    def of(cls, facts: Sequence[AcceptedRecord]) -> AcceptedEvents:
         """Any facts, in their order."""
-        if isinstance(facts, Facts):
+        if isinstance(facts, AcceptedEvents):
             return facts
         records = Records.of([fact.record for fact in facts])
         return cls.accepted(records, [fact.accepted for fact in facts])
 
     @classmethod
-    def accepted(cls, records: Records, given: Sequence[Accepted]) -> Facts:
+    def accepted(cls, records: Records, given: Sequence[Accepted]) -> AcceptedEvents:
         """What was accepted of each of some records."""
         return cls(
             records,
@@ -81,10 +81,10 @@ class Facts(Sequence[Fact]):
         return len(self.event_ids)
 
     @overload
-    def __getitem__(self, at: int) -> Fact: ...
+    def __getitem__(self, at: int) -> AcceptedRecord: ...
     @overload
-    def __getitem__(self, at: slice) -> Facts: ...
-    def __getitem__(self, at: int | slice) -> Fact | Facts:
+    def __getitem__(self, at: slice) -> AcceptedEvents: ...
+    def __getitem__(self, at: int | slice) -> AcceptedRecord | AcceptedEvents:
         if isinstance(at, slice):
             return self.take(np.arange(len(self))[at])
         at = range(len(self))[at]
@@ -92,20 +92,20 @@ class Facts(Sequence[Fact]):
             self.event(at), self.event_ids[at], int(self.event_times_ms[at]), int(self.flags[at]),
             int(self.contents[at]),
         )  # fmt: skip
-        return Fact(self.records[at], accepted)
+        return AcceptedRecord(self.records[at], accepted)
 
-    def __iter__(self) -> Iterator[Fact]:
+    def __iter__(self) -> Iterator[AcceptedRecord]:
         return (self[i] for i in range(len(self)))
 
     def event(self, at: int) -> Event:
         """The event at a place; `UNREAD` where its fields lie in columns."""
         return self.events.get(at, UNREAD)
 
-    def take(self, rows: NDArray[np.int64]) -> Facts:
+    def take(self, rows: NDArray[np.int64]) -> AcceptedEvents:
         """Some of the facts, by ascending places."""
         if len(rows) == len(self):
             return self
-        return Facts(
+        return AcceptedEvents(
             self.records.take(rows),
             [self.event_ids[i] for i in rows.tolist()],
             self.event_times_ms[rows],
@@ -125,43 +125,45 @@ class Facts(Sequence[Fact]):
         return {i: event for i, event, is_there in pairs if is_there}
 
 
-class Read(NamedTuple):
+class DecodedBatch(NamedTuple):
     """What a batch of records turned out to be.
 
     `facts` are its accepted events, which stand at `accepted` int64[n] among the records; `refused`
     are the others by place, None for a tombstone.
     """
 
-    facts: Facts
+    facts: AcceptedEvents
     accepted: NDArray[np.int64]
     refused: Mapping[int, Refusal | None]
 
-    def part(self, is_in: NDArray[np.bool_]) -> Read:
+    def part(self, is_in: NDArray[np.bool_]) -> DecodedBatch:
         """The same of some of the records."""
         if is_in.all():
             return self
         places = np.cumsum(is_in) - 1
         kept = np.flatnonzero(is_in[self.accepted])
         refused = {int(places[i]): answer for i, answer in self.refused.items() if is_in[i]}
-        return Read(self.facts.take(kept), places[self.accepted[kept]], refused)
+        return DecodedBatch(self.facts.take(kept), places[self.accepted[kept]], refused)
 
 
-def read_of(records: Records, answers: Sequence[Accepted | Refusal | None]) -> Read:
+def decoded_batch_of(
+    records: Records, answers: Sequence[Accepted | Refusal | None]
+) -> DecodedBatch:
     """What a batch turned out to be, from the answers of `Wire.decode`."""
     found = [i for i, answer in enumerate(answers) if type(answer) is Accepted]
     given = [answer for answer in answers if type(answer) is Accepted]
     accepted = np.array(found, np.int64)
-    facts = Facts.accepted(records.take(accepted), given)
+    facts = AcceptedEvents.accepted(records.take(accepted), given)
     refused = {i: a for i, a in enumerate(answers) if not isinstance(a, Accepted)}
-    return Read(facts, accepted, refused)
+    return DecodedBatch(facts, accepted, refused)
 
 
 def interleaved(
     records: Records,
-    plain: tuple[Facts, NDArray[np.int64]],
-    decoded: Read,
+    plain: tuple[AcceptedEvents, NDArray[np.int64]],
+    decoded: DecodedBatch,
     decoded_at: NDArray[np.int64],
-) -> Read:
+) -> DecodedBatch:
     """What a batch turned out to be, from two parts of it.
 
     Args:
@@ -179,7 +181,7 @@ def interleaved(
     ids = [*facts.event_ids, *decoded.facts.event_ids]
     behind = back[len(facts) :].tolist()
     both = facts, decoded.facts
-    joined = Facts(
+    joined = AcceptedEvents(
         records.take(accepted),
         [ids[i] for i in order.tolist()],
         np.concatenate([each.event_times_ms for each in both])[order],
@@ -188,4 +190,4 @@ def interleaved(
         {behind[i]: event for i, event in decoded.facts.events.items()},
     )
     refused = {int(decoded_at[i]): answer for i, answer in decoded.refused.items()}
-    return Read(joined, accepted, refused)
+    return DecodedBatch(joined, accepted, refused)

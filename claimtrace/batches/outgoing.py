@@ -56,10 +56,10 @@ class OutgoingColumns(NamedTuple):
         )  # fmt: skip
 
 
-class Outbox(Sequence[Outgoing]):
+class OutgoingBatch(Sequence[Outgoing]):
     """Columns of records, one after the other.
 
-    >>> box = Outbox.of([Outgoing("a", 1, None, b"x", 5), Outgoing("a", 0, b"k", b"y", 7)])
+    >>> box = OutgoingBatch.of([Outgoing("a", 1, None, b"x", 5), Outgoing("a", 0, b"k", b"y", 7)])
     >>> box[1].key, [(n, list(part.values)) for n, part in box.parts[0].by_partition()]
     (b'k', [(0, [b'y']), (1, [b'x'])])
     """
@@ -68,9 +68,9 @@ class Outbox(Sequence[Outgoing]):
         self.parts = [part for part in parts if len(part.partitions)]
 
     @classmethod
-    def of(cls, records: Iterable[Outgoing]) -> Outbox:
+    def of(cls, records: Iterable[Outgoing]) -> OutgoingBatch:
         """Any records; those for one topic stay in their order."""
-        if isinstance(records, Outbox):
+        if isinstance(records, OutgoingBatch):
             return records
         topics: dict[str, list[Outgoing]] = {}
         for record in records:

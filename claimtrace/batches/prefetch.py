@@ -9,11 +9,11 @@ import numpy as np
 from .records import Records
 
 
-class ReadAhead:
+class Prefetch:
     """A queue of records by ascending position; nothing is copied, whatever is cut off.
 
     >>> from claimtrace.events import Record
-    >>> ahead = ReadAhead()
+    >>> ahead = Prefetch()
     >>> ahead.add(Records.of([Record("t", 0, at, None, b"x", 0) for at in (3, 4, 7)]))
     >>> ahead.drop_before(4)
     >>> len(ahead), [piece.positions.tolist() for piece in ahead.first(1)]

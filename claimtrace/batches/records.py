@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..buffers.byte_strings import ByteStrings
 from ..events import Headers, Record
 
-Place = tuple[str, int]
+TopicPartition = tuple[str, int]
 """A topic and a partition."""
 
 
@@ -21,13 +21,13 @@ class Records(Sequence[Record]):
 
     Args:
         places: the partitions that they come from, each once.
-        parts: int64[n], on which of `places` each stands.
+        parts: int64[n], on which of `topic_partitions` each stands.
         positions, log_times_ms: int64[n].
         keys, values: None where a record has none.
         headers: None when no record has any.
 
     >>> records = Records.of([Record("a", 0, 5, None, b"x", 9), Record("a", 1, 0, b"k", b"y", 7)])
-    >>> records.places, records.parts.tolist(), records[1].key
+    >>> records.topic_partitions, records.parts.tolist(), records[1].key
     ([('a', 0), ('a', 1)], [0, 1], b'k')
     >>> records.take(np.array([1]))[0].position
     0
@@ -37,7 +37,7 @@ class Records(Sequence[Record]):
 
     def __init__(
         self,
-        places: Sequence[Place],
+        topic_partitions: Sequence[TopicPartition],
         parts: NDArray[np.int64],
         positions: NDArray[np.int64],
         keys: ByteStrings,
@@ -45,7 +45,7 @@ class Records(Sequence[Record]):
         log_times_ms: NDArray[np.int64],
         headers: Sequence[Headers] | None = None,
     ) -> None:
-        self.places, self.parts, self.positions = places, parts, positions
+        self.topic_partitions, self.parts, self.positions = topic_partitions, parts, positions
         self.keys, self.values, self.log_times_ms = keys, values, log_times_ms
         self.headers = headers
 
@@ -59,10 +59,10 @@ class Records(Sequence[Record]):
             none = np.zeros(0, np.int64)
             return cls([], none, none, ByteStrings.none(0), ByteStrings.none(0), none)
         topics, partitions, positions, keys, values, times, headers = zip(*rows, strict=True)
-        numbers: dict[Place, int] = {}
+        numbers: dict[TopicPartition, int] = {}
         parts = [
-            numbers.setdefault(place, len(numbers))
-            for place in zip(topics, partitions, strict=True)
+            numbers.setdefault(topic_partition, len(numbers))
+            for topic_partition in zip(topics, partitions, strict=True)
         ]
         return cls(
             list(numbers), np.array(parts, np.int64), np.array(positions, np.int64),
@@ -78,9 +78,15 @@ class Records(Sequence[Record]):
             return parts[0]
         if not parts:
             return cls.of([])
-        numbers: dict[Place, int] = {}
-        places = [
-            np.array([numbers.setdefault(place, len(numbers)) for place in part.places], np.int64)
+        numbers: dict[TopicPartition, int] = {}
+        topic_partitions = [
+            np.array(
+                [
+                    numbers.setdefault(topic_partition, len(numbers))
+                    for topic_partition in part.topic_partitions
+                ],
+                np.int64,
+            )
             for part in parts
         ]
         headers: list[Headers] | None = None
@@ -88,7 +94,9 @@ class Records(Sequence[Record]):
             headers = [each for part in parts for each in part.headers or [()] * len(part)]
         return cls(
             list(numbers),
-            np.concatenate([new[part.parts] for new, part in zip(places, parts, strict=True)]),
+            np.concatenate(
+                [new[part.parts] for new, part in zip(topic_partitions, parts, strict=True)]
+            ),
             np.concatenate([part.positions for part in parts]),
             ByteStrings.joined([part.keys for part in parts]),
             ByteStrings.joined([part.values for part in parts]),
@@ -107,17 +115,17 @@ class Records(Sequence[Record]):
         if isinstance(at, slice):
             headers = None if self.headers is None else self.headers[at]
             return Records(
-                self.places, self.parts[at], self.positions[at], self.keys[at], self.values[at],
-                self.log_times_ms[at], headers,
+                self.topic_partitions, self.parts[at], self.positions[at], self.keys[at],
+                self.values[at], self.log_times_ms[at], headers,
             )  # fmt: skip
-        topic, partition = self.places[self.parts[at]]
+        topic, partition = self.topic_partitions[self.parts[at]]
         return Record(
             topic, partition, int(self.positions[at]), self.keys[at], self.values[at],
             int(self.log_times_ms[at]), () if self.headers is None else self.headers[at],
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Record]:
-        topics = [topic for topic, _ in self.places]
+        topics = [topic for topic, _ in self.topic_partitions]
         columns = zip(
             [topics[part] for part in self.parts.tolist()], self.partitions().tolist(),
             self.positions.tolist(), self.keys, self.values, self.log_times_ms.tolist(),
@@ -135,7 +143,7 @@ class Records(Sequence[Record]):
         if len(rows) == len(self) and (not len(rows) or (rows[1:] > rows[:-1]).all()):
             return self
         return Records(
-            self.places,
+            self.topic_partitions,
             self.parts[rows],
             self.positions[rows],
             self.keys.take(rows),
@@ -152,15 +160,17 @@ class Records(Sequence[Record]):
 
     def is_of(self, topic: str) -> NDArray[np.bool_]:
         """Which records stand on a topic."""
-        return self._are([place[0] == topic for place in self.places])
+        return self._are([topic_partition[0] == topic for topic_partition in self.topic_partitions])
 
-    def is_on(self, places: AbstractSet[Place]) -> NDArray[np.bool_]:
+    def is_on(self, topic_partitions: AbstractSet[TopicPartition]) -> NDArray[np.bool_]:
         """Which records stand on one of some partitions."""
-        return self._are([place in places for place in self.places])
+        return self._are(
+            [topic_partition in topic_partitions for topic_partition in self.topic_partitions]
+        )
 
     def partitions(self) -> NDArray[np.int64]:
         """int64[n]: the partition of each."""
-        return np.array([partition for _, partition in self.places], np.int64)[self.parts]
+        return np.array([partition for _, partition in self.topic_partitions], np.int64)[self.parts]
 
     def _are(self, found: list[bool]) -> NDArray[np.bool_]:
         if all(found):

@@ -1,7 +1,7 @@
-"""A wire that reads plain claims into columns, and decodes all else as `Wire` does.
+"""A decoder that reads plain claims into columns, and all other records as `Decoder` does.
 
-What comes out is what `Wire.decode` says of the same records, but that a plain claim's event stays
-unread: its fields lie in columns, where the features take them from.
+The result equals that of `Decoder.decode` on the same records, except that the event object of a
+plain claim is not made: its fields lie in columns, where the features take them from.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..batches.accepted import Facts, Read, interleaved, read_of
+from ..batches.accepted import AcceptedEvents, DecodedBatch, decoded_batch_of, interleaved
 from ..batches.records import Records
 from ..buffers.byte_strings import ByteStrings
 from ..buffers.siphash import Key, hash_parts
@@ -19,28 +19,28 @@ from ..event_flags import CLAMPED, NO_TIME
 from ..events import Event
 from ..limits import EVENT_TIME_MIN_MS, FUTURE_REFUSED_MS, FUTURE_TOLERANCE_MS, MAX_VALUE_BYTES
 from ..schemas.confluent_frame import Plain
-from .decoder import Wire, has_too_many_headers
-from .json_columns import FlatColumns, FlatReader
+from .decoder import Decoder, has_too_many_headers
+from .json_columns import JsonColumnReader, JsonColumns
 from .json_kernel import MISSING
 
 
-class FlatWire(Wire):
-    """A `Wire` with a fast way for claims.
+class ColumnDecoder(Decoder):
+    """A `Decoder` with a fast way for claims.
 
     Args:
         events: the event types, the claim first.
-        currency, key, plain: as of `Wire`.
+        currency, key, plain: as of `Decoder`.
     """
 
     def __init__(
         self, events: Sequence[type[Event]], currency: str, key: Key, plain: Plain | None = None
     ) -> None:
         super().__init__(events, currency, key, plain)
-        self.claims = FlatReader(events[0])
+        self.claims = JsonColumnReader(events[0])
 
     def read(
         self, records: Records, unknown_schemas: Collection[int] = ()
-    ) -> tuple[Read, FlatColumns]:
+    ) -> tuple[DecodedBatch, JsonColumns]:
         """What records turn out to be; and the fields of the accepted claims, in order."""
         claims_at = np.flatnonzero(records.is_of(self.claims.kind.topic))
         claims = records.take(claims_at)
@@ -49,14 +49,14 @@ class FlatWire(Wire):
         is_other[claims_at[plain]] = False
         others_at = np.flatnonzero(is_other)
         if not others_at.size:
-            return Read(facts, claims_at, {}), columns
+            return DecodedBatch(facts, claims_at, {}), columns
         others = records.take(others_at)
-        decoded = read_of(others, self.decode(others, unknown_schemas))
+        decoded = decoded_batch_of(others, self.decode(others, unknown_schemas))
         facts = facts.take(np.flatnonzero(plain))
         read = interleaved(records, (facts, claims_at[plain]), decoded, others_at)
         return read, self._accepted(columns, read, claims_at)
 
-    def _read_plain(self, claims: Records) -> tuple[NDArray[np.bool_], Facts, FlatColumns]:
+    def _read_plain(self, claims: Records) -> tuple[NDArray[np.bool_], AcceptedEvents, JsonColumns]:
         """Which claims are plain; and all of them, as if they were."""
         values = claims.values
         unreadable = values.sizes > MAX_VALUE_BYTES
@@ -72,11 +72,11 @@ class FlatWire(Wire):
         plain &= self._in_currency(columns)
         contents = hash_parts(buffer, bounds, self._key)
         ids = columns.texts(self.claims.kind.id_field, plain)
-        return plain, Facts(claims, ids, times, flags, contents, {}), columns
+        return plain, AcceptedEvents(claims, ids, times, flags, contents, {}), columns
 
     def _accepted(
-        self, columns: FlatColumns, read: Read, claims_at: NDArray[np.int64]
-    ) -> FlatColumns:
+        self, columns: JsonColumns, read: DecodedBatch, claims_at: NDArray[np.int64]
+    ) -> JsonColumns:
         """The columns of the accepted claims, filled where they were decoded into objects."""
         is_claim = read.facts.records.is_of(self.claims.kind.topic)
         rows = np.searchsorted(claims_at, read.accepted[is_claim])
@@ -90,7 +90,7 @@ class FlatWire(Wire):
         return columns if len(rows) == len(claims_at) else columns.rows(rows)
 
     def _times(
-        self, columns: FlatColumns, log_times: NDArray[np.int64]
+        self, columns: JsonColumns, log_times: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """`event_time_ms` for all rows: times, flags, and whether they are in range."""
         first, second = columns.of(self.claims.kind.time_field)
@@ -100,7 +100,7 @@ class FlatWire(Wire):
         in_range = (first >= EVENT_TIME_MIN_MS) & (first <= log_times + FUTURE_REFUSED_MS)
         return times, absent * NO_TIME | clamped * CLAMPED, absent | in_range
 
-    def _in_currency(self, columns: FlatColumns) -> NDArray[np.bool_] | bool:
+    def _in_currency(self, columns: JsonColumns) -> NDArray[np.bool_] | bool:
         if not self._has_currency[self.claims.kind.topic]:
             return True
         wanted = np.frombuffer(self._currency.encode(), np.uint8)

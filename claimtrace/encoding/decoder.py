@@ -40,7 +40,7 @@ _PATH = re.compile(r"`\$\.([^`.\[]+)")
 _LEAP_SECOND = re.compile(rb'("\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d):60')
 
 
-class Wire:
+class Decoder:
     """Decodes records of the topics that a domain declares.
 
     Args:

@@ -38,7 +38,7 @@ _VERSION = "schema_version"
 _LARGEST = 2**62
 
 
-class FlatColumns(NamedTuple):
+class JsonColumns(NamedTuple):
     """What was read: `first[field, row]` and `second[field, row]`, int64.
 
     Text lies in `buffer[first:second]`; a number or a time in ms since 1970 is `first`, and
@@ -55,7 +55,7 @@ class FlatColumns(NamedTuple):
         at = self.names.index(name)
         return self.first[at], self.second[at]
 
-    def rows(self, chosen: Any) -> FlatColumns:
+    def rows(self, chosen: Any) -> JsonColumns:
         """Some of the rows, in the order asked for."""
         return self._replace(first=self.first[:, chosen], second=self.second[:, chosen])
 
@@ -68,7 +68,7 @@ class FlatColumns(NamedTuple):
         return out[:end].tobytes().decode("ascii").split("\0")[:-1]
 
 
-class FlatReader:
+class JsonColumnReader:
     """Reads records of one event type.
 
     Args:
@@ -76,7 +76,7 @@ class FlatReader:
 
     >>> class Ping(Event, topic="pings", id="ping_id", time="sent_at"):
     ...     ping_id: str
-    >>> reader, value = FlatReader(Ping), b'{"ping_id":"a-1"}'
+    >>> reader, value = JsonColumnReader(Ping), b'{"ping_id":"a-1"}'
     >>> buffer = np.frombuffer(value + reader.defaults, np.uint8)
     >>> plain, columns = reader.read(buffer, np.array([0, len(value)]), np.array([0]))
     >>> first, second = columns.of("ping_id")
@@ -102,7 +102,7 @@ class FlatReader:
 
     def read(
         self, buffer: NDArray[np.uint8], bounds: Numbers, rows: Numbers
-    ) -> tuple[NDArray[np.bool_], FlatColumns]:
+    ) -> tuple[NDArray[np.bool_], JsonColumns]:
         """Read `buffer[bounds[i]:bounds[i + 1]]` for each i of `rows`.
 
         The buffer ends with `defaults`, behind the last record. Returns which of the rows are
@@ -115,9 +115,9 @@ class FlatReader:
             read_flat(buffer, bounds, rows, self._fields, first, second, plain)
         else:
             first[:], second[:] = 0, MISSING
-        return plain, FlatColumns(self.names, buffer, first, second)
+        return plain, JsonColumns(self.names, buffer, first, second)
 
-    def fill(self, columns: FlatColumns, events: dict[int, Event]) -> FlatColumns:
+    def fill(self, columns: JsonColumns, events: dict[int, Event]) -> JsonColumns:
         """Put events that were decoded otherwise into their rows."""
         if not events:
             return columns

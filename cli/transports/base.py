@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from stream.journal.plan import Plan
     from stream.journal.source import Source
     from stream.worker.driver import Driver
-    from stream.worker.observer import Watching
+    from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Session
 
@@ -61,7 +61,7 @@ class Transport(ABC):
         """All records of a partition, or the last so many."""
 
     @abstractmethod
-    def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
+    def driver(self, said: Said, watching: WorkerObserver, stopping: Stopping) -> Driver:
         """A driver over it, not recovered yet."""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Transport(ABC):
         """Let go of it."""
 
     @abstractmethod
-    def report(self, positions: dict[tuple[str, int], int], watching: Watching) -> None:
+    def report(self, positions: dict[tuple[str, int], int], watching: WorkerObserver) -> None:
         """Tell the metrics where the worker is."""
 
     def alone(self) -> AbstractContextManager[Any]:

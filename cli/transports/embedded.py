@@ -11,29 +11,29 @@ from claimtrace.events import Record
 from .base import Said, Stopping, Transport, planned_records
 
 if TYPE_CHECKING:
-    from stream.adapters.embedded.log import LocalSource
+    from stream.adapters.embedded.log import EmbeddedSource
     from stream.journal.plan import Plan
     from stream.worker.driver import Driver
-    from stream.worker.observer import Watching
+    from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Session
 
 _PAGE_RECORDS = 5_000
 
 
-class LocalTransport(Transport):
+class EmbeddedTransport(Transport):
     """The log of the session's folder."""
 
     def __init__(self, session: Session, *, create: bool = False) -> None:
         super().__init__(session)
         self._log = session.log(create=create)
 
-    def source(self) -> LocalSource:
+    def source(self) -> EmbeddedSource:
         """Reads the inputs."""
-        from stream.adapters.embedded.log import LocalSource
+        from stream.adapters.embedded.log import EmbeddedSource
 
         settings = self.session.settings
-        return LocalSource(self._log, self.session.domain.topics, settings.partitions)
+        return EmbeddedSource(self._log, self.session.domain.topics, settings.partitions)
 
     def plans(self, from_number: int = 1) -> Iterator[Plan]:
         """The journal's plans, without opening it for writing."""
@@ -54,16 +54,16 @@ class LocalTransport(Transport):
             yield from page
             at = page[-1].position + 1
 
-    def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
+    def driver(self, said: Said, watching: WorkerObserver, stopping: Stopping) -> Driver:
         """The one worker; the caller holds `alone`."""
         from stream.adapters.embedded.file_journal import FileJournal
-        from stream.adapters.embedded.log import LocalSink
+        from stream.adapters.embedded.log import EmbeddedOutput
 
         session = self.session
         return session.driver(
             self.source(),
             FileJournal(session.journal_path, session.terms()),
-            LocalSink(self._log, session.settings.partitions),
+            EmbeddedOutput(self._log, session.settings.partitions),
             said,
             watching,
             stopping,
@@ -82,11 +82,13 @@ class LocalTransport(Transport):
         planned = planned_records(read_plans(path)) if path.exists() else 0
         return max(0, there - planned)
 
-    def report(self, positions: dict[tuple[str, int], int], watching: Watching) -> None:
+    def report(self, positions: dict[tuple[str, int], int], watching: WorkerObserver) -> None:
         """Tell the metrics where the worker is."""
         for topic in self.session.domain.topics:
             for partition, end in enumerate(self._log.ends(topic)):
-                watching.place(topic, partition, positions.get((topic, partition), 0), end)
+                watching.topic_partition(
+                    topic, partition, positions.get((topic, partition), 0), end
+                )
 
     def alone(self) -> FolderLock:
         """The state folder belongs to one process."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stream.journal.source import Source
     from stream.journal.terms import Terms
     from stream.worker.driver import Driver
-    from stream.worker.observer import Watching
+    from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Session
 
@@ -70,7 +70,7 @@ class KafkaTransport(Transport):
 
         return read_partition(self.session.settings, topic, partition, last)
 
-    def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
+    def driver(self, said: Said, watching: WorkerObserver, stopping: Stopping) -> Driver:
         """One of the workers."""
         from stream.adapters.kafka.group import KafkaGroup
 
@@ -103,7 +103,7 @@ class KafkaTransport(Transport):
         output: KafkaOutput,
         group: KafkaGroup,
         said: Said,
-        watching: Watching,
+        watching: WorkerObserver,
         stopping: Stopping,
     ) -> Driver:
         """A driver over its parts.
@@ -113,7 +113,7 @@ class KafkaTransport(Transport):
         """
         settings = self.session.settings
         self._open.append(group.leave)
-        if journal.is_empty and group.marks(group.places()):
+        if journal.is_empty and group.marks(group.topic_partitions()):
             raise StateError(
                 f"the journal is empty, but the group {settings.kafka.group} has committed",
                 where=JOURNAL_TOPIC,
@@ -137,17 +137,17 @@ class KafkaTransport(Transport):
         """The ends of all partitions as of now."""
         assert self._source is not None
         source = self._source
-        ends = {place: end for place, end in source.ends().items() if end > 0}
+        ends = {topic_partition: end for topic_partition, end in source.ends().items() if end > 0}
         return lambda positions: all(
-            positions.get(place, 0) >= end or source.is_through(place, end)
-            for place, end in ends.items()
+            positions.get(topic_partition, 0) >= end or source.is_through(topic_partition, end)
+            for topic_partition, end in ends.items()
         )
 
     def waiting_records(self) -> int | None:
         """Nobody knows without reading: retention and markers make gaps."""
         return None
 
-    def report(self, positions: dict[tuple[str, int], int], watching: Watching) -> None:  # noqa: ARG002
+    def report(self, positions: dict[tuple[str, int], int], watching: WorkerObserver) -> None:  # noqa: ARG002
         """Tell the metrics where the worker is."""
         if self._source is not None:
             self._source.report(positions)
@@ -162,7 +162,7 @@ class KafkaTransport(Transport):
             close()
         self._open.clear()
 
-    def _make_source(self, said: Said, watching: Watching | None) -> KafkaSource:
+    def _make_source(self, said: Said, watching: WorkerObserver | None) -> KafkaSource:
         from stream.adapters.kafka.source import KafkaSource
 
         session = self.session

@@ -10,7 +10,7 @@ from uuid import uuid4
 import msgspec
 
 from claimtrace.adapters.files.folder_lock import FolderLock
-from claimtrace.adapters.kinesis.read_capacity import reading
+from claimtrace.adapters.kinesis.read_capacity import read_capacity
 from claimtrace.clock import duration_ms
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
 from claimtrace.errors import ConfigError, StateError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from stream.journal.plan import Plan
     from stream.journal.terms import Terms
     from stream.worker.driver import Driver
-    from stream.worker.observer import Watching
+    from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Session
 
@@ -92,7 +92,7 @@ class KinesisTransport(Transport):
             found = [record for record in every if record.partition == partition]
         return iter(found if last is None else found[-last:])
 
-    def driver(self, said: Said, watching: Watching, stopping: Stopping) -> Driver:
+    def driver(self, said: Said, watching: WorkerObserver, stopping: Stopping) -> Driver:
         """The one worker, or one of several that share a table; the caller holds `alone`.
 
         Raises:
@@ -140,7 +140,7 @@ class KinesisTransport(Transport):
             duration_ms(kinesis.lease_time) / 1000, source.finished, source.share_with,
         )  # fmt: skip
         self._open.append(group.leave)
-        if journal.is_empty and group.marks(source.places()):
+        if journal.is_empty and group.marks(source.topic_partitions()):
             raise StateError(
                 "the journal is empty, but workers have said how far they came", where=table.name,
                 hint="restore the table; or start anew: another table and new output streams",
@@ -166,7 +166,7 @@ class KinesisTransport(Transport):
         """Nobody knows without reading."""
         return None
 
-    def report(self, positions: dict[tuple[str, int], int], watching: Watching) -> None:  # noqa: ARG002
+    def report(self, positions: dict[tuple[str, int], int], watching: WorkerObserver) -> None:  # noqa: ARG002
         """Tell the metrics where the worker is."""
         if self._source is not None:
             self._source.report(positions)
@@ -196,7 +196,7 @@ class KinesisTransport(Transport):
             for shard in reads.shards(stream)
             if not shard.is_closed
         )
-        found = reading(workers, fullest)
+        found = read_capacity(workers, fullest)
         said = (
             f"workers: {workers}, each reads each shard every {found.every_s:.1f} s; the fullest "
             f"took in {fullest / 1e6:.3f} MB/s, they read {found.share:.0%} of what it gives away"
@@ -219,7 +219,7 @@ class KinesisTransport(Transport):
         self._open.clear()
 
     def _make_source(
-        self, reads: KinesisReads | FanOutReads, said: Said, watching: Watching | None
+        self, reads: KinesisReads | FanOutReads, said: Said, watching: WorkerObserver | None
     ) -> KinesisSource:
         from stream.adapters.kinesis.source import KinesisSource
 

@@ -21,7 +21,7 @@ from claimtrace.settings.schema import KINESIS, Settings
 from ..console import err, safe
 
 if TYPE_CHECKING:
-    from claimtrace.adapters.embedded_log.log import LocalLog
+    from claimtrace.adapters.embedded_log.log import EmbeddedLog
     from claimtrace.schemas.adapters.registry import Schemas
     from featurestore.definitions.domain import Domain
     from featurestore.offline.adapters.delta import OfflineStore
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from stream.journal.source import Source
     from stream.journal.terms import Terms
     from stream.worker.driver import Driver
-    from stream.worker.observer import Watching
-    from stream.worker.ownership import Sink
+    from stream.worker.observer import WorkerObserver
+    from stream.worker.ownership import Output
 
     from ..transports.base import Transport
 
@@ -114,13 +114,13 @@ class Session:
         """What the simulator knows and the log doesn't."""
         return self.folder / "truth.parquet"
 
-    def log(self, *, create: bool = False) -> LocalLog:
+    def log(self, *, create: bool = False) -> EmbeddedLog:
         """Open the embedded log, with the domain's topics when it is made.
 
         Raises:
             UsageError: when there is none yet and it isn't to be made.
         """
-        from claimtrace.adapters.embedded_log.log import LocalLog
+        from claimtrace.adapters.embedded_log.log import EmbeddedLog
 
         if not create and not self.log_path.exists():
             raise UsageError(
@@ -129,7 +129,7 @@ class Session:
                 hint="put events on it with `claimtrace simulate` or `claimtrace replay`",
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = LocalLog(self.log_path)
+        log = EmbeddedLog(self.log_path)
         if create:
             for topic in self.domain.topics:
                 log.create_topic(topic, self.settings.partitions)
@@ -204,9 +204,9 @@ class Session:
             UsageError: the embedded log isn't there and isn't to be made.
         """
         if self.settings.source == "local":
-            from ..transports.embedded import LocalTransport
+            from ..transports.embedded import EmbeddedTransport
 
-            return LocalTransport(self, create=create)
+            return EmbeddedTransport(self, create=create)
         if self.settings.source.startswith(KINESIS):
             from ..transports.kinesis import KinesisTransport
 
@@ -232,9 +232,9 @@ class Session:
         self,
         source: Source,
         journal: Journal,
-        sink: Sink,
+        sink: Output,
         said: Callable[[str], None],
-        watching: Watching,
+        watching: WorkerObserver,
         stopping: Callable[[], bool],
         *,
         group: Group | None = None,
@@ -282,13 +282,15 @@ class Session:
         while self._open:
             self._open.pop()()
 
-    def _notifying(self, sink: Sink, said: Callable[[str], None], watching: Watching) -> Sink:
+    def _notifying(
+        self, sink: Output, said: Callable[[str], None], watching: WorkerObserver
+    ) -> Output:
         """The sink, with alerts told to an SNS topic if the settings name one."""
         if not self.settings.aws.alerts_topic:
             return sink
-        from stream.adapters.reporting.sns import Notices, Notifying
+        from stream.adapters.reporting.sns import NotifyingOutput, SnsNotifier
 
-        made = Notifying(sink, Notices(self.settings, said, watching.notified))
+        made = NotifyingOutput(sink, SnsNotifier(self.settings, said, watching.notified))
         self._open.append(made.close)
         return made
 

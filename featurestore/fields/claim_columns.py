@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from claimtrace.buffers.jit import kernel
 from claimtrace.buffers.siphash import Key, siphash128
-from claimtrace.encoding.json_columns import FlatColumns, FlatReader
+from claimtrace.encoding.json_columns import JsonColumnReader, JsonColumns
 from claimtrace.encoding.json_kernel import ID, INTEGER, MISSING, TEXT, TIME
 
 from .event_columns import CategoryReader, Column
@@ -38,7 +38,7 @@ class Spellings:
         self._codes = np.full(_SLOTS, _UNKNOWN)
         self._count = 0
 
-    def codes(self, columns: FlatColumns, name: str) -> Column:
+    def codes(self, columns: JsonColumns, name: str) -> Column:
         """As `CategoryReader.codes`."""
         first, second = columns.of(name)
         codes = np.empty(len(first), np.float64)
@@ -51,7 +51,7 @@ class Spellings:
         return codes
 
 
-class FlatFields:
+class ClaimColumns:
     """The fields of claims that lie in columns.
 
     Args:
@@ -59,7 +59,7 @@ class FlatFields:
         spellings: for each field with categories.
     """
 
-    def __init__(self, columns: FlatColumns, spellings: dict[str, Spellings]) -> None:
+    def __init__(self, columns: JsonColumns, spellings: dict[str, Spellings]) -> None:
         self._columns = columns
         self._spellings = spellings
 
@@ -112,7 +112,12 @@ class FlatFields:
 
 
 def can_be_read(
-    reader: FlatReader, *, numbers: set[str], categories: set[str], keys: set[str], texts: set[str]
+    reader: JsonColumnReader,
+    *,
+    numbers: set[str],
+    categories: set[str],
+    keys: set[str],
+    texts: set[str],
 ) -> bool:
     """Whether the fields that features read come out of the fast reader."""
     wanted: list[tuple[str, tuple[int, ...]]] = [(name, (INTEGER, TIME)) for name in numbers]

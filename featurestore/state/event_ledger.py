@@ -49,7 +49,7 @@ class Admission(NamedTuple):
     watermarks: NDArray[np.int64]
 
 
-class Ledger:
+class EventLedger:
     """The accepted events of one topic.
 
     Args:

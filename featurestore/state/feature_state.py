@@ -17,27 +17,27 @@ from numpy.typing import NDArray
 
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.buffers.siphash import Key
-from claimtrace.encoding.json_columns import FlatColumns, FlatReader
+from claimtrace.encoding.json_columns import JsonColumnReader, JsonColumns
 from claimtrace.event_flags import INCOMPLETE, PLACEHOLDER, UNSEEN
 from claimtrace.events import Event
 
 from ..definitions.domain import Domain
 from ..definitions.expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
 from ..definitions.features import Computed, Group, Own, WindowFeature
-from ..fields.claim_columns import FlatFields, Spellings, can_be_read
+from ..fields.claim_columns import ClaimColumns, Spellings, can_be_read
 from ..fields.event_columns import CategoryReader, EventColumns, known_values, own_feature
 from ..fields.interning import Ids, Interner, as_byte_strings
 from ..fields.normalisation import normal_keys
 from ..state_arrays import Arrays, below, under
 from ..windows.entity_series import FRAUD, LEGIT
 from ..windows.entity_windows import EntityWindows, Series
-from .event_ledger import NOT_APPLIED, Ledger
+from .event_ledger import NOT_APPLIED, EventLedger
 from .id_reclaim import Kind, forget_dead
 from .profiles import Profiles
 from .touches import NO_CLAIMS, Claims, Label, Moments
 
 Matrix = NDArray[np.float64]
-Fields = EventColumns | FlatFields
+Fields = EventColumns | ClaimColumns
 
 
 class ProfileChange(NamedTuple):
@@ -95,7 +95,7 @@ class FeatureState:
         lateness_ms: events up to this late are applied.
     """
 
-    def __init__(self, domain: Domain, ledger: Ledger, key: Key, lateness_ms: int) -> None:
+    def __init__(self, domain: Domain, ledger: EventLedger, key: Key, lateness_ms: int) -> None:
         self.domain = domain
         self._ledger = ledger
         self._entities = domain.entities
@@ -126,7 +126,7 @@ class FeatureState:
         for name in sorted(set(self._distinct_of.values()) - set(self._interners)):
             self._interners[name] = Interner(key)
 
-    def can_read(self, reader: FlatReader) -> bool:
+    def can_read(self, reader: JsonColumnReader) -> bool:
         """Whether all that the features want of a claim comes out of the fast reader."""
         return can_be_read(
             reader,
@@ -136,9 +136,9 @@ class FeatureState:
             texts=set(self._distinct_of),
         )
 
-    def fields_of(self, columns: FlatColumns) -> FlatFields:
+    def fields_of(self, columns: JsonColumns) -> ClaimColumns:
         """The fields of claims from the fast reader."""
-        return FlatFields(columns, self._spellings)
+        return ClaimColumns(columns, self._spellings)
 
     @staticmethod
     def slots(domain: Domain) -> int:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from ..fields.interning import Interner
 from ..windows.entity_windows import Series
-from .event_ledger import Ledger
+from .event_ledger import EventLedger
 from .profiles import Profiles
 
 LEAST_STRINGS: Final = 4096
@@ -30,7 +30,7 @@ class Kind(NamedTuple):
     that can refer to them: slots of the claims' ledger, series, profiles, distinct columns."""
 
     ids: Interner
-    ledger: Ledger
+    ledger: EventLedger
     slots: list[int]
     series: list[Series]
     profiles: list[Profiles]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.batches.accepted import Fact, Facts
+from claimtrace.batches.accepted import AcceptedEvents, AcceptedRecord
 from claimtrace.buffers.siphash import Key
-from claimtrace.encoding.json_columns import FlatColumns
+from claimtrace.encoding.json_columns import JsonColumns
 from claimtrace.event_flags import LATE
 from claimtrace.events import Event
 
@@ -18,12 +18,12 @@ from ..definitions.domain import Domain
 from ..fields.event_columns import EventColumns
 from ..state_arrays import Arrays, below, under
 from ..windows.entity_series import FRAUD, LEGIT, UNKNOWN
-from .event_ledger import NEW, Admission, Ledger
+from .event_ledger import NEW, Admission, EventLedger
 from .feature_state import Batch, Claims, FeatureState, Fields, Label, ProfileChange, Vectors
 
 
 @dataclass(frozen=True)
-class Taken:
+class IntakeResult:
     """What became of a batch of facts.
 
     Args:
@@ -59,7 +59,7 @@ class Intake:
         slots = FeatureState.slots(domain)
         claim_topic = domain.claim.topic
         self._ledgers = {
-            kind.topic: Ledger(key, slots if kind.topic == claim_topic else 0, remember_ms)
+            kind.topic: EventLedger(key, slots if kind.topic == claim_topic else 0, remember_ms)
             for kind in domain.events
         }
         self._claims = self._ledgers[claim_topic]
@@ -71,14 +71,16 @@ class Intake:
         """The newest event time among accepted claims."""
         return self._claims.watermark
 
-    def take(self, facts: Sequence[Fact], columns: FlatColumns | None = None) -> Taken:
+    def take(
+        self, facts: Sequence[AcceptedRecord], columns: JsonColumns | None = None
+    ) -> IntakeResult:
         """Take in facts in log order; the state changes once for each new event.
 
         Args:
             facts: claims, labels and changes of profiles.
             columns: the fields of the claims among them, in order, if they lie in columns.
         """
-        facts = Facts.of(facts)
+        facts = AcceptedEvents.of(facts)
         statuses = np.full(len(facts), NEW, np.int8)
         batch = Batch(EventColumns([], self.domain.claim))
         places_of = self._by_topic(facts)
@@ -103,7 +105,7 @@ class Intake:
         vectors = self.features.apply(batch)
         late = batch.claims.is_late
         vectors.flags[late] |= LATE
-        return Taken(statuses, vectors, batch.claims.order, late, unmatched, outcomes)
+        return IntakeResult(statuses, vectors, batch.claims.order, late, unmatched, outcomes)
 
     def tidy(self) -> Iterator[int]:
         """Give back memory that nothing can reach, a slice at a time; yields the units of work
@@ -130,16 +132,16 @@ class Intake:
         for topic, ledger in self._ledgers.items():
             ledger.restore(below(f"ledger/{topic}/", arrays))
 
-    def _by_topic(self, facts: Facts) -> dict[str, NDArray[np.int64]]:
+    def _by_topic(self, facts: AcceptedEvents) -> dict[str, NDArray[np.int64]]:
         """The places of each topic's facts, by topic."""
-        topics = sorted({topic for topic, _ in facts.records.places})
+        topics = sorted({topic for topic, _ in facts.records.topic_partitions})
         found = {topic: np.flatnonzero(facts.records.is_of(topic)) for topic in topics}
         return {topic: places for topic, places in found.items() if places.size}
 
     def _claims_of(
         self,
         places: NDArray[np.int64],
-        claims: Facts,
+        claims: AcceptedEvents,
         admission: Admission,
         fresh: NDArray[np.int64],
     ) -> Claims:
@@ -148,7 +150,7 @@ class Intake:
         return Claims(places[fresh], times, marks, admission.rows[fresh], is_late)
 
     def _fields(
-        self, claims: Facts, columns: FlatColumns | None, fresh: NDArray[np.int64]
+        self, claims: AcceptedEvents, columns: JsonColumns | None, fresh: NDArray[np.int64]
     ) -> Fields:
         """The fields of new claims, which stand at `fresh` among the claims and in the columns."""
         if columns is None:
@@ -157,7 +159,7 @@ class Intake:
         return self.features.fields_of(columns if whole else columns.rows(fresh))
 
     def _labelled(
-        self, facts: Facts, places_of: dict[str, NDArray[np.int64]]
+        self, facts: AcceptedEvents, places_of: dict[str, NDArray[np.int64]]
     ) -> list[tuple[int, str, int]]:
         """(place, claim's id, its newest row so far or -1) of each label in the batch."""
         labels = self.domain.labels
@@ -169,7 +171,7 @@ class Intake:
 
     def _take_labels(
         self,
-        facts: Facts,
+        facts: AcceptedEvents,
         labelled: list[tuple[int, str, int]],
         statuses: NDArray[np.int8],
         batch: Batch,

@@ -22,7 +22,7 @@ from claimtrace.adapters.kafka.client import (
     connect,
 )
 from claimtrace.adapters.kafka.errors import Fenced, error_of
-from claimtrace.batches.outgoing import Outbox
+from claimtrace.batches.outgoing import OutgoingBatch
 from claimtrace.errors import ClaimtraceError, StateError, StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import Settings
@@ -244,7 +244,7 @@ class KafkaSink:
     def _produce(self, outgoing: Sequence[Outgoing]) -> int:
         """Put records into the queue; returns how many it took before it was full."""
         produce, queued = self._producer.produce, 0
-        rows = outgoing.rows() if isinstance(outgoing, Outbox) else outgoing
+        rows = outgoing.rows() if isinstance(outgoing, OutgoingBatch) else outgoing
         for topic, partition, key, value, log_time_ms, headers in rows:
             try:  # by place: names cost .3 us a record
                 if headers:

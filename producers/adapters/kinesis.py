@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from claimtrace.adapters.aws.client import aws_client
 from claimtrace.adapters.aws.errors import named_errors
-from claimtrace.adapters.kinesis.fast_json import Entry, KinesisWire
+from claimtrace.adapters.kinesis.fast_json import Entry, FastKinesis
 from claimtrace.adapters.kinesis.header_envelope import wrapped
 from claimtrace.adapters.kinesis.stream import stream_name
 from claimtrace.clock import Clock
@@ -62,7 +62,7 @@ class KinesisSink:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._client = client or aws_client(settings, "kinesis")
-        self._wire, self._settings = KinesisWire(self._client), settings
+        self._wire, self._settings = FastKinesis(self._client), settings
         self._clock, self._jitter = clock, jitter
         self._aggregation = None
         if settings.kinesis.aggregate:
@@ -168,7 +168,7 @@ class _Lane:
     """What goes to one stream, in order."""
 
     def __init__(
-        self, wire: KinesisWire, name: str, clock: Clock, jitter: Callable[[], float]
+        self, wire: FastKinesis, name: str, clock: Clock, jitter: Callable[[], float]
     ) -> None:
         self._wire, self.name, self._clock, self._jitter = wire, name, clock, jitter
         self._waiting: deque[_Waiting] = deque()

@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.events import Outgoing
 
 from ..sending.chunks import Chunk
@@ -32,7 +32,7 @@ class LocalSink:
     Topics must be there: `log.create_topic`.
     """
 
-    def __init__(self, log: LocalLog, progress: Progress = no_progress) -> None:
+    def __init__(self, log: EmbeddedLog, progress: Progress = no_progress) -> None:
         self._log = log
         self._progress = progress
 
@@ -51,7 +51,7 @@ class LocalSink:
 
 def write_chunks(
     chunks: Iterable[Chunk],
-    log: LocalLog,
+    log: EmbeddedLog,
     truth_path: Path | None = None,
     progress: Progress = no_progress,
 ) -> int:

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.batches.accepted import Facts
+from claimtrace.batches.accepted import AcceptedEvents
 from claimtrace.batches.records import Records
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.buffers.sha_kernels import chain_up, sha1_each, sha256_rows
@@ -78,7 +78,7 @@ class Frame(NamedTuple):
 
 def seal_all(
     frame: Frame,
-    claims: Facts,
+    claims: AcceptedEvents,
     ids: ByteStrings,
     matrix: NDArray[np.float64],
     verdicts: Verdicts,
@@ -159,7 +159,7 @@ def _places(records: Records, frame: Frame, texts: Texts) -> NDArray[np.int64]:
             f'","policy":{_text(frame.policy)},"topic":{_text(topic)}'
             f',"partition":{partition},"position":'.encode()
         )
-        for topic, partition in records.places
+        for topic, partition in records.topic_partitions
     ]
     return np.array(numbers, np.int64)[records.parts]
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.batches.accepted import Read
+from claimtrace.batches.accepted import DecodedBatch
 from claimtrace.batches.records import Records
-from featurestore.state.intake import Taken
+from featurestore.state.intake import IntakeResult
 from models.scorer import Scorer
 from monitoring.layers.records import DriftAlert, DriftRecord
 
@@ -28,13 +28,13 @@ class Scored(NamedTuple):
     levels: NDArray[np.int64]
 
 
-class Applied(NamedTuple):
+class AppliedBatch(NamedTuple):
     """A batch after it has changed the state; `said` is what the drift watch has to say."""
 
     plan: Plan
     records: Records
-    read: Read
-    taken: Taken
+    read: DecodedBatch
+    taken: IntakeResult
     scorer: Scorer | None
     scored: Scored
     said: Sequence[DriftRecord | DriftAlert]

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence, Set
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.batches.accepted import Facts
-from claimtrace.batches.outgoing import Outbox, OutgoingColumns
+from claimtrace.batches.accepted import AcceptedEvents
+from claimtrace.batches.outgoing import OutgoingBatch, OutgoingColumns
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.decisions import DECISIONS_TOPIC, RuleHit
 from claimtrace.event_flags import UNSEEN, flag_names
@@ -28,10 +28,10 @@ from ..decisions.dead_letters import dead_letter
 from ..decisions.outcomes import UNSCORED, rule_hits, thresholds_of
 from ..decisions.reasons import Explained, Explainer
 from ..decisions.sealer import Frame, Verdicts, seal_all
-from ..journal.plan import JOURNAL, Place
+from ..journal.plan import JOURNAL, TopicPartition
 from ..journal.terms import Terms
 from ..offline_rows.rows import BatchRows, Decided
-from .applied_batch import Applied
+from .applied_batch import AppliedBatch
 from .drift_watch import as_outgoing
 from .effects import Counts, Effects
 
@@ -56,7 +56,7 @@ class Decider:
         self._buffer = bytearray()
         self.chains: dict[int, str] = {}
 
-    def decide(self, applied: Applied, owned: Set[Place] | None = None) -> Effects:
+    def decide(self, applied: AppliedBatch, owned: Set[TopicPartition] | None = None) -> Effects:
         """What the batch wants done on the places owned; on all of them when None is given."""
         ranges = applied.plan.ranges
         touched = {JOURNAL, *((span.topic, span.partition) for span in ranges)}
@@ -76,11 +76,11 @@ class Decider:
             if isinstance(each, DriftAlert)
         )
         log_time_ms = int(records.log_times_ms[-1]) if len(records) else 0
-        others = Outbox.of([*dead, *as_outgoing(list(said), log_time_ms)])
-        return Effects(Outbox([*sent, *others.parts]), rows, counts, notices)
+        others = OutgoingBatch.of([*dead, *as_outgoing(list(said), log_time_ms)])
+        return Effects(OutgoingBatch([*sent, *others.parts]), rows, counts, notices)
 
     def _sort_out(
-        self, applied: Applied, is_mine: NDArray[np.bool_]
+        self, applied: AppliedBatch, is_mine: NDArray[np.bool_]
     ) -> tuple[Counts, list[Outgoing]]:
         """Count what came, and turn what can't be taken into dead letters, in log order."""
         facts, accepted, refused = applied.read
@@ -109,7 +109,7 @@ class Decider:
         return counts, dead
 
     def _claims(
-        self, applied: Applied, is_mine: NDArray[np.bool_], counts: Counts
+        self, applied: AppliedBatch, is_mine: NDArray[np.bool_], counts: Counts
     ) -> tuple[list[OutgoingColumns], Decided | None]:
         """Judge, explain and seal the new claims of the places owned."""
         facts, accepted, _ = applied.read
@@ -145,8 +145,8 @@ class Decider:
 
     def _explain(
         self,
-        applied: Applied,
-        claims: Facts,
+        applied: AppliedBatch,
+        claims: AcceptedEvents,
         places: NDArray[np.int64],
         referred: NDArray[np.int64],
     ) -> dict[int, Explained]:
@@ -164,7 +164,7 @@ class Decider:
 
     def _rows(
         self,
-        applied: Applied,
+        applied: AppliedBatch,
         is_mine: NDArray[np.bool_],
         decided: Decided | None,
         said: Sequence[DriftRecord | DriftAlert],
@@ -191,8 +191,8 @@ class Decider:
 
 
 def _verdicts(
-    applied: Applied,
-    claims: Facts,
+    applied: AppliedBatch,
+    claims: AcceptedEvents,
     places: NDArray[np.int64],
     levels: NDArray[np.int64],
     hits: Mapping[int, list[RuleHit]],
@@ -222,7 +222,7 @@ def _flags(bits: int, scorer: Scorer | None, broken: bool) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _outgoing(claims: Facts, ids: ByteStrings, bodies: ByteStrings) -> OutgoingColumns:
+def _outgoing(claims: AcceptedEvents, ids: ByteStrings, bodies: ByteStrings) -> OutgoingColumns:
     """Decisions on their way, each with the trace that its claim came with."""
     records = claims.records
     traces: list[Headers] | None = None

@@ -35,7 +35,7 @@ class DriftWatch:
         self._book: TileBook | None = None
         self._reference: Any = None
 
-    def take_charge(self, ref: ModelRef, scorer: Scorer) -> list[DriftRecord | DriftAlert]:
+    def switch_model(self, ref: ModelRef, scorer: Scorer) -> list[DriftRecord | DriftAlert]:
         """Another model scores from now on: close the windows of the one before."""
         if ref == self._model:
             return []

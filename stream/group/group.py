@@ -17,8 +17,8 @@ import msgspec
 from claimtrace.decisions import GENESIS
 from claimtrace.errors import StateError
 
-from ..engine.applied_batch import Applied
-from ..journal.plan import JOURNAL, Place
+from ..engine.applied_batch import AppliedBatch
+from ..journal.plan import JOURNAL, TopicPartition
 
 MAX_RETAINED_RECORDS: Final = 100_000
 """A worker that is this far ahead of what the others have committed waits for them."""
@@ -28,7 +28,7 @@ _NEVER: Final = 2**53
 """A plan that will not come."""
 
 
-class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
+class Checkpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far a place is done; it stands beside the committed offset.
 
     Everything up to plan `emitted` is acknowledged, rows up to plan `stored` are in the offline
@@ -44,9 +44,9 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether the place is done for good: no plan will ever have anything of it."""
         return self.stored == _NEVER
 
-    def final(self) -> Mark:
+    def final(self) -> Checkpoint:
         """The mark of the place when it is done for good."""
-        return Mark(_NEVER, _NEVER, self.chain)
+        return Checkpoint(_NEVER, _NEVER, self.chain)
 
 
 class Tail(NamedTuple):
@@ -59,22 +59,26 @@ class Tail(NamedTuple):
 class Group(Protocol):
     """The workers of one journal, as one of them sees it."""
 
-    def places(self) -> Set[Place]:
+    def topic_partitions(self) -> Set[TopicPartition]:
         """All places that the group shares out, the journal too."""
 
-    def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:
+    def poll(self, drain: Callable[[Set[TopicPartition]], None]) -> Set[TopicPartition]:
         """Take part; returns the places that this worker owns now.
 
         `drain` is called with places that are about to go, while they are still ours.
         """
 
-    def marks(self, places: Collection[Place]) -> dict[Place, Mark]:
+    def marks(
+        self, topic_partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, Checkpoint]:
         """How far places are done, as committed by their owners; places without one are left out.
 
         It waits for a transaction of an owner before us to end.
         """
 
-    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> bool:
+    def commit(
+        self, marks: Mapping[TopicPartition, Checkpoint], positions: Mapping[TopicPartition, int]
+    ) -> bool:
         """Say how far this worker came; False when it must be said again later.
 
         Raises:
@@ -92,9 +96,9 @@ class Retained:
     """The applied batches that some place's owner may not have finished yet, in plan order."""
 
     def __init__(self) -> None:
-        self._batches: deque[Applied] = deque()
+        self._batches: deque[AppliedBatch] = deque()
         self.records = 0
-        self.gone: set[Place] = {JOURNAL}
+        self.gone: set[TopicPartition] = {JOURNAL}
         """What the batches before the oldest were about."""
 
     def __len__(self) -> int:
@@ -104,7 +108,7 @@ class Retained:
         """The plan of the oldest batch; the one after the last when there is none."""
         return self._batches[0].plan.number if self._batches else last + 1
 
-    def keep(self, applied: Applied) -> None:
+    def keep(self, applied: AppliedBatch) -> None:
         """Keep a batch that was applied just now."""
         self._batches.append(applied)
         self.records += len(applied.records)
@@ -116,14 +120,16 @@ class Retained:
             self.records -= len(batch.records)
             self.gone.update((span.topic, span.partition) for span in batch.plan.ranges)
 
-    def after(self, place: Place, number: int, last: int) -> Iterator[Applied]:
+    def after(
+        self, topic_partition: TopicPartition, number: int, last: int
+    ) -> Iterator[AppliedBatch]:
         """The batches of the plans `number + 1 .. last`, where they may be about a place.
 
         Raises:
             StateError: the first of them is gone; a start from an older snapshot brings it back.
         """
         first = self.first(last)
-        if first > number + 1 and place in self.gone:
+        if first > number + 1 and topic_partition in self.gone:
             raise StateError(
                 f"a place was left at plan {number}, this worker has batches from plan {first} on",
                 where="take-over",

@@ -13,8 +13,8 @@ from contextlib import suppress
 from claimtrace.clock import Clock
 from claimtrace.errors import StoreUnavailable, Superseded
 
-from ..journal.plan import JOURNAL, Place
-from .group import Mark, Tail
+from ..journal.plan import JOURNAL, TopicPartition
+from .group import Checkpoint, Tail
 from .leases import Lease, LeaseTable, Observer, moves
 
 _TURNS_A_LEASE = 4.0
@@ -38,29 +38,29 @@ class LeaseGroup:
         self,
         me: str,
         table: LeaseTable,
-        inputs: Callable[[], Mapping[Place, tuple[int, ...]]],
+        inputs: Callable[[], Mapping[TopicPartition, tuple[int, ...]]],
         clock: Clock,
         lease_s: float,
-        finished: Callable[[], Set[Place]] = frozenset,
+        finished: Callable[[], Set[TopicPartition]] = frozenset,
         on_workers: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._me, self._table, self._inputs = me, table, inputs
         self._clock, self._on_workers = clock, on_workers
-        self._finished, self._told = finished, set[Place]()
+        self._finished, self._told = finished, set[TopicPartition]()
         self._turn_s = lease_s / _TURNS_A_LEASE
         self._observer = Observer(lease_s)
-        self._mine: dict[Place, Lease] = {}
+        self._mine: dict[TopicPartition, Lease] = {}
         self._counter = 0
         self._turned_s = float("-inf")
-        self._known: set[Place] = set()
+        self._known: set[TopicPartition] = set()
 
-    def places(self) -> Set[Place]:
+    def topic_partitions(self) -> Set[TopicPartition]:
         """All places that are shared out: what is listed, what ever was, and the journal."""
         if not self._known:
-            self._known = {lease.place for lease in self._table.leases()}
+            self._known = {lease.topic_partition for lease in self._table.leases()}
         return self._inputs().keys() | self._known | {JOURNAL}
 
-    def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:
+    def poll(self, drain: Callable[[Set[TopicPartition]], None]) -> Set[TopicPartition]:
         """Take part, some times in the length of a lease; returns the places that are ours."""
         if self._clock.monotonic_s() - self._turned_s >= self._turn_s:
             # a table that doesn't answer: what we own we own till somebody else says so there
@@ -69,30 +69,36 @@ class LeaseGroup:
             self._turned_s = self._clock.monotonic_s()
         return set(self._mine)
 
-    def marks(self, places: Collection[Place]) -> dict[Place, Mark]:
+    def marks(
+        self, topic_partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, Checkpoint]:
         """How far places are done; those without a mark are left out."""
         return {
-            lease.place: lease.mark
+            lease.topic_partition: lease.mark
             for lease in self._table.leases()
-            if lease.place in places and lease.mark is not None
+            if lease.topic_partition in topic_partitions and lease.mark is not None
         }
 
-    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> bool:
+    def commit(
+        self, marks: Mapping[TopicPartition, Checkpoint], positions: Mapping[TopicPartition, int]
+    ) -> bool:
         """Say how far this worker came.
 
         Raises:
             Superseded: one of the places isn't ours any more.
         """
         changes = []
-        for place, mark in sorted(marks.items()):
-            lease = self._mine.get(place)
+        for topic_partition, mark in sorted(marks.items()):
+            lease = self._mine.get(topic_partition)
             if lease is None:
-                raise Superseded("a lease was lost", where=f"{place[0]}/{place[1]}")
-            position = max(positions.get(place, 0), 0)
+                raise Superseded(
+                    "a lease was lost", where=f"{topic_partition[0]}/{topic_partition[1]}"
+                )
+            position = max(positions.get(topic_partition, 0), 0)
             changes.append((lease, self._next(lease, mark=mark, position=position)))
         if not self._table.swap(changes):
             raise Superseded("a lease was taken by another worker", where="leases")
-        self._mine.update({after.place: after for _, after in changes})
+        self._mine.update({after.topic_partition: after for _, after in changes})
         if JOURNAL in marks:
             self._tell_finished(marks[JOURNAL].emitted)
         return True
@@ -108,14 +114,16 @@ class LeaseGroup:
             self._release(set(self._mine), self._table.finished())
             self._table.forget(self._me)
 
-    def _turn(self, drain: Callable[[Set[Place]], None]) -> None:
+    def _turn(self, drain: Callable[[Set[TopicPartition]], None]) -> None:
         self._counter += 1
         self._table.beat(self._me, self._counter)
         rows = self._table.leases()
         wanted = {JOURNAL: (), **self._inputs()}
-        missing = wanted.keys() - {lease.place for lease in rows}
+        missing = wanted.keys() - {lease.topic_partition for lease in rows}
         if missing:
-            self._table.add({place: wanted[place] for place in sorted(missing)})
+            self._table.add(
+                {topic_partition: wanted[topic_partition] for topic_partition in sorted(missing)}
+            )
             rows = self._table.leases()
         # after the leases: whoever took one had written his counter before
         beats = self._table.beats()
@@ -123,23 +131,31 @@ class LeaseGroup:
         for gone in beats.keys() - alive:
             self._table.forget(gone)  # if it comes back, it counts on
         self._on_workers(len(alive))
-        now = {lease.place: lease for lease in rows}
+        now = {lease.topic_partition: lease for lease in rows}
         self._known = set(now)
-        self._mine = {place: row for place, row in self._mine.items() if now.get(place) == row}
+        self._mine = {
+            topic_partition: row
+            for topic_partition, row in self._mine.items()
+            if now.get(topic_partition) == row
+        }
         found = moves(self._me, rows, alive)
         finished = self._table.finished()
         going = {*found.release, *self._done_for_good(finished)}
         if going & self._mine.keys():
             drain(going & self._mine.keys())
         # what stands under our name and isn't ours: we wrote it and never heard that it was written
-        strays = [row for row in rows if row.owner == self._me and row.place not in self._mine]
-        self._mine.update({row.place: row for row in strays if row.place in going})
+        strays = [
+            row for row in rows if row.owner == self._me and row.topic_partition not in self._mine
+        ]
+        self._mine.update(
+            {row.topic_partition: row for row in strays if row.topic_partition in going}
+        )
         self._release(going, finished)
         for free in (*found.take, *strays):
-            if free.place not in going:
+            if free.topic_partition not in going:
                 taken = self._next(free, owner=self._me)
                 if self._table.swap([(free, taken)]):
-                    self._mine[free.place] = taken
+                    self._mine[free.topic_partition] = taken
 
     def _tell_finished(self, plan: int) -> None:
         new = self._finished() - self._told
@@ -148,22 +164,24 @@ class LeaseGroup:
                 self._table.finish(dict.fromkeys(sorted(new), plan))
                 self._told |= new
 
-    def _done_for_good(self, finished: Mapping[Place, int]) -> set[Place]:
+    def _done_for_good(self, finished: Mapping[TopicPartition, int]) -> set[TopicPartition]:
         """Our places of which nothing comes any more, all of it stored and acknowledged."""
         return {
-            place
-            for place, plan in finished.items()
-            if place in self._mine
-            and (mark := self._mine[place].mark) is not None
+            topic_partition
+            for topic_partition, plan in finished.items()
+            if topic_partition in self._mine
+            and (mark := self._mine[topic_partition].mark) is not None
             and min(mark.emitted, mark.stored) >= plan
         }
 
-    def _release(self, places: Set[Place], finished: Mapping[Place, int]) -> None:
+    def _release(
+        self, topic_partitions: Set[TopicPartition], finished: Mapping[TopicPartition, int]
+    ) -> None:
         done = self._done_for_good(finished)  # the last commit may have seen to it
-        for place in sorted(places):
-            lease = self._mine.pop(place, None)
+        for topic_partition in sorted(topic_partitions):
+            lease = self._mine.pop(topic_partition, None)
             if lease is not None:
-                mark = lease.mark.final() if place in done and lease.mark else lease.mark
+                mark = lease.mark.final() if topic_partition in done and lease.mark else lease.mark
                 self._table.swap([(lease, self._next(lease, owner="", mark=mark))])
 
     def _next(self, lease: Lease, **changes: object) -> Lease:

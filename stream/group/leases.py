@@ -13,17 +13,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from ..journal.plan import Place
-from .group import Mark
+from ..journal.plan import TopicPartition
+from .group import Checkpoint
 
 
 class Lease(NamedTuple):
     """A row of the table. `owner` is empty when nobody has it."""
 
-    place: Place
+    topic_partition: TopicPartition
     owner: str
     counter: int
-    mark: Mark | None
+    mark: Checkpoint | None
     position: int = 0
     """Next to read, for people and tools."""
     parents: tuple[int, ...] = ()
@@ -41,13 +41,13 @@ class LeaseTable(Protocol):
     def leases(self) -> list[Lease]:
         """All of them."""
 
-    def add(self, places: Mapping[Place, tuple[int, ...]]) -> None:
+    def add(self, topic_partitions: Mapping[TopicPartition, tuple[int, ...]]) -> None:
         """Have leases without an owner for places that have none yet, with their parents."""
 
-    def finished(self) -> dict[Place, int]:
+    def finished(self) -> dict[TopicPartition, int]:
         """The places of which nothing comes any more, and the plan that had the last of each."""
 
-    def finish(self, places: Mapping[Place, int]) -> None:
+    def finish(self, topic_partitions: Mapping[TopicPartition, int]) -> None:
         """Say so of places."""
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
@@ -67,7 +67,7 @@ class LeaseTable(Protocol):
 class Moves(NamedTuple):
     """What a worker should do now."""
 
-    release: list[Place]
+    release: list[TopicPartition]
     take: list[Lease]
 
 
@@ -109,14 +109,16 @@ def moves(me: str, leases: Iterable[Lease], alive: Iterable[str]) -> Moves:
 
     >>> table = [Lease(("a", n), owner, 1, None) for n, owner in enumerate(["x", "x", "x", "gone"])]
     >>> found = moves("y", table, ["x"])
-    >>> found.release, [lease.place for lease in found.take]
+    >>> found.release, [lease.topic_partition for lease in found.take]
     ([], [('a', 3)])
     >>> moves("x", table, ["y"]).release
     [('a', 2)]
     """
     workers = sorted({me, *alive})
-    rows = sorted((lease for lease in leases if not lease.is_final), key=lambda it: it.place)
-    mine = [lease.place for lease in rows if lease.owner == me]
+    rows = sorted(
+        (lease for lease in leases if not lease.is_final), key=lambda it: it.topic_partition
+    )
+    mine = [lease.topic_partition for lease in rows if lease.owner == me]
     fewest, more = divmod(len(rows), len(workers))
     # the first few may have one more; who has it already keeps it, or it would change hands
     share = fewest + (workers.index(me) < more)

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
-from claimtrace.batches.records import Place as Place
 from claimtrace.batches.records import Records
+from claimtrace.batches.records import TopicPartition as TopicPartition
 from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 from claimtrace.events import Record
 
-JOURNAL: Place = (JOURNAL_TOPIC, 0)
+JOURNAL: TopicPartition = (JOURNAL_TOPIC, 0)
 """The place whose owner writes plans, and to whom drift and alerts belong."""
 
 
@@ -66,10 +66,10 @@ def plan_of(
     """
     columns = Records.of(records)
     ranges = []
-    for i, place in sorted(enumerate(columns.places), key=lambda each: each[1]):
+    for i, topic_partition in sorted(enumerate(columns.topic_partitions), key=lambda each: each[1]):
         positions = columns.positions[columns.parts == i]
         if positions.size:
-            ranges.append(Range(*place, int(positions.min()), int(positions.max()) + 1))
+            ranges.append(Range(*topic_partition, int(positions.min()), int(positions.max()) + 1))
     return Plan(
         number=number,
         ranges=ranges,
@@ -94,12 +94,12 @@ def in_plan_order(records: Iterable[Record], topics: Sequence[str]) -> Records:
     columns = Records.of(records)
     rank = {topic: i for i, topic in enumerate(topics)}
     at_ms = columns.log_times_ms.copy()
-    for i in range(len(columns.places)):
+    for i in range(len(columns.topic_partitions)):
         rows = np.flatnonzero(columns.parts == i)
         rows = rows[np.argsort(columns.positions[rows], kind="stable")]
         at_ms[rows] = np.maximum.accumulate(at_ms[rows])
-    ranks = np.array([rank[topic] for topic, _ in columns.places], np.int64)
-    numbers = np.array([partition for _, partition in columns.places], np.int64)
+    ranks = np.array([rank[topic] for topic, _ in columns.topic_partitions], np.int64)
+    numbers = np.array([partition for _, partition in columns.topic_partitions], np.int64)
     parts = columns.parts
     order = np.lexsort((columns.positions, numbers[parts], ranks[parts], at_ms))
     return columns.take(order)

@@ -7,13 +7,13 @@ from typing import Protocol
 
 from claimtrace.events import Record
 
-from .plan import Place, Range
+from .plan import Range, TopicPartition
 
 
 class Source(Protocol):
     """Where records come from."""
 
-    def poll(self, positions: dict[Place, int], most: int) -> Sequence[Record]:
+    def poll(self, positions: dict[TopicPartition, int], most: int) -> Sequence[Record]:
         """The next records after the positions, in plan order; empty when there are none now."""
 
     def fetch(self, ranges: Sequence[Range]) -> Sequence[Record]:
@@ -22,7 +22,7 @@ class Source(Protocol):
     def located(self, ranges: Sequence[Range]) -> list[Range]:
         """The ranges of records that `poll` gave, with all that `fetch` must know."""
 
-    def bookmarks(self, positions: Mapping[Place, int]) -> bytes:
+    def bookmarks(self, positions: Mapping[TopicPartition, int]) -> bytes:
         """What `poll` must know to go on from positions in another process."""
 
     def resume(self, bookmarks: bytes) -> None:
@@ -36,7 +36,7 @@ class ByPosition:
         """As they are."""
         return list(ranges)
 
-    def bookmarks(self, positions: Mapping[Place, int]) -> bytes:  # noqa: ARG002
+    def bookmarks(self, positions: Mapping[TopicPartition, int]) -> bytes:  # noqa: ARG002
         """Nothing."""
         return b""
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from claimtrace.batches.records import Place, Records
+from claimtrace.batches.records import Records, TopicPartition
 from claimtrace.buffers.byte_strings import ByteStrings
 
 _MOST_BYTES = 2**31
@@ -36,10 +36,10 @@ def chained(parts: Iterable[Iterable[Any]]) -> list[Any]:
     return list(chain.from_iterable(parts))
 
 
-def places(parts: Sequence[Records]) -> dict[str, Any]:
+def topic_partitions(parts: Sequence[Records]) -> dict[str, Any]:
     """Topic, partition and position of each record."""
-    found: dict[Place, int] = {}
-    own = [[found.setdefault(each, len(found)) for each in part.places] for part in parts]
+    found: dict[TopicPartition, int] = {}
+    own = [[found.setdefault(each, len(found)) for each in part.topic_partitions] for part in parts]
     rows = np.concatenate(
         [np.array(new, np.int64)[part.parts] for new, part in zip(own, parts, strict=True)]
     )

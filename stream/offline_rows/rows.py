@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from claimtrace.batches.accepted import Fact, Facts, Read
+from claimtrace.batches.accepted import AcceptedEvents, AcceptedRecord, DecodedBatch
 from claimtrace.batches.records import Records
 from claimtrace.buffers.byte_strings import ByteStrings, bounds_of
 from featurestore.definitions.domain import Domain
@@ -29,10 +29,10 @@ from .arrow_columns import (
     byte_strings,
     chained,
     numbers,
-    places,
     table_of,
     text_lists,
     texts_of,
+    topic_partitions,
     vectors,
     words,
 )
@@ -45,7 +45,7 @@ class Decided(NamedTuple):
     """The decisions of a batch in columns, with what the offline rows have beside them."""
 
     frame: Frame
-    claims: Facts
+    claims: AcceptedEvents
     matrix: NDArray[np.float64]
     verdicts: Verdicts
     sealed: Sealed
@@ -58,10 +58,10 @@ class BatchRows(NamedTuple):
 
     domain: Domain
     records: Records
-    read: Read
+    read: DecodedBatch
     decided: Decided | None
-    labels: Facts
-    changes: Mapping[str, Sequence[Fact]]
+    labels: AcceptedEvents
+    changes: Mapping[str, Sequence[AcceptedRecord]]
     drift: Sequence[DriftRecord]
 
     def tables(self) -> list[str]:
@@ -112,10 +112,10 @@ def build(table: str, batches: Sequence[BatchRows]) -> pa.Table:
     return pa.concat_tables([profile_rows(domain, batch.changes) for batch in batches])
 
 
-def event_rows(parts: Sequence[Records], reads: Sequence[Read]) -> pa.Table:
+def event_rows(parts: Sequence[Records], reads: Sequence[DecodedBatch]) -> pa.Table:
     """Every record as it stood on the log, refused ones too."""
     rows = sum(map(len, parts))
-    columns = places(parts) | {
+    columns = topic_partitions(parts) | {
         "key": byte_strings([part.keys for part in parts]),
         "value": byte_strings([part.values for part in parts]),
         "log_time_ms": np.concatenate([part.log_times_ms for part in parts]),
@@ -130,7 +130,7 @@ def event_rows(parts: Sequence[Records], reads: Sequence[Read]) -> pa.Table:
 
 
 def _with_refused(
-    parts: Sequence[Records], reads: Sequence[Read], columns: Mapping[str, Any]
+    parts: Sequence[Records], reads: Sequence[DecodedBatch], columns: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The columns of which refused records have other values, or none."""
     starts = bounds_of([len(part) for part in parts])
@@ -157,7 +157,7 @@ def decision_rows(parts: Sequence[Decided]) -> pa.Table:
     log_times = np.concatenate([each.log_times_ms for each in records])
     amounts = np.concatenate([part.amounts_cents for part in parts])
     verdicts, sealed = [part.verdicts for part in parts], [part.sealed for part in parts]
-    columns = places(records) | {
+    columns = topic_partitions(records) | {
         "decision_id": texts_of(np.concatenate([each.decision_ids for each in sealed])),
         "claim_id": chained(part.claims.event_ids for part in parts),
         "event_time_ms": np.concatenate([part.claims.event_times_ms for part in parts]),
@@ -213,7 +213,7 @@ def _shared(frames: Sequence[Frame], sizes: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def label_rows(domain: Domain, parts: Sequence[Facts]) -> pa.Table:
+def label_rows(domain: Domain, parts: Sequence[AcceptedEvents]) -> pa.Table:
     """One row an outcome; `is_fraud` is null where the outcome is no verdict."""
     labels = domain.labels
     assert labels is not None
@@ -222,7 +222,7 @@ def label_rows(domain: Domain, parts: Sequence[Facts]) -> pa.Table:
     verdicts = dict.fromkeys(labels.legit, False) | dict.fromkeys(labels.fraud, True)
     records = [facts.records for facts in parts]
     log_times = np.concatenate([each.log_times_ms for each in records])
-    columns = places(records) | {
+    columns = topic_partitions(records) | {
         "claim_id": [getattr(event, labels.claim) or "" for event in events],
         "event_id": chained(facts.event_ids for facts in parts),
         "outcome": outcomes,
@@ -235,7 +235,7 @@ def label_rows(domain: Domain, parts: Sequence[Facts]) -> pa.Table:
     return table_of(SCHEMAS[LABELS], columns)
 
 
-def profile_rows(domain: Domain, facts: Mapping[str, Sequence[Fact]]) -> pa.Table:
+def profile_rows(domain: Domain, facts: Mapping[str, Sequence[AcceptedRecord]]) -> pa.Table:
     """One row a change of a profile, by group."""
     rows = []
     for group in domain.groups:

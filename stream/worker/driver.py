@@ -45,11 +45,11 @@ from ..journal.journal import Journal
 from ..journal.plan import JOURNAL, Plan, plan_of
 from ..journal.reached import Reached
 from ..journal.source import Source
-from .interval import Every
-from .observer import Watching
+from .interval import Interval
+from .observer import WorkerObserver
 from .offline_writer import Begin, Rows, at_once
-from .ownership import Duty, Sink
-from .snapshotting import Saving, SnapshotStore, bookmarks_in, marks_in
+from .ownership import Output, Ownership
+from .snapshotting import SnapshotStore, Snapshotting, bookmarks_in, marks_in
 
 CRASH_POINTS: Final = (
     "read",
@@ -109,7 +109,7 @@ class Driver:
         engine: Engine,
         source: Source,
         journal: Journal,
-        sink: Sink,
+        sink: Output,
         offline: Rows,
         snapshots: SnapshotStore,
         clock: Clock,
@@ -125,7 +125,7 @@ class Driver:
         stopping: Callable[[], bool] = lambda: False,
         crash: Callable[[str], None] = lambda _: None,
         said: Callable[[str], None] = lambda _: None,
-        watching: Watching | None = None,
+        watching: WorkerObserver | None = None,
     ) -> None:
         self.engine = engine
         self._source, self._journal, self._snapshots = source, journal, snapshots
@@ -133,17 +133,17 @@ class Driver:
         self._unknown_schemas, self._stopping = unknown_schemas, stopping
         self._stop_asked_s: float | None = None
         self._crash, self._said = crash, said
-        self._watching = watching or Watching()
+        self._watching = watching or WorkerObserver()
         self._group = group
         self._reached = reached if group is None else None
         self._reaching: Reached | None = None
         self._last: Plan | None = None
-        self._duty = Duty(
+        self._duty = Ownership(
             engine, sink, offline, group, journal, self._again, begin, clock, self._watching.offline
         )
-        self._offline_every = Every(*offline_every, clock)
-        self._saving = Saving(
-            engine, self._duty, source, journal, snapshots, Every(*snapshot_every, clock), clock,
+        self._offline_every = Interval(*offline_every, clock)
+        self._saving = Snapshotting(
+            engine, self._duty, source, journal, snapshots, Interval(*snapshot_every, clock), clock,
             self._again, said, crash, self._watching,
         )  # fmt: skip
         self._commit_every_s, self._committed_s = commit_every_s, clock.monotonic_s()
@@ -354,8 +354,11 @@ class Driver:
 
         def fits(arrays: Arrays) -> bool:
             plan, positions, _ = plain_state(arrays)
-            places = [JOURNAL, *(place for place, _ in positions)]
-            return all(place in marks and marks[place].stored >= plan for place in places)
+            topic_partitions = [JOURNAL, *(topic_partition for topic_partition, _ in positions)]
+            return all(
+                topic_partition in marks and marks[topic_partition].stored >= plan
+                for topic_partition in topic_partitions
+            )
 
         return fits
 

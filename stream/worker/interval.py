@@ -5,12 +5,12 @@ from __future__ import annotations
 from claimtrace.clock import Clock
 
 
-class Every:
+class Interval:
     """Due after so many records, or after a time if there were any.
 
     >>> from claimtrace.clock import ManualClock
     >>> clock = ManualClock()
-    >>> every = Every(100, 60.0, clock)
+    >>> every = Interval(100, 60.0, clock)
     >>> every.count(99); every.due
     False
     >>> clock.sleep(60); every.due

@@ -7,7 +7,7 @@ from claimtrace.decisions import ModelRef
 from ..engine.effects import Counts
 
 
-class Watching:
+class WorkerObserver:
     """Hears what happens; called a few times a batch, never for an event."""
 
     def ready(self, is_ready: bool) -> None:
@@ -16,7 +16,7 @@ class Watching:
     def applied(self, plan_number: int, counts: Counts, seconds: float) -> None:
         """A batch is through: what became of the records that this worker owns."""
 
-    def place(self, topic: str, partition: int, position: int, end: int) -> None:
+    def topic_partition(self, topic: str, partition: int, position: int, end: int) -> None:
         """Where this worker is on a partition, and where the partition ends."""
 
     def owned(self, count: int) -> None:

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from claimtrace.clock import Clock
 
-from ..group.group import Mark
-from ..journal.plan import Place
+from ..group.group import Checkpoint
+from ..journal.plan import TopicPartition
 from ..offline_rows.rows import BatchRows, Waiting
 
 
@@ -66,7 +66,7 @@ class Stored(NamedTuple):
     """What is true once an append is through: how far the rows and the places are."""
 
     plan: int
-    marks: Mapping[Place, Mark]
+    marks: Mapping[TopicPartition, Checkpoint]
 
 
 class _Append(NamedTuple):
@@ -78,7 +78,7 @@ class _Append(NamedTuple):
     before: Mapping[str, int]
 
 
-class Storing:
+class OfflineWriter:
     """The rows that wait, and those that are being appended.
 
     Args:

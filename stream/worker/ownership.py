@@ -21,14 +21,14 @@ from claimtrace.errors import ClaimtraceError, StateError, Superseded
 from claimtrace.events import Outgoing
 from featurestore.offline.tables import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES
 
-from ..engine.applied_batch import Applied
+from ..engine.applied_batch import AppliedBatch
 from ..engine.effects import Counts, Effects
 from ..engine.engine import Engine
-from ..group.group import MAX_RETAINED_RECORDS, Group, Mark, Retained, Tail
+from ..group.group import MAX_RETAINED_RECORDS, Checkpoint, Group, Retained, Tail
 from ..journal.journal import Journal
-from ..journal.plan import JOURNAL, Place
-from .observer import Watching
-from .offline_writer import Begin, Rows, Stored, Storing
+from ..journal.plan import JOURNAL, TopicPartition
+from .observer import WorkerObserver
+from .offline_writer import Begin, OfflineWriter, Rows, Stored
 
 SOLE: Final = "stream"
 """The writer of rows, as the offline store knows it, where one worker owns everything."""
@@ -36,7 +36,7 @@ SOLE: Final = "stream"
 _TABLES: Final = (EVENTS, DECISIONS, LABELS, PROFILES, DRIFT)
 
 
-class Sink(Protocol):
+class Output(Protocol):
     """Where effects go."""
 
     def emit(self, plan: int, outgoing: Sequence[Outgoing]) -> None:
@@ -58,13 +58,13 @@ class _Placed(msgspec.Struct):
 _placed = msgspec.json.Decoder(_Placed)
 
 
-class Duty:
+class Ownership:
     """The places that this worker decides on, and what waits to be sent or stored for them."""
 
     def __init__(
         self,
         engine: Engine,
-        sink: Sink,
+        sink: Output,
         rows: Rows,
         group: Group | None,
         journal: Journal,
@@ -75,19 +75,19 @@ class Duty:
     ) -> None:
         self._engine, self._sink, self._group = engine, sink, group
         self._journal, self._again = journal, again
-        self._storing = Storing(rows, lambda work: self._again(work), begin, clock, appended)
-        self._owned: set[Place] | None = None if group is None else set()
-        self._marks: dict[Place, Mark] = {}
+        self._storing = OfflineWriter(rows, lambda work: self._again(work), begin, clock, appended)
+        self._owned: set[TopicPartition] | None = None if group is None else set()
+        self._marks: dict[TopicPartition, Checkpoint] = {}
         """As committed, by us or by others."""
-        self._remembered: dict[Place, Mark] = {}
-        self._done: dict[Place, Mark] = {}
+        self._remembered: dict[TopicPartition, Checkpoint] = {}
+        self._done: dict[TopicPartition, Checkpoint] = {}
         """How far the places that we own are, committed or not."""
         self._retained = Retained()
         self._stored = 0
         """The plan up to which no row of ours waits."""
-        self._watching = Watching()
+        self._watching = WorkerObserver()
         self._takes_part = False
-        self._held: frozenset[Place] = frozenset()
+        self._held: frozenset[TopicPartition] = frozenset()
         """What was assigned to us when we last took part."""
         self._has_lapsed = False
         """Whether some of it was taken from us since, perhaps to come back."""
@@ -95,29 +95,35 @@ class Duty:
         """Whether what the sink holds back is to be taken back, as soon as it answers."""
         self.counts = Counts()
 
-    def owns(self, place: Place) -> bool:
+    def owns(self, topic_partition: TopicPartition) -> bool:
         """Whether this worker decides on a place."""
-        return self._owned is None or place in self._owned
+        return self._owned is None or topic_partition in self._owned
 
     @property
-    def owned(self) -> Set[Place]:
+    def owned(self) -> Set[TopicPartition]:
         """The places that this worker decides on, as one of a group."""
         return frozenset(self._owned or ())
 
-    def coming_marks(self) -> Mapping[Place, Mark]:
+    def coming_marks(self) -> Mapping[TopicPartition, Checkpoint]:
         """How far places will be when all that we decided on so far is stored and committed."""
         plan = self._engine.plan
-        ours = {place: Mark(plan, plan, self._chain(place)) for place in self._owned or ()}
+        ours = {
+            topic_partition: Checkpoint(plan, plan, self._chain(topic_partition))
+            for topic_partition in self._owned or ()
+        }
         return {**self._marks, **ours}
 
-    def is_stored(self, plan: int, places: Set[Place]) -> bool:
+    def is_stored(self, plan: int, topic_partitions: Set[TopicPartition]) -> bool:
         """Whether the rows of some places' batches up to a plan are stored, and the group knows.
 
         Without a group the places don't matter: all are ours.
         """
         if self._owned is None:
             return self._stored >= plan
-        return all(self._marks.get(place, Mark()).stored >= plan for place in places)
+        return all(
+            self._marks.get(topic_partition, Checkpoint()).stored >= plan
+            for topic_partition in topic_partitions
+        )
 
     @property
     def is_ahead(self) -> bool:
@@ -139,7 +145,7 @@ class Duty:
         """Whether an append was begun and not seen through."""
         return self._storing.is_under_way
 
-    def take(self, applied: Applied) -> Effects:
+    def take(self, applied: AppliedBatch) -> Effects:
         """Decide on what is ours of a batch, send it, and keep its rows."""
         if self._owned is not None:
             self._retained.keep(applied)
@@ -204,7 +210,7 @@ class Duty:
         self._release()
         return True
 
-    def take_part(self, watching: Watching) -> None:
+    def take_part(self, watching: WorkerObserver) -> None:
         """Serve the group: let go of what others get, take over what we get."""
         if self._group is None or self._owned is None:
             return
@@ -235,60 +241,74 @@ class Duty:
         """Begin with the engine's state: the batches before it are not here."""
         self._retained.gone.update(self._engine.positions)
 
-    def remember(self, marks: Mapping[Place, Mark]) -> None:
+    def remember(self, marks: Mapping[TopicPartition, Checkpoint]) -> None:
         """How far places were when a snapshot was taken, should the group have forgotten it.
 
         Old marks do no harm: what was sent since is seen on the log, what was stored in the store.
         """
         self._remembered = dict(marks)
 
-    def learn_marks(self) -> Mapping[Place, Mark]:
+    def learn_marks(self) -> Mapping[TopicPartition, Checkpoint]:
         """How far every place is done, from the group."""
         if self._group is not None:
             group = self._group
-            places = self._again(group.places) - (self._owned or set())
-            self._marks.update(self._again(lambda: group.marks(places)))
+            topic_partitions = self._again(group.topic_partitions) - (self._owned or set())
+            self._marks.update(self._again(lambda: group.marks(topic_partitions)))
         return self._marks
 
-    def _take_over(self, group: Group, gained: Set[Place]) -> None:
+    def _take_over(self, group: Group, gained: Set[TopicPartition]) -> None:
         assert self._owned is not None
         claims = self._engine.domain.claim.topic
         # the marks first: reading them waits for a transaction that the owner before has open
         committed = self._again(lambda: group.marks(gained))
         marks = {p: committed.get(p) or self._remembered.get(p) for p in sorted(gained)}
         # an owner before who was ahead of us: not before we have caught up
-        needed = {place: self._needed(place, mark) for place, mark in marks.items()}
-        ready = [place for place, number in needed.items() if number <= self._engine.plan]
+        needed = {
+            topic_partition: self._needed(topic_partition, mark)
+            for topic_partition, mark in marks.items()
+        }
+        ready = [
+            topic_partition
+            for topic_partition, number in needed.items()
+            if number <= self._engine.plan
+        ]
         tails = self._again(lambda: group.tails([p for topic, p in ready if topic == claims]))
-        for place in ready:
+        for topic_partition in ready:
             # without a mark nobody has decided on it yet, and no batch that it is in was let go
-            mark = marks[place] or Mark(stored=self._retained.first(self._engine.plan) - 1)
-            self._marks[place], self._done[place] = committed.get(place, Mark()), mark
-            tail = tails.get(place[1]) if place[0] == claims else None
-            if place[0] == claims:
-                self._engine.decider.chains[place[1]] = mark.chain
-            self._decide_again(place, mark, tail)
-            self._owned.add(place)
+            mark = marks[topic_partition] or Checkpoint(
+                stored=self._retained.first(self._engine.plan) - 1
+            )
+            self._marks[topic_partition], self._done[topic_partition] = (
+                committed.get(topic_partition, Checkpoint()),
+                mark,
+            )
+            tail = tails.get(topic_partition[1]) if topic_partition[0] == claims else None
+            if topic_partition[0] == claims:
+                self._engine.decider.chains[topic_partition[1]] = mark.chain
+            self._decide_again(topic_partition, mark, tail)
+            self._owned.add(topic_partition)
 
-    def _needed(self, place: Place, mark: Mark | None) -> int:
+    def _needed(self, topic_partition: TopicPartition, mark: Checkpoint | None) -> int:
         """The plan that we must have applied: others have sent or stored so far for a place."""
-        stored = max(self._storing.version(table, _writer(place)) for table in _TABLES)
+        stored = max(self._storing.version(table, _writer(topic_partition)) for table in _TABLES)
         return max(stored, mark.emitted if mark is not None else 0)
 
-    def _decide_again(self, place: Place, mark: Mark, tail: Tail | None) -> None:
+    def _decide_again(
+        self, topic_partition: TopicPartition, mark: Checkpoint, tail: Tail | None
+    ) -> None:
         """Decide on a place's part of the batches that its mark doesn't cover."""
-        for applied in self._retained.after(place, mark.stored, self._engine.plan):
+        for applied in self._retained.after(topic_partition, mark.stored, self._engine.plan):
             number = applied.plan.number
-            effects = self._engine.decider.decide(applied, {place})
+            effects = self._engine.decider.decide(applied, {topic_partition})
             for table, rows in effects.rows.items():
-                if number > self._storing.version(table, _writer(place)):
+                if number > self._storing.version(table, _writer(topic_partition)):
                     self._storing.add(table, rows)
             due = [each for each in effects.outgoing if _is_due(each, number, mark, tail)]
             self._emit(number, due)
             if number > mark.emitted:
                 self.counts.add(effects.counts)
 
-    def _drain(self, places: Set[Place]) -> None:
+    def _drain(self, topic_partitions: Set[TopicPartition]) -> None:
         """Finish what is ours before it goes; what can't be finished now the next owner repeats."""
         assert self._owned is not None
         self._watching.rebalanced("revoked")
@@ -302,7 +322,7 @@ class Duty:
             self._let_go()
         finally:
             self._again = retrying
-        self._owned -= places
+        self._owned -= topic_partitions
         self._watching.owned(len(self._owned))
 
     def _let_go(self) -> None:
@@ -321,56 +341,74 @@ class Duty:
             return
         plan = self._engine.plan
         marks = {
-            place: msgspec.structs.replace(self._done[place], emitted=plan) for place in self._owned
+            topic_partition: msgspec.structs.replace(self._done[topic_partition], emitted=plan)
+            for topic_partition in self._owned
         }
-        changed = any(self._marks[place] != mark for place, mark in marks.items())
+        changed = any(
+            self._marks[topic_partition] != mark for topic_partition, mark in marks.items()
+        )
         positions = {**self._engine.positions, JOURNAL: self._journal.bookmark(plan)}
         if changed and self._again(lambda: self._tell(group, marks, positions)):
             self._marks.update(marks)
 
     def _tell(
-        self, group: Group, marks: Mapping[Place, Mark], positions: Mapping[Place, int]
+        self,
+        group: Group,
+        marks: Mapping[TopicPartition, Checkpoint],
+        positions: Mapping[TopicPartition, int],
     ) -> bool:
         # the group asks whether we are a member, not whether the places are ours
         if self._has_lapsed:
             raise Superseded("a place was given to another worker meanwhile", where="group")
         return group.commit(marks, positions)
 
-    def _reached(self) -> dict[Place, Mark]:
+    def _reached(self) -> dict[TopicPartition, Checkpoint]:
         """How far the places that we own are when no row of theirs waits."""
         plan = self._engine.plan
-        return {place: Mark(0, plan, self._chain(place)) for place in self._owned or ()}
+        return {
+            topic_partition: Checkpoint(0, plan, self._chain(topic_partition))
+            for topic_partition in self._owned or ()
+        }
 
     def _note_stored(self, stored: Stored) -> None:
         """The rows up to a plan are stored, and places that we own are at these marks."""
         self._stored = stored.plan
-        for place, mark in stored.marks.items():
-            if self._done[place].stored != mark.stored:
-                self._done[place] = mark
+        for topic_partition, mark in stored.marks.items():
+            if self._done[topic_partition].stored != mark.stored:
+                self._done[topic_partition] = mark
 
-    def _chain(self, place: Place) -> str:
+    def _chain(self, topic_partition: TopicPartition) -> str:
         """The head of a place's chain; only claims are decided on."""
-        if place[0] != self._engine.domain.claim.topic:
+        if topic_partition[0] != self._engine.domain.claim.topic:
             return GENESIS
-        return self._engine.decider.chains.get(place[1], GENESIS)
+        return self._engine.decider.chains.get(topic_partition[1], GENESIS)
 
     def _release(self) -> None:
         """Let go of batches that every place's owner has finished."""
         marks = self.learn_marks()
         assert self._group is not None
-        places = self._again(self._group.places) | self._engine.positions.keys()
-        self._retained.release(min(marks.get(place, Mark()).stored for place in places))
+        topic_partitions = self._again(self._group.topic_partitions) | self._engine.positions.keys()
+        self._retained.release(
+            min(
+                marks.get(topic_partition, Checkpoint()).stored
+                for topic_partition in topic_partitions
+            )
+        )
         self._watching.retained(len(self._retained))
 
     def _writers(self) -> list[str]:
-        return [SOLE] if self._owned is None else [_writer(place) for place in sorted(self._owned)]
+        return (
+            [SOLE]
+            if self._owned is None
+            else [_writer(topic_partition) for topic_partition in sorted(self._owned)]
+        )
 
 
-def _writer(place: Place) -> str:
-    return f"{SOLE}/{place[0]}/{place[1]}"
+def _writer(topic_partition: TopicPartition) -> str:
+    return f"{SOLE}/{topic_partition[0]}/{topic_partition[1]}"
 
 
-def _is_due(outgoing: Outgoing, number: int, mark: Mark, tail: Tail | None) -> bool:
+def _is_due(outgoing: Outgoing, number: int, mark: Checkpoint, tail: Tail | None) -> bool:
     """Whether the owner before didn't send it, as far as the log shows."""
     if outgoing.topic != DECISIONS_TOPIC or tail is None or outgoing.value is None:
         return number > mark.emitted

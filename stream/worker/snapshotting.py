@@ -25,13 +25,13 @@ from claimtrace.errors import ClaimtraceError, StateError
 from featurestore.state_arrays import Arrays
 
 from ..engine.engine import Engine
-from ..group.group import Mark
+from ..group.group import Checkpoint
 from ..journal.journal import Journal
-from ..journal.plan import Place
+from ..journal.plan import TopicPartition
 from ..journal.source import Source
-from .interval import Every
-from .observer import Watching
-from .ownership import Duty
+from .interval import Interval
+from .observer import WorkerObserver
+from .ownership import Ownership
 
 UNITS_A_RECORD: Final = 16
 """House-keeping for each record, about .8 us of it while a round lasts: a round through 10 million
@@ -73,12 +73,12 @@ class SnapshotStore(Protocol):
 class _UnderWay(NamedTuple):
     plan: int
     from_s: float
-    owned: Set[Place]
+    owned: Set[TopicPartition]
     is_dear: bool
     """Whether much of a large state may be copied page by page."""
 
 
-class Saving:
+class Snapshotting:
     """When snapshots begin and end, and house-keeping runs.
 
     Args:
@@ -90,16 +90,16 @@ class Saving:
     def __init__(
         self,
         engine: Engine,
-        duty: Duty,
+        duty: Ownership,
         source: Source,
         journal: Journal,
         store: SnapshotStore,
-        every: Every,
+        every: Interval,
         clock: Clock,
         again: Callable[[Callable[[], Any]], Any],
         said: Callable[[str], None],
         crash: Callable[[str], None],
-        watching: Watching,
+        watching: WorkerObserver,
     ) -> None:
         self._engine, self._duty, self._store = engine, duty, store
         self._source, self._journal = source, journal
@@ -203,7 +203,7 @@ def bookmarks_in(arrays: Arrays) -> bytes:
     return arrays["source"].tobytes() if "source" in arrays else b""
 
 
-def marks_in(arrays: Arrays) -> dict[Place, Mark]:
+def marks_in(arrays: Arrays) -> dict[TopicPartition, Checkpoint]:
     """The marks as they were when a snapshot began to count."""
     written = arrays["marks"].tobytes() if "marks" in arrays else b"[]"
-    return dict(msgspec.json.decode(written, type=list[tuple[Place, Mark]]))
+    return dict(msgspec.json.decode(written, type=list[tuple[TopicPartition, Checkpoint]]))

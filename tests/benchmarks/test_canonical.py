@@ -12,7 +12,7 @@ from benchmarks.champion import open_line
 from benchmarks.line import KEY, NOW_MS
 from benchmarks.stopwatch import Stopwatch
 from claimtrace.batches.accepted import Accepted
-from claimtrace.encoding.decoder import Wire
+from claimtrace.encoding.decoder import Decoder
 from claimtrace_examples.auto_claims import ClaimAdjudicated, ClaimFiled
 from stream.journal.plan import plan_of
 
@@ -39,7 +39,7 @@ def test_events_are_in_order_and_every_one_is_accepted():
     records = as_records(list(events(400, 1000)), {})
     times = [record.log_time_ms for record in records]
     assert times == sorted(times)
-    wire = Wire(DOMAIN.events, DOMAIN.currency, KEY)
+    wire = Decoder(DOMAIN.events, DOMAIN.currency, KEY)
     assert all(isinstance(answer, Accepted) for answer in wire.decode(records))
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks import latency
 from benchmarks.canonical import DOMAIN, PARTITIONS, events
-from benchmarks.injector import EmbeddedLog, Ready, inject, ready
+from benchmarks.injector import EmbeddedSender, Ready, inject, ready
 from benchmarks.outputs import LocalOutputs
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.events import Outgoing
 
@@ -64,10 +64,10 @@ def test_without_a_rate_all_goes_at_once():
 
 def test_events_go_where_their_key_says(tmp_path):
     sent = ready(islice(events(50, 300), 300))
-    with LocalLog(tmp_path / "log.db") as log:
+    with EmbeddedLog(tmp_path / "log.db") as log:
         for topic in DOMAIN.topics:
             log.create_topic(topic, PARTITIONS)
-        EmbeddedLog(str(tmp_path / "log.db")).send(sent)
+        EmbeddedSender(str(tmp_path / "log.db")).send(sent)
         assert sum(sum(log.ends(topic)) for topic in DOMAIN.topics) == 300
         found = log.read(DOMAIN.claim.topic, 2, 0, 300)
     wanted = [each.value for each in sent if each[:2] == (DOMAIN.claim.topic, 2)]
@@ -78,7 +78,7 @@ def test_a_decision_is_there_at_the_first_look_that_saw_it(tmp_path):
     outputs = LocalOutputs(tmp_path / "log.db")
 
     def decide(partition: int, *numbers: int) -> None:
-        with LocalLog(tmp_path / "log.db") as log:
+        with EmbeddedLog(tmp_path / "log.db") as log:
             log.append([Outgoing(DECISIONS_TOPIC, partition, f"claim-{n:010d}".encode(), b"{}", 0)
                         for n in numbers])  # fmt: skip
 

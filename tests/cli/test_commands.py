@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.decisions import DECISIONS_TOPIC, SealedDecision
 from cli.__main__ import app, main
 
@@ -64,7 +64,7 @@ def test_most_of_the_ring_is_in_the_queue(told):
 
 @pytest.mark.usefixtures("told")
 def test_contributions_of_every_referred_claim_sum_to_its_margin(folder):
-    log = LocalLog(folder / "log.db")
+    log = EmbeddedLog(folder / "log.db")
     explained = 0
     for partition in range(4):
         for record in log.read(DECISIONS_TOPIC, partition, 0, 10**6):
@@ -93,7 +93,7 @@ def test_verify_reproduces_every_decision_in_another_folder(folder, tmp_path, ca
 def test_verify_into_a_folder_writes_the_same_decisions(folder, tmp_path, capsys):
     code, _, _ = ask(folder, "verify", "--into", str(tmp_path), "--json", capsys=capsys)
     assert code == 0
-    ours, theirs = LocalLog(folder / "log.db"), LocalLog(tmp_path / "log.db")
+    ours, theirs = EmbeddedLog(folder / "log.db"), EmbeddedLog(tmp_path / "log.db")
     for partition in range(4):
         first = ours.read(DECISIONS_TOPIC, partition, 0, 10**6)
         second = theirs.read(DECISIONS_TOPIC, partition, 0, 10**6)

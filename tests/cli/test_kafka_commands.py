@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, Conf
 from confluent_kafka.admin import AlterConfigOpType as Op
 from typer.testing import CliRunner, Result
 
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.adapters.kafka.topics_admin import KafkaTopics, topic_ids
 from claimtrace.adapters.required_topics import wanted_topics
 from claimtrace.errors import ConfigError
@@ -227,7 +227,7 @@ def test_the_embedded_log_is_fed_in_the_same_way(tmp_path, feeding):
     assert "embedded" in check_topics(session)
     fed = answer(feeding, session, "--rate", "0", *SMALL)
     assert fed["sent"] == fed["acknowledged"]
-    with LocalLog(tmp_path / "data" / "log.db") as log:
+    with EmbeddedLog(tmp_path / "data" / "log.db") as log:
         assert sum(sum(log.ends(topic)) for topic in INPUTS) == fed["sent"]
         first = log.read("claims.filed", 0, 0, 1)[0]
         assert dict(first.headers)["schema"] == b"claims.filed/1"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from claimtrace.adapters.tables.dynamodb import DynamoTable
+from claimtrace.adapters.tables.dynamodb import DynamodbTable
 from claimtrace.errors import ClaimtraceError, StateError
 from cli.__main__ import app
 from stream.adapters.kinesis.table_leases import TableLeases
@@ -66,7 +66,7 @@ def test_the_doctor_says_when_polling_is_not_enough(
 ) -> None:
     run("topics", "create")
     assert "workers: 1, each reads each shard every 0.2 s" in run("doctor")
-    leases = TableLeases(DynamoTable(dynamodb.client(), tmp_path.name))
+    leases = TableLeases(DynamodbTable(dynamodb.client(), tmp_path.name))
     for n in range(6):
         leases.beat(f"w{n}", 1)
     said = run("doctor", exit_code=1)
@@ -78,7 +78,7 @@ def test_the_doctor_measures_what_comes(
     run: Run, ministack: Ministack, dynamodb: DynamoLocal, tmp_path: Path
 ) -> None:
     run("topics", "create")
-    leases = TableLeases(DynamoTable(dynamodb.client(), tmp_path.name))
+    leases = TableLeases(DynamodbTable(dynamodb.client(), tmp_path.name))
     for n in range(3):
         leases.beat(f"w{n}", 1)
     assert "enhanced fan-out" not in run("doctor")

@@ -12,8 +12,8 @@ import msgspec
 from confluent_kafka import Producer
 
 from claimtrace.adapters.process.system_clock import SystemClock
-from claimtrace.adapters.tables.dynamodb import DynamoTable
-from claimtrace.adapters.tables.sqlite import FileTable
+from claimtrace.adapters.tables.dynamodb import DynamodbTable
+from claimtrace.adapters.tables.sqlite import SqliteTable
 from claimtrace.adapters.tables.table import Change, Table
 from claimtrace.decisions import JOURNAL_TOPIC
 from claimtrace.settings.schema import KafkaSettings, Settings
@@ -133,7 +133,7 @@ class DynamoShelf(TableShelf):
         super().__init__()
 
     def _another(self) -> Table:
-        return DynamoTable(self._server.client(), self._name)
+        return DynamodbTable(self._server.client(), self._name)
 
 
 class FileTableShelf(TableShelf):
@@ -144,7 +144,7 @@ class FileTableShelf(TableShelf):
         super().__init__()
 
     def _another(self) -> Table:
-        return FileTable(self._path)
+        return SqliteTable(self._path)
 
 
 JOURNALS: Final[dict[str, type[Any]]] = {

@@ -14,8 +14,8 @@ from threading import Lock
 from typing import Any
 
 from claimtrace.adapters.process.system_clock import SystemClock
-from claimtrace.adapters.tables.dynamodb import DynamoTable
-from claimtrace.adapters.tables.sqlite import FileTable
+from claimtrace.adapters.tables.dynamodb import DynamodbTable
+from claimtrace.adapters.tables.sqlite import SqliteTable
 from claimtrace.adapters.tables.table import Table
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.errors import StateError
@@ -26,7 +26,7 @@ from producers.adapters.kinesis import KinesisSink
 from stream.adapters.embedded.file_journal import FileJournal, read_plans
 from stream.adapters.kinesis.fan_out import FanOutReads
 from stream.adapters.kinesis.output import KinesisOutput
-from stream.adapters.kinesis.polling import Ask, Got, KinesisReads
+from stream.adapters.kinesis.polling import KinesisReads, ReadRequest, ShardPage
 from stream.adapters.kinesis.source import KinesisSource
 from stream.adapters.kinesis.table_journal import TableJournal
 from stream.adapters.kinesis.table_leases import TableLeases
@@ -64,7 +64,7 @@ class StampedReads:
         self._reads, self._times = reads, times
         self.shards, self.is_shared = reads.shards, reads.is_shared
 
-    def read(self, ask: Ask) -> Got:
+    def read(self, ask: ReadRequest) -> ShardPage:
         """One page."""
         got = self._reads.read(ask)
         with self._times.putting:
@@ -206,7 +206,7 @@ class KinesisGroupGround(KinesisGround):
         self._table().create(SystemClock())
 
     def _table(self) -> Table:
-        return FileTable(self.folder / "shared.db")
+        return SqliteTable(self.folder / "shared.db")
 
     def _journal(self, wanted: Terms) -> Any:
         return TableJournal(self._table(), wanted, SystemClock())
@@ -229,4 +229,4 @@ class DynamoGroupGround(KinesisGroupGround):
         super().__init__(folder, server)
 
     def _table(self) -> Table:
-        return DynamoTable(self._dynamodb.client(), self._name)
+        return DynamodbTable(self._dynamodb.client(), self._name)

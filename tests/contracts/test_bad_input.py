@@ -15,7 +15,7 @@ import pytest
 
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC, SealedDecision
 from claimtrace.encoding import json_guard as gate
-from claimtrace.encoding.decoder import Wire
+from claimtrace.encoding.decoder import Decoder
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Record
 from claimtrace.ids import digest
@@ -78,11 +78,11 @@ def records_of(*, with_cases: bool) -> tuple[list[Record], dict[str, list[Sent]]
         )
         put(CLAIMS, partition, encode(good))
         now += STEP_MS
-        for place, each in enumerate(case.puts):
+        for topic_partition, each in enumerate(case.puts):
             # the records of one case that have no id of their own share the case's
             name = str(1000 + number)
             own = case.fault in ("C9", "C10", "C11", "C26") and len(case.puts) > 1
-            value = each.bytes_at(now, f"{name}{chr(97 + place)}" if own else name)
+            value = each.bytes_at(now, f"{name}{chr(97 + topic_partition)}" if own else name)
             if with_cases:
                 record = put(each.topic, partition, value, each.headers)
                 sent.setdefault(case.name, []).append(Sent(record, each))
@@ -104,8 +104,10 @@ def run(folder: Any, *, with_cases: bool) -> Ran:
     letters = {}
     for record in (r for partition in outputs[DEAD_TOPIC] for r in partition):
         told = dict(record.headers)
-        place = tuple(told[PREFIX + part].decode() for part in ("topic", "partition", "position"))
-        letters[place[0], int(place[1]), int(place[2])] = record
+        topic_partition = tuple(
+            told[PREFIX + part].decode() for part in ("topic", "partition", "position")
+        )
+        letters[topic_partition[0], int(topic_partition[1]), int(topic_partition[2])] = record
     decisions = {}
     for record in (r for partition in outputs[DECISIONS_TOPIC] for r in partition):
         found = msgspec.json.decode(record.value)
@@ -125,10 +127,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_each_record_becomes_what_the_table_says(case: Case, ran: Ran) -> None:
     for record, put in ran.sent[case.name]:
-        place = (record.topic, record.partition, record.position)
-        decision = ran.decisions.get(place[1:]) if record.topic == CLAIMS else None
-        letter = ran.letters.get(place)
-        row = ran.rows[place]
+        topic_partition = (record.topic, record.partition, record.position)
+        decision = ran.decisions.get(topic_partition[1:]) if record.topic == CLAIMS else None
+        letter = ran.letters.get(topic_partition)
+        row = ran.rows[topic_partition]
         assert row["value"] == record.value, "the raw back-up has every byte"
         match put.expected:
             case Dead() as dead:
@@ -250,7 +252,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_bytes_cost_no_more_memory_than_their_own(value: bytes) -> None:
-    wire = Wire(DOMAIN.events, DOMAIN.currency, KEY)
+    wire = Decoder(DOMAIN.events, DOMAIN.currency, KEY)
     record = Record(CLAIMS, 0, 0, None, value, START_MS)
     wire.decode([record])  # kernels are compiled now
     tracemalloc.start()
@@ -278,6 +280,6 @@ def test_an_oversize_value_never_reaches_the_gate(monkeypatch: pytest.MonkeyPatc
         return inspect(buffer, bounds)
 
     monkeypatch.setattr(gate, "inspect", spy)
-    wire = Wire(DOMAIN.events, DOMAIN.currency, KEY)
+    wire = Decoder(DOMAIN.events, DOMAIN.currency, KEY)
     wire.decode([Record(CLAIMS, 0, 0, None, b"[" * 10**6, START_MS)])
     assert seen == [0]

@@ -206,17 +206,21 @@ def check(ground: Ground, story: Story, *, may_repeat: bool = True) -> None:
 def check_dead(dead: Sequence[Record], story: Story) -> None:
     """Each refused record with its key, its bytes and its headers, on its partition."""
     records = {(r.topic, r.partition, r.position): r for stage in story.records for r in stage}
-    places = set()
+    topic_partitions = set()
     for letter in dead:
         said = {name: value.decode() for name, value in letter.headers if name.startswith("x-dead")}
-        place = said["x-dead-topic"], int(said["x-dead-partition"]), int(said["x-dead-position"])
-        record = records[place]
+        topic_partition = (
+            said["x-dead-topic"],
+            int(said["x-dead-partition"]),
+            int(said["x-dead-position"]),
+        )
+        record = records[topic_partition]
         assert (letter.key, letter.value or b"") == (record.key, record.value or b"")
         assert letter.headers[len(said) :] == record.headers
         assert letter.partition == record.partition
         assert said["x-dead-reason"]
-        places.add(place)
-    assert len(places) == story.dead
+        topic_partitions.add(topic_partition)
+    assert len(topic_partitions) == story.dead
 
 
 def check_proof(ground: Ground, decisions: Sequence[Record], story: Story) -> None:

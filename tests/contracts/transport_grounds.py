@@ -17,7 +17,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from confluent_kafka import IsolationLevel, TopicPartition
+from confluent_kafka import IsolationLevel
+from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import OffsetSpec
 
 from claimtrace.adapters.process.system_clock import SystemClock
@@ -34,17 +35,17 @@ from claimtrace.settings.schema import KafkaSettings, Settings
 from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.offline.adapters.delta import OfflineStore
 from stream.adapters.embedded.file_journal import read_plans
-from stream.adapters.embedded.log import LocalSource
+from stream.adapters.embedded.log import EmbeddedSource
 from stream.adapters.kafka.group import KafkaGroup
 from stream.adapters.kafka.journal import KafkaJournal
 from stream.adapters.kafka.output import KafkaOutput
 from stream.adapters.kafka.source import KafkaSource
 from stream.adapters.snapshots.snapshots import Snapshots
 from stream.engine.engine import Engine
-from stream.journal.plan import Place, Plan
+from stream.journal.plan import Plan, TopicPartition
 from stream.journal.source import Source
 from stream.worker.driver import Driver
-from stream.worker.observer import Watching
+from stream.worker.observer import WorkerObserver
 from tests.oracles.expected import CHAMPION
 from tests.servers.kafka import Cluster
 from tests.servers.records import send
@@ -64,7 +65,7 @@ _PATIENCE_S: Final = 60.0
 _numbers = count()
 
 
-class Told(Watching):
+class Told(WorkerObserver):
     """Remembers what the group did to a worker: `gained`, `revoked`, `lost`; and if it paused."""
 
     def __init__(self) -> None:
@@ -112,14 +113,14 @@ class Ground(ABC):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ends: dict[Place, int] = {}
+        self.ends: dict[TopicPartition, int] = {}
 
     def put(self, rows: Sequence[Outgoing]) -> None:
         """Append to the inputs; no transactions, so positions have no gaps."""
         self._append(rows)
         for row in rows:
-            place = row.topic, row.partition
-            self.ends[place] = self.ends.get(place, 0) + 1
+            topic_partition = row.topic, row.partition
+            self.ends[topic_partition] = self.ends.get(topic_partition, 0) + 1
 
     def time_ms(self, log_time_ms: int) -> int:
         """Of an output, as far as it can be foretold."""
@@ -154,11 +155,11 @@ class Ground(ABC):
 
     def is_done(self, workers: Sequence[Worker]) -> bool:
         """Whether all of the workers have applied all there is, and no place is without owner."""
-        places = sum(worker.owned for worker in workers)
-        return (not self.has_group or places == PLACES) and all(
-            worker.driver.engine.positions.get(place, 0) == end
+        topic_partitions = sum(worker.owned for worker in workers)
+        return (not self.has_group or topic_partitions == PLACES) and all(
+            worker.driver.engine.positions.get(topic_partition, 0) == end
             for worker in workers
-            for place, end in self.ends.items()
+            for topic_partition, end in self.ends.items()
         )
 
     def run(self, *workers: Worker, batch: int = 8) -> None:
@@ -234,7 +235,7 @@ class LocalGround(Ground):
 
         log = self._world.open_log()
         journal = FileJournal(self.folder / "journal", terms(PARTITIONS))
-        parts = LocalSource(log, DOMAIN.topics, PARTITIONS), journal, self._world.sink(log)
+        parts = EmbeddedSource(log, DOMAIN.topics, PARTITIONS), journal, self._world.sink(log)
 
         def die() -> None:
             journal.close()
@@ -248,7 +249,7 @@ class LocalGround(Ground):
 
     def proof(self) -> tuple[list[Plan], Source]:
         log = self._world.open_log()
-        source = LocalSource(log, DOMAIN.topics, PARTITIONS)
+        source = EmbeddedSource(log, DOMAIN.topics, PARTITIONS)
         return list(read_plans(self.folder / "journal")), source
 
     def close(self) -> None:
@@ -347,10 +348,10 @@ class ExactlyOnceGround(KafkaGround):
 
     def _ends(self, topic: str, level: IsolationLevel) -> list[int]:
         partitions = range(PARTITIONS if topic in (DECISIONS_TOPIC, DEAD_TOPIC) else 1)
-        asked = {TopicPartition(topic, p): OffsetSpec.latest() for p in partitions}
+        asked = {KafkaPartition(topic, p): OffsetSpec.latest() for p in partitions}
         admin = self.cluster.admin()  # kept: its answers end with it
         found = admin.list_offsets(asked, isolation_level=level)
-        return [found[place].result(30).offset for place in asked]
+        return [found[topic_partition].result(30).offset for topic_partition in asked]
 
 
 TRANSPORTS: Final[dict[str, type[Any]]] = {

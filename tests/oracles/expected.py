@@ -9,7 +9,7 @@ from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIF
 from claimtrace.events import Outgoing, Record
 from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
-from stream.journal.plan import Place, Plan, in_plan_order, plan_of
+from stream.journal.plan import Plan, TopicPartition, in_plan_order, plan_of
 from tests.worlds.models import a_scorer
 
 OUTPUTS: Final = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
@@ -28,7 +28,7 @@ class Sent(NamedTuple):
 
 def records_of(rows: Sequence[Outgoing]) -> list[Record]:
     """The rows as delivered, when no position is left out."""
-    ends: dict[Place, int] = {}
+    ends: dict[TopicPartition, int] = {}
     made = []
     for topic, partition, key, value, log_time_ms, headers in rows:
         position = ends[topic, partition] = ends.get((topic, partition), -1) + 1
@@ -52,12 +52,15 @@ def expected(stages: Sequence[Sequence[Record]], engine: Engine) -> dict[str, li
 
 def planned(plans: Sequence[Plan], records: Sequence[Record]) -> list[list[Record]]:
     """The records of each plan; each record is in one of them."""
-    by_place = {(r.topic, r.partition, r.position): r for r in records}
+    by_topic_partition = {(r.topic, r.partition, r.position): r for r in records}
     stages = [
-        [by_place.pop((s.topic, s.partition, at)) for at in range(s.from_position, s.to_position)]
+        [
+            by_topic_partition.pop((s.topic, s.partition, at))
+            for at in range(s.from_position, s.to_position)
+        ]
         for plan in plans
         for s in plan.ranges
     ]
-    assert not by_place, f"in no plan: {sorted(by_place)}"
+    assert not by_topic_partition, f"in no plan: {sorted(by_topic_partition)}"
     sizes = [len(plan.ranges) for plan in plans]
     return [[r for _ in range(size) for r in stages.pop(0)] for size in sizes]

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stream.group.leases import Lease
-from stream.journal.plan import Place
+from stream.journal.plan import TopicPartition
 
 
 class LeasesInMemory:
     """What `TableLeases` does, in a dictionary."""
 
     def __init__(self) -> None:
-        self.rows: dict[Place, Lease] = {}
+        self.rows: dict[TopicPartition, Lease] = {}
         self.counters: dict[str, int] = {}
-        self.plans: dict[Place, int] = {}
+        self.plans: dict[TopicPartition, int] = {}
         self.written: list[tuple[Lease, Lease]] = []
 
     def leases(self) -> list[Lease]:
         """All of them."""
         return list(self.rows.values())
 
-    def add(self, places: Mapping[Place, tuple[int, ...]]) -> None:
+    def add(self, places: Mapping[TopicPartition, tuple[int, ...]]) -> None:
         """Those that aren't there."""
         for place, parents in places.items():
             self.rows.setdefault(place, Lease(place, "", 0, None, parents=parents))
 
-    def finished(self) -> dict[Place, int]:
+    def finished(self) -> dict[TopicPartition, int]:
         """What was said to be."""
         return dict(self.plans)
 
-    def finish(self, places: Mapping[Place, int]) -> None:
+    def finish(self, places: Mapping[TopicPartition, int]) -> None:
         """Say so."""
         for place, plan in places.items():
             self.plans.setdefault(place, plan)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from claimtrace.encoding.decoder import Wire
+from claimtrace.encoding.decoder import Decoder
 from claimtrace.events import Record
 from claimtrace.refusals import Refusal
 from claimtrace_examples.auto_claims import DOMAIN
@@ -34,7 +34,7 @@ def test_spoiling_repeats_and_breaks_what_it_says() -> None:
 @pytest.mark.parametrize("poison", POISONS)
 @pytest.mark.parametrize("topic", ["claims.filed", "claims.adjudicated", "policies.changed"])
 def test_every_poison_is_refused(poison: bytes, topic: str) -> None:
-    wire = Wire(DOMAIN.events, DOMAIN.currency, KEY)
+    wire = Decoder(DOMAIN.events, DOMAIN.currency, KEY)
     (answer,) = wire.decode([Record(topic, 0, 0, b"k", poison, 1_780_000_000_000)])
     assert isinstance(answer, Refusal)
 

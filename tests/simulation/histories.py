@@ -114,12 +114,14 @@ def merged(stage: list[Entry]) -> list[Entry]:
     """The order of a stage's taking: again and again the earliest head of all partitions."""
     queues: dict[tuple[int, int], list[Entry]] = {}
     for entry in stage:
-        place = DOMAIN.topics.index(entry.topic), entry.partition
-        queues.setdefault(place, []).append(entry)
+        topic_partition = DOMAIN.topics.index(entry.topic), entry.partition
+        queues.setdefault(topic_partition, []).append(entry)
     order = []
     while any(queues.values()):
-        place = min((q[0].log_time_ms, place) for place, q in queues.items() if q)[1]
-        order.append(queues[place].pop(0))
+        topic_partition = min(
+            (q[0].log_time_ms, topic_partition) for topic_partition, q in queues.items() if q
+        )[1]
+        order.append(queues[topic_partition].pop(0))
     return order
 
 

@@ -20,14 +20,14 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.errors import StateError, StoreUnavailable, Superseded
 from claimtrace.events import Outgoing
 from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.offline.adapters.delta import OfflineStore
 from stream.adapters.embedded.file_journal import read_plans
-from stream.adapters.embedded.log import LocalSink, LocalSource
+from stream.adapters.embedded.log import EmbeddedOutput, EmbeddedSource
 from stream.engine.effects import Counts
 from stream.proofs.verify import check_chains, replay
 from stream.worker.driver import Sink
@@ -95,9 +95,9 @@ class Sea(World):
     delta: bool = False
     rows: RowsInMemory = field(default_factory=RowsInMemory)
 
-    def sink(self, log: LocalLog) -> Sink:
+    def sink(self, log: EmbeddedLog) -> Sink:
         """The log's sink, unreliable."""
-        return Unreliable(LocalSink(log, self.partitions), self.trouble)
+        return Unreliable(EmbeddedOutput(log, self.partitions), self.trouble)
 
     def offline(self) -> Any:
         """The offline store, unreliable."""
@@ -333,7 +333,7 @@ def check_replay(world: Sea) -> None:
         chained = check_chains({p: list(decisions_of(p)) for p in range(len(ends))})
         assert chained.broken == []
         assert chained.decisions == sum(ends)
-        source = LocalSource(log, DOMAIN.topics, world.partitions)
+        source = EmbeddedSource(log, DOMAIN.topics, world.partitions)
         plans = read_plans(world.folder / "journal")
         proved = replay(world.engine(), plans, source, decisions_of)
         assert proved.differ == 0, proved.first

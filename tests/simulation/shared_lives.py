@@ -14,7 +14,7 @@ from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
 from claimtrace.events import Outgoing, Record
 from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
-from stream.journal.plan import Place
+from stream.journal.plan import TopicPartition
 from stream.journal.terms import Terms
 from stream.offline_rows.rows import build
 from stream.proofs.verify import check_chains, without_repeats
@@ -316,7 +316,7 @@ def check(life: Life) -> None:
     sea = life.sea
     plans = sea.plans()
     engine, source = life.engine(), SharedSource(sea)
-    want: dict[Place, list[Outgoing]] = {}
+    want: dict[TopicPartition, list[Outgoing]] = {}
     rows: dict[str, list[pa.Table]] = {}
     planned: list[Record] = []
     life.current = None
@@ -330,20 +330,22 @@ def check(life: Life) -> None:
             rows.setdefault(table, []).append(build(table, [made]))
     assert sorted(planned) == sorted(r for part in sea.inputs.values() for r in part)
     assert want.keys() == sea.outputs.keys()
-    for place, expected in want.items():
+    for topic_partition, expected in want.items():
         # without offsets, what is no decision may be sent again: nothing on its topic tells
-        once = sea.is_transactional and (not life.has_forgotten or place[0] == DECISIONS_TOPIC)
-        check_output(place, expected, sea.outputs[place], once=once)
+        once = sea.is_transactional and (
+            not life.has_forgotten or topic_partition[0] == DECISIONS_TOPIC
+        )
+        check_output(topic_partition, expected, sea.outputs[topic_partition], once=once)
     chained = check_chains({p: as_records(r) for (t, p), r in sea.outputs.items()
                             if t == DECISIONS_TOPIC}, may_repeat=True)  # fmt: skip
     assert chained.broken == []
     check_rows(rows, sea.rows.tables)
     last = plans[-1].number
-    assert sea.marks.keys() == sea.places()
-    for place, mark in sea.marks.items():
-        assert (mark.emitted, mark.stored) == (last, last), (place, mark, last)
-        if place[0] == DOMAIN.claim.topic:
-            assert mark.chain == engine.decider.chains.get(place[1], mark.chain)
+    assert sea.marks.keys() == sea.topic_partitions()
+    for topic_partition, mark in sea.marks.items():
+        assert (mark.emitted, mark.stored) == (last, last), (topic_partition, mark, last)
+        if topic_partition[0] == DOMAIN.claim.topic:
+            assert mark.chain == engine.decider.chains.get(topic_partition[1], mark.chain)
     assert not sea.pending
 
 
@@ -353,19 +355,23 @@ def as_records(sent: Sequence[Outgoing]) -> list[Record]:
 
 
 def check_output(
-    place: Place, want: Sequence[Outgoing], got: Sequence[Outgoing], *, once: bool
+    topic_partition: TopicPartition,
+    want: Sequence[Outgoing],
+    got: Sequence[Outgoing],
+    *,
+    once: bool,
 ) -> None:
     """Decisions in order, without repeats once those with the same bytes are left out; others as
     a set; each exactly once where there are transactions."""
     if once:
-        assert len(got) == len(want), f"{place}: {len(want)} records, found {len(got)}"
-    if place[0] == DECISIONS_TOPIC:
+        assert len(got) == len(want), f"{topic_partition}: {len(want)} records, found {len(got)}"
+    if topic_partition[0] == DECISIONS_TOPIC:
         found = [record.value for record in without_repeats(as_records(got))]
-        assert found == [each.value for each in want], f"{place}: decisions differ"
-    elif place[0] == DEAD_TOPIC or not once:
-        assert set(got) == set(want), f"{place}: not the same records"
+        assert found == [each.value for each in want], f"{topic_partition}: decisions differ"
+    elif topic_partition[0] == DEAD_TOPIC or not once:
+        assert set(got) == set(want), f"{topic_partition}: not the same records"
     else:
-        assert list(got) == list(want), f"{place}: not the same records in order"
+        assert list(got) == list(want), f"{topic_partition}: not the same records in order"
 
 
 def check_rows(want: dict[str, list[pa.Table]], got: dict[str, list[pa.Table]]) -> None:

@@ -15,8 +15,8 @@ from claimtrace.errors import StoreUnavailable, Superseded
 from claimtrace.events import Record
 from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.state_arrays import Arrays
-from stream.group.group import Mark, Tail
-from stream.journal.plan import Place, Plan, Range, in_plan_order
+from stream.group.group import Checkpoint, Tail
+from stream.journal.plan import Plan, Range, TopicPartition, in_plan_order
 from stream.journal.source import ByPosition
 from tests.simulation.shared_world import Network, Sea
 
@@ -36,7 +36,7 @@ class SharedSource(ByPosition):
     def __init__(self, sea: Sea) -> None:
         self._sea = sea
 
-    def poll(self, positions: dict[Place, int], most: int) -> list[Record]:
+    def poll(self, positions: dict[TopicPartition, int], most: int) -> list[Record]:
         """The next records in order of log time, as far as this worker sees them."""
         return self._sea.ask(lambda: self._poll(positions, most))  # type: ignore[no-any-return]
 
@@ -44,13 +44,15 @@ class SharedSource(ByPosition):
         """Exactly the records of a plan."""
         return self._sea.ask(lambda: self._fetch(ranges))  # type: ignore[no-any-return]
 
-    def _poll(self, positions: dict[Place, int], most: int) -> list[Record]:
+    def _poll(self, positions: dict[TopicPartition, int], most: int) -> list[Record]:
         heads, keys = [], []
-        for place in sorted(self._sea.inputs, key=lambda p: (DOMAIN.topics.index(p[0]), p[1])):
-            records = self._sea.inputs[place]
+        for topic_partition in sorted(
+            self._sea.inputs, key=lambda p: (DOMAIN.topics.index(p[0]), p[1])
+        ):
+            records = self._sea.inputs[topic_partition]
             if self._sea.risk and self._sea.chance(0.2):
                 records = records[: int(self._sea.rng.integers(len(records) + 1))]
-            head = [r for r in records if r.position >= positions.get(place, 0)]
+            head = [r for r in records if r.position >= positions.get(topic_partition, 0)]
             heads.append(head)
             keys.append(np.maximum.accumulate(np.array([r.log_time_ms for r in head], np.int64)))
         if not keys:
@@ -140,23 +142,23 @@ class Member:
 
     def __init__(self, sea: Sea, network: Network) -> None:
         self._sea, self._network = sea, network
-        self.held: set[Place] = set()
-        self.target: set[Place] = set()
-        self._assigned: set[Place] = set()
-        self._places: set[Place] = set()
+        self.held: set[TopicPartition] = set()
+        self.target: set[TopicPartition] = set()
+        self._assigned: set[TopicPartition] = set()
+        self._places: set[TopicPartition] = set()
 
     @property
     def is_member(self) -> bool:
         """Whether the group still counts on it."""
         return self in self._sea.members
 
-    def places(self) -> Set[Place]:
+    def topic_partitions(self) -> Set[TopicPartition]:
         """All places; asked now and then only."""
         if not self._places or self._sea.chance(0.3):
-            self._places = self._sea.ask(self._sea.places)
+            self._places = self._sea.ask(self._sea.topic_partitions)
         return self._places
 
-    def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:
+    def poll(self, drain: Callable[[Set[TopicPartition]], None]) -> Set[TopicPartition]:
         """One step of the protocol."""
         self._sea.turn()
         if not self.is_member:
@@ -174,11 +176,15 @@ class Member:
             self._assigned |= self.held
         return self._assigned
 
-    def marks(self, places: Collection[Place]) -> dict[Place, Mark]:
+    def marks(
+        self, topic_partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, Checkpoint]:
         """What owners committed; waits for the transactions in the air."""
-        return self._sea.ask(lambda: self._marks(places))  # type: ignore[no-any-return]
+        return self._sea.ask(lambda: self._marks(topic_partitions))  # type: ignore[no-any-return]
 
-    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> bool:
+    def commit(
+        self, marks: Mapping[TopicPartition, Checkpoint], positions: Mapping[TopicPartition, int]
+    ) -> bool:
         """Say how far we came, as a member of the group; the group doesn't ask whose a place is."""
         return self._sea.ask(lambda: self._commit(marks))  # type: ignore[no-any-return]
 
@@ -190,12 +196,18 @@ class Member:
         """Go at once."""
         self._sea.expel(self)
 
-    def _marks(self, places: Collection[Place]) -> dict[Place, Mark]:
-        if any(not each.marks.keys().isdisjoint(places) for each in self._sea.pending):
+    def _marks(
+        self, topic_partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, Checkpoint]:
+        if any(not each.marks.keys().isdisjoint(topic_partitions) for each in self._sea.pending):
             raise StoreUnavailable("a transaction is not over", where="the simulated group")
-        return {place: self._sea.marks[place] for place in places if place in self._sea.marks}
+        return {
+            topic_partition: self._sea.marks[topic_partition]
+            for topic_partition in topic_partitions
+            if topic_partition in self._sea.marks
+        }
 
-    def _commit(self, marks: Mapping[Place, Mark]) -> bool:
+    def _commit(self, marks: Mapping[TopicPartition, Checkpoint]) -> bool:
         is_moving = any(member.held != member.target for member in self._sea.members)
         if self._sea.is_transactional:
             self._network.commit(marks, lambda: self.is_member)

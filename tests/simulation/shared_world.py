@@ -21,8 +21,8 @@ import numpy as np
 from claimtrace.errors import StoreUnavailable, Superseded
 from claimtrace.events import Outgoing, Record
 from claimtrace_examples.auto_claims import DOMAIN
-from stream.group.group import Mark
-from stream.journal.plan import JOURNAL, Place, Plan
+from stream.group.group import Checkpoint
+from stream.journal.plan import JOURNAL, Plan, TopicPartition
 from tests.simulation.lives import RowsInMemory
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ class Sea:
     has_gaps: bool = False
     is_transactional: bool = False
     now_ms: int = 1_800_000_000_000
-    inputs: dict[Place, list[Record]] = field(default_factory=dict)
-    outputs: dict[Place, list[Outgoing]] = field(default_factory=dict)
+    inputs: dict[TopicPartition, list[Record]] = field(default_factory=dict)
+    outputs: dict[TopicPartition, list[Outgoing]] = field(default_factory=dict)
     journal: list[Plan] = field(default_factory=list)
     rows: RowsInMemory = field(default_factory=RowsInMemory)
-    marks: dict[Place, Mark] = field(default_factory=dict)
+    marks: dict[TopicPartition, Checkpoint] = field(default_factory=dict)
     members: list[Member] = field(default_factory=list)
     afloat: list[Network] = field(default_factory=list)
     pending: list[Transaction] = field(default_factory=list)
@@ -68,18 +68,20 @@ class Sea:
             self.trouble()
         return done
 
-    def places(self) -> set[Place]:
+    def topic_partitions(self) -> set[TopicPartition]:
         """All places there are now."""
         return {(topic, p) for topic in DOMAIN.topics for p in range(self.partitions)} | {JOURNAL}
 
     def put(self, outgoing: Outgoing) -> None:
         """Append an input; transaction markers may leave gaps between positions."""
-        place = outgoing.topic, outgoing.partition
-        records = self.inputs.setdefault(place, [])
+        topic_partition = outgoing.topic, outgoing.partition
+        records = self.inputs.setdefault(topic_partition, [])
         at = records[-1].position + 1 if records else 0
         if self.has_gaps and self.chance(0.3):
             at += int(self.rng.integers(1, 4))
-        records.append(Record(*place, at, outgoing.key, outgoing.value, outgoing.log_time_ms))
+        records.append(
+            Record(*topic_partition, at, outgoing.key, outgoing.value, outgoing.log_time_ms)
+        )
 
     def expel(self, member: Member) -> None:
         """A member was silent for too long: its places are free, and it doesn't know yet."""
@@ -90,13 +92,13 @@ class Sea:
 
     def share_out(self) -> None:
         """Say anew who is to own what; most places stay where they are."""
-        wanted: dict[int, set[Place]] = {id(member): set() for member in self.members}
-        for place in sorted(self.places()):
-            holder = next((m for m in self.members if place in m.held | m.target), None)
+        wanted: dict[int, set[TopicPartition]] = {id(member): set() for member in self.members}
+        for topic_partition in sorted(self.topic_partitions()):
+            holder = next((m for m in self.members if topic_partition in m.held | m.target), None)
             if holder is None or self.chance(0.3):
                 holder = self.members[int(self.rng.integers(len(self.members)))] if wanted else None
             if holder is not None:
-                wanted[id(holder)].add(place)
+                wanted[id(holder)].add(topic_partition)
         for member in self.members:
             member.target = wanted[id(member)]
 
@@ -121,11 +123,12 @@ class Sea:
         planned = {(s.topic, s.partition): s.to_position for plan in plans for s in plan.ranges}
         last = len(plans)
         return all(
-            not records or planned.get(place, 0) > records[-1].position
-            for place, records in self.inputs.items()
+            not records or planned.get(topic_partition, 0) > records[-1].position
+            for topic_partition, records in self.inputs.items()
         ) and all(
-            (mark := self.marks.get(place)) is not None and mark.emitted == mark.stored == last
-            for place in self.places()
+            (mark := self.marks.get(topic_partition)) is not None
+            and mark.emitted == mark.stored == last
+            for topic_partition in self.topic_partitions()
         )
 
 
@@ -135,7 +138,7 @@ class Transaction:
 
     sender: Network
     records: list[Outgoing]
-    marks: Mapping[Place, Mark]
+    marks: Mapping[TopicPartition, Checkpoint]
 
     def come_into_sight(self, sea: Sea) -> None:
         """The commit's end."""
@@ -149,7 +152,7 @@ class Network:
 
     def __init__(self, sea: Sea) -> None:
         self._sea = sea
-        self._under_way: dict[Place, deque[Outgoing]] = {}
+        self._under_way: dict[TopicPartition, deque[Outgoing]] = {}
         self._open: list[Outgoing] = []
         sea.afloat.append(self)
 
@@ -161,8 +164,8 @@ class Network:
             if self._sea.is_transactional:
                 self._open.append(each)
             else:
-                place = each.topic, each.partition
-                self._under_way.setdefault(place, deque()).append(each)
+                topic_partition = each.topic, each.partition
+                self._under_way.setdefault(topic_partition, deque()).append(each)
         self._sea.turn()
 
     def settle(self) -> None:
@@ -178,9 +181,9 @@ class Network:
 
     def land(self, share: float) -> None:
         """Some of what is under way arrives."""
-        for place, records in sorted(self._under_way.items()):
+        for topic_partition, records in sorted(self._under_way.items()):
             for _ in range(len(records) if share == 1.0 else int(len(records) * share)):
-                self._sea.outputs.setdefault(place, []).append(records.popleft())
+                self._sea.outputs.setdefault(topic_partition, []).append(records.popleft())
 
     def lose(self) -> None:
         """The sender died: the last of what is under way never arrives."""
@@ -189,7 +192,9 @@ class Network:
             for _ in range(int(self._sea.rng.integers(len(records) + 1))):
                 records.pop()
 
-    def commit(self, marks: Mapping[Place, Mark], is_member: Callable[[], bool]) -> None:
+    def commit(
+        self, marks: Mapping[TopicPartition, Checkpoint], is_member: Callable[[], bool]
+    ) -> None:
         """The open records and the marks in one transaction."""
         sea = self._sea
         if not is_member() or sea.chance(sea.risk / 2):

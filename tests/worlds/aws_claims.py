@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Event, Outgoing
 from claimtrace.ids import partition_of
@@ -88,7 +88,7 @@ def events_of(draw: int, row: Row) -> Iterator[tuple[datetime, Event]]:
     )
 
 
-def write_log(draws: dict[int, list[Row]], log: LocalLog, partitions: int) -> int:
+def write_log(draws: dict[int, list[Row]], log: EmbeddedLog, partitions: int) -> int:
     """All events of the draws, by time, keyed by policy; returns how many."""
     timed = [
         (at, partition_of(row["policy_id"], partitions), event)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.encoding.encoder import encode
 from claimtrace.ids import partition_of
 from claimtrace_examples.card_payments import CardPaid, PaymentReviewed
@@ -85,7 +85,7 @@ def _histories(
         yield rows, seconds[rows], cents[rows], frauds[rows]
 
 
-def write_log(frame: pd.DataFrame, log: LocalLog, partitions: int) -> int:
+def write_log(frame: pd.DataFrame, log: EmbeddedLog, partitions: int) -> int:
     """All payments in order, and a fraud's review seven days after it; returns how many records.
 
     Payments are keyed by customer. Ids get a letter: a bare 111 would look like a placeholder.
@@ -145,7 +145,7 @@ def _reviews(frauds: pd.DataFrame) -> list[bytes]:
 
 
 def _append(
-    log: LocalLog,
+    log: EmbeddedLog,
     topic: str,
     partition: NDArray[np.int64],
     values: list[bytes],

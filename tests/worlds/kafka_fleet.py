@@ -161,7 +161,11 @@ class Fleet:
             ends_of(self.cluster.bootstrap, (DECISIONS_TOPIC, DEAD_TOPIC), level)
             for level in ("read_committed", "read_uncommitted")
         )
-        return {place: (visible[place], end) for place, end in real.items() if visible[place] < end}
+        return {
+            topic_partition: (visible[topic_partition], end)
+            for topic_partition, end in real.items()
+            if visible[topic_partition] < end
+        }
 
     def said(self, last: int = 3000) -> str:
         """The end of what each worker said."""
@@ -218,16 +222,16 @@ def find_by(session: Session, read: Callable[[str], Iterable[Record]]) -> Found:
             )
             planned += len(batch)
             for record, answer in zip(batch, wire.decode(batch), strict=True):
-                place = record.topic, record.partition, record.position
+                topic_partition = record.topic, record.partition, record.position
                 if answer is None:
                     continue
                 if not isinstance(answer, Accepted):
-                    refused.add(place)
+                    refused.add(topic_partition)
                     continue
                 known = record.topic, answer.event_id
                 if known in seen:
                     if seen[known] != record.value:
-                        refused.add(place)
+                        refused.add(topic_partition)
                     continue
                 seen[known] = record.value
                 kind = KINDS[record.topic]
@@ -276,15 +280,15 @@ def check(fleet: Asked, found: Found, *, sample: int = 300, once: bool = False) 
 
 def check_dead(found: Found, *, once: bool = False) -> None:
     """Each refused record is there with its bytes, and nothing else is."""
-    places = []
+    topic_partitions = []
     for record in found.dead:
         told = dict(record.headers)
-        place = (told["x-dead-topic"].decode(), int(told["x-dead-partition"]),
+        topic_partition = (told["x-dead-topic"].decode(), int(told["x-dead-partition"]),
                  int(told["x-dead-position"]))  # fmt: skip
-        assert record.value == (found.inputs[place].value or b"")
-        places.append(place)
-    assert set(places) == found.refused
-    assert not once or len(places) == len(set(places))
+        assert record.value == (found.inputs[topic_partition].value or b"")
+        topic_partitions.append(topic_partition)
+    assert set(topic_partitions) == found.refused
+    assert not once or len(topic_partitions) == len(set(topic_partitions))
 
 
 def check_features(found: Found, features: Mapping[str, Any], sample: int) -> None:
@@ -319,7 +323,7 @@ def check_rows(session: Session, found: Found) -> None:
 
 def claim_places(found: Found) -> set[tuple[str, int, int]]:
     """Where the accepted claims stand."""
-    return {("claims.filed", *place) for place in found.claims.values()}
+    return {("claims.filed", *topic_partition) for topic_partition in found.claims.values()}
 
 
 def chains(records: Iterable[Record]) -> Any:

@@ -13,8 +13,8 @@ from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.schema import KafkaSettings, Settings
 from stream.adapters.kafka.source import KafkaSource
-from stream.journal.plan import Place, plan_of
-from stream.worker.observer import Watching
+from stream.journal.plan import TopicPartition, plan_of
+from stream.worker.observer import WorkerObserver
 from tests.servers.topics import create_topics, read_topic
 
 WAIT_S: Final = 30.0
@@ -30,7 +30,7 @@ class ShiftedClock(SystemClock):
         return super().monotonic_s() + self.shift_s
 
 
-class Lost(Watching):
+class Lost(WorkerObserver):
     """Remembers how many records were lost by policy."""
 
     count = 0
@@ -76,12 +76,18 @@ def merged(records: Sequence[Record], topics: Sequence[str]) -> list[Record]:
         queues.setdefault((topics.index(record.topic), record.partition), []).append(record)
     order = []
     while any(queues.values()):
-        heads = [(queue[0].log_time_ms, place) for place, queue in queues.items() if queue]
+        heads = [
+            (queue[0].log_time_ms, topic_partition)
+            for topic_partition, queue in queues.items()
+            if queue
+        ]
         order.append(queues[min(heads)[1]].pop(0))
     return order
 
 
-def after(positions: Mapping[Place, int], batch: Sequence[Record]) -> dict[Place, int]:
+def after(
+    positions: Mapping[TopicPartition, int], batch: Sequence[Record]
+) -> dict[TopicPartition, int]:
     """The positions behind a batch."""
     spans = plan_of(1, batch, None, 0).ranges
     return {**positions, **{(s.topic, s.partition): s.to_position for s in spans}}
@@ -91,7 +97,7 @@ def drain(
     source: KafkaSource,
     wanted: int,
     most: Callable[[], int],
-    positions: Mapping[Place, int] | None = None,
+    positions: Mapping[TopicPartition, int] | None = None,
 ) -> list[list[Record]]:
     """Batches until so many records came, as the driver takes them."""
     at, taken, batches = dict(positions or {}), 0, []
@@ -120,7 +126,7 @@ def some_rows(seed: int, topics: Sequence[str], partitions: int, number: int) ->
     return rows
 
 
-def a_batch(source: KafkaSource, positions: dict[Place, int], most: int) -> list[Record]:
+def a_batch(source: KafkaSource, positions: dict[TopicPartition, int], most: int) -> list[Record]:
     """The next batch that isn't empty."""
     until_s = time.monotonic() + WAIT_S
     while not (batch := source.poll(positions, most)):

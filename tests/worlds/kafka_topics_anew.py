@@ -26,19 +26,21 @@ def make_anew(cluster: Cluster, partitions: Mapping[str, int]) -> None:
     for deleted in admin.delete_topics(gone, operation_timeout=30).values() if gone else ():
         deleted.result(30)
     create_topics(cluster.bootstrap, partitions)
-    places = [TopicPartition(topic, p) for topic, n in partitions.items() for p in range(n)]
+    topic_partitions = [
+        TopicPartition(topic, p) for topic, n in partitions.items() for p in range(n)
+    ]
     asking = Consumer({"group.id": "asking", **client(cluster.bootstrap)})
     until_s = time.monotonic() + _PATIENCE_S
-    for place in places:
-        while not _is_empty(asking, place):
-            assert time.monotonic() < until_s, f"{place} is not there, or not empty"
+    for topic_partition in topic_partitions:
+        while not _is_empty(asking, topic_partition):
+            assert time.monotonic() < until_s, f"{topic_partition} is not there, or not empty"
             time.sleep(0.02)
     asking.close()
 
 
-def _is_empty(asking: Consumer, place: TopicPartition) -> bool:
+def _is_empty(asking: Consumer, topic_partition: TopicPartition) -> bool:
     try:
-        ends = asking.get_watermark_offsets(place, timeout=10)
+        ends = asking.get_watermark_offsets(topic_partition, timeout=10)
     except KafkaException:
         return False
     return bool(ends == (0, 0))

@@ -8,8 +8,8 @@ from itertools import count
 from pathlib import Path
 
 from claimtrace.adapters.process.system_clock import SystemClock
-from claimtrace.adapters.tables.dynamodb import DynamoTable
-from claimtrace.adapters.tables.sqlite import FileTable
+from claimtrace.adapters.tables.dynamodb import DynamodbTable
+from claimtrace.adapters.tables.sqlite import SqliteTable
 from claimtrace.adapters.tables.table import Table
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.events import Outgoing, Record
@@ -83,8 +83,8 @@ class KinesisFleet:
 
     def _table(self) -> Table:
         if self._dynamodb is None:
-            return FileTable(self.folder / "shared.db")
-        return DynamoTable(self._dynamodb.client(), self._name)
+            return SqliteTable(self.folder / "shared.db")
+        return DynamodbTable(self._dynamodb.client(), self._name)
 
     def session(self) -> Session:
         """For asking what the workers left."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from claimtrace.batches.accepted import Accepted, Fact
+from claimtrace.batches.accepted import Accepted, AcceptedRecord
 from claimtrace.buffers.siphash import hash_key
-from claimtrace.encoding.decoder import Wire
+from claimtrace.encoding.decoder import Decoder
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Record
 from claimtrace_examples.auto_claims import DOMAIN, ClaimAdjudicated, ClaimFiled, PolicyChanged
@@ -105,10 +105,10 @@ def as_records(stream: list[tuple[str, Any, int, int]]) -> list[Record]:
     return records
 
 
-def as_facts(records: list[Record]) -> list[Fact]:
-    wire = Wire(DOMAIN.events, DOMAIN.currency, KEY)
+def as_facts(records: list[Record]) -> list[AcceptedRecord]:
+    wire = Decoder(DOMAIN.events, DOMAIN.currency, KEY)
     facts = []
     for record, answer in zip(records, wire.decode(records), strict=True):
         assert isinstance(answer, Accepted), answer
-        facts.append(Fact(record, answer))
+        facts.append(AcceptedRecord(record, answer))
     return facts

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.clock import ManualClock
 from claimtrace.decisions import (
     ALERTS_TOPIC,
@@ -21,7 +21,7 @@ from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.offline.adapters.delta import OfflineStore
 from models.scorer import Scorer
 from stream.adapters.embedded.file_journal import FileJournal
-from stream.adapters.embedded.log import LocalSink, LocalSource
+from stream.adapters.embedded.log import EmbeddedOutput, EmbeddedSource
 from stream.adapters.snapshots.reached_file import ReachedFile
 from stream.adapters.snapshots.snapshots import BESIDE_FROM_BYTES, Snapshots
 from stream.engine.engine import Engine
@@ -86,8 +86,8 @@ class World:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.open_log().close()
 
-    def open_log(self) -> LocalLog:
-        log = LocalLog(self.folder / "log.db", durable=self.durable)
+    def open_log(self) -> EmbeddedLog:
+        log = EmbeddedLog(self.folder / "log.db", durable=self.durable)
         for topic in DOMAIN.topics:
             log.create_topic(topic, self.partitions)
         return log
@@ -98,12 +98,14 @@ class World:
                     for r in records])  # fmt: skip
         log.close()
 
-    def start(self, crash: Callable[[str], None] = lambda point: None) -> tuple[Driver, LocalLog]:
+    def start(
+        self, crash: Callable[[str], None] = lambda point: None
+    ) -> tuple[Driver, EmbeddedLog]:
         """A driver that has recovered, and its log."""
         log = self.open_log()
         driver = Driver(
             self.engine(),
-            LocalSource(log, DOMAIN.topics, self.partitions),
+            EmbeddedSource(log, DOMAIN.topics, self.partitions),
             FileJournal(self.folder / "journal", self.terms()),
             self.sink(log),
             self.offline(),
@@ -155,9 +157,9 @@ class World:
         """An engine without any state."""
         return Engine(DOMAIN, self.terms(), KEY, self.scorer_of, self.plain)
 
-    def sink(self, log: LocalLog) -> Sink:
+    def sink(self, log: EmbeddedLog) -> Sink:
         """Where effects go."""
-        return LocalSink(log, self.partitions)
+        return EmbeddedOutput(log, self.partitions)
 
     def offline(self) -> Any:
         """The offline store."""

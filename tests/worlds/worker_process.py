@@ -85,10 +85,12 @@ def ends_of(
     reader = Consumer({"group.id": "reader", **config})
     try:
         there = reader.list_topics(timeout=30).topics
-        places = [(topic, n) for topic in topics for n in there[topic].partitions]
+        topic_partitions = [(topic, n) for topic in topics for n in there[topic].partitions]
         return {
-            place: reader.get_watermark_offsets(TopicPartition(*place), timeout=30)[1]
-            for place in places
+            topic_partition: reader.get_watermark_offsets(
+                TopicPartition(*topic_partition), timeout=30
+            )[1]
+            for topic_partition in topic_partitions
         }
     finally:
         reader.close()

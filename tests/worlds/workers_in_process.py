@@ -29,11 +29,11 @@ from stream.adapters.kafka.journal import KafkaJournal
 from stream.adapters.kafka.output import KafkaOutput
 from stream.adapters.kafka.source import KafkaSource
 from stream.engine.engine import Engine
-from stream.journal.plan import Place
+from stream.journal.plan import TopicPartition
 from stream.offline_rows.rows import build
 from stream.proofs.verify import check_chains
 from stream.worker.driver import Driver
-from stream.worker.observer import Watching
+from stream.worker.observer import WorkerObserver
 from tests.servers.topics import read_topic
 from tests.simulation.lives import RowsInMemory
 from tests.simulation.shared_lives import check_output, check_rows
@@ -45,7 +45,7 @@ TOPICS = {**dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC), PARTITI
           **dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)}  # fmt: skip
 
 
-class Heard(Watching):
+class Heard(WorkerObserver):
     """Keeps what the driver tells."""
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ class Bench:
         source = KafkaSource(settings, DOMAIN.topics, clock)
         journal = KafkaJournal(settings, None, clock)
         engine = Engine(DOMAIN, terms(0), KEY, no_models)
-        want: dict[Place, list[Outgoing]] = {}
+        want: dict[TopicPartition, list[Outgoing]] = {}
         rows: dict[str, list[pa.Table]] = {}
         planned = []
         try:
@@ -167,14 +167,17 @@ class Bench:
         there = [(r.topic, r.partition, r.position) for t in DOMAIN.topics
                  for r in read_topic(self.bootstrap, t)]  # fmt: skip
         assert sorted(planned) == sorted(there)
-        found: dict[Place, list[Record]] = {}
+        found: dict[TopicPartition, list[Record]] = {}
         for topic in (DECISIONS_TOPIC, DEAD_TOPIC):
             for record in read_topic(self.bootstrap, topic):
                 found.setdefault((topic, record.partition), []).append(record)
         assert found.keys() == want.keys()
-        for place, records in found.items():
-            sent = [Outgoing(*place, r.key, r.value, r.log_time_ms, r.headers) for r in records]
-            check_output(place, want[place], sent, once=once)
+        for topic_partition, records in found.items():
+            sent = [
+                Outgoing(*topic_partition, r.key, r.value, r.log_time_ms, r.headers)
+                for r in records
+            ]
+            check_output(topic_partition, want[topic_partition], sent, once=once)
         decisions: dict[int, Iterable[Record]] = {
             p: r for (t, p), r in found.items() if t == DECISIONS_TOPIC
         }
@@ -200,7 +203,7 @@ class OneWorker:
     said: list[str]
 
     @property
-    def owned(self) -> set[Place]:
+    def owned(self) -> set[TopicPartition]:
         """The places it decides on."""
         return set(self.driver._duty._owned or ())
 
@@ -211,11 +214,11 @@ class OneWorker:
             ends = self.source.ends()
         except ClaimtraceError:
             return False  # brokers are down: nobody knows
-        if any(positions.get(place, 0) < end for place, end in ends.items()
-               if not self.source.is_through(place, end)):  # fmt: skip
+        if any(positions.get(topic_partition, 0) < end for topic_partition, end in ends.items()
+               if not self.source.is_through(topic_partition, end)):  # fmt: skip
             return False
-        marks = self.group.marks(self.group.places())
-        return len(marks) == len(self.group.places()) and all(
+        marks = self.group.marks(self.group.topic_partitions())
+        return len(marks) == len(self.group.topic_partitions()) and all(
             mark.emitted == mark.stored == plan for mark in marks.values()
         )
 

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ...batches.outgoing import Outbox, OutgoingColumns
+from ...batches.outgoing import OutgoingBatch, OutgoingColumns
 from ...batches.records import Records
 from ...buffers.byte_strings import ByteStrings
 from ...errors import ConfigError, StateError
@@ -42,7 +42,7 @@ _BATCH_AT: Final = (
 )
 
 
-class LocalLog:
+class EmbeddedLog:
     """A durable, partitioned log in one file.
 
     Args:
@@ -55,7 +55,7 @@ class LocalLog:
         StoreUnavailable: the file can't be opened or written now: disk full, locked, no rights.
 
     >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder, LocalLog(Path(folder) / "log") as log:
+    >>> with tempfile.TemporaryDirectory() as folder, EmbeddedLog(Path(folder) / "log") as log:
     ...     log.create_topic("claims.filed", 4)
     ...     log.append([Outgoing("claims.filed", 3, b"p-1", b"{}", 1_700_000_000_000)])
     ...     log.read("claims.filed", 3, 0, 10)[0].value
@@ -129,7 +129,7 @@ class LocalLog:
                     "ON CONFLICT (name) DO UPDATE SET sequence = ?2",
                     (name, sequence),
                 )
-            for part in Outbox.of(records).parts:
+            for part in OutgoingBatch.of(records).parts:
                 for partition, columns in part.by_partition():
                     self._append(partition, columns)
         return True
@@ -245,7 +245,7 @@ class LocalLog:
         """Close the file; folds the write-ahead log into it when nobody else has it open."""
         self._db.close()
 
-    def __enter__(self) -> LocalLog:
+    def __enter__(self) -> EmbeddedLog:
         return self
 
     def __exit__(

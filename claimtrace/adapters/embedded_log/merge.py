@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ...batches.prefetch import ReadAhead
+from ...batches.prefetch import Prefetch
 from ...batches.records import Records
 from ...buffers.byte_strings import bounds_of
 
@@ -75,7 +75,7 @@ class _Ahead:
     __slots__ = ("ended_at", "next", "records")
 
     def __init__(self, position: int) -> None:
-        self.records = ReadAhead()
+        self.records = Prefetch()
         self.next = position
         self.ended_at: Version | None = None
         """The log's version at which the partition had no more than this."""

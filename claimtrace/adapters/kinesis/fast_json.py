@@ -98,7 +98,7 @@ _sending = threading.local()
 _A_RECORD: Final = [{"Data": b"", "PartitionKey": "-"}]
 
 
-class KinesisWire:
+class FastKinesis:
     """The calls of a client that carry records, by the short way."""
 
     def __init__(self, client: Any) -> None:

@@ -18,7 +18,7 @@ _ROOM: Final = 0.8
 _LONGEST_S: Final = 1.0
 
 
-class Reading(NamedTuple):
+class ReadCapacity(NamedTuple):
     """How polling workers stand to the limits of the fullest shard."""
 
     every_s: float
@@ -28,16 +28,16 @@ class Reading(NamedTuple):
     needs_fan_out: bool
 
 
-def reading(workers: int, bytes_a_second: float) -> Reading:
+def read_capacity(workers: int, bytes_a_second: float) -> ReadCapacity:
     """How so many workers read shards, the fullest of which takes in so much.
 
-    >>> reading(2, 1_000_000)
+    >>> read_capacity(2, 1_000_000)
     Reading(every_s=0.4, share=1.0, needs_fan_out=False)
-    >>> reading(3, 900_000).needs_fan_out, reading(3, 200_000).needs_fan_out
+    >>> read_capacity(3, 900_000).needs_fan_out, read_capacity(3, 200_000).needs_fan_out
     (True, False)
-    >>> reading(6, 0).needs_fan_out
+    >>> read_capacity(6, 0).needs_fan_out
     True
     """
     every_s, share = workers / READS_A_SECOND, workers * bytes_a_second / BYTES_A_SECOND
     is_tight = workers > 2 and share > _ROOM  # two have enough whatever comes
-    return Reading(every_s, share, is_tight or every_s > _LONGEST_S)
+    return ReadCapacity(every_s, share, is_tight or every_s > _LONGEST_S)

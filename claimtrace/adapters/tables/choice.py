@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ...settings.schema import FILE, Settings
 from ..aws.client import aws_client
-from .dynamodb import DynamoTable
-from .sqlite import FileTable
+from .dynamodb import DynamodbTable
+from .sqlite import SqliteTable
 from .table import Table
 
 
@@ -21,5 +21,5 @@ def shared_table(settings: Settings) -> Table | None:
     if not name:
         return None
     if name.startswith(FILE):
-        return FileTable(Path(name.removeprefix(FILE)))
-    return DynamoTable(aws_client(settings, "dynamodb"), name)
+        return SqliteTable(Path(name.removeprefix(FILE)))
+    return DynamodbTable(aws_client(settings, "dynamodb"), name)

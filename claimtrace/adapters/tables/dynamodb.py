@@ -18,7 +18,7 @@ _CANCELLED: Final = "TransactionCanceledException"
 _ACTIVE_S, _LOOK_S = 60.0, 0.2
 
 
-class DynamoTable:
+class DynamodbTable:
     """One table.
 
     Raises, from any method:

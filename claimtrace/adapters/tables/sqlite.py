@@ -29,13 +29,13 @@ _items = msgspec.json.Decoder(Item)
 _encode = msgspec.json.Encoder().encode
 
 
-class FileTable:
+class SqliteTable:
     """One table; each worker has it open. What was written is synced when a call returns.
 
     >>> import tempfile
     >>> from claimtrace.clock import ManualClock
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     table = FileTable(Path(folder) / "shared.db")
+    ...     table = SqliteTable(Path(folder) / "shared.db")
     ...     table.create(ManualClock())
     ...     table.put(Change({"pk": "a", "sk": "b", "n": 1}, None))
     ...     table.put(Change({"pk": "a", "sk": "b", "n": 2}, {"n": 7}))

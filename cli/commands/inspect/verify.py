@@ -44,8 +44,8 @@ def verify(
 
 def run_verify(session: Session, into: Path | None = None, *, quiet: bool = False) -> Any:
     """Replay the journal on a fresh engine; returns a `stream.proofs.verify.Replayed`."""
-    from claimtrace.adapters.embedded_log.log import LocalLog
-    from stream.adapters.embedded.log import LocalSink
+    from claimtrace.adapters.embedded_log.log import EmbeddedLog
+    from stream.adapters.embedded.log import EmbeddedOutput
     from stream.proofs.verify import replay
 
     with ExitStack() as opened:
@@ -54,8 +54,8 @@ def run_verify(session: Session, into: Path | None = None, *, quiet: bool = Fals
         emit = None
         if into is not None:
             into.mkdir(parents=True, exist_ok=True)
-            copy = opened.enter_context(LocalLog(into / "log.db"))
-            emit = LocalSink(copy, transport.partitions(session.domain.claim.topic)).emit
+            copy = opened.enter_context(EmbeddedLog(into / "log.db"))
+            emit = EmbeddedOutput(copy, transport.partitions(session.domain.claim.topic)).emit
         advance = opened.enter_context(progress("verify", planned_records(plans), quiet=quiet))
         return replay(
             session.engine(),

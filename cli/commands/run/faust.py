@@ -23,7 +23,7 @@ from .stream import watch
 
 if TYPE_CHECKING:
     from stream.adapters.faust.app import Opened
-    from stream.worker.observer import Watching
+    from stream.worker.observer import WorkerObserver
 
     from ...transports.base import Stopping
 
@@ -127,7 +127,7 @@ def said(words: str) -> None:
 class FaustTransport(KafkaTransport):
     """A cluster whose records Faust brings."""
 
-    def recovered(self, watching: Watching, stopping: Stopping) -> Opened:
+    def recovered(self, watching: WorkerObserver, stopping: Stopping) -> Opened:
         """A driver at the end of the journal, and nobody else on it.
 
         Raises:

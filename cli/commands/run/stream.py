@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stream.adapters.reporting.cloudwatch import CloudWatch
     from stream.engine.effects import Counts
     from stream.worker.driver import Driver
-    from stream.worker.observer import Watching
+    from stream.worker.observer import WorkerObserver
 
     from ...transports.base import Transport
 
@@ -82,15 +82,15 @@ def run_stream(
             return run.to_the_end(replayed)
 
 
-def watch(session: Session, opened: ExitStack) -> Watching:
+def watch(session: Session, opened: ExitStack) -> WorkerObserver:
     """Metrics over HTTP and to CloudWatch as the settings ask for them; else nobody listens.
 
     What runs beside the driver ends with `opened`: the notices first, so that the last metrics know
     what became of them.
     """
-    from stream.worker.observer import Watching
+    from stream.worker.observer import WorkerObserver
 
-    watching = Watching()
+    watching = WorkerObserver()
     if session.settings.metrics.listen or session.settings.aws.metrics_namespace:
         from prometheus_client import CollectorRegistry
 
@@ -136,7 +136,7 @@ class _Run:
     session: Session
     transport: Transport
     driver: Driver
-    watching: Watching
+    watching: WorkerObserver
     stopping: Callable[[], bool]
     advance: Any
     until_end: bool

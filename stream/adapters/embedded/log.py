@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.batches.records import Records
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.errors import StateError
 from claimtrace.events import Outgoing
 
-from ...journal.plan import Place, Range, in_plan_order
+from ...journal.plan import Range, TopicPartition, in_plan_order
 from ...journal.source import ByPosition
 
 PRODUCER = "stream"
 """The name under which the log remembers the last plan whose effects it holds."""
 
 
-class LocalSource(ByPosition):
+class EmbeddedSource(ByPosition):
     """Reads the domain's topics from a log."""
 
-    def __init__(self, log: LocalLog, topics: Sequence[str], partitions: int) -> None:
+    def __init__(self, log: EmbeddedLog, topics: Sequence[str], partitions: int) -> None:
         self._log = log
         self._topics = tuple(topics)
         for topic in topics:
             log.create_topic(topic, partitions)
 
-    def poll(self, positions: dict[Place, int], most: int) -> Records:
+    def poll(self, positions: dict[TopicPartition, int], most: int) -> Records:
         """The next records in order of log time; empty when there are none now."""
         return self._log.merged(self._topics, positions, most)
 
@@ -48,10 +48,10 @@ class LocalSource(ByPosition):
         return in_plan_order(Records.joined(parts), self._topics)
 
 
-class LocalSink:
+class EmbeddedOutput:
     """Writes effects to the same log: all of a plan in one transaction, once."""
 
-    def __init__(self, log: LocalLog, partitions: int) -> None:
+    def __init__(self, log: EmbeddedLog, partitions: int) -> None:
         self._log = log
         for topic in (DECISIONS_TOPIC, DEAD_TOPIC):
             log.create_topic(topic, partitions)

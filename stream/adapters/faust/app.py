@@ -30,7 +30,7 @@ from claimtrace.clock import Clock
 from claimtrace.errors import ClaimtraceError, StateError
 from claimtrace.settings.schema import Settings
 
-from ...journal.plan import Place
+from ...journal.plan import TopicPartition
 from ...worker.driver import Driver
 from ..process.garbage import rare_collections
 from .group import LoneGroup
@@ -282,8 +282,8 @@ def make_app(parts: Parts) -> Any:
     async def on_assigned(_: Any, assigned: Any, **__: Any) -> None:
         """One worker has all partitions; of two, the one without the first of them goes."""
         with fatal():
-            places = {(each.topic, each.partition) for each in assigned}
-            _stay_only_if_first(places, made.work)
+            topic_partitions = {(each.topic, each.partition) for each in assigned}
+            _stay_only_if_first(topic_partitions, made.work)
 
     return made
 
@@ -296,9 +296,9 @@ def _begin(parts: Parts, app: Any) -> Work:
     driver, source, group = parts.open_all(opened, lambda: signals.is_asked)
     signals.recovered()
 
-    def end_of(place: Place) -> int | None:
+    def end_of(topic_partition: TopicPartition) -> int | None:
         try:
-            end: int | None = app.consumer.highwater(TP(*place))
+            end: int | None = app.consumer.highwater(TP(*topic_partition))
         except AssertionError:  # it isn't ours now; the group may be shared out anew at any time
             return None
         return end
@@ -308,14 +308,18 @@ def _begin(parts: Parts, app: Any) -> Work:
     return Work(parts, driver, source, group, opened, watchdog)
 
 
-def _stay_only_if_first(assigned: set[Place], work: Work) -> None:
+def _stay_only_if_first(assigned: set[TopicPartition], work: Work) -> None:
     """Two that started at once give each other half of the partitions: harmless, but no use.
 
     Raises:
         StateError: the other one has the first partition, so this one goes.
     """
-    inputs = sorted(place for place in work.group.places() if place[0] in work.parts.topics)
-    missing = [place for place in inputs if place not in assigned]
+    inputs = sorted(
+        topic_partition
+        for topic_partition in work.group.topic_partitions()
+        if topic_partition[0] in work.parts.topics
+    )
+    missing = [topic_partition for topic_partition in inputs if topic_partition not in assigned]
     if missing and missing[0] == inputs[0]:
         raise StateError("another Faust worker has the first partition", where="faust",
                          hint="run one, or `claimtrace stream` on several machines")  # fmt: skip

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError
+from confluent_kafka import TopicPartition as KafkaPartition
 
 from claimtrace.adapters.kafka.client import Troubles
 from claimtrace.adapters.kafka.errors import error_of
@@ -19,7 +20,7 @@ from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Record
 from claimtrace.settings.schema import Settings
 
-from ...journal.plan import Place
+from ...journal.plan import TopicPartition
 from ..kafka.reading import ends_of, reader, record_of
 
 Hole = tuple[int, int]
@@ -47,7 +48,7 @@ class GapReader:
         self._troubles = Troubles(settings)
         self._reader: Any = None
 
-    def __call__(self, holes: Mapping[Place, Hole]) -> dict[Place, list[Record]]:
+    def __call__(self, holes: Mapping[TopicPartition, Hole]) -> dict[TopicPartition, list[Record]]:
         """The committed records of all holes, in order of their positions; all read at once.
 
         Raises:
@@ -55,16 +56,23 @@ class GapReader:
             StoreUnavailable: the brokers don't deliver them; ask again.
         """
         consumer = self._connected()
-        wanted: dict[Place, Hole] = {}
-        for place, (start, stop) in sorted(holes.items()):
-            low, _ = ends_of(consumer, self._troubles, place)
+        wanted: dict[TopicPartition, Hole] = {}
+        for topic_partition, (start, stop) in sorted(holes.items()):
+            low, _ = ends_of(consumer, self._troubles, topic_partition)
             if 0 <= start < low:
-                self._lost(place, start, min(low, stop))
+                self._lost(topic_partition, start, min(low, stop))
             if max(start, low) < stop:
-                wanted[place] = max(start, low), stop
-        consumer.assign([TopicPartition(*place, start) for place, (start, _) in wanted.items()])
+                wanted[topic_partition] = max(start, low), stop
+        consumer.assign(
+            [
+                KafkaPartition(*topic_partition, start)
+                for topic_partition, (start, _) in wanted.items()
+            ]
+        )
         try:
-            return self._read(consumer, {place: stop for place, (_, stop) in wanted.items()})
+            return self._read(
+                consumer, {topic_partition: stop for topic_partition, (_, stop) in wanted.items()}
+            )
         finally:
             consumer.unassign()
 
@@ -79,24 +87,30 @@ class GapReader:
             self._reader = reader(self._settings, self._troubles)
         return self._reader
 
-    def _read(self, consumer: Any, stops: dict[Place, int]) -> dict[Place, list[Record]]:
-        found: dict[Place, list[Record]] = {place: [] for place in stops}
+    def _read(
+        self, consumer: Any, stops: dict[TopicPartition, int]
+    ) -> dict[TopicPartition, list[Record]]:
+        found: dict[TopicPartition, list[Record]] = {
+            topic_partition: [] for topic_partition in stops
+        }
         open_ = dict(stops)
         until_s = self._clock.monotonic_s() + _PATIENCE_S
         while open_:
             for arrived in consumer.consume(_PAGE, _TURN_S):
-                place = arrived.topic(), arrived.partition()
+                topic_partition = arrived.topic(), arrived.partition()
                 error, at = arrived.error(), arrived.offset()
                 if error is None:
-                    if at < stops[place]:
-                        found[place].append(record_of(place[0], arrived))
-                    if at + 1 >= stops[place]:
-                        open_.pop(place, None)
+                    if at < stops[topic_partition]:
+                        found[topic_partition].append(record_of(topic_partition[0], arrived))
+                    if at + 1 >= stops[topic_partition]:
+                        open_.pop(topic_partition, None)
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-                    if at >= stops[place]:
-                        open_.pop(place, None)
+                    if at >= stops[topic_partition]:
+                        open_.pop(topic_partition, None)
                 elif not error.retriable():
-                    raise error_of(error, "can't read the input", place[0], operation="Read")
+                    raise error_of(
+                        error, "can't read the input", topic_partition[0], operation="Read"
+                    )
             self._troubles.check()
             if open_ and self._clock.monotonic_s() > until_s:
                 (topic, partition), stop = min(open_.items())
@@ -104,8 +118,8 @@ class GapReader:
                                        where=f"{topic}/{partition}")  # fmt: skip
         return found
 
-    def _lost(self, place: Place, start: int, low: int) -> None:
-        where = f"{place[0]}/{place[1]}"
+    def _lost(self, topic_partition: TopicPartition, start: int, low: int) -> None:
+        where = f"{topic_partition[0]}/{topic_partition[1]}"
         if not self._earliest:
             raise StateError(
                 f"retention took {low - start:,} records before they were read (from {start})",

@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any, Final
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
 
 from claimtrace.adapters.kafka.client import Troubles, client_config, connect
@@ -21,8 +22,8 @@ from claimtrace.clock import Clock, duration_ms
 from claimtrace.errors import StateError, Superseded
 from claimtrace.settings.schema import Settings
 
-from ...group.group import Mark
-from ...journal.plan import Place
+from ...group.group import Checkpoint
+from ...journal.plan import TopicPartition
 from ..kafka.group import KafkaGroup
 from ..kafka.output import KafkaOutput
 
@@ -58,16 +59,18 @@ class LoneGroup(KafkaGroup):
     ) -> None:
         kafka = msgspec.structs.replace(settings.kafka, group_protocol="classic", instance="")
         super().__init__(msgspec.structs.replace(settings, kafka=kafka), topics, clock, output)
-        self.committed: dict[Place, int] = {}
+        self.committed: dict[TopicPartition, int] = {}
         """The positions of the last commit that was taken."""
 
-    def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:  # noqa: ARG002
+    def poll(self, drain: Callable[[Set[TopicPartition]], None]) -> Set[TopicPartition]:  # noqa: ARG002
         """All places; nobody can take any of them."""
         self._consumer.poll(0)
         self._troubles.check()
-        return self.places()
+        return self.topic_partitions()
 
-    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> bool:
+    def commit(
+        self, marks: Mapping[TopicPartition, Checkpoint], positions: Mapping[TopicPartition, int]
+    ) -> bool:
         """Say how far this worker came.
 
         Raises:
@@ -139,7 +142,7 @@ class Members:
         return found
 
 
-def seed(settings: Settings, positions: Mapping[Place, int]) -> None:
+def seed(settings: Settings, positions: Mapping[TopicPartition, int]) -> None:
     """Tell Faust's group where to begin: at our positions, however far it says it came.
 
     The group must have no members. Without it Faust would deliver what a plain worker applied.
@@ -148,7 +151,11 @@ def seed(settings: Settings, positions: Mapping[Place, int]) -> None:
         StateError: the group has members.
         StoreUnavailable: no broker answers.
     """
-    offsets = [TopicPartition(*place, at) for place, at in sorted(positions.items()) if at > 0]
+    offsets = [
+        KafkaPartition(*topic_partition, at)
+        for topic_partition, at in sorted(positions.items())
+        if at > 0
+    ]
     if not offsets:
         return
     group, troubles = faust_group(settings), Troubles(settings)

@@ -18,9 +18,9 @@ from claimtrace.clock import Clock
 from claimtrace.errors import StateError
 from claimtrace.events import Record
 
-from ...journal.plan import Place, Range
+from ...journal.plan import Range, TopicPartition
 from ...journal.source import ByPosition
-from ...worker.observer import Watching
+from ...worker.observer import WorkerObserver
 from .gap_reader import Hole
 
 _MOST_AHEAD: Final = 50_000
@@ -107,17 +107,17 @@ class FaustSource(ByPosition):
         topics: Sequence[str],
         clock: Clock,
         open_reader: Callable[[], Reader],
-        read_holes: Callable[[Mapping[Place, Hole]], dict[Place, list[Record]]],
-        watching: Watching | None = None,
+        read_holes: Callable[[Mapping[TopicPartition, Hole]], dict[TopicPartition, list[Record]]],
+        watching: WorkerObserver | None = None,
     ) -> None:
         self._rank = {topic: i for i, topic in enumerate(topics)}
         self._clock, self._open_reader, self._read_holes = clock, open_reader, read_holes
-        self._watching = watching or Watching()
+        self._watching = watching or WorkerObserver()
         self._reader: Reader | None = None
         self._arrived: deque[Record] = deque()
-        self._buffers: dict[Place, _Buffer] = {}
-        self._pending: dict[Place, deque[Event]] = {}
-        self.end_of: Callable[[Place], int | None] = lambda _: None
+        self._buffers: dict[TopicPartition, _Buffer] = {}
+        self._pending: dict[TopicPartition, deque[Event]] = {}
+        self.end_of: Callable[[TopicPartition], int | None] = lambda _: None
         """Where a partition ends, as far as Faust knows."""
         self.repeats = self.holes = 0
 
@@ -135,25 +135,28 @@ class FaustSource(ByPosition):
         """Keep an event until `acknowledge` has a position above it."""
         record = record_of(event.message)
         self._arrived.append(record)
-        place = record.topic, record.partition
-        self._pending.setdefault(place, deque()).append(event)
+        topic_partition = record.topic, record.partition
+        self._pending.setdefault(topic_partition, deque()).append(event)
 
-    def poll(self, positions: dict[Place, int], most: int) -> Sequence[Record]:
+    def poll(self, positions: dict[TopicPartition, int], most: int) -> Sequence[Record]:
         """The next records by log time; empty when there are none, or an older one may come.
 
         Raises:
             StateError: the topic is not the one that the positions are of; records are gone.
             StoreUnavailable: a hole can't be read now.
         """
-        for place, buffer in self._buffers.items():
-            buffer.trim(positions.get(place, -1))
+        for topic_partition, buffer in self._buffers.items():
+            buffer.trim(positions.get(topic_partition, -1))
         self._sort_in(positions)
         is_full = self.waiting > _MOST_AHEAD
-        places = sorted(self._buffers, key=lambda place: (self._rank[place[0]], place[1]))
+        topic_partitions = sorted(
+            self._buffers,
+            key=lambda topic_partition: (self._rank[topic_partition[0]], topic_partition[1]),
+        )
         heads, limits = [], []
-        for place in places:
-            buffer = self._buffers[place]
-            is_through = is_full or self._is_through(place, buffer)
+        for topic_partition in topic_partitions:
+            buffer = self._buffers[topic_partition]
+            is_through = is_full or self._is_through(topic_partition, buffer)
             if not buffer.records and not is_through:
                 return []
             head = list(islice(buffer.records, most))
@@ -175,72 +178,86 @@ class FaustSource(ByPosition):
             self._reader.close()
             self._reader = None
 
-    def acknowledge(self, committed: Mapping[Place, int]) -> int:
+    def acknowledge(self, committed: Mapping[TopicPartition, int]) -> int:
         """Acknowledge all events below positions; returns how many."""
         done = 0
-        for place, events in self._pending.items():
-            position = committed.get(place, 0)
+        for topic_partition, events in self._pending.items():
+            position = committed.get(topic_partition, 0)
             while events and events[0].message.offset < position:
                 events.popleft().ack()
                 done += 1
         return done
 
-    def report(self, positions: Mapping[Place, int]) -> None:
+    def report(self, positions: Mapping[TopicPartition, int]) -> None:
         """Tell where we are and where the partitions end, as far as it is known."""
         for (topic, partition), buffer in self._buffers.items():
             at = max(positions.get((topic, partition), 0), 0)
-            self._watching.place(topic, partition, at, max(buffer.end or 0, buffer.next, at))
+            self._watching.topic_partition(
+                topic, partition, at, max(buffer.end or 0, buffer.next, at)
+            )
 
-    def _sort_in(self, positions: Mapping[Place, int]) -> None:
+    def _sort_in(self, positions: Mapping[TopicPartition, int]) -> None:
         """Put what arrived where it belongs; if holes can't be read, all of it stays."""
         now_s = self._clock.monotonic_s()
         for record in self._arrived:
-            place = record.topic, record.partition
-            if place not in self._buffers:
-                self._buffers[place] = _Buffer(positions.get(place, -1), now_s)
-            self._buffers[place].heard_s = now_s
+            topic_partition = record.topic, record.partition
+            if topic_partition not in self._buffers:
+                self._buffers[topic_partition] = _Buffer(positions.get(topic_partition, -1), now_s)
+            self._buffers[topic_partition].heard_s = now_s
         holes = self._find_holes()
         missing = {}
         if holes:
             self.holes += len(holes)
-            missing = {place: deque(found) for place, found in self._read_holes(holes).items()}
+            missing = {
+                topic_partition: deque(found)
+                for topic_partition, found in self._read_holes(holes).items()
+            }
         for record in self._arrived:
-            place = record.topic, record.partition
-            buffer, between = self._buffers[place], missing.get(place)
+            topic_partition = record.topic, record.partition
+            buffer, between = self._buffers[topic_partition], missing.get(topic_partition)
             while between and between[0].position < record.position:
                 buffer.add(between.popleft())
             if not buffer.add(record):
-                self._check_end(place, buffer)
+                self._check_end(topic_partition, buffer)
                 self.repeats += 1
         self._arrived.clear()
 
-    def _find_holes(self) -> dict[Place, Hole]:
+    def _find_holes(self) -> dict[TopicPartition, Hole]:
         """Of each partition, from its first hole to after its last, among what arrived."""
-        holes: dict[Place, Hole] = {}
-        nexts = {place: max(buffer.next, 0) for place, buffer in self._buffers.items()}
+        holes: dict[TopicPartition, Hole] = {}
+        nexts = {
+            topic_partition: max(buffer.next, 0)
+            for topic_partition, buffer in self._buffers.items()
+        }
         for record in self._arrived:
-            place = record.topic, record.partition
-            if record.position > nexts[place]:
-                holes[place] = holes.get(place, (nexts[place], 0))[0], record.position
-            nexts[place] = max(nexts[place], record.position + 1)
+            topic_partition = record.topic, record.partition
+            if record.position > nexts[topic_partition]:
+                holes[topic_partition] = (
+                    holes.get(topic_partition, (nexts[topic_partition], 0))[0],
+                    record.position,
+                )
+            nexts[topic_partition] = max(nexts[topic_partition], record.position + 1)
         return {
-            place: (-1 if self._buffers[place].next < 0 and start == 0 else start, stop)
-            for place, (start, stop) in holes.items()
+            topic_partition: (
+                -1 if self._buffers[topic_partition].next < 0 and start == 0 else start,
+                stop,
+            )
+            for topic_partition, (start, stop) in holes.items()
         }
 
-    def _check_end(self, place: Place, buffer: _Buffer) -> None:
+    def _check_end(self, topic_partition: TopicPartition, buffer: _Buffer) -> None:
         """A record that comes again is on a partition that is at least as long as we have read."""
-        end = self.end_of(place)
+        end = self.end_of(topic_partition)
         if end is not None and 0 <= end < buffer.next:
             raise StateError(
                 f"the partition ends at {end}, this worker is at {buffer.next}",
-                where=f"{place[0]}/{place[1]}",
+                where=f"{topic_partition[0]}/{topic_partition[1]}",
                 hint="the topic was cut or made anew: start with a new folder and journal",
             )
 
-    def _is_through(self, place: Place, buffer: _Buffer) -> bool:
+    def _is_through(self, topic_partition: TopicPartition, buffer: _Buffer) -> bool:
         """Whether nothing older can come: it is at its end, or has been silent for too long."""
-        now_s, end = self._clock.monotonic_s(), self.end_of(place)
+        now_s, end = self._clock.monotonic_s(), self.end_of(topic_partition)
         if end is not None and end != buffer.end:
             buffer.end, buffer.heard_s = end, now_s
         if end is not None and buffer.next >= end:

@@ -2,7 +2,7 @@
 
 The group shares out the input partitions and the journal's one. It fetches nothing: every worker
 reads everything by position (`kafka_source`). What a worker commits is an offset, for the tools
-that people know, and beside it the `Mark`, as the offset's metadata.
+that people know, and beside it the `Checkpoint`, as the offset's metadata.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from confluent_kafka import (
     Consumer,
     KafkaError,
     KafkaException,
-    TopicPartition,
+)
+from confluent_kafka import (
+    TopicPartition as KafkaPartition,
 )
 
 from claimtrace.adapters.kafka.client import Troubles, client_config, connect
@@ -26,18 +28,18 @@ from claimtrace.decisions import DECISIONS_TOPIC, JOURNAL_TOPIC, chain_of
 from claimtrace.errors import StateError, StoreUnavailable, Superseded
 from claimtrace.settings.schema import Settings
 
-from ...group.group import Mark, Tail
-from ...journal.plan import JOURNAL, Place
+from ...group.group import Checkpoint, Tail
+from ...journal.plan import JOURNAL, TopicPartition
 from .output import KafkaOutput
-from .reading import concerned, ends_of, places_of, reader
+from .reading import concerned, ends_of, reader, topic_partitions_of
 
 _TIMEOUT_S: Final = 10.0
-_PLACES_EVERY_S: Final = 30.0
+_PARTITIONS_EVERY_S: Final = 30.0
 _TAIL_RECORDS: Final = 4_000
 """The last ones of a partition: more than a worker that was replaced can repeat behind them."""
 
 _NOT_NOW: Final = (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
-_marks = msgspec.json.Decoder(Mark)
+_marks = msgspec.json.Decoder(Checkpoint)
 
 
 class _Placed(msgspec.Struct):
@@ -65,21 +67,23 @@ class KafkaGroup:
         self._troubles = Troubles(settings)
         self._settings = settings
         self._consumer: Any = connect(Consumer, _member_config(settings, self._troubles))
-        self._assigned: set[Place] = set()
+        self._assigned: set[TopicPartition] = set()
         self._is_member = False
-        self._drain: Callable[[Set[Place]], None] = lambda _: None
-        self._places: set[Place] = set()
-        self._places_at_s = -_PLACES_EVERY_S
+        self._drain: Callable[[Set[TopicPartition]], None] = lambda _: None
+        self._topic_partitions: set[TopicPartition] = set()
+        self._partitions_at_s = -_PARTITIONS_EVERY_S
 
-    def places(self) -> Set[Place]:
+    def topic_partitions(self) -> Set[TopicPartition]:
         """All places that the group shares out."""
         now_s = self._clock.monotonic_s()
-        if not self._places or now_s - self._places_at_s > _PLACES_EVERY_S:
-            self._places = set(places_of(self._consumer, self._topics, self._troubles)) | {JOURNAL}
-            self._places_at_s = now_s
-        return self._places
+        if not self._topic_partitions or now_s - self._partitions_at_s > _PARTITIONS_EVERY_S:
+            self._topic_partitions = set(
+                topic_partitions_of(self._consumer, self._topics, self._troubles)
+            ) | {JOURNAL}
+            self._partitions_at_s = now_s
+        return self._topic_partitions
 
-    def poll(self, drain: Callable[[Set[Place]], None]) -> Set[Place]:
+    def poll(self, drain: Callable[[Set[TopicPartition]], None]) -> Set[TopicPartition]:
         """Take part; returns the places that this worker owns now."""
         self._drain = drain
         if not self._is_member:
@@ -96,18 +100,25 @@ class KafkaGroup:
             self._take_error(arrived.error(), arrived.topic() or self._name)
         return self._assigned
 
-    def marks(self, places: Collection[Place]) -> dict[Place, Mark]:
+    def marks(
+        self, topic_partitions: Collection[TopicPartition]
+    ) -> dict[TopicPartition, Checkpoint]:
         """How far places are done, as committed; those without are left out."""
-        return {(each.topic, each.partition): self._mark(each) for each in self._committed(places)}
+        return {
+            (each.topic, each.partition): self._mark(each)
+            for each in self._committed(topic_partitions)
+        }
 
-    def offsets(self, places: Collection[Place]) -> dict[Place, int]:
+    def offsets(self, topic_partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """The committed offsets, as tools show them; places without one are left out."""
-        return {(each.topic, each.partition): each.offset for each in self._committed(places)}
+        return {
+            (each.topic, each.partition): each.offset for each in self._committed(topic_partitions)
+        }
 
-    def _committed(self, places: Collection[Place]) -> list[TopicPartition]:
-        if not places:
+    def _committed(self, topic_partitions: Collection[TopicPartition]) -> list[KafkaPartition]:
+        if not topic_partitions:
             return []
-        asked = [TopicPartition(*place) for place in sorted(places)]
+        asked = [KafkaPartition(*topic_partition) for topic_partition in sorted(topic_partitions)]
         try:
             found = self._consumer.committed(asked, timeout=_TIMEOUT_S)
         except KafkaException as error:
@@ -121,13 +132,17 @@ class KafkaGroup:
                                user=self._user, operation="Read")  # fmt: skip
         return [each for each in found if each.offset >= 0]
 
-    def commit(self, marks: Mapping[Place, Mark], positions: Mapping[Place, int]) -> bool:
+    def commit(
+        self, marks: Mapping[TopicPartition, Checkpoint], positions: Mapping[TopicPartition, int]
+    ) -> bool:
         """Say how far this worker came; False while the group is being shared out anew."""
         offsets = [
-            TopicPartition(
-                *place, max(positions.get(place, 0), 0), msgspec.json.encode(mark).decode()
+            KafkaPartition(
+                *topic_partition,
+                max(positions.get(topic_partition, 0), 0),
+                msgspec.json.encode(mark).decode(),
             )
-            for place, mark in sorted(marks.items())
+            for topic_partition, mark in sorted(marks.items())
         ]
         if self._output.is_transactional:
             self._output.commit(offsets, self._consumer.consumer_group_metadata())
@@ -162,8 +177,8 @@ class KafkaGroup:
 
     def _tail(self, consumer: Any, partition: int) -> Tail | None:
         """The decision furthest on, among the last ones and, if those are gone, the ones before."""
-        place = DECISIONS_TOPIC, partition
-        low, end = ends_of(consumer, self._troubles, place, self._user)
+        topic_partition = DECISIONS_TOPIC, partition
+        low, end = ends_of(consumer, self._troubles, topic_partition, self._user)
         back = _TAIL_RECORDS
         while True:
             start = max(low, end - back)
@@ -175,7 +190,7 @@ class KafkaGroup:
     def _furthest(self, consumer: Any, partition: int, start: int, end: int) -> Tail | None:
         if start >= end:
             return None
-        consumer.assign([TopicPartition(DECISIONS_TOPIC, partition, start)])
+        consumer.assign([KafkaPartition(DECISIONS_TOPIC, partition, start)])
         best: Tail | None = None
         until_s = self._clock.monotonic_s() + _TIMEOUT_S
         while self._clock.monotonic_s() < until_s:
@@ -196,7 +211,7 @@ class KafkaGroup:
             "the brokers don't deliver the last decisions", where=DECISIONS_TOPIC
         )
 
-    def _mark(self, committed: TopicPartition) -> Mark:
+    def _mark(self, committed: KafkaPartition) -> Checkpoint:
         try:
             return _marks.decode(committed.metadata or "")
         except msgspec.DecodeError:
@@ -207,14 +222,14 @@ class KafkaGroup:
                 hint="use a group of its own (kafka.group)",
             ) from None
 
-    def _commit(self, offsets: list[TopicPartition]) -> KafkaError | None:
+    def _commit(self, offsets: list[KafkaPartition]) -> KafkaError | None:
         try:
             done = self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
             return error.args[0]
         return next((each.error for each in done or () if each.error is not None), None)
 
-    def _refused_topic(self, offsets: list[TopicPartition]) -> str:
+    def _refused_topic(self, offsets: list[KafkaPartition]) -> str:
         """The topic that we may not read any more: a commit of several doesn't say which."""
         topics: dict[str, None] = dict.fromkeys(each.topic for each in offsets)
         for topic in topics:
@@ -238,22 +253,22 @@ class KafkaGroup:
         if not isinstance(ours, Fenced) and not ours.retryable:
             raise ours
 
-    def _on_assign(self, consumer: Any, places: list[TopicPartition]) -> None:
+    def _on_assign(self, consumer: Any, topic_partitions: list[KafkaPartition]) -> None:
         # at the end, and paused: the group shares out, it doesn't fetch
-        held = [TopicPartition(each.topic, each.partition, OFFSET_END) for each in places]
+        held = [KafkaPartition(each.topic, each.partition, OFFSET_END) for each in topic_partitions]
         consumer.incremental_assign(held)
         consumer.pause(held)
-        self._assigned |= {(each.topic, each.partition) for each in places}
+        self._assigned |= {(each.topic, each.partition) for each in topic_partitions}
 
-    def _on_revoke(self, consumer: Any, places: list[TopicPartition]) -> None:
-        going = {(each.topic, each.partition) for each in places}
+    def _on_revoke(self, consumer: Any, topic_partitions: list[KafkaPartition]) -> None:
+        going = {(each.topic, each.partition) for each in topic_partitions}
         self._drain(going)
         self._assigned -= going
-        consumer.incremental_unassign(places)
+        consumer.incremental_unassign(topic_partitions)
 
-    def _on_lost(self, consumer: Any, places: list[TopicPartition]) -> None:
-        self._assigned -= {(each.topic, each.partition) for each in places}
-        consumer.incremental_unassign(places)
+    def _on_lost(self, consumer: Any, topic_partitions: list[KafkaPartition]) -> None:
+        self._assigned -= {(each.topic, each.partition) for each in topic_partitions}
+        consumer.incremental_unassign(topic_partitions)
 
 
 def _member_config(settings: Settings, troubles: Troubles) -> Mapping[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaPartition
 
 from claimtrace.adapters.kafka.client import Troubles, client_config, connect
 from claimtrace.adapters.kafka.errors import error_of
@@ -16,7 +17,7 @@ from claimtrace.errors import ConfigError, StoreUnavailable
 from claimtrace.events import Headers, Record
 from claimtrace.settings.schema import Settings
 
-from ...journal.plan import Place
+from ...journal.plan import TopicPartition
 
 _TIMEOUT_S: Final = 10.0
 
@@ -48,7 +49,9 @@ def reader(settings: Settings, troubles: Troubles, **more: str | int | bool) -> 
     return connect(Consumer, client_config(settings) | {**READER, **group, **own})
 
 
-def ends_of(consumer: Any, troubles: Troubles, place: Place, user: str = "") -> tuple[int, int]:
+def ends_of(
+    consumer: Any, troubles: Troubles, topic_partition: TopicPartition, user: str = ""
+) -> tuple[int, int]:
     """The first and the next position of a partition, as the brokers say.
 
     Raises:
@@ -56,19 +59,23 @@ def ends_of(consumer: Any, troubles: Troubles, place: Place, user: str = "") -> 
         StoreUnavailable: the brokers don't answer.
     """
     try:
-        found = consumer.get_watermark_offsets(TopicPartition(*place), timeout=_TIMEOUT_S)
+        found = consumer.get_watermark_offsets(KafkaPartition(*topic_partition), timeout=_TIMEOUT_S)
     except KafkaException as error:
         troubles.check()
         if troubles.down:  # the client says of a topic that it doesn't know what it can't see
-            raise StoreUnavailable("no broker answers", where=place[0]) from error
+            raise StoreUnavailable("no broker answers", where=topic_partition[0]) from error
         what = "can't ask where it ends"
-        raise error_of(error.args[0], what, place[0], user=user, operation="Read") from error
+        raise error_of(
+            error.args[0], what, topic_partition[0], user=user, operation="Read"
+        ) from error
     if found is None:
-        raise StoreUnavailable("the brokers don't say where it ends", where=place[0])
+        raise StoreUnavailable("the brokers don't say where it ends", where=topic_partition[0])
     return int(found[0]), int(found[1])
 
 
-def places_of(consumer: Any, topics: Sequence[str], troubles: Troubles) -> list[Place]:
+def topic_partitions_of(
+    consumer: Any, topics: Sequence[str], troubles: Troubles
+) -> list[TopicPartition]:
     """The partitions of topics, in order of the topics.
 
     Raises:
@@ -81,7 +88,7 @@ def places_of(consumer: Any, topics: Sequence[str], troubles: Troubles) -> list[
         troubles.check()
         raise error_of(error.args[0], "the brokers don't answer", "source") from error
     troubles.check()
-    places: list[Place] = []
+    topic_partitions: list[TopicPartition] = []
     for topic in topics:
         if topic not in there or not there[topic].partitions:
             raise ConfigError(
@@ -89,8 +96,8 @@ def places_of(consumer: Any, topics: Sequence[str], troubles: Troubles) -> list[
                 where="source",
                 hint="make it: claimtrace topics create",
             )
-        places += [(topic, partition) for partition in sorted(there[topic].partitions)]
-    return places
+        topic_partitions += [(topic, partition) for partition in sorted(there[topic].partitions)]
+    return topic_partitions
 
 
 def concerned(error: KafkaError, where: str, group: str) -> str:
@@ -98,11 +105,16 @@ def concerned(error: KafkaError, where: str, group: str) -> str:
     return group if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED else where
 
 
-def by_place(arrived: Sequence[Message]) -> dict[Place, Records]:
+def by_topic_partition(arrived: Sequence[Message]) -> dict[TopicPartition, Records]:
     """Records as delivered, of each partition in order; their log times are the broker's."""
-    numbers: dict[Place, int] = {}
-    places = zip(map(Message.topic, arrived), map(Message.partition, arrived), strict=True)
-    parts = np.array([numbers.setdefault(place, len(numbers)) for place in places], np.int64)
+    numbers: dict[TopicPartition, int] = {}
+    topic_partitions = zip(
+        map(Message.topic, arrived), map(Message.partition, arrived), strict=True
+    )
+    parts = np.array(
+        [numbers.setdefault(topic_partition, len(numbers)) for topic_partition in topic_partitions],
+        np.int64,
+    )
     headers = list(map(Message.headers, arrived))
     records = Records(
         list(numbers),
@@ -113,7 +125,10 @@ def by_place(arrived: Sequence[Message]) -> dict[Place, Records]:
         np.array([at for _, at in map(Message.timestamp, arrived)], np.int64),
         [headers_of(each) for each in headers] if any(headers) else None,
     )
-    return {place: records.take(np.flatnonzero(parts == i)) for place, i in numbers.items()}
+    return {
+        topic_partition: records.take(np.flatnonzero(parts == i))
+        for topic_partition, i in numbers.items()
+    }
 
 
 def record_of(topic: str, arrived: Message) -> Record:

@@ -14,28 +14,30 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    TopicPartition,
+)
+from confluent_kafka import (
+    TopicPartition as KafkaPartition,
 )
 
 from claimtrace.adapters.embedded_log.merge import merged
 from claimtrace.adapters.kafka.client import Troubles
 from claimtrace.adapters.kafka.errors import error_of
-from claimtrace.batches.prefetch import ReadAhead
+from claimtrace.batches.prefetch import Prefetch
 from claimtrace.batches.records import Records
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.settings.schema import Settings
 
-from ...journal.plan import Place, Range, in_plan_order
+from ...journal.plan import Range, TopicPartition, in_plan_order
 from ...journal.source import ByPosition
-from ...worker.observer import Watching
-from .reading import by_place, concerned, ends_of, places_of, reader
+from ...worker.observer import WorkerObserver
+from .reading import by_topic_partition, concerned, ends_of, reader, topic_partitions_of
 
 _PULL = 4_000
 _FULL_RECORDS, _LOW_RECORDS = 20_000, 10_000
 """A partition with more read ahead than this is paused while others are waited for."""
 _WAIT_S, _PATIENCE_S, _FETCH_S = 0.02, 2.0, 5.0
-_PLACES_EVERY_S = 5.0
+_PARTITIONS_EVERY_S = 5.0
 
 
 class _Buffer:
@@ -44,7 +46,7 @@ class _Buffer:
     __slots__ = ("ended", "is_paused", "next", "records", "start")
 
     def __init__(self, start: int) -> None:
-        self.records = ReadAhead()
+        self.records = Prefetch()
         self.start = self.next = start
         self.ended = -1
         self.is_paused = False
@@ -77,24 +79,24 @@ class KafkaSource(ByPosition):
         topics: Sequence[str],
         clock: Clock,
         said: Callable[[str], None] = lambda _: None,
-        watching: Watching | None = None,
+        watching: WorkerObserver | None = None,
         topic_ids: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self._topics, self._clock, self._said = tuple(topics), clock, said
-        self._watching = watching or Watching()
+        self._watching = watching or WorkerObserver()
         self._earliest = settings.kafka.on_lost_records == "earliest"
         self._troubles = Troubles(settings)
         self._user, self._group = settings.security.username, settings.kafka.group
         self._consumer = reader(settings, self._troubles)
-        self._buffers: dict[Place, _Buffer] = {}
-        self._low: dict[Place, int] = {}  # where we go on after what retention took
+        self._buffers: dict[TopicPartition, _Buffer] = {}
+        self._low: dict[TopicPartition, int] = {}  # where we go on after what retention took
         self._ask_ids: Callable[[], Sequence[str]] = topic_ids or (lambda: ())
         self._ids: tuple[str, ...] = ()
-        self._places: list[Place] = []
-        self._places_at_s = -_PLACES_EVERY_S
+        self._topic_partitions: list[TopicPartition] = []
+        self._partitions_at_s = -_PARTITIONS_EVERY_S
         self._fetching = False
 
-    def poll(self, positions: dict[Place, int], most: int) -> Records:
+    def poll(self, positions: dict[TopicPartition, int], most: int) -> Records:
         """The next records in order of log time; empty when there are none now.
 
         Raises:
@@ -102,16 +104,22 @@ class KafkaSource(ByPosition):
             StoreUnavailable: no broker answers.
         """
         self._probe()
-        self._look_for_places()
-        for place in self._places:
-            self._buffer(place, max(positions.get(place, -1), self._low.get(place, -1)))
+        self._look_for_partitions()
+        for topic_partition in self._topic_partitions:
+            self._buffer(
+                topic_partition,
+                max(positions.get(topic_partition, -1), self._low.get(topic_partition, -1)),
+            )
         self._wait_for_heads(most)
-        heads = {place: self._buffers[place].records.first(most) for place in self._places}
+        heads = {
+            topic_partition: self._buffers[topic_partition].records.first(most)
+            for topic_partition in self._topic_partitions
+        }
         # what comes next on a partition may be older than what others have after this
         limits = [
             max(int(piece.log_times_ms.max()) for piece in head)
-            for place, head in heads.items()
-            if head and not self._is_at_end(place, self._buffers[place])
+            for topic_partition, head in heads.items()
+            if head and not self._is_at_end(topic_partition, self._buffers[topic_partition])
         ]
         return merged(list(heads.values()), most, min(limits, default=None))
 
@@ -122,7 +130,7 @@ class KafkaSource(ByPosition):
             StateError: the topic no longer has them.
             StoreUnavailable: the brokers don't deliver them; try again.
         """
-        self._look_for_places()
+        self._look_for_partitions()
         for span in ranges:
             self._buffer((span.topic, span.partition), span.from_position)
         self._fetching = True
@@ -132,30 +140,33 @@ class KafkaSource(ByPosition):
             self._fetching = False
         return in_plan_order(Records.joined(parts), self._topics)
 
-    def ends(self) -> dict[Place, int]:
+    def ends(self) -> dict[TopicPartition, int]:
         """The position after the last record of every partition, as the brokers say."""
-        self._look_for_places()
-        return {place: self._watermarks(place)[1] for place in self._places}
+        self._look_for_partitions()
+        return {
+            topic_partition: self._watermarks(topic_partition)[1]
+            for topic_partition in self._topic_partitions
+        }
 
-    def is_through(self, place: Place, end: int) -> bool:
+    def is_through(self, topic_partition: TopicPartition, end: int) -> bool:
         """Whether nothing but transaction markers is left before an end."""
-        buffer = self._buffers.get(place)
+        buffer = self._buffers.get(topic_partition)
         return buffer is not None and not len(buffer.records) and buffer.ended >= end
 
-    def report(self, positions: dict[Place, int]) -> None:
+    def report(self, positions: dict[TopicPartition, int]) -> None:
         """Tell where we are and where the partitions end, as far as it is known."""
         for (topic, partition), buffer in self._buffers.items():
             end = self._known_end((topic, partition))
             at = positions.get((topic, partition), buffer.start)
-            self._watching.place(topic, partition, max(at, 0), max(end, at, 0))
+            self._watching.topic_partition(topic, partition, max(at, 0), max(end, at, 0))
 
     def close(self) -> None:
         """Let go of the brokers."""
         self._consumer.close()
 
     def _fetch(self, span: Range) -> Records:
-        place = span.topic, span.partition
-        buffer = self._buffers[place]
+        topic_partition = span.topic, span.partition
+        buffer = self._buffers[topic_partition]
         until_s = self._clock.monotonic_s() + _FETCH_S
         while buffer.next < span.to_position:
             before = buffer.next
@@ -183,26 +194,26 @@ class KafkaSource(ByPosition):
             )
         return found
 
-    def _buffer(self, place: Place, position: int) -> None:
+    def _buffer(self, topic_partition: TopicPartition, position: int) -> None:
         """Have the partition read from a position on; -1: from its beginning."""
-        buffer = self._buffers.get(place)
+        buffer = self._buffers.get(topic_partition)
         if buffer is None:
             start = OFFSET_BEGINNING if position < 0 else position
-            self._consumer.incremental_assign([TopicPartition(*place, start)])
-            self._buffers[place] = _Buffer(position)
+            self._consumer.incremental_assign([KafkaPartition(*topic_partition, start)])
+            self._buffers[topic_partition] = _Buffer(position)
         elif position < buffer.start or position > max(buffer.next, buffer.start, 0):
-            self._seek(place, position)
+            self._seek(topic_partition, position)
         else:
             buffer.trim(position)
 
-    def _seek(self, place: Place, position: int) -> None:
+    def _seek(self, topic_partition: TopicPartition, position: int) -> None:
         if position < 0:
             return
-        if self._buffers[place].is_paused:  # else it would outlive the assignment
-            self._consumer.resume([TopicPartition(*place)])
-        self._consumer.incremental_unassign([TopicPartition(*place)])
-        self._consumer.incremental_assign([TopicPartition(*place, position)])
-        self._buffers[place] = _Buffer(position)
+        if self._buffers[topic_partition].is_paused:  # else it would outlive the assignment
+            self._consumer.resume([KafkaPartition(*topic_partition)])
+        self._consumer.incremental_unassign([KafkaPartition(*topic_partition)])
+        self._consumer.incremental_assign([KafkaPartition(*topic_partition, position)])
+        self._buffers[topic_partition] = _Buffer(position)
 
     def _wait_for_heads(self, most: int) -> None:
         """Read until every partition shows a record or its end, or patience is over."""
@@ -210,9 +221,9 @@ class KafkaSource(ByPosition):
         while True:
             have = sum(len(buffer.records) for buffer in self._buffers.values())
             late = [
-                place
-                for place, buffer in self._buffers.items()
-                if not len(buffer.records) and not self._is_at_end(place, buffer)
+                topic_partition
+                for topic_partition, buffer in self._buffers.items()
+                if not len(buffer.records) and not self._is_at_end(topic_partition, buffer)
             ]
             waited_s = self._clock.monotonic_s() - from_s
             if have >= most and not late:
@@ -227,12 +238,12 @@ class KafkaSource(ByPosition):
 
     def _balance(self, waiting: bool) -> None:
         """Hold partitions back that are far ahead of those that we wait for."""
-        for place, buffer in self._buffers.items():
+        for topic_partition, buffer in self._buffers.items():
             if waiting and not buffer.is_paused and len(buffer.records) > _FULL_RECORDS:
-                self._consumer.pause([TopicPartition(*place)])
+                self._consumer.pause([KafkaPartition(*topic_partition)])
                 buffer.is_paused = True
             elif buffer.is_paused and len(buffer.records) < _LOW_RECORDS:
-                self._consumer.resume([TopicPartition(*place)])
+                self._consumer.resume([KafkaPartition(*topic_partition)])
                 buffer.is_paused = False
 
     def _pull(self, timeout_s: float) -> None:
@@ -247,30 +258,32 @@ class KafkaSource(ByPosition):
         fine = arrived
         if any(errors):
             fine = [each for each, error in zip(arrived, errors, strict=True) if error is None]
-        for place, records in by_place(fine).items():
-            if (buffer := self._buffers.get(place)) is not None:
+        for topic_partition, records in by_topic_partition(fine).items():
+            if (buffer := self._buffers.get(topic_partition)) is not None:
                 buffer.add(records)
         for message, error in zip(arrived, errors, strict=True):
             if error is not None:
                 self._take_error((message.topic(), message.partition()), message, error)
 
-    def _take_error(self, place: Place, arrived: Message, error: KafkaError) -> None:
+    def _take_error(
+        self, topic_partition: TopicPartition, arrived: Message, error: KafkaError
+    ) -> None:
         code = error.code()
         if code == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
-            if place in self._buffers:
-                self._buffers[place].ended = arrived.offset()
+            if topic_partition in self._buffers:
+                self._buffers[topic_partition].ended = arrived.offset()
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
-            self._out_of_range(place)
+            self._out_of_range(topic_partition)
         elif not error.retriable():
-            where = concerned(error, place[0] or "", self._group)
+            where = concerned(error, topic_partition[0] or "", self._group)
             raise error_of(error, "can't read the input", where, user=self._user, operation="Read")
 
-    def _out_of_range(self, place: Place) -> None:
+    def _out_of_range(self, topic_partition: TopicPartition) -> None:
         """Our position is not on the topic any more: by retention, or it is another topic."""
-        buffer = self._buffers[place]
-        low, high = self._watermarks(place)
-        where = f"{place[0]}/{place[1]}"
-        if buffer.next == self._low.get(place):
+        buffer = self._buffers[topic_partition]
+        low, high = self._watermarks(topic_partition)
+        where = f"{topic_partition[0]}/{topic_partition[1]}"
+        if buffer.next == self._low.get(topic_partition):
             return  # we go on there already, and were told twice
         if not buffer.next < low:
             what = f"the partition is from {low}, ends at {high}, this worker is at {buffer.next}"
@@ -285,22 +298,22 @@ class KafkaSource(ByPosition):
             )
         self._said(f"{lost:,} records of {where} are lost: retention took them; going on at {low}")
         self._watching.lost(lost)
-        self._low[place] = low
-        self._seek(place, low)
+        self._low[topic_partition] = low
+        self._seek(topic_partition, low)
 
-    def _is_at_end(self, place: Place, buffer: _Buffer) -> bool:
-        end = self._known_end(place)
+    def _is_at_end(self, topic_partition: TopicPartition, buffer: _Buffer) -> bool:
+        end = self._known_end(topic_partition)
         return (end >= 0 and buffer.next >= end) or (0 <= buffer.next <= buffer.ended) or (
             buffer.next < 0 and (buffer.ended >= 0 or end == 0)
         )  # fmt: skip
 
-    def _known_end(self, place: Place) -> int:
+    def _known_end(self, topic_partition: TopicPartition) -> int:
         """The end as of the last fetch; negative when nothing was fetched yet."""
-        found = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+        found = self._consumer.get_watermark_offsets(KafkaPartition(*topic_partition), cached=True)
         return int(found[1]) if found else -1
 
-    def _watermarks(self, place: Place) -> tuple[int, int]:
-        return ends_of(self._consumer, self._troubles, place, self._user)
+    def _watermarks(self, topic_partition: TopicPartition) -> tuple[int, int]:
+        return ends_of(self._consumer, self._troubles, topic_partition, self._user)
 
     def _probe(self) -> None:
         """See whether brokers that were down answer again."""
@@ -312,11 +325,11 @@ class KafkaSource(ByPosition):
             raise StoreUnavailable("no broker answers", where="source") from error
         self._troubles.answered()
 
-    def _look_for_places(self) -> None:
+    def _look_for_partitions(self) -> None:
         """Which partitions there are: new ones are read from their beginning; and whether these are
         still the topics that we began with, for in others our positions mean other records."""
         now_s = self._clock.monotonic_s()
-        if self._places and now_s - self._places_at_s < _PLACES_EVERY_S:
+        if self._topic_partitions and now_s - self._partitions_at_s < _PARTITIONS_EVERY_S:
             return
         ids = tuple(self._ask_ids())
         if self._ids and ids != self._ids:
@@ -324,5 +337,5 @@ class KafkaSource(ByPosition):
                              hint="start with new topics, journal included, another kafka.group "
                              "and a new folder")  # fmt: skip
         self._ids = ids
-        self._places = places_of(self._consumer, self._topics, self._troubles)
-        self._places_at_s = now_s
+        self._topic_partitions = topic_partitions_of(self._consumer, self._topics, self._troubles)
+        self._partitions_at_s = now_s

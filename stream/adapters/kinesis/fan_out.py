@@ -23,7 +23,7 @@ from claimtrace.clock import Clock
 from claimtrace.errors import StoreUnavailable
 
 from ...group.shard_family import Shard, id_of
-from .polling import Ask, Got, KinesisReads, got_of
+from .polling import KinesisReads, ReadRequest, ShardPage, shard_page_of
 
 _PAGES: Final = 4
 _LOOK_S, _ROOM_S = 0.02, 0.2
@@ -83,27 +83,27 @@ class FanOutReads:
             found = self._described({"StreamARN": arn, "ConsumerName": self._name})
         return found is not None and found["ConsumerStatus"] == "ACTIVE"
 
-    def read(self, ask: Ask) -> Got:
+    def read(self, ask: ReadRequest) -> ShardPage:
         """What was pushed next; `is_throttled` when nothing was, yet.
 
         Raises:
             ConfigError, StoreUnavailable: as `named_errors` has it.
         """
-        place = ask.stream, ask.shard
-        live = self._live.get(place)
+        topic_partition = ask.stream, ask.shard
+        live = self._live.get(topic_partition)
         if live is None or not live.answers(ask):
             if live is not None:
                 live.leave()
-            if self._clock.monotonic_s() < self._again_s.get(place, 0.0):
+            if self._clock.monotonic_s() < self._again_s.get(topic_partition, 0.0):
                 self._clock.sleep(_LOOK_S)
-                return Got(ask.iterator, is_throttled=True)
-            self._again_s[place] = self._clock.monotonic_s() + _AGAIN_S
-            live = self._live[place] = self._open(ask)
+                return ShardPage(ask.iterator, is_throttled=True)
+            self._again_s[topic_partition] = self._clock.monotonic_s() + _AGAIN_S
+            live = self._live[topic_partition] = self._open(ask)
         with named_errors("can't be pushed to", f"{ask.stream}/{ask.shard}"):
             try:
-                return self._next(live, place)
+                return self._next(live, topic_partition)
             except _Ended:
-                return Got(ask.iterator, is_throttled=True)
+                return ShardPage(ask.iterator, is_throttled=True)
             except TakenOver as error:
                 raise StoreUnavailable(
                     f"another worker subscribes as {self._name}", where=f"{ask.stream}/{ask.shard}",
@@ -113,7 +113,7 @@ class FanOutReads:
             except ClientError as error:
                 if code_of(error) not in THROTTLED | {_IN_USE}:
                     raise
-                return Got(ask.iterator, is_throttled=True)
+                return ShardPage(ask.iterator, is_throttled=True)
 
     def shards(self, name: str) -> list[Shard]:
         """All shards that a stream lists."""
@@ -125,11 +125,11 @@ class FanOutReads:
             live.leave()
         self._live.clear()
 
-    def _next(self, live: _Subscription, place: tuple[str, int]) -> Got:
+    def _next(self, live: _Subscription, topic_partition: tuple[str, int]) -> ShardPage:
         try:
             return live.next()
         except Exception:
-            self._live.pop(place, None)  # whatever it was: the next read subscribes anew
+            self._live.pop(topic_partition, None)  # whatever it was: the next read subscribes anew
             raise
 
     def _consumer(self, stream_arn: str) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class FanOutReads:
             return None
         return dict(found["ConsumerDescription"])
 
-    def _open(self, ask: Ask) -> _Subscription:
+    def _open(self, ask: ReadRequest) -> _Subscription:
         start = {"Type": "TRIM_HORIZON"}
         if ask.iterator or ask.sequence:
             is_after = ask.iterator or ask.is_after
@@ -169,29 +169,29 @@ class _Subscription:
     It answers the question that it was opened for, and then always the one behind its last page.
     """
 
-    def __init__(self, ask: Ask, opened: Callable[[], Pages]) -> None:
-        self._first: Ask | None = ask
+    def __init__(self, ask: ReadRequest, opened: Callable[[], Pages]) -> None:
+        self._first: ReadRequest | None = ask
         self._iterator: str | None = None
         self._pages: Queue[Pushed | Exception] = Queue(_PAGES)
         self._left = threading.Event()
         threading.Thread(target=self._run, args=(opened,), daemon=True, name="fan-out").start()
 
-    def answers(self, ask: Ask) -> bool:
+    def answers(self, ask: ReadRequest) -> bool:
         """Whether the next page is what is asked for."""
         return ask == self._first if self._first is not None else ask.iterator == self._iterator
 
-    def next(self) -> Got:
+    def next(self) -> ShardPage:
         """The next page, or that there is none yet."""
         try:
             page = self._pages.get(timeout=_LOOK_S)
         except Empty:
-            return Got(self._iterator, is_throttled=True)
+            return ShardPage(self._iterator, is_throttled=True)
         if isinstance(page, Exception):
             raise page
         is_end = bool(page.ChildShards) or page.ContinuationSequenceNumber is None
         self._first = None
         self._iterator = None if is_end else page.ContinuationSequenceNumber
-        return got_of(page)._replace(iterator=self._iterator)
+        return shard_page_of(page)._replace(iterator=self._iterator)
 
     def leave(self) -> None:
         """Nobody asks any more."""

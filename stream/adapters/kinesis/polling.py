@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from botocore.exceptions import ClientError
 
 from claimtrace.adapters.aws.errors import THROTTLED, code_of, named_errors
-from claimtrace.adapters.kinesis.fast_json import Delivered, KinesisWire, Page
+from claimtrace.adapters.kinesis.fast_json import Delivered, FastKinesis, Page
 from claimtrace.adapters.kinesis.kpl_aggregation import parts_of
 
 from ...group.shard_family import Shard, id_of, number_of
@@ -20,7 +20,7 @@ PAGE_RECORDS: Final = 5_000
 _EXPIRED: Final = "ExpiredIteratorException"
 
 
-class Ask(NamedTuple):
+class ReadRequest(NamedTuple):
     """Where to read: on from an iterator; else at or after a sequence number; else from the first
     record that the stream still has."""
 
@@ -31,7 +31,7 @@ class Ask(NamedTuple):
     is_after: bool = False
 
 
-class Got(NamedTuple):
+class ShardPage(NamedTuple):
     """What a read gave; the columns have a row for each of Kinesis' own records, or each part.
 
     `iterator` is None when the shard has ended; `is_throttled`: nothing was read, ask again later
@@ -61,9 +61,9 @@ class KinesisReads:
     is_shared = True
 
     def __init__(self, client: Any, limit: int = PAGE_RECORDS) -> None:
-        self._client, self._wire, self._limit = client, KinesisWire(client), limit
+        self._client, self._wire, self._limit = client, FastKinesis(client), limit
 
-    def read(self, ask: Ask) -> Got:
+    def read(self, ask: ReadRequest) -> ShardPage:
         """One page.
 
         Raises:
@@ -71,11 +71,11 @@ class KinesisReads:
         """
         with named_errors("can't read", f"{ask.stream}/{ask.shard}"):
             try:
-                return got_of(self._page(ask))
+                return shard_page_of(self._page(ask))
             except ClientError as error:
                 if code_of(error) not in THROTTLED | {_EXPIRED}:
                     raise
-                return Got(ask.iterator, is_throttled=True)
+                return ShardPage(ask.iterator, is_throttled=True)
 
     def shards(self, name: str) -> list[Shard]:
         """All shards that a stream lists, closed ones too."""
@@ -105,7 +105,7 @@ class KinesisReads:
         read_s = max(seconds - page.MillisBehindLatest / 1000, 1.0)  # the page may be full
         return sum(len(record.Data) for record in page.Records) / read_s
 
-    def _page(self, ask: Ask) -> Page:
+    def _page(self, ask: ReadRequest) -> Page:
         iterator = ask.iterator or self._iterator(ask)
         try:
             return self._wire.get_records(iterator, self._limit)
@@ -114,7 +114,7 @@ class KinesisReads:
                 raise
         return self._wire.get_records(self._iterator(ask), self._limit)
 
-    def _iterator(self, ask: Ask) -> str:
+    def _iterator(self, ask: ReadRequest) -> str:
         how = {"ShardIteratorType": "TRIM_HORIZON"}
         if ask.sequence:
             kind = "AFTER_SEQUENCE_NUMBER" if ask.is_after else "AT_SEQUENCE_NUMBER"
@@ -137,7 +137,7 @@ def _shard(listed: dict[str, Any]) -> Shard:
     )
 
 
-def got_of(page: Page) -> Got:
+def shard_page_of(page: Page) -> ShardPage:
     """The columns of a page, each record in its parts."""
     counts: list[int] = []
     keys: list[bytes] = []
@@ -150,7 +150,7 @@ def got_of(page: Page) -> Got:
             keys.append(key.encode())
             values.append(value)
         times += [record.log_time_ms] * len(parts)
-    return Got(
+    return ShardPage(
         page.NextShardIterator,
         page.MillisBehindLatest,
         tuple(record.SequenceNumber for record in page.Records),

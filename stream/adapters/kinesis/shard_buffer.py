@@ -16,12 +16,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.batches.prefetch import ReadAhead
-from claimtrace.batches.records import Place, Records
+from claimtrace.batches.prefetch import Prefetch
+from claimtrace.batches.records import Records, TopicPartition
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.errors import StateError
 
-from .polling import Ask, Got
+from .polling import ReadRequest, ShardPage
 
 
 class Anchor(msgspec.Struct, frozen=True, array_like=True):
@@ -42,7 +42,7 @@ class _Run(NamedTuple):
     sequences: tuple[str, ...]
 
 
-class ShardInHand:
+class ShardBuffer:
     """One shard: what was read ahead, where the next read begins, and whether it has ended.
 
     Args:
@@ -53,13 +53,19 @@ class ShardInHand:
     """
 
     def __init__(
-        self, place: Place, name: str, start: Anchor | None = None, position: int = 0
+        self,
+        topic_partition: TopicPartition,
+        name: str,
+        start: Anchor | None = None,
+        position: int = 0,
     ) -> None:
-        self.place, self._stream = place, name
-        self.ahead = ReadAhead()
+        self.topic_partition, self._stream = topic_partition, name
+        self.ahead = Prefetch()
         self.next = start.first if start is not None else 0
         self.start = position
-        self.ask = Ask(name, place[1], sequence=start.sequence if start is not None else "")
+        self.ask = ReadRequest(
+            name, topic_partition[1], sequence=start.sequence if start is not None else ""
+        )
         self._wanted = int(start.sequence) if start is not None else None
         self._runs: deque[_Run] = deque()
         self.is_ended = False
@@ -70,7 +76,7 @@ class ShardInHand:
         """Whether the record to begin with was not there any more."""
         self.empty_reads = 0
         self.due_s = 0.0
-        self.pending: Future[Got] | None = None
+        self.pending: Future[ShardPage] | None = None
 
     @property
     def is_at_end(self) -> bool:
@@ -81,7 +87,7 @@ class ShardInHand:
         """Whether reading on gives the records from a position on, and none of them was dropped."""
         return self.start <= position <= max(self.next, self.start)
 
-    def add(self, got: Got, now_ms: int) -> None:
+    def add(self, got: ShardPage, now_ms: int) -> None:
         """Take what a read gave.
 
         Raises:
@@ -99,12 +105,12 @@ class ShardInHand:
         is_after = bool(got.sequences) or self.ask.is_after
         self.ask = self.ask._replace(iterator=got.iterator, sequence=last, is_after=is_after)
 
-    def _take(self, got: Got) -> None:
+    def _take(self, got: ShardPage) -> None:
         numbers = [int(sequence) for sequence in got.sequences]  # as text they differ in length
         before = int(self.ask.sequence) if self.ask.is_after else -1
         if any(a >= b for a, b in zip([before, *numbers], numbers, strict=False)):
             raise StateError("the stream delivers records out of order",
-                             where=f"{self._stream}/{self.place[1]}")  # fmt: skip
+                             where=f"{self._stream}/{self.topic_partition[1]}")  # fmt: skip
         if self._wanted is not None:
             if numbers[0] != self._wanted:
                 self.is_gap, self.next = True, self.start
@@ -115,7 +121,7 @@ class ShardInHand:
         self._runs.append(_Run(ends - counts, got.sequences))
         self.ahead.add(
             Records(
-                [self.place],
+                [self.topic_partition],
                 np.zeros(total, np.int64),
                 np.arange(self.next, self.next + total, dtype=np.int64),
                 ByteStrings.of(got.keys),
@@ -144,5 +150,5 @@ class ShardInHand:
                 at = int(np.searchsorted(run.firsts, position, side="right")) - 1
                 return Anchor(int(run.firsts[at]), run.sequences[at], self.seen_ms)
         raise StateError(
-            f"position {position} isn't in hand", where=f"{self._stream}/{self.place[1]}"
+            f"position {position} isn't in hand", where=f"{self._stream}/{self.topic_partition[1]}"
         )

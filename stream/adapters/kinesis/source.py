@@ -15,15 +15,15 @@ import msgspec
 
 from claimtrace.adapters.embedded_log.merge import merged
 from claimtrace.adapters.kinesis.read_capacity import BYTES_A_SECOND, READS_A_SECOND
-from claimtrace.batches.records import Place, Records
+from claimtrace.batches.records import Records, TopicPartition
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
 
 from ...group.shard_family import Family, Shard
 from ...journal.plan import Range, in_plan_order
-from ...worker.observer import Watching
-from .polling import Ask, Got
-from .shard_buffer import Anchor, ShardInHand
+from ...worker.observer import WorkerObserver
+from .polling import ReadRequest, ShardPage
+from .shard_buffer import Anchor, ShardBuffer
 
 _FULL_RECORDS: Final = 20_000
 _WAIT_S, _PATIENCE_S, _FETCH_S = 0.02, 2.0, 15.0
@@ -31,7 +31,7 @@ _FAMILIES_EVERY_S: Final = 10.0
 _LONGEST_S: Final = 1.0
 _THREADS: Final = 16
 
-_anchors = msgspec.json.Decoder(list[tuple[Place, Anchor]])
+_anchors = msgspec.json.Decoder(list[tuple[TopicPartition, Anchor]])
 
 
 class Reads(Protocol):
@@ -40,7 +40,7 @@ class Reads(Protocol):
     is_shared: bool
     """Whether a read takes from what others may read."""
 
-    def read(self, ask: Ask) -> Got:
+    def read(self, ask: ReadRequest) -> ShardPage:
         """One page; called from threads."""
 
     def shards(self, name: str) -> list[Shard]:
@@ -64,15 +64,15 @@ class KinesisSource:
         clock: Clock,
         on_lost: Callable[[str], None],
         retention_ms: int,
-        watching: Watching | None = None,
+        watching: WorkerObserver | None = None,
     ) -> None:
         self._reads, self._streams, self._clock = reads, dict(streams), clock
         self._on_lost, self._retention_ms = on_lost, retention_ms
-        self._watching = watching or Watching()
+        self._watching = watching or WorkerObserver()
         self._families = {topic: Family() for topic in streams}
         self._families_at_s = -_FAMILIES_EVERY_S
-        self._shards: dict[Place, ShardInHand] = {}
-        self._anchors: dict[Place, Anchor] = {}
+        self._shards: dict[TopicPartition, ShardBuffer] = {}
+        self._anchors: dict[TopicPartition, Anchor] = {}
         """Of shards that aren't in hand: where they go on."""
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="kinesis")
         self.readers = 1 if reads.is_shared else 0
@@ -91,12 +91,12 @@ class KinesisSource:
             for each in ranges
         ]
 
-    def bookmarks(self, positions: Mapping[Place, int]) -> bytes:
+    def bookmarks(self, positions: Mapping[TopicPartition, int]) -> bytes:
         """Where each shard goes on from these positions."""
         known = dict(self._anchors)
-        for place, shard in self._shards.items():
-            if positions.get(place, 0) > 0:
-                known[place] = shard.anchor(positions[place] - 1)
+        for topic_partition, shard in self._shards.items():
+            if positions.get(topic_partition, 0) > 0:
+                known[topic_partition] = shard.anchor(positions[topic_partition] - 1)
         return msgspec.json.encode(sorted(known.items()))
 
     def resume(self, bookmarks: bytes) -> None:
@@ -106,7 +106,7 @@ class KinesisSource:
 
     # -- new batches ------------------------------------------------------------------------------
 
-    def poll(self, positions: dict[Place, int], most: int) -> Records:
+    def poll(self, positions: dict[TopicPartition, int], most: int) -> Records:
         """The next records in order of arrival; empty when there are none now.
 
         Raises:
@@ -114,16 +114,21 @@ class KinesisSource:
             StoreUnavailable: AWS doesn't answer.
         """
         self._polls = True
-        places = self._places(positions)
-        for place in places:
-            self._in_hand(place, positions.get(place, 0)).trim(positions.get(place, 0))
-        self._wait_for_heads(places, most)
-        heads = {place: self._shards[place].ahead.first(most) for place in places}
+        topic_partitions = self._topic_partitions(positions)
+        for topic_partition in topic_partitions:
+            self._in_hand(topic_partition, positions.get(topic_partition, 0)).trim(
+                positions.get(topic_partition, 0)
+            )
+        self._wait_for_heads(topic_partitions, most)
+        heads = {
+            topic_partition: self._shards[topic_partition].ahead.first(most)
+            for topic_partition in topic_partitions
+        }
         # what comes next on a shard may be older than what others have after this
         limits = [
             max(int(piece.log_times_ms.max()) for piece in head)
-            for place, head in heads.items()
-            if head and not self._shards[place].is_at_end
+            for topic_partition, head in heads.items()
+            if head and not self._shards[topic_partition].is_at_end
         ]
         return merged(list(heads.values()), most, min(limits, default=None))
 
@@ -137,26 +142,26 @@ class KinesisSource:
         self._polls = False
         parts = []
         for span in ranges:
-            place = span.topic, span.partition
-            anchor, shard = _anchor(span), self._shards.get(place)
+            topic_partition = span.topic, span.partition
+            anchor, shard = _anchor(span), self._shards.get(topic_partition)
             if shard is None or not shard.reaches(span.from_position):
-                shard = self._begin(place, anchor, span.from_position)
+                shard = self._begin(topic_partition, anchor, span.from_position)
             parts.append(self._fetch(shard, span))
         return in_plan_order(Records.joined(parts), list(self._streams))
 
-    def places(self) -> set[Place]:
+    def topic_partitions(self) -> set[TopicPartition]:
         """Every shard that is listed, closed ones too."""
         self._look_at_families()
         return {(topic, n) for topic, family in self._families.items() for n in family.numbers}
 
-    def lineage(self) -> dict[Place, tuple[int, ...]]:
+    def lineage(self) -> dict[TopicPartition, tuple[int, ...]]:
         """Every place, and the shards that it came from."""
         return {
             (topic, number): self._families[topic].parents(number)
-            for topic, number in self.places()
+            for topic, number in self.topic_partitions()
         }
 
-    def finished(self) -> set[Place]:
+    def finished(self) -> set[TopicPartition]:
         """The places that have ended and are in plans to their end."""
         return {(topic, n) for topic, family in self._families.items() for n in family.finished}
 
@@ -174,10 +179,12 @@ class KinesisSource:
         if self._reads.is_shared:
             self.readers = workers
 
-    def report(self, positions: Mapping[Place, int]) -> None:
+    def report(self, positions: Mapping[TopicPartition, int]) -> None:
         """Tell where we are."""
-        for place, shard in self._shards.items():
-            self._watching.place(*place, positions.get(place, 0), shard.next)
+        for topic_partition, shard in self._shards.items():
+            self._watching.topic_partition(
+                *topic_partition, positions.get(topic_partition, 0), shard.next
+            )
 
     def close(self) -> None:
         """Let go of the streams."""
@@ -185,12 +192,12 @@ class KinesisSource:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _places(self, positions: Mapping[Place, int]) -> list[Place]:
+    def _topic_partitions(self, positions: Mapping[TopicPartition, int]) -> list[TopicPartition]:
         """The shards that may be read, in order of the topics."""
         self._look_at_families()
-        for place, shard in self._shards.items():
-            if shard.is_ended and positions.get(place, 0) >= shard.next:
-                self._families[place[0]].finish(place[1])
+        for topic_partition, shard in self._shards.items():
+            if shard.is_ended and positions.get(topic_partition, 0) >= shard.next:
+                self._families[topic_partition[0]].finish(topic_partition[1])
         return [
             (topic, number)
             for topic in self._streams
@@ -208,31 +215,33 @@ class KinesisSource:
                     self._on_lost(f"shard {number} of {stream} is gone before it was read")
         self._families_at_s = now_s
 
-    def _in_hand(self, place: Place, position: int) -> ShardInHand:
-        shard = self._shards.get(place)
+    def _in_hand(self, topic_partition: TopicPartition, position: int) -> ShardBuffer:
+        shard = self._shards.get(topic_partition)
         if shard is None or not shard.reaches(position):
-            shard = self._begin(place, self._known(place, position), position)
+            shard = self._begin(topic_partition, self._known(topic_partition, position), position)
         return shard
 
-    def _known(self, place: Place, position: int) -> Anchor | None:
+    def _known(self, topic_partition: TopicPartition, position: int) -> Anchor | None:
         if position == 0:
             return None
-        shard, known = self._shards.get(place), self._anchors.get(place)
+        shard, known = self._shards.get(topic_partition), self._anchors.get(topic_partition)
         if shard is not None and shard.start <= position:
             return shard.anchor(position - 1)
         if known is None or known.first >= position:
             raise StateError(f"nobody knows where position {position} is",
-                             where=f"{self._streams[place[0]]}/{place[1]}",
+                             where=f"{self._streams[topic_partition[0]]}/{topic_partition[1]}",
                              hint="start with a new folder, journal and streams")  # fmt: skip
         return known
 
-    def _begin(self, place: Place, anchor: Anchor | None, position: int) -> ShardInHand:
-        shard = ShardInHand(place, self._streams[place[0]], anchor, position)
-        self._shards[place] = shard
-        self._anchors.pop(place, None)
+    def _begin(
+        self, topic_partition: TopicPartition, anchor: Anchor | None, position: int
+    ) -> ShardBuffer:
+        shard = ShardBuffer(topic_partition, self._streams[topic_partition[0]], anchor, position)
+        self._shards[topic_partition] = shard
+        self._anchors.pop(topic_partition, None)
         return shard
 
-    def _fetch(self, shard: ShardInHand, span: Range) -> Records:
+    def _fetch(self, shard: ShardBuffer, span: Range) -> Records:
         until_s = self._clock.monotonic_s() + _FETCH_S
         shard.trim(span.from_position)
         if shard.next < span.to_position and shard.empty_reads:
@@ -242,7 +251,7 @@ class KinesisSource:
             before = shard.next
             if shard.is_ended:
                 break
-            self._read([shard.place], _WAIT_S)
+            self._read([shard.topic_partition], _WAIT_S)
             if shard.next > before:
                 until_s = self._clock.monotonic_s() + _FETCH_S
             elif self._clock.monotonic_s() > until_s:
@@ -262,34 +271,37 @@ class KinesisSource:
             )
         return found
 
-    def _wait_for_heads(self, places: Sequence[Place], most: int) -> None:
+    def _wait_for_heads(self, topic_partitions: Sequence[TopicPartition], most: int) -> None:
         """Read until every shard shows a record or its end, or patience is over."""
         from_s = self._clock.monotonic_s()
         while True:
-            have = sum(len(self._shards[place].ahead) for place in places)
+            have = sum(
+                len(self._shards[topic_partition].ahead) for topic_partition in topic_partitions
+            )
             late = any(
-                not len(self._shards[place].ahead) and not self._shards[place].is_at_end
-                for place in places
+                not len(self._shards[topic_partition].ahead)
+                and not self._shards[topic_partition].is_at_end
+                for topic_partition in topic_partitions
             )
             waited_s = self._clock.monotonic_s() - from_s
             if (have >= most and not late) or (not have and waited_s > _WAIT_S):
-                self._read(places, 0.0)
+                self._read(topic_partitions, 0.0)
                 return
             if have and (not late or waited_s > _PATIENCE_S):
-                self._read(places, 0.0)
+                self._read(topic_partitions, 0.0)
                 return
-            self._read(places, _WAIT_S)
+            self._read(topic_partitions, _WAIT_S)
 
-    def _read(self, places: Sequence[Place], timeout_s: float) -> None:
+    def _read(self, topic_partitions: Sequence[TopicPartition], timeout_s: float) -> None:
         """Begin the reads that are due, and take what has come."""
         now_s = self._clock.monotonic_s()
-        for place in places:
-            shard = self._shards[place]
+        for topic_partition in topic_partitions:
+            shard = self._shards[topic_partition]
             is_wanted = not shard.is_ended and len(shard.ahead) < _FULL_RECORDS
             if shard.pending is None and is_wanted and now_s >= shard.due_s:
                 shard.due_s = now_s + self._pause_s(shard)
                 shard.pending = self._pool.submit(self._reads.read, shard.ask)
-        pending: list[Future[Got]] = [s.pending for s in self._shards.values() if s.pending]
+        pending: list[Future[ShardPage]] = [s.pending for s in self._shards.values() if s.pending]
         if not pending:
             if timeout_s:
                 self._clock.sleep(timeout_s)
@@ -299,7 +311,7 @@ class KinesisSource:
             if shard.pending is not None and shard.pending.done():
                 self._take(shard)
 
-    def _take(self, shard: ShardInHand) -> None:
+    def _take(self, shard: ShardBuffer) -> None:
         assert shard.pending is not None
         done, shard.pending = shard.pending, None
         before_ms = shard.seen_ms
@@ -314,10 +326,10 @@ class KinesisSource:
         if got.iterator is None:
             self._families_at_s = -_FAMILIES_EVERY_S  # its children
         if shard.is_gap and before_ms < self._clock.now_ms() - self._retention_ms:
-            where = f"shard {shard.place[1]} of {self._streams[shard.place[0]]}"
+            where = f"shard {shard.topic_partition[1]} of {self._streams[shard.topic_partition[0]]}"
             self._on_lost(f"{where} was last read longer ago than the stream keeps records")
 
-    def _pause_s(self, shard: ShardInHand) -> float:
+    def _pause_s(self, shard: ShardBuffer) -> float:
         """Between two reads: our share of them, longer where nothing comes."""
         share_s = self.readers / READS_A_SECOND
         return min(share_s * 1.5 ** min(shard.empty_reads, 8), max(share_s, _LONGEST_S))

@@ -9,12 +9,12 @@ import msgspec
 from claimtrace.adapters.tables.table import MOST_AT_ONCE, Change, Item, Table
 from claimtrace.errors import StateError
 
-from ...group.group import Mark
+from ...group.group import Checkpoint
 from ...group.leases import Lease
-from ...journal.plan import Place
+from ...journal.plan import TopicPartition
 
 _LEASE, _WORKER, _FINISHED = "lease", "worker", "finished"
-_marks = msgspec.json.Decoder(Mark)
+_marks = msgspec.json.Decoder(Checkpoint)
 
 
 class TableLeases:
@@ -27,19 +27,25 @@ class TableLeases:
         """All of them."""
         return [self._lease(item) for item in self._table.query(_LEASE)]
 
-    def add(self, places: Mapping[Place, tuple[int, ...]]) -> None:
+    def add(self, topic_partitions: Mapping[TopicPartition, tuple[int, ...]]) -> None:
         """Have leases without an owner for places that have none yet, with their parents."""
-        for place, parents in places.items():
-            self._table.put(Change(_item(Lease(place, "", 0, None, parents=parents)), None))
+        for topic_partition, parents in topic_partitions.items():
+            self._table.put(
+                Change(_item(Lease(topic_partition, "", 0, None, parents=parents)), None)
+            )
 
-    def finished(self) -> dict[Place, int]:
+    def finished(self) -> dict[TopicPartition, int]:
         """The places of which nothing comes any more, and the plan that had the last of each."""
         return {_place(item["sk"]): int(item["plan"]) for item in self._table.query(_FINISHED)}
 
-    def finish(self, places: Mapping[Place, int]) -> None:
+    def finish(self, topic_partitions: Mapping[TopicPartition, int]) -> None:
         """Say so of places; who said it before is right as well."""
-        for place, plan in places.items():
-            item: Item = {"pk": _FINISHED, "sk": f"{place[0]}/{place[1]}", "plan": plan}
+        for topic_partition, plan in topic_partitions.items():
+            item: Item = {
+                "pk": _FINISHED,
+                "sk": f"{topic_partition[0]}/{topic_partition[1]}",
+                "plan": plan,
+            }
             self._table.put(Change(item, None))
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
@@ -80,7 +86,7 @@ class TableLeases:
         )  # fmt: skip
 
 
-def _place(sk: str | int) -> Place:
+def _place(sk: str | int) -> TopicPartition:
     topic, _, partition = str(sk).rpartition("/")
     return topic, int(partition)
 
@@ -89,7 +95,7 @@ def _item(lease: Lease) -> Item:
     mark = msgspec.json.encode(lease.mark).decode() if lease.mark is not None else ""
     return {
         "pk": _LEASE,
-        "sk": f"{lease.place[0]}/{lease.place[1]}",
+        "sk": f"{lease.topic_partition[0]}/{lease.topic_partition[1]}",
         "owner": lease.owner,
         "counter": lease.counter,
         "mark": mark,

@@ -11,7 +11,7 @@ from claimtrace.clock import Clock
 from claimtrace.events import Record
 
 from ...group.shard_family import Family
-from .polling import Ask, KinesisReads
+from .polling import KinesisReads, ReadRequest
 
 _PAUSE_S = 0.2
 
@@ -30,7 +30,7 @@ def read_stream(reads: KinesisReads, name: str, topic: str, clock: Clock) -> Ite
     family.learn(reads.shards(name))
     while family.readable:
         for number in sorted(family.readable):
-            yield from _read_shard(reads, Ask(name, number), topic, clock)
+            yield from _read_shard(reads, ReadRequest(name, number), topic, clock)
             family.finish(number)
 
 
@@ -50,7 +50,9 @@ def by_claim(decisions: Iterable[Record]) -> dict[int, list[Record]]:
     }
 
 
-def _read_shard(reads: KinesisReads, ask: Ask, topic: str, clock: Clock) -> Iterator[Record]:
+def _read_shard(
+    reads: KinesisReads, ask: ReadRequest, topic: str, clock: Clock
+) -> Iterator[Record]:
     position = 0
     while True:
         got = reads.read(ask)

@@ -33,7 +33,7 @@ from claimtrace.decisions import (
 
 from ...decisions.outcomes import OUTCOMES
 from ...engine.effects import Counts
-from ...worker.observer import Watching
+from ...worker.observer import WorkerObserver
 from .sns_message import RESULTS
 
 REBALANCES: Final = ("gained", "revoked", "lost")
@@ -155,7 +155,7 @@ class _Place:
     lag: Gauge
 
 
-class WorkerMetrics(Watching):
+class WorkerMetrics(WorkerObserver):
     """The metrics of one worker, in a registry of its own.
 
     Args:

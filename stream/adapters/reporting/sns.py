@@ -24,8 +24,8 @@ from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import Settings
 
-from ...worker.ownership import Sink
-from .sns_message import LOST, MAX_CALL_BYTES, MAX_ENTRIES, SENT, Notice, notice_of
+from ...worker.ownership import Output
+from .sns_message import LOST, MAX_CALL_BYTES, MAX_ENTRIES, SENT, SnsMessage, sns_message_of
 
 ROOM: Final = 1_000
 """Notices that wait; what comes beyond them isn't told."""
@@ -46,7 +46,7 @@ _HINTS: Final = {
 }
 
 
-class Notices:
+class SnsNotifier:
     """Tells a topic of alerts, from a thread.
 
     Args:
@@ -68,7 +68,7 @@ class Notices:
         self._topic = settings.aws.alerts_topic
         self._client = client or aws_client(_at_home(settings), "sns")
         self._said, self._counted, self._jitter = said, counted, jitter
-        self._waiting: deque[Notice] = deque()
+        self._waiting: deque[SnsMessage] = deque()
         self._changed = threading.Condition()
         self._is_closing = self._is_over = self._is_full = False
         self._trouble = ""
@@ -78,7 +78,7 @@ class Notices:
     def tell(self, alerts: Sequence[bytes]) -> None:
         """Have alerts told, in the bytes of their records; returns at once."""
         fifo = self._topic.endswith(".fifo")
-        notices = [notice_of(alert, fifo=fifo) for alert in alerts]
+        notices = [sns_message_of(alert, fifo=fifo) for alert in alerts]
         fitting = [notice for notice in notices if notice.size <= MAX_CALL_BYTES]
         if len(fitting) < len(notices):
             self._lose(len(notices) - len(fitting), "an alert is larger than SNS takes")
@@ -140,8 +140,8 @@ class Notices:
                 lambda: self._is_over or self._is_closing != was, timeout=seconds * self._jitter()
             )
 
-    def _next_call(self) -> list[Notice]:
-        call: list[Notice] = []
+    def _next_call(self) -> list[SnsMessage]:
+        call: list[SnsMessage] = []
         size = 0
         for each in self._waiting:
             size += each.size
@@ -150,7 +150,7 @@ class Notices:
             call.append(each)
         return call
 
-    def _publish(self, call: Sequence[Notice]) -> tuple[list[Notice], int, str]:
+    def _publish(self, call: Sequence[SnsMessage]) -> tuple[list[SnsMessage], int, str]:
         """Those to be sent again, how many can't ever be, and why."""
         entries = [{"Id": str(at), **each.entry} for at, each in enumerate(call)]
         try:
@@ -187,14 +187,14 @@ class Notices:
         self._said(f"alerts not told to SNS, they stand on {ALERTS_TOPIC}: {count:,}; {why}")
 
 
-class Notifying:
+class NotifyingOutput:
     """A sink that has alerts told as well; all else is the sink's own.
 
     Alerts are held until the sink says that it has them, so nobody hears of a record that isn't
     there. What is given up is sent again, by this worker or the next owner, and told then.
     """
 
-    def __init__(self, sink: Sink, notices: Notices) -> None:
+    def __init__(self, sink: Output, notices: SnsNotifier) -> None:
         self._sink, self._notices = sink, notices
         self._held: list[bytes] = []
 

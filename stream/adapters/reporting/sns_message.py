@@ -24,7 +24,7 @@ _ENTRY_BYTES: Final = 200
 """For the names in it."""
 
 
-class Notice(NamedTuple):
+class SnsMessage(NamedTuple):
     """An entry of `PublishBatch` without its id, and how much of a call it takes."""
 
     entry: dict[str, Any]
@@ -44,7 +44,7 @@ class _Alert(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Alert).decode
 
 
-def notice_of(alert: bytes, *, fifo: bool) -> Notice:
+def sns_message_of(alert: bytes, *, fifo: bool) -> SnsMessage:
     """The notice of an alert.
 
     Args:
@@ -53,7 +53,7 @@ def notice_of(alert: bytes, *, fifo: bool) -> Notice:
             five minutes is told once.
 
     >>> alert = b'{"alert_id":"a1","model":"auto/3","layer":"score","state":"raised"}'
-    >>> notice_of(alert, fifo=False).entry["Subject"]
+    >>> sns_message_of(alert, fifo=False).entry["Subject"]
     'Drift raised: score of auto/3'
     """
     try:
@@ -72,7 +72,7 @@ def notice_of(alert: bytes, *, fifo: bool) -> Notice:
         entry["MessageDeduplicationId"] = found.alert_id if is_id else digest(alert)
     size = len(alert) + len(subject) + _ENTRY_BYTES
     size += sum(len(name) + len(_text(each).encode()) + 20 for name, each in attributes.items())
-    return Notice(entry, size)
+    return SnsMessage(entry, size)
 
 
 def _subject(alert: _Alert) -> str:

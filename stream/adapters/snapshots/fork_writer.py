@@ -49,7 +49,7 @@ def write_here(handle: int, blocks: Iterator[memoryview], hashed: Hashing) -> No
     os.fsync(handle)
 
 
-class Writing:
+class ForkWriter:
     """The same in a child, from now on.
 
     Args:

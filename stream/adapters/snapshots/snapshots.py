@@ -26,8 +26,8 @@ from claimtrace.adapters.files.atomic_files import sync_folder
 from claimtrace.errors import StateError
 from featurestore.state_arrays import Arrays
 
-from .fork_writer import Writing, write_here
-from .thread_writer import CopyWriting, Spare, room_for
+from .fork_writer import ForkWriter, write_here
+from .thread_writer import CopyBuffer, ThreadWriter, room_for
 
 MAGIC: Final = b"claimtrace-snapshot-2\n"
 KEPT: Final = 2
@@ -70,9 +70,9 @@ class Snapshots:
         self._copied_up_to = copied_up_to_bytes
         folder.mkdir(parents=True, exist_ok=True)
         self._path: Path | None = None
-        self._writing: Writing | CopyWriting | None = None
+        self._writing: ForkWriter | ThreadWriter | None = None
         self._tidying: Thread | None = None
-        self._spare = Spare()
+        self._spare = CopyBuffer()
 
     def is_ready(self, arrays: Arrays) -> bool:
         """Whether it takes no long wait to begin; if not, sees to it beside the stream."""
@@ -116,19 +116,19 @@ class Snapshots:
             raise
         finally:
             os.close(handle)
-        return isinstance(self._writing, Writing)
+        return isinstance(self._writing, ForkWriter)
 
     def _writing_beside(
         self, handle: int, head: bytes, arrays: Arrays
-    ) -> Writing | CopyWriting | None:
+    ) -> ForkWriter | ThreadWriter | None:
         if not self._beside or _size(arrays) < self._beside_from:
             return None
         if self._spare.has_room(arrays):
-            return CopyWriting(handle, head, arrays, self._spare, hashlib.sha256())
+            return ThreadWriter(handle, head, arrays, self._spare, hashlib.sha256())
         if not CAN_FORK:
             return None
         try:
-            return Writing(handle, _blocks(head, arrays), hashlib.sha256())
+            return ForkWriter(handle, _blocks(head, arrays), hashlib.sha256())
         except OSError:  # no room for another process: then the stream waits
             return None
 

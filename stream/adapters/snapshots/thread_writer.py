@@ -31,7 +31,7 @@ class _Stopped(Exception):
     """Nobody waits for the rest."""
 
 
-class Spare:
+class CopyBuffer:
     """Memory for a copy of some arrays."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Spare:
         return copies
 
 
-class CopyWriting:
+class ThreadWriter:
     """The state as it was when this was made, on its way to a file.
 
     Args:
@@ -73,7 +73,7 @@ class CopyWriting:
     """
 
     def __init__(
-        self, handle: int, head: bytes, arrays: Arrays, spare: Spare, hashed: Hashing
+        self, handle: int, head: bytes, arrays: Arrays, spare: CopyBuffer, hashed: Hashing
     ) -> None:
         copies = spare.copy(arrays)
         self._stop = Event()

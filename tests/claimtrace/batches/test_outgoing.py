@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claimtrace.batches.outgoing import Outbox
+from claimtrace.batches.outgoing import OutgoingBatch
 from claimtrace.events import Outgoing
 
 records = st.builds(
@@ -21,7 +21,7 @@ records = st.builds(
 
 @given(st.lists(records, max_size=12))
 def test_no_record_changes_and_each_partition_keeps_its_order(sent: list[Outgoing]) -> None:
-    box = Outbox.of(sent)
+    box = OutgoingBatch.of(sent)
     assert len(box) == len(sent)
     assert sorted(map(repr, box)) == sorted(map(repr, sent))
     for topic in "ab":
@@ -39,6 +39,5 @@ def test_no_record_changes_and_each_partition_keeps_its_order(sent: list[Outgoin
 
 def test_single_ones_and_several_can_be_asked_for() -> None:
     sent = [Outgoing("a", 0, None, b"x", 1), Outgoing("a", 1, None, b"y", 2)]
-    assert (Outbox.of(sent)[1], Outbox.of(sent)[:1], Outbox.of(Outbox.of(sent))) == (
-        sent[1], sent[:1], sent,
-    )  # fmt: skip
+    batch = OutgoingBatch.of(sent)
+    assert (batch[1], batch[:1], OutgoingBatch.of(batch)) == (sent[1], sent[:1], sent)

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from claimtrace.batches.accepted import Accepted
-from claimtrace.encoding.decoder import Wire
+from claimtrace.encoding.decoder import Decoder
 from claimtrace.encoding.encoder import encode
 from claimtrace.event_flags import CLAMPED, FLAG_NAMES, NO_TIME, NO_ZONE, event_time_ms, flag_names
 from claimtrace.events import Event, EventId, Record
@@ -28,7 +28,7 @@ from tests.worlds.fault_catalogue_meaning import cases_of_meaning
 from tests.worlds.random_events import KEY, a_stream
 
 NOW_MS = 1_800_000_000_000
-WIRE = Wire(DOMAIN.events, DOMAIN.currency, KEY)
+WIRE = Decoder(DOMAIN.events, DOMAIN.currency, KEY)
 TOPICS = st.sampled_from([*DOMAIN.topics, "no.such.topic"])
 
 
@@ -138,7 +138,7 @@ def test_the_content_tells_bytes_apart():
     one, same, other = (b'{"claim_id":"c"}', b'{"claim_id":"c"}', b'{"claim_id":"c" }')
     contents = [answer.content for answer in WIRE.decode([record(v) for v in (one, same, other)])]
     assert contents[0] == contents[1] != contents[2]
-    again = Wire(DOMAIN.events, DOMAIN.currency, KEY).decode([record(one)])[0]
+    again = Decoder(DOMAIN.events, DOMAIN.currency, KEY).decode([record(one)])[0]
     assert again.content == contents[0], "the same in another process with the same key"
 
 
@@ -153,7 +153,7 @@ class Needs(Event, topic="needs", id="needs_id"):
 
 
 def test_a_required_field_and_an_unknown_topic_are_named():
-    wire = Wire([Needs], "USD", KEY)
+    wire = Decoder([Needs], "USD", KEY)
     answers = wire.decode(
         [record(b'{"needs_id":"a"}', "needs"), record(b"{}", "others"), record(None, "others")]
     )

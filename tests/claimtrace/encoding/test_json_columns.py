@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from benchmarks.canonical import events
 from claimtrace.encoding import json_guard as gate
-from claimtrace.encoding.json_columns import FlatReader
+from claimtrace.encoding.json_columns import JsonColumnReader
 from claimtrace.encoding.json_kernel import ID, MISSING, OTHER, TEXT
 from claimtrace.events import Category, Cents, Count, EntityId, Event, EventId, time_ms
 from claimtrace_examples.auto_claims import ClaimFiled
@@ -34,11 +34,11 @@ class Small(Event, topic="small", id="claim_id", time="filed_at"):
     sure: bool = False
 
 
-READER = FlatReader(Small)
+READER = JsonColumnReader(Small)
 _decode = msgspec.json.Decoder(Small).decode
 
 
-def read_one(reader: FlatReader, value: bytes) -> dict[str, Any] | None:
+def read_one(reader: JsonColumnReader, value: bytes) -> dict[str, Any] | None:
     """The fields of one record as the fast reader has them; None when it isn't plain."""
     buffer = np.frombuffer(b"##" + value + b"}}" + reader.defaults, np.uint8)  # neighbours
     bounds = np.array([0, 2, 2 + len(value), 4 + len(value)])
@@ -55,7 +55,7 @@ def read_one(reader: FlatReader, value: bytes) -> dict[str, Any] | None:
     return found
 
 
-def same_as_the_decoder(reader: FlatReader, decode: Any, value: bytes) -> bool:
+def same_as_the_decoder(reader: JsonColumnReader, decode: Any, value: bytes) -> bool:
     """Hold the two against each other; returns whether the record was plain."""
     found = read_one(reader, value)
     if found is None:
@@ -161,7 +161,7 @@ def test_damaged_claims_are_taken_by_both_or_left_to_the_decoder(data: st.DataOb
     same_as_the_decoder(CLAIM_READER, msgspec.json.Decoder(ClaimFiled).decode, bytes(value))
 
 
-CLAIM_READER = FlatReader(ClaimFiled)
+CLAIM_READER = JsonColumnReader(ClaimFiled)
 CLAIMS = [each.value for each in events(1000, 50) if each.topic == ClaimFiled.topic]
 
 
@@ -219,5 +219,5 @@ def test_an_unusual_type_is_left_to_the_decoder_as_a_whole() -> None:
     class Tagged(Event, topic="t", id="x", time="y", tag="tagged"):
         x: str = ""
 
-    assert not FlatReader(Tagged).is_able
+    assert not JsonColumnReader(Tagged).is_able
     assert [READER.kind_of(name) for name in ("share", "wide", "shop")] == [OTHER, OTHER, TEXT]

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from claimtrace.batches.accepted import UNREAD, Accepted
 from claimtrace.batches.records import Records
-from claimtrace.encoding.column_decoder import FlatWire
-from claimtrace.encoding.decoder import Wire
+from claimtrace.encoding.column_decoder import ColumnDecoder
+from claimtrace.encoding.decoder import Decoder
 from claimtrace.events import Headers, Record
 from claimtrace_examples.auto_claims import DOMAIN, ClaimFiled
-from featurestore.fields.claim_columns import FlatFields, Spellings
+from featurestore.fields.claim_columns import ClaimColumns, Spellings
 from featurestore.fields.event_columns import CategoryReader, EventColumns
 from tests.simulation.histories import a_history, merged
 from tests.simulation.lives import rules_of
@@ -61,8 +61,8 @@ def test_answers_and_fields_are_those_of_the_decoder(
         as_record(each, i)._replace(headers=beside) for i, (each, beside) in enumerate(documents)
     ]
     records.append(Record("claims.adjudicated", 0, 0, None, b'{"adjudication_id":"a"}', 1, others))
-    slow = Wire(DOMAIN.events, "USD", KEY).decode(records)
-    read, columns = FlatWire(DOMAIN.events, "USD", KEY).read(Records.of(records))
+    slow = Decoder(DOMAIN.events, "USD", KEY).decode(records)
+    read, columns = ColumnDecoder(DOMAIN.events, "USD", KEY).read(Records.of(records))
     assert read.facts.records == [records[i] for i in read.accepted]
     answers = dict(zip(read.accepted.tolist(), [fact.accepted for fact in read.facts], strict=True))
     events = []
@@ -79,7 +79,7 @@ def test_answers_and_fields_are_those_of_the_decoder(
     assert len(answers) + len(read.refused) == len(records)
     plain = EventColumns(events, ClaimFiled)
     reader = CategoryReader(["theft", "break-in"])
-    fields = FlatFields(columns, {"incident_type": Spellings(reader, KEY)})
+    fields = ClaimColumns(columns, {"incident_type": Spellings(reader, KEY)})
     assert len(fields) == len(plain) == len(events)
     for name in ("total_claim_cents", "filed_at"):
         assert fields.number(name).tobytes() == plain.number(name).tobytes()

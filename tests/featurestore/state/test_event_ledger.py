@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.buffers.siphash import hash_key
-from featurestore.state.event_ledger import BEGINNING, CONFLICT, DUPLICATE, NEW, Ledger
+from featurestore.state.event_ledger import BEGINNING, CONFLICT, DUPLICATE, NEW, EventLedger
 
 KEY = hash_key("tests")
 REMEMBER_MS = 10
@@ -41,7 +41,7 @@ def admit(ledger, events):
 @given(events=EVENTS, borders=st.lists(st.integers(0, 60), max_size=5), keep=st.booleans())
 @settings(deadline=None, max_examples=200)
 def test_it_equals_a_dictionary_with_ages(events, borders, keep):
-    ledger, plain = Ledger(KEY, 0, REMEMBER_MS), Plain()
+    ledger, plain = EventLedger(KEY, 0, REMEMBER_MS), Plain()
     rows = []
     for low, high in zip([0, *sorted(borders)], [*sorted(borders), len(events)], strict=True):
         part = events[low:high]
@@ -58,7 +58,7 @@ def test_it_equals_a_dictionary_with_ages(events, borders, keep):
         if keep:
             ledger.forget()
             arrays = {name: np.array(array) for name, array in ledger.arrays().items()}
-            ledger = Ledger(KEY, 0, REMEMBER_MS)
+            ledger = EventLedger(KEY, 0, REMEMBER_MS)
             ledger.restore(arrays)
     assert len({row for _, row in rows}) == len(rows), (
         "an id that is new again has a row of its own"
@@ -66,7 +66,7 @@ def test_it_equals_a_dictionary_with_ages(events, borders, keep):
 
 
 def test_forgetting_gives_memory_back_and_changes_no_answer():
-    kept, swept = (Ledger(KEY, 1, REMEMBER_MS) for _ in range(2))
+    kept, swept = (EventLedger(KEY, 1, REMEMBER_MS) for _ in range(2))
     for start in range(0, 40_000, 1000):
         events = [(f"e{at}", at, 0) for at in range(start, start + 1000)]
         events += [(f"e{at}", at, 0) for at in range(start + 980, start + 1000)]
@@ -85,7 +85,7 @@ def test_forgetting_gives_memory_back_and_changes_no_answer():
 
 
 def test_what_a_label_needs_stays_with_its_claim():
-    ledger = Ledger(KEY, 2, REMEMBER_MS)
+    ledger = EventLedger(KEY, 2, REMEMBER_MS)
     rows = admit(ledger, [("a", 5, 0), ("b", 6, 0)]).rows
     ledger.note_claims(rows, np.array([5, 6]), np.array([[1, 2], [3, -1]]))
     ledger.set_outcome(int(rows[0]), 2)
@@ -100,6 +100,6 @@ def test_what_a_label_needs_stays_with_its_claim():
 
 def test_an_event_far_behind_the_others_is_still_known_when_it_comes_again():
     """Its age counts from when it came: otherwise each delivery would be decided anew."""
-    ledger = Ledger(KEY, 0, REMEMBER_MS)
+    ledger = EventLedger(KEY, 0, REMEMBER_MS)
     found = admit(ledger, [("now", 1000, 0), ("old", 5, 0), ("old", 5, 0), ("old", 5, 1)])
     assert found.statuses.tolist() == [NEW, NEW, DUPLICATE, CONFLICT]

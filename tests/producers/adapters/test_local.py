@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.events import Outgoing
 from claimtrace_examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
 from producers.adapters.local import TRUTH_SCHEMA, LocalSink, write_chunks
@@ -20,7 +20,7 @@ EVENTS = EventClasses(ClaimFiled, PolicyChanged, ClaimAdjudicated)
 
 def test_local_sink_is_durable_at_once_and_reports(tmp_path: Path) -> None:
     told: list[int] = []
-    with LocalLog(tmp_path / "log.db") as log:
+    with EmbeddedLog(tmp_path / "log.db") as log:
         log.create_topic("a", 2)
         sink: Sink = LocalSink(log, told.append)
         records = [Outgoing("a", n % 2, b"k", b"%d" % n, n, (("h", b"x"),)) for n in range(5)]
@@ -38,7 +38,7 @@ def test_a_simulation_is_written_with_its_truth_apart(tmp_path: Path) -> None:
     config = SimulationConfig(days=20, claims_per_day=40, policies=800, partitions=3)
     simulation = Simulation(config, EVENTS)
     told: list[int] = []
-    with LocalLog(tmp_path / "log.db", durable=False) as log:
+    with EmbeddedLog(tmp_path / "log.db", durable=False) as log:
         for topic in simulation.topics:
             log.create_topic(topic, config.partitions)
         truth_path = tmp_path / "truth" / "truth.parquet"

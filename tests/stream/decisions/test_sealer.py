@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claimtrace.batches.accepted import Accepted, Fact, Facts
+from claimtrace.batches.accepted import Accepted, AcceptedEvents, AcceptedRecord
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.decisions import (
     GENESIS,
@@ -69,7 +69,7 @@ one = st.fixed_dictionaries(
 @given(frames, st.lists(one, max_size=6))
 def test_the_bytes_are_those_of_a_decision(frame: Frame, rows: list[dict]) -> None:
     claims = [
-        Fact(
+        AcceptedRecord(
             Record(r["topic"], r["partition"], r["position"], None, b"", r["log_time_ms"]),
             Accepted(ClaimFiled(claim_id="x"), r["id"], r["event_time_ms"], 0, 0),
         )
@@ -87,7 +87,7 @@ def test_the_bytes_are_those_of_a_decision(frame: Frame, rows: list[dict]) -> No
     chains: dict[int, str] = {}
     sealed = seal_all(
         frame,
-        Facts.of(claims),
+        AcceptedEvents.of(claims),
         ByteStrings.of_texts([r["id"] for r in rows]),
         matrix,
         verdicts,

@@ -12,7 +12,7 @@ from claimtrace.decisions import DECISIONS_TOPIC
 from stream.engine.decider import TRACE_HEADER
 from stream.engine.effects import Counts, Effects
 from stream.engine.engine import Engine
-from stream.journal.plan import JOURNAL, Place, in_plan_order, plan_of
+from stream.journal.plan import JOURNAL, TopicPartition, in_plan_order, plan_of
 from stream.offline_rows.rows import build
 from tests.worlds.models import a_scorer, scorer_of
 from tests.worlds.random_events import KEY, a_stream, as_records
@@ -23,7 +23,7 @@ PARTITIONS = 3
 
 def a_batch(count: int) -> list[Any]:
     """Records of a stream over several partitions, some of them poison, in plan order."""
-    positions: dict[Place, int] = {}
+    positions: dict[TopicPartition, int] = {}
     records = []
     for i, record in enumerate(as_records(a_stream(21, count))):
         place = record.topic, i % PARTITIONS
@@ -38,7 +38,7 @@ def an_engine(**changes: Any) -> Engine:
     return Engine(DOMAIN, terms(PARTITIONS, **changes), KEY, scorer_of)
 
 
-def by_place(effects: Effects) -> dict[tuple[str, int], list[Any]]:
+def by_topic_partition(effects: Effects) -> dict[tuple[str, int], list[Any]]:
     found: dict[tuple[str, int], list[Any]] = {}
     for each in effects.outgoing:
         found.setdefault((each.topic, each.partition), []).append(each)
@@ -61,10 +61,10 @@ def test_the_parts_are_the_whole(with_model: bool) -> None:
         assert getattr(counts, field.name) == getattr(whole.counts, field.name), field.name
     assert counts.referred > 10
     assert counts.dead > 5
-    want = by_place(whole)
+    want = by_topic_partition(whole)
     got: dict[tuple[str, int], list[Any]] = {}
     for part in parts:
-        for place, outgoing in by_place(part).items():
+        for place, outgoing in by_topic_partition(part).items():
             got.setdefault(place, []).extend(outgoing)
     for place, outgoing in want.items():
         if place[0] == DECISIONS_TOPIC:

@@ -16,7 +16,7 @@ from claimtrace.schemas.confluent_frame import frame
 from claimtrace.settings.schema import SchemaSettings
 from claimtrace_examples.auto_claims import DOMAIN
 from stream.adapters.embedded.file_journal import read_plans
-from stream.adapters.embedded.log import LocalSource
+from stream.adapters.embedded.log import EmbeddedSource
 from stream.proofs.verify import replay
 from tests.worlds.random_events import a_stream, as_records
 from tests.worlds.stream_folder import World
@@ -66,7 +66,7 @@ def test_an_id_that_was_unknown_stays_unknown_for_a_replay(tmp_path: Path) -> No
     assert next(iter(read_plans(world.folder / "journal"))).unknown_schemas == [UNKNOWN]
     world.plain = lambda number, payload: payload  # by now somebody has registered the schema
     with world.open_log() as log:
-        source = LocalSource(log, DOMAIN.topics, world.partitions)
+        source = EmbeddedSource(log, DOMAIN.topics, world.partitions)
         proved = replay(
             world.engine(),
             read_plans(world.folder / "journal"),

@@ -12,19 +12,19 @@ from uuid import uuid4
 import pytest
 
 from claimtrace.adapters.process.system_clock import SystemClock
-from claimtrace.adapters.tables.dynamodb import DynamoTable
-from claimtrace.adapters.tables.sqlite import FileTable
+from claimtrace.adapters.tables.dynamodb import DynamodbTable
+from claimtrace.adapters.tables.sqlite import SqliteTable
 from claimtrace.adapters.tables.table import Table
 from claimtrace.errors import StoreUnavailable, Superseded
 from stream.adapters.kinesis.table_leases import TableLeases
-from stream.group.group import Mark
+from stream.group.group import Checkpoint
 from stream.group.lease_group import LeaseGroup
 from stream.group.leases import Lease, LeaseTable
-from stream.journal.plan import JOURNAL, Place
+from stream.journal.plan import JOURNAL, TopicPartition
 from tests.oracles.lease_table import LeasesInMemory
 
 LEASE_S = 10.0
-INPUTS: set[Place] = {("claims", n) for n in range(5)} | {("labels", 0)}
+INPUTS: set[TopicPartition] = {("claims", n) for n in range(5)} | {("labels", 0)}
 
 
 class Clock:
@@ -50,9 +50,9 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LeaseTable
         return
     made: Table
     if request.param == "file":
-        made = FileTable(tmp_path / "shared.db")
+        made = SqliteTable(tmp_path / "shared.db")
     else:
-        made = DynamoTable(request.getfixturevalue("dynamodb").client(), f"leases-{uuid4()}")
+        made = DynamodbTable(request.getfixturevalue("dynamodb").client(), f"leases-{uuid4()}")
     made.create(SystemClock())
     yield TableLeases(made)
 
@@ -64,14 +64,17 @@ class Workers:
         self.table = table
         self.groups: dict[str, LeaseGroup] = {}
         self.clocks: dict[str, Clock] = {}
-        self.owned: dict[str, set[Place]] = {}
+        self.owned: dict[str, set[TopicPartition]] = {}
         self.counted: dict[str, int] = {}
-        self.drained: dict[str, list[set[Place]]] = {}
+        self.drained: dict[str, list[set[TopicPartition]]] = {}
         self.inputs = set(INPUTS)
-        self.finished: set[Place] = set()
+        self.finished: set[TopicPartition] = set()
 
-    def lineage(self) -> dict[Place, tuple[int, ...]]:
-        return {place: (0, 1) if place[1] > 4 else () for place in self.inputs}
+    def lineage(self) -> dict[TopicPartition, tuple[int, ...]]:
+        return {
+            topic_partition: (0, 1) if topic_partition[1] > 4 else ()
+            for topic_partition in self.inputs
+        }
 
     def start(self, name: str) -> LeaseGroup:
         """A worker whose clock is an hour or so off."""
@@ -101,14 +104,14 @@ def workers(table: LeaseTable) -> Workers:
     return Workers(table)
 
 
-def everything(workers: Workers) -> set[Place]:
+def everything(workers: Workers) -> set[TopicPartition]:
     return workers.inputs | {JOURNAL}
 
 
 def test_one_takes_everything_and_a_second_gets_its_half(workers: Workers) -> None:
     workers.start("a")
     workers.turn("a", times=2)
-    assert workers.owned["a"] == everything(workers) == workers.groups["a"].places()
+    assert workers.owned["a"] == everything(workers) == workers.groups["a"].topic_partitions()
     workers.start("b")
     workers.turn("a", "b", times=3)
     assert len(workers.owned["a"]) == 4
@@ -147,28 +150,33 @@ def test_who_was_away_can_say_nothing_and_takes_part_again(workers: Workers) -> 
     first, second = workers.start("a"), workers.start("b")
     workers.turn("a", "b", times=4)
     half = set(workers.owned["a"])
-    assert first.commit(dict.fromkeys(half, Mark(emitted=3)), {})
+    assert first.commit(dict.fromkeys(half, Checkpoint(emitted=3)), {})
     workers.turn("b", times=6)
     with pytest.raises(Superseded):
-        first.commit(dict.fromkeys(half, Mark(emitted=9)), {})
-    assert second.marks(everything(workers)) == dict.fromkeys(half, Mark(emitted=3))
-    assert second.commit(dict.fromkeys(workers.owned["b"], Mark(emitted=5)), {})
+        first.commit(dict.fromkeys(half, Checkpoint(emitted=9)), {})
+    assert second.marks(everything(workers)) == dict.fromkeys(half, Checkpoint(emitted=3))
+    assert second.commit(dict.fromkeys(workers.owned["b"], Checkpoint(emitted=5)), {})
     workers.turn("a", "b", times=6)
     assert workers.owned["a"] | workers.owned["b"] == everything(workers)
     assert not workers.owned["a"] & workers.owned["b"]
     with pytest.raises(Superseded):
-        first.commit(dict.fromkeys(workers.owned["b"], Mark(emitted=9)), {})
-    assert set(first.marks(everything(workers)).values()) == {Mark(emitted=5)}
+        first.commit(dict.fromkeys(workers.owned["b"], Checkpoint(emitted=9)), {})
+    assert set(first.marks(everything(workers)).values()) == {Checkpoint(emitted=5)}
 
 
 def test_marks_come_back_as_they_were(workers: Workers) -> None:
     group = workers.start("a")
     workers.turn("a", times=2)
-    marks = {place: Mark(n, n + 1, f"{n:064x}") for n, place in enumerate(sorted(INPUTS))}
+    marks = {
+        topic_partition: Checkpoint(n, n + 1, f"{n:064x}")
+        for n, topic_partition in enumerate(sorted(INPUTS))
+    }
     assert group.marks(INPUTS) == {}
     assert group.commit(marks, dict.fromkeys(INPUTS, 7))
     assert group.marks(INPUTS) == marks
-    assert {lease.position for lease in workers.table.leases() if lease.place in INPUTS} == {7}
+    assert {
+        lease.position for lease in workers.table.leases() if lease.topic_partition in INPUTS
+    } == {7}
     assert group.commit(marks, {}), "again, and again"
     assert workers.start("b").marks([JOURNAL]) == {}
 
@@ -180,16 +188,18 @@ def test_children_of_a_shard_are_shared_out_as_they_come(workers: Workers) -> No
     workers.inputs |= {("claims", 5), ("claims", 6)}
     workers.turn("a", "b", times=3)
     assert workers.owned["a"] | workers.owned["b"] == everything(workers)
-    parents = {lease.place[1]: lease.parents for lease in workers.table.leases()}
+    parents = {lease.topic_partition[1]: lease.parents for lease in workers.table.leases()}
     assert parents[5] == parents[6] == (0, 1)
     workers.inputs -= {("claims", 0)}
     workers.turn("a", "b", times=2)
-    assert ("claims", 0) in workers.groups["a"].places(), "its mark must move on with the others"
+    assert ("claims", 0) in workers.groups["a"].topic_partitions(), (
+        "its mark must move on with the others"
+    )
 
 
 def test_a_shard_that_is_done_with_needs_no_owner_any_more(workers: Workers) -> None:
     """It is let go when its owner has all of it stored, and counts as done for everybody."""
-    ended: Place = ("claims", 0)
+    ended: TopicPartition = ("claims", 0)
     first, second = workers.start("a"), workers.start("b")
     groups = {"a": first, "b": second}
     workers.turn("a", "b", times=4)
@@ -197,7 +207,7 @@ def test_a_shard_that_is_done_with_needs_no_owner_any_more(workers: Workers) -> 
     makes_plans = next(name for name in "ab" if JOURNAL in workers.owned[name])
 
     def commit(name: str, emitted: int, stored: int) -> None:
-        marks = dict.fromkeys(workers.owned[name], Mark(emitted, stored, "c" * 64))
+        marks = dict.fromkeys(workers.owned[name], Checkpoint(emitted, stored, "c" * 64))
         assert groups[name].commit(marks, {})
 
     commit(owner, 7, 6)
@@ -215,12 +225,15 @@ def test_a_shard_that_is_done_with_needs_no_owner_any_more(workers: Workers) -> 
     workers.turn("a", "b", times=6)
     assert sum(map(len, workers.owned.values())) == before - 1
     for group in groups.values():
-        assert ended in group.places()
-        assert group.marks([ended])[ended] == Mark(2**53, 2**53, "c" * 64)
+        assert ended in group.topic_partitions()
+        assert group.marks([ended])[ended] == Checkpoint(2**53, 2**53, "c" * 64)
     workers.start("c")
     workers.turn("a", "b", "c", times=8)
     assert not any(ended in owned for owned in workers.owned.values())
-    assert len({place for owned in workers.owned.values() for place in owned}) == before - 1
+    assert (
+        len({topic_partition for owned in workers.owned.values() for topic_partition in owned})
+        == before - 1
+    )
 
 
 def test_two_that_start_together_never_own_the_same(table: LeaseTable) -> None:
@@ -232,7 +245,7 @@ def test_two_that_start_together_never_own_the_same(table: LeaseTable) -> None:
             workers.start(name)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(workers.poll, names))
-        owned = [place for name in names for place in workers.owned[name]]
+        owned = [topic_partition for name in names for topic_partition in workers.owned[name]]
         assert len(owned) == len(set(owned))
         for name in names:
             workers.groups[name].leave()
@@ -308,10 +321,10 @@ def test_a_table_that_is_silent_takes_nothing_away() -> None:
     workers.turn("a", times=3)
     assert workers.owned["a"] == everything(workers)
     with pytest.raises(StoreUnavailable):
-        group.commit({JOURNAL: Mark(emitted=1)}, {})
+        group.commit({JOURNAL: Checkpoint(emitted=1)}, {})
     group.leave()
     table.is_down = False
-    assert group.commit({JOURNAL: Mark(emitted=1)}, {})
+    assert group.commit({JOURNAL: Checkpoint(emitted=1)}, {})
 
 
 def test_what_was_written_and_never_heard_of_is_taken_again_or_let_go() -> None:
@@ -327,7 +340,7 @@ def test_what_was_written_and_never_heard_of_is_taken_again_or_let_go() -> None:
     assert workers.owned["a"] == everything(workers)
     table.loses_answers = True
     with pytest.raises(StoreUnavailable):
-        group.commit(dict.fromkeys(everything(workers), Mark(emitted=1)), {})
+        group.commit(dict.fromkeys(everything(workers), Checkpoint(emitted=1)), {})
     table.loses_answers = False
     workers.start("b")
     workers.turn("a", "b", times=4)
@@ -338,9 +351,9 @@ def test_what_was_written_and_never_heard_of_is_taken_again_or_let_go() -> None:
 def test_a_worker_that_starts_asks_for_all_that_ever_was(table: LeaseTable) -> None:
     """Shards that are done with and not listed any more have marks that a snapshot is held
     against."""
-    old: set[Place] = {("claims", 77)}
+    old: set[TopicPartition] = {("claims", 77)}
     table.add(dict.fromkeys(old, ()))
-    assert Workers(table).start("a").places() == INPUTS | old | {JOURNAL}
+    assert Workers(table).start("a").topic_partitions() == INPUTS | old | {JOURNAL}
 
 
 def some_life(seed: int) -> tuple[Workers, LeasesInMemory]:
@@ -370,9 +383,9 @@ def some_life(seed: int) -> tuple[Workers, LeasesInMemory]:
 def committed(workers: Workers, table: LeasesInMemory, name: str, emitted: int) -> None:
     """Try to commit: it may succeed only for who stands in the table."""
     owned = workers.owned.get(name, set())
-    really = {lease.place for lease in table.leases() if lease.owner == name}
+    really = {lease.topic_partition for lease in table.leases() if lease.owner == name}
     try:
-        done = workers.groups[name].commit(dict.fromkeys(owned, Mark(emitted=emitted)), {})
+        done = workers.groups[name].commit(dict.fromkeys(owned, Checkpoint(emitted=emitted)), {})
     except Superseded:
         assert not owned <= really or not owned
         workers.owned[name] = set()
@@ -385,18 +398,18 @@ def committed(workers: Workers, table: LeasesInMemory, name: str, emitted: int) 
 @pytest.mark.parametrize("seed", range(40))
 def test_whatever_happens_only_the_owner_is_heard(seed: int) -> None:
     workers, table = some_life(seed)
-    heard: dict[Place, int] = {}
+    heard: dict[TopicPartition, int] = {}
     for before, after in table.written:
         assert after.counter == before.counter + 1
         changed = after.mark != before.mark
         assert not changed or before.owner == after.owner, "a mark is written by the owner alone"
         if changed and after.mark is not None:
-            assert after.mark.emitted > heard.get(after.place, 0)
-            heard[after.place] = after.mark.emitted
+            assert after.mark.emitted > heard.get(after.topic_partition, 0)
+            heard[after.topic_partition] = after.mark.emitted
     names = sorted(workers.groups)
     if names:
         workers.turn(*names, times=12)
-        owned = [place for name in names for place in workers.owned[name]]
+        owned = [topic_partition for name in names for topic_partition in workers.owned[name]]
         assert sorted(owned) == sorted(everything(workers)), "in the end each has one owner"
 
 

@@ -20,13 +20,13 @@ def table(owners: list[str]) -> list[Lease]:
 def apply(leases: list[Lease], me: str, alive: list[str], seen: list[Lease]) -> list[Lease]:
     """What a worker does after it read `seen`, on the table as it is now, conditionally."""
     found = moves(me, seen, alive)
-    known = {lease.place: lease for lease in seen}
+    known = {lease.topic_partition: lease for lease in seen}
     now = []
     for lease in leases:
-        if lease.place in found.release and lease.owner == me:
+        if lease.topic_partition in found.release and lease.owner == me:
             lease = lease._replace(owner="", counter=lease.counter + 1)
-        elif any(lease.place == taken.place for taken in found.take):
-            before = known[lease.place]
+        elif any(lease.topic_partition == taken.topic_partition for taken in found.take):
+            before = known[lease.topic_partition]
             if (lease.owner, lease.counter) == (before.owner, before.counter):
                 lease = lease._replace(owner=me, counter=lease.counter + 1)
         now.append(lease)
@@ -62,7 +62,9 @@ def test_nothing_is_taken_from_the_living(workers, owners) -> None:
 def test_a_new_worker_gets_its_share_from_those_that_let_go() -> None:
     leases = table(["a"] * 4 + ["b"] * 3)
     assert moves("c", leases, ["a", "b"]).take == []
-    released = [place for me in "ab" for place in moves(me, leases, list("abc")).release]
+    released = [
+        topic_partition for me in "ab" for topic_partition in moves(me, leases, list("abc")).release
+    ]
     assert len(released) == 2
 
 

@@ -16,7 +16,7 @@ from claimtrace.events import Record
 from claimtrace.refusals import Refusal
 from featurestore.offline.tables import DECISIONS, EVENTS, LABELS, SCHEMAS, conform, rows_of
 from stream.engine.engine import Engine
-from stream.journal.plan import Place, in_plan_order, plan_of
+from stream.journal.plan import TopicPartition, in_plan_order, plan_of
 from stream.offline_rows import rows as rows_module
 from stream.offline_rows.arrow_columns import byte_strings, words
 from stream.offline_rows.rows import Waiting
@@ -30,7 +30,7 @@ Lives = tuple[dict[str, Waiting], list[Record], list[Any], list[Decision]]
 
 def some_records(count: int) -> list[Record]:
     """Claims, labels and profiles on several partitions; some refused, tombstones, with keys."""
-    positions: dict[Place, int] = {}
+    positions: dict[TopicPartition, int] = {}
     found = []
     for i, record in enumerate(as_records(a_stream(5, count))):
         place = record.topic, i % PARTITIONS

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace_examples.auto_claims import DOMAIN
 from stream.adapters.embedded.file_journal import read_plans
-from stream.adapters.embedded.log import LocalSource
+from stream.adapters.embedded.log import EmbeddedSource
 from stream.proofs.verify import check_chains, replay
 from tests.worlds.random_events import a_stream, as_records
 from tests.worlds.stream_folder import World
@@ -37,7 +37,7 @@ def decisions(world):
 def proved(world, partitions):
     """A replay on a fresh engine against these decisions."""
     with world.open_log() as log:
-        source = LocalSource(log, DOMAIN.topics, world.partitions)
+        source = EmbeddedSource(log, DOMAIN.topics, world.partitions)
         plans = read_plans(world.folder / "journal")
         return replay(world.engine(), plans, source, lambda p: iter(partitions[p]))
 

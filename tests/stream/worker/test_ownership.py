@@ -23,10 +23,10 @@ from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
-from stream.group.group import Mark, Retained, Tail
+from stream.group.group import Checkpoint, Retained, Tail
 from stream.worker.driver import Driver
-from stream.worker.offline_writer import Stored, Storing
-from stream.worker.ownership import Duty
+from stream.worker.offline_writer import OfflineWriter, Stored
+from stream.worker.ownership import Ownership
 from tests.simulation.lives import RowsInMemory
 from tests.simulation.shared_lives import failures, live
 from tests.simulation.shared_parts import (
@@ -116,7 +116,7 @@ def not_read_back(self: SharedJournal, plan: Any) -> Any:
     return plan
 
 
-def chain_forgotten(before: Callable[..., Any], self: Duty, *args: Any) -> None:
+def chain_forgotten(before: Callable[..., Any], self: Ownership, *args: Any) -> None:
     kept = dict(self._engine.decider.chains)
     taken = self._decide_again
 
@@ -129,17 +129,17 @@ def chain_forgotten(before: Callable[..., Any], self: Duty, *args: Any) -> None:
     del self._decide_again
 
 
-def let_go_but_keep_sending(before: Callable[..., Any], self: Duty) -> None:
+def let_go_but_keep_sending(before: Callable[..., Any], self: Ownership) -> None:
     before(self)
     self._is_giving_up = False
 
 
-def stored_too_soon(before: Callable[..., Any], self: Duty) -> Any:
+def stored_too_soon(before: Callable[..., Any], self: Ownership) -> Any:
     self._note_stored(Stored(self._engine.plan, self._reached()))
     return before(self)
 
 
-def commit_taken_for_done(before: Callable[..., Any], self: Duty, *args: Any) -> bool:
+def commit_taken_for_done(before: Callable[..., Any], self: Ownership, *args: Any) -> bool:
     before(self, *args)
     return True
 
@@ -151,26 +151,28 @@ BREAKS: dict[str, Change] = {
         stream.worker.ownership, "_is_due",
         lambda outgoing, number, mark, tail: number > mark.stored,
     ),
-    "takes over before it has caught up": swap(Duty, "_needed", lambda *_: 0),
-    "forgets the chain at a take-over": around(Duty, "_take_over", chain_forgotten),
-    "calls rows stored that wait": around(Duty, "commit", stored_too_soon),
-    "decides nothing again": swap(Duty, "_decide_again", lambda *_: None),
+    "takes over before it has caught up": swap(Ownership, "_needed", lambda *_: 0),
+    "forgets the chain at a take-over": around(Ownership, "_take_over", chain_forgotten),
+    "calls rows stored that wait": around(Ownership, "commit", stored_too_soon),
+    "decides nothing again": swap(Ownership, "_decide_again", lambda *_: None),
     "lets batches go that others need": around(
         Retained, "release", lambda before, self, _: before(self, 10**9)
     ),
     "does not see that a place was away": swap(
-        Duty, "stay", lambda self: self._group.poll(lambda _: None) if self._takes_part else None
+        Ownership,
+        "stay",
+        lambda self: self._group.poll(lambda _: None) if self._takes_part else None,
     ),
-    "keeps an open transaction": around(Duty, "_let_go", let_go_but_keep_sending),
+    "keeps an open transaction": around(Ownership, "_let_go", let_go_but_keep_sending),
     "starts from any snapshot": swap(Driver, "_fits", lambda _: lambda _: True),
     "applies a plan it has not read back": swap(SharedJournal, "append", not_read_back),
     "stores rows whoever wrote before": swap(RowsInMemory, "append_once", without_before),
-    "asks no store what it has": swap(Storing, "version", lambda *_: -1),
+    "asks no store what it has": swap(OfflineWriter, "version", lambda *_: -1),
     "waits for others with rows in hand": around(
         Driver, "_flush", lambda before, self: None if self._duty.is_ahead else before(self)
     ),
-    "forgets rows that it took over": swap(Duty, "has_rows", False),
-    "takes a refused commit for done": around(Duty, "_tell", commit_taken_for_done),
+    "forgets rows that it took over": swap(Ownership, "has_rows", False),
+    "takes a refused commit for done": around(Ownership, "_tell", commit_taken_for_done),
 }  # fmt: skip
 
 
@@ -203,7 +205,7 @@ def decision(position: int, link: str) -> Outgoing:
 
 
 def test_what_lies_on_the_log_is_not_sent_again() -> None:
-    mark, tail = Mark(emitted=3), Tail(7, "b" * 64)
+    mark, tail = Checkpoint(emitted=3), Tail(7, "b" * 64)
     due = [stream.worker.ownership._is_due(decision(at, "b"), 9, mark, tail) for at in (6, 7, 8)]
     assert due == [False, False, True]
     assert stream.worker.ownership._is_due(decision(8, "b"), 4, mark, None)
@@ -212,7 +214,9 @@ def test_what_lies_on_the_log_is_not_sent_again() -> None:
 
 def test_another_decision_at_the_end_of_the_log_is_refused() -> None:
     with pytest.raises(StateError, match="is not the one on the log"):
-        stream.worker.ownership._is_due(decision(7, "a"), 9, Mark(emitted=3), Tail(7, "b" * 64))
+        stream.worker.ownership._is_due(
+            decision(7, "a"), 9, Checkpoint(emitted=3), Tail(7, "b" * 64)
+        )
 
 
 class Alone(NamedTuple):
@@ -288,5 +292,5 @@ def test_waiting_for_a_store_keeps_the_places() -> None:
 
 
 def test_a_mark_reads_as_it_was_written() -> None:
-    mark = Mark(4, 3, "f" * 64)
-    assert msgspec.json.decode(msgspec.json.encode(mark), type=Mark) == mark
+    mark = Checkpoint(4, 3, "f" * 64)
+    assert msgspec.json.decode(msgspec.json.encode(mark), type=Checkpoint) == mark

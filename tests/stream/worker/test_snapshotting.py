@@ -10,9 +10,9 @@ import pytest
 from claimtrace.clock import ManualClock
 from claimtrace.errors import StateError
 from stream.worker import snapshotting as saving
-from stream.worker.interval import Every
-from stream.worker.observer import Watching
-from stream.worker.snapshotting import FEW_RECORDS, UNITS_A_RECORD, Saving
+from stream.worker.interval import Interval
+from stream.worker.observer import WorkerObserver
+from stream.worker.snapshotting import FEW_RECORDS, UNITS_A_RECORD, Snapshotting
 
 
 class Store:
@@ -41,7 +41,7 @@ class Store:
         self.told.append("rest")
 
 
-class Heard(Watching):
+class Heard(WorkerObserver):
     """The plans of snapshots that count."""
 
     def __init__(self):
@@ -67,8 +67,8 @@ def world():
     journal = SimpleNamespace(bookmark=lambda plan: plan)
     source = SimpleNamespace(bookmarks=lambda positions: b"%d" % len(positions))
     store = Store()
-    each = Saving(
-        engine, duty, source, journal, store, Every(100, 1e9, clock), clock, lambda work: work(),
+    each = Snapshotting(
+        engine, duty, source, journal, store, Interval(100, 1e9, clock), clock, lambda work: work(),
         said.append, lambda _: None, heard,
     )  # fmt: skip
     return SimpleNamespace(

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claimtrace.adapters.embedded_log.log import BATCH_RECORDS, LocalLog
+from claimtrace.adapters.embedded_log.log import BATCH_RECORDS, EmbeddedLog
 from claimtrace.adapters.embedded_log.record_batch import decode_batch, encode_batch
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable
@@ -38,8 +38,8 @@ outgoing = st.builds(
 )
 
 
-def new_log(folder: Path) -> LocalLog:
-    log = LocalLog(folder / "log.db", durable=False)
+def new_log(folder: Path) -> EmbeddedLog:
+    log = EmbeddedLog(folder / "log.db", durable=False)
     log.create_topic("a", 3)
     log.create_topic("b", 3)
     return log
@@ -60,7 +60,7 @@ def test_what_is_appended_is_read_back(
     with new_log(folder) as log:
         for start in range(0, len(records), cut):
             assert log.append(records[start : start + cut])
-    with LocalLog(folder / "log.db", create=False) as log:
+    with EmbeddedLog(folder / "log.db", create=False) as log:
         for topic in ("a", "b"):
             for partition in range(3):
                 expected = [r for r in records if (r.topic, r.partition) == (topic, partition)]
@@ -154,7 +154,7 @@ def test_merged_is_the_rule_however_it_is_cut(
 
 
 def test_merged_sees_what_another_process_appends(tmp_path: Path) -> None:
-    with new_log(tmp_path) as log, LocalLog(tmp_path / "log.db") as other:
+    with new_log(tmp_path) as log, EmbeddedLog(tmp_path / "log.db") as other:
         assert log.merged(["a"], {}, 10) == []
         other.append([Outgoing("a", 2, None, b"x", 1)])
         assert [r.value for r in log.merged(["a"], {}, 10)] == [b"x"]
@@ -202,7 +202,7 @@ def test_a_failed_append_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_transactions_join(tmp_path: Path) -> None:
-    with new_log(tmp_path) as log, LocalLog(tmp_path / "log.db") as other:
+    with new_log(tmp_path) as log, EmbeddedLog(tmp_path / "log.db") as other:
         with log.transaction():
             log.append_columns("a", 0, None, [b"1"], [1])
             log.append_columns("a", 0, None, [b"2"], [2])
@@ -230,9 +230,9 @@ def test_a_full_disk_is_named_and_harmless(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.events import Outgoing
-log = LocalLog(Path(sys.argv[1]))
+log = EmbeddedLog(Path(sys.argv[1]))
 print("ready", flush=True)
 n = log.producer_sequence("w") + 1
 while True:
@@ -258,7 +258,7 @@ def test_kill_9_in_the_middle_is_all_or_nothing(tmp_path: Path) -> None:
         writer.send_signal(signal.SIGKILL)
         printed = writer.communicate()[0].split("\n")[:-1]  # the last line may be cut short
         acknowledged = int(printed[-1]) if printed else acknowledged
-        with LocalLog(path) as log:
+        with EmbeddedLog(path) as log:
             sequence = log.producer_sequence("w")
             assert sequence >= acknowledged
             for topic in "ab":
@@ -295,7 +295,7 @@ def test_bit_rot_is_found_and_placed(tmp_path: Path, statement: str, what: str) 
         for n in range(3):
             log.append_columns("a", 1, None, [b"x", b"y"], [n, n])
     damage(tmp_path / "log.db", statement)
-    with LocalLog(tmp_path / "log.db") as log:
+    with EmbeddedLog(tmp_path / "log.db") as log:
         assert len(log.read("a", 1, 0, 2)) == 2
         with pytest.raises(StateError, match=what) as caught:
             log.read("a", 1, 0, 6)
@@ -312,7 +312,7 @@ def test_flipped_bits_on_disk_never_pass(tmp_path: Path) -> None:
     for at in random.Random(4).sample(range(len(intact)), 40):
         path.write_bytes(intact[:at] + bytes([intact[at] ^ 0x10]) + intact[at + 1 :])
         try:
-            with LocalLog(path) as log:
+            with EmbeddedLog(path) as log:
                 assert [r.value for r in log.read("a", 0, 0, 1000)] == values
         except (StateError, StoreUnavailable, ConfigError):
             continue
@@ -320,22 +320,22 @@ def test_flipped_bits_on_disk_never_pass(tmp_path: Path) -> None:
 
 def test_only_a_log_is_opened(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="there is no log"):
-        LocalLog(tmp_path / "none.db", create=False)
+        EmbeddedLog(tmp_path / "none.db", create=False)
     assert not (tmp_path / "none.db").exists()
     other = tmp_path / "other.db"
     damage(other, "CREATE TABLE mine (x)")
     before = other.read_bytes()
     with pytest.raises(StateError, match="the file is no log"):
-        LocalLog(other)
+        EmbeddedLog(other)
     assert other.read_bytes() == before
     text = tmp_path / "notes.txt"
     text.write_text("not a database, only a rather long text " * 100)
     with pytest.raises(StateError):
-        LocalLog(text)
+        EmbeddedLog(text)
     new_log(tmp_path).close()
     damage(tmp_path / "log.db", "PRAGMA user_version = 99")
     with pytest.raises(StateError, match="format 99"):
-        LocalLog(tmp_path / "log.db")
+        EmbeddedLog(tmp_path / "log.db")
 
 
 def test_topics_keep_their_partitions(tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_topics_keep_their_partitions(tmp_path: Path) -> None:
 
 
 def test_a_second_writer_waits_and_is_told(tmp_path: Path) -> None:
-    with new_log(tmp_path) as log, LocalLog(tmp_path / "log.db") as other:
+    with new_log(tmp_path) as log, EmbeddedLog(tmp_path / "log.db") as other:
         other._db.execute("PRAGMA busy_timeout = 20")
         with log.transaction():
             log.append_columns("a", 0, None, [b"1"], [1])
@@ -369,11 +369,11 @@ def test_a_second_writer_waits_and_is_told(tmp_path: Path) -> None:
 OPENER = """
 import sys
 from pathlib import Path
-from claimtrace.adapters.embedded_log.log import LocalLog
+from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.events import Outgoing
 print("ready", flush=True)
 sys.stdin.readline()
-log = LocalLog(Path(sys.argv[1]))
+log = EmbeddedLog(Path(sys.argv[1]))
 log.create_topic("a", 3)
 for n in range(5):
     log.append([Outgoing("a", n % 3, None, sys.argv[2].encode(), n)])
@@ -402,5 +402,5 @@ def test_several_processes_open_a_new_log_at_once(tmp_path: Path) -> None:
         opener.stdin.flush()
     ended = [(opener.communicate()[1], opener.returncode) for opener in openers]
     assert ended == [(b"", 0)] * 4
-    with LocalLog(path, create=False) as log:
+    with EmbeddedLog(path, create=False) as log:
         assert sum(log.ends("a")) == 20

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from claimtrace.adapters.aws.client import aws_client
 from claimtrace.adapters.aws.errors import named_errors
-from claimtrace.adapters.kinesis.fast_json import Entry, KinesisWire, Page
+from claimtrace.adapters.kinesis.fast_json import Entry, FastKinesis, Page
 from claimtrace.adapters.kinesis.stream import describe, stream_name
 from claimtrace.errors import ConfigError, StoreUnavailable
 from claimtrace.settings.schema import KinesisSettings, Settings
@@ -23,7 +23,7 @@ def stream(kinesis: KinesisLocal) -> str:
     """One shard with all entries on it."""
     client = kinesis.client()
     create_streams(client, {"wire": 1})
-    assert KinesisWire(client).put_records("wire", ENTRIES) == [None] * len(ENTRIES)
+    assert FastKinesis(client).put_records("wire", ENTRIES) == [None] * len(ENTRIES)
     return "wire"
 
 
@@ -36,8 +36,8 @@ def from_the_start(client, stream: str) -> str:
 def test_a_page_is_what_the_clients_parser_says(kinesis: KinesisLocal, stream: str) -> None:
     client = kinesis.client()
     slow = Page.of(client.get_records(ShardIterator=from_the_start(client, stream), Limit=100))
-    wire = KinesisWire(client)
-    KinesisWire(client)  # a second one on the same client changes nothing
+    wire = FastKinesis(client)
+    FastKinesis(client)  # a second one on the same client changes nothing
     quick = wire.get_records(from_the_start(client, stream), 100)
     assert quick.Records == slow.Records
     assert [r.log_time_ms for r in quick.Records] == [r.log_time_ms for r in slow.Records]
@@ -52,7 +52,7 @@ def test_calls_of_others_on_the_same_client_stay_as_they_are(
     kinesis: KinesisLocal, stream: str
 ) -> None:
     client = kinesis.client()
-    KinesisWire(client)
+    FastKinesis(client)
     put = client.put_record(StreamName=stream, Data=b"by hand", PartitionKey="k")
     assert put["ShardId"] == "shardId-000000000000"
     answer = client.put_records(StreamName=stream, Records=[{"Data": b"x", "PartitionKey": "k"}])
@@ -63,7 +63,7 @@ def test_a_body_of_another_form_is_left_to_the_client(kinesis: KinesisLocal, str
     client = kinesis.client()
     odd = 200, {"Records": [{"SequenceNumber": "5", "Data": "eA==", "PartitionKey": "k",
                              "ApproximateArrivalTimestamp": "2026-01-02T03:04:05Z"}]}  # fmt: skip
-    wire = KinesisWire(client)
+    wire = FastKinesis(client)
     iterator = from_the_start(client, stream)
     inject(client, "GetRecords", times(1, odd))
     (record,) = wire.get_records(iterator, 10).Records
@@ -88,7 +88,7 @@ def test_what_a_refusal_means_to_us(
     kinesis: KinesisLocal, stream: str, code: str, status: int, kind: type[Exception]
 ) -> None:
     client = kinesis.client()
-    wire, iterator = KinesisWire(client), from_the_start(client, stream)
+    wire, iterator = FastKinesis(client), from_the_start(client, stream)
     inject(client, "GetRecords", times(9, error(code, status)))
     with pytest.raises(kind) as caught, named_errors("can't read", "wire"):
         wire.get_records(iterator, 10)

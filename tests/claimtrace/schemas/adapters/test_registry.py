@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from claimtrace.batches.accepted import Accepted
 from claimtrace.clock import ManualClock
-from claimtrace.encoding.decoder import Wire
+from claimtrace.encoding.decoder import Decoder
 from claimtrace.encoding.encoder import encode
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable, UsageError
 from claimtrace.events import Record
@@ -42,7 +42,7 @@ FORMATS = pytest.mark.parametrize("form", ["json", "avro"])
 
 
 def wire_of(schemas):
-    return Wire(DOMAIN.events, DOMAIN.currency, KEY, schemas.plain)
+    return Decoder(DOMAIN.events, DOMAIN.currency, KEY, schemas.plain)
 
 
 def record(value, log_time_ms=NOW_MS):
@@ -111,7 +111,7 @@ def test_all_limits_hold_for_what_is_framed(tmp_path):
 
 
 def test_framed_values_without_a_registry_stay_refused():
-    answer = Wire(DOMAIN.events, DOMAIN.currency, KEY).decode([record(frame(1, b"{}"))])[0]
+    answer = Decoder(DOMAIN.events, DOMAIN.currency, KEY).decode([record(frame(1, b"{}"))])[0]
     assert answer == Refusal("unknown_schema", "", "magic byte 0")
 
 

@@ -15,7 +15,7 @@ from claimtrace.clock import ManualClock
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Record
 from stream.adapters.faust.source import FaustSource
-from stream.journal.plan import Place, Range, in_plan_order
+from stream.journal.plan import Range, TopicPartition, in_plan_order
 
 TOPICS = ("a", "b")
 
@@ -40,19 +40,23 @@ class Told:
 class Log:
     """Partitions of records, some positions of which are nothing; reads holes and plans."""
 
-    records: dict[Place, list[Record]]
-    ends: dict[Place, int]
+    records: dict[TopicPartition, list[Record]]
+    ends: dict[TopicPartition, int]
     fails: int = 0
-    asked: list[Mapping[Place, tuple[int, int]]] = field(default_factory=list)
+    asked: list[Mapping[TopicPartition, tuple[int, int]]] = field(default_factory=list)
 
-    def holes(self, holes: Mapping[Place, tuple[int, int]]) -> dict[Place, list[Record]]:
+    def holes(
+        self, holes: Mapping[TopicPartition, tuple[int, int]]
+    ) -> dict[TopicPartition, list[Record]]:
         self.asked.append(holes)
         if self.fails:
             self.fails -= 1
             raise StoreUnavailable("down")
         return {
-            place: [r for r in self.records[place] if start <= r.position < stop]
-            for place, (start, stop) in holes.items()
+            topic_partition: [
+                r for r in self.records[topic_partition] if start <= r.position < stop
+            ]
+            for topic_partition, (start, stop) in holes.items()
         }
 
     def fetch(self, ranges: Sequence[Range]) -> list[Record]:
@@ -72,11 +76,15 @@ class Log:
 def a_log(*positions: tuple[str, int, Sequence[int]], end_after: int = 0) -> Log:
     records = {
         (topic, partition): [
-            Record(topic, partition, at, None, b"x", 1_000 + 10 * at + partition) for at in places
+            Record(topic, partition, at, None, b"x", 1_000 + 10 * at + partition)
+            for at in topic_partitions
         ]
-        for topic, partition, places in positions
+        for topic, partition, topic_partitions in positions
     }
-    ends = {place: found[-1].position + 1 + end_after for place, found in records.items()}
+    ends = {
+        topic_partition: found[-1].position + 1 + end_after
+        for topic_partition, found in records.items()
+    }
     return Log(records, ends)
 
 
@@ -86,7 +94,7 @@ def a_source(log: Log, clock: ManualClock | None = None) -> FaustSource:
     return made
 
 
-def places(records: Sequence[Record]) -> list[tuple[str, int, int]]:
+def topic_partitions(records: Sequence[Record]) -> list[tuple[str, int, int]]:
     return [(r.topic, r.partition, r.position) for r in records]
 
 
@@ -142,19 +150,19 @@ def test_an_older_record_that_may_come_is_waited_for_but_not_for_ever() -> None:
     source = a_source(log, clock)
     source.take(Told(log.records["a", 0][0]))
     source.take(Told(log.records["a", 1][0]))
-    assert places(source.poll({}, 100)) == [
+    assert topic_partitions(source.poll({}, 100)) == [
         ("a", 0, 0)
     ]  # 1000; on a/1 is 1001, after what may come
     clock.sleep(0.6)
-    assert places(source.poll({}, 100)) == [("a", 0, 0), ("a", 1, 0)]
+    assert topic_partitions(source.poll({}, 100)) == [("a", 0, 0), ("a", 1, 0)]
 
 
 def test_a_marker_at_the_end_is_not_waited_for_long() -> None:
     clock = ManualClock()
     log = a_log(("a", 0, [0]), ("a", 1, [0]), end_after=1)
     source = a_source(log, clock)
-    for place in log.records:
-        source.take(Told(log.records[place][0]))
+    for topic_partition in log.records:
+        source.take(Told(log.records[topic_partition][0]))
     assert len(source.poll({}, 100)) == 1
     clock.sleep(0.06)
     assert len(source.poll({}, 100)) == 2
@@ -165,13 +173,13 @@ def test_whatever_is_repeated_or_left_out_each_record_comes_once_in_plan_order(
     data: st.DataObject,
 ) -> None:
     parts = [("a", 0), ("a", 1), ("b", 0)]
-    log = a_log(*[(*place, sorted(data.draw(st.sets(st.integers(0, 25), min_size=1))))
-                  for place in parts])  # fmt: skip
+    log = a_log(*[(*topic_partition, sorted(data.draw(st.sets(st.integers(0, 25), min_size=1))))
+                  for topic_partition in parts])  # fmt: skip
     source, clock = a_source(log), ManualClock()
-    positions: dict[Place, int] = {}
+    positions: dict[TopicPartition, int] = {}
     got: list[Record] = []
-    for place in parts:
-        kept = log.records[place]
+    for topic_partition in parts:
+        kept = log.records[topic_partition]
         for record in kept:
             for _ in range(data.draw(st.integers(0, 2)) if record is not kept[-1] else 1):
                 source.take(Told(record))
@@ -186,7 +194,9 @@ def test_whatever_is_repeated_or_left_out_each_record_comes_once_in_plan_order(
         for record in batch:
             positions[record.topic, record.partition] = record.position + 1
         got += batch
-    for place in parts:
-        assert [r for r in got if (r.topic, r.partition) == place] == log.records[place]
+    for topic_partition in parts:
+        assert [r for r in got if (r.topic, r.partition) == topic_partition] == log.records[
+            topic_partition
+        ]
     source.acknowledge(positions)
     assert source.unacknowledged == 0

@@ -60,7 +60,7 @@ def test_a_refused_commit_is_not_fatal_and_moves_no_mark(
     bench: Bench, mock_kafka: MockCluster, code: int
 ) -> None:
     worker = started(bench)
-    before = worker.group.marks(worker.group.places())
+    before = worker.group.marks(worker.group.topic_partitions())
     mock_kafka.fail(Api.OFFSET_COMMIT, code, times=3)
     bench.put(2, 40)
     worker.heard.commits.clear()
@@ -68,7 +68,7 @@ def test_a_refused_commit_is_not_fatal_and_moves_no_mark(
         time.sleep(0.01)
     mock_kafka.heal(Api.OFFSET_COMMIT)
     if code != KafkaError.COORDINATOR_LOAD_IN_PROGRESS:  # librdkafka asks again by itself
-        assert worker.group.marks(worker.group.places()) == before
+        assert worker.group.marks(worker.group.topic_partitions()) == before
         assert worker.driver._duty._marks[JOURNAL] == before[JOURNAL]
     until(worker.is_done, worker)
     assert len(worker.owned) == EVERYTHING
@@ -127,7 +127,7 @@ def test_all_brokers_down_and_up_again(bench: Bench, mock_kafka: MockCluster) ->
 
 def test_an_idle_worker_outlives_its_brokers(bench: Bench, mock_kafka: MockCluster) -> None:
     worker = started(bench)
-    worker.group._places_at_s = -1e9  # it looks for new partitions just then
+    worker.group._partitions_at_s = -1e9  # it looks for new partitions just then
     mock_kafka.down()
     back = threading.Timer(3.0, mock_kafka.up)
     back.start()
@@ -219,8 +219,8 @@ def test_another_application_on_the_same_journal_is_refused(bench: Bench) -> Non
 
 def test_another_application_in_the_same_group_is_told_of(bench: Bench) -> None:
     stranger = Consumer({"bootstrap.servers": bench.bootstrap, "group.id": "shared"})
-    place = TopicPartition("claims.filed", 0, 1)
-    stranger.commit(offsets=[place], asynchronous=False)
+    topic_partition = TopicPartition("claims.filed", 0, 1)
+    stranger.commit(offsets=[topic_partition], asynchronous=False)
     with pytest.raises(StateError, match="set by something else than claimtrace") as raised:
         bench.worker(group="shared")
     assert "kafka.group" in raised.value.hint
@@ -229,6 +229,6 @@ def test_another_application_in_the_same_group_is_told_of(bench: Bench) -> None:
     started(bench)
     late = Consumer({"bootstrap.servers": bench.bootstrap, "group.id": "claimtrace"})
     with pytest.raises(KafkaException, match="UNKNOWN_MEMBER_ID"):  # not while we are there
-        late.commit(offsets=[place], asynchronous=False)
+        late.commit(offsets=[topic_partition], asynchronous=False)
     late.close()
     bench.check()

@@ -102,9 +102,9 @@ def end_all(fleet: Fleet) -> None:
             assert worker.end() == 0, fleet.said()
 
 
-def owns(worker: Worker, places: int) -> Callable[[], bool]:
+def owns(worker: Worker, topic_partitions: int) -> Callable[[], bool]:
     """A question: does the worker own at least so many places?"""
-    return lambda: worker.metric("owned_partitions") >= places
+    return lambda: worker.metric("owned_partitions") >= topic_partitions
 
 
 def decided(worker: Worker, claims: int) -> Callable[[], bool]:

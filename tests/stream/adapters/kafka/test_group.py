@@ -12,7 +12,7 @@ from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import ConfigError
 from claimtrace.settings.schema import SecuritySettings, Settings
 from stream.adapters.kafka.group import KafkaGroup
-from stream.group.group import Mark
+from stream.group.group import Checkpoint
 
 TOPICS = ("claims.filed", "claims.adjudicated")
 
@@ -43,7 +43,7 @@ def test_a_refused_commit_names_the_topic_that_may_not_be_read(forbidden: str) -
     group = KafkaGroup(settings, TOPICS, SystemClock(), output)
     group._consumer.close()
     group._consumer = Guarded(forbidden)
-    marks = {(topic, 0): Mark(1, 1, "0" * 64) for topic in TOPICS}
+    marks = {(topic, 0): Checkpoint(1, 1, "0" * 64) for topic in TOPICS}
     with pytest.raises(ConfigError) as caught:
         group.commit(marks, {})
     assert f"--operation Read --topic {forbidden}" in str(caught.value)

@@ -14,7 +14,7 @@ from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.batches.records import Records
 from claimtrace.events import Outgoing, Record
 from claimtrace.limits import MAX_VALUE_BYTES
-from stream.journal.plan import Place, plan_of
+from stream.journal.plan import TopicPartition, plan_of
 from tests.servers.kafka import Cluster
 from tests.servers.records import send
 from tests.servers.topics import client
@@ -42,14 +42,14 @@ def test_batches_cut_anywhere_follow_the_merge(bay: Bay, seed: int) -> None:
     source = bay.source()
     batches = drain(source, 400, lambda: int(rng.integers(1, largest + 1)))
     assert [r for batch in batches for r in batch] == wanted
-    by_place: dict[Place, list[Record]] = {}
+    by_topic_partition: dict[TopicPartition, list[Record]] = {}
     for record in bay.there():
-        by_place.setdefault((record.topic, record.partition), []).append(record)
-    places = [(topic, p) for topic in topics for p in range(3)]
+        by_topic_partition.setdefault((record.topic, record.partition), []).append(record)
+    topic_partitions = [(topic, p) for topic in topics for p in range(3)]
     local = MergedReader(
         topics,
-        places,
-        lambda t, p, at, most: [Records.of(by_place.get((t, p), [])[at : at + most])],
+        topic_partitions,
+        lambda t, p, at, most: [Records.of(by_topic_partition.get((t, p), [])[at : at + most])],
     )
     assert local.take({}, 1000, (0, 0)) == wanted
     for reader in (source, bay.source()):  # one that has read it all, one that is new
@@ -63,7 +63,9 @@ def test_a_source_that_goes_back_and_forth_gives_the_same_records(bay: Bay) -> N
     send(bay.bootstrap, some_rows(9, topics, 2, 600))
     source = bay.source()
     batches = drain(source, 600, lambda: 25)
-    starts: list[dict[Place, int]] = [{(topic, p): 0 for topic in topics for p in range(2)}]
+    starts: list[dict[TopicPartition, int]] = [
+        {(topic, p): 0 for topic in topics for p in range(2)}
+    ]
     for batch in batches:
         starts.append(after(starts[-1], batch))
     for _ in range(60):
@@ -79,7 +81,7 @@ def test_new_records_are_seen_and_an_empty_topic_is_empty(bay: Bay) -> None:
     source = bay.source()
     for _ in range(5):
         assert source.poll({}, 100) == []
-    at: dict[Place, int] = {}
+    at: dict[TopicPartition, int] = {}
     for n in range(5):
         row = Outgoing(topics[n % 2], n % 2, None, b"%d" % n, 1_780_000_000_000 - n)
         send(bay.bootstrap, [row])
@@ -143,9 +145,11 @@ def test_markers_and_aborted_records_are_stepped_over(bay: Bay) -> None:
     for turn in range(20):
         producer.begin_transaction()
         for _ in range(int(rng.integers(1, 6))):
-            place = topics[int(rng.integers(2))], int(rng.integers(2))
+            topic_partition = topics[int(rng.integers(2))], int(rng.integers(2))
             stamp = 1_780_000_000_000 + turn * 1000 - int(rng.integers(0, 3000))
-            producer.produce(place[0], b"%d" % turn, partition=place[1], timestamp=stamp)
+            producer.produce(
+                topic_partition[0], b"%d" % turn, partition=topic_partition[1], timestamp=stamp
+            )
         queued = len(producer)
         producer.flush(30)
         if turn % 3 == 1 or turn == 19:
@@ -161,9 +165,9 @@ def test_markers_and_aborted_records_are_stepped_over(bay: Bay) -> None:
     batches = drain(source, kept, lambda: int(rng.integers(1, 9)))
     assert [r for batch in batches for r in batch] == wanted
     at = after({}, wanted)
-    for place, end in source.ends().items():
-        assert source.is_through(place, end)
-        assert end > at.get(place, 0), "the end is an aborted record or a marker"
+    for topic_partition, end in source.ends().items():
+        assert source.is_through(topic_partition, end)
+        assert end > at.get(topic_partition, 0), "the end is an aborted record or a marker"
     for reader in (source, bay.source()):
         for batch in reversed(batches):
             assert reader.fetch(plan_of(1, batch, None, 0).ranges) == batch

@@ -15,7 +15,7 @@ from claimtrace.events import Outgoing
 from claimtrace.settings.schema import Settings
 from stream.adapters.kafka import source as kafka_source
 from stream.adapters.kafka.source import KafkaSource
-from stream.journal.plan import Place, plan_of
+from stream.journal.plan import TopicPartition, plan_of
 from tests.servers.kafka import Cluster
 from tests.servers.mock_cluster import MockCluster
 from tests.servers.records import send
@@ -188,7 +188,7 @@ def held(source: KafkaSource) -> int:
 def test_a_silent_partition_is_waited_for_and_then_not(far: tuple[Bay, MockCluster]) -> None:
     bay, mock = far
     source, taken = bay.source(), 0
-    at: dict[Place, int] = {}
+    at: dict[TopicPartition, int] = {}
     from_s = time.monotonic()
     until_s = from_s + WAIT_S
     while taken < 4000:

@@ -26,7 +26,7 @@ from claimtrace.adapters.kinesis.kpl_aggregation import aggregated
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import ConfigError, StoreUnavailable
 from stream.adapters.kinesis.fan_out import FanOutReads, Pages
-from stream.adapters.kinesis.polling import Ask, Got, KinesisReads
+from stream.adapters.kinesis.polling import KinesisReads, ReadRequest, ShardPage
 from stream.adapters.kinesis.source import KinesisSource
 from tests.servers.kinesis import KinesisLocal, create_streams
 from tests.servers.ministack import Ministack
@@ -37,15 +37,15 @@ _numbers = itertools.count()
 class Reader:
     """Asks on and on, as the source does."""
 
-    def __init__(self, reads: Any, ask: Ask) -> None:
+    def __init__(self, reads: Any, ask: ReadRequest) -> None:
         self.reads, self.ask = reads, ask
-        self.got: list[Got] = []
+        self.got: list[ShardPage] = []
 
     @property
     def values(self) -> list[bytes]:
         return [value for got in self.got for value in got.values]
 
-    def once(self) -> Got:
+    def once(self) -> ShardPage:
         got = self.reads.read(self.ask)
         if not got.is_throttled:
             self.got.append(got)
@@ -101,8 +101,8 @@ def test_what_is_pushed_is_what_is_polled(
 ) -> None:
     several = aggregated([("a", b"x"), ("b", b"y")])
     put(ministack, name, [b"1", several, b"\x00\xff", b"2"])
-    polled = KinesisReads(ministack.client("kinesis")).read(Ask(name, 0))
-    reader = Reader(fan_out(name), Ask(name, 0))
+    polled = KinesisReads(ministack.client("kinesis")).read(ReadRequest(name, 0))
+    reader = Reader(fan_out(name), ReadRequest(name, 0))
     reader.until(lambda: len(reader.values) >= 5)
     (got,) = [each for each in reader.got if each.sequences]
     assert got._replace(iterator="", behind_ms=0) == polled._replace(iterator="", behind_ms=0)
@@ -116,11 +116,11 @@ def test_it_goes_on_from_any_place(
 ) -> None:
     """Each reader is a consumer of its own, or the first would hold the shard for five seconds."""
     put(ministack, name, n(4))
-    first = Reader(fan_out(name, "first"), Ask(name, 0))
+    first = Reader(fan_out(name, "first"), ReadRequest(name, 0))
     first.until_has(n(4))
     second = first.got[0].sequences[1]
     for consumer, is_after, values in (("at", False, n(3, 1)), ("after", True, n(2, 2))):
-        ask = Ask(name, 0, sequence=second, is_after=is_after)
+        ask = ReadRequest(name, 0, sequence=second, is_after=is_after)
         reader = Reader(fan_out(name, consumer), ask)
         reader.until_has(values)
 
@@ -140,7 +140,7 @@ def test_a_subscription_that_ends_goes_on_behind_its_last_page(
             yield page
         with_end.close()
 
-    reader = Reader(fan_out(name, subscribe=short), Ask(name, 0))
+    reader = Reader(fan_out(name, subscribe=short), ReadRequest(name, 0))
     sent: list[bytes] = []
     while len(starts) < 4:
         sent += n(3, len(sent))
@@ -165,7 +165,7 @@ def test_a_server_that_ends_it_every_second_loses_nothing(tmp_path: Path) -> Non
 
         reads = FanOutReads(server.client("kinesis"), "w", SystemClock(), counted)
         reads.register("s")
-        reader, sent = Reader(reads, Ask("s", 0)), []
+        reader, sent = Reader(reads, ReadRequest("s", 0)), []
         while next(opened) < 9:  # each look counts as well
             sent += n(2, len(sent))
             put(server, "s", sent[-2:])
@@ -182,9 +182,9 @@ def test_another_worker_with_the_same_name_is_told(
 ) -> None:
     """For five seconds AWS refuses it, then it takes the shard over; the first one hears who."""
     put(ministack, name, n(3))
-    first = Reader(fan_out(name, "same"), Ask(name, 0))
+    first = Reader(fan_out(name, "same"), ReadRequest(name, 0))
     first.until_has(n(3))
-    second = Reader(fan_out(name, "same"), Ask(name, 0))
+    second = Reader(fan_out(name, "same"), ReadRequest(name, 0))
     while not second.values:
         second.once()
     assert second.values == n(3)
@@ -197,7 +197,7 @@ def test_an_end_and_its_children(
     ministack: Ministack, name: str, fan_out: Callable[..., FanOutReads]
 ) -> None:
     put(ministack, name, n(2))
-    reader = Reader(fan_out(name), Ask(name, 0))
+    reader = Reader(fan_out(name), ReadRequest(name, 0))
     reader.until_has(n(2))
     ministack.client("kinesis").split_shard(
         StreamName=name, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127)
@@ -221,7 +221,7 @@ def test_a_server_that_does_not_push_is_waited_for_and_named(kinesis: KinesisLoc
     create_streams(kinesis.client(), {"pushless": 1})
     reads = FanOutReads(kinesis.client(), "w", SystemClock())
     reads.register("pushless")
-    reader = Reader(reads, Ask("pushless", 0))
+    reader = Reader(reads, ReadRequest("pushless", 0))
     with pytest.raises(StoreUnavailable, match="can't be pushed to"):
         reader.until(lambda: False)
 
@@ -250,7 +250,7 @@ def test_without_http2_it_is_said_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "h2", None)
-    reader = Reader(fan_out(name), Ask(name, 0))
+    reader = Reader(fan_out(name), ReadRequest(name, 0))
     with pytest.raises(ConfigError, match=r"claimtrace\[fanout\]"):
         reader.until(lambda: False)
 

@@ -70,7 +70,9 @@ def test_two_workers_killed_and_paused_while_shards_split_and_merge(fleet: Kines
         assert worker.end() == 0, fleet.said()
     found = find_by(fleet.session(), fleet.read)
     assert len(found.inputs) == len(rows)
-    assert {place[1] for place in found.inputs if place[0] == CLAIMS} >= {0, 1, 2, 6, 7}
+    assert {
+        topic_partition[1] for topic_partition in found.inputs if topic_partition[0] == CLAIMS
+    } >= {0, 1, 2, 6, 7}
     check(fleet, found, sample=60)
-    final = {lease.place for lease in fleet.leases() if lease.is_final}
+    final = {lease.topic_partition for lease in fleet.leases() if lease.is_final}
     assert final == {(CLAIMS, 1), (CLAIMS, 3), (CLAIMS, 4), (CLAIMS, 5)}, "done with"

@@ -14,10 +14,10 @@ from claimtrace.adapters.kinesis.kpl_aggregation import Part, aggregated
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Record
-from stream.adapters.kinesis.polling import Ask, Got, KinesisReads
+from stream.adapters.kinesis.polling import KinesisReads, ReadRequest, ShardPage
 from stream.adapters.kinesis.source import KinesisSource
 from stream.group.shard_family import Shard, id_of
-from stream.journal.plan import Place, Range, plan_of
+from stream.journal.plan import Range, TopicPartition, plan_of
 from tests.servers.kinesis import KinesisLocal, create_streams, wait_until_active
 from tests.servers.kinesis_faults import document, error, inject, times
 
@@ -98,7 +98,7 @@ class Reader:
 
     def __init__(self, source: KinesisSource) -> None:
         self.source = source
-        self.positions: dict[Place, int] = {}
+        self.positions: dict[TopicPartition, int] = {}
         self.plans: list[tuple[list[Range], list[Record]]] = []
 
     @property
@@ -137,12 +137,12 @@ def check(bay: Bay, reader: Reader) -> None:
     for record in reader.records:
         keyed.setdefault((record.key or b"").decode(), []).append(record.value or b"")
     assert keyed == bay.sent
-    places: dict[Place, list[int]] = {}
+    topic_partitions: dict[TopicPartition, list[int]] = {}
     for record in reader.records:
-        places.setdefault((record.topic, record.partition), []).append(record.position)
-    assert all(found == list(range(len(found))) for found in places.values())
-    for place, position in reader.positions.items():
-        assert position == len(places[place])
+        topic_partitions.setdefault((record.topic, record.partition), []).append(record.position)
+    assert all(found == list(range(len(found))) for found in topic_partitions.values())
+    for topic_partition, position in reader.positions.items():
+        assert position == len(topic_partitions[topic_partition])
     again = bay.source()
     for ranges, records in random.Random(1).sample(reader.plans, len(reader.plans)):
         assert list(again.fetch(ranges)) == records
@@ -283,21 +283,23 @@ class FakeReads:
 
     is_shared = True
 
-    def __init__(self, *pages: Got) -> None:
-        self.pages, self.asked = list(pages), list[Ask]()
+    def __init__(self, *pages: ShardPage) -> None:
+        self.pages, self.asked = list(pages), list[ReadRequest]()
         self.listed = [Shard(0)]
 
     def shards(self, name: str) -> list[Shard]:
         return self.listed
 
-    def read(self, ask: Ask) -> Got:
+    def read(self, ask: ReadRequest) -> ShardPage:
         self.asked.append(ask)
-        return self.pages.pop(0) if self.pages else Got("end", 0)
+        return self.pages.pop(0) if self.pages else ShardPage("end", 0)
 
 
-def page(*sequences: int, iterator: str | None = "next", behind_ms: int = 0, at_ms: int = 5) -> Got:
+def page(
+    *sequences: int, iterator: str | None = "next", behind_ms: int = 0, at_ms: int = 5
+) -> ShardPage:
     rows = len(sequences)
-    return Got(iterator, behind_ms, tuple(map(str, sequences)), (1,) * rows, (b"k",) * rows,
+    return ShardPage(iterator, behind_ms, tuple(map(str, sequences)), (1,) * rows, (b"k",) * rows,
                tuple(b"%d" % n for n in sequences), (at_ms,) * rows)  # fmt: skip
 
 
@@ -318,13 +320,15 @@ class StoppedClock:
         self.at_s += seconds
 
 
-def faked(*pages: Got, on_lost: Any = refuse) -> tuple[KinesisSource, FakeReads, StoppedClock]:
+def faked(
+    *pages: ShardPage, on_lost: Any = refuse
+) -> tuple[KinesisSource, FakeReads, StoppedClock]:
     reads, clock = FakeReads(*pages), StoppedClock()
     source = KinesisSource(reads, {"claims": "s.claims"}, clock, on_lost, DAY_MS)
     return source, reads, clock
 
 
-def polled(source: KinesisSource, positions: dict[Place, int], count: int) -> list[Record]:
+def polled(source: KinesisSource, positions: dict[TopicPartition, int], count: int) -> list[Record]:
     for _ in range(2000):
         found = source.poll(positions, 100)
         if len(found) >= count:
@@ -423,10 +427,10 @@ def test_a_shard_that_goes_before_it_was_read_is_told() -> None:
 def test_who_only_reads_what_plans_say_misses_no_shard() -> None:
     """It never reads one to its end; who writes the plans does."""
     source, reads, clock = faked(page(5, behind_ms=50_000))
-    assert source.places() == {("claims", 0)}
+    assert source.topic_partitions() == {("claims", 0)}
     (record,) = source.fetch([Range("claims", 0, 0, 1, "0:5")])
     assert record.value == b"5"
     reads.listed = [Shard(1, (0,))]
     clock.sleep(20)
-    assert source.places() == {("claims", 1)}
+    assert source.topic_partitions() == {("claims", 1)}
     source.close()

@@ -36,7 +36,7 @@ from stream.adapters.reporting.cloudwatch_data import (
     unit_of,
 )
 from stream.adapters.reporting.prometheus import METRICS, WorkerMetrics
-from stream.worker.observer import Watching
+from stream.worker.observer import WorkerObserver
 from tests.servers.aws_local import REGION
 from tests.servers.ministack import Ministack
 from tests.worlds.random_events import a_stream, as_records
@@ -363,7 +363,7 @@ def test_metrics_are_kept_for_whoever_asks(
         session._open.append(closed.set)
         watching = watch(session, opened)
         assert isinstance(watching, WorkerMetrics) == bool(listen or namespace)
-        assert isinstance(watching, Watching)
+        assert isinstance(watching, WorkerObserver)
         assert threading.active_count() == before + bool(listen) + bool(namespace)
         assert not closed.is_set()
     assert closed.is_set(), "notices end with the run"

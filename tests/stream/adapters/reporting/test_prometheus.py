@@ -16,7 +16,7 @@ from stream.adapters.reporting.prometheus import METRICS, OTHER, REBALANCES, STO
 from stream.decisions.outcomes import OUTCOMES
 from stream.engine.effects import Counts
 from stream.journal.plan import plan_of
-from stream.worker.observer import Watching
+from stream.worker.observer import WorkerObserver
 from tests.worlds.random_events import a_stream, as_records
 from tests.worlds.stream_folder import World
 
@@ -71,7 +71,7 @@ def test_what_is_told_is_what_the_table_says(watched):
 
 
 def test_every_word_of_the_driver_is_heard():
-    for name in vars(Watching):
+    for name in vars(WorkerObserver):
         if not name.startswith("_"):
             assert name in vars(WorkerMetrics), name
 

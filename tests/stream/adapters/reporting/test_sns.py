@@ -23,9 +23,9 @@ from claimtrace.settings.schema import AwsSettings, Settings
 from cli.wiring.workspace import Session
 from monitoring.layers.records import DriftAlert
 from stream.adapters.reporting import sns
-from stream.adapters.reporting.sns import Notices, Notifying
-from stream.adapters.reporting.sns_message import MAX_CALL_BYTES, notice_of
-from stream.worker.observer import Watching
+from stream.adapters.reporting.sns import NotifyingOutput, SnsNotifier
+from stream.adapters.reporting.sns_message import MAX_CALL_BYTES, sns_message_of
+from stream.worker.observer import WorkerObserver
 from tests.servers.ministack import Ministack
 
 _numbers = itertools.count()
@@ -90,7 +90,7 @@ class Told:
         self.counts: Counter[str] = Counter()
         self.settled = threading.Condition()
         self.client = client or aws.client("sns")
-        self.notices = Notices(
+        self.notices = SnsNotifier(
             Settings(aws=AwsSettings(alerts_topic=arn)), self.words.append, self._count,
             self.client, jitter=lambda: 0.0,
         )  # fmt: skip
@@ -172,7 +172,7 @@ def test_each_alert_is_told_in_its_bytes_and_nothing_else(
 ) -> None:
     topic = a_topic(ministack)
     teller, sink = told(topic.arn), Sink()
-    output = Notifying(sink, teller.notices)
+    output = NotifyingOutput(sink, teller.notices)
     alerts = [an_alert(n) for n in range(23)]
     rows = [outgoing(b'{"claim":1}', DECISIONS_TOPIC), *(outgoing(each) for each in alerts)]
     output.emit(7, rows)
@@ -205,7 +205,7 @@ def test_nobody_hears_of_what_the_log_does_not_have(
 ) -> None:
     topic = a_topic(ministack)
     teller, sink = told(topic.arn), Sink()
-    output = Notifying(sink, teller.notices)
+    output = NotifyingOutput(sink, teller.notices)
     output.emit(1, [outgoing(an_alert(1))])
     output.give_up()
     output.settle()
@@ -375,7 +375,7 @@ def test_a_notice_is_within_what_sns_takes(
     alert_id: str, model: str, layer: str, state: str, subjects: list[str], fifo: bool
 ) -> None:
     alert = an_alert(1, alert_id=alert_id, model=model, layer=layer, state=state, subjects=subjects)
-    entry, size = notice_of(alert, fifo=fifo)
+    entry, size = sns_message_of(alert, fifo=fifo)
     assert entry["Message"].encode() == alert
     assert 0 < len(entry["Subject"]) <= 100
     assert entry["Subject"].isascii()
@@ -390,13 +390,13 @@ def test_a_notice_is_within_what_sns_takes(
 
 
 def test_a_long_subject_is_cut() -> None:
-    entry, _ = notice_of(an_alert(1, model="m" * 200), fifo=False)
+    entry, _ = sns_message_of(an_alert(1, model="m" * 200), fifo=False)
     assert entry["Subject"] == "Drift raised: inputs of " + "m" * 76
 
 
 @pytest.mark.parametrize("alert", [b"[1]", b'{"subjects":7}', b'{"state":null}', b"no JSON"])
 def test_an_alert_of_another_form_is_told_as_it_is(alert: bytes) -> None:
-    entry, _ = notice_of(alert, fifo=True)
+    entry, _ = sns_message_of(alert, fifo=True)
     assert (entry["Message"], entry["Subject"]) == (alert.decode(), "claimtrace alert")
     assert len(entry["MessageDeduplicationId"]) == 64
 
@@ -413,7 +413,7 @@ def test_every_driver_has_it_and_the_session_closes_it(
 
     counts: Counter[str] = Counter()
 
-    class Counting(Watching):
+    class Counting(WorkerObserver):
         def notified(self, result: str, count: int) -> None:
             counts[result] += count
 
@@ -431,4 +431,4 @@ def test_every_driver_has_it_and_the_session_closes_it(
 
 def test_without_a_topic_the_sink_is_left_alone(tmp_path: Any) -> None:
     session, sink = Session(Settings(folder=str(tmp_path))), Sink()
-    assert session._notifying(sink, lambda _: None, Watching()) is sink
+    assert session._notifying(sink, lambda _: None, WorkerObserver()) is sink

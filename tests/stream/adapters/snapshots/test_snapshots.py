@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from claimtrace.errors import StateError
 from stream.adapters.snapshots.snapshots import KEPT, Snapshots
 from stream.adapters.snapshots.snapshots import fork_writer as writing
-from stream.adapters.snapshots.thread_writer import Spare
+from stream.adapters.snapshots.thread_writer import CopyBuffer
 from tests.worlds.random_events import a_stream, as_records
 from tests.worlds.state_contents import contents
 from tests.worlds.stream_folder import World
@@ -104,7 +104,7 @@ def test_a_copy_has_room_made_for_it_only_where_one_is_wanted(tmp_path, monkeypa
     def none_left(*_):
         raise MemoryError
 
-    monkeypatch.setattr(Spare, "make_room", none_left)
+    monkeypatch.setattr(CopyBuffer, "make_room", none_left)
     without = Snapshots(tmp_path, beside_from_bytes=0)
     assert not without.is_ready(big)
     without.rest()

@@ -119,6 +119,9 @@ class SealedDecision(Decision, frozen=True, kw_only=True):
 def seal(decision: Decision, chain_before: str) -> tuple[bytes, str]:
     """Encode a decision and link it to the one before; returns its bytes and its chain value.
 
+    The stream seals whole batches instead (`stream.decisions.sealer`); this is the slow oracle of
+    that sealer, whose bytes must be equal to these.
+
     >>> check_seal(b'{"a":1,"chain":"' + b"0" * 64 + b'"}', GENESIS)
     False
     """

@@ -286,8 +286,8 @@ class Driver:
         self._crash("emitted")
         for every in (self._offline_every, self._saving.every):
             every.count(len(records))
-        for notice in effects.notices:
-            self._said(notice)
+        for line in effects.log_lines:
+            self._said(line)
         self._tend()
         self._saving.keep_house(len(records))
         return effects.counts

@@ -17,7 +17,7 @@ from claimtrace.clock import Clock
 
 from ..group.group import Checkpoint
 from ..journal.plan import TopicPartition
-from ..offline_rows.rows import BatchRows, Waiting
+from ..offline_rows.rows import BatchRows, PendingRows
 
 
 class Rows(Protocol):
@@ -99,7 +99,7 @@ class OfflineWriter:
     ) -> None:
         self._rows, self._again, self._begin = rows, again, begin
         self._clock, self._appended = clock, appended
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, PendingRows] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self._left: list[_Append] = []
         self._coming: Stored | None = None
@@ -122,7 +122,7 @@ class OfflineWriter:
 
     def add(self, table: str, rows: BatchRows) -> None:
         """Take what a batch has for a table."""
-        self._waiting.setdefault(table, Waiting(table)).add(rows)
+        self._waiting.setdefault(table, PendingRows(table)).add(rows)
 
     def version(self, table: str, writer: str) -> int:
         """The last plan whose rows of a writer the offline store has; asked once."""

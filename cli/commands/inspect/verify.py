@@ -43,7 +43,7 @@ def verify(
 
 
 def run_verify(session: Session, into: Path | None = None, *, quiet: bool = False) -> Any:
-    """Replay the journal on a fresh engine; returns a `stream.proofs.verify.Replayed`."""
+    """Replay the journal on a fresh engine; returns a `stream.proofs.verify.ReplayResult`."""
     from claimtrace.adapters.embedded_log.log import EmbeddedLog
     from stream.adapters.embedded.log import EmbeddedOutput
     from stream.proofs.verify import replay
@@ -69,7 +69,7 @@ def run_verify(session: Session, into: Path | None = None, *, quiet: bool = Fals
 
 
 def run_chain(session: Session) -> Any:
-    """Check every chain; returns a `stream.proofs.verify.Chained`."""
+    """Check every chain; returns a `stream.proofs.verify.ChainCheck`."""
     from stream.proofs.verify import check_chains
 
     with session.transport() as transport:

@@ -165,11 +165,11 @@ def _replayed(session: Session, file: Path, mapping: Path | None, *, by_key: boo
 def _changes(session: Session, run: str, *, live: bool, simulated: bool) -> list[Change]:
     """What is done to each batch just before it is sent, in order."""
     from producers.sending.headers import Headers
-    from producers.sending.live_times import Live
+    from producers.sending.live_times import LiveTimes
 
     changes: list[Change] = []
     if live:
-        changes.append(Live(session.clock.now_ms, run if simulated else ""))
+        changes.append(LiveTimes(session.clock.now_ms, run if simulated else ""))
     changes.append(Headers(run))
     settings = session.settings
     if settings.schemas.registry and settings.source.startswith(KAFKA):

@@ -111,7 +111,7 @@ def time_ways(
     cluster: Cluster, settings: Settings, sent: list[Sent], per_s: int
 ) -> dict[str, float]:
     """Send claims evenly, and time each decision's way."""
-    sink = KafkaSink(settings)
+    sink = KafkaSink(settings.kafka_connection)
     sent_ms: dict[str, float] = {}
     from_s = time.monotonic()
     for i, (topic, key, value, log_time_ms) in enumerate(sent):

@@ -65,7 +65,7 @@ class RoundTrips(WorkerObserver):
 
 def fill_topics(settings: Settings, sent: list[Sent]) -> float:
     """Produce the events; returns records a second until all are acknowledged."""
-    sink = KafkaSink(settings)
+    sink = KafkaSink(settings.kafka_connection)
     began = perf_counter()
     for start in range(0, len(sent), 20_000):
         sink.send(
@@ -91,12 +91,12 @@ def kafka_driver(line: Line, settings: Settings, watching: WorkerObserver) -> Dr
     """The worker, with the parts that `claimtrace stream` gives it."""
     clock, usual = SystemClock(), StreamSettings()
     terms = msgspec.structs.replace(line.terms, partitions=0)
-    output = KafkaOutput(settings)
+    output = KafkaOutput(settings.kafka_connection)
     folder = line.folder / "kafka"
     driver = Driver(
         line.engine(),
-        KafkaSource(settings, DOMAIN.topics, clock),
-        KafkaJournal(settings, terms, clock),
+        KafkaSource(settings.kafka_connection, DOMAIN.topics, clock),
+        KafkaJournal(settings.kafka_connection, terms, clock),
         output,
         OfflineStore(folder / "offline"),
         Snapshots(folder / "snapshots"),
@@ -105,7 +105,7 @@ def kafka_driver(line: Line, settings: Settings, watching: WorkerObserver) -> Dr
         snapshot_every=(usual.snapshot_every_records, 1e9),
         offline_every=(usual.offline_every_records, 1e9),
         begin=Background,
-        group=KafkaGroup(settings, DOMAIN.topics, clock, output),
+        group=KafkaGroup(settings.kafka_connection, DOMAIN.topics, clock, output),
         commit_every_s=0.5,
         watching=watching,
     )

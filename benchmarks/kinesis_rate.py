@@ -173,7 +173,7 @@ def kinesis_driver(line: Line, source: KinesisSource, client: Any) -> Driver:
         line.engine(),
         source,
         FileJournal(folder / "journal", msgspec.structs.replace(line.terms, partitions=0)),
-        KinesisOutput(KinesisSink(settings, clock, client)),
+        KinesisOutput(KinesisSink(settings.kinesis_connection, clock, client)),
         OfflineStore(folder / "offline"),
         Snapshots(folder / "snapshots"),
         clock,

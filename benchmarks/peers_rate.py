@@ -99,7 +99,7 @@ PEERS: Final = {
 
 def fill_source(settings: Settings, sent: list[Sent]) -> None:
     """All events on one partition, in their order."""
-    sink = KafkaSink(settings)
+    sink = KafkaSink(settings.kafka_connection)
     for start in range(0, len(sent), 20_000):
         sink.send([Outgoing(SOURCE, 0, key.encode(), value, log_time_ms)
                    for _, key, value, log_time_ms in sent[start : start + 20_000]])  # fmt: skip

@@ -53,7 +53,7 @@ class KafkaTransport(Transport):
         from stream.adapters.kafka.journal import KafkaJournal
 
         session = self.session
-        journal = KafkaJournal(session.settings, None, session.clock)
+        journal = KafkaJournal(session.settings.kafka_connection, None, session.clock)
         self._open.append(journal.close)
         journal.terms.check_same(self._terms(journal.terms.topic_ids), JOURNAL_TOPIC)
         return iter(plan for plan in journal.read(1) if plan.number >= from_number)
@@ -62,13 +62,13 @@ class KafkaTransport(Transport):
         """How many partitions a topic has."""
         from stream.adapters.kafka.whole_topic import partitions_of
 
-        return partitions_of(self.session.settings, topic)
+        return partitions_of(self.session.settings.kafka_connection, topic)
 
     def records(self, topic: str, partition: int, last: int | None = None) -> Iterator[Record]:
         """All records of a partition, or about the last so many; committed ones only."""
         from stream.adapters.kafka.whole_topic import read_partition
 
-        return read_partition(self.session.settings, topic, partition, last)
+        return read_partition(self.session.settings.kafka_connection, topic, partition, last)
 
     def driver(self, said: Said, watching: WorkerObserver, stopping: Stopping) -> Driver:
         """One of the workers."""
@@ -77,7 +77,9 @@ class KafkaTransport(Transport):
         source = self._make_source(said, watching)
         journal, output = self.journal_and_output()
         session = self.session
-        group = KafkaGroup(session.settings, session.domain.topics, session.clock, output)
+        group = KafkaGroup(
+            session.settings.kafka_connection, session.domain.topics, session.clock, output
+        )
         return self.assembled(source, journal, output, group, said, watching, stopping)
 
     def journal_and_output(self) -> tuple[KafkaJournal, KafkaOutput]:
@@ -87,12 +89,14 @@ class KafkaTransport(Transport):
 
         session, settings = self.session, self.session.settings
         ids = self._topic_ids()
-        journal = KafkaJournal(settings, self._terms(ids), session.clock)
+        journal = KafkaJournal(settings.kafka_connection, self._terms(ids), session.clock)
         self._open.append(journal.close)
         _check_topics(journal.terms.topic_ids, ids)
         name = settings.kafka.instance or uuid4().hex
         exactly_once = settings.kafka.output == "exactly_once"
-        output = KafkaOutput(settings, f"{settings.kafka.group}-{name}" if exactly_once else "")
+        output = KafkaOutput(
+            settings.kafka_connection, f"{settings.kafka.group}-{name}" if exactly_once else ""
+        )
         self._open.append(output.close)
         return journal, output
 
@@ -167,7 +171,12 @@ class KafkaTransport(Transport):
 
         session = self.session
         made = KafkaSource(
-            session.settings, session.domain.topics, session.clock, said, watching, self._topic_ids
+            session.settings.kafka_connection,
+            session.domain.topics,
+            session.clock,
+            said,
+            watching,
+            self._topic_ids,
         )
         self._open.append(made.close)
         self._source = made
@@ -181,7 +190,7 @@ class KafkaTransport(Transport):
         from claimtrace.adapters.kafka.topics_admin import topic_ids
 
         topics = self.session.domain.topics
-        found = topic_ids(self.session.settings, topics)
+        found = topic_ids(self.session.settings.kafka_connection, topics)
         return [found.get(topic, "") for topic in topics]
 
 

@@ -120,7 +120,9 @@ class KinesisTransport(Transport):
                 "records", where=where,
                 hint="start with a new folder, table, and output streams of another name",
             )  # fmt: skip
-        output = KinesisOutput(KinesisSink(session.settings, session.clock, self._kinesis()))
+        output = KinesisOutput(
+            KinesisSink(session.settings.kinesis_connection, session.clock, self._kinesis())
+        )
         self._open.append(output.close)
         source = self._make_source(self._worker_reads(), said, watching)
         shared = {} if table is None else self._shared(journal, source, table)
@@ -154,7 +156,7 @@ class KinesisTransport(Transport):
     def _table(self) -> Table | None:
         from claimtrace.adapters.tables.choice import shared_table
 
-        return shared_table(self.session.settings)
+        return shared_table(self.session.settings.kinesis)
 
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
         """All that had arrived by now."""
@@ -245,7 +247,7 @@ class KinesisTransport(Transport):
         from claimtrace.adapters.aws.client import aws_client
 
         if self._client is None:
-            self._client = aws_client(self.session.settings, "kinesis")
+            self._client = aws_client(self.session.settings.kinesis, "kinesis")
         return self._client
 
     def _reads(self) -> KinesisReads:
@@ -269,7 +271,7 @@ class KinesisTransport(Transport):
     def _stream_of(self, topic: str) -> str:
         from claimtrace.adapters.kinesis.stream import stream_name
 
-        return stream_name(self.session.settings, topic)
+        return stream_name(self.session.settings.kinesis_connection, topic)
 
     def _described(self, topic: str) -> Stream:
         """What a topic's stream says of itself; asked once."""

@@ -290,7 +290,7 @@ class Session:
             return sink
         from stream.adapters.reporting.sns import NotifyingOutput, SnsNotifier
 
-        made = NotifyingOutput(sink, SnsNotifier(self.settings, said, watching.notified))
+        made = NotifyingOutput(sink, SnsNotifier(client, topic, said, watching.notified))
         self._open.append(made.close)
         return made
 

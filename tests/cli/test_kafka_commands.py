@@ -100,21 +100,21 @@ def test_topics_are_made_once_checked_and_grown(own, tmp_path):
 
     dry = answer(topics.app, session, "create", "--dry-run")
     assert len(dry["made"]) == 8
-    assert KafkaTopics(session.settings).found(INPUTS) == {}
+    assert KafkaTopics(session.settings.kafka_connection).found(INPUTS) == {}
 
     create_topics(own.bootstrap, {"claims.dead": 2})  # somebody was here before
     first = answer(topics.app, session, "create")
     assert sorted([*first["made"], "claims.dead"]) == sorted(dry["made"])
     assert first["grown"] == {"claims.dead": 4}
-    ids = topic_ids(session.settings, INPUTS)
+    ids = topic_ids(session.settings.kafka_connection, INPUTS)
     again = answer(topics.app, session, "create")
     assert (again["made"], again["grown"]) == ([], {})
-    assert topic_ids(session.settings, INPUTS) == ids
+    assert topic_ids(session.settings.kafka_connection, INPUTS) == ids
     assert check_topics(session).startswith("8 topics, inputs of 4 partitions")
 
     wider = answer(topics.app, session, "create", "--partitions", "6")
     assert set(wider["grown"]) == {*INPUTS, "claims.decisions", "claims.dead"}
-    found = KafkaTopics(session.settings).found(["claims.filed", "claims.journal"])
+    found = KafkaTopics(session.settings.kafka_connection).found(["claims.filed", "claims.journal"])
     assert [topic.partitions for topic in found.values()] == [6, 1]
     assert found["claims.filed"].config["message.timestamp.type"] == "LogAppendTime"
     assert "6 partitions already" in str(
@@ -132,19 +132,19 @@ def test_topics_are_made_once_checked_and_grown(own, tmp_path):
 
 def test_a_topic_that_was_made_again_has_another_id(own, tmp_path):
     session = session_of(own, tmp_path)
-    cluster = KafkaTopics(session.settings)
+    cluster = KafkaTopics(session.settings.kafka_connection)
     wanted = wanted_topics(["claims.filed"], session.settings)
     cluster.create(wanted)
     cluster.create(wanted)  # another worker made them at the same time
-    before = topic_ids(session.settings, ["claims.filed"])
+    before = topic_ids(session.settings.kafka_connection, ["claims.filed"])
     admin = own.admin()
     for done in admin.delete_topics(["claims.filed"], operation_timeout=10).values():
         done.result(10)
     with pytest.raises(ConfigError) as said:
-        topic_ids(session.settings, ["claims.filed"])
+        topic_ids(session.settings.kafka_connection, ["claims.filed"])
     assert said.value.where == "claims.filed"
     cluster.create(wanted)
-    assert topic_ids(session.settings, ["claims.filed"]) != before
+    assert topic_ids(session.settings.kafka_connection, ["claims.filed"]) != before
 
 
 def test_more_copies_than_brokers_are_refused_with_the_setting(own, tmp_path):

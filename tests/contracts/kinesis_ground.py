@@ -98,7 +98,7 @@ class KinesisGround(Ground):
             opening.callback(journal.close)
             source = self._source()
             opening.callback(source.close)
-            sink = KinesisSink(self._settings, SystemClock(), self._client)
+            sink = KinesisSink(self._settings.kinesis_connection, SystemClock(), self._client)
             opening.callback(lambda: [lane.close() for lane in sink._lanes.values()])
             parts = source, journal, KinesisOutput(sink)
             beside = self._beside(name, source)

@@ -295,14 +295,16 @@ class KafkaGround(Ground):
         die = partial(_call_all, closes)
         self._open.append(die)  # should a test fail before
         with _closing_on_error(die):
-            source = KafkaSource(settings, DOMAIN.topics, clock)
+            source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock)
             closes.append(source.close)
-            journal = KafkaJournal(settings, terms(PARTITIONS), clock)
+            journal = KafkaJournal(settings.kafka_connection, terms(PARTITIONS), clock)
             closes.append(partial(forget_plans, journal))
             own_id = f"{settings.kafka.group}-{name}" if self.output == "exactly_once" else ""
-            output = KafkaOutput(settings, own_id)
+            output = KafkaOutput(settings.kafka_connection, own_id)
             closes.append(partial(_lose, output))
-            group = KafkaGroup(self.settings(**member), DOMAIN.topics, clock, output)
+            group = KafkaGroup(
+                self.settings(**member).kafka_connection, DOMAIN.topics, clock, output
+            )
             group._settings = settings  # for its own readers
             closes.append(group.leave)
             parts = source, journal, output
@@ -314,8 +316,8 @@ class KafkaGround(Ground):
     def proof(self) -> tuple[list[Plan], Source]:
         settings, clock = self.settings(), SystemClock()
         journal, source = (
-            KafkaJournal(settings, None, clock),
-            KafkaSource(settings, DOMAIN.topics, clock),
+            KafkaJournal(settings.kafka_connection, None, clock),
+            KafkaSource(settings.kafka_connection, DOMAIN.topics, clock),
         )
         self._open += [journal.close, source.close]
         return list(journal.read(1)), source

@@ -127,8 +127,10 @@ class Fleet:
 
         session = self.session()
         settings, clock = session.settings, SystemClock()
-        source = KafkaSource(settings, DOMAIN.topics, clock)
-        group = KafkaGroup(settings, DOMAIN.topics, clock, KafkaOutput(settings))
+        source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock)
+        group = KafkaGroup(
+            settings.kafka_connection, DOMAIN.topics, clock, KafkaOutput(settings.kafka_connection)
+        )
         ends = source.ends()
         until_s = time.monotonic() + timeout_s
         try:

@@ -97,7 +97,9 @@ class KinesisFleet:
 
     def feed(self, rows: Sequence[Outgoing], rate: float) -> None:
         """Put records, so many a second."""
-        sink = KinesisSink(self.session().settings, SystemClock(), self._kinesis.client())
+        sink = KinesisSink(
+            self.session().settings.kinesis_connection, SystemClock(), self._kinesis.client()
+        )
         step, began_s = 20, time.monotonic()
         for start in range(0, len(rows), step):
             sink.send(rows[start : start + step])

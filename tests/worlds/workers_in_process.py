@@ -113,7 +113,7 @@ class Bench:
 
     def put(self, seed: int, count: int, extra: Sequence[Outgoing] = ()) -> None:
         """Have a producer append events."""
-        sink = KafkaSink(self.settings())
+        sink = KafkaSink(self.settings().kafka_connection)
         facts = a_stream(seed, count)
         events = [Outgoing(event.topic, i % PARTITIONS, b"k", msgspec.json.encode(event), at)
                   for i, (_, event, _, at) in enumerate(facts)]  # fmt: skip
@@ -125,11 +125,13 @@ class Bench:
         """A worker that has recovered."""
         settings, clock, heard = self.settings(**kafka), SystemClock(), Heard()
         member = self.settings(**kafka, properties={"max.poll.interval.ms": most_poll_ms})
-        source = KafkaSource(settings, DOMAIN.topics, clock, watching=heard)
-        journal = KafkaJournal(settings, terms(0), clock)
+        source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock, watching=heard)
+        journal = KafkaJournal(settings.kafka_connection, terms(0), clock)
         exactly_once = settings.kafka.output == "exactly_once"
-        output = KafkaOutput(settings, f"bench-{len(self.opened)}" if exactly_once else "")
-        group = KafkaGroup(member, DOMAIN.topics, clock, output)
+        output = KafkaOutput(
+            settings.kafka_connection, f"bench-{len(self.opened)}" if exactly_once else ""
+        )
+        group = KafkaGroup(member.kafka_connection, DOMAIN.topics, clock, output)
         group._settings = settings
         self.opened += [source.close, journal.close, output.close, group.leave]
         engine = Engine(DOMAIN, terms(0), KEY, no_models)
@@ -146,8 +148,8 @@ class Bench:
         """All that is on the topics is what one undisturbed worker makes of the journal; returns
         how many decisions were repeated."""
         settings, clock = self.settings(), SystemClock()
-        source = KafkaSource(settings, DOMAIN.topics, clock)
-        journal = KafkaJournal(settings, None, clock)
+        source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock)
+        journal = KafkaJournal(settings.kafka_connection, None, clock)
         engine = Engine(DOMAIN, terms(0), KEY, no_models)
         want: dict[TopicPartition, list[Outgoing]] = {}
         rows: dict[str, list[pa.Table]] = {}

@@ -200,7 +200,7 @@ def _target(session: Session) -> Iterator[_Target]:
     if session.settings.source.startswith(KAFKA):
         from producers.adapters.kafka import KafkaSink
 
-        sink = KafkaSink(session.settings, send_deadline_s=_ROOM_S)
+        sink = KafkaSink(session.settings.kafka_connection, send_deadline_s=_ROOM_S)
         try:
             yield _Target(sink, lambda: sink.acknowledged, lambda: sink.failed)
         finally:
@@ -209,7 +209,7 @@ def _target(session: Session) -> Iterator[_Target]:
     if session.settings.source.startswith(KINESIS):
         from producers.adapters.kinesis import KinesisSink
 
-        to_streams = KinesisSink(session.settings, session.clock)
+        to_streams = KinesisSink(session.settings.kinesis_connection, session.clock)
         try:
             yield _Target(to_streams, lambda: to_streams.acknowledged, lambda: 0)
         finally:

@@ -126,30 +126,31 @@ def _table(session: Session) -> str:
         return ""
     from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
 
-    return KinesisStreams(session.settings, session.clock).create_table()
+    return KinesisStreams(session.settings.kinesis_connection, session.clock).create_table()
 
 
 def _check_table(session: Session) -> None:
     if session.settings.source.startswith(KINESIS):
         from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
 
-        KinesisStreams(session.settings, session.clock).check_table()
+        KinesisStreams(session.settings.kinesis_connection, session.clock).check_table()
 
 
 def _cluster(session: Session) -> KafkaTopics | KinesisStreams:
     if session.settings.source.startswith(KINESIS):
         from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
 
-        return KinesisStreams(session.settings, session.clock)
+        return KinesisStreams(session.settings.kinesis_connection, session.clock)
     from claimtrace.adapters.kafka.topics_admin import KafkaTopics
 
-    return KafkaTopics(session.settings)
+    return KafkaTopics(session.settings.kafka_connection)
 
 
 def _wanted(session: Session, partitions: int | None) -> list[WantedTopic]:
+    settings, topics = session.settings, session.domain.topics
     if session.settings.source.startswith(KINESIS):
-        return wanted_streams(session.domain.topics, session.settings, partitions)
-    return wanted_topics(session.domain.topics, session.settings, partitions)
+        return wanted_streams(topics, settings.kinesis, partitions or settings.partitions)
+    return wanted_topics(topics, settings.kafka, partitions or settings.partitions)
 
 
 def _matching(

@@ -109,7 +109,8 @@ def make() -> Any:
 
     return make_app(
         Parts(
-            settings=session.settings,
+            connection=session.settings.kafka_connection,
+            batch_records=session.settings.stream.batch_records,
             topics=list(session.domain.topics),
             folder=session.state_folder / "faust",
             clock=session.clock,
@@ -140,12 +141,16 @@ class FaustTransport(KafkaTransport):
 
         session, settings = self.session, self.session.settings
         topics, clock = session.domain.topics, session.clock
-        members = Members(settings, clock)
+        members = Members(settings.kafka_connection, clock)
         journal, output = self.journal_and_output()
-        group = LoneGroup(settings, topics, clock, output)
-        gaps = GapReader(settings, clock, said)
+        group = LoneGroup(settings.kafka_connection, topics, clock, output)
+        gaps = GapReader(settings.kafka_connection, clock, said)
         source = FaustSource(
-            topics, clock, lambda: KafkaSource(settings, topics, clock, said), gaps, watching
+            topics,
+            clock,
+            lambda: KafkaSource(settings.kafka_connection, topics, clock, said),
+            gaps,
+            watching,
         )
         self._open += [gaps.close, source.rest]
         driver = self.assembled(source, journal, output, group, said, watching, stopping)
@@ -153,5 +158,5 @@ class FaustTransport(KafkaTransport):
         driver.recover()
         source.rest()
         if not members.wait_until_none(said):  # our past self came as far as it could
-            seed(settings, driver.engine.positions)
+            seed(settings.kafka_connection, driver.engine.positions)
         return driver, source, group

@@ -111,10 +111,12 @@ def watch(session: Session, opened: ExitStack) -> WorkerObserver:
 
 def _to_cloudwatch(session: Session, registry: CollectorRegistry) -> CloudWatch:
     """Sends the metrics from now on; a worker's name is that of its folder, at its host."""
+    from claimtrace.adapters.aws.client import aws_client
     from stream.adapters.reporting.cloudwatch import CloudWatch
 
     made = CloudWatch(
-        session.settings,
+        aws_client(session.settings.kinesis, "cloudwatch"),
+        session.settings.aws.metrics_namespace,
         registry,
         f"{session.folder.resolve().name}@{socket.gethostname()}",
         session.clock,

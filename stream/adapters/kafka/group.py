@@ -26,7 +26,7 @@ from claimtrace.adapters.kafka.errors import Fenced, error_of
 from claimtrace.clock import Clock, duration_ms
 from claimtrace.decisions import DECISIONS_TOPIC, JOURNAL_TOPIC, chain_of
 from claimtrace.errors import StateError, StoreUnavailable, Superseded
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 
 from ...group.group import Checkpoint, Tail
 from ...journal.plan import JOURNAL, TopicPartition
@@ -53,20 +53,20 @@ class KafkaGroup:
     """Takes part in a consumer group.
 
     Args:
-        settings: brokers, security, the group and its protocol.
+        connection: brokers, security, the group and its protocol.
         topics: the inputs.
         clock: for looking at the topics again.
         output: commits offsets itself when it is transactional.
     """
 
     def __init__(
-        self, settings: Settings, topics: Sequence[str], clock: Clock, output: KafkaOutput
+        self, connection: KafkaConnection, topics: Sequence[str], clock: Clock, output: KafkaOutput
     ) -> None:
         self._topics, self._clock, self._output = tuple(topics), clock, output
-        self._name, self._user = settings.kafka.group, settings.security.username
-        self._troubles = Troubles(settings)
-        self._settings = settings
-        self._consumer: Any = connect(Consumer, _member_config(settings, self._troubles))
+        self._name, self._user = connection.kafka.group, connection.security.username
+        self._troubles = Troubles(connection)
+        self._connection = connection
+        self._consumer: Any = connect(Consumer, _member_config(connection, self._troubles))
         self._assigned: set[TopicPartition] = set()
         self._is_member = False
         self._drain: Callable[[Set[TopicPartition]], None] = lambda _: None
@@ -160,7 +160,7 @@ class KafkaGroup:
         tails: dict[int, Tail] = {}
         if not partitions:
             return tails
-        consumer = reader(self._settings, self._troubles)
+        consumer = reader(self._connection, self._troubles)
         try:
             for partition in sorted(partitions):
                 tail = self._tail(consumer, partition)
@@ -271,8 +271,8 @@ class KafkaGroup:
         consumer.incremental_unassign(topic_partitions)
 
 
-def _member_config(settings: Settings, troubles: Troubles) -> Mapping[str, Any]:
-    kafka = settings.kafka
+def _member_config(connection: KafkaConnection, troubles: Troubles) -> Mapping[str, Any]:
+    kafka = connection.kafka
     config: dict[str, Any] = {
         "group.id": kafka.group,
         "group.protocol": kafka.group_protocol,
@@ -292,4 +292,4 @@ def _member_config(settings: Settings, troubles: Troubles) -> Mapping[str, Any]:
             "session.timeout.ms": session_ms,
             "heartbeat.interval.ms": max(session_ms // 5, 100),
         }
-    return client_config(settings) | config
+    return client_config(connection) | config

@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 from claimtrace.adapters.kafka.errors import Fenced
 from claimtrace.errors import Superseded
 from claimtrace.events import Outgoing
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 from producers.adapters.kafka import Aborted, KafkaSink
 
 _DEADLINE_S: Final = 5.0
@@ -20,12 +20,12 @@ class KafkaOutput:
     """Sends what a plan wants sent; `settle` waits for the acknowledgements.
 
     Args:
-        settings: brokers, security, compression.
+        connection: brokers, security, compression.
         transactional_id: of this worker alone; empty: no transactions.
     """
 
-    def __init__(self, settings: Settings, transactional_id: str = "") -> None:
-        self._sink = KafkaSink(settings, transactional_id=transactional_id)
+    def __init__(self, connection: KafkaConnection, transactional_id: str = "") -> None:
+        self._sink = KafkaSink(connection, transactional_id=transactional_id)
         self.is_transactional = bool(transactional_id)
         self._is_open = False
 

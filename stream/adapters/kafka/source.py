@@ -26,7 +26,7 @@ from claimtrace.batches.prefetch import Prefetch
 from claimtrace.batches.records import Records
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 
 from ...journal.plan import Range, TopicPartition, in_plan_order
 from ...journal.source import ByPosition
@@ -65,7 +65,7 @@ class KafkaSource(ByPosition):
     """Reads the domain's topics from a cluster.
 
     Args:
-        settings: brokers, security, and what to do about records that are gone.
+        connection: brokers, security, and what to do about records that are gone.
         topics: in their order among equal log times.
         clock: for deadlines.
         said: told when records are lost by policy.
@@ -75,7 +75,7 @@ class KafkaSource(ByPosition):
 
     def __init__(
         self,
-        settings: Settings,
+        connection: KafkaConnection,
         topics: Sequence[str],
         clock: Clock,
         said: Callable[[str], None] = lambda _: None,
@@ -84,10 +84,10 @@ class KafkaSource(ByPosition):
     ) -> None:
         self._topics, self._clock, self._said = tuple(topics), clock, said
         self._watching = watching or WorkerObserver()
-        self._earliest = settings.kafka.on_lost_records == "earliest"
-        self._troubles = Troubles(settings)
-        self._user, self._group = settings.security.username, settings.kafka.group
-        self._consumer = reader(settings, self._troubles)
+        self._earliest = connection.kafka.on_lost_records == "earliest"
+        self._troubles = Troubles(connection)
+        self._user, self._group = connection.security.username, connection.kafka.group
+        self._consumer = reader(connection, self._troubles)
         self._buffers: dict[TopicPartition, _Buffer] = {}
         self._low: dict[TopicPartition, int] = {}  # where we go on after what retention took
         self._ask_ids: Callable[[], Sequence[str]] = topic_ids or (lambda: ())

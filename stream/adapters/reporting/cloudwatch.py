@@ -13,11 +13,9 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Metric
 
-from claimtrace.adapters.aws.client import aws_client
 from claimtrace.adapters.aws.errors import named_errors
 from claimtrace.clock import Clock
 from claimtrace.errors import ClaimtraceError
-from claimtrace.settings.schema import Settings
 
 from .cloudwatch_data import Due, Level, Series, Spread, Total, Value, due, requests
 
@@ -30,27 +28,26 @@ class CloudWatch:
     """Sends the metrics of a registry.
 
     Args:
-        settings: the namespace, and the region.
+        client: of boto3, for CloudWatch.
+        namespace: where the metrics are kept.
         registry: asked for all metrics at each turn.
         worker: tells this worker's numbers from another's: one of few names, no personal data.
         clock: for the time of a number.
         every_s: time between two turns.
         said: told once when numbers don't get there, and once when they do again.
-        client: of boto3; None: one as the settings have it.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        client: Any,
+        namespace: str,
         registry: CollectorRegistry,
         worker: str,
         clock: Clock,
         every_s: float,
         said: Callable[[str], None],
-        client: Any = None,
     ) -> None:
-        self._client = client or aws_client(settings, "cloudwatch")
-        self._namespace, self._registry = settings.aws.metrics_namespace, registry
+        self._client, self._namespace, self._registry = client, namespace, registry
         self._worker, self._clock, self._said = worker, clock, said
         self._every_s = every_s
         self._known: dict[Series, Value] = {}

@@ -14,15 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-import msgspec
 from botocore.exceptions import ClientError
 
-from claimtrace.adapters.aws.client import aws_client
 from claimtrace.adapters.aws.errors import code_of, named_errors
 from claimtrace.decisions import ALERTS_TOPIC
 from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.settings.schema import Settings
 
 from ...worker.ownership import Output
 from .sns_message import LOST, MAX_CALL_BYTES, MAX_ENTRIES, SENT, SnsMessage, sns_message_of
@@ -50,23 +47,22 @@ class SnsNotifier:
     """Tells a topic of alerts, from a thread.
 
     Args:
-        settings: the topic; its ARN says the region.
+        client: of boto3, for SNS in the region of the topic.
+        topic: its ARN.
         said: told what a person should know: once when SNS doesn't answer, once when it does again.
         counted: told how many were `sent` or `lost`.
-        client: of boto3; None: one as the settings have it.
         jitter: draws the share of a pause that is kept, so that many don't come back together.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        client: Any,
+        topic: str,
         said: Callable[[str], None],
         counted: Callable[[str, int], None],
-        client: Any = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._topic = settings.aws.alerts_topic
-        self._client = client or aws_client(_at_home(settings), "sns")
+        self._client, self._topic = client, topic
         self._said, self._counted, self._jitter = said, counted, jitter
         self._waiting: deque[SnsMessage] = deque()
         self._changed = threading.Condition()
@@ -218,13 +214,6 @@ class NotifyingOutput:
     def close(self) -> None:
         """Tell what waits, for some seconds; the sink belongs to its transport."""
         self._notices.close()
-
-
-def _at_home(settings: Settings) -> Settings:
-    """The settings with the topic's own region: SNS takes it nowhere else."""
-    region = settings.aws.alerts_topic.split(":")[3]
-    kinesis = msgspec.structs.replace(settings.kinesis, region=region)
-    return msgspec.structs.replace(settings, kinesis=kinesis)
 
 
 @contextmanager

@@ -214,7 +214,7 @@ def test_workers_come_and_go_with_work_in_flight(bench: Bench, protocol: str) ->
 def test_another_application_on_the_same_journal_is_refused(bench: Bench) -> None:
     started(bench)
     with pytest.raises(StateError, match="begun with remember_ms"):
-        KafkaJournal(bench.settings(), terms(0, remember_ms=1), SystemClock())
+        KafkaJournal(bench.settings().kafka_connection, terms(0, remember_ms=1), SystemClock())
 
 
 def test_another_application_in_the_same_group_is_told_of(bench: Bench) -> None:

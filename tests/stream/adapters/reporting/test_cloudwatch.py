@@ -76,9 +76,8 @@ class Heard:
 
 
 def sender(registry: CollectorRegistry, client: Any, said: Any = None) -> CloudWatch:
-    settings = Settings(aws=AwsSettings(metrics_namespace=f"ns{next(_numbers)}"))
-    return CloudWatch(settings, registry, "w1@host", ManualClock(NOW_MS), 3600.0,
-                      said if said is not None else lambda _: None, client)  # fmt: skip
+    return CloudWatch(client, f"ns{next(_numbers)}", registry, "w1@host", ManualClock(NOW_MS),
+                      3600.0, said if said is not None else lambda _: None)  # fmt: skip
 
 
 def place_of(value: float) -> float:
@@ -270,9 +269,9 @@ def test_an_outage_is_said_once_and_loses_nothing(
     inject(client, [None, (status, code), (status, code), (status, code), None, (status, code)])
     said: list[str] = []
     namespace = f"outage{next(_numbers)}"
-    cloud = CloudWatch(Settings(aws=AwsSettings(metrics_namespace=namespace)), made.registry, "w",
+    cloud = CloudWatch(client, namespace, made.registry, "w",
                        ManualClock(round(1000 * datetime.now(UTC).timestamp())), 3600.0,
-                       said.append, client)  # fmt: skip
+                       said.append)  # fmt: skip
     for _ in range(6):
         made.counter.labels("a").inc(2)
         cloud.send()

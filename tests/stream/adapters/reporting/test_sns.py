@@ -91,8 +91,7 @@ class Told:
         self.settled = threading.Condition()
         self.client = client or aws.client("sns")
         self.notices = SnsNotifier(
-            Settings(aws=AwsSettings(alerts_topic=arn)), self.words.append, self._count,
-            self.client, jitter=lambda: 0.0,
+            self.client, arn, self.words.append, self._count, jitter=lambda: 0.0,
         )  # fmt: skip
 
     def _count(self, result: str, count: int) -> None:

@@ -25,7 +25,7 @@ from claimtrace.settings.schema import KafkaSettings, Settings
 from cli.commands.events import topics
 from cli.commands.events.producers import producers
 from cli.commands.events.topics import check_topics
-from cli.wiring.workspace import Session
+from cli.wiring.workspace import Workspace
 from tests.conftest import require_kafka
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics, read_topic
@@ -53,24 +53,24 @@ def own(apart: Cluster) -> Cluster:
     return apart
 
 
-def session_of(cluster: Cluster, folder: Path, **kafka: object) -> Session:
+def session_of(cluster: Cluster, folder: Path, **kafka: object) -> Workspace:
     return session_at(cluster.bootstrap, folder, **kafka)
 
 
-def session_at(brokers: str, folder: Path, **kafka: object) -> Session:
+def session_at(brokers: str, folder: Path, **kafka: object) -> Workspace:
     settings = Settings(
         folder=str(folder / "data"),
         source=f"kafka://{brokers}",
         kafka=KafkaSettings(**kafka),  # type: ignore[arg-type]
     )
-    return Session(settings)
+    return Workspace(settings)
 
 
-def ask(app: typer.Typer, session: Session, *arguments: str) -> Result:
+def ask(app: typer.Typer, session: Workspace, *arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments), obj=session)
 
 
-def answer(app: typer.Typer, session: Session, *arguments: str) -> dict[str, object]:
+def answer(app: typer.Typer, session: Workspace, *arguments: str) -> dict[str, object]:
     ran = ask(app, session, *arguments, "--json")
     assert ran.exit_code == 0, ran.output
     found: dict[str, object] = json.loads(ran.stdout)
@@ -223,7 +223,7 @@ def test_ctrl_c_reports_what_was_acknowledged_and_no_more(own, tmp_path):
 
 
 def test_the_embedded_log_is_fed_in_the_same_way(tmp_path, feeding):
-    session = Session(Settings(folder=str(tmp_path / "data")))
+    session = Workspace(Settings(folder=str(tmp_path / "data")))
     assert "embedded" in check_topics(session)
     fed = answer(feeding, session, "--rate", "0", *SMALL)
     assert fed["sent"] == fed["acknowledged"]
@@ -247,7 +247,7 @@ claim_id = "claim_id"
 policy_id = "policy_id"
 """
     )
-    session = Session(Settings(folder=str(tmp_path / "data")))
+    session = Workspace(Settings(folder=str(tmp_path / "data")))
     files = ["--file", str(tmp_path / "claims.csv")]
     fed = answer(
         feeding, session, *files, "--mapping", str(tmp_path / "mapping.toml"), "--rate", "0"

@@ -91,7 +91,7 @@ class Worker:
     @property
     def owned(self) -> int:
         """How many places it decides on."""
-        return len(self.driver._duty._owned or ())
+        return len(self.driver._ownership._owned or ())
 
     def finish(self) -> None:
         """A clean end."""

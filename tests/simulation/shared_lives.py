@@ -221,7 +221,7 @@ class Life:
                 worker.die()
                 self.current = None
         self._bury()
-        self.sea.marks.clear()
+        self.sea.checkpoints.clear()
         self.has_forgotten = True
 
     def _next_entries(self) -> list[Entry]:
@@ -276,7 +276,7 @@ class Life:
                 network.land(1.0)
             if is_so():
                 return
-        raise AssertionError(f"never: {what}; {self.sea.marks}")
+        raise AssertionError(f"never: {what}; {self.sea.checkpoints}")
 
     def _count(self, what: str) -> None:
         self.events[what] = self.events.get(what, 0) + 1
@@ -341,11 +341,17 @@ def check(life: Life) -> None:
     assert chained.broken == []
     check_rows(rows, sea.rows.tables)
     last = plans[-1].number
-    assert sea.marks.keys() == sea.topic_partitions()
-    for topic_partition, mark in sea.marks.items():
-        assert (mark.emitted, mark.stored) == (last, last), (topic_partition, mark, last)
+    assert sea.checkpoints.keys() == sea.topic_partitions()
+    for topic_partition, checkpoint in sea.checkpoints.items():
+        assert (checkpoint.emitted, checkpoint.stored) == (last, last), (
+            topic_partition,
+            checkpoint,
+            last,
+        )
         if topic_partition[0] == DOMAIN.claim.topic:
-            assert mark.chain == engine.decider.chains.get(topic_partition[1], mark.chain)
+            assert checkpoint.chain == engine.decider.chains.get(
+                topic_partition[1], checkpoint.chain
+            )
     assert not sea.pending
 
 

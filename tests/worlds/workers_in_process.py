@@ -207,7 +207,7 @@ class OneWorker:
     @property
     def owned(self) -> set[TopicPartition]:
         """The places it decides on."""
-        return set(self.driver._duty._owned or ())
+        return set(self.driver._ownership._owned or ())
 
     def is_done(self) -> bool:
         """Whether all inputs are decided on, stored and committed."""
@@ -219,9 +219,9 @@ class OneWorker:
         if any(positions.get(topic_partition, 0) < end for topic_partition, end in ends.items()
                if not self.source.is_through(topic_partition, end)):  # fmt: skip
             return False
-        marks = self.group.marks(self.group.topic_partitions())
-        return len(marks) == len(self.group.topic_partitions()) and all(
-            mark.emitted == mark.stored == plan for mark in marks.values()
+        checkpoints = self.group.checkpoints(self.group.topic_partitions())
+        return len(checkpoints) == len(self.group.topic_partitions()) and all(
+            mark.emitted == mark.stored == plan for mark in checkpoints.values()
         )
 
 

@@ -37,8 +37,9 @@ def aws_client(kinesis: KinesisSettings, service: str, region: str = "") -> Any:
     )
     with named_errors(f"can't reach {service}", "kinesis"):
         try:
+            region = region or kinesis.region or os.environ.get("AWS_REGION", "")
             return boto3.Session().client(
-                service, region_name=region or kinesis.region or os.environ.get("AWS_REGION") or None,
+                service, region_name=region or None,
                 endpoint_url=getattr(kinesis, f"{service}_endpoint", "") or None, config=config,
             )  # fmt: skip
         except (ValueError, BotoCoreError) as error:

@@ -48,15 +48,6 @@ _STDERR: Final = 2
 """Faust puts its log in the place of `sys.stderr`, which has no file."""
 
 
-def __getattr__(name: str) -> Any:
-    """`app`, from the settings of this folder and environment."""
-    if name != "app":
-        raise AttributeError(name)
-    from cli.commands.run.faust import app
-
-    return app()
-
-
 Opened = tuple[Driver, FaustSource, LoneGroup]
 
 

@@ -37,16 +37,16 @@ class GapReader:
     Args:
         connection: brokers, security, and what to do about records that are gone.
         clock: for deadlines.
-        said: told when records are lost by policy.
+        notify: told when records are lost by policy.
     """
 
     def __init__(
         self,
         connection: KafkaConnection,
         clock: Clock,
-        said: Callable[[str], None] = lambda _: None,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._connection, self._clock, self._said = connection, clock, said
+        self._connection, self._clock, self._notify = connection, clock, notify
         self._earliest = connection.kafka.on_lost_records == "earliest"
         self._troubles = Troubles(connection)
         self._reader: Any = None
@@ -129,4 +129,4 @@ class GapReader:
                 where=where,
                 hint="kafka.on_lost_records = earliest goes on without them; keep records longer",
             )
-        self._said(f"{low - start:,} records of {where} are lost: retention took them")
+        self._notify(f"{low - start:,} records of {where} are lost: retention took them")

@@ -69,7 +69,9 @@ class LoneGroup(KafkaGroup):
         return self.topic_partitions()
 
     def commit(
-        self, marks: Mapping[TopicPartition, Checkpoint], positions: Mapping[TopicPartition, int]
+        self,
+        checkpoints: Mapping[TopicPartition, Checkpoint],
+        positions: Mapping[TopicPartition, int],
     ) -> bool:
         """Say how far this worker came.
 
@@ -77,7 +79,7 @@ class LoneGroup(KafkaGroup):
             StateError: the group has members now: another worker runs on this journal.
         """
         try:
-            taken = super().commit(marks, positions)
+            taken = super().commit(checkpoints, positions)
         except Superseded as error:
             raise StateError(error.what, where=self._name, hint=_STOP) from error
         if taken:
@@ -94,7 +96,7 @@ class Members:
         config = client_config(connection) | {"error_cb": self._troubles}
         self._admin: Any = connect(AdminClient, config)
 
-    def wait_until_none(self, said: Callable[[str], None] = lambda _: None) -> bool:
+    def wait_until_none(self, notify: Callable[[str], None] = lambda _: None) -> bool:
         """Return when nobody is in either group; wait as long as a dead worker may still count.
 
         A member of Faust's group with our own `kafka.instance` is our past self, whose place we
@@ -118,7 +120,7 @@ class Members:
             if self._clock.monotonic_s() > until_s:
                 raise StateError(f"another worker is in the group: {who}", where=group, hint=_STOP)
             if not told:
-                said(f"waiting for {who} to leave the group {group}")
+                notify(f"waiting for {who} to leave the group {group}")
                 told = True
             self._clock.sleep(_TURN_S)
 

@@ -17,7 +17,7 @@ _DEADLINE_S: Final = 5.0
 
 
 class KafkaOutput:
-    """Sends what a plan wants sent; `settle` waits for the acknowledgements.
+    """Sends what a plan wants sent; `flush` waits for the acknowledgements.
 
     Args:
         connection: brokers, security, compression.
@@ -36,7 +36,7 @@ class KafkaOutput:
         self._begin()
         self._sink.send(outgoing)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Return when all that was emitted is acknowledged; a transaction's end waits itself."""
         if not self.is_transactional:
             self._sink.flush(_DEADLINE_S)
@@ -55,7 +55,7 @@ class KafkaOutput:
             raise Superseded(error.what, where=error.where) from error
         self._is_open = False
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Take back what a transaction holds so far: it will be sent again, by us or another."""
         if self.is_transactional and self._is_open:
             self._sink.abort()

@@ -68,8 +68,7 @@ class KafkaSource(ByPosition):
         connection: brokers, security, and what to do about records that are gone.
         topics: in their order among equal log times.
         clock: for deadlines.
-        said: told when records are lost by policy.
-        watching: told positions and ends.
+        observer: told positions, ends, and records that are lost by policy.
         topic_ids: the topics' ids as of now; asked again now and then. None: not looked at.
     """
 
@@ -78,12 +77,11 @@ class KafkaSource(ByPosition):
         connection: KafkaConnection,
         topics: Sequence[str],
         clock: Clock,
-        said: Callable[[str], None] = lambda _: None,
-        watching: WorkerObserver | None = None,
+        observer: WorkerObserver | None = None,
         topic_ids: Callable[[], Sequence[str]] | None = None,
     ) -> None:
-        self._topics, self._clock, self._said = tuple(topics), clock, said
-        self._watching = watching or WorkerObserver()
+        self._topics, self._clock = tuple(topics), clock
+        self._observer = observer or WorkerObserver()
         self._earliest = connection.kafka.on_lost_records == "earliest"
         self._troubles = Troubles(connection)
         self._user, self._group = connection.security.username, connection.kafka.group
@@ -158,7 +156,7 @@ class KafkaSource(ByPosition):
         for (topic, partition), buffer in self._buffers.items():
             end = self._known_end((topic, partition))
             at = positions.get((topic, partition), buffer.start)
-            self._watching.topic_partition(topic, partition, max(at, 0), max(end, at, 0))
+            self._observer.topic_partition(topic, partition, max(at, 0), max(end, at, 0))
 
     def close(self) -> None:
         """Let go of the brokers."""
@@ -296,8 +294,10 @@ class KafkaSource(ByPosition):
                 where=where,
                 hint="kafka.on_lost_records = earliest goes on without them; keep records longer",
             )
-        self._said(f"{lost:,} records of {where} are lost: retention took them; going on at {low}")
-        self._watching.lost(lost)
+        self._observer.notify(
+            f"{lost:,} records of {where} are lost: retention took them; going on at {low}"
+        )
+        self._observer.lost(lost)
         self._low[topic_partition] = low
         self._seek(topic_partition, low)
 

@@ -34,7 +34,7 @@ class CloudWatch:
         worker: tells this worker's numbers from another's: one of few names, no personal data.
         clock: for the time of a number.
         every_s: time between two turns.
-        said: told once when numbers don't get there, and once when they do again.
+        notify: told once when numbers don't get there, and once when they do again.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class CloudWatch:
         worker: str,
         clock: Clock,
         every_s: float,
-        said: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
         self._client, self._namespace, self._registry = client, namespace, registry
-        self._worker, self._clock, self._said = worker, clock, said
+        self._worker, self._clock, self._notify = worker, clock, notify
         self._every_s = every_s
         self._known: dict[Series, Value] = {}
         self._trouble = ""
@@ -71,7 +71,7 @@ class CloudWatch:
             return
         if self._trouble:
             self._trouble = ""
-            self._said("CloudWatch takes metrics again")
+            self._notify("CloudWatch takes metrics again")
 
     def close(self) -> None:
         """Send what was counted until now, and end; harmless when called again."""
@@ -98,9 +98,9 @@ class CloudWatch:
             return
         self._trouble = kind
         if error.retryable:
-            self._said(f"CloudWatch doesn't take metrics, they are kept: {error}")
+            self._notify(f"CloudWatch doesn't take metrics, they are kept: {error}")
         else:
-            self._said(
+            self._notify(
                 f"metrics don't get to CloudWatch: {error}; look at cloudwatch:PutMetricData and "
                 "at aws.metrics_namespace; the worker goes on"
             )

@@ -169,7 +169,7 @@ BREAKS: dict[str, Change] = {
     "stores rows whoever wrote before": swap(RowsInMemory, "append_once", without_before),
     "asks no store what it has": swap(OfflineWriter, "version", lambda *_: -1),
     "waits for others with rows in hand": around(
-        Driver, "_flush", lambda before, self: None if self._duty.is_ahead else before(self)
+        Driver, "_flush", lambda before, self: None if self._ownership.is_ahead else before(self)
     ),
     "forgets rows that it took over": swap(Ownership, "has_rows", False),
     "takes a refused commit for done": around(Ownership, "_tell", commit_taken_for_done),

@@ -67,7 +67,7 @@ def test_memory_stays_flat() -> None:
                     kept.clear()
             del sea.inputs["claims.filed", 0][:-1]
             sizes.append(resident_bytes())
-            retained.append(driver._duty._retained.records)
+            retained.append(driver._ownership._retained.records)
     assert driver.counts.claims == EVENTS
     assert max(retained) <= 2 * CHUNK
     full = sizes[2 * A_YEAR // CHUNK :]

@@ -20,7 +20,7 @@ from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import KafkaSettings, SecuritySettings, Settings
 from cli.commands.events import topics as topics_command
-from cli.wiring.workspace import Session
+from cli.wiring.workspace import Workspace
 from producers.adapters.kafka import KafkaSink
 from tests.conftest import require_kafka
 from tests.servers.kafka import Cluster
@@ -245,7 +245,7 @@ def test_offsets_of_a_group_that_is_not_ours_abort_the_transaction(secure, topic
 
 def test_topics_that_may_not_be_made_name_the_acl(secure, tmp_path):
     bob = settings(secure, SASL, "bob")
-    session = Session(Settings(folder=str(tmp_path), source=bob.source, security=bob.security))
+    session = Workspace(Settings(folder=str(tmp_path), source=bob.source, security=bob.security))
     error = CliRunner().invoke(topics_command.app, ["create"], obj=session).exception
     assert isinstance(error, ConfigError)
     assert "User:bob" in error.hint

@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from claimtrace.clock import ManualClock
 from claimtrace.settings.schema import AwsSettings, MetricsSettings, Settings
 from cli.commands.run.stream import run_stream, watch
-from cli.wiring.workspace import Session
+from cli.wiring.workspace import Workspace
 from stream.adapters.reporting.cloudwatch import CloudWatch, read
 from stream.adapters.reporting.cloudwatch_data import (
     MOST_METRICS,
@@ -334,7 +334,7 @@ def test_a_run_is_in_cloudwatch(at_ministack: Ministack, tmp_path: Any) -> None:
     records = as_records(a_stream(3, 120))
     World(tmp_path).put(records)
     aws = AwsSettings(metrics_namespace=f"run{next(_numbers)}")
-    session = Session(Settings(folder=str(tmp_path), partitions=2, aws=aws))
+    session = Workspace(Settings(folder=str(tmp_path), partitions=2, aws=aws))
     ran = run_stream(session, until_end=True, quiet=True)
     listed = at_ministack.client("cloudwatch").list_metrics(
         Namespace=aws.metrics_namespace, MetricName="claimtrace_records_total"
@@ -358,7 +358,7 @@ def test_metrics_are_kept_for_whoever_asks(
     with ExitStack() as opened:
         settings = Settings(folder=str(tmp_path), metrics=MetricsSettings(listen=listen),
                             aws=AwsSettings(metrics_namespace=namespace))  # fmt: skip
-        session, closed = Session(settings), threading.Event()
+        session, closed = Workspace(settings), threading.Event()
         session._open.append(closed.set)
         watching = watch(session, opened)
         assert isinstance(watching, WorkerMetrics) == bool(listen or namespace)

@@ -218,7 +218,7 @@ class KinesisGroupGround(KinesisGround):
         leases = TableLeases(self._table())
         me = f"{name}-{next(_numbers)}"
         group = LeaseGroup(me, leases, source.lineage, SystemClock(), LEASE_S, source.finished)
-        return {"group": group, "commit_every_s": 0.0}
+        return {"group": group, "commit_s": 0.0}
 
 
 class DynamoGroupGround(KinesisGroupGround):

@@ -282,7 +282,7 @@ class OwnSnapshots:
         self._sea.ask(lambda: self.kept.append(self._begun))
         self.kept = sorted(dict(self.kept).items())[-_KEPT_SNAPSHOTS:]
 
-    def rest(self) -> None:
+    def cancel(self) -> None:
         """Nothing goes on anyway."""
 
     def newest(self, fits: Callable[[Arrays], bool] = lambda _: True) -> tuple[int, Arrays] | None:

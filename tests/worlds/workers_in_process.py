@@ -34,6 +34,7 @@ from stream.offline_rows.rows import build
 from stream.proofs.verify import check_chains
 from stream.worker.driver import Driver
 from stream.worker.observer import WorkerObserver
+from stream.worker.parts import Cadence, LogParts, Stores
 from tests.servers.topics import read_topic
 from tests.simulation.lives import RowsInMemory
 from tests.simulation.shared_lives import check_output, check_rows
@@ -89,7 +90,7 @@ class NoSnapshots:
     def publish(self) -> None:
         """There is nothing."""
 
-    def rest(self) -> None:
+    def cancel(self) -> None:
         """Nothing goes on."""
 
     def newest(self, fits: Any = None) -> None:
@@ -125,7 +126,7 @@ class Bench:
         """A worker that has recovered."""
         settings, clock, heard = self.settings(**kafka), SystemClock(), Heard()
         member = self.settings(**kafka, properties={"max.poll.interval.ms": most_poll_ms})
-        source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock, watching=heard)
+        source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock, heard)
         journal = KafkaJournal(settings.kafka_connection, terms(0), clock)
         exactly_once = settings.kafka.output == "exactly_once"
         output = KafkaOutput(
@@ -136,10 +137,10 @@ class Bench:
         self.opened += [source.close, journal.close, output.close, group.leave]
         engine = Engine(DOMAIN, terms(0), KEY, no_models)
         said: list[str] = []
+        heard.notify = said.append
         driver = Driver(
-            engine, source, journal, output, self.rows, NoSnapshots(), clock, lambda: None,
-            snapshot_every=(10**9, 1e9), offline_every=(50, 0.3), group=group, commit_every_s=0.0,
-            said=said.append, watching=heard,
+            engine, LogParts(source, journal, output, group), Stores(self.rows, NoSnapshots()),
+            Cadence(snapshot=(10**9, 1e9), offline=(50, 0.3)), clock, lambda: None, heard,
         )  # fmt: skip
         driver.recover()
         return OneWorker(driver, source, group, heard, said)

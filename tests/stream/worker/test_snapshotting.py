@@ -9,9 +9,10 @@ import pytest
 
 from claimtrace.clock import ManualClock
 from claimtrace.errors import StateError
-from stream.worker import snapshotting as snapshotting
+from stream.worker import snapshotting
 from stream.worker.interval import Interval
 from stream.worker.observer import WorkerObserver
+from stream.worker.parts import LogParts
 from stream.worker.snapshotting import FEW_RECORDS, UNITS_A_RECORD, Snapshotting
 
 
@@ -37,14 +38,15 @@ class Store:
     def publish(self):
         self.told.append("publish")
 
-    def rest(self):
-        self.told.append("rest")
+    def cancel(self):
+        self.told.append("cancel")
 
 
 class Heard(WorkerObserver):
     """The plans of snapshots that count."""
 
     def __init__(self):
+        super().__init__()
         self.plans = []
 
     def snapshot(self, plan, seconds):
@@ -67,9 +69,10 @@ def world():
     journal = SimpleNamespace(bookmark=lambda plan: plan)
     source = SimpleNamespace(bookmarks=lambda positions: b"%d" % len(positions))
     store = Store()
+    heard.notify = said.append
     each = Snapshotting(
-        engine, ownership, source, journal, store, Interval(100, 1e9, clock), clock, lambda work: work(),
-        said.append, lambda _: None, heard,
+        engine, ownership, LogParts(source, journal, None), store, Interval(100, 1e9, clock),
+        clock, lambda work: work(), heard,
     )  # fmt: skip
     return SimpleNamespace(
         snapshotting=each,
@@ -115,18 +118,18 @@ def test_one_that_cannot_be_written_is_told_and_given_up(world):
 
 def test_batches_are_small_while_a_large_state_is_written(world, monkeypatch):
     world.snapshotting.begin()
-    assert world.snapshotting.most(2000) == 2000
-    world.snapshotting.rest()
+    assert world.snapshotting.batch_limit(2000) == 2000
+    world.snapshotting.cancel()
     monkeypatch.setattr(snapshotting, "LARGE_BYTES", 8)
     world.snapshotting.begin()
-    assert world.snapshotting.most(2000) == FEW_RECORDS
-    assert world.snapshotting.most(64) == 64
+    assert world.snapshotting.batch_limit(2000) == FEW_RECORDS
+    assert world.snapshotting.batch_limit(64) == 64
     world.store.done = True
-    assert world.snapshotting.most(2000) == 2000
-    world.snapshotting.rest()
+    assert world.snapshotting.batch_limit(2000) == 2000
+    world.snapshotting.cancel()
     world.store.reads = False
     world.snapshotting.begin()
-    assert world.snapshotting.most(2000) == 2000, "a copy is written"
+    assert world.snapshotting.batch_limit(2000) == 2000, "a copy is written"
 
 
 def test_house_keeping_rests_while_a_snapshot_is_written_and_is_paid_by_records(world):

@@ -7,7 +7,10 @@ import platform
 import time
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+DISTURBED_CORES: Final = 0.1
+"""Figures are called disturbed when other programs used more than this meanwhile."""
 
 
 class Machine(NamedTuple):

@@ -87,16 +87,22 @@ def compare(other: Path, here: Path, turns: int, events_each: int, file: Path) -
         "machine": machine(),
         "commits": {side.name: side.commit() for side in sides},
         "sizes": sizes,
+        "pairs": [],
     }
+    _write(found, file)  # figures of an earlier comparison are gone from here on
     began, pairs = Machine.now(), []
     for pair in measured(sides, turns, sizes):
         pairs.append(pair)
         found["pairs"] = [each._asdict() for each in pairs]
         found["ratios"] = {name: Spread.of(each)._asdict() for name, each in ratios(pairs)}
         found["cores_of_others"] = round(cpu_of_others(began, Machine.now()), 2)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(found, indent=1) + "\n")
+        _write(found, file)
     return found
+
+
+def _write(found: Figures, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def common_sizes(sides: Sequence[Checkout], events_each: int) -> dict[str, int]:

@@ -46,7 +46,7 @@ PARTS: Final = {
     "scale": "scale",
     "peers": "peers_rate",
 }
-"""Part -> its module; `scale` trains a model of its own."""
+"""Part -> its module."""
 
 FILE: Final = Path("claimtrace-data/bench.json")
 BESIDE_FILE: Final = Path("claimtrace-data/beside.json")
@@ -145,9 +145,7 @@ def _begun(path: Path) -> dict[str, Any]:
 def _run(name: str, models: Path, found: dict[str, Any], path: Path) -> bool:
     """Run one part and write its figures down; whether it had any."""
     say(f"== {name}")
-    command = [sys.executable, "-m", f"benchmarks.{PARTS[name]}", "--json"]
-    if name != "scale":
-        command += ["--models", str(models)]
+    command = [sys.executable, "-m", f"benchmarks.{PARTS[name]}", "--json", "--models", str(models)]
     before, began_s = Machine.now(), time.monotonic()
     running = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,

@@ -19,6 +19,7 @@ from claimtrace.ids import partition_of
 from claimtrace.wire import encode
 from examples.auto_claims import ClaimAdjudicated, ClaimFiled
 from examples.auto_claims.entities import account, phone, policy, shop, vehicle
+from examples.auto_claims.features import AMOUNT, ARRIVED
 from featurestore.definitions import (
     computed,
     count,
@@ -40,8 +41,6 @@ from featurestore.domain import Domain, Labels
 from featurestore.expressions import feature, field
 from stream.plans import Place
 
-AMOUNT: Final = "total_claim_cents"
-ARRIVED: Final = "when the label arrived"
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR_MS: Final = 365 * DAY_MS
 PARTITIONS: Final = 4

@@ -37,13 +37,16 @@ def command(
         measure: takes the registry's folder and each option by name.
         show: prints what was found for a person.
         arguments: of the command line; None: the program's own.
-        options: name -> (default, what it is). A list's default is also what may be chosen.
+        options: name -> (default, help). The default of an option that takes several words is a
+            list, of which some may be chosen, or a tuple, in whose place other values may stand.
     """
     parser = argparse.ArgumentParser(description=about.split("\n")[0])
     for name, (default, what) in options.items():
         flag = "--" + name.replace("_", "-")
-        if isinstance(default, list):
-            parser.add_argument(flag, nargs="+", choices=default, default=default, help=what)
+        if isinstance(default, list | tuple):
+            choices = default if isinstance(default, list) else None
+            parser.add_argument(flag, nargs="+", choices=choices, type=type(default[0]),
+                                default=list(default), help=what)  # fmt: skip
         else:
             parser.add_argument(flag, type=type(default), default=default, help=what)
     parser.add_argument("--models", type=Path, help="where `benchmarks.champion` published")

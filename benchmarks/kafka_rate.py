@@ -28,16 +28,13 @@ from claimtrace.decisions import (
 )
 from claimtrace.events import Outgoing
 from claimtrace.ids import partition_of
-from claimtrace.settings import Settings, StreamSettings
-from featurestore.adapters.delta import OfflineStore
+from claimtrace.settings import Settings
 from producers.adapters.kafka import KafkaSink
-from stream.adapters.background import Background
 from stream.adapters.collector import rare_collections
 from stream.adapters.kafka_group import KafkaGroup
 from stream.adapters.kafka_journal import KafkaJournal
 from stream.adapters.kafka_sink import KafkaOutput
 from stream.adapters.kafka_source import KafkaSource
-from stream.adapters.snapshots import Snapshots
 from stream.driver import Driver
 from stream.watching import Watching
 from tests.servers.kafka import Cluster
@@ -90,28 +87,17 @@ def make_topics(cluster: Cluster) -> None:
 
 def kafka_driver(line: Line, settings: Settings, watching: Watching) -> Driver:
     """The worker, with the parts that `claimtrace stream` gives it."""
-    clock, usual = SystemClock(), StreamSettings()
-    terms = msgspec.structs.replace(line.terms, partitions=0)
-    output = KafkaOutput(settings)
-    folder = line.folder / "kafka"
-    driver = Driver(
-        line.engine(),
+    clock, output = SystemClock(), KafkaOutput(settings)
+    return line.driver_of(
         KafkaSource(settings, DOMAIN.topics, clock),
-        KafkaJournal(settings, terms, clock),
+        KafkaJournal(settings, msgspec.structs.replace(line.terms, partitions=0), clock),
         output,
-        OfflineStore(folder / "offline"),
-        Snapshots(folder / "snapshots"),
+        line.folder / "kafka",
         clock,
-        lambda: line.champion,
-        snapshot_every=(usual.snapshot_every_records, 1e9),
-        offline_every=(usual.offline_every_records, 1e9),
-        begin=Background,
         group=KafkaGroup(settings, DOMAIN.topics, clock, output),
         commit_every_s=0.5,
         watching=watching,
     )
-    driver.recover()
-    return driver
 
 
 def measure(driver: Driver, records: int, batch: int, broker: int = 0) -> dict[str, float]:

@@ -30,22 +30,19 @@ from claimtrace.decisions import (
 )
 from claimtrace.errors import StateError
 from claimtrace.ids import partition_of
-from claimtrace.settings import Settings, StreamSettings
-from featurestore.adapters.delta import OfflineStore
+from claimtrace.settings import Settings
 from producers.adapters.kinesis import KinesisSink
-from stream.adapters.background import Background
 from stream.adapters.collector import rare_collections
 from stream.adapters.file_journal import FileJournal
 from stream.adapters.kinesis_reading import PAGE_RECORDS, Ask, Got, KinesisReads
 from stream.adapters.kinesis_sink import KinesisOutput
 from stream.adapters.kinesis_source import KinesisSource
 from stream.adapters.reached_file import ReachedFile
-from stream.adapters.snapshots import Snapshots
 from stream.driver import Driver
 from tests.servers.kinesis import create_streams
 from tests.servers.ministack import Ministack
 
-from .canonical import DOMAIN, PARTITIONS, Sent, events
+from .canonical import DOMAIN, PARTITIONS, YEAR_MS, Sent, events
 from .champion import load_champion, open_line
 from .command import command, say
 from .kafka_rate import measure
@@ -55,7 +52,6 @@ NAME: Final = "bench"
 CALL: Final = 400
 """Records of one call: five megabytes are the most."""
 BATCHES = (2000, 500)
-_YEAR_MS: Final = 365 * 86_400_000
 
 
 class PlainReads(KinesisReads):
@@ -150,7 +146,7 @@ def source_of(reads: KinesisReads) -> KinesisSource:
         raise StateError(what)
 
     streams = {topic: stream_of(topic) for topic in DOMAIN.topics}
-    source = KinesisSource(reads, streams, SystemClock(), refuse, _YEAR_MS)
+    source = KinesisSource(reads, streams, SystemClock(), refuse, YEAR_MS)
     source.readers = 0
     return source
 
@@ -167,25 +163,16 @@ def writing_us(put: Callable[[str, Sequence[Entry]], Any], sent: Sequence[Sent])
 
 def kinesis_driver(line: Line, source: KinesisSource, client: Any) -> Driver:
     """One worker, with the parts that `claimtrace stream` gives it."""
-    clock, usual, folder = SystemClock(), StreamSettings(), line.folder / "kinesis"
+    clock, folder = SystemClock(), line.folder / "kinesis"
     folder.mkdir()
-    settings = Settings(source=f"kinesis://{NAME}")
-    driver = Driver(
-        line.engine(),
+    return line.driver_of(
         source,
         FileJournal(folder / "journal", msgspec.structs.replace(line.terms, partitions=0)),
-        KinesisOutput(KinesisSink(settings, clock, client)),
-        OfflineStore(folder / "offline"),
-        Snapshots(folder / "snapshots"),
+        KinesisOutput(KinesisSink(Settings(source=f"kinesis://{NAME}"), clock, client)),
+        folder,
         clock,
-        lambda: line.champion,
-        snapshot_every=(usual.snapshot_every_records, 1e9),
-        offline_every=(usual.offline_every_records, 1e9),
-        begin=Background,
         reached=ReachedFile(folder / "reached"),
     )
-    driver.recover()
-    return driver
 
 
 def run(models: Path, *, policies: int, claims: int, repetitions: int) -> dict[str, Any]:

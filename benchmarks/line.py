@@ -10,9 +10,10 @@ import resource
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from claimtrace.adapters.local_log import LocalLog
-from claimtrace.clock import DAY_MS, ManualClock
+from claimtrace.clock import DAY_MS, Clock, ManualClock
 from claimtrace.decisions import ModelRef
 from claimtrace.models.scorer import Scorer
 from claimtrace.settings import StreamSettings
@@ -28,7 +29,8 @@ from stream.adapters.snapshots import Snapshots
 from stream.driver import Driver
 from stream.duty import Sink
 from stream.engine import Engine
-from stream.plans import Terms
+from stream.plans import Journal, Terms
+from stream.sources import Source
 
 KEY = hash_key("benchmarks")
 NOW_MS = 1_800_000_000_000
@@ -122,20 +124,54 @@ class Line:
         snapshot_every_records: int = StreamSettings().snapshot_every_records,
         offline_every_records: int = StreamSettings().offline_every_records,
     ) -> Driver:
-        """A driver that has recovered."""
-        driver = Driver(
-            engine or self.engine(),
+        """A driver on the line's own log, after its recovery."""
+        return self.driver_of(
             self.source(),
             FileJournal(self.folder / "journal", self.terms),
             sink or self.sink(),
-            self.offline(),
-            Snapshots(self.folder / "snapshots"),
+            self.folder,
             ManualClock(NOW_MS),
+            engine=engine,
+            snapshot_every_records=snapshot_every_records,
+            offline_every_records=offline_every_records,
+            reached=ReachedFile(self.folder / "reached"),
+        )
+
+    def driver_of(
+        self,
+        source: Source,
+        journal: Journal,
+        sink: Sink,
+        stores: Path,
+        clock: Clock,
+        *,
+        engine: Engine | None = None,
+        snapshot_every_records: int = StreamSettings().snapshot_every_records,
+        offline_every_records: int = StreamSettings().offline_every_records,
+        **more: Any,
+    ) -> Driver:
+        """A driver of the line's domain and model on any source, journal and sink, recovered.
+
+        Args:
+            source, journal, sink, clock: as `Driver` takes them.
+            stores: the folder of its offline store and snapshots.
+            engine: None: a fresh one.
+            snapshot_every_records, offline_every_records: no snapshot or append falls due by time.
+            more: other arguments of `Driver`.
+        """
+        driver = Driver(
+            engine or self.engine(),
+            source,
+            journal,
+            sink,
+            OfflineStore(stores / "offline"),
+            Snapshots(stores / "snapshots"),
+            clock,
             lambda: self.champion,
             snapshot_every=(snapshot_every_records, 1e9),
             offline_every=(offline_every_records, 1e9),
             begin=Background,
-            reached=ReachedFile(self.folder / "reached"),
+            **more,
         )
         driver.recover()
         return driver

@@ -14,7 +14,6 @@ restart that loads the snapshot and applies so many events again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -40,7 +39,8 @@ from stream.plans import Place, Plan, Reached, plan_of
 from stream.saving import FEW_RECORDS, LARGE_BYTES, UNITS_A_RECORD
 
 from .canonical import Sent, as_records, events
-from .champion import load_champion, make_champion, open_line
+from .champion import load_champion, open_line
+from .command import command
 from .line import NOW_MS, Line
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
@@ -51,6 +51,7 @@ BATCH: Final = 500
 FILL_BATCH: Final = 2000
 STRETCHES, STRETCH_EVENTS = 5, 10_000
 REPLAYED: Final = 1_000_000
+PART: Final = "--part"
 _AHEAD_EVENTS: Final = 10_000_000
 
 Figures = dict[str, float]
@@ -221,25 +222,23 @@ def _resident_bytes() -> int:
     return pages * 4096
 
 
-def run(sizes: tuple[int, ...], replayed: int = REPLAYED) -> list[Figures]:
-    """All sizes, one process after the other, with one model; a restart for the largest."""
+def run(models: Path, *, sizes: Sequence[int], replayed: int) -> list[Figures]:
+    """All sizes, one process after the other; a restart for the largest."""
     found = []
-    with tempfile.TemporaryDirectory() as models:
-        make_champion(Path(models))
-        for size in sizes:
-            with tempfile.TemporaryDirectory() as folder:
-                figures = _apart("fill", size, models, folder, 0)
-                if size == max(sizes) and replayed:
-                    figures |= _apart("restart", size, models, folder, replayed)
-            found.append(figures)
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            figures = _apart("fill", size, models, folder, 0)
+            if size == max(sizes) and replayed:
+                figures |= _apart("restart", size, models, folder, replayed)
+        found.append(figures)
     return found
 
 
-def _apart(what: str, size: int, models: str, folder: str, replayed: int) -> Figures:
-    """A part in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.scale", "--part", what, str(size), models, folder,
-               str(replayed)]  # fmt: skip
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+def _apart(what: str, size: int, models: Path, folder: str, replayed: int) -> Figures:
+    """Measure one size, or its restart, in a process of its own."""
+    line = [sys.executable, "-m", "benchmarks.scale", PART, what, str(size), str(models), folder,
+            str(replayed)]  # fmt: skip
+    answer = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True)
     figures: Figures = json.loads(answer.stdout)
     return figures
 
@@ -260,26 +259,19 @@ def show(found: list[Figures]) -> None:
             print(f"{name:36}{figures}")
 
 
-def main() -> None:
-    """Read the arguments, measure, print."""
-    parser = argparse.ArgumentParser(description="Cost and memory by number of live entities.")
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--replayed", type=int, default=REPLAYED, help="events of the restart")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--part", nargs=5, help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.part:
-        what, size, models, folder, replayed = chosen.part
-        places = int(size), Path(models), Path(folder)
-        figures = measure(*places) if what == "fill" else restart(*places, int(replayed))
-        print(json.dumps(figures))
-        return
-    found = run(tuple(chosen.sizes), chosen.replayed)
-    if chosen.json:
-        print(json.dumps(found, indent=1))
-    else:
-        show(found)
+def part(what: str, size: str, models: str, folder: str, replayed: str) -> None:
+    """Measure what `_apart` asks for, and print the figures."""
+    places = int(size), Path(models), Path(folder)
+    figures = measure(*places) if what == "fill" else restart(*places, int(replayed))
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == [PART]:
+        part(*sys.argv[2:])
+    else:
+        command(
+            __doc__ or "", run, show,
+            sizes=(SIZES, "live entities"),
+            replayed=(REPLAYED, "events of the restart; 0: none"),
+        )  # fmt: skip

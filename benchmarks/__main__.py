@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         with clean_end():
             return _beside(chosen, file) if chosen.beside else _parts(chosen, file)
     except KeyboardInterrupt:
-        say(f"stopped; {file} has what was measured")
+        say(f"stopped; {file} has what was measured" if file.exists() else "stopped")
         return 130
 
 
@@ -123,7 +123,7 @@ def _beside(chosen: argparse.Namespace, file: Path) -> int:
 
 
 def _show(found: dict[str, Any], in_docs: bool) -> None:
-    """Print the tables; into the page and the picture too if asked for."""
+    """Print the tables; `in_docs`: also write them and the picture into docs/."""
     print(tables(found))
     if not in_docs:
         return
@@ -133,7 +133,7 @@ def _show(found: dict[str, Any], in_docs: bool) -> None:
 
 
 def _begun(path: Path) -> dict[str, Any]:
-    """The file as it is, when it is of this machine; else an empty one."""
+    """Read the file of an earlier run, if that ran on this machine; else begin an empty one."""
     here = machine()
     if path.exists():
         found: dict[str, Any] = json.loads(path.read_text())
@@ -143,13 +143,13 @@ def _begun(path: Path) -> dict[str, Any]:
 
 
 def _run(name: str, models: Path, found: dict[str, Any], path: Path) -> bool:
-    """Run one part and write its figures down; whether it had any."""
+    """Run one part, and add its figures to the file; returns whether it succeeded."""
     say(f"== {name}")
     command = [sys.executable, "-m", f"benchmarks.{PARTS[name]}", "--json", "--models", str(models)]
     before, began_s = Machine.now(), time.monotonic()
     running = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-        start_new_session=True,  # Ctrl-C is passed on below, once
+        start_new_session=True,  # Ctrl-C is passed on below, as a single SIGTERM
     )  # fmt: skip
     try:
         said, _ = running.communicate()

@@ -136,13 +136,13 @@ class Checkout:
                         os.killpg(running.pid, signal.SIGKILL)
             if running.returncode:
                 say(tail(errors_path.read_text(errors="replace")))
-                raise self._failed(f"ended with code {running.returncode}", " ".join(module[:1]))
+                raise self._failed(f"ended with code {running.returncode}", module[0])
         return printed.decode()
 
     def _failed(self, how: str, module: str = "benchmarks.throughput") -> StateError:
         return StateError(
             f"`python -m {module}` of the checkout {self.name!r} {how}", where=str(self.folder),
-            hint="run that command there alone to see all that it says",
+            hint="run that command in that folder to see its whole output",
         )  # fmt: skip
 
     def _environment(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""The whole line on a folder: log, journal, engine, offline store and snapshots of one domain.
+"""Assemble a stream in a folder: log, journal, engine, offline store and snapshots of a domain.
 
-What tests on real input and the benchmarks share: the same pieces that `claimtrace stream` puts
-together, without settings and locks between the measurement and the thing measured.
+Benchmarks and tests on real input use the parts of `claimtrace stream` in this process, without its
+settings and locks.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from stream.sources import Source
 
 KEY = hash_key("benchmarks")
 NOW_MS = 1_800_000_000_000
-"""Stands in plans for people to read; no decision depends on it."""
+"""The time that plans carry for readers; no decision depends on it."""
 
 
 def no_models(ref: ModelRef) -> Scorer:
-    """For lines without a champion."""
+    """Refuse to load a model, in a stream without one."""
     raise AssertionError(f"no model {ref}")
 
 
@@ -49,7 +49,7 @@ def terms_of(
     remember_days: int,
     drift_window_ms: int = DAY_MS,
 ) -> Terms:
-    """Terms; what isn't asked for is as the settings have it by default."""
+    """Make the terms of a stream; others than the arguments are the defaults of the settings."""
     return Terms(
         domain=domain.name,
         definitions=domain.definitions_digest,
@@ -69,7 +69,7 @@ def terms_of(
 
 @dataclass(frozen=True)
 class Line:
-    """A domain's line in a folder; `log` is open until `close`."""
+    """The parts of one domain's stream in a folder; `log` is open until `close`."""
 
     folder: Path
     domain: Domain
@@ -91,7 +91,7 @@ class Line:
         durable: bool = False,
         scorer: Scorer | None = None,
     ) -> Line:
-        """Open the folder's log, with the domain's topics in it."""
+        """Open the folder's log, and create the domain's topics in it."""
         log = LocalLog(folder / "log.db", durable=durable)
         for topic in domain.topics:
             log.create_topic(topic, partitions)
@@ -101,19 +101,19 @@ class Line:
         return cls(folder, domain, terms, log, lambda _: scorer, scorer.ref)
 
     def engine(self) -> Engine:
-        """A fresh engine."""
+        """Make a fresh engine."""
         return Engine(self.domain, self.terms, KEY, self.scorer_of)
 
     def source(self) -> LocalSource:
-        """The domain's topics, merged."""
+        """Open a source of the domain's topics, merged."""
         return LocalSource(self.log, self.domain.topics, self.terms.partitions)
 
     def sink(self) -> LocalSink:
-        """The output topics of the same log."""
+        """Open a sink to the output topics of the same log."""
         return LocalSink(self.log, self.terms.partitions)
 
     def offline(self) -> OfflineStore:
-        """The offline store beside the log."""
+        """Open the offline store beside the log."""
         return OfflineStore(self.folder / "offline")
 
     def driver(
@@ -124,7 +124,7 @@ class Line:
         snapshot_every_records: int = StreamSettings().snapshot_every_records,
         offline_every_records: int = StreamSettings().offline_every_records,
     ) -> Driver:
-        """A driver on the line's own log, after its recovery."""
+        """Make a driver on the line's own log, and recover its state."""
         return self.driver_of(
             self.source(),
             FileJournal(self.folder / "journal", self.terms),
@@ -150,13 +150,14 @@ class Line:
         offline_every_records: int = StreamSettings().offline_every_records,
         **more: Any,
     ) -> Driver:
-        """A driver of the line's domain and model on any source, journal and sink, recovered.
+        """Make a driver of the line's domain and model on any log, and recover its state.
 
         Args:
-            source, journal, sink, clock: as `Driver` takes them.
-            stores: the folder of its offline store and snapshots.
+            source, journal, sink, clock: the parts of that log, as `Driver` takes them.
+            stores: folder of the offline store and of the snapshots.
             engine: None: a fresh one.
-            snapshot_every_records, offline_every_records: no snapshot or append falls due by time.
+            snapshot_every_records, offline_every_records: a snapshot, and an append to the offline
+                store, fall due after this number of records, never by time.
             more: other arguments of `Driver`.
         """
         driver = Driver(
@@ -177,7 +178,7 @@ class Line:
         return driver
 
     def run(self, batch: int = 2000) -> Driver:
-        """Stream until nothing is left, then write down all that waits."""
+        """Stream until no records are left, then store the remaining rows and a snapshot."""
         driver = self.driver()
         with rare_collections():
             while driver.step(batch):
@@ -191,5 +192,5 @@ class Line:
 
 
 def peak_mb() -> float:
-    """The most memory that this process has had, in MB (10**6 bytes)."""
+    """The peak memory of this process, in MB (10**6 bytes)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

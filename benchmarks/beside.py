@@ -95,6 +95,7 @@ def compare(other: Path, here: Path, turns: int, events_each: int, file: Path) -
         pairs.append(pair)
         found["pairs"] = [each._asdict() for each in pairs]
         found["ratios"] = {name: Spread.of(each)._asdict() for name, each in ratios(pairs)}
+        found["own_spread"] = own_spread(pairs)
         found["cores_of_others"] = round(cpu_of_others(began, Machine.now()), 2)
         _write(found, file)
     return found
@@ -170,6 +171,23 @@ def ratios(pairs: Sequence[Pair]) -> Iterator[tuple[str, list[float]]]:
     yield ALL, [math.prod(each) ** (1 / len(each)) for each in zip(*columns, strict=True)]
 
 
+def own_spread(pairs: Sequence[Pair]) -> float:
+    """The dearest turn of a checkout over its cheapest one, of the checkout that varied more.
+
+    Both turns run the same code, so the difference comes from other load on the machine.
+
+    >>> def turn(us): return {"rates": [{"batch": 64, "cpu_us_per_event": us}]}
+    >>> own_spread([Pair(turn(30.0), turn(20.0)), Pair(turn(33.0), turn(30.0))])
+    1.5
+    """
+    costs = [
+        [math.prod(_cost(side, at) for at in range(len(side["rates"]))) for side in turns]
+        for turns in zip(*pairs, strict=True)
+    ]
+    batches = len(pairs[0].before["rates"])
+    return float(max((max(each) / min(each)) ** (1 / batches) for each in costs))
+
+
 def _cost(figures: Figures, at: int) -> float:
     return float(figures["rates"][at]["cpu_us_per_event"])
 
@@ -188,6 +206,8 @@ def table(found: Figures) -> str:
     lines += ["", "after / before, events a second and core", "batch   min   median     max"]
     for name, each in found["ratios"].items():
         lines.append(f"{name:>5} {each['least']:5.3f} {each['middle']:8.3f} {each['most']:7.3f}")
+    noise = f"turns of the same checkout differ by up to {found['own_spread'] - 1:.0%}"
+    lines += ["", f"{noise}; other programs took {found['cores_of_others']:.1f} cores"]
     return "\n".join(lines)
 
 

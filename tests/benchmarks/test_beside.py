@@ -105,6 +105,7 @@ def test_turns_alternate_after_a_pair_that_is_not_counted(tmp_path, compare, cap
     said = capsys.readouterr()
     assert " 2000     1      30.0      20.0    10,000    12,000      1.500     1.200" in said.out
     assert "  all 1.500    1.500   1.500" in said.out
+    assert "turns of the same checkout differ by up to 0%" in said.out
     assert said.err.index("warm-up turn: before") < said.err.index("turn 3 of 3: after")
     assert "after took 20.0, 20.0 CPU us an event at batches of 2000, 64" in said.err
 
@@ -155,7 +156,7 @@ def test_a_run_that_fails_shows_the_end_of_its_errors(tmp_path, compare, capsys)
     said = capsys.readouterr().err
     assert "  Traceback\n  ValueError: no such model\n" in said
     assert "`python -m benchmarks.throughput` of the checkout 'before' ended with code 1" in said
-    assert "run that command there alone" in said
+    assert "run that command in that folder" in said
 
 
 def test_different_work_is_not_compared(tmp_path, compare, capsys):
@@ -213,6 +214,21 @@ def test_ratios_are_by_pair_and_all_is_their_geometric_mean():
     found = dict(beside.ratios([Pair(before, after), Pair(before, before)]))
     assert found == {"2000": [2.0, 1.0], "64": [0.5, 1.0], "all": [1.0, 1.0]}
     assert Spread.of(found["2000"]) == (1.0, 1.5, 2.0)
+
+
+def test_the_message_tells_when_pairs_disagree(tmp_path, monkeypatch, capsys):
+    def compare(*_):
+        pairs = [Pair(turn(20.0), turn(us)) for us in (25.0, 25.0, 16.0)]
+        found = {"commits": {"before": "a", "after": "b"}, "cores_of_others": 0.5}
+        found |= {"pairs": [pair._asdict() for pair in pairs]}
+        found |= {"ratios": {n: Spread.of(r)._asdict() for n, r in beside.ratios(pairs)}}
+        return found | {"own_spread": beside.own_spread(pairs)}
+
+    monkeypatch.setattr(beside, "compare", compare)
+    assert bench.main(["--beside", str(tmp_path), "--at-least", "0.97"]) == 1
+    said = capsys.readouterr()
+    assert "the median ratio 0.800 is below 0.97; some pairs are not" in said.err
+    assert "differ by up to 56%; other programs took 0.5 cores" in said.out
 
 
 def test_two_turns_are_too_few(capsys):

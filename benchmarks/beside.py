@@ -4,10 +4,11 @@
     python -m benchmarks --beside CHECKOUT --at-least 0.97     exit code 1 below that ratio
 
 `before` is CHECKOUT, `after` is the checkout that this program lies in. Each turn runs the
-canonical throughput workload of one of them in a process of its own: before, after, before, after.
-A pair of turns that isn't counted comes first, so that all kernels are compiled. Load from other
-programs changes from minute to minute and disturbs both turns of a pair alike, so the rates of a
-pair are divided by each other, and the median of these ratios is the result.
+canonical throughput workload of one of them in a process of its own, in the order before, after,
+after, before, so that a machine that slows down favours neither. A pair of turns that isn't counted
+comes first, so that all kernels are compiled. Load from other programs changes from minute to
+minute and disturbs both turns of a pair alike, so the rates of a pair are divided by each other,
+and the median of these ratios is the result.
 
 The ratio is `after / before` of events a second and core, that is, of CPU time; above 1, `after` is
 faster. The ratio of events a second on the clock is shown beside it. `all` is the geometric mean of
@@ -128,12 +129,13 @@ def measured(
                 side.train(Path(folder, side.name))
         for turn in range(turns + 1):
             label = f"turn {turn} of {turns}" if turn else "warm-up turn"
-            figures = []
-            for side in sides:
+            figures = {}
+            # every other turn the other way round: a machine that slows down favours neither
+            for side in reversed(sides) if turn % 2 else sides:
                 say(f"{label}: {side.name} ...")
-                figures.append(side.measure(models[side.name], sizes))
-                say(f"{label}: {side.name} {in_short(figures[-1])}")
-            pair = Pair(*figures)
+                figures[side.name] = side.measure(models[side.name], sizes)
+                say(f"{label}: {side.name} {in_short(figures[side.name])}")
+            pair = Pair(*(figures[side.name] for side in sides))
             check_same_work(pair)
             if turn:
                 yield pair

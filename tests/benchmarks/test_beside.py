@@ -92,7 +92,7 @@ def test_turns_alternate_after_a_pair_that_is_not_counted(tmp_path, compare, cap
     fake(tmp_path / "new", turn(20.0, 1.2e4))
     assert compare() == 0
     calls = [line.split() for line in (tmp_path / "calls").read_text().splitlines()]
-    assert [call[0] for call in calls] == ["old", "new"] * 4
+    assert [call[0] for call in calls] == ["old", "new", "new", "old"] * 2
     assert {tuple(call[1:]) for call in calls} == {
         ("--json", "--warm", f"{beside.WARM}", "--events-each", f"{beside.EVENTS_EACH}")
     }

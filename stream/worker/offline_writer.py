@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, Future
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -18,24 +18,7 @@ from claimtrace.clock import Clock
 from ..group.group import Checkpoint
 from ..journal.plan import TopicPartition
 from ..offline_rows.rows import BatchRows, Waiting
-
-
-class Rows(Protocol):
-    """The offline store; each writer numbers its appends with plans."""
-
-    def append_once(
-        self, table: str, rows: pa.Table, *, versions: Mapping[str, int], before: Mapping[str, int]
-    ) -> bool:
-        """Append rows and set the version of each writer, if the versions are still `before`.
-
-        Returns False when these versions are stored already.
-
-        Raises:
-            Superseded: another worker has appended as one of the writers.
-        """
-
-    def committed(self, table: str, writer: str) -> int:
-        """Return the last version of a writer in a table; -1 when there is none."""
+from .parts import Rows
 
 
 class Stored(NamedTuple):

@@ -148,4 +148,7 @@ def test_a_stream_made_anew_is_another_one(kinesis: KinesisLocal) -> None:
 
 
 def test_streams_have_their_common_name() -> None:
-    assert stream_name(Settings(source="kinesis://prod/"), "claims.filed") == "prod.claims.filed"
+    assert (
+        stream_name(Settings(source="kinesis://prod/").kinesis_connection, "claims.filed")
+        == "prod.claims.filed"
+    )

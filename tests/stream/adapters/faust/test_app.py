@@ -19,7 +19,7 @@ from claimtrace.errors import ConfigError, StateError, UsageError
 from claimtrace.settings.loading import load_settings
 from claimtrace.settings.schema import Settings
 from cli.commands.run import faust as fausting
-from cli.wiring.workspace import Session
+from cli.wiring.workspace import Workspace
 from stream.adapters.faust.app import Watchdog, fatal
 from stream.adapters.faust.app import app as runner
 
@@ -145,7 +145,7 @@ def test_the_command_becomes_a_faust_worker(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(fausting.os, "execve", lambda *arguments: run.append(arguments))
     parent = SimpleNamespace(params={"folder": Path("here"), "config": Path("c.toml"),
                                      "source": "kafka://a:1"})  # fmt: skip
-    asked: Any = SimpleNamespace(obj=Session(Settings(source="kafka://a:1")), parent=parent)
+    asked: Any = SimpleNamespace(obj=Workspace(Settings(source="kafka://a:1")), parent=parent)
     fausting.faust(asked, ["--without-mingle"])
     (_, command, environment) = run[0]
     assert command[1:] == ["-m", "faust", "-A", "stream.adapters.faust.app:app", "worker",
@@ -154,7 +154,7 @@ def test_the_command_becomes_a_faust_worker(monkeypatch: pytest.MonkeyPatch) -> 
     assert environment["CLAIMTRACE_SOURCE"] == "kafka://a:1"
     assert environment[fausting.CONFIG_VARIABLE] == "c.toml"
     with pytest.raises(UsageError, match="Kafka only"):
-        fausting.faust(SimpleNamespace(obj=Session(Settings()), parent=None), [])
+        fausting.faust(SimpleNamespace(obj=Workspace(Settings()), parent=None), [])
 
 
 @pytest.mark.parametrize("text", ["soon", "5"])

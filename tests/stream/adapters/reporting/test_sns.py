@@ -20,7 +20,7 @@ from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import AwsSettings, Settings
-from cli.wiring.workspace import Session
+from cli.wiring.workspace import Workspace
 from monitoring.layers.records import DriftAlert
 from stream.adapters.reporting import sns
 from stream.adapters.reporting.sns import NotifyingOutput, SnsNotifier
@@ -91,8 +91,7 @@ class Told:
         self.settled = threading.Condition()
         self.client = client or aws.client("sns")
         self.notices = SnsNotifier(
-            Settings(aws=AwsSettings(alerts_topic=arn)), self.words.append, self._count,
-            self.client, jitter=lambda: 0.0,
+            self.client, arn, self.words.append, self._count, jitter=lambda: 0.0,
         )  # fmt: skip
 
     def _count(self, result: str, count: int) -> None:
@@ -158,12 +157,12 @@ class Sink:
             raise StoreUnavailable("away")
         self.done.append((plan, list(outgoing)))
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         if not self.works:
             raise StoreUnavailable("away")
         self.done.append("settled")
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         self.done.append("gave up")
 
 
@@ -176,7 +175,7 @@ def test_each_alert_is_told_in_its_bytes_and_nothing_else(
     alerts = [an_alert(n) for n in range(23)]
     rows = [outgoing(b'{"claim":1}', DECISIONS_TOPIC), *(outgoing(each) for each in alerts)]
     output.emit(7, rows)
-    output.settle()
+    output.flush()
     output.close()
     assert sink.done == [(7, rows), "settled"]
     heard = topic.heard(23)
@@ -207,19 +206,19 @@ def test_nobody_hears_of_what_the_log_does_not_have(
     teller, sink = told(topic.arn), Sink()
     output = NotifyingOutput(sink, teller.notices)
     output.emit(1, [outgoing(an_alert(1))])
-    output.give_up()
-    output.settle()
+    output.abort()
+    output.flush()
     output.emit(2, [outgoing(an_alert(2))])
     sink.works = False
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
-            output.settle()
+            output.flush()
         with pytest.raises(StoreUnavailable):
             output.emit(3, [outgoing(an_alert(3))])
     sink.works = True
     output.emit(3, [outgoing(an_alert(3))])
-    output.settle()
-    output.settle()
+    output.flush()
+    output.flush()
     output.close()
     assert [each["Message"].encode() for each in topic.heard(2)] == [an_alert(2), an_alert(3)]
     assert teller.counts == {"sent": 2}
@@ -417,12 +416,12 @@ def test_every_driver_has_it_and_the_session_closes_it(
         def notified(self, result: str, count: int) -> None:
             counts[result] += count
 
-    session = Session(Settings(folder=str(tmp_path), aws=AwsSettings(alerts_topic=topic.arn)))
+    session = Workspace(Settings(folder=str(tmp_path), aws=AwsSettings(alerts_topic=topic.arn)))
     with session.transport(create=True) as transport, transport.alone():
         driver = transport.driver(lambda _: None, Counting(), lambda: False)
-        sink = driver._duty._sink
+        sink = driver._ownership._sink
         sink.emit(1, [outgoing(an_alert(1))])
-        sink.settle()
+        sink.flush()
         session.close()
         session.close()
     assert counts == {"sent": 1}
@@ -430,5 +429,5 @@ def test_every_driver_has_it_and_the_session_closes_it(
 
 
 def test_without_a_topic_the_sink_is_left_alone(tmp_path: Any) -> None:
-    session, sink = Session(Settings(folder=str(tmp_path))), Sink()
+    session, sink = Workspace(Settings(folder=str(tmp_path))), Sink()
     assert session._notifying(sink, lambda _: None, WorkerObserver()) is sink

@@ -45,7 +45,7 @@ class DriftWatch:
             said += self._judge(self._book.flush())
             said += self._alerts.retire(self._book.model_label, at_ms)
         self._model = ref
-        self._reference = read_reference(scorer.manifest.reference, f"{ref.name}/{ref.version}")
+        self._reference = read_reference(scorer.manifest.reference, ref.label)
         self._book = self._new_book(ref)
         return said
 
@@ -84,11 +84,11 @@ class DriftWatch:
         ref, alerts = msgspec.json.decode(arrays["model"].tobytes(), type=tuple[ModelRef, Any])
         manifest = scorer_of(ref).manifest
         self._model = ref
-        self._reference = read_reference(manifest.reference, f"{ref.name}/{ref.version}")
+        self._reference = read_reference(manifest.reference, ref.label)
         terms = self._terms
         self._book = TileBook.restore(
             self._reference,
-            _label(ref),
+            ref.label,
             terms.drift_window_ms,
             terms.drift_lateness_ms,
             {name: array for name, array in arrays.items() if name != "model"},
@@ -97,9 +97,7 @@ class DriftWatch:
 
     def _new_book(self, ref: ModelRef) -> TileBook:
         terms = self._terms
-        return TileBook(
-            self._reference, _label(ref), terms.drift_window_ms, terms.drift_lateness_ms
-        )
+        return TileBook(self._reference, ref.label, terms.drift_window_ms, terms.drift_lateness_ms)
 
     def _judge(self, tiles: list[Tile]) -> list[DriftRecord | DriftAlert]:
         said: list[DriftRecord | DriftAlert] = []
@@ -122,7 +120,3 @@ def as_outgoing(said: list[DriftRecord | DriftAlert], log_time_ms: int) -> list[
         )
         for each in said
     ]
-
-
-def _label(ref: ModelRef) -> str:
-    return f"{ref.name}/{ref.version}"

@@ -65,7 +65,7 @@ def show_report(report: Any) -> None:
     from training.report import tables_of
 
     state = "[bold green]promoted[/]" if report.promoted else "[bold yellow]not promoted[/]"
-    out.print(f"model [bold]{report.model.name}/{report.model.version}[/] {state}: "
+    out.print(f"model [bold]{report.model.label}[/] {state}: "
               f"{safe(report.verdict.words)}")  # fmt: skip
     for each in tables_of(report):
         out.print()
@@ -97,7 +97,7 @@ def list_models(
         out.print("no model yet; [dim]claimtrace train[/] makes one")
         return
     rows = [
-        [f"{ref.name}/{ref.version}", alias, _when(m.created_at_ms), ref.digest[:12],
+        [ref.label, alias, _when(m.created_at_ms), ref.digest[:12],
          f"{m.thresholds.refer:.4f}", f"{m.capacity_per_day:g}"]
         for ref, m, alias in found
     ]  # fmt: skip

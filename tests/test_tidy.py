@@ -31,7 +31,7 @@ ALLOWED = {
     "claimtrace/__init__.py": "the start-up guard looks at where the rooms lie",
     "claimtrace/buffers/sha_kernels.py": "ctypes: addresses of OpenSSL's functions",
     "claimtrace/ids.py": "uuid: a constant namespace, nothing is drawn",
-    "models/scorer.py": "xgboost: the check of the kernels, and their stand-in",
+    "models/booster.py": "xgboost: the reference of the kernels' self-check, and their stand-in",
     "featurestore/definitions/domain.py": "importlib: a domain is a Python module",
     "training/fitting/fitters.py": "xgboost: the fit itself",
 }

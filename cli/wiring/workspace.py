@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from claimtrace.schemas.adapters.registry import Schemas
     from featurestore.definitions.domain import Domain
     from featurestore.offline.adapters.delta import OfflineStore
-    from models.registry.adapters.folder import Registry
+    from models.registry.adapters.folder import FolderRegistry
     from models.scorer import Scorer
     from stream.engine.engine import Engine
     from stream.group.group import Group
@@ -136,11 +136,11 @@ class Session:
         return log
 
     @cached_property
-    def registry(self) -> Registry:
+    def registry(self) -> FolderRegistry:
         """The models."""
-        from models.registry.adapters.folder import Registry
+        from models.registry.adapters.folder import FolderRegistry
 
-        return Registry(self.models_folder, name=self.domain.name)
+        return FolderRegistry(self.models_folder, name=self.domain.name)
 
     @cached_property
     def offline(self) -> OfflineStore:
@@ -179,15 +179,15 @@ class Session:
 
     def scorer_of(self, ref: ModelRef) -> Scorer:
         """The loaded, verified model of a version; loaded once."""
-        from models.registry.adapters.self_checks import CheckNotes
+        from models.registry.adapters.passed_checks import PassedChecks
         from models.scorer import Scorer
 
         found = self._scorers.get(ref)
         if found is None:
-            notes = CheckNotes(self.state_folder / "checked")
-            found = Scorer.load(self.registry.load(ref), self_check=not notes.has(ref.digest))
+            passed = PassedChecks(self.state_folder / "checked")
+            found = Scorer.load(self.registry.load(ref), self_check=not passed.has(ref.digest))
             if found.kernel == found.explain_kernel == "numba":
-                notes.add(ref.digest)
+                passed.add(ref.digest)
             self._scorers[ref] = found
         return found
 
@@ -347,9 +347,7 @@ class Champion:
             return ref
         scorer = self._session.scorer_of(ref)
         if scorer.manifest.definitions != self._session.domain.definitions_digest:
-            self._said(
-                f"model {ref.name}/{ref.version} was trained under other definitions: not used"
-            )
+            self._said(f"model {ref.label} was trained under other definitions: not used")
             return self._ref
         for note in scorer.notes:
             self._said(note)

@@ -1,4 +1,4 @@
-"""The reference: bins of equal mass, nothing lost, the threshold an edge, JSON both ways."""
+"""The drift reference: bins of equal mass, no row lost, the threshold an edge, JSON both ways."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_every_value_is_in_exactly_one_bin(column):
     assert np.all(np.isfinite(edges))
     assert len(feature.counts) == len(edges) + 1 <= MAX_BINS
     assert sum(feature.counts) + feature.missing == len(column)
-    places = [naive_bin(feature.edges, value) for value in column if not math.isnan(value)]
-    assert feature.counts == [places.count(place) for place in range(len(edges) + 1)]
-    if all(abs(value) < 1e308 for value in column if not math.isnan(value)) and places:
-        # Nothing of training lies outside the range of training, and no inner bin is empty.
+    bins = [naive_bin(feature.edges, value) for value in column if not math.isnan(value)]
+    assert feature.counts == [bins.count(number) for number in range(len(edges) + 1)]
+    if all(abs(value) < 1e308 for value in column if not math.isnan(value)) and bins:
+        # No training row is in an outer bin, and no inner bin is empty.
         assert feature.counts[0] == feature.counts[-1] == 0
         assert min(feature.counts[1:-1]) > 0
 

@@ -25,7 +25,8 @@ def build_baselines(names: Sequence[str], matrix: NDArray[np.float64]) -> dict[s
     """
     grids: dict[str, list[float]] = {}
     for index, name in enumerate(names):
-        column = np.sort(matrix[:, index][np.isfinite(matrix[:, index])])
+        # Adding 0.0 turns -0.0 into 0.0: a sort may leave equal zeros in any order.
+        column = np.sort(matrix[:, index][np.isfinite(matrix[:, index])]) + 0.0
         steps = (np.arange(GRID) * max(len(column) - 1, 0)) // (GRID - 1)
         grids[name] = column[steps].tolist() if len(column) else []
     return grids

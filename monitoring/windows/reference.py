@@ -240,8 +240,10 @@ def _check_shapes(
 
 
 def _finite(column: Floats) -> Floats:
-    """Return the finite values in rising order."""
-    return np.sort(column[np.isfinite(column)])
+    """Return the finite values in rising order, zeros without a sign."""
+    # 0.0 and -0.0 are equal for a sort, which leaves them in any order: adding 0.0 makes all of
+    # them 0.0, or else edges and median would depend on the order of rows and on the processor.
+    return np.sort(column[np.isfinite(column)]) + 0.0
 
 
 def _outer_edges(ordered: Floats) -> tuple[float, float]:

@@ -153,4 +153,8 @@ def test_baselines() -> None:
     for value in (-9.0, -1.0, 0.0, 1.3, 9.0):
         share = 100 * (matrix[:, 0] < value).mean()
         assert baselines.percentile(grids["a"], value) == pytest.approx(share, abs=1.0)
+    zeros = np.array([[0.0]] * 9 + [[-0.0]])
+    for column in (zeros, zeros[::-1]):
+        grid = baselines.build_baselines(["z"], column)["z"]
+        assert str(grid) == str([0.0] * 101)
     assert [baselines.percentile([2.0], value) for value in (1.0, 2.0, 3.0)] == [0.0, 50.0, 100.0]

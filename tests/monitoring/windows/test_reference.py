@@ -57,6 +57,12 @@ def test_the_order_of_rows_is_irrelevant(column, random):
     assert msgspec.json.encode(_build(column)) == msgspec.json.encode(_build(shuffled))
 
 
+def test_zeros_of_both_signs_in_any_order_are_the_same_reference():
+    zeros = [0.0] * 9 + [-0.0]
+    built = {msgspec.json.encode(_build(column)) for column in (zeros, zeros[::-1], [0.0] * 10)}
+    assert len(built) == 1
+
+
 def test_bins_of_a_continuous_feature_weigh_the_same():
     amounts = np.random.default_rng(1).lognormal(8, 1.4, 18_000)
     inner = _build(amounts).features[0].counts[1:-1]

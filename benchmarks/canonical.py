@@ -1,8 +1,8 @@
 """The canonical workload: one claim of 35 fields and 1.1 kB, 40 features, 200 trees of depth 6.
 
-Everything is a function of the size and a seed: the same claims, the same model, the same 5 % that
-are referred. A policy claims once a year, a repair shop sees 200 claims a year; so the work that an
-event makes doesn't depend on how many policies there are, and only the memory it touches does.
+The workload is a function of its size and a seed: the claims, the model, and the 5 % of the claims
+that are referred are the same in every run. A policy has one claim a year and a repair shop 200, so
+the number of policies changes how much memory an event touches, but not how much work it takes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from claimtrace.events import EPOCH, Record
 from claimtrace.ids import partition_of
 from claimtrace_examples.auto_claims import ClaimAdjudicated, ClaimFiled
 from claimtrace_examples.auto_claims.entities import account, phone, policy, shop, vehicle
+from claimtrace_examples.auto_claims.features import AMOUNT, ARRIVED
 from featurestore.definitions.domain import Domain, Labels
 from featurestore.definitions.expressions import feature, field
 from featurestore.definitions.features import (
@@ -40,8 +41,6 @@ from featurestore.definitions.features import (
 )
 from stream.journal.plan import TopicPartition
 
-AMOUNT: Final = "total_claim_cents"
-ARRIVED: Final = "when the label arrived"
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR_MS: Final = 365 * DAY_MS
 PARTITIONS: Final = 4
@@ -103,7 +102,7 @@ assert len(DOMAIN.features) == 40
 
 
 class Sent(NamedTuple):
-    """A record before it has a position."""
+    """A record that has no position on the log yet."""
 
     topic: str
     key: str
@@ -119,11 +118,14 @@ def drift_window_ms(policies: int) -> int:
 def events(
     policies: int, claims: int, seed: int = 7, yearly: int = 1, first: int = 0
 ) -> Iterator[Sent]:
-    """The first claims of an endless stream of so many policies, and labels as they fall due.
+    """Generate claims in the order of their time, and labels when they fall due.
 
     Args:
+        policies: number of policies that file claims.
+        claims: number of the claim to stop before.
+        seed: the same seed gives the same bytes.
         yearly: claims of a policy in a year, on average.
-        first: the first claim wanted, a multiple of 10,000; no labels fall due on those before.
+        first: number of the first claim, a multiple of 10,000; earlier claims get no labels.
     """
     chunk = 10_000
     waiting: list[Sent] = []
@@ -140,7 +142,12 @@ def events(
 
 
 def as_records(sent: Sequence[Sent], positions: dict[TopicPartition, int]) -> list[Record]:
-    """Events as delivered; `positions` counts on from call to call."""
+    """Give events their positions on the log, as a source delivers them.
+
+    Args:
+        sent: the events.
+        positions: the next position of each partition; updated for the next call.
+    """
     records = []
     for topic, key, value, log_time_ms in sent:
         place = topic, partition_of(key, PARTITIONS)

@@ -1,8 +1,9 @@
-"""The model of the canonical workload: 200 trees of depth 6, fitted on vectors as they are served.
+"""Train the model of the canonical workload: 200 trees of depth 6.
 
-    python -m benchmarks.champion FOLDER       publish it there
+    python -m benchmarks.champion FOLDER       publish the model in this registry
 
-It runs in a process of its own, so that what is measured doesn't carry the memory of a training.
+The training rows are the feature vectors that the engine computes. Training runs in a process of
+its own, so that its memory isn't counted in a measurement.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ POLICIES, WARM_CLAIMS, CLAIMS = 30_000, 30_000, 40_000
 def open_line(
     folder: Path, policies: int, scorer: Scorer | None = None, *, durable: bool = False
 ) -> Line:
-    """The line of the canonical domain."""
+    """Open a log and the other parts of a stream for the canonical domain, in a folder."""
     return Line.open(
         folder, DOMAIN, partitions=PARTITIONS, lateness_days=7,
         drift_window_ms=drift_window_ms(policies), scorer=scorer, durable=durable,
@@ -58,23 +59,23 @@ def open_line(
 
 
 def publish_elsewhere(folder: Path) -> None:
-    """Train and publish in another process."""
+    """Train and publish the model in another process."""
     subprocess.run([sys.executable, "-m", "benchmarks.champion", str(folder)], check=True)
 
 
 def make_champion(folder: Path) -> Scorer:
-    """The same, and load what it published."""
+    """Train and publish the model in another process, then load its scorer."""
     publish_elsewhere(folder)
     return load_champion(folder)
 
 
 def load_champion(folder: Path) -> Scorer:
-    """The scorer of the published model."""
+    """Load the scorer of the published model."""
     return Scorer.load(FolderRegistry(folder, NAME).load(1))
 
 
 def served_vectors(policies: int, claims: int) -> NDArray[np.float64]:
-    """The vectors that an engine without a model serves, float64[claims, 40]."""
+    """Compute the feature vectors of canonical claims by the engine, float64[claims, 40]."""
     parts = []
     positions: dict[TopicPartition, int] = {}
     sent = events(policies, claims)
@@ -92,9 +93,10 @@ def served_vectors(policies: int, claims: int) -> NDArray[np.float64]:
 
 
 def publish(matrix: NDArray[np.float64], folder: Path, seed: int = 7) -> None:
-    """A champion fitted on half of the vectors; the other half sets its thresholds.
+    """Fit a model on half of the vectors, set its thresholds on the other half, and publish it.
 
-    The verdicts are drawn: signal in a few features, noise enough that every tree grows full.
+    Labels are drawn at random: a few features carry a signal, and there is so much noise that every
+    tree grows to its full depth.
     """
     rng = np.random.default_rng(seed)
     known = np.nan_to_num(matrix)

@@ -1,8 +1,8 @@
-"""What the command lines of all parts share: a model to measure with, a table or JSON, a clean end.
+"""Provide one command line for all benchmarks: options, a model, a table or JSON, a clean end.
 
     python -m benchmarks.throughput --json --models FOLDER
 
-Tables and JSON go to standard output, progress to standard error.
+Tables and JSON go to standard output, progress goes to standard error.
 """
 
 from __future__ import annotations
@@ -29,20 +29,23 @@ def command(
     arguments: list[str] | None = None,
     **options: tuple[Any, str],
 ) -> None:
-    """Read the arguments, measure, print; ends the program with its code.
+    """Read the arguments, run a benchmark, print its figures; on failure, exit with a code.
 
     Args:
-        about: the module's docstring; its first line is the description.
-        measure: takes the registry's folder and each option by name.
-        show: prints what was found for a person.
-        arguments: of the command line; None: the program's own.
-        options: name -> (default, what it is). A list's default is also what may be chosen.
+        about: the module's docstring; its first line describes the command.
+        measure: the benchmark; takes the registry's folder, and each option by name.
+        show: prints the figures as a table.
+        arguments: of the command line; None: those of this process.
+        options: name -> (default, help). The default of an option that takes several words is a
+            list, of which some may be chosen, or a tuple, in whose place other values may stand.
     """
     parser = argparse.ArgumentParser(description=about.split("\n")[0])
     for name, (default, what) in options.items():
         flag = "--" + name.replace("_", "-")
-        if isinstance(default, list):
-            parser.add_argument(flag, nargs="+", choices=default, default=default, help=what)
+        if isinstance(default, list | tuple):
+            choices = default if isinstance(default, list) else None
+            parser.add_argument(flag, nargs="+", choices=choices, type=type(default[0]),
+                                default=list(default), help=what)  # fmt: skip
         else:
             parser.add_argument(flag, type=type(default), default=default, help=what)
     parser.add_argument("--models", type=Path, help="where `benchmarks.champion` published")
@@ -68,7 +71,7 @@ def command(
 
 @contextmanager
 def model_folder(told: Path | None) -> Iterator[Path]:
-    """The registry with the canonical model; trained into a folder that goes when none is told."""
+    """Provide a registry with the canonical model: the given folder, or a temporary one."""
     if told is not None:
         yield told
         return
@@ -80,7 +83,7 @@ def model_folder(told: Path | None) -> Iterator[Path]:
 
 @contextmanager
 def clean_end() -> Iterator[None]:
-    """SIGTERM is like Ctrl-C: whatever was started is ended on the way out."""
+    """Handle SIGTERM like Ctrl-C, so that started processes are ended on the way out."""
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise KeyboardInterrupt
@@ -93,5 +96,5 @@ def clean_end() -> Iterator[None]:
 
 
 def say(progress: str) -> None:
-    """Tell a person who waits."""
+    """Print progress to standard error."""
     print(progress, file=sys.stderr, flush=True)

@@ -1,9 +1,10 @@
-"""What exact contributions cost a row, by how many rows are explained at once.
+"""Measure the cost of exact SHAP contributions by the number of rows explained at once.
 
     python -m benchmarks.explain_rate            a table
     python -m benchmarks.explain_rate --json     the same for a program
 
-Medians of CPU time; rows are the model's own thresholds and their neighbours.
+Figures are medians of CPU time. The rows have the thresholds of the model's trees, and values next
+to them, as feature values.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ REPETITIONS, REPETITION_ROWS = 41, 256
 
 
 def cost_us(tables: Contributions, forest: Forest, count: int) -> float:
-    """CPU microseconds a row where `count` rows are explained at once."""
+    """CPU microseconds a row when `count` rows are explained at once."""
     rows = check_rows(forest, count)
     calls = max(1, REPETITION_ROWS // count)
     tables.contributions(rows)
@@ -38,14 +39,14 @@ def cost_us(tables: Contributions, forest: Forest, count: int) -> float:
 
 
 def run(models: Path) -> list[dict[str, float]]:
-    """The cost at each number of rows."""
+    """Measure the cost at each number of rows."""
     forest = Forest.from_xgboost_json(FolderRegistry(models, NAME).load(1).model_json)
     tables = Contributions.of(forest)
     return [{"rows": count, "us_per_row": cost_us(tables, forest, count)} for count in COUNTS]
 
 
 def show(found: list[dict[str, float]]) -> None:
-    """The figures as a table."""
+    """Print the figures as a table."""
     print("rows at once   us a row")
     for each in found:
         print(f"{each['rows']:12d} {each['us_per_row']:10.1f}")

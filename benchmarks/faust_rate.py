@@ -1,11 +1,11 @@
-"""A Faust worker against a plain one: the same events on the same broker, one after the other.
+"""Compare a Faust worker with `claimtrace stream`: the same events on the same Kafka broker.
 
     python -m benchmarks.faust_rate            a table
     python -m benchmarks.faust_rate --json     the same for a program
 
-Both are processes of their own, started as a person starts them, with the canonical domain and its
-champion. First each works through what lies on the log; then it gets a steady trickle, and a
-decision's way is timed from the call that sends the claim to the broker's stamp on the decision.
+The workers run one after the other, each in a process of its own, with the canonical domain and its
+model. First a worker works off a backlog. Then claims come at a steady rate, and the latency of
+each is measured, from the call that sends the claim to the broker's timestamp of the decision.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Decided(msgspec.Struct):
 
 
 def make_outputs(cluster: Cluster) -> None:
-    """Output topics that the broker stamps, empty."""
+    """Create empty output topics with timestamps from the broker."""
     counts = {t: PARTITIONS if t in (DECISIONS_TOPIC, DEAD_TOPIC) else 1 for t in OUTPUTS}
     admin = AdminClient(client(cluster.bootstrap))
     if DECISIONS_TOPIC in admin.list_topics(timeout=10).topics:
@@ -77,18 +77,21 @@ def make_outputs(cluster: Cluster) -> None:
 
 
 def plans(cluster: Cluster) -> list[_Planned]:
-    """What the journal has."""
+    """Read the plans in the journal."""
     records = read_topic(cluster.bootstrap, JOURNAL_TOPIC)
     return [msgspec.json.decode(r.value or b"", type=_Planned) for r in records if r.key == b"plan"]
 
 
 def counted(found: list[_Planned]) -> list[int]:
-    """How many records each plan has."""
+    """Count the records of each plan."""
     return [sum(span[3] - span[2] for span in plan.ranges) for plan in found]
 
 
 def work_off(cluster: Cluster, pid: int, began_ms: int, total: int) -> dict[str, float]:
-    """Wait until all is planned: start-up, rate after the first quarter, CPU, memory."""
+    """Wait until all records are planned: start-up time, rate, CPU and memory of the worker.
+
+    The rate leaves out the first quarter of the records.
+    """
     while not (found := plans(cluster)):
         time.sleep(LINGER_S)
     cpu_s, seen = cpu_of(pid), sum(counted(found))
@@ -110,8 +113,8 @@ def work_off(cluster: Cluster, pid: int, began_ms: int, total: int) -> dict[str,
 def time_ways(
     cluster: Cluster, settings: Settings, sent: list[Sent], per_s: int
 ) -> dict[str, float]:
-    """Send claims evenly, and time each decision's way."""
-    sink = KafkaSink(settings)
+    """Send claims at a steady rate, and measure the latency of each decision."""
+    sink = KafkaSink(settings.kafka_connection)
     sent_ms: dict[str, float] = {}
     from_s = time.monotonic()
     for i, (topic, key, value, log_time_ms) in enumerate(sent):
@@ -133,7 +136,7 @@ def time_ways(
 
 
 def run(models: Path, *, policies: int, backlog: int, trickle: int, per_s: int) -> dict[str, Any]:
-    """Both workers, in turn."""
+    """Measure both workers, one after the other."""
     make_champion_current(models)
     found: dict[str, Any] = {"backlog": backlog, "per_s": per_s}
     with TemporaryDirectory() as name:
@@ -159,13 +162,13 @@ def run(models: Path, *, policies: int, backlog: int, trickle: int, per_s: int) 
 
 
 def only_claims(sent: list[Sent]) -> list[Sent]:
-    """Those that are decided on."""
+    """Select the claims among events."""
     return [each for each in sent if each[0] == DOMAIN.claim.topic]
 
 
 def show(found: dict[str, Any]) -> None:
-    """The figures as a table."""
-    print(f"{found['backlog']:,} events lay there; then {found['per_s']} a second\n")
+    """Print the figures as a table."""
+    print(f"a backlog of {found['backlog']:,} events, then {found['per_s']} claims a second\n")
     print("worker   start s   events/s   CPU us/event   records/plan   p50 ms   p99 ms   peak MB")
     for kind in WORKERS:
         each = found[kind]
@@ -179,7 +182,7 @@ def show(found: dict[str, Any]) -> None:
 if __name__ == "__main__":
     command(
         __doc__ or "", run, show,
-        policies=(100_000, "that claim once a year"),
+        policies=(100_000, "policies, each with one claim a year"),
         backlog=(120_000, "events before the start"),
         trickle=(6_000, "events that come steadily"),
         per_s=(300, "how many of these a second"),

@@ -1,8 +1,9 @@
-"""What nobody can do without: decode a claim, score it, put a decision on the log.
+"""Measure the least work of any scorer: decode a claim, score it, append a decision to a log.
 
-The same model, in the same kernels, on vectors that are there already; the values are in memory,
-what comes out goes to an embedded log of its own. No windows, duplicates, rules, words, seal,
-chain, journal or store.
+The model and its kernels are those of the engine. Claims are in memory, feature vectors are
+computed beforehand, and decisions go to an embedded log of their own. There are no windows,
+duplicates, rules, reasons in words, sealed chain, journal or stores. Throughput is compared with
+this floor.
 """
 
 from __future__ import annotations
@@ -35,14 +36,15 @@ class _Small(msgspec.Struct):
 
 
 class Floor:
-    """The loop over some claims.
+    """A loop over claims that decodes, scores and appends.
 
     Args:
-        folder: where its log may be.
+        folder: where the loop keeps its log.
         scorer: the model.
-        values: of the claims.
-        matrix: their vectors, float64[at least as many, features].
-        model: XGBoost's file: score and explain with XGBoost itself, on one thread.
+        values: the claims as JSON.
+        matrix: the claims' feature vectors, float64[at least as many as claims, features].
+        model: the model as a file of XGBoost; when given, XGBoost itself scores and explains, on
+            one thread.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Floor:
         self.cost_us(explained=True)
 
     def cost_us(self, *, explained: bool = False) -> float:
-        """CPU microseconds a claim; one in twenty is explained if asked for."""
+        """Measure CPU microseconds a claim; `explained`: with reasons for one claim in twenty."""
         began_s = process_time()
         for start in range(0, len(self.values), BATCH):
             self._step(start, explained)
@@ -100,7 +102,7 @@ class Floor:
 
 
 def served_matrix(line: Line, rows: int) -> NDArray[np.float64]:
-    """So many vectors that were served, float64[rows, features]; from the offline store."""
+    """Read the first feature vectors of the offline store, float64[rows, features]."""
     features = line.offline().dataset(DECISIONS).head(rows, columns=["features"])["features"]
     return np.asarray(features.combine_chunks().flatten()).reshape(rows, -1)
 

@@ -1,13 +1,14 @@
-"""Sends canonical claims at a planned rate, from a process of its own.
+"""Send canonical claims at a planned rate, from a process of its own.
 
     python -m benchmarks.injector JOB.json
 
-Each event has a moment at which it is due, and what is due is sent whether or not the worker keeps
-up; so a worker that stalls is charged with every event that came due meanwhile (no coordinated
-omission). Orders come as lines of JSON on standard input: `make` events, which builds their bytes,
-so that little is left to do in time; then `send` them. The answer is a line on standard output. On
-the embedded log the injector also looks when decisions are there (`Watch`), through a connection of
-its own; `seen` writes that down.
+Each event has a planned moment and is sent at that moment, whether or not the worker keeps up. A
+worker that stalls is charged with every event that falls due meanwhile (no coordinated omission).
+
+Orders are lines of JSON on standard input, and each is answered by a line on standard output.
+`make` builds the bytes of events beforehand; `send` sends the events that were made. On the
+embedded log the injector also observes when decisions appear (`Watch`), through a connection of its
+own; `seen` writes these observations to a file.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from claimtrace.ids import partition_of
 from tests.servers.topics import client
 
 LOOK_S: Final = 0.001
-"""How often the embedded log is looked at."""
+"""Seconds between two looks at the embedded log."""
 
 SLICE: Final = 20_000
-"""So many go out at once when no rate is given."""
+"""Events that are sent together when no rate is given."""
 
 
 class Setting(msgspec.Struct):
-    """Where to: a log's file, or brokers. `most` events can be asked for in all."""
+    """Where events go: a log's file, or brokers; `most` is the number of events in all."""
 
     policies: int
     most: int
@@ -48,10 +49,11 @@ class Setting(msgspec.Struct):
 
 
 class Order(msgspec.Struct):
-    """What to do.
+    """An order to the injector.
 
-    Make so many `events`; send those that were made, `per_s` (0: at once), and write the times of
-    their claims, planned and sent, `into` a file; or write there what was seen since the last time.
+    `make`: build a number of `events`. `send`: send them, `per_s` a second (0: at once), and write
+    the planned and the actual time of each claim `into` a file. `seen`: write the observations
+    since the last such order `into` a file.
     """
 
     what: Literal["make", "send", "seen"]
@@ -61,14 +63,14 @@ class Order(msgspec.Struct):
 
 
 class Done(msgspec.Struct):
-    """It is done: all are sent and acknowledged, with so many claims among them."""
+    """The answer to an order: the number of claims sent and acknowledged, and CPU seconds."""
 
     claims: int = 0
     cpu_s: float = 0.0
 
 
 class Ready(NamedTuple):
-    """An event with its place, ready to go."""
+    """An event with its partition, ready to be sent."""
 
     topic: str
     partition: int
@@ -78,23 +80,23 @@ class Ready(NamedTuple):
 
 
 class Log(Protocol):
-    """Where events go.
+    """A log that events are sent to.
 
-    What came due within `tick_s` is sent together; the wait counts, as a claim is timed from its
-    planned moment.
+    Events that fall due within `tick_s` are sent together. The latency of a claim includes that
+    wait, as it is measured from the planned moment.
     """
 
     tick_s: float
 
     def send(self, due: Sequence[Ready]) -> None:
-        """Send; may return before it is acknowledged."""
+        """Send events; may return before they are acknowledged."""
 
     def flush(self) -> None:
-        """Return when all is acknowledged."""
+        """Wait until all events are acknowledged."""
 
 
 class EmbeddedSender:
-    """The log's file, one small transaction for what is due."""
+    """The embedded log: all events that are due in one small transaction."""
 
     tick_s = 0.005
 
@@ -102,7 +104,7 @@ class EmbeddedSender:
         self._log = EmbeddedLog(Path(path))
 
     def send(self, due: Sequence[Ready]) -> None:
-        """Append in one transaction."""
+        """Append the events in one transaction."""
         places: dict[tuple[str, int], tuple[list[bytes], list[int]]] = {}
         for topic, partition, _, value, log_time_ms in due:
             place = places.setdefault((topic, partition), ([], []))
@@ -113,11 +115,11 @@ class EmbeddedSender:
                 self._log.append_columns(topic, partition, None, values, times_ms)
 
     def flush(self) -> None:
-        """Nothing waits: a transaction is durable when it ends."""
+        """Do nothing: a transaction is durable when it ends."""
 
 
 class Brokers:
-    """A Kafka cluster, by the client that one would take."""
+    """A Kafka cluster, by the client of Confluent."""
 
     tick_s = 0.001
 
@@ -128,27 +130,29 @@ class Brokers:
         )  # fmt: skip
 
     def send(self, due: Sequence[Ready]) -> None:
-        """Queue; the client sends within a millisecond."""
+        """Queue the events; the client sends them within a millisecond."""
         produce = self._producer.produce
         for topic, partition, key, value, log_time_ms in due:
             produce(topic, value, key, partition, timestamp=log_time_ms)
         self._producer.poll(0)
 
     def flush(self) -> None:
-        """Wait for the acknowledgements."""
+        """Wait until all events are acknowledged."""
         self._producer.flush(120)
 
 
 def ready(sent: Iterable[Sent]) -> list[Ready]:
-    """Events with their places."""
+    """Find the partition of each event."""
     return [Ready(topic, partition_of(key, PARTITIONS), key.encode(), value, log_time_ms)
             for topic, key, value, log_time_ms in sent]  # fmt: skip
 
 
 def inject(log: Log, sent: Sequence[Ready], per_s: float) -> tuple[NDArray[np.float64], float]:
-    """Send each event when it is due: times planned and sent, float64[n, 2], and the CPU it took.
+    """Send each event when it is due.
 
-    Times are of the wall clock, which brokers stamp records by.
+    Returns:
+        The planned and the actual time of each event, float64[n, 2], in seconds of the wall clock,
+        as in the brokers' timestamps; and the CPU seconds that sending took.
     """
     times = np.empty((len(sent), 2))
     cpu_s = time.process_time()
@@ -171,9 +175,10 @@ def inject(log: Log, sent: Sequence[Ready], per_s: float) -> tuple[NDArray[np.fl
 
 
 class Watch(threading.Thread):
-    """Looks every millisecond how many decisions are on the embedded log: (time, ends) by change.
+    """A thread that counts the decisions on the embedded log every millisecond.
 
-    A decision counts as acknowledged at the first look that sees it: late by up to a millisecond.
+    Each change is kept as the time and the end of each partition. A decision counts as acknowledged
+    at the first look that finds it, so up to a millisecond too late.
     """
 
     def __init__(self, path: str) -> None:
@@ -182,12 +187,12 @@ class Watch(threading.Thread):
         self._seen: list[tuple[float, ...]] = []
 
     def take(self) -> list[tuple[float, ...]]:
-        """What was seen since the last time."""
+        """Return the changes since the last call."""
         seen, self._seen = self._seen, []
         return seen
 
     def run(self) -> None:
-        """Look until the program ends."""
+        """Look at the log until the process ends."""
         log = EmbeddedLog(Path(self._path))
         before: list[int] = []
         while True:

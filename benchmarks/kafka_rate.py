@@ -1,11 +1,12 @@
-"""A worker on a real Kafka broker against the same engine on the local log, in one run.
+"""Compare a worker on a real Kafka broker with the same engine on the embedded log.
 
     python -m benchmarks.kafka_rate            a table
     python -m benchmarks.kafka_rate --json     the same for a program
 
-The same canonical events lie on both. The worker reads, journals, emits with acknowledgement by the
-broker and commits; the local line syncs its journal and its log. The broker runs beside the worker
-on the same machine; its CPU is told apart. The round trip of the journal is measured on the way.
+Both logs hold the same canonical events and are measured in turns. On Kafka the worker reads,
+writes its journal, emits with acknowledgement by the broker, and commits. On the embedded log it
+syncs the journal and the log. The broker runs on the same machine; its CPU is shown apart. The
+round trip of the journal is measured as well.
 """
 
 from __future__ import annotations
@@ -34,18 +35,16 @@ from claimtrace.decisions import (
 )
 from claimtrace.events import Outgoing
 from claimtrace.ids import partition_of
-from claimtrace.settings.schema import Settings, StreamSettings
-from featurestore.offline.adapters.delta import OfflineStore
+from claimtrace.settings.schema import Settings
 from producers.adapters.kafka import KafkaSink
 from stream.adapters.kafka.group import KafkaGroup
 from stream.adapters.kafka.journal import KafkaJournal
 from stream.adapters.kafka.output import KafkaOutput
 from stream.adapters.kafka.source import KafkaSource
-from stream.adapters.process.background import Background
 from stream.adapters.process.garbage import rare_collections
-from stream.adapters.snapshots.snapshots import Snapshots
 from stream.worker.driver import Driver
 from stream.worker.observer import WorkerObserver
+from stream.worker.parts import LogParts
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics
 
@@ -53,19 +52,20 @@ BATCHES = (2000, 500, 64)
 
 
 class RoundTrips(WorkerObserver):
-    """Keeps the times of the journal."""
+    """Times of the journal's round trips."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.seconds: list[float] = []
 
     def journal(self, seconds: float) -> None:
-        """A plan was written and read back."""
+        """Keep the time from writing a plan until it is read back."""
         self.seconds.append(seconds)
 
 
 def fill_topics(settings: Settings, sent: list[Sent]) -> float:
-    """Produce the events; returns records a second until all are acknowledged."""
-    sink = KafkaSink(settings)
+    """Produce the events; returns the rate, in acknowledged records a second."""
+    sink = KafkaSink(settings.kafka_connection)
     began = perf_counter()
     for start in range(0, len(sent), 20_000):
         sink.send(
@@ -81,40 +81,35 @@ def fill_topics(settings: Settings, sent: list[Sent]) -> float:
 
 
 def make_topics(cluster: Cluster) -> None:
-    """Inputs and outputs of the canonical domain."""
+    """Create the input and output topics of the canonical domain."""
     many = dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC), PARTITIONS)
     one = dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)
     create_topics(cluster.bootstrap, {**many, **one})
 
 
-def kafka_driver(line: Line, settings: Settings, watching: WorkerObserver) -> Driver:
-    """The worker, with the parts that `claimtrace stream` gives it."""
-    clock, usual = SystemClock(), StreamSettings()
+def kafka_driver(line: Line, settings: Settings, observer: WorkerObserver) -> Driver:
+    """Assemble a worker on Kafka from the parts that `claimtrace stream` uses."""
+    clock, connection = SystemClock(), settings.kafka_connection
     terms = msgspec.structs.replace(line.terms, partitions=0)
-    output = KafkaOutput(settings)
-    folder = line.folder / "kafka"
-    driver = Driver(
-        line.engine(),
-        KafkaSource(settings, DOMAIN.topics, clock),
-        KafkaJournal(settings, terms, clock),
+    output = KafkaOutput(connection)
+    log = LogParts(
+        KafkaSource(connection, DOMAIN.topics, clock),
+        KafkaJournal(connection, terms, clock),
         output,
-        OfflineStore(folder / "offline"),
-        Snapshots(folder / "snapshots"),
-        clock,
-        lambda: line.champion,
-        snapshot_every=(usual.snapshot_every_records, 1e9),
-        offline_every=(usual.offline_every_records, 1e9),
-        begin=Background,
-        group=KafkaGroup(settings, DOMAIN.topics, clock, output),
-        commit_every_s=0.5,
-        watching=watching,
+        KafkaGroup(connection, DOMAIN.topics, clock, output),
     )
-    driver.recover()
-    return driver
+    return line.driver_of(log, line.folder / "kafka", clock, commit_s=0.5, observer=observer)
 
 
 def measure(driver: Driver, records: int, batch: int, broker: int = 0) -> dict[str, float]:
-    """Drive about so many records: rate on the clock, CPU of this process and of the broker."""
+    """Drive a number of records: rate on the clock, CPU of this process and of the broker.
+
+    Args:
+        driver: a worker, or the driver of the embedded log.
+        records: number of events, at least; the last batch may exceed it.
+        batch: the most records of a step.
+        broker: process id of the broker, 0 for none.
+    """
     began, cpu_s, broker_s = perf_counter(), process_time(), cpu_of(broker)
     times: list[float] = []
     done = 0
@@ -137,7 +132,7 @@ def measure(driver: Driver, records: int, batch: int, broker: int = 0) -> dict[s
 
 
 def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str, Any]:
-    """Both logs, in turns."""
+    """Measure both logs, in turns."""
     with TemporaryDirectory() as name:
         folder, scorer = Path(name), load_champion(models)
         sent = list(events(policies, warm + events_each * len(BATCHES)))
@@ -155,7 +150,7 @@ def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str
             measure(local, warm, BATCHES[0])
             measure(worker, warm, BATCHES[0], pid)
             pairs = []
-            for batch in BATCHES:  # in turns, so that neighbours disturb both alike
+            for batch in BATCHES:  # in turns, so that other load disturbs both alike
                 say(f"batches of {batch} ...")
                 trips.seconds.clear()
                 pair = {"local": measure(local, events_each, batch),
@@ -168,7 +163,7 @@ def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str
 
 
 def show(found: dict[str, Any]) -> None:
-    """The figures as a table."""
+    """Print the figures as a table."""
     print(
         f"{found['policies']:,} policies; produced {found['produced_per_s']:,.0f} records a second"
     )
@@ -189,7 +184,7 @@ def show(found: dict[str, Any]) -> None:
 if __name__ == "__main__":
     command(
         __doc__ or "", run, show,
-        policies=(100_000, "that claim once a year"),
+        policies=(100_000, "policies, each with one claim a year"),
         warm=(60_000, "events before measuring"),
         events_each=(40_000, "events for each batch size"),
     )  # fmt: skip

@@ -1,12 +1,13 @@
-"""What Kinesis costs the client: reading with and without boto3's own parser, and the whole line.
+"""Measure the client's CPU on Kinesis: reading, writing, and a whole worker.
 
     python -m benchmarks.kinesis_rate            a table
     python -m benchmarks.kinesis_rate --json     the same for a program
 
-The canonical events lie on streams of a local stand-in, which runs beside as a process of its own
-and isn't counted: it is slower than Kinesis, so all figures are CPU of the client. A read is HTTP
-and signature, the page out of JSON and base64, records out of their wrapping, columns. Readers take
-turns on the same shards. `line` is the worker with everything on, as in `kafka_rate`.
+The canonical events are on streams of a local server that stands in for Kinesis. The server is a
+process of its own, slower than Kinesis, and isn't counted: all figures are CPU of the client.
+Reading is HTTP and signature, decoding of JSON and base64, unpacking of records, and columns. Two
+decoders take turns on the same shards: `typed` is the one of this project, `boto3` is the client's
+own. `line` is a worker with everything on, as in `kafka_rate`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from benchmarks.canonical import DOMAIN, PARTITIONS, Sent, events
+from benchmarks.canonical import DOMAIN, PARTITIONS, YEAR_MS, Sent, events
 from benchmarks.champion import load_champion, open_line
 from benchmarks.command import command, say
 from benchmarks.kafka_rate import measure
@@ -35,43 +36,42 @@ from claimtrace.decisions import (
 )
 from claimtrace.errors import StateError
 from claimtrace.ids import partition_of
-from claimtrace.settings.schema import Settings, StreamSettings
-from featurestore.offline.adapters.delta import OfflineStore
+from claimtrace.settings.schema import KinesisConnection
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.embedded.file_journal import FileJournal
 from stream.adapters.kinesis.output import KinesisOutput
 from stream.adapters.kinesis.polling import PAGE_RECORDS, KinesisReads, ReadRequest, ShardPage
 from stream.adapters.kinesis.source import KinesisSource
-from stream.adapters.process.background import Background
 from stream.adapters.process.garbage import rare_collections
-from stream.adapters.snapshots.reached_file import ReachedFile
-from stream.adapters.snapshots.snapshots import Snapshots
 from stream.worker.driver import Driver
+from stream.worker.parts import LogParts
 from tests.servers.kinesis import create_streams
 from tests.servers.ministack import Ministack
 
 NAME: Final = "bench"
 CALL: Final = 400
-"""Records of one call: five megabytes are the most."""
+"""Records of one call; the service accepts five megabytes."""
 BATCHES = (2000, 500)
-_YEAR_MS: Final = 365 * 86_400_000
 
 
 class PlainReads(KinesisReads):
-    """The same by the client's own parser; the hooks of the short way would stay with a client."""
+    """Reads with boto3's own decoder.
+
+    The initializer of the base class isn't called: its hooks would stay in the client.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client, self._wire, self._limit = client, Plain(client), PAGE_RECORDS
 
 
 class Plain:
-    """Calls of boto3 as its documentation shows them."""
+    """Calls of boto3 as in its documentation."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
 
     def get_records(self, iterator: str, limit: int) -> Page:
-        """Read a shard."""
+        """Read a page of a shard."""
         return Page.of(self._client.get_records(ShardIterator=iterator, Limit=limit))
 
     def put_records(self, name: str, entries: Sequence[Entry]) -> None:
@@ -83,14 +83,14 @@ class Plain:
 
 
 class Stamped(KinesisReads):
-    """Records at the times of their history; the stand-in stamps all of them now."""
+    """Reads that replace the server's timestamps, which are all of today, by the events' own."""
 
     def __init__(self, client: Any, times_ms: dict[tuple[str, int], list[int]]) -> None:
         super().__init__(client)
         self._times_ms, self._at = times_ms, dict.fromkeys(times_ms, 0)
 
     def read(self, ask: ReadRequest) -> ShardPage:
-        """One page."""
+        """Read a page, with the log times of the canonical events."""
         got = super().read(ask)
         place = ask.stream, ask.shard
         at = self._at[place]
@@ -99,7 +99,7 @@ class Stamped(KinesisReads):
 
 
 def fill(client: Any, sent: Sequence[Sent]) -> dict[tuple[str, int], list[int]]:
-    """Put the events on their shards; returns their times, by shard."""
+    """Put the events on their shards; returns their log times by stream and shard."""
     hashes = [
         str(shard.first_hash) for shard in KinesisReads(client).shards(stream_of(DOMAIN.topics[0]))
     ]
@@ -121,18 +121,18 @@ def fill(client: Any, sent: Sequence[Sent]) -> dict[tuple[str, int], list[int]]:
 
 
 def stream_of(topic: str) -> str:
-    """The stream of a topic."""
+    """Name the stream of a topic."""
     return f"{NAME}.{topic}"
 
 
 def reading_us(reads: KinesisReads, count: int) -> float:
-    """CPU of reading so many events into columns, for each."""
+    """Measure CPU microseconds an event of reading events into columns."""
     source = source_of(reads)
     positions: dict[Any, int] = {}
     done, began_s = 0, process_time()
     while done < count:
         found = source.poll(positions, 2000)
-        for part, place in enumerate(found.topic_partitions):
+        for part, place in enumerate(found.places):
             here = found.positions[found.parts == part]
             if len(here):
                 positions[place] = int(here.max()) + 1
@@ -143,19 +143,19 @@ def reading_us(reads: KinesisReads, count: int) -> float:
 
 
 def source_of(reads: KinesisReads) -> KinesisSource:
-    """The inputs, as a worker reads them; nobody minds how often."""
+    """Open the input streams as a worker does, without a limit of reads a second."""
 
     def refuse(what: str) -> None:
         raise StateError(what)
 
     streams = {topic: stream_of(topic) for topic in DOMAIN.topics}
-    source = KinesisSource(reads, streams, SystemClock(), refuse, _YEAR_MS)
+    source = KinesisSource(reads, streams, SystemClock(), refuse, YEAR_MS)
     source.readers = 0
     return source
 
 
 def writing_us(put: Callable[[str, Sequence[Entry]], Any], sent: Sequence[Sent]) -> float:
-    """CPU of putting events on a stream, for each."""
+    """Measure CPU microseconds an event of putting events on a stream."""
     entries = [Entry(value, key) for _, key, value, _ in sent]
     calls = [entries[start : start + CALL] for start in range(0, len(entries), CALL)]
     began_s = process_time()
@@ -165,30 +165,16 @@ def writing_us(put: Callable[[str, Sequence[Entry]], Any], sent: Sequence[Sent])
 
 
 def kinesis_driver(line: Line, source: KinesisSource, client: Any) -> Driver:
-    """One worker, with the parts that `claimtrace stream` gives it."""
-    clock, usual, folder = SystemClock(), StreamSettings(), line.folder / "kinesis"
+    """Assemble a worker on Kinesis from the parts that `claimtrace stream` uses."""
+    clock, folder = SystemClock(), line.folder / "kinesis"
     folder.mkdir()
-    settings = Settings(source=f"kinesis://{NAME}")
-    driver = Driver(
-        line.engine(),
-        source,
-        FileJournal(folder / "journal", msgspec.structs.replace(line.terms, partitions=0)),
-        KinesisOutput(KinesisSink(settings, clock, client)),
-        OfflineStore(folder / "offline"),
-        Snapshots(folder / "snapshots"),
-        clock,
-        lambda: line.champion,
-        snapshot_every=(usual.snapshot_every_records, 1e9),
-        offline_every=(usual.offline_every_records, 1e9),
-        begin=Background,
-        reached=ReachedFile(folder / "reached"),
-    )
-    driver.recover()
-    return driver
+    journal = FileJournal(folder / "journal", msgspec.structs.replace(line.terms, partitions=0))
+    output = KinesisOutput(KinesisSink(KinesisConnection(f"kinesis://{NAME}"), clock, client))
+    return line.driver_of(LogParts(source, journal, output), folder, clock)
 
 
 def run(models: Path, *, policies: int, claims: int, repetitions: int) -> dict[str, Any]:
-    """Reading, writing, and the whole line."""
+    """Measure reading and writing by both decoders in turns, then a whole worker."""
     with TemporaryDirectory() as name, Ministack(Path(name) / "aws") as server, rare_collections():
         client = server.client("kinesis")
         many = dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC), PARTITIONS)
@@ -222,7 +208,7 @@ def run(models: Path, *, policies: int, claims: int, repetitions: int) -> dict[s
 
 
 def show(found: dict[str, Any]) -> None:
-    """The figures as a table."""
+    """Print the figures as a table."""
     print(f"{found['events']:,} events\n\n              us an event   events/s and core")
     for what in ("read", "write"):
         for kind, us in found[f"{what}_us"].items():
@@ -235,7 +221,7 @@ def show(found: dict[str, Any]) -> None:
 if __name__ == "__main__":
     command(
         __doc__ or "", run, show,
-        policies=(100_000, "that claim once a year"),
+        policies=(100_000, "policies, each with one claim a year"),
         claims=(24_000, "claims on the streams"),
         repetitions=(5, "turns of reading and writing"),
     )  # fmt: skip

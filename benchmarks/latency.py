@@ -1,15 +1,20 @@
-"""How long a decision takes under load: injector, worker and log apart, on both kinds of log.
+"""Measure the latency of decisions under load, on the embedded log and on Kafka.
 
     python -m benchmarks.latency                     a table
     python -m benchmarks.latency --settings local    the embedded log only
     python -m benchmarks.latency --json              the same for a program
 
-First the worker works through what lies there: its rate at full load. Then an injector in a process
-of its own sends as many a second: what the worker holds beside it, for they share the cores. Then
-it sends 50 % and 90 % of what was held, each claim at a planned moment. The latency of a claim is
-from that moment, not from when it was sent, until its decision is acknowledged: a stall is
-charged to every claim that came due meanwhile. On Kafka the broker's stamp on the decision counts,
-on the embedded log the look that first sees it; both are late by up to a millisecond, never early.
+Worker and injector are processes of their own and share the cores. The load has three steps:
+
+1. The worker works off a backlog, which gives its rate at full load.
+2. The injector sends claims at that rate. The rate that the worker then reaches is the rate it
+   holds beside the injector.
+3. The injector sends 50 % and 90 % of the rate held, each claim at a planned moment.
+
+The latency of a claim is from its planned moment, not from when it was sent, until its decision is
+acknowledged. A stall is therefore charged to every claim that falls due meanwhile. On Kafka the
+decision has a timestamp by the broker; on the embedded log the first look that finds the decision
+counts. Both are up to a millisecond late, and never early.
 """
 
 from __future__ import annotations
@@ -48,18 +53,19 @@ from tests.servers.topics import create_topics
 
 SHARES: Final = (0.5, 0.9)
 BESIDE_S: Final = 8.0
-"""So long the injector sends more than the worker holds beside it."""
+"""Seconds of the second step, in which the injector sends more than the worker can hold."""
 
 SETTLE_S: Final = 2.0
-"""Claims due this soon after a change of load are left out: batches find their size."""
+"""Claims due within these seconds after a change of load aren't counted, as the worker adapts the
+size of its batches."""
 
 LIMIT_S: Final = 180.0
 LABELS_RATIO: Final = 1.06
-"""Events to make for each claim that is wanted, a little more than come."""
+"""Events to make for each wanted claim, slightly more than needed."""
 
 
 class Injector:
-    """The program that sends, and what it has been told so far."""
+    """The process of `benchmarks.injector`, and the number of claims it has sent."""
 
     def __init__(self, setting: Setting, folder: Path) -> None:
         path = folder / "injector.json"
@@ -72,14 +78,20 @@ class Injector:
         self.claims = 0
 
     def make(self, events: int) -> None:
-        """Have so many events ready."""
+        """Order the bytes of a number of events to be built."""
         self._order(Order("make", events))
 
     def send(self, per_s: float = 0.0) -> tuple[Done, NDArray[np.float64]]:
-        """Have them sent; times planned and sent of each claim among them, float64[claims, 2].
+        """Order the events that were made to be sent, and wait until they are.
+
+        Args:
+            per_s: events a second; 0: all at once.
+
+        Returns:
+            The answer; and the planned and the actual time of each claim, float64[claims, 2].
 
         Raises:
-            StateError: it ended.
+            StateError: the injector ended.
         """
         path = self._folder / "sent.npy"
         done = self._order(Order("send", per_s=per_s, into=str(path)))
@@ -87,14 +99,15 @@ class Injector:
         return done, np.load(path)
 
     def seen(self) -> NDArray[np.float64]:
-        """What its watch saw since the last time: time and end of each partition, by change."""
+        """Read the observations of `injector.Watch` since the last call, a row for each change:
+        the time, and the end of each partition."""
         path = self._folder / "seen.npy"
         self._order(Order("seen", into=str(path)))
         found: NDArray[np.float64] = np.load(path)
         return found
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         end(self._running)
 
     def _order(self, order: Order) -> Done:
@@ -109,7 +122,7 @@ class Injector:
 
 
 class Bench(msgspec.Struct):
-    """A log with its worker and injector."""
+    """A log with its worker and injector; `stamped`: the log sets timestamps."""
 
     outputs: Outputs
     injector: Injector
@@ -119,7 +132,7 @@ class Bench(msgspec.Struct):
 
 @contextmanager
 def on_local(folder: Path, models: Path, policies: int, most: int) -> Iterator[Bench]:
-    """The embedded log: three processes on one file."""
+    """Start worker and injector on an embedded log, which they share as one file."""
     own = folder / "local"
     own.mkdir()
     path = own / "log.db"
@@ -136,7 +149,7 @@ def on_local(folder: Path, models: Path, policies: int, most: int) -> Iterator[B
 
 @contextmanager
 def on_kafka(folder: Path, models: Path, policies: int, most: int) -> Iterator[Bench]:
-    """A real broker, one node."""
+    """Start a Kafka broker of one node, with worker and injector."""
     with ExitStack() as opened:
         own = folder / "kafka"
         cluster = opened.enter_context(Cluster(own / "broker"))
@@ -157,7 +170,7 @@ SETTINGS: Final = {"local": on_local, "kafka": on_kafka}
 
 
 def make_outputs(bootstrap: str) -> None:
-    """Output topics that the broker stamps."""
+    """Create output topics with timestamps from the broker."""
     stamps = {"message.timestamp.type": "LogAppendTime"}
     many = dict.fromkeys((DECISIONS_TOPIC, DEAD_TOPIC), PARTITIONS)
     one = dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC), 1)
@@ -166,7 +179,7 @@ def make_outputs(bootstrap: str) -> None:
 
 
 def measure(bench: Bench, warm: int, backlog: int, seconds: float) -> dict[str, Any]:
-    """Full load, then the shares of it."""
+    """Measure full load, the rate held beside the injector, and the shares of that rate."""
     say("  full load ...")
     bench.injector.make(warm + backlog)
     bench.injector.send()
@@ -188,11 +201,11 @@ def measure(bench: Bench, warm: int, backlog: int, seconds: float) -> dict[str, 
 
 
 class _Sent(NamedTuple):
-    """What was sent at a rate and decided."""
+    """The claims sent in one step, with their times and the CPU of all processes."""
 
     planned_s: NDArray[np.float64]
     late_ms: NDArray[np.float64]
-    """Of each claim: from when it was due until it was sent."""
+    """Of each claim: from its planned moment until it was sent."""
     there_s: NDArray[np.float64]
     cpu_s: float
     broker_s: float
@@ -200,7 +213,7 @@ class _Sent(NamedTuple):
 
 
 def _send(bench: Bench, per_s: float, events: int) -> _Sent:
-    """Send events at a rate and wait until all claims among them are decided."""
+    """Send events at a rate, and wait until all claims among them are decided."""
     base = bench.injector.claims
     bench.injector.make(events)
     first = wait(bench.worker, bench.outputs.count, 0, 0.0)
@@ -222,7 +235,7 @@ def _send(bench: Bench, per_s: float, events: int) -> _Sent:
 
 
 def _beside(bench: Bench, per_s: float, seconds: float) -> float:
-    """Events a second that are decided while more than that come."""
+    """Measure the events a second that are decided while events come at a higher rate."""
     say(f"  {per_s:,.0f} events a second for {seconds:.0f} s, beside the injector ...")
     events = int(per_s * seconds)
     sent = _send(bench, per_s, events)
@@ -232,7 +245,7 @@ def _beside(bench: Bench, per_s: float, seconds: float) -> float:
 
 
 def _load(bench: Bench, share: float, per_s: float, seconds: float) -> dict[str, float]:
-    """One load: percentiles of what was due after the first moments."""
+    """Measure one load: percentiles of the claims due after `SETTLE_S`."""
     say(f"  {share:.0%} of it, {per_s:,.0f} events a second for {seconds:.0f} s ...")
     events = int(per_s * seconds)
     sent = _send(bench, per_s, events)
@@ -263,12 +276,10 @@ def _arrivals(bench: Bench) -> list[tuple[int, float]]:
 def run(
     models: Path, *, policies: int, warm: int, backlog: int, seconds: float, settings: list[str]
 ) -> dict[str, Any]:
-    """Both settings, one after the other."""
+    """Measure the chosen settings, one after the other."""
     make_champion_current(models)
     found: dict[str, Any] = {"policies": policies, "cores": os.cpu_count()}
-    most = int(
-        warm + backlog + (BESIDE_S + seconds) * 200_000
-    )  # more than any of the rates will ask for
+    most = int(warm + backlog + (BESIDE_S + seconds) * 200_000)  # more than any rate needs
     for name in settings:
         say(f"{name} ...")
         with TemporaryDirectory() as folder, ExitStack() as opened:
@@ -278,7 +289,7 @@ def run(
 
 
 def show(found: dict[str, Any]) -> None:
-    """The figures as a table."""
+    """Print the figures as a table."""
     print("log     load    events/s   p50 ms   p99 ms   p99.9 ms   max ms   CPU us   broker us"
           "   injector us   late ms")  # fmt: skip
     for name in SETTINGS:
@@ -300,9 +311,9 @@ def show(found: dict[str, Any]) -> None:
 if __name__ == "__main__":
     command(
         __doc__ or "", run, show,
-        policies=(100_000, "that claim once a year"),
+        policies=(100_000, "policies, each with one claim a year"),
         warm=(60_000, "events before the full load is measured"),
         backlog=(200_000, "events of the full load"),
-        seconds=(20.0, "of each load"),
-        settings=(list(SETTINGS), "which logs"),
+        seconds=(20.0, "seconds of each load"),
+        settings=(list(SETTINGS), "logs to measure"),
     )  # fmt: skip

@@ -1,7 +1,7 @@
-"""The whole line on a folder: log, journal, engine, offline store and snapshots of one domain.
+"""Assemble a stream in a folder: log, journal, engine, offline store and snapshots of a domain.
 
-What tests on real input and the benchmarks share: the same pieces that `claimtrace stream` puts
-together, without settings and locks between the measurement and the thing measured.
+Benchmarks and tests on real input use the parts of `claimtrace stream` in this process, without its
+settings and locks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.buffers.siphash import hash_key
-from claimtrace.clock import DAY_MS, ManualClock
+from claimtrace.clock import DAY_MS, Clock, ManualClock
 from claimtrace.decisions import ModelRef
 from claimtrace.settings.schema import StreamSettings
 from featurestore.definitions.domain import Domain
@@ -21,22 +21,23 @@ from featurestore.offline.adapters.delta import OfflineStore
 from models.scorer import Scorer
 from stream.adapters.embedded.file_journal import FileJournal
 from stream.adapters.embedded.log import EmbeddedOutput, EmbeddedSource
-from stream.adapters.process.background import Background
+from stream.adapters.process.background import DaemonThreads
 from stream.adapters.process.garbage import rare_collections
 from stream.adapters.snapshots.reached_file import ReachedFile
 from stream.adapters.snapshots.snapshots import Snapshots
 from stream.engine.engine import Engine
 from stream.journal.terms import Terms
 from stream.worker.driver import Driver
-from stream.worker.ownership import Output
+from stream.worker.observer import WorkerObserver
+from stream.worker.parts import Cadence, LogParts, Output, Stores
 
 KEY = hash_key("benchmarks")
 NOW_MS = 1_800_000_000_000
-"""Stands in plans for people to read; no decision depends on it."""
+"""The time that plans carry for readers; no decision depends on it."""
 
 
 def no_models(ref: ModelRef) -> Scorer:
-    """For lines without a champion."""
+    """Refuse to load a model, in a stream without one."""
     raise AssertionError(f"no model {ref}")
 
 
@@ -47,7 +48,7 @@ def terms_of(
     remember_days: int,
     drift_window_ms: int = DAY_MS,
 ) -> Terms:
-    """Terms; what isn't asked for is as the settings have it by default."""
+    """Make the terms of a stream; others than the arguments are the defaults of the settings."""
     return Terms(
         domain=domain.name,
         definitions=domain.definitions_digest,
@@ -67,7 +68,7 @@ def terms_of(
 
 @dataclass(frozen=True)
 class Line:
-    """A domain's line in a folder; `log` is open until `close`."""
+    """The parts of one domain's stream in a folder; `log` is open until `close`."""
 
     folder: Path
     domain: Domain
@@ -89,7 +90,7 @@ class Line:
         durable: bool = False,
         scorer: Scorer | None = None,
     ) -> Line:
-        """Open the folder's log, with the domain's topics in it."""
+        """Open the folder's log, and create the domain's topics in it."""
         log = EmbeddedLog(folder / "log.db", durable=durable)
         for topic in domain.topics:
             log.create_topic(topic, partitions)
@@ -99,19 +100,19 @@ class Line:
         return cls(folder, domain, terms, log, lambda _: scorer, scorer.ref)
 
     def engine(self) -> Engine:
-        """A fresh engine."""
+        """Make a fresh engine."""
         return Engine(self.domain, self.terms, KEY, self.scorer_of)
 
     def source(self) -> EmbeddedSource:
-        """The domain's topics, merged."""
+        """Open a source of the domain's topics, merged."""
         return EmbeddedSource(self.log, self.domain.topics, self.terms.partitions)
 
     def sink(self) -> EmbeddedOutput:
-        """The output topics of the same log."""
+        """Open a sink to the output topics of the same log."""
         return EmbeddedOutput(self.log, self.terms.partitions)
 
     def offline(self) -> OfflineStore:
-        """The offline store beside the log."""
+        """Open the offline store beside the log."""
         return OfflineStore(self.folder / "offline")
 
     def driver(
@@ -122,26 +123,57 @@ class Line:
         snapshot_every_records: int = StreamSettings().snapshot_every_records,
         offline_every_records: int = StreamSettings().offline_every_records,
     ) -> Driver:
-        """A driver that has recovered."""
+        """Make a driver on the line's own log, and recover its state."""
+        journal = FileJournal(self.folder / "journal", self.terms)
+        return self.driver_of(
+            LogParts(self.source(), journal, sink or self.sink()),
+            self.folder,
+            ManualClock(NOW_MS),
+            engine=engine,
+            snapshot_every_records=snapshot_every_records,
+            offline_every_records=offline_every_records,
+        )
+
+    def driver_of(
+        self,
+        log: LogParts,
+        stores: Path,
+        clock: Clock,
+        *,
+        engine: Engine | None = None,
+        snapshot_every_records: int = StreamSettings().snapshot_every_records,
+        offline_every_records: int = StreamSettings().offline_every_records,
+        commit_s: float = 0.0,
+        observer: WorkerObserver | None = None,
+    ) -> Driver:
+        """Make a driver of the line's domain and model on any log, and recover its state.
+
+        Args:
+            log, clock, commit_s, observer: as `Driver` takes them.
+            stores: folder of the offline store and of the snapshots.
+            engine: None: a fresh one.
+            snapshot_every_records, offline_every_records: a snapshot, and an append to the offline
+                store, fall due after this number of records, never by time.
+        """
         driver = Driver(
             engine or self.engine(),
-            self.source(),
-            FileJournal(self.folder / "journal", self.terms),
-            sink or self.sink(),
-            self.offline(),
-            Snapshots(self.folder / "snapshots"),
-            ManualClock(NOW_MS),
+            log,
+            Stores(
+                OfflineStore(stores / "offline"),
+                Snapshots(stores / "snapshots"),
+                ReachedFile(stores / "reached"),
+                DaemonThreads(),
+            ),
+            Cadence((snapshot_every_records, 1e9), (offline_every_records, 1e9), commit_s),
+            clock,
             lambda: self.champion,
-            snapshot_every=(snapshot_every_records, 1e9),
-            offline_every=(offline_every_records, 1e9),
-            begin=Background,
-            reached=ReachedFile(self.folder / "reached"),
+            observer or WorkerObserver(),
         )
         driver.recover()
         return driver
 
     def run(self, batch: int = 2000) -> Driver:
-        """Stream until nothing is left, then write down all that waits."""
+        """Stream until no records are left, then store the remaining rows and a snapshot."""
         driver = self.driver()
         with rare_collections():
             while driver.step(batch):
@@ -155,5 +187,5 @@ class Line:
 
 
 def peak_mb() -> float:
-    """The most memory that this process has had, in MB (10**6 bytes)."""
+    """The peak memory of this process, in MB (10**6 bytes)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

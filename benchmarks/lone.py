@@ -1,10 +1,10 @@
-"""One claim alone: how long from its bytes to the sealed decision, in process, without a log.
+"""Measure the time of a single claim, from its bytes to the sealed decision, without a log.
 
     python -m benchmarks.lone            a table
     python -m benchmarks.lone --json     the same for a program
 
-Claims go through an engine one at a time; those that are referred are explained in the same step.
-Beside it stands what the model's kernels cost for a single row.
+Claims go through an engine in this process, one at a time. Referred claims are explained in the
+same step and are counted apart. The time of the model's kernels for a single row is measured too.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ ROWS: Final = 256
 
 
 def run(models: Path, *, policies: int, warm: int, claims: int) -> dict[str, Any]:
-    """Times of single claims, and of the forest on a single row."""
+    """Measure single claims, and the model's kernels on a single row."""
     scorer = load_champion(models)
     source = (each for each in events(policies, warm + claims) if each.topic == ClaimFiled.topic)
     sent = list(islice(source, warm + claims))
-    decided_ms, explained_ms = [], []
+    decided_ms: list[float] = []
+    explained_ms: list[float] = []
     with TemporaryDirectory() as folder, rare_collections():
         line = open_line(Path(folder), policies, scorer)
         engine = line.engine()
@@ -61,7 +62,7 @@ def run(models: Path, *, policies: int, warm: int, claims: int) -> dict[str, Any
 
 
 def row_us(work: Any, forest: Forest) -> float:
-    """Microseconds that a kernel takes for one row, in the middle."""
+    """Measure the median time of a kernel for one row, in microseconds."""
     rows = check_rows(forest, ROWS)
     times = []
     for at in range(ROWS):
@@ -77,7 +78,7 @@ def _percentiles(times_ms: list[float]) -> dict[str, float]:
 
 
 def show(found: dict[str, Any]) -> None:
-    """The figures as a table."""
+    """Print the figures as a table."""
     print("a lone claim             claims   p50 ms   p99 ms")
     for name, what in (("decided", "decided"), ("explained", "referred and explained")):
         each = found[name]
@@ -88,7 +89,7 @@ def show(found: dict[str, Any]) -> None:
 if __name__ == "__main__":
     command(
         __doc__ or "", run, show,
-        policies=(100_000, "that claim once a year"),
+        policies=(100_000, "policies, each with one claim a year"),
         warm=(2_000, "claims before measuring"),
         claims=(6_000, "claims measured"),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The machine that figures are of, and what others took from it while something was measured."""
+"""Describe the machine, and measure the CPU time that other programs use."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import platform
 import time
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+DISTURBED_CORES: Final = 0.1
+"""Figures are called disturbed when other programs used more than this meanwhile."""
 
 
 class Machine(NamedTuple):
-    """CPU seconds at a moment: of everybody on the machine, and of us with ended children."""
+    """CPU seconds at a moment: of all programs, and of this one with its ended children."""
 
     at_s: float
     all_s: float
@@ -19,7 +22,7 @@ class Machine(NamedTuple):
 
     @classmethod
     def now(cls) -> Machine:
-        """As of now; on other systems than Linux nobody else is seen."""
+        """Read the counters; other programs are seen on Linux only."""
         ours_s = sum(sum(getrusage(who)[:2]) for who in (RUSAGE_SELF, RUSAGE_CHILDREN))
         try:
             fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
@@ -31,7 +34,7 @@ class Machine(NamedTuple):
 
 
 def cpu_of_others(before: Machine, after: Machine) -> float:
-    """How many cores others used between two moments, stolen time included; at least 0.
+    """Cores that other programs used between two moments, stolen time included; at least 0.
 
     >>> cpu_of_others(Machine(0.0, 100.0, 5.0), Machine(10.0, 125.0, 20.0))
     1.0
@@ -41,7 +44,7 @@ def cpu_of_others(before: Machine, after: Machine) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What it is: processor, cores, memory, system, versions of what counts."""
+    """Describe processor, cores, memory, system, and versions of important packages."""
     from importlib.metadata import version
 
     packages = ("numpy", "numba", "msgspec", "xgboost-cpu", "confluent-kafka", "pyarrow")

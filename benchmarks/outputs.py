@@ -1,4 +1,4 @@
-"""What a worker put out, looked at from outside: how many decisions, and when each was there."""
+"""Count a worker's decisions on the log, and find the time of each, from another process."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from tests.servers.topics import client
 
 PAGE: Final = 5_000
 BROKER_CLOCK_S: Final = 0.001
-"""Brokers stamp whole milliseconds, cut off: a decision counts from the end of its own."""
+"""Timestamps of brokers are whole milliseconds, rounded down; a decision counts from the end of its
+millisecond."""
 
 
 class Outputs(Protocol):
-    """Decisions as they come."""
+    """The decisions on a log."""
 
     def count(self) -> int:
-        """How many there are."""
+        """Count the decisions."""
 
     def arrivals(self, seen: NDArray[np.float64] | None) -> Iterator[tuple[int, float]]:
-        """Number of the claim and moment of the decision, of each that is new since the last call.
+        """Yield claim number and time of each decision that is new since the last call.
 
         Args:
-            seen: what the watch of the injector saw; None where brokers stamp records.
+            seen: the observations of `injector.Watch`; None where brokers set timestamps.
         """
 
     def close(self) -> None:
-        """Let go of the log."""
+        """Close the connection to the log."""
 
 
 class LocalOutputs:
-    """On the embedded log."""
+    """Decisions on the embedded log."""
 
     def __init__(self, path: Path) -> None:
         self._log = EmbeddedLog(path)
@@ -46,11 +47,11 @@ class LocalOutputs:
         self._at = [0] * PARTITIONS
 
     def count(self) -> int:
-        """How many there are."""
+        """Count the decisions."""
         return sum(self._log.ends(DECISIONS_TOPIC))
 
     def arrivals(self, seen: NDArray[np.float64] | None) -> Iterator[tuple[int, float]]:
-        """Each new one, at the first look that saw it."""
+        """Yield each new decision with the time of the first look that found it."""
         assert seen is not None, "the embedded log stamps nothing"
         for partition in range(PARTITIONS):
             while page := self._log.read(DECISIONS_TOPIC, partition, self._at[partition], PAGE):
@@ -66,7 +67,7 @@ class LocalOutputs:
 
 
 class KafkaOutputs:
-    """On a topic that the broker stamps (`message.timestamp.type=LogAppendTime`)."""
+    """Decisions on a topic with `message.timestamp.type=LogAppendTime`."""
 
     def __init__(self, bootstrap: str, topic: str = DECISIONS_TOPIC) -> None:
         self._topic = topic
@@ -77,16 +78,16 @@ class KafkaOutputs:
         self._at = dict.fromkeys(found, 0)
 
     def count(self) -> int:
-        """How many there are; exact where nothing is in a transaction."""
+        """Count the decisions; exact where producers use no transactions."""
         return sum(self._ends().values())
 
     def arrivals(self, seen: NDArray[np.float64] | None = None) -> Iterator[tuple[int, float]]:  # noqa: ARG002
-        """Each new one, at the end of the millisecond that the broker stamped on it."""
+        """Yield each new decision with the end of the millisecond of its timestamp."""
         for record in self.records():
             yield claim_number(record.key()), record.timestamp()[1] / 1000 + BROKER_CLOCK_S
 
     def records(self) -> Iterator[Any]:
-        """Each new one, as it lies on the topic."""
+        """Yield each new record of the topic."""
         ends = self._ends()
         self._consumer.assign([TopicPartition(self._topic, p, at) for p, at in self._at.items()])
         while any(self._at[p] < end for p, end in ends.items()):
@@ -96,7 +97,7 @@ class KafkaOutputs:
         self._consumer.unassign()
 
     def close(self) -> None:
-        """Leave the brokers."""
+        """Close the consumer."""
         self._consumer.close()
 
     def _ends(self) -> dict[int, int]:
@@ -105,7 +106,7 @@ class KafkaOutputs:
 
 
 def claim_number(key: bytes | None) -> int:
-    """The number of a canonical claim in its id.
+    """Read the number of a canonical claim from its id.
 
     >>> claim_number(b"claim-0000000042")
     42

@@ -1,17 +1,20 @@
-"""The canonical workload on a real Kafka broker: claimtrace and what else one could take, in turn.
+"""Compare claimtrace with other stream processors on a real Kafka broker.
 
     python -m benchmarks.peers_rate                          a table
     python -m benchmarks.peers_rate --json                   the same for a program
     python -m benchmarks.peers_rate --peers claimtrace plain   some of them
 
-Each gets the same bytes and the same model, and is a program of its own that takes claims from a
-topic and puts decisions on another, acknowledged. All are measured alike and from outside: what a
-program puts out, and the CPU of all its threads, from a look after its warm-up to a look at the
-end. Each peer has the quickest decode, features and encode that is known (`benchmarks.peers.job`);
-what it can't do is left out and said in the table, so a peer that does less is flattered. The peers
-get one partition: everything in the order in which it happened, nothing to merge. claimtrace runs
-as a person starts it, on four, but that nobody compresses what is produced. What counts is CPU an
-event: it bears neighbours on the machine better than the clock does.
+Each program reads claims from one topic and writes decisions to another, with acknowledgement. All
+get the same bytes and the same model, run one after the other, and are measured in the same way
+from another process: the decisions on the output topic, and the CPU of all threads, from the end of
+the warm-up to the end of the run. CPU an event is the figure to compare, as it depends less than
+the clock on other load on the machine.
+
+Each peer uses the fastest known ways to decode, compute features and encode (see
+`benchmarks.peers.job`). Features that a peer can't compute are left out and named in the table, so
+such a peer does less work for its figure. The peers have one partition, so events come in order and
+need no merge. claimtrace runs as `claimtrace stream` on four partitions, without compression, like
+the peers.
 """
 
 from __future__ import annotations
@@ -51,12 +54,12 @@ from tests.servers.topics import create_topics
 SOURCE: Final = "peers.claims"
 OURS: Final = "claimtrace"
 QUICK_TIMES: Final = 10
-"""So many times as many events for those that go by batches, us among them: else a measurement
-would be over too soon to be one, and without appends to the offline store."""
+"""Factor on the number of events for programs that work in batches, claimtrace among them. With
+fewer events a measurement would be too short, and without appends to the offline store."""
 
 
 class Peer(NamedTuple):
-    """How to run one, and what it leaves out of the job."""
+    """How to run a peer, and what part of the job it leaves out."""
 
     module: str
     less: str
@@ -98,8 +101,8 @@ PEERS: Final = {
 
 
 def fill_source(settings: Settings, sent: list[Sent]) -> None:
-    """All events on one partition, in their order."""
-    sink = KafkaSink(settings)
+    """Produce all events to one partition, in order."""
+    sink = KafkaSink(settings.kafka_connection)
     for start in range(0, len(sent), 20_000):
         sink.send([Outgoing(SOURCE, 0, key.encode(), value, log_time_ms)
                    for _, key, value, log_time_ms in sent[start : start + 20_000]])  # fmt: skip
@@ -108,7 +111,7 @@ def fill_source(settings: Settings, sent: list[Sent]) -> None:
 
 
 class Bench(NamedTuple):
-    """The broker with its input, and how much of it counts."""
+    """The broker with its input topics, and the sizes of the measurement."""
 
     cluster: Cluster
     folder: Path
@@ -121,7 +124,7 @@ class Bench(NamedTuple):
 
 
 def measure_ours(bench: Bench) -> dict[str, Any]:
-    """`claimtrace stream` with everything on, on four partitions."""
+    """Measure `claimtrace stream` on four partitions, with all its features enabled."""
     broker, bootstrap = bench.cluster.brokers[0].pid, bench.cluster.bootstrap
     with (
         closing(KafkaOutputs(bootstrap)) as outputs,
@@ -134,10 +137,10 @@ def measure_ours(bench: Bench) -> dict[str, Any]:
 
 
 def measure_peer(name: str, python: Path, bench: Bench) -> dict[str, Any]:
-    """A peer, with what it says of itself at its end.
+    """Measure a peer, and add the figures that it prints at its end.
 
     Raises:
-        StateError: it failed, said nothing, or didn't put out what it decided.
+        StateError: the peer failed, printed no figures, or decided on more claims than it put out.
     """
     topic = f"peers.{name}"
     create_topics(bench.cluster.bootstrap, {topic: 1})
@@ -153,7 +156,7 @@ def measure_peer(name: str, python: Path, bench: Bench) -> dict[str, Any]:
 
 @contextmanager
 def started(name: str, python: Path, bench: Bench) -> Iterator[Watched]:
-    """A peer that runs, in a folder of its own; ended in its own way."""
+    """Start a peer in a folder of its own; at the end it gets a SIGTERM."""
     peer, own = PEERS[name], bench.folder / name
     own.mkdir()
     job = Job(
@@ -181,7 +184,7 @@ def started(name: str, python: Path, bench: Bench) -> Iterator[Watched]:
 
 
 def watch(running: Watched, outputs: KafkaOutputs, bench: Bench, times: int) -> dict[str, Any]:
-    """From the end of the warm-up on: events, the clock, CPU; peak memory of all."""
+    """Measure events, time and CPU from the end of the warm-up on, and peak memory."""
     warm = int(bench.warm * times / bench.events_a_claim)
     last = int((bench.warm + bench.events) * times / bench.events_a_claim)
     took: Stretch = stretch(running, outputs.count, warm, last, bench.seconds)
@@ -196,10 +199,10 @@ def watch(running: Watched, outputs: KafkaOutputs, bench: Bench, times: int) -> 
 
 
 def parse(name: str, said: str, errors: str = "") -> dict[str, Any]:
-    """What a peer said of itself: the last line that is JSON. Faust draws banners around it.
+    """Read the figures that a peer printed: the last line of JSON, as Faust prints banners too.
 
     Raises:
-        StateError: there is none; the end of its errors is quoted.
+        StateError: there are no figures; the end of the peer's standard error is quoted.
 
     >>> parse("plain", 'starting\\n{"emitted": 10}\\n')["emitted"]
     10
@@ -215,7 +218,7 @@ def parse(name: str, said: str, errors: str = "") -> dict[str, Any]:
 
 
 def with_rates(found: dict[str, Any], ours: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Also events a second, events a second and core, CPU an event, and how many times ours.
+    """Add events a second, events a second and core, CPU an event, and the ratio to claimtrace.
 
     >>> with_rates({"events": 10, "wall_s": 2.0, "cpu_s": 1.0})["events_per_core_s"]
     10.0
@@ -231,10 +234,10 @@ def with_rates(found: dict[str, Any], ours: dict[str, Any] | None = None) -> dic
 
 
 def pythons(names: list[str], newer: str) -> dict[str, Path]:
-    """The interpreter of each peer; those that ask for a newer one and find none are left out.
+    """Find the interpreter of each peer; a peer whose newer Python isn't found is left out.
 
     Raises:
-        PeerMissing: one can't be installed.
+        PeerMissing: a peer can't be installed.
     """
     found = {}
     for name in names:
@@ -257,11 +260,11 @@ def run(
     peers: list[str],
     newer: str,
 ) -> dict[str, Any]:
-    """Everything: install, start the broker, fill, measure one after the other."""
+    """Install the peers, start a broker, fill its topics, measure one program after the other."""
     interpreters = pythons([name for name in peers if name != OURS], newer)
     make_champion_current(models)
     total = (warm + events_each) * QUICK_TIMES
-    total += total // 20  # a program may be ahead of the look at it
+    total += total // 20  # a program may do more before the last look
     sent = list(islice(events(policies, total), total))
     claims = sum(each.topic == ClaimFiled.topic for each in sent)
     found: dict[str, Any] = {}
@@ -282,7 +285,7 @@ def run(
             say(f"{each} ...")
             try:
                 found[each] = with_rates(work[each](), found.get(OURS))
-            except StateError as error:  # the others are worth their time all the same
+            except StateError as error:  # the other programs are measured nevertheless
                 say(str(error))
                 failed[each] = str(error)
     return {
@@ -295,7 +298,7 @@ def run(
 
 
 def show(found: dict[str, Any], write: Callable[[str], None] = print) -> None:
-    """The figures as a table, and below it what each does less."""
+    """Print the figures as a table, and below it the work that each peer leaves out."""
     write(f"{found['policies']:,} policies, {found['value_bytes']:.0f} B an event;"
           " CPU of all threads of each; the broker's apart\n")  # fmt: skip
     write("              events   events/s   events/s and core   CPU us/event   broker us"
@@ -315,10 +318,10 @@ def show(found: dict[str, Any], write: Callable[[str], None] = print) -> None:
 if __name__ == "__main__":
     command(
         __doc__ or "", run, show,
-        policies=(20_000, "that claim once a year"),
+        policies=(20_000, "policies, each with one claim a year"),
         warm=(6_000, f"events before measuring; {QUICK_TIMES} times as many for the quick ones"),
-        events_each=(20_000, "events measured; so many times as many for the quick ones"),
-        seconds=(30.0, "of each, at most, for either"),
-        peers=([OURS, *PEERS], "which; without claimtrace no ratio is told"),
+        events_each=(20_000, f"events measured; {QUICK_TIMES} times as many for the quick ones"),
+        seconds=(30.0, "the most that a warm-up, and then a measurement, may take"),
+        peers=([OURS, *PEERS], "programs to measure; ratios need claimtrace"),
         newer=("", "a Python 3.12 or later, for plain-newer"),
     )  # fmt: skip

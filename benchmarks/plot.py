@@ -1,7 +1,7 @@
-"""The picture of docs/benchmarks.md: events a second and core against live entities.
+"""Draw the picture of docs/benchmarks.md: events a second and core against live entities.
 
-Drawn by hand as SVG: a logarithmic axis for entities, a line from zero for the rate, and the bar
-that scale must not fall below. No plotting library is needed for one line.
+The picture is SVG, written without a plotting library: a logarithmic axis for entities, a linear
+axis from zero for the rate, and the lowest rate that is accepted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 WIDTH, HEIGHT = 720, 360
 LEFT, RIGHT, TOP, BOTTOM = 78, 46, 44, 52
 BAR_RATIO: Final = 1.5
-"""An event may cost so many times what it costs at the smallest size."""
+"""The most that an event may cost, as a multiple of its cost at the smallest size."""
 
 STYLE: Final = (
     "text{font:13px sans-serif;fill:#333}.title{font-size:15px;font-weight:600}"
@@ -24,21 +24,21 @@ STYLE: Final = (
 
 
 def draw(found: Any, path: Path) -> None:
-    """Write the picture of what `benchmarks.scale` found."""
+    """Write the picture of the figures of `benchmarks.scale` to a file."""
     path.write_text(svg(sizes_of(found)), encoding="utf-8")
 
 
 def sizes_of(found: Any) -> list[dict[str, Any]]:
-    """The sizes among the figures of `benchmarks.scale`: a list, or under `sizes`."""
+    """Find the sizes in the figures of `benchmarks.scale`: a list, or under the key `sizes`."""
     sizes: list[dict[str, Any]] = found if isinstance(found, list) else found["sizes"]
     return sizes
 
 
 def svg(found: Sequence[dict[str, Any]]) -> str:
-    """The picture.
+    """Draw the picture.
 
     Args:
-        found: with `live_entities` and `cpu_us_per_event` of each size.
+        found: `live_entities` and `cpu_us_per_event` of each size.
     """
     points = sorted((each["live_entities"], 1e6 / each["cpu_us_per_event"]) for each in found)
     low = math.floor(math.log10(points[0][0]) + 0.01)
@@ -82,7 +82,7 @@ def svg(found: Sequence[dict[str, Any]]) -> str:
 
 
 def _step(most: float) -> float:
-    """A round distance between grid lines: three to six of them.
+    """Choose a round distance between grid lines, so that there are three to six.
 
     >>> _step(23_000), _step(61_000)
     (5000.0, 20000.0)

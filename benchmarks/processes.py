@@ -1,4 +1,4 @@
-"""Other programs looked at from outside: CPU of all their threads, memory, and how far they are."""
+"""Measure other processes: CPU of all their threads, memory, and the number of their results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ START_TIMEOUT_S: Final = 240.0
 
 
 class Look(NamedTuple):
-    """How far a program was at a moment."""
+    """CPU and results of a process at a moment."""
 
     at_s: float
     cpu_s: float
@@ -25,7 +25,7 @@ class Look(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """A program that runs, and the broker that it works on."""
+    """A running process, and the process id of its broker (0: none)."""
 
     name: str
     running: subprocess.Popen[bytes]
@@ -33,17 +33,17 @@ class Watched(NamedTuple):
     broker: int = 0
 
     def cpu_s(self) -> float:
-        """CPU seconds so far, in all threads."""
+        """CPU seconds of all threads so far."""
         return cpu_of(self.running.pid)
 
     def last_words(self) -> str:
-        """The end of its errors."""
+        """Read the end of what the process wrote to standard error."""
         words = " ".join(self.errors.read_text(errors="replace").split())
         return words[-300:] or "it said nothing"
 
 
 class Stretch(NamedTuple):
-    """What a program did between two looks."""
+    """Results and CPU of a process between two looks."""
 
     done: int
     wall_s: float
@@ -54,19 +54,20 @@ class Stretch(NamedTuple):
 def stretch(
     watched: Watched, done: Callable[[], int], warm: int, end: int, seconds: float
 ) -> Stretch:
-    """Wait until a program has done `end`, and tell what it took from `warm` on.
+    """Measure a process from its first `warm` results until it has put out `end` results.
 
-    Everybody is measured like this, from outside: no start, import, compiler or first batch is in
-    it, and every thread is.
+    All programs are measured in this way, from outside. Start, imports, compilation and the first
+    batches aren't included; every thread is.
 
     Args:
-        watched: the program.
-        done: how many results it has put out so far.
-        warm, end: the first look at or after `warm`, and the first at or after `end`, count.
-        seconds: warm-up and stretch end after so long each, wherever the program is.
+        watched: the process.
+        done: counts its results so far.
+        warm, end: the stretch is from the first look with at least `warm` results to the first look
+            with at least `end` results.
+        seconds: the most that the warm-up, and then the stretch, may take.
 
     Raises:
-        StateError: the program ended, or put out nothing in time.
+        StateError: the process ended, or put out nothing in time.
     """
     if not wait(watched, done, 1, START_TIMEOUT_S).done:
         raise StateError(f"nothing in {START_TIMEOUT_S:.0f} s", where=watched.name)
@@ -83,10 +84,10 @@ def stretch(
 
 
 def wait(watched: Watched, done: Callable[[], int], end: int, seconds: float) -> Look:
-    """The first look at or after `end`, or the last one in so many seconds.
+    """Wait for the first look with at least `end` results, at most for some seconds.
 
     Raises:
-        StateError: the program ended; the last words of its errors are quoted.
+        StateError: the process ended; the end of its standard error is quoted.
     """
     until_s = time.monotonic() + seconds
     while True:
@@ -101,9 +102,9 @@ def wait(watched: Watched, done: Callable[[], int], end: int, seconds: float) ->
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds that another program has used: all threads, and children that have ended.
+    """CPU seconds of another process: all its threads, and its children that have ended.
 
-    0 for no process, or one that is gone.
+    0 for process id 0, and for a process that has ended.
     """
     if not pid:
         return 0.0
@@ -115,6 +116,6 @@ def cpu_of(pid: int) -> float:
 
 
 def peak_of(pid: int) -> float:
-    """The most memory that another program has had, in MB (10**6 bytes)."""
+    """The peak memory of another process, in MB (10**6 bytes)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6

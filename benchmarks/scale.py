@@ -1,20 +1,19 @@
-"""Whether an event costs the same among ten thousand and a million live entities, and what a
-snapshot, house-keeping and a restart cost there.
+"""Measure the cost of an event, a snapshot and a restart by the number of live entities.
 
     python -m benchmarks.scale                 a table; each size in processes of its own
     python -m benchmarks.scale --json          the same for a program
 
-A year of claims, twelve of each policy, fills the windows: ten entity-events for each live entity.
-Then the same number of events is measured, in the engine alone, decode to sealed decision and rows.
-Memory is told twice: what the entries of all windows take by their own account, and what the
-process grew by, with ids, ledgers and unused room. What follows is what the stream does now and
-then at that size (`stream.worker.snapshotting`): a snapshot, a round of house-keeping, and after a
-crash a restart that loads the snapshot and applies so many events again.
+A year of claims, twelve of each policy, fills the windows, with about ten entity-events for each
+live entity. Then the same number of events is measured at each size, in the engine alone, from
+decoding to sealed decisions and rows. There are two figures of memory: the size of the entries of
+all windows, as the engine accounts for it, and the growth of the process, which includes ids,
+ledgers and unused space. Then follow the rare works of a stream at that size
+(`stream.worker.snapshotting`): a snapshot, a round of house-keeping, and the restart after a crash,
+which loads the snapshot and applies a number of events again.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -29,7 +28,8 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.canonical import Sent, as_records, events
-from benchmarks.champion import load_champion, make_champion, open_line
+from benchmarks.champion import load_champion, open_line
+from benchmarks.command import command
 from benchmarks.line import NOW_MS, Line
 from claimtrace.events import Outgoing
 from claimtrace.ids import digest_of
@@ -51,25 +51,26 @@ BATCH: Final = 500
 FILL_BATCH: Final = 2000
 STRETCHES, STRETCH_EVENTS = 5, 10_000
 REPLAYED: Final = 1_000_000
+PART: Final = "--part"
 _AHEAD_EVENTS: Final = 10_000_000
 
 Figures = dict[str, float]
 
 
 class Feed:
-    """Steps an engine through events that are made as they are needed."""
+    """Steps an engine through events that are generated on demand."""
 
     def __init__(self, engine: Engine, sent: Iterator[Sent], scorer: Scorer) -> None:
         self._engine, self._sent, self._scorer = engine, sent, scorer
         self._positions: dict[TopicPartition, int] = dict(engine.positions)
 
     def batch(self, most: int) -> tuple[Plan, Sequence[Any]]:
-        """The next plan and its records."""
+        """Make the next plan, with its records."""
         records = as_records(list(islice(self._sent, most)), self._positions)
         return plan_of(self._engine.plan + 1, records, self._scorer.ref, NOW_MS), records
 
     def run(self, most: int, batch: int = BATCH, *, decides: bool = True) -> list[float]:
-        """Step through so many events; returns the CPU seconds of the engine for each batch."""
+        """Step through `most` events; returns the CPU seconds of the engine for each batch."""
         spent_s = []
         step = self._engine.step if decides else self._engine.apply
         while most > 0:
@@ -82,7 +83,7 @@ class Feed:
 
 
 def measure(entities: int, models: Path, folder: Path) -> Figures:
-    """One size, in a fresh process; leaves a snapshot in the folder."""
+    """Measure one size, in a fresh process; leaves a snapshot in the folder."""
     scorer = load_champion(models)
     policies = round(entities / LIVE_PER_POLICY)
     line = open_line(folder, policies, scorer)
@@ -102,7 +103,7 @@ def measure(entities: int, models: Path, folder: Path) -> Figures:
         found["cpu_us_per_event"] = 1e6 * median(usual) / STRETCH_EVENTS
         found |= _snapshot(engine, feed, folder)
         found |= _house_keeping(engine)
-    engine.plan, engine.positions = 0, {}  # a journal of its own goes on from here
+    engine.plan, engine.positions = 0, {}  # the restart begins a new journal after the snapshot
     Snapshots(folder / "snapshots").write(0, engine.arrays())
     return found
 
@@ -122,7 +123,7 @@ def _sizes(engine: Engine, policies: int, grown_bytes: int) -> Figures:
 
 
 def _snapshot(engine: Engine, feed: Feed, folder: Path) -> Figures:
-    """A snapshot beside the loop: what the loop waits for, and what the first batches cost more."""
+    """Measure a snapshot beside the loop: the loop's pause, and slower batches meanwhile."""
     store = Snapshots(folder / "apart")
     size = sum(array.nbytes for array in engine.arrays().values())
     while not store.is_ready(engine.arrays()):
@@ -155,7 +156,7 @@ def _snapshot(engine: Engine, feed: Feed, folder: Path) -> Figures:
 
 
 def _house_keeping(engine: Engine) -> Figures:
-    """A round of it, slice by slice."""
+    """Measure a round of house-keeping, slice by slice."""
     slices_s, units = [], 0
     began_s = process_time()
     for done in engine.tidy():
@@ -170,7 +171,7 @@ def _house_keeping(engine: Engine) -> Figures:
 
 
 def restart(entities: int, models: Path, folder: Path, replayed: int) -> Figures:
-    """Load the snapshot of a folder and apply so many events again, as after a crash."""
+    """Measure a restart after a crash: load a folder's snapshot, apply later events again."""
     scorer = load_champion(models)
     policies = round(entities / LIVE_PER_POLICY)
     line = open_line(folder, policies, scorer)
@@ -196,7 +197,7 @@ def restart(entities: int, models: Path, folder: Path, replayed: int) -> Figures
 
 
 def _put(line: Line, scorer: Scorer, sent: Iterator[Sent], count: int) -> None:
-    """Events on the log, their plans in the journal, and the note that they were decided on."""
+    """Write events to the log, their plans to the journal, and the plan that was reached."""
     journal = FileJournal(line.folder / "journal", line.terms)
     positions: dict[TopicPartition, int] = {}
     for number in range(1, -(-count // FILL_BATCH) + 1):
@@ -210,7 +211,7 @@ def _put(line: Line, scorer: Scorer, sent: Iterator[Sent], count: int) -> None:
 
 
 def _live_entities(engine: Engine) -> int:
-    """Entities with an event that some window can still reach."""
+    """Count the entities with an event in some window."""
     arrays = engine.intake.features.arrays()
     columns = [a for name, a in arrays.items() if name.endswith(".claims/length")]
     return sum(int(np.count_nonzero(column)) for column in columns)
@@ -221,31 +222,29 @@ def _resident_bytes() -> int:
     return pages * 4096
 
 
-def run(sizes: tuple[int, ...], replayed: int = REPLAYED) -> list[Figures]:
-    """All sizes, one process after the other, with one model; a restart for the largest."""
+def run(models: Path, *, sizes: Sequence[int], replayed: int) -> list[Figures]:
+    """Measure all sizes, one process after the other, and a restart at the largest size."""
     found = []
-    with tempfile.TemporaryDirectory() as models:
-        make_champion(Path(models))
-        for size in sizes:
-            with tempfile.TemporaryDirectory() as folder:
-                figures = _apart("fill", size, models, folder, 0)
-                if size == max(sizes) and replayed:
-                    figures |= _apart("restart", size, models, folder, replayed)
-            found.append(figures)
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            figures = _apart("fill", size, models, folder, 0)
+            if size == max(sizes) and replayed:
+                figures |= _apart("restart", size, models, folder, replayed)
+        found.append(figures)
     return found
 
 
-def _apart(what: str, size: int, models: str, folder: str, replayed: int) -> Figures:
-    """A part in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.scale", "--part", what, str(size), models, folder,
-               str(replayed)]  # fmt: skip
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+def _apart(what: str, size: int, models: Path, folder: str, replayed: int) -> Figures:
+    """Measure one size, or its restart, in a process of its own."""
+    line = [sys.executable, "-m", "benchmarks.scale", PART, what, str(size), str(models), folder,
+            str(replayed)]  # fmt: skip
+    answer = subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True)
     figures: Figures = json.loads(answer.stdout)
     return figures
 
 
 def show(found: list[Figures]) -> None:
-    """The figures as tables, with ratios to the first size."""
+    """Print the figures as tables, with ratios to the first size."""
     print("live entities   entity-events   CPU us/event   ratio   B/entity-event   process B   MB")
     for each in found:
         ratio = each["cpu_us_per_event"] / found[0]["cpu_us_per_event"]
@@ -260,26 +259,19 @@ def show(found: list[Figures]) -> None:
             print(f"{name:36}{figures}")
 
 
-def main() -> None:
-    """Read the arguments, measure, print."""
-    parser = argparse.ArgumentParser(description="Cost and memory by number of live entities.")
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--replayed", type=int, default=REPLAYED, help="events of the restart")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--part", nargs=5, help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.part:
-        what, size, models, folder, replayed = chosen.part
-        places = int(size), Path(models), Path(folder)
-        figures = measure(*places) if what == "fill" else restart(*places, int(replayed))
-        print(json.dumps(figures))
-        return
-    found = run(tuple(chosen.sizes), chosen.replayed)
-    if chosen.json:
-        print(json.dumps(found, indent=1))
-    else:
-        show(found)
+def part(what: str, size: str, models: str, folder: str, replayed: str) -> None:
+    """Measure what `_apart` asks for, and print the figures."""
+    places = int(size), Path(models), Path(folder)
+    figures = measure(*places) if what == "fill" else restart(*places, int(replayed))
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == [PART]:
+        part(*sys.argv[2:])
+    else:
+        command(
+            __doc__ or "", run, show,
+            sizes=(SIZES, "live entities"),
+            replayed=(REPLAYED, "events of the restart; 0: none"),
+        )  # fmt: skip

@@ -1,10 +1,10 @@
-"""Where the time goes: CPU microseconds an event by stage, at batches of 500 and of 2000.
+"""Measure CPU microseconds an event by stage, at batches of 500 and of 2000.
 
     python -m benchmarks.stages            a table
     python -m benchmarks.stages --json     the same for a program
 
-A look inside, on purpose: the methods in `PLACES` are replaced by timed ones. One that is gone is
-said, and its time counts as `rest`.
+The methods in `PLACES`, private ones among them, are replaced by timed ones. A method that doesn't
+exist any more is reported, and its time counts as `rest`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PLACES: Final = (
 
 
 def time_stages(watch: Stopwatch, driver: Driver, scorer: object) -> None:
-    """Replace the methods in `PLACES` below a driver, or below the scorer, by timed ones."""
+    """Replace the methods in `PLACES`, of a driver or of the scorer, by timed ones."""
     for path, stage in PLACES:
         *way, name = path.split(".")
         owner: Any = driver
@@ -58,18 +58,18 @@ def time_stages(watch: Stopwatch, driver: Driver, scorer: object) -> None:
             watch.time(owner, name, stage)
         else:
             say(f"there is no {path}: its time counts as rest")
-    watch.time(Waiting, "add", "offline store")  # one is made for each table
+    watch.time(Waiting, "add", "offline store")  # each table has an instance of its own
 
 
 def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str, Any]:
-    """Each batch size on the same line."""
+    """Measure each batch size on the same stream."""
     scorer = load_champion(models)
     found: dict[str, Any] = {}
     with TemporaryDirectory() as folder, rare_collections():
         line = open_line(Path(folder), policies, scorer)
         say("filling the log ...")
         fill_log(line, events(policies, warm + events_each * len(BATCHES)))
-        # each stretch has one snapshot, of which an event bears less at the default settings
+        # each stretch has one snapshot; its share at the default settings is computed below
         driver, watch = line.driver(snapshot_every_records=events_each), Stopwatch()
         say("warming up ...")
         measure(driver, warm, max(BATCHES))
@@ -82,7 +82,7 @@ def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str
             cpu_s = process_time() - cpu_s
             split = {stage: 1e6 * seconds / done for stage, seconds in watch.seconds.items()}
             split["rest"] = 1e6 * cpu_s / done - sum(split.values())
-            for stage in ("snapshot", "house-keeping"):  # a round of it for each snapshot
+            for stage in ("snapshot", "house-keeping"):  # one round for each snapshot
                 split[stage] *= events_each / SNAPSHOT_EVERY
             found[str(batch)] = split
         line.close()
@@ -90,7 +90,7 @@ def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str
 
 
 def show(found: dict[str, Any]) -> None:
-    """The figures as a table, the largest first."""
+    """Print the figures as a table, the largest first."""
     sizes = list(found)
     print("CPU us an event   " + "".join(f"{'at ' + size:>10s}" for size in sizes))
     for stage in sorted(found[sizes[0]], key=lambda stage: -found[sizes[0]][stage]):
@@ -101,7 +101,7 @@ def show(found: dict[str, Any]) -> None:
 if __name__ == "__main__":
     command(
         __doc__ or "", run, show,
-        policies=(100_000, "that claim once a year"),
+        policies=(100_000, "policies, each with one claim a year"),
         warm=(120_000, "events before measuring"),
         events_each=(100_000, "events for each batch size"),
     )  # fmt: skip

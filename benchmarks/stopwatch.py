@@ -1,4 +1,4 @@
-"""Where the time goes: methods replaced by timed ones, by stage, without what is nested in them."""
+"""Measure CPU time by stage, with timed methods in the place of the original ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Stopwatch:
-    """CPU seconds by stage, of all threads. A stage inside another counts for itself only.
+    """CPU seconds by stage, of all threads; a stage doesn't include the stages nested in it.
 
     >>> watch = Stopwatch()
     >>> words = ["b", "a"]
@@ -24,7 +24,7 @@ class Stopwatch:
         self._inner = [0.0]
 
     def reset(self) -> None:
-        """Begin again at nothing."""
+        """Set all stages to zero."""
         self.seconds.update(dict.fromkeys(self.seconds, 0.0))
 
     def time(self, owner: Any, name: str, stage: str) -> None:

@@ -1,6 +1,6 @@
-"""The tables of docs/benchmarks.md, in Markdown, from the file that `python -m benchmarks` wrote.
+"""Make the tables of docs/benchmarks.md from the figures that `python -m benchmarks` wrote.
 
-In the page each stands between `<!-- table: NAME -->` and `<!-- end -->`.
+In the page each table is between `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any, Final
 from benchmarks.plot import sizes_of
 
 Figures = Any
-"""What a part's `run` returned."""
+"""The figures that a benchmark's `run` returned."""
 
 
 def tables(found: dict[str, Any]) -> str:
-    """All tables of which there are figures, each under its name."""
+    """Make all tables that have figures, each under its name as a heading."""
     made = rendered(found)
     return "\n\n".join(f"## {name}\n\n{made[name]}" for name in made)
 
 
 def filled(page: str, found: dict[str, Any]) -> str:
-    """A page with the tables that there are figures for in their places.
+    """Replace the tables of a page, where there are figures.
 
     >>> page = "<!-- table: lone -->\\nold\\n<!-- end -->"
     >>> filled(page, {"machine": {}, "parts": {}}) == page
@@ -35,7 +35,7 @@ def filled(page: str, found: dict[str, Any]) -> str:
 
 
 def rendered(found: dict[str, Any]) -> dict[str, str]:
-    """Each table that there are figures for, by name."""
+    """Make the tables that have figures, by name."""
     made = {"machine": _machine(found)} if found["machine"] else {}
     for name, table in TABLES.items():
         if name in found["parts"]:
@@ -44,7 +44,7 @@ def rendered(found: dict[str, Any]) -> dict[str, str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lines of a Markdown table.
+    """Make a Markdown table.
 
     >>> print(table(("a", "b"), [("1", "2")]))
     | a | b |
@@ -235,7 +235,7 @@ SCALE_TIMES: Final = (
     ("restore_s", "restored in", "{:.1f} s"),
     ("restart_s", "there again in", "{:.1f} s"),
 )
-"""Name of the figure, head, form; a figure that `benchmarks.scale` doesn't have is left out."""
+"""Name of the figure, heading, format; figures that `benchmarks.scale` lacks are left out."""
 
 
 def _peers(found: Figures) -> str:

@@ -1,12 +1,13 @@
-"""How fast the whole line is: log to log, with journal, snapshots and offline rows.
+"""Measure the throughput of a whole stream: log to log, with journal, snapshots, offline rows.
 
     python -m benchmarks.throughput            a table
     python -m benchmarks.throughput --json     the same for a program
 
-Decode, windows, model, reasons for the 5 % referred, drift, seal, emit: everything is on; a
-snapshot falls due too rarely to be measured with each stretch, so its share is added. In turns with
-the line, on the same claims, runs the floor: decode, predict and produce alone (`floor`). Machines
-differ, and neighbours disturb: compare ratios, not rates.
+All features of the stream are enabled: decoding, windows, model, reasons for the 5 % of claims that
+are referred, drift, sealed decisions, emission. A snapshot falls due too rarely to be part of each
+stretch, so it is measured apart and its share is added. The stream takes turns with the floor,
+which only decodes, predicts and produces the same claims (`benchmarks.floor`). Rates depend on the
+machine and on other load on it, so compare ratios: `python -m benchmarks --beside CHECKOUT` does.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ BATCHES = (2000, 500, 64)
 STRETCHES = 3
 SNAPSHOT_EVERY = StreamSettings().snapshot_every_records
 OFFLINE_EVERY = StreamSettings().offline_every_records
-"""A stretch has one append to the offline store."""
+"""Events between two appends to the offline store; by default each stretch has one append."""
 SPARE = 4_000
 FLOOR_CLAIMS, XGBOOST_CLAIMS = 10_000, 2_000
 
 
 def fill_log(line: Line, sent: Iterator[Sent]) -> None:
-    """Put events on the line's log."""
+    """Append events to the line's log."""
     positions: dict[TopicPartition, int] = {}
     while batch := list(islice(sent, 20_000)):
         by_place: dict[TopicPartition, list[Record]] = {}
@@ -59,7 +60,7 @@ def fill_log(line: Line, sent: Iterator[Sent]) -> None:
 
 
 def measure(driver: Driver, records: int, batch: int) -> dict[str, float]:
-    """Drive so many records in batches: rates, and the time of a batch."""
+    """Drive a number of records in batches; returns rates and the times of a batch."""
     times: list[float] = []
     done = 0
     cpu_s = process_time()
@@ -80,14 +81,16 @@ def measure(driver: Driver, records: int, batch: int) -> dict[str, float]:
 
 
 def middle(found: list[dict[str, float]]) -> dict[str, float]:
-    """The middle one by CPU time: neighbours on the machine disturb one of three."""
+    """Choose the stretch of the median CPU time, which a single disturbance doesn't change."""
     return sorted(found, key=lambda each: each["cpu_us_per_event"])[len(found) // 2]
 
 
 def measure_snapshot(driver: Driver) -> float:
-    """CPU seconds of a snapshot, with the rows of one record, and of the house-keeping that follows
-    it; children included. The snapshot is the middle one of some, the first round of
-    house-keeping counts: it finds most to do."""
+    """Measure CPU seconds of a snapshot and of the house-keeping after it, children included.
+
+    The snapshot is the median of several, each with the rows of one record. House-keeping is the
+    first round, which has the most work.
+    """
     driver.finish()
     began_s = _all_cpu_s()
     for _ in driver.engine.tidy():
@@ -103,7 +106,7 @@ def measure_snapshot(driver: Driver) -> float:
 
 
 def with_snapshots(rate: dict[str, float], snapshot_s: float) -> dict[str, float]:
-    """A rate with the share of a snapshot that an event bears at the default settings."""
+    """Add an event's share of a snapshot at the default settings to a rate."""
     cpu_us = rate["cpu_us_per_event"] + 1e6 * snapshot_s / SNAPSHOT_EVERY
     return {**rate, "cpu_us_per_event": cpu_us, "events_per_core_s": 1e6 / cpu_us}
 
@@ -113,7 +116,7 @@ def _all_cpu_s() -> float:
 
 
 def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str, Any]:
-    """All batch sizes and the floors, a stretch of each in turn, three times."""
+    """Measure all batch sizes and the floors in turns, `STRETCHES` stretches of each."""
     scorer = load_champion(models)
     total = SPARE + warm + events_each * len(BATCHES)
     with TemporaryDirectory() as folder, rare_collections():
@@ -155,7 +158,7 @@ def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str
 
 
 def show(found: dict[str, Any]) -> None:
-    """The figures as a table."""
+    """Print the figures as a table."""
     print(f"{found['value_bytes']:.0f} B a claim, {100 * found['referred_ratio']:.1f} % referred,"
           f" {found['policies']:,} policies, peak {found['peak_mb']:.0f} MB")  # fmt: skip
     print("\nbatch   events/s   events/s and core   CPU us/event   times the floor   p50 ms"
@@ -174,7 +177,7 @@ def show(found: dict[str, Any]) -> None:
 if __name__ == "__main__":
     command(
         __doc__ or "", run, show,
-        policies=(100_000, "that claim once a year"),
+        policies=(100_000, "policies, each with one claim a year"),
         warm=(120_000, "events before measuring"),
         events_each=(STRETCHES * OFFLINE_EVERY, "events for each batch size"),
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""The worker as a person starts it: `claimtrace stream`, a process of its own, settings as usual.
+"""Run `claimtrace stream` as a process, with default settings, as a user does.
 
-It takes its batches as it sees fit, few records while it keeps up and many while it doesn't.
+The worker chooses the size of its batches: small while it keeps up, large while it lags behind.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.canonical import drift_window_ms
 from benchmarks.champion import NAME
@@ -35,18 +35,18 @@ def worker(
     group: str = "benchmark",
     broker: int = 0,
 ) -> Iterator[Watched]:
-    """One that runs, in the canonical domain with its champion; ended in its own way at the end.
+    """Start a worker of the canonical domain with its model; at the end it gets a SIGTERM.
 
-    What it says is in `said` and `errors` of its folder; `claimtrace stream` says it at its end.
+    Its standard output and standard error are the files `said` and `errors` in its folder.
 
     Args:
-        folder: its own; on the local log the log is in it.
+        folder: the worker's own; the embedded log is in it.
         models: the registry.
-        policies: sets the width of a drift window.
+        policies: number of policies, which sets the width of a drift window.
         source: `local`, or `kafka://...`.
-        module: what to run, with its arguments.
+        module: the module to run, with its arguments.
         group: the Kafka group.
-        broker: its process id, to be told beside the worker's CPU.
+        broker: process id of the broker, whose CPU is measured beside the worker's; 0: none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     environ = {
@@ -64,7 +64,7 @@ def worker(
     with (folder / "said").open("wb") as said, (folder / "errors").open("wb") as errors:
         running = subprocess.Popen(
             [sys.executable, "-m", *module], env=environ, cwd=ROOT, stdin=subprocess.DEVNULL,
-            stdout=said, stderr=errors, start_new_session=True,  # a Ctrl-C is for us alone
+            stdout=said, stderr=errors, start_new_session=True,  # Ctrl-C reaches the benchmark only
         )  # fmt: skip
         try:
             yield Watched("worker", running, folder / "errors", broker)
@@ -72,8 +72,8 @@ def worker(
             end(running)
 
 
-def end(running: subprocess.Popen[bytes]) -> None:
-    """End a program in its own way, by force when that takes too long."""
+def end(running: subprocess.Popen[Any]) -> None:
+    """End a process by SIGTERM; kill it when that takes longer than `END_TIMEOUT_S`."""
     if running.poll() is None:
         running.send_signal(signal.SIGTERM)
         try:
@@ -84,7 +84,7 @@ def end(running: subprocess.Popen[bytes]) -> None:
 
 
 def make_champion_current(models: Path) -> None:
-    """Have the alias `champion` name the canonical model: a worker takes it from there."""
+    """Point the alias `champion`, which a worker loads, to the canonical model."""
     registry = FolderRegistry(models, NAME)
     if registry.alias("champion") is None:
         registry.move_alias("champion", 1, actor="benchmark", reason="measured", at_ms=0)

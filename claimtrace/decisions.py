@@ -147,5 +147,27 @@ def chain_of(sealed: bytes) -> str:
     return sealed[-66:-2].decode("latin-1")  # total: an edited one may hold any bytes
 
 
+class ClaimPosition(msgspec.Struct, frozen=True):
+    """Where the claim of a decision is on the log: partition and position of its record."""
+
+    position: int
+    partition: int = 0
+
+
+_claim_position = msgspec.json.Decoder(ClaimPosition)
+
+
+def claim_position_of(sealed: bytes) -> ClaimPosition:
+    """Read the claim's position from a sealed decision, without its other fields.
+
+    Raises:
+        msgspec.DecodeError: the bytes are no decision.
+
+    >>> claim_position_of(b'{"partition":2,"position":7,"outcome":"refer"}')
+    ClaimPosition(position=7, partition=2)
+    """
+    return _claim_position.decode(sealed)
+
+
 def _link(chain_before: str, body: bytes) -> str:
     return hashlib.sha256(chain_before.encode() + body).hexdigest()

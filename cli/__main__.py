@@ -11,17 +11,13 @@ import typer
 from claimtrace import __version__
 from claimtrace.errors import ClaimtraceError, UsageError
 
-from .commands.events import producers as producing
-from .commands.events import simulate as simulating
-from .commands.events import topics
-from .commands.inspect import score as asking
-from .commands.inspect import verify as proving
-from .commands.models import models
-from .commands.run import faust as fausting
-from .commands.run import stream as streaming
+from .commands.events import producers, replay, simulate, topics
+from .commands.inspect import features, offline, score, verify
+from .commands.models import models, train
+from .commands.run import faust, stream
 from .commands.start import demo, doctor
 from .console import err, is_users, safe, show_error, write_trace
-from .wiring.workspace import Session
+from .wiring.workspace import Workspace
 
 _INTERRUPTED = 130
 
@@ -66,29 +62,32 @@ def options(
 ) -> None:
     """Read the settings once, before any command."""
     doctor.check_rooms()
-    ctx.obj = Session.open(config, folder, source)
+    ctx.obj = Workspace.open(config, folder, source)
 
 
-@app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
 
 
-app.command()(demo.demo)
-app.command()(simulating.simulate)
-app.command()(simulating.replay)
-app.command()(producing.producers)
-app.add_typer(topics.app, name="topics")
-app.command()(streaming.stream)
-app.command()(fausting.faust)
-app.command()(models.train)
-app.command()(asking.score)
-app.add_typer(models.app, name="models")
-app.add_typer(proving.features_app, name="features")
-app.command()(proving.verify)
-app.add_typer(asking.offline_app, name="offline")
-app.command()(doctor.doctor)
+_START, _EVENTS, _RUN = "Start here", "Put events on a log", "Run the stream"
+_MODELS, _INSPECT = "Train and approve models", "Look at decisions, and prove them"
+
+app.command(rich_help_panel=_START)(demo.demo)
+app.command(rich_help_panel=_START)(doctor.doctor)
+app.command(rich_help_panel=_START)(version)
+app.command(rich_help_panel=_EVENTS)(simulate.simulate)
+app.command(rich_help_panel=_EVENTS)(replay.replay)
+app.command(rich_help_panel=_EVENTS)(producers.producers)
+app.add_typer(topics.app, name="topics", rich_help_panel=_EVENTS)
+app.command(rich_help_panel=_RUN)(stream.stream)
+app.command(rich_help_panel=_RUN)(faust.faust)
+app.command(rich_help_panel=_MODELS)(train.train)
+app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
+app.command(rich_help_panel=_INSPECT)(score.score)
+app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
+app.command(rich_help_panel=_INSPECT)(verify.verify)
+app.add_typer(offline.offline_app, name="offline", rich_help_panel=_INSPECT)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -101,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         err.print(f"[bold red]error:[/] {safe(error.format_message())}")
         err.print(
-            "  [dim]mend[/]   claimtrace --help lists the commands, --help after one its options"
+            "  [dim]fix[/]    claimtrace --help lists the commands, --help after one its options"
         )
         return UsageError.exit_code
     except (KeyboardInterrupt, typer.Abort):

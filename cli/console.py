@@ -41,6 +41,11 @@ def safe(text: object) -> str:
     return escape(plain)
 
 
+def notify(line: str) -> None:
+    """Print a line about a pause or an event of a run, on standard error."""
+    err.print(f"[yellow]{safe(line)}[/]")
+
+
 def print_json(thing: Any) -> None:
     """For programs: one JSON document on standard output, nothing else."""
     sys.stdout.write(msgspec.json.encode(thing).decode() + "\n")
@@ -112,7 +117,7 @@ def show_error(error: ClaimtraceError) -> None:
     if error.where:
         err.print(f"  [dim]where[/]  {safe(error.where)}")
     if error.hint:
-        err.print(f"  [dim]mend[/]   {safe(error.hint)}")
+        err.print(f"  [dim]fix[/]    {safe(error.hint)}")
 
 
 def write_trace(error: BaseException, log_file: Path) -> Path | None:

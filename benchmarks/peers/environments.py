@@ -1,7 +1,8 @@
-"""Environments of their own for the peers: made at the first use, from pinned files with hashes.
+"""Install each peer into an environment of its own, at its first use, from pinned requirements.
 
-They lie beside other downloads in the cache, named for the digest of their requirements and for the
-Python, so another version never meets old packages; two benchmarks may ask at once. To pin anew:
+The environments are in the user's cache folder. Their names contain the version of Python and the
+digest of the requirements, so changed requirements get a new environment. Two benchmarks may ask
+for one at the same time. To pin the requirements anew:
 
     uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --no-header quix.in -o quix.txt
@@ -23,7 +24,7 @@ from tests.servers.fetch import cache_folder
 REQUIREMENTS: Final = Path(__file__).parent
 INSTALL_TIMEOUT_S: Final = 1200
 NEWER: Final = (3, 12)
-"""From this Python on there is an XGBoost whose exact SHAP values cost a fourth or fifth."""
+"""The first Python with an XGBoost whose exact SHAP values cost a fourth or fifth as much."""
 
 
 class PeerMissing(UsageError):
@@ -31,14 +32,14 @@ class PeerMissing(UsageError):
 
 
 def environment(name: str, python: str = sys.executable) -> Path:
-    """The Python of a peer's environment, which is made when it isn't there yet.
+    """Find the Python of a peer's environment; a missing environment is installed.
 
     Args:
         name: of its requirements, `<name>.txt` in this folder.
         python: the interpreter that the environment is made with.
 
     Raises:
-        PeerMissing: the packages didn't come, or aren't what was pinned.
+        PeerMissing: the packages can't be downloaded, or differ from the pinned ones.
     """
     pinned = REQUIREMENTS / f"{name}.txt"
     tag = hashlib.sha256(pinned.read_bytes()).hexdigest()[:12]
@@ -61,13 +62,13 @@ def environment(name: str, python: str = sys.executable) -> Path:
 
 
 def newer_python(told: str = "") -> str:
-    """An interpreter that the newest XGBoost has packages for, "" when there is none.
+    """Find an interpreter that the newest XGBoost has packages for; "" when there is none.
 
     Args:
-        told: a path or name to take instead of looking for `python3.13` and `python3.12`.
+        told: a path or name to use instead of looking for `python3.13` and `python3.12`.
 
     Raises:
-        PeerMissing: the one that was told is none, or is too old.
+        PeerMissing: `told` is no Python, or is too old.
     """
     if told:
         if _version(told) < NEWER:
@@ -81,7 +82,7 @@ def newer_python(told: str = "") -> str:
 
 
 def _version(python: str) -> tuple[int, int]:
-    """Major and minor version; (0, 0) for what doesn't run, such as a shim without a Python."""
+    """Ask an interpreter for its version; (0, 0) when it doesn't run, as a shim without Python."""
     asked = [python, "-c", "import ensurepip, sys; print(*sys.version_info[:2])"]
     try:
         said = subprocess.run(asked, capture_output=True, text=True, timeout=60)
@@ -92,7 +93,7 @@ def _version(python: str) -> tuple[int, int]:
 
 
 def _install(pinned: Path, folder: Path, python: str) -> None:
-    """Make the environment in place: its scripts name their own path, so it can't be moved."""
+    """Make the environment in its final folder, as its scripts contain their own path."""
     shutil.rmtree(folder, ignore_errors=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps",
            "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:",
@@ -111,7 +112,7 @@ def _install(pinned: Path, folder: Path, python: str) -> None:
 
 
 def last_line(said: str) -> str:
-    """The last line that says something: pip's errors end with what went wrong.
+    """Find the last line that isn't empty, which in pip's output is the error.
 
     >>> last_line("Looking\\nERROR: no such package\\n\\n")
     'ERROR: no such package'

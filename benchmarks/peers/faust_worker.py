@@ -1,11 +1,11 @@
-"""Faust: an agent that takes claims one at a time, with a table of each policy's past.
+"""Run Faust: an agent that handles claims one at a time, with a table of each policy's past.
 
     PEER_JOB=JOB.json python -m benchmarks.peers.faust_worker worker --without-web -l warn
 
-As its documentation shows it: `async for`, a table in memory with its change log in Kafka, `send`.
-Its windowed tables tumble or hop; the table of lists here is exact instead. It does less than the
-engine: the features of the other four entities are missing, as each would need a topic of its own
-that is keyed by it; labels are dropped; and the prediction is per event.
+The code follows the documentation of Faust: `async for`, a table in memory with its change log in
+Kafka, `send`. Windowed tables of Faust tumble or hop, so a table of lists is used, which is exact.
+The worker does less than the engine. The features of the other four entities are missing, as each
+would need a topic of its own with the entity as key. Labels are dropped. Prediction is per event.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ model = Model(JOB)
 
 @app.agent(claims)
 async def decide(values: Any) -> None:
-    """One claim after the other: remember, score, send."""
+    """Update the table, score and send, one claim after the other."""
     async for value in values:
         claim = decode(value)
         if claim.adjudication_id:

@@ -1,12 +1,12 @@
-"""Feast: its online store as the state of a loop that takes claims one at a time.
+"""Run a loop over claims with the online store of Feast as its state.
 
     python -m benchmarks.peers.feast_loop JOB.json
 
-As its documentation shows it: one feature view an entity, `get_online_features` for the claim's
-five entities, and `write_to_online_store` of the five rows afterwards. The store is SQLite, the
-default, in the loop's own thread. It does less than the engine: Feast stores rows and counts
-nothing, so what is kept is running totals that never forget (no windows, no distinct counts, no
-spread), by the claim's own five entities; labels are dropped.
+The code follows the documentation of Feast: one feature view an entity, `get_online_features` for
+the claim's five entities, and `write_to_online_store` of the five rows afterwards. The store is
+SQLite, the default, in the loop's own thread. The loop does less than the engine: Feast stores rows
+and aggregates nothing, so the state is running totals since the start, by the claim's own five
+entities, without windows, distinct counts or spread. Labels are dropped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-os.environ.setdefault("FEAST_USAGE", "False")  # before the import: nothing is told to anyone
+os.environ.setdefault("FEAST_USAGE", "False")  # before the import: no usage statistics are sent
 
 import pandas as pd
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
@@ -40,7 +40,7 @@ KEPT: Final = ("count", "total", "mean", "largest", "last_ms")
 
 
 def open_store(folder: Path) -> FeatureStore:
-    """A store with a view of five features for each of the five entities."""
+    """Make a store with a view of five features for each of the five entities."""
     folder.mkdir(parents=True, exist_ok=True)
     nothing = folder / "offline.parquet"
     pd.DataFrame({"at": pd.Series(dtype="datetime64[ns, UTC]")}).to_parquet(nothing)
@@ -66,7 +66,7 @@ def open_store(folder: Path) -> FeatureStore:
 
 
 def step(store: FeatureStore, claim: Fact) -> list[float]:
-    """Read the five rows, make the vector, write the five rows."""
+    """Read the five rows, compute the vector, write the five rows."""
     now_ms, cents = to_ms(claim.filed_at), claim.total_claim_cents
     wanted = {key: getattr(claim, key) for key in KEYS.values()}
     read = store.get_online_features(
@@ -90,7 +90,7 @@ def step(store: FeatureStore, claim: Fact) -> list[float]:
 
 
 def run(job: Job) -> None:
-    """Decide on one claim after the other."""
+    """Decide on claims, one after the other."""
     warnings.filterwarnings("ignore")
     model, store = Model(job), open_store(Path(job.folder))
 

@@ -1,8 +1,8 @@
-"""The job that every peer does, and nothing of how: decode a claim, its own features, score, say.
+"""Provide the steps that all peers share: decode a claim, its own features, score, explain, encode.
 
-What is shared here is the quickest that is known of each step, so that peers differ in what they
-bring themselves: how they take records, keep state and send. The environment of a peer has numpy,
-msgspec, XGBoost and the peer; nothing of claimtrace is imported.
+Each step is the fastest known, so that peers differ only in how they read records, keep state and
+send decisions. A peer's environment has numpy, msgspec, XGBoost and the peer; nothing of claimtrace
+is imported.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from benchmarks.peers.windows import DAY_MS, NAN
 
 FEATURES: Final = 40
 OWN: Final = 18
-"""So many features come from the claim alone; they are the first ones of the vector."""
+"""Features that come from the claim alone; they are the first ones of the vector."""
 
 REASONS: Final = 6
 RECENT, REFRESH = 2000, 500
-"""The threshold is set anew after so many decisions, from so many of the last ones."""
+"""After each `REFRESH` decisions the threshold is set from the last `RECENT` ones."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 SEVERITY: Final = {"Minor": 0.0, "Major": 1.0, "Totaled": 2.0}
@@ -47,12 +47,12 @@ COLLISIONS: Final = {
 
 
 class Job(msgspec.Struct):
-    """What a peer is told, in a file of JSON.
+    """The job of a peer, in a file of JSON.
 
-    It works until it gets a SIGTERM: how fast it is can be seen from outside, from what it puts out
-    and from its CPU. A claim is referred, and explained, when its margin is among the highest
-    `referred_ratio` of the last ones: with features missing, the model's own threshold would refer
-    another share of the claims, and reasons are what costs most.
+    A peer works until it gets a SIGTERM; its decisions and its CPU are observed from outside. A
+    claim is referred, and explained, when its margin is among the highest `referred_ratio` of the
+    last claims. The model's own threshold isn't used: a peer without all features would refer
+    another share of the claims, and reasons are the most expensive step.
     """
 
     bootstrap: str
@@ -92,7 +92,7 @@ class Fact(msgspec.Struct, gc=False):
 
 
 class Reason(msgspec.Struct, gc=False):
-    """What moved the score."""
+    """A feature's contribution to the score."""
 
     feature: int
     value: float
@@ -100,7 +100,7 @@ class Reason(msgspec.Struct, gc=False):
 
 
 class Decision(msgspec.Struct, gc=False):
-    """What goes out, with the vector that was scored; missing values are null."""
+    """A decision, with the vector that was scored; missing values are null."""
 
     claim_id: str
     score: float
@@ -115,12 +115,12 @@ encode: Final = msgspec.json.Encoder().encode
 
 
 def to_ms(when: datetime) -> int:
-    """Milliseconds since 1970 UTC; exact, as times on this log are whole milliseconds."""
+    """Convert a time to milliseconds since 1970 UTC, exact for times of whole milliseconds."""
     return round(when.timestamp() * 1000)
 
 
 def own_features(claim: Fact, time_ms: int) -> list[float]:
-    """The first 18 features of the vector.
+    """Compute the first 18 features of the vector.
 
     >>> claim = Fact("c", total_claim_cents=250, injury_claim_cents=50, incident_type="Theft")
     >>> own_features(claim, 43_200_000)[0], own_features(claim, 43_200_000)[9:12]
@@ -147,7 +147,7 @@ def own_features(claim: Fact, time_ms: int) -> list[float]:
 
 
 def policy_features(past: list[list[int]], now_ms: int) -> list[float]:
-    """Features 18 to 22 from [time, cents] of a policy's claims in 365 days, in order.
+    """Compute features 18 to 22 from [time, cents] of a policy's claims in 365 days, in order.
 
     >>> policy_features([[0, 100], [400 * DAY_MS, 300]], 401 * DAY_MS)
     [1, 2, 400, 200.0, 1.0]
@@ -182,10 +182,10 @@ class Model:
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._refresh_at = REFRESH
         self.referred = self.decided = self.emitted = 0
-        """Decided: since there is a threshold; emitted: all."""
+        """`decided` counts since the first threshold was set, `emitted` counts all."""
 
     def decide(self, claim_ids: list[str], vectors: list[list[float]]) -> list[bytes]:
-        """Score a batch in one call, explain its referred rows in another; encoded decisions."""
+        """Score a batch and explain its referred rows, a call each; returns encoded decisions."""
         rows = np.array(vectors, dtype=np.float32)
         margins = self._booster.inplace_predict(rows, predict_type="margin")
         picked = np.flatnonzero(margins >= self._refer_margin)
@@ -208,7 +208,7 @@ class Model:
         ]  # fmt: skip
 
     def score(self, claim_ids: list[str], vectors: list[list[float]]) -> list[bytes]:
-        """The same without reasons: the floor."""
+        """Score a batch without reasons; returns encoded decisions."""
         rows = np.array(vectors, dtype=np.float32)
         margins = self._booster.inplace_predict(rows, predict_type="margin").tolist()
         self.emitted += len(vectors)
@@ -230,32 +230,32 @@ class Model:
 
 
 def stop_asked() -> Callable[[], bool]:
-    """Asks whether a SIGTERM came; from now on it ends nothing by itself."""
+    """Catch SIGTERM from now on; returns a function that tells whether one came."""
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     return lambda: bool(asked)
 
 
 def rare_collections() -> None:
-    """Let Python look for garbage rarely: with many windows in memory it is half of their cost."""
+    """Make Python's cycle collector run rarely; it would double the cost of many windows."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
 
 
 def read_job() -> Job:
-    """The job in the file that the last argument or, for Faust, `PEER_JOB` names."""
+    """Read the job from the file named by `PEER_JOB` (for Faust) or by the last argument."""
     path = os.environ.get("PEER_JOB") or sys.argv[-1]
     return msgspec.json.decode(Path(path).read_bytes(), type=Job)
 
 
 def peak_mb() -> float:
-    """The most memory that this program has had, in MB (10**6 bytes); not its parent before it."""
+    """The peak memory of this process, in MB (10**6 bytes), without that of its parent."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
 
 
 def tell(model: Model, versions: dict[str, str]) -> None:
-    """One line of JSON on standard output, the last thing a peer says."""
+    """Print a peer's figures as a line of JSON, at its end."""
     found: dict[str, Any] = {
         "referred_ratio": model.referred / max(1, model.decided),
         "emitted": model.emitted,

@@ -1,4 +1,4 @@
-"""The loop that one writes around confluent-kafka: take, decide, send, now and then commit."""
+"""Run the usual loop around confluent-kafka: consume, decide, produce, sometimes commit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Decide = Callable[[list[Fact]], list[tuple[str, bytes]]]
 
 
 def carry_out(job: Job, most: int, decide: Decide) -> None:
-    """Take up to so many events at a time until a SIGTERM comes.
+    """Decide on batches of events until a SIGTERM comes.
 
     Args:
-        job: where from and where to.
-        most: of a batch.
+        job: has the topics.
+        most: the most events of a batch.
         decide: from events to (claim id, decision) of the claims among them.
     """
     is_over = stop_asked()

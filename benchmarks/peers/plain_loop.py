@@ -1,11 +1,11 @@
-"""The plain loop: confluent-kafka in batches, windows in Python, XGBoost and `pred_contribs`.
+"""Run a plain Python worker: confluent-kafka in batches, windows in Python, XGBoost, SHAP.
 
     python -m benchmarks.peers.plain_loop JOB.json            the whole job
     python -m benchmarks.peers.plain_loop --floor JOB.json    decode, predict and produce alone
 
-As a careful engineer writes it who knows the traps: whole batches everywhere, nothing per record
-but the windows. It does less than the engine: no journal, no snapshots (a crash loses the windows),
-no late claims, no duplicates taken out, no drift, no rules, no calibration, no stored rows.
+The loop handles whole batches in every step; only the windows are updated record by record. It does
+less than the engine: no journal, no snapshots (a crash loses the windows), no late claims, no
+removal of duplicates, no drift, no rules, no calibration, no stored rows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REST: Final = [NAN] * (FEATURES - OWN)
 
 
 class Policy:
-    """What is kept of a policy."""
+    """The windows of a policy."""
 
     __slots__ = ("month", "year")
 
@@ -42,7 +42,7 @@ class Policy:
         self.month, self.year = Times(30 * DAY_MS), Amounts(365 * DAY_MS)
 
     def features(self, now_ms: int) -> list[float]:
-        """Counts of 30 and 365 days, sum, mean, days since the last one."""
+        """Compute counts of 30 and 365 days, sum, mean, days since the last claim."""
         year = self.year
         year.forget(now_ms)
         since = (now_ms - year.last_ms) / DAY_MS
@@ -50,7 +50,7 @@ class Policy:
 
 
 class Shop:
-    """What is kept of a repair shop."""
+    """The windows of a repair shop."""
 
     __slots__ = ("month", "quarter", "verdicts", "week")
 
@@ -59,7 +59,7 @@ class Shop:
         self.quarter, self.verdicts = Spread(90 * DAY_MS), Verdicts(180 * DAY_MS)
 
     def features(self, now_ms: int) -> list[float]:
-        """Counts of 7 and 30 days; mean, spread and maximum of 90; share of frauds of 180."""
+        """Compute counts of 7 and 30 days; mean, spread, maximum of 90; fraud rate of 180."""
         quarter, verdicts = self.quarter, self.verdicts
         quarter.forget(now_ms)
         verdicts.forget(now_ms)
@@ -68,7 +68,7 @@ class Shop:
 
 
 class Account:
-    """What is kept of a bank account."""
+    """The windows of a bank account."""
 
     __slots__ = ("quarter", "verdicts")
 
@@ -77,7 +77,7 @@ class Account:
 
 
 class Book:
-    """All entities, by their ids as the claim has them, and the claims that await a label."""
+    """All entities by their ids, and the claims that have no label yet."""
 
     def __init__(self) -> None:
         self.policies: dict[str, Policy] = {}
@@ -88,7 +88,7 @@ class Book:
         self.awaiting: dict[str, tuple[Shop, Account]] = {}
 
     def take(self, fact: Fact) -> list[float] | None:
-        """The vector of a claim, 40 numbers, and the claim in the windows; None for a label."""
+        """Compute the 40 features of a claim and add it to the windows; None for a label."""
         if fact.adjudication_id:
             self._learn(fact)
             return None
@@ -137,7 +137,7 @@ class Book:
 
 
 def vectors_of(facts: Iterable[Fact], book: Book) -> tuple[list[str], list[list[float]]]:
-    """Claim ids and vectors of the claims among events, which go into the book."""
+    """Add events to the book; returns ids and vectors of the claims among them."""
     claim_ids, vectors = [], []
     for fact in facts:
         if (vector := book.take(fact)) is not None:
@@ -151,7 +151,7 @@ def _over(numerator: float, denominator: float) -> float:
 
 
 def run(job: Job, floor: bool) -> None:
-    """Decide on batches; for the floor without windows and reasons."""
+    """Decide on batches; `floor`: without windows and reasons."""
     rare_collections()
     model, book = Model(job), Book()
 

@@ -1,13 +1,13 @@
-"""Quix Streams: a topic, a chain of functions, exact windows in its state, a topic.
+"""Run Quix Streams: a chain of functions between two topics, with exact windows in its state.
 
-    python -m benchmarks.peers.quix_worker JOB.json            a list in its state, by hand
-    python -m benchmarks.peers.quix_worker --sliding JOB.json  its own sliding window
+    python -m benchmarks.peers.quix_worker JOB.json            a list of past claims in the state
+    python -m benchmarks.peers.quix_worker --sliding JOB.json  a sliding window of Quix Streams
 
-As its documentation shows it: state is by message key, which is the policy. It does less than the
-engine: the features of the other four entities are missing, as each would need a `group_by` (a
-topic of its own, written and read back) and a join; labels are dropped; and the prediction is per
-event, as events come one at a time. With its own window there is one, of 365 days with the current
-claim in it; several windows of one dataframe are branches that come out apart.
+The code follows the documentation of Quix Streams: state is by message key, which is the policy. It
+does less than the engine. The features of the other four entities are missing, as each would need a
+`group_by` (a topic of its own, written and read back) and a join. Labels are dropped. Prediction is
+per event, as events come one at a time. With `--sliding` there is a single window, of 365 days
+including the current claim, as several windows of one dataframe have separate outputs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ YEAR_MS = 365 * DAY_MS
 
 
 def remember(claim: Fact, state: State) -> tuple[str, list[float]]:
-    """The policy's features from its past in the state, to which the claim is added."""
+    """Compute the policy's features from its past claims in the state, and add the claim."""
     now_ms = to_ms(claim.filed_at)
     past = [each for each in state.get("past", []) if each[0] > now_ms - YEAR_MS]
     vector = [*own_features(claim, now_ms), *policy_features(past, now_ms)]
@@ -49,7 +49,7 @@ def remember(claim: Fact, state: State) -> tuple[str, list[float]]:
 
 
 def flatten(claim: Fact) -> dict[str, Any]:
-    """What goes through a window: it comes out as JSON again, with the aggregates."""
+    """Make the value that goes through a window; the window's output is JSON with aggregates."""
     own = own_features(claim, to_ms(claim.filed_at))
     return {
         "claim": [claim.claim_id, *(None if each != each else each for each in own)],
@@ -58,14 +58,14 @@ def flatten(claim: Fact) -> dict[str, Any]:
 
 
 def unfold(window: dict[str, Any]) -> tuple[str, list[float]]:
-    """Claim id and vector of what came out of the sliding window."""
+    """Read claim id and vector from the output of the sliding window."""
     claim_id, *own = window["claim"]
     vector = [NAN if each is None else each for each in own]
     return claim_id, [*vector, NAN, window["count"], window["sum"], window["mean"], NAN]
 
 
 def run(job: Job, sliding: bool) -> None:
-    """Build the chain and run it; Quix ends in its own way on a SIGTERM."""
+    """Build the chain and run it until a SIGTERM, which Quix Streams handles itself."""
     rare_collections()
     model = Model(job)
     app = Application(

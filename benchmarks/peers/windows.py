@@ -1,10 +1,11 @@
-"""Exact windows as a careful engineer writes them in plain Python: deques and running sums.
+"""Exact windows in plain Python: deques and running sums.
 
-Every aggregate of the canonical workload is here, over `(t - width, t]` on event time, in whole
-cents, the current claim left out. Each costs the same however many claims its window holds.
+The module has every aggregate of the canonical workload, over `(t - width, t]` on event time, in
+whole cents, without the current claim. The cost of an update doesn't depend on the number of claims
+in the window.
 
-What this does less than the engine: claims must come in the order of their event time (the
-canonical ones do), nothing is saved, and entities that are never seen again stay in memory.
+The windows do less than those of the engine: claims must come in the order of their event time (as
+the canonical ones do), no state is saved, and entities that never come again stay in memory.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ DAY_MS: Final = 86_400_000
 
 
 class Times:
-    """When an entity had its claims.
+    """The times of an entity's claims.
 
     >>> window = Times(10)
     >>> for time_ms in (1, 5, 11):
@@ -34,11 +35,11 @@ class Times:
         self.times: deque[int] = deque()
 
     def add(self, time_ms: int) -> None:
-        """A claim at this time."""
+        """Add a claim at this time."""
         self.times.append(time_ms)
 
     def count(self, now_ms: int) -> int:
-        """How many are in the window; forgets those before it."""
+        """Count the claims in the window, and drop those before it."""
         times, from_ms = self.times, now_ms - self.width_ms
         while times and times[0] <= from_ms:
             times.popleft()
@@ -46,7 +47,7 @@ class Times:
 
 
 class Amounts:
-    """Times and amounts: count, sum, mean, time of the last one.
+    """Times and amounts: count, sum, mean, time of the last claim.
 
     >>> window = Amounts(10)
     >>> window.add(1, 300); window.add(5, 100)
@@ -62,12 +63,12 @@ class Amounts:
         self.total = 0
 
     def add(self, time_ms: int, cents: int, policy: str = "") -> None:
-        """A claim at this time, of this amount, on this policy."""
+        """Add a claim at this time, of this amount, on this policy."""
         self.entries.append((time_ms, cents, policy))
         self.total += cents
 
     def forget(self, now_ms: int) -> None:
-        """Leave what is before the window."""
+        """Drop entries before the window."""
         entries, from_ms = self.entries, now_ms - self.width_ms
         while entries and entries[0][0] <= from_ms:
             self.total -= entries.popleft()[1]
@@ -79,12 +80,12 @@ class Amounts:
 
     @property
     def last_ms(self) -> float:
-        """The time of the last one; missing in an empty window."""
+        """The time of the last claim; missing in an empty window."""
         return self.entries[-1][0] if self.entries else NAN
 
 
 class Policies(Amounts):
-    """Also how many different policies there are.
+    """Times and amounts, with the number of different policies.
 
     >>> window = Policies(10)
     >>> window.add(1, 300, "a"); window.add(5, 100, "b"); window.add(6, 100, "b")
@@ -101,13 +102,13 @@ class Policies(Amounts):
         self.claims: dict[str, int] = {}
 
     def add(self, time_ms: int, cents: int, policy: str = "") -> None:
-        """A claim at this time, of this amount, on this policy."""
+        """Add a claim at this time, of this amount, on this policy."""
         self.entries.append((time_ms, cents, policy))
         self.total += cents
         self.claims[policy] = self.claims.get(policy, 0) + 1
 
     def forget(self, now_ms: int) -> None:
-        """Leave what is before the window."""
+        """Drop entries before the window."""
         entries, claims, from_ms = self.entries, self.claims, now_ms - self.width_ms
         while entries and entries[0][0] <= from_ms:
             _, cents, policy = entries.popleft()
@@ -119,7 +120,7 @@ class Policies(Amounts):
 
 
 class Spread(Amounts):
-    """Also the standard deviation, from exact integers, and the maximum.
+    """Times and amounts, with the standard deviation, from exact integers, and the maximum.
 
     >>> window = Spread(10)
     >>> window.add(1, 300); window.add(5, 100); window.add(6, 200)
@@ -137,7 +138,7 @@ class Spread(Amounts):
         self.peaks: deque[tuple[int, int]] = deque()  # amounts that fall from left to right
 
     def add(self, time_ms: int, cents: int, policy: str = "") -> None:
-        """A claim at this time, of this amount."""
+        """Add a claim at this time, of this amount."""
         self.entries.append((time_ms, cents, policy))
         self.total += cents
         self.squares += cents * cents
@@ -147,7 +148,7 @@ class Spread(Amounts):
         peaks.append((time_ms, cents))
 
     def forget(self, now_ms: int) -> None:
-        """Leave what is before the window."""
+        """Drop entries before the window."""
         entries, peaks, from_ms = self.entries, self.peaks, now_ms - self.width_ms
         while entries and entries[0][0] <= from_ms:
             cents = entries.popleft()[1]
@@ -170,7 +171,7 @@ class Spread(Amounts):
 
 
 class Verdicts:
-    """What was found out about an entity's claims, by the time it became known.
+    """Labels of an entity's claims, by the time when they became known.
 
     >>> window = Verdicts(10)
     >>> window.add(1, True); window.add(5, False)
@@ -186,12 +187,12 @@ class Verdicts:
         self.frauds = 0
 
     def add(self, known_ms: int, fraud: bool) -> None:
-        """A label that arrived at this time."""
+        """Add a label that arrived at this time."""
         self.known.append((known_ms, fraud))
         self.frauds += fraud
 
     def forget(self, now_ms: int) -> None:
-        """Leave what is before the window."""
+        """Drop entries before the window."""
         known, from_ms = self.known, now_ms - self.width_ms
         while known and known[0][0] <= from_ms:
             self.frauds -= known.popleft()[1]

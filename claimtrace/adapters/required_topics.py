@@ -14,7 +14,7 @@ from typing import Final, Literal
 from ..clock import DAY_MS, duration_ms
 from ..decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC, JOURNAL_TOPIC
 from ..limits import MAX_HEADER_BYTES, MAX_VALUE_BYTES
-from ..settings.schema import Settings
+from ..settings.schema import KafkaSettings
 
 Role = Literal["input", "output", "report", "journal"]
 
@@ -68,22 +68,20 @@ class Complaint:
 
 
 def wanted_topics(
-    inputs: Sequence[str], settings: Settings, partitions: int | None = None
+    inputs: Sequence[str], kafka: KafkaSettings, partitions: int
 ) -> list[WantedTopic]:
     """Every topic that a domain needs, inputs first.
 
     Args:
         inputs: the domain's topics.
-        settings: retention, copies, and the number of partitions ...
-        partitions: ... unless it is given here.
+        kafka: retention and copies.
+        partitions: of each input, and of the decisions and dead letters.
 
-    >>> found = wanted_topics(["claims.filed"], Settings(partitions=6))
+    >>> found = wanted_topics(["claims.filed"], KafkaSettings(), 6)
     >>> [(each.name, each.partitions) for each in found]
     [('claims.filed', 6), ('claims.decisions', 6), ('claims.dead', 6), ('claims.drift', 1),
      ('claims.alerts', 1), ('claims.journal', 1)]
     """
-    kafka = settings.kafka
-    many = partitions or settings.partitions
 
     def make(name: str, role: Role, retention_ms: int) -> WantedTopic:
         config = {
@@ -97,7 +95,7 @@ def wanted_topics(
         if role == "input":  # the log's time, not a producer's, says what was known when
             config["message.timestamp.type"] = "LogAppendTime"
         return WantedTopic(
-            name, role, many if role in ("input", "output") else 1, kafka.replication, config
+            name, role, partitions if role in ("input", "output") else 1, kafka.replication, config
         )
 
     in_ms, out_ms = retention_of(kafka.input_retention), retention_of(kafka.output_retention)

@@ -33,7 +33,15 @@ class Records(Sequence[Record]):
     0
     """
 
-    __slots__ = ("headers", "keys", "log_times_ms", "parts", "places", "positions", "values")
+    __slots__ = (
+        "headers",
+        "keys",
+        "log_times_ms",
+        "parts",
+        "positions",
+        "topic_partitions",
+        "values",
+    )
 
     def __init__(
         self,

@@ -7,12 +7,12 @@
     CLAIMTRACE_STREAM__BATCH_RECORDS=1000
 
 Secrets come from variables or from files of their own, never from the TOML file. How they are read
-is in `settings_loading`.
+is in `claimtrace.settings.loading`.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -225,6 +225,21 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Address and port of `/metrics`, `/ready` and `/live`, e.g. 127.0.0.1:9464; empty: none."""
 
 
+class KafkaConnection(NamedTuple):
+    """The settings that a Kafka client is made from: the brokers in `source`, options, login."""
+
+    source: str
+    kafka: KafkaSettings = KafkaSettings()
+    security: SecuritySettings = SecuritySettings()
+
+
+class KinesisConnection(NamedTuple):
+    """The settings that a Kinesis client is made from: the streams' name in `source`, options."""
+
+    source: str
+    kinesis: KinesisSettings = KinesisSettings()
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting of claimtrace."""
 
@@ -251,3 +266,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     security: SecuritySettings = SecuritySettings()
     schemas: SchemaSettings = SchemaSettings()
     metrics: MetricsSettings = MetricsSettings()
+
+    @property
+    def kafka_connection(self) -> KafkaConnection:
+        """The sections that Kafka clients are made from."""
+        return KafkaConnection(self.source, self.kafka, self.security)
+
+    @property
+    def kinesis_connection(self) -> KinesisConnection:
+        """The sections that Kinesis clients are made from."""
+        return KinesisConnection(self.source, self.kinesis)

@@ -1,101 +1,110 @@
-"""Where events come from and decisions go to, for the commands: the embedded log, Kafka or
-Kinesis.
-
-One file for each; `Session.transport` chooses by the setting `source`.
-"""
+"""The contract of a transport: a log as the commands see it, opened as parts for a driver."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
 
-from claimtrace.decisions import ModelRef
-from claimtrace.errors import ModelError, StoreUnavailable
+import msgspec
+
+from claimtrace.adapters.files.folder_lock import FolderLock
 from claimtrace.events import Record
 
 if TYPE_CHECKING:
-    from models.scorer import Scorer
+    from stream.group.group import Group
+    from stream.journal.journal import Journal
     from stream.journal.plan import Plan
     from stream.journal.source import Source
-    from stream.worker.driver import Driver
+    from stream.journal.terms import Terms
     from stream.worker.observer import WorkerObserver
+    from stream.worker.parts import LogParts, Output
 
-    from ..wiring.workspace import Session
+    from ..wiring.opened_log import OpenedLog
+    from ..wiring.workspace import Workspace
 
-Said = Callable[[str], None]
-Stopping = Callable[[], bool]
+ALL_PARTITIONS = 0
+"""In terms: the log says how many partitions a topic has, and more may come."""
 
 
 class Transport(ABC):
-    """An open log with its journal; close it, or use it in `with`."""
+    """A log with its journal; close it, or use it in `with`."""
 
     idle_s = 0.05
-    """How long a worker sleeps when nothing is new."""
+    """How long a worker sleeps when there are no new records."""
 
     may_repeat = False
     """Whether a decision may be on the log again, with the same bytes."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._opened = ExitStack()
 
     @abstractmethod
     def source(self) -> Source:
-        """Reads the inputs."""
+        """Open a reader of the inputs."""
 
     @abstractmethod
     def plans(self, from_number: int = 1) -> Iterable[Plan]:
-        """The journal's plans; the terms must be those of the settings.
+        """Return the journal's plans from a number on.
 
         Raises:
-            StateError: there is no journal, or a term differs.
+            StateError: there is no journal, or its terms are not those of the settings.
         """
 
     @abstractmethod
     def partitions(self, topic: str) -> int:
-        """How many partitions a topic has; 0 when there is none."""
+        """Return how many partitions a topic has; 0 when there is no such topic."""
 
     @abstractmethod
     def records(self, topic: str, partition: int, last: int | None = None) -> Iterator[Record]:
-        """All records of a partition, or the last so many."""
+        """Return all records of a partition, or about the last `last` of them."""
 
     @abstractmethod
-    def driver(self, said: Said, watching: WorkerObserver, stopping: Stopping) -> Driver:
-        """A driver over it, not recovered yet."""
+    def open_log(self, observer: WorkerObserver) -> OpenedLog:
+        """Open source, journal, output and group for a driver; the caller holds `lock`.
+
+        Raises:
+            StateError: the journal was begun on other topics, or was lost.
+        """
 
     @abstractmethod
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
-        """Fixes the end of the inputs as of now; the answer says whether positions are there."""
+        """Fix the end of the inputs as of now; the result says whether positions reach it."""
 
     @abstractmethod
+    def report(self, positions: dict[tuple[str, int], int], observer: WorkerObserver) -> None:
+        """Report the worker's position and the end of each partition to the observer."""
+
     def waiting_records(self) -> int | None:
-        """How many records wait to be decided on; None when that can't be told beforehand."""
+        """Return how many records wait for a decision; None when the log can't tell."""
+        return None
 
-    @abstractmethod
+    def lock(self) -> FolderLock:
+        """Return the lock of the state folder: one worker has it, for its snapshots."""
+        return FolderLock(self.workspace.state_folder)
+
     def close(self) -> None:
-        """Let go of it."""
+        """Close everything that was opened, the last first: the group before the source."""
+        self._opened.close()
 
-    @abstractmethod
-    def report(self, positions: dict[tuple[str, int], int], watching: WorkerObserver) -> None:
-        """Tell the metrics where the worker is."""
+    def _log_parts(
+        self, source: Source, journal: Journal, output: Output, group: Group | None = None
+    ) -> LogParts:
+        """Return the parts, with the schema registry of the settings if there is one."""
+        from stream.worker.parts import LogParts
 
-    def alone(self) -> AbstractContextManager[Any]:
-        """Held while a worker runs, so that no other one can on the same state."""
-        return nullcontext()
+        schemas = self.workspace.schemas
+        parts = LogParts(source, journal, output, group)
+        return parts if schemas is None else parts._replace(unknown_schemas=schemas.unknown_in)
 
-    def shared_scorer_of(self, ref: ModelRef) -> Scorer:
-        """A model that a plan names; another worker's champion may not be in our registry yet."""
-        try:
-            return self.session.scorer_of(ref)
-        except ModelError as error:
-            raise StoreUnavailable(
-                f"a plan needs the model {ref.label}: {error.what}",
-                where="models",
-                hint="all workers need the same registry: share the folder models/",
-            ) from error
+    def _shared_terms(self, topic_ids: list[str]) -> Terms:
+        """Return the terms of a journal whose topics may grow and be told from namesakes."""
+        terms = self.workspace.terms()
+        return msgspec.structs.replace(terms, partitions=ALL_PARTITIONS, topic_ids=topic_ids)
 
-    def __enter__(self) -> Transport:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,5 +112,5 @@ class Transport(ABC):
 
 
 def planned_records(plans: Iterable[Plan]) -> int:
-    """How many records the plans have."""
+    """Return how many records the plans have."""
     return sum(span.to_position - span.from_position for plan in plans for span in plan.ranges)

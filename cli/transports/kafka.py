@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import msgspec
-
-from claimtrace.adapters.files.folder_lock import FolderLock
 from claimtrace.clock import duration_ms
 from claimtrace.decisions import JOURNAL_TOPIC
 from claimtrace.errors import StateError
 from claimtrace.events import Record
 
-from .base import Said, Stopping, Transport
+from ..wiring.opened_log import OpenedLog
+from .base import Transport
 
 if TYPE_CHECKING:
     from stream.adapters.kafka.group import KafkaGroup
@@ -23,14 +21,9 @@ if TYPE_CHECKING:
     from stream.adapters.kafka.source import KafkaSource
     from stream.journal.plan import Plan
     from stream.journal.source import Source
-    from stream.journal.terms import Terms
-    from stream.worker.driver import Driver
     from stream.worker.observer import WorkerObserver
 
-    from ..wiring.workspace import Session
-
-_ALL_PARTITIONS = 0
-"""Terms on Kafka: the topics say how many partitions there are, and more may come."""
+    from ..wiring.workspace import Workspace
 
 
 class KafkaTransport(Transport):
@@ -39,154 +32,123 @@ class KafkaTransport(Transport):
     idle_s = 0.005
     may_repeat = True
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
-        self._open: list[Callable[[], None]] = []
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._connection = workspace.settings.kafka_connection
         self._source: KafkaSource | None = None
 
     def source(self) -> KafkaSource:
-        """Reads the inputs."""
-        return self._make_source(lambda _: None, None)
+        """Open a reader of the inputs."""
+        return self._open_source(None)
 
     def plans(self, from_number: int = 1) -> Iterator[Plan]:
-        """The journal's plans."""
+        """Return the journal's plans."""
         from stream.adapters.kafka.journal import KafkaJournal
 
-        session = self.session
-        journal = KafkaJournal(session.settings, None, session.clock)
-        self._open.append(journal.close)
-        journal.terms.check_same(self._terms(journal.terms.topic_ids), JOURNAL_TOPIC)
+        journal = KafkaJournal(self._connection, None, self.workspace.clock)
+        self._opened.callback(journal.close)
+        journal.terms.check_same(self._shared_terms(journal.terms.topic_ids), JOURNAL_TOPIC)
         return iter(plan for plan in journal.read(1) if plan.number >= from_number)
 
     def partitions(self, topic: str) -> int:
-        """How many partitions a topic has."""
+        """Return how many partitions a topic has."""
         from stream.adapters.kafka.whole_topic import partitions_of
 
-        return partitions_of(self.session.settings, topic)
+        return partitions_of(self._connection, topic)
 
     def records(self, topic: str, partition: int, last: int | None = None) -> Iterator[Record]:
-        """All records of a partition, or about the last so many; committed ones only."""
+        """Return all committed records of a partition, or about the last `last`."""
         from stream.adapters.kafka.whole_topic import read_partition
 
-        return read_partition(self.session.settings, topic, partition, last)
+        return read_partition(self._connection, topic, partition, last)
 
-    def driver(self, said: Said, watching: WorkerObserver, stopping: Stopping) -> Driver:
-        """One of the workers."""
+    def open_log(self, observer: WorkerObserver) -> OpenedLog:
+        """Open the parts for one of the workers."""
         from stream.adapters.kafka.group import KafkaGroup
 
-        source = self._make_source(said, watching)
-        journal, output = self.journal_and_output()
-        session = self.session
-        group = KafkaGroup(session.settings, session.domain.topics, session.clock, output)
-        return self.assembled(source, journal, output, group, said, watching, stopping)
+        source = self._open_source(observer)
+        journal, output = self._open_journal_and_output()
+        topics, clock = self.workspace.domain.topics, self.workspace.clock
+        group = KafkaGroup(self._connection, topics, clock, output)
+        return self._with_group(source, journal, output, group)
 
-    def journal_and_output(self) -> tuple[KafkaJournal, KafkaOutput]:
-        """The journal, begun under our terms and for these very topics; and where effects go."""
+    def _open_journal_and_output(self) -> tuple[KafkaJournal, KafkaOutput]:
+        """Open the journal, begun under these terms and for these very topics, and the output."""
         from stream.adapters.kafka.journal import KafkaJournal
         from stream.adapters.kafka.output import KafkaOutput
 
-        session, settings = self.session, self.session.settings
-        ids = self._topic_ids()
-        journal = KafkaJournal(settings, self._terms(ids), session.clock)
-        self._open.append(journal.close)
+        kafka, ids = self._connection.kafka, self._topic_ids()
+        journal = KafkaJournal(self._connection, self._shared_terms(ids), self.workspace.clock)
+        self._opened.callback(journal.close)
         _check_topics(journal.terms.topic_ids, ids)
-        name = settings.kafka.instance or uuid4().hex
-        exactly_once = settings.kafka.output == "exactly_once"
-        output = KafkaOutput(settings, f"{settings.kafka.group}-{name}" if exactly_once else "")
-        self._open.append(output.close)
+        own_id = f"{kafka.group}-{kafka.instance or uuid4().hex}"
+        exactly_once = kafka.output == "exactly_once"
+        output = KafkaOutput(self._connection, own_id if exactly_once else "")
+        self._opened.callback(output.close)
         return journal, output
 
-    def assembled(
-        self,
-        source: Source,
-        journal: KafkaJournal,
-        output: KafkaOutput,
-        group: KafkaGroup,
-        said: Said,
-        watching: WorkerObserver,
-        stopping: Stopping,
-    ) -> Driver:
-        """A driver over its parts.
+    def _with_group(
+        self, source: Source, journal: KafkaJournal, output: KafkaOutput, group: KafkaGroup
+    ) -> OpenedLog:
+        """Return the opened log.
 
         Raises:
             StateError: the group has committed, but the journal is empty: it was lost.
         """
-        settings = self.session.settings
-        self._open.append(group.leave)
-        if journal.is_empty and group.marks(group.topic_partitions()):
+        self._opened.callback(group.leave)
+        kafka = self._connection.kafka
+        if journal.is_empty and group.checkpoints(group.topic_partitions()):
             raise StateError(
-                f"the journal is empty, but the group {settings.kafka.group} has committed",
+                f"the journal is empty, but the group {kafka.group} has committed",
                 where=JOURNAL_TOPIC,
                 hint="restore the journal's topic; or start anew: another kafka.group and new "
                 "output topics",
             )
-        return self.session.driver(
-            source,
-            journal,
-            output,
-            said,
-            watching,
-            stopping,
-            group=group,
-            commit_every_s=duration_ms(settings.kafka.commit_every) / 1000,
-            scorer_of=self.shared_scorer_of,
-            terms=journal.terms,
-        )
+        parts = self._log_parts(source, journal, output, group)
+        return OpenedLog(parts, journal.terms, duration_ms(kafka.commit_every) / 1000)
 
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
-        """The ends of all partitions as of now."""
+        """Fix the ends of all partitions as of now."""
         assert self._source is not None
         source = self._source
-        ends = {topic_partition: end for topic_partition, end in source.ends().items() if end > 0}
+        ends = {each: end for each, end in source.ends().items() if end > 0}
         return lambda positions: all(
-            positions.get(topic_partition, 0) >= end or source.is_through(topic_partition, end)
-            for topic_partition, end in ends.items()
+            positions.get(each, 0) >= end or source.is_through(each, end)
+            for each, end in ends.items()
         )
 
-    def waiting_records(self) -> int | None:
-        """Nobody knows without reading: retention and markers make gaps."""
-        return None
-
-    def report(self, positions: dict[tuple[str, int], int], watching: WorkerObserver) -> None:  # noqa: ARG002
-        """Tell the metrics where the worker is."""
+    def report(
+        self,
+        positions: dict[tuple[str, int], int],
+        observer: WorkerObserver,  # noqa: ARG002
+    ) -> None:
+        """Have the source report positions and ends to its observer."""
         if self._source is not None:
             self._source.report(positions)
 
-    def alone(self) -> FolderLock:
-        """Each worker has a folder of its own for its snapshots."""
-        return FolderLock(self.session.state_folder)
-
-    def close(self) -> None:
-        """Let go of the brokers; the group first, so that others take over at once."""
-        for close in reversed(self._open):
-            close()
-        self._open.clear()
-
-    def _make_source(self, said: Said, watching: WorkerObserver | None) -> KafkaSource:
+    def _open_source(self, observer: WorkerObserver | None) -> KafkaSource:
         from stream.adapters.kafka.source import KafkaSource
 
-        session = self.session
-        made = KafkaSource(
-            session.settings, session.domain.topics, session.clock, said, watching, self._topic_ids
-        )
-        self._open.append(made.close)
-        self._source = made
-        return made
-
-    def _terms(self, topic_ids: list[str]) -> Terms:
-        terms = self.session.terms()
-        return msgspec.structs.replace(terms, partitions=_ALL_PARTITIONS, topic_ids=topic_ids)
+        topics, clock = self.workspace.domain.topics, self.workspace.clock
+        source = KafkaSource(self._connection, topics, clock, observer, self._topic_ids)
+        self._opened.callback(source.close)
+        self._source = source
+        return source
 
     def _topic_ids(self) -> list[str]:
         from claimtrace.adapters.kafka.topics_admin import topic_ids
 
-        topics = self.session.domain.topics
-        found = topic_ids(self.session.settings, topics)
+        topics = self.workspace.domain.topics
+        found = topic_ids(self._connection, topics)
         return [found.get(topic, "") for topic in topics]
 
 
 def _check_topics(begun: list[str], now: list[str]) -> None:
-    """Refuse topics that were made anew: their positions mean other records."""
+    """Refuse topics that were made anew: their positions mean other records.
+
+    Raises:
+        StateError: an input's id is not the one that the journal was begun with.
+    """
     if begun != now:
         raise StateError(
             "an input topic was made anew since the journal was begun",

@@ -4,7 +4,7 @@ A domain module imports all of it from here: `from featurestore.definitions impo
 """
 
 from .domain import Domain, Labels
-from .expressions import feature, field, profile
+from .expressions import Expression, feature, field, profile
 from .features import (
     Computed,
     Entity,
@@ -37,6 +37,7 @@ __all__ = [
     "Computed",
     "Domain",
     "Entity",
+    "Expression",
     "Feature",
     "Group",
     "Labels",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, Final
 
 from claimtrace.errors import DefinitionError
@@ -143,16 +143,61 @@ def load_domain(module_name: str, notify: Callable[[str], None] = lambda _: None
 
 
 def _plain(thing: Any) -> Any:
-    """Nested lists of plain values, the same on every machine."""
+    """Definitions as nested lists of plain values, the same on every machine, to be digested.
+
+    A definition becomes its class's word and the values of its fields, in their order and without
+    their names. These attributes of a class say otherwise:
+
+    - `digest_word`: the word that stands for the class; its name if it has none of its own. With
+      it a class can be renamed and every digest stays.
+    - `digest_later`: fields that were added to a class after digests of it were in use, and the
+      word that stands for each. At its default, which must never change, such a field is left
+      out, so that definitions which don't use it keep their digest; else `[word, value]` follows
+      behind the other fields.
+    - `digest_never`: fields that can't change a served vector or a decision.
+
+    What a base class says of its fields holds for its subclasses too.
+    """
     if isinstance(thing, Expression):
         return thing.tree()
     if isinstance(thing, type):
-        return [thing.__name__, getattr(thing, "topic", "")]
+        return [_word(thing), getattr(thing, "topic", "")]
     if is_dataclass(thing):
-        return [type(thing).__name__, *(_plain(getattr(thing, f.name)) for f in fields(thing))]
+        return [_word(type(thing)), *_field_values(thing)]
     if isinstance(thing, tuple):
         return [_plain(each) for each in thing]
     return str(thing) if isinstance(thing, float) else thing
+
+
+def _word(kind: type) -> str:
+    """What stands for a class; a subclass doesn't inherit it."""
+    word: str = vars(kind).get("digest_word", kind.__name__)
+    return word
+
+
+def _field_values(thing: Any) -> Iterator[Any]:
+    """What stands for the fields of a definition."""
+    later: dict[str, str] = {}
+    never: set[str] = set()
+    for base in type(thing).__mro__:
+        later |= vars(base).get("digest_later", {})
+        never |= vars(base).get("digest_never", set())
+    added = []
+    for each in fields(thing):
+        if each.name in never:
+            continue
+        value = getattr(thing, each.name)
+        if each.name not in later:
+            yield _plain(value)
+        elif not _is_default(each, value):
+            added.append([later[each.name], _plain(value)])
+    yield from sorted(added, key=lambda pair: pair[0])
+
+
+def _is_default(each: Field[Any], value: Any) -> bool:
+    """Whether a field has its default, NaN among them; 0 is the default 0.0."""
+    default = each.default if each.default_factory is MISSING else each.default_factory()
+    return bool(value == default or _plain(value) == _plain(default))
 
 
 def _near(name: str, among: Iterable[str]) -> str:

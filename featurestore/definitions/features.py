@@ -7,6 +7,10 @@
 
 A window is `(t - delay - width, t - delay]` on event time, over what had arrived. The current event
 counts itself when `current="in"`. Names read left to right: entity, what, aggregate, window.
+
+`digest_word` stands for a class in the digest of the definitions and never changes. A field that is
+added to a class goes into its `digest_later` or `digest_never`: see
+`featurestore.definitions.domain`.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypedDict, Unpack
+from typing import ClassVar, Final, Literal, TypedDict, Unpack
 
 from claimtrace.clock import duration_ms
 from claimtrace.errors import DefinitionError
@@ -43,6 +47,8 @@ class Entity:
         deny: placeholder values, such as the insurer's own account, that link nothing.
     """
 
+    digest_word: ClassVar[str] = "Entity"
+
     name: str
     key: str
     also: tuple[str, ...] = ()
@@ -64,6 +70,8 @@ class Own:
     feature follow the calendar: that they differ from training is no drift.
     """
 
+    digest_word: ClassVar[str] = "Own"
+
     name: str
     field: str
     order: tuple[str, ...] = ()
@@ -80,6 +88,8 @@ class Own:
 class WindowFeature:
     """An exact aggregate over an entity's past; see `featurestore.windows.aggregates` for the
     aggregates."""
+
+    digest_word: ClassVar[str] = "WindowFeature"
 
     name: str
     entity: Entity
@@ -98,6 +108,8 @@ class WindowFeature:
 class Computed:
     """A feature that is arithmetic over fields and features defined before it."""
 
+    digest_word: ClassVar[str] = "Computed"
+
     name: str
     expression: Expression
     text: str = ""
@@ -111,6 +123,8 @@ Feature = Own | WindowFeature | Computed
 class Rule:
     """A named condition over features; when it holds, the claim gets at least this outcome."""
 
+    digest_word: ClassVar[str] = "Rule"
+
     name: str
     when: Expression
     outcome: Literal["review", "refer"]
@@ -120,6 +134,8 @@ class Rule:
 @dataclass(frozen=True)
 class Group:
     """Profiles by key: events of `topic` carry the newest values of an entity's fields."""
+
+    digest_word: ClassVar[str] = "Group"
 
     name: str
     entity: Entity

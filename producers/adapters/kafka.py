@@ -25,7 +25,7 @@ from claimtrace.adapters.kafka.errors import Fenced, error_of
 from claimtrace.batches.outgoing import OutgoingBatch
 from claimtrace.errors import ClaimtraceError, StateError, StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 
 from .kafka_transactions import Aborted, Transactions
 
@@ -56,7 +56,7 @@ class KafkaSink:
     fences the first.
 
     Args:
-        settings: where the cluster is, who we are, how to compress.
+        connection: where the cluster is, who we are, how to compress.
         transactional_id: turns transactions on.
         message_timeout_s: a record without an acknowledgement for this long has failed; 0: never.
             Not for transactions, which have a time-out of their own.
@@ -68,17 +68,17 @@ class KafkaSink:
 
     def __init__(
         self,
-        settings: Settings,
+        connection: KafkaConnection,
         *,
         transactional_id: str = "",
         message_timeout_s: float = 0.0,
         send_deadline_s: float = 30.0,
     ) -> None:
-        self._user = settings.security.username
-        self._where = brokers_of(settings)
+        self._user = connection.security.username
+        self._where = brokers_of(connection)
         self._send_deadline_s = send_deadline_s
-        self.troubles = Troubles(settings)
-        config = _USUAL | client_config(settings)
+        self.troubles = Troubles(connection)
+        config = _USUAL | client_config(connection)
         config |= {
             "error_cb": self.troubles,
             "on_delivery": self._delivered,
@@ -86,13 +86,13 @@ class KafkaSink:
             "acks": "all",
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
-            "compression.type": settings.kafka.compression,
+            "compression.type": connection.kafka.compression,
             # a partition that was added is known before anybody owns it
             "topic.metadata.refresh.interval.ms": 5_000,
         }
         if transactional_id:
             # a sink that was killed holds up readers of committed records for no longer than this
-            longest_ms = settings.kafka.properties.get("transaction.timeout.ms", 15_000)
+            longest_ms = connection.kafka.properties.get("transaction.timeout.ms", 15_000)
             config |= {"transactional.id": transactional_id, "transaction.timeout.ms": longest_ms}
         else:
             config |= {"message.timeout.ms": round(message_timeout_s * 1000)}

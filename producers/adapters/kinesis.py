@@ -24,7 +24,7 @@ from claimtrace.clock import Clock
 from claimtrace.decisions import DEAD_TOPIC
 from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KinesisConnection
 
 from .kinesis_aggregation import Aggregation
 
@@ -48,7 +48,7 @@ class KinesisSink:
     """Sends records; a thread of each stream makes the calls.
 
     Args:
-        settings: which streams, where they are, and whether to put several records into one.
+        connection: which streams, where they are, and whether to put several records into one.
         clock: for deadlines.
         client: of boto3; None: one as the settings have it.
         jitter: draws the share of a pause that is kept, so that many don't come back together.
@@ -56,16 +56,16 @@ class KinesisSink:
 
     def __init__(
         self,
-        settings: Settings,
+        connection: KinesisConnection,
         clock: Clock,
         client: Any = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._client = client or aws_client(settings, "kinesis")
-        self._wire, self._settings = FastKinesis(self._client), settings
+        self._client = client or aws_client(connection.kinesis, "kinesis")
+        self._wire, self._connection = FastKinesis(self._client), connection
         self._clock, self._jitter = clock, jitter
         self._aggregation = None
-        if settings.kinesis.aggregate:
+        if connection.kinesis.aggregate:
             self._aggregation = Aggregation(self._first_hashes, clock)
         self._lanes: dict[str, _Lane] = {}
         self._taken = 0
@@ -93,7 +93,9 @@ class KinesisSink:
             text = key.decode(errors="replace")[:256] if key else str(partition)
             content = wrapped(value, headers) if topic == DEAD_TOPIC else value or b""
             topics.setdefault(topic, []).append((text, content))
-        lanes = [(self._lane(stream_name(self._settings, topic)), r) for topic, r in topics.items()]
+        lanes = [
+            (self._lane(stream_name(self._connection, topic)), r) for topic, r in topics.items()
+        ]
         for lane, _ in lanes:
             lane.must_have_room()
         for lane, entries in [(lane, self._entries(lane.name, records)) for lane, records in lanes]:

@@ -68,7 +68,7 @@ class Group(Protocol):
         `drain` is called with places that are about to go, while they are still ours.
         """
 
-    def marks(
+    def checkpoints(
         self, topic_partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, Checkpoint]:
         """How far places are done, as committed by their owners; places without one are left out.
@@ -77,7 +77,9 @@ class Group(Protocol):
         """
 
     def commit(
-        self, marks: Mapping[TopicPartition, Checkpoint], positions: Mapping[TopicPartition, int]
+        self,
+        checkpoints: Mapping[TopicPartition, Checkpoint],
+        positions: Mapping[TopicPartition, int],
     ) -> bool:
         """Say how far this worker came; False when it must be said again later.
 

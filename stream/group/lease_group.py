@@ -69,18 +69,20 @@ class LeaseGroup:
             self._turned_s = self._clock.monotonic_s()
         return set(self._mine)
 
-    def marks(
+    def checkpoints(
         self, topic_partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, Checkpoint]:
         """How far places are done; those without a mark are left out."""
         return {
-            lease.topic_partition: lease.mark
+            lease.topic_partition: lease.checkpoint
             for lease in self._table.leases()
-            if lease.topic_partition in topic_partitions and lease.mark is not None
+            if lease.topic_partition in topic_partitions and lease.checkpoint is not None
         }
 
     def commit(
-        self, marks: Mapping[TopicPartition, Checkpoint], positions: Mapping[TopicPartition, int]
+        self,
+        checkpoints: Mapping[TopicPartition, Checkpoint],
+        positions: Mapping[TopicPartition, int],
     ) -> bool:
         """Say how far this worker came.
 
@@ -88,19 +90,19 @@ class LeaseGroup:
             Superseded: one of the places isn't ours any more.
         """
         changes = []
-        for topic_partition, mark in sorted(marks.items()):
+        for topic_partition, checkpoint in sorted(checkpoints.items()):
             lease = self._mine.get(topic_partition)
             if lease is None:
                 raise Superseded(
                     "a lease was lost", where=f"{topic_partition[0]}/{topic_partition[1]}"
                 )
             position = max(positions.get(topic_partition, 0), 0)
-            changes.append((lease, self._next(lease, mark=mark, position=position)))
+            changes.append((lease, self._next(lease, checkpoint=checkpoint, position=position)))
         if not self._table.swap(changes):
             raise Superseded("a lease was taken by another worker", where="leases")
         self._mine.update({after.topic_partition: after for _, after in changes})
-        if JOURNAL in marks:
-            self._tell_finished(marks[JOURNAL].emitted)
+        if JOURNAL in checkpoints:
+            self._tell_finished(checkpoints[JOURNAL].emitted)
         return True
 
     def tails(self, partitions: Collection[int]) -> dict[int, Tail]:  # noqa: ARG002
@@ -170,8 +172,8 @@ class LeaseGroup:
             topic_partition
             for topic_partition, plan in finished.items()
             if topic_partition in self._mine
-            and (mark := self._mine[topic_partition].mark) is not None
-            and min(mark.emitted, mark.stored) >= plan
+            and (checkpoint := self._mine[topic_partition].checkpoint) is not None
+            and min(checkpoint.emitted, checkpoint.stored) >= plan
         }
 
     def _release(
@@ -181,8 +183,12 @@ class LeaseGroup:
         for topic_partition in sorted(topic_partitions):
             lease = self._mine.pop(topic_partition, None)
             if lease is not None:
-                mark = lease.mark.final() if topic_partition in done and lease.mark else lease.mark
-                self._table.swap([(lease, self._next(lease, owner="", mark=mark))])
+                checkpoint = (
+                    lease.checkpoint.final()
+                    if topic_partition in done and lease.checkpoint
+                    else lease.checkpoint
+                )
+                self._table.swap([(lease, self._next(lease, owner="", checkpoint=checkpoint))])
 
     def _next(self, lease: Lease, **changes: object) -> Lease:
         return lease._replace(counter=lease.counter + 1, **changes)  # type: ignore[arg-type]

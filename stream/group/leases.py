@@ -23,7 +23,7 @@ class Lease(NamedTuple):
     topic_partition: TopicPartition
     owner: str
     counter: int
-    mark: Checkpoint | None
+    checkpoint: Checkpoint | None
     position: int = 0
     """Next to read, for people and tools."""
     parents: tuple[int, ...] = ()
@@ -32,7 +32,7 @@ class Lease(NamedTuple):
     @property
     def is_final(self) -> bool:
         """Whether nobody needs to have it any more."""
-        return self.mark is not None and self.mark.is_final
+        return self.checkpoint is not None and self.checkpoint.is_final
 
 
 class LeaseTable(Protocol):

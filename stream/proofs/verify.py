@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from claimtrace.decisions import DECISIONS_TOPIC, GENESIS, chain_of, check_seal
+from claimtrace.decisions import DECISIONS_TOPIC, GENESIS, chain_of, check_seal, claim_position_of
 from claimtrace.events import Outgoing, Record
 
 from ..engine.engine import Engine
@@ -18,13 +18,6 @@ from ..journal.source import Source
 
 _REPEATABLE: Final = 100_000
 """Decisions of a partition among which a repetition is recognised."""
-
-
-class _Placed(msgspec.Struct):
-    position: int
-
-
-_placed = msgspec.json.Decoder(_Placed)
 
 
 @dataclass(frozen=True)
@@ -111,7 +104,7 @@ def without_repeats(records: Iterable[Record]) -> Iterator[Record]:
     for record in records:
         value = record.value or b""
         try:
-            position = _placed.decode(value).position
+            position = claim_position_of(value).position
         except msgspec.DecodeError:
             yield record
             continue

@@ -4,20 +4,19 @@
     2  plan      the batch is appended to the journal and synced      crash before: nothing happened
     3  apply     the engine changes its state in memory               crash: the plan is run again
     4  emit      decisions, dead letters, drift, alerts, acknowledged crash: the same bytes again
-    5  offline   rows, when enough have come together, appended while
-                 batches go on (`stream.worker.offline_writer`)                     crash: it knows
-                 the plan
+    5  offline   rows, when enough have come together, appended in
+                 the background (`stream.worker.offline_writer`)      crash: the store has the plan
     6  commit    the source may forget                                crash: the plan has positions
-    7  snapshot  now and then: the state is written aside while batches go on,
-                 renamed when it is on the disk and its rows are stored
+    7  snapshot  now and then: the state is written while batches go
+                 on, and published when its rows are stored
                  (`stream.worker.snapshotting`)
 
 After a crash the newest snapshot is loaded and the journal's plans since then are run again; each
-sink recognises what it has (by the plan's number) or takes the same bytes once more. Trouble with a
-store pauses and tries again; nothing is skipped.
+output recognises what it has (by the plan's number) or takes the same bytes once more. Trouble with
+a store pauses and retries; nothing is skipped.
 
 With a group (`stream.group.group`) several drivers run on one journal: one of them writes the
-plans, all apply them, each emits and stores what belongs to the places it owns
+plans, all apply them, each emits and stores the effects of the partitions it owns
 (`stream.worker.ownership`).
 """
 
@@ -25,7 +24,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -40,16 +39,15 @@ from featurestore.state_arrays import Arrays
 
 from ..engine.effects import Counts
 from ..engine.engine import Engine, plain_state
-from ..group.group import Group
-from ..journal.journal import Journal
 from ..journal.plan import JOURNAL, Plan, plan_of
 from ..journal.reached import Reached
-from ..journal.source import Source
 from .interval import Interval
 from .observer import WorkerObserver
-from .offline_writer import Begin, Rows, at_once
-from .ownership import Output, Ownership
-from .snapshotting import SnapshotStore, Snapshotting, bookmarks_in, marks_in
+from .offline_writer import OfflineWriter
+from .ownership import Ownership
+from .parts import Cadence, LogParts, Stores
+from .retry import FIRST_PAUSE_S, Retry
+from .snapshotting import Snapshotting, bookmarks_in, checkpoints_in
 
 CRASH_POINTS: Final = (
     "read",
@@ -62,119 +60,93 @@ CRASH_POINTS: Final = (
     "flushed",
     "snapshotted",
 )
-"""Where a test can have the process end at once: after each numbered step, and for a snapshot when
-it was begun, when it is written and its rows are stored, and when it is there."""
+"""Points that `WorkerObserver.passed` hears of: after each numbered step, and for a snapshot when
+it was begun, when it is written and its rows are stored, and when it is published."""
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
-_GIVE_UP_S: Final = 15.0
-"""A worker that is asked to stop waits so long for a store; then it leaves, and commits nothing."""
 _LAST_TRIES: Final = 3
-"""How often a worker that ends looks again at what it owns, when others stored in between."""
+"""How often a worker that ends polls for what it still owns, when others stored in between."""
 _NOTHING: Final = Records.of([])
 
 
-class ReachedStore(Protocol):
-    """Where it is noted how far the effects are done."""
-
-    def write(self, reached: Reached) -> None:
-        """Replace the note."""
-
-    def read(self) -> Reached | None:
-        """The note, if there is a sound one."""
-
-
 class Driver:
-    """Runs the engine over a source.
+    """Runs the engine over a log.
 
     Args:
         engine: fresh; its state comes from the snapshot and the journal.
-        source, journal, sink, offline, snapshots: the world.
+        log: source, journal, output, and the group if several workers share the work.
+        stores: the offline store, the snapshots, and the note of finished effects.
+        cadence: how often snapshots, appends and commits are due.
         clock: for `now` in plans, and for pauses.
-        champion: the model in charge now, asked once for each new plan.
-        snapshot_every, offline_every: records and seconds, see `StreamSettings`.
-        begin: begins an append to the offline store, here or beside the next batches.
-        reached: where it is noted how far effects are done, so that a restart needn't repeat them;
-            a group's marks do that, so it is not used with one.
-        group: the workers that share the work; None: this one does all of it.
-        commit_every_s: time between two commits.
-        unknown_schemas: asks the schema registry which ids of a batch it doesn't know.
-        stopping: whether a person or a machine asked this worker to end.
-        crash: called with the name of each point passed; tests end the process there.
-        said: told of each pause, for the log.
-        watching: told what happens, for the metrics.
+        champion: the model in charge, asked once for each new plan.
+        observer: told what happens, for logs and metrics.
+        stopping: whether a person or a supervisor asked this worker to end.
     """
 
     def __init__(
         self,
         engine: Engine,
-        source: Source,
-        journal: Journal,
-        sink: Output,
-        offline: Rows,
-        snapshots: SnapshotStore,
+        log: LogParts,
+        stores: Stores,
+        cadence: Cadence,
         clock: Clock,
         champion: Callable[[], ModelRef | None],
-        *,
-        snapshot_every: tuple[int, float],
-        offline_every: tuple[int, float],
-        begin: Begin = at_once,
-        reached: ReachedStore | None = None,
-        group: Group | None = None,
-        commit_every_s: float = 0.0,
-        unknown_schemas: Callable[[Sequence[Record]], list[int]] = lambda _: [],
+        observer: WorkerObserver,
         stopping: Callable[[], bool] = lambda: False,
-        crash: Callable[[str], None] = lambda _: None,
-        said: Callable[[str], None] = lambda _: None,
-        watching: WorkerObserver | None = None,
     ) -> None:
         self.engine = engine
-        self._source, self._journal, self._snapshots = source, journal, snapshots
-        self._clock, self._champion = clock, champion
-        self._unknown_schemas, self._stopping = unknown_schemas, stopping
-        self._stop_asked_s: float | None = None
-        self._crash, self._said = crash, said
-        self._watching = watching or WorkerObserver()
-        self._group = group
-        self._reached = reached if group is None else None
+        self._log, self._source, self._journal, self._group = (
+            log,
+            log.source,
+            log.journal,
+            log.group,
+        )
+        self._snapshots, self._clock, self._champion = stores.snapshots, clock, champion
+        self._observer = observer
+        self._reached = stores.reached if log.group is None else None
         self._reaching: Reached | None = None
         self._last: Plan | None = None
-        self._duty = Ownership(
-            engine, sink, offline, group, journal, self._again, begin, clock, self._watching.offline
-        )
-        self._offline_every = Interval(*offline_every, clock)
-        self._saving = Snapshotting(
-            engine, self._duty, source, journal, snapshots, Interval(*snapshot_every, clock), clock,
-            self._again, said, crash, self._watching,
+        self._retry = retry = Retry(clock, stopping, observer)
+        writer = OfflineWriter(stores.rows, retry, stores.executor, clock, observer.offline)
+        self._ownership = ownership = Ownership(engine, log, writer, retry, observer)
+        retry.heartbeat = ownership.heartbeat
+        self._offline_interval = Interval(*cadence.offline, clock)
+        self._snapshotting = Snapshotting(
+            engine, ownership, log, stores.snapshots, Interval(*cadence.snapshot, clock), clock,
+            retry, observer,
         )  # fmt: skip
-        self._commit_every_s, self._committed_s = commit_every_s, clock.monotonic_s()
+        self._commit_every_s, self._committed_s = cadence.commit_s, clock.monotonic_s()
         self._ahead: deque[Plan] = deque()
 
     @property
     def counts(self) -> Counts:
-        """What became of the records that this worker decided on."""
-        return self._duty.counts
+        """Counts of the records that this worker has decided on."""
+        return self._ownership.counts
 
     def recover(self, progress: Callable[[int], None] = lambda _: None) -> int:
-        """Bring the state to the end of the journal; returns how many records were run again."""
+        """Bring the state to the end of the journal; returns how many records were run again.
+
+        Raises:
+            StateError: the journal ends before the snapshot, or doesn't belong to it.
+        """
         newest = self._snapshots.newest(self._fits())
         bookmark = 0
         if newest is not None:
             self.engine.restore(newest[1])
-            self._duty.start()
+            self._ownership.start_without_history()
             self._source.resume(bookmarks_in(newest[1]))
             bookmark = int(newest[1].get("journal", [0])[0])
         replayed, reached = 0, self._reached.read() if self._reached is not None else None
         if reached is not None and reached.plan >= self._journal.next_number:
-            reached = None  # of a journal that is gone
+            reached = None  # the note belongs to a journal that is gone
         for plan in self._planned(bookmark):
-            records = self._again(lambda plan=plan: self._source.fetch(plan.ranges))  # type: ignore[misc]
+            records = self._retry(lambda plan=plan: self._source.fetch(plan.ranges))  # type: ignore[misc]
             if reached is not None and plan.number <= reached.plan:
-                self._apply_again(plan, records, reached)
+                self._apply_without_effects(plan, records, reached)
             else:
                 self._apply(plan, records)
             replayed += len(records)
             progress(len(records))
-            self._watching.replayed(len(records))
+            self._observer.replayed(len(records))
         if self.engine.plan >= self._journal.next_number:
             raise StateError(
                 f"the snapshot is of plan {self.engine.plan}, the journal ends before it",
@@ -184,71 +156,73 @@ class Driver:
         return replayed
 
     def step(self, most: int) -> int:
-        """Take the next batch of at most so many records; returns how many it had, 0 for none."""
-        self._duty.take_part(self._watching)
-        self._watching.ready(True)
-        if self._duty.is_ahead:
-            self._clock.sleep(_FIRST_PAUSE_S)
-            self._flush()  # it may be us that the others wait for
+        """Take the next batch of at most `most` records; returns how many it had, 0 for none."""
+        self._ownership.poll_group()
+        self._observer.ready(True)
+        if self._ownership.is_ahead:
+            self._clock.sleep(FIRST_PAUSE_S)
+            self._flush()  # the others may wait for the rows of this worker
             self._commit()
             return 0
         from_s = self._clock.monotonic_s()
         plan, records = self._next(most)
         if plan is None:
-            self._tend()
+            self._run_due()
             return 0
         counts = self._apply(plan, records)
-        self._watching.applied(plan.number, counts, self._clock.monotonic_s() - from_s)
+        self._observer.applied(plan.number, counts, self._clock.monotonic_s() - from_s)
         return len(records)
 
     def finish(self) -> None:
-        """Write down all that waits: before a clean end, and when a run is complete."""
-        saving = self._saving
-        self._flush()  # what was taken over meanwhile is among it
+        """Flush, commit and snapshot everything: before a clean end, and when a run is complete."""
+        snapshotting = self._snapshotting
+        self._flush()  # with the rows of partitions that were taken over meanwhile
         self._commit()
-        saving.end(wait=True)
-        if saving.every.since:
-            saving.begin()
+        snapshotting.end(wait=True)
+        if snapshotting.interval.since:
+            snapshotting.begin()
         if self._group is not None:
             for _ in range(_LAST_TRIES):
-                if not self._duty.was_superseded:
+                if not self._ownership.was_superseded:
                     break
-                self._duty.take_part(self._watching)  # rows that others didn't store are ours still
+                # another worker owned our partitions for a while: rows that it didn't store are
+                # still ours to store
+                self._ownership.poll_group()
                 self._flush()
                 self._commit()
-        saving.end(wait=True)
-        saving.rest()
+        snapshotting.end(wait=True)
+        snapshotting.cancel()
         if self._group is not None:
             self._group.leave()
 
     def _next(self, most: int) -> tuple[Plan | None, Sequence[Record]]:
-        """The next plan and its records: one that stands in the journal, or one that we write."""
+        """Return the next plan and its records: one from the journal, or one written now."""
         if self._group is not None and not self._ahead:
-            self._ahead.extend(self._again(lambda: list(self._journal.read(self.engine.plan + 1))))
+            self._ahead.extend(self._retry(lambda: list(self._journal.read(self.engine.plan + 1))))
         if self._ahead:
             plan = self._ahead.popleft()
-            return plan, self._again(lambda: self._source.fetch(plan.ranges))
-        if not self._duty.owns(JOURNAL):
+            return plan, self._retry(lambda: self._source.fetch(plan.ranges))
+        if not self._ownership.owns(JOURNAL):
             return None, _NOTHING
-        most = self._saving.most(most)
-        records = self._again(lambda: self._source.poll(self.engine.positions, most))
+        most = self._snapshotting.batch_limit(most)
+        records = self._retry(lambda: self._source.poll(self.engine.positions, most))
         if not records:
             return None, _NOTHING
         records = Records.of(records).within(MAX_BATCH_BYTES)
-        self._crash("read")
-        unknown = self._again(lambda: self._unknown_schemas(records))
+        self._observer.passed("read")
+        unknown = self._retry(lambda: self._log.unknown_schemas(records))
         now_ms, number = self._clock.now_ms(), self.engine.plan + 1
         plan = plan_of(number, records, self._champion(), now_ms, unknown)
         plan = msgspec.structs.replace(plan, ranges=self._source.located(plan.ranges))
         from_s = self._clock.monotonic_s()
-        won = self._again(lambda: self._journal.append(plan))
-        self._watching.journal(self._clock.monotonic_s() - from_s)
-        if won != plan:
-            records = self._again(lambda: self._source.fetch(won.ranges))
+        won = self._retry(lambda: self._journal.append(plan))
+        self._observer.journal(self._clock.monotonic_s() - from_s)
+        if won != plan:  # another worker's plan has this number: that one is applied
+            records = self._retry(lambda: self._source.fetch(won.ranges))
         return won, records
 
     def _planned(self, bookmark: int) -> Iterator[Plan]:
-        """The journal's plans from the engine's on, in spite of a journal that doesn't answer."""
+        """Yield the journal's plans after the engine's, with retries while it doesn't answer."""
         plans = iter(self._journal.read(self.engine.plan + 1, bookmark))
 
         def following() -> Plan | None:
@@ -259,13 +233,15 @@ class Driver:
                 plans = iter(self._journal.read(self.engine.plan + 1))
                 raise
 
-        while (plan := self._again(following)) is not None:
+        while (plan := self._retry(following)) is not None:
             yield plan
 
-    def _apply_again(self, plan: Plan, records: Sequence[Record], reached: Reached) -> None:
-        """Only change the state: the effects of this plan are where they belong."""
-        self._again(lambda: self.engine.apply(plan, records))
-        self._saving.every.count(len(records))
+    def _apply_without_effects(
+        self, plan: Plan, records: Sequence[Record], reached: Reached
+    ) -> None:
+        """Only change the state: the effects of this plan were emitted and stored before."""
+        self._retry(lambda: self.engine.apply(plan, records))
+        self._snapshotting.interval.count(len(records))
         if plan.number == reached.plan:
             if digest_of(plan) != reached.plan_digest:
                 raise StateError(
@@ -276,117 +252,86 @@ class Driver:
             self.engine.decider.chains = dict(reached.chains)
 
     def _apply(self, plan: Plan, records: Sequence[Record]) -> Counts:
-        self._crash("planned")
-        applied = self._again(lambda: self.engine.apply(plan, records))
-        self._crash("applied")
+        self._observer.passed("planned")
+        applied = self._retry(lambda: self.engine.apply(plan, records))
+        self._observer.passed("applied")
         if plan.model is not None and applied.scorer is not None:
-            self._watching.model(plan.model, applied.scorer.kernel)
-        effects = self._duty.take(applied)
+            self._observer.model(plan.model, applied.scorer.kernel)
+        effects = self._ownership.decide(applied)
         self._last = plan
-        self._crash("emitted")
-        for every in (self._offline_every, self._saving.every):
-            every.count(len(records))
+        self._observer.passed("emitted")
+        for interval in (self._offline_interval, self._snapshotting.interval):
+            interval.count(len(records))
         for notice in effects.notices:
-            self._said(notice)
-        self._tend()
-        self._saving.keep_house(len(records))
+            self._observer.notify(notice)
+        self._run_due()
+        self._snapshotting.run_maintenance(len(records))
         return effects.counts
 
-    def _tend(self) -> None:
-        """What is due now and then."""
-        if self._duty.has_rows and not self._offline_every.since:
-            self._offline_every.count(1)  # rows that we took over, of batches from before
-        if self._offline_every.due:
-            self._duty.end_flush()
-            self._begin_snapshot()  # now, or it would wait for this append
-            self._begin_flush()
-        self._duty.tend()
-        self._crash("offline")
+    def _run_due(self) -> None:
+        """Run the periodic work that is due: appends, commits, snapshots."""
+        if self._ownership.has_rows and not self._offline_interval.since:
+            self._offline_interval.count(1)  # rows of earlier batches, of partitions taken over
+        if self._offline_interval.due:
+            self._ownership.end_flush()
+            self._begin_snapshot()  # before the append starts, or it would wait for its end
+            self._start_flush()
+        self._ownership.confirm_flush()
+        self._observer.passed("offline")
         if self._clock.monotonic_s() - self._committed_s >= self._commit_every_s:
             self._commit()
-        self._crash("committed")
-        self._save()
+        self._observer.passed("committed")
+        self._run_snapshots()
 
-    def _save(self) -> None:
-        """Begin or end a snapshot."""
-        saving = self._saving
-        if saving.is_written and saving.every.due:
+    def _run_snapshots(self) -> None:
+        """Publish a snapshot that is ready, and begin one that is due."""
+        snapshotting = self._snapshotting
+        if snapshotting.is_written and snapshotting.interval.due:
             self._flush()  # or it would wait for its rows for longer than snapshots are apart
             self._commit()
-        saving.end()
+        snapshotting.end()
         self._begin_snapshot()
 
     def _begin_snapshot(self) -> None:
-        """Begin one if it is due, and no append under way: a process with a thread at work is not
-        one to be forked. The next append doesn't begin before it."""
-        if not self._duty.is_appending and self._saving.is_due:
-            self._saving.begin()
+        """Begin a snapshot if one is due and no append runs: the process must not be forked while
+        a thread of it works. The next append doesn't start before the snapshot has begun."""
+        if not self._ownership.is_appending and self._snapshotting.is_due:
+            self._snapshotting.begin()
 
     def _flush(self) -> None:
-        self._begin_flush()
-        self._duty.end_flush()
+        self._start_flush()
+        self._ownership.end_flush()
 
-    def _begin_flush(self) -> None:
+    def _start_flush(self) -> None:
         if self._reached is not None and self._last is not None:
             chains = dict(self.engine.decider.chains)
             self._reaching = Reached(self._last.number, digest_of(self._last), chains)
-        self._duty.begin_flush()
-        self._offline_every.reset()
+        self._ownership.start_flush()
+        self._offline_interval.reset()
 
     def _commit(self) -> None:
         self._committed_s = self._clock.monotonic_s()
-        self._watching.committed(self._duty.commit())
+        self._observer.committed(self._ownership.commit())
         reaching = self._reaching
-        if reaching is not None and self._duty.is_stored(reaching.plan, frozenset()):
+        if reaching is not None and self._ownership.is_stored(reaching.plan, frozenset()):
             assert self._reached is not None
-            self._reached.write(reaching)  # after the commit: all that was emitted is acknowledged
+            self._reached.write(reaching)  # after the commit: everything emitted is acknowledged
             self._reaching = self._last = None
 
     def _fits(self) -> Callable[[Arrays], bool]:
-        """Which snapshots can be started from: those that no place's owner had still to reach."""
+        """Return which snapshots this worker can start from: those whose plan every partition's
+        owner has finished, so that no batch before it is needed for a take-over."""
         if self._group is None:
             return lambda _: True
-        marks = self._duty.learn_marks()
-        newest = self._snapshots.newest() if not marks else None
+        checkpoints = self._ownership.refresh_checkpoints()
+        newest = self._snapshots.newest() if not checkpoints else None
         if newest is not None:  # the group was away for longer than the brokers keep offsets
-            marks = marks_in(newest[1])
-            self._duty.remember(marks)
+            checkpoints = checkpoints_in(newest[1])
+            self._ownership.remember(checkpoints)
 
         def fits(arrays: Arrays) -> bool:
             plan, positions, _ = plain_state(arrays)
-            topic_partitions = [JOURNAL, *(topic_partition for topic_partition, _ in positions)]
-            return all(
-                topic_partition in marks and marks[topic_partition].stored >= plan
-                for topic_partition in topic_partitions
-            )
+            every = [JOURNAL, *(topic_partition for topic_partition, _ in positions)]
+            return all(each in checkpoints and checkpoints[each].stored >= plan for each in every)
 
         return fits
-
-    def _has_waited_to_stop(self) -> bool:
-        """Whether we were asked to stop, and a store didn't answer for long enough since."""
-        if not self._stopping():
-            return False
-        now_s = self._clock.monotonic_s()
-        if self._stop_asked_s is None:
-            self._stop_asked_s = now_s
-        return now_s - self._stop_asked_s > _GIVE_UP_S
-
-    def _again(self, work: Callable[[], Any]) -> Any:
-        """Do it, and while a store doesn't answer, pause and do it again; never skip."""
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            try:
-                done = work()
-            except ClaimtraceError as error:
-                if not error.retryable or self._has_waited_to_stop():
-                    raise
-                self._said(f"{error}; trying again in {pause_s:g} s")
-                self._watching.ready(False)
-                self._watching.paused(error.where)
-                self._clock.sleep(pause_s)
-                self._duty.stay()
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-            else:
-                if pause_s > _FIRST_PAUSE_S:
-                    self._watching.ready(True)
-                return done

@@ -1,4 +1,4 @@
-"""What is done now and then: after so many records, or after a time."""
+"""Intervals of periodic work: a number of records, or a time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from claimtrace.clock import Clock
 
 
 class Interval:
-    """Due after so many records, or after a time if there were any.
+    """Has elapsed after `records` records, or after `seconds` if there was at least one record.
 
     >>> from claimtrace.clock import ManualClock
     >>> clock = ManualClock()
-    >>> every = Interval(100, 60.0, clock)
-    >>> every.count(99); every.due
+    >>> interval = Interval(100, 60.0, clock)
+    >>> interval.count(99); interval.due
     False
-    >>> clock.sleep(60); every.due
+    >>> clock.sleep(60); interval.due
     True
     """
 
@@ -22,16 +22,16 @@ class Interval:
         self.reset()
 
     def count(self, records: int) -> None:
-        """So many more."""
+        """Add records to those since the last reset."""
         self.since += records
 
     def reset(self) -> None:
-        """It was done."""
+        """Restart the interval."""
         self.since, self._at_s = 0, self._clock.monotonic_s()
 
     @property
     def due(self) -> bool:
-        """Whether it is time."""
+        """Whether the interval has elapsed."""
         return self.since >= self._records or (
             self.since > 0 and self._clock.monotonic_s() - self._at_s >= self._seconds
         )

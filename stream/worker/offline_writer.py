@@ -1,15 +1,15 @@
-"""Rows on their way to the offline store: they wait, are appended together, perhaps beside the next
-batches, and the worker sees it through.
+"""The offline writer: rows wait, are appended together beside the next batches, and are confirmed.
 
-The work beside tries each table once. Whatever it didn't get done, the worker does itself when it
-comes back for it: with the same pauses, the same errors, and in its own time. Rows are appended
-once however often they are sent, so nothing hangs on how far the work beside came.
+A background append tries each table once. What fails there the worker does itself when it confirms
+the append: with the usual pauses and errors, in its own thread. The store takes rows once however
+often they are sent (`append_once`), so it doesn't matter how far the background append came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple, Protocol
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -18,55 +18,15 @@ from claimtrace.clock import Clock
 from ..group.group import Checkpoint
 from ..journal.plan import TopicPartition
 from ..offline_rows.rows import BatchRows, Waiting
-
-
-class Rows(Protocol):
-    """The offline store; writers number their appends with plans."""
-
-    def append_once(
-        self, table: str, rows: pa.Table, *, versions: Mapping[str, int], before: Mapping[str, int]
-    ) -> bool:
-        """Append, and note the version of each writer; `before` is what it must have been.
-
-        Returns False when it was done already. Raises `Superseded` when another one wrote.
-        """
-
-    def committed(self, table: str, writer: str) -> int:
-        """The last version of a writer that the table holds; -1 when there is none."""
-
-
-class Beside(Protocol):
-    """Work that was begun."""
-
-    def is_done(self) -> bool:
-        """Whether nothing of it goes on any more."""
-
-    def wait(self) -> None:
-        """Return when nothing does."""
-
-
-Begin = Callable[[Callable[[], None]], Beside]
-"""Begins a piece of work."""
-
-
-class _NotBegun:
-    def is_done(self) -> bool:
-        return True
-
-    def wait(self) -> None:
-        pass
-
-
-def at_once(_: Callable[[], None]) -> Beside:
-    """Nothing is done beside the batches: the worker does all of it itself, now."""
-    return _NotBegun()
+from .parts import Rows
 
 
 class Stored(NamedTuple):
-    """What is true once an append is through: how far the rows and the places are."""
+    """What holds once an append is confirmed: rows up to `plan` are stored, and partitions are at
+    these checkpoints."""
 
     plan: int
-    marks: Mapping[TopicPartition, Checkpoint]
+    checkpoints: Mapping[TopicPartition, Checkpoint]
 
 
 class _Append(NamedTuple):
@@ -79,61 +39,61 @@ class _Append(NamedTuple):
 
 
 class OfflineWriter:
-    """The rows that wait, and those that are being appended.
+    """Collects rows, appends them, and confirms the append.
 
     Args:
         rows: the offline store.
-        again: does a piece of work until it is done.
-        begin: begins a piece of work, here or beside.
-        clock: for how long an append takes.
-        appended: told of that.
+        retry: runs work until it succeeds.
+        executor: runs the append in the background; None: it runs when it is confirmed.
+        clock: measures appends.
+        appended: told the seconds that an append took.
     """
 
     def __init__(
         self,
         rows: Rows,
-        again: Callable[[Callable[[], Any]], Any],
-        begin: Begin,
+        retry: Callable[[Callable[[], Any]], Any],
+        executor: Executor | None,
         clock: Clock,
         appended: Callable[[float], None],
     ) -> None:
-        self._rows, self._again, self._begin = rows, again, begin
+        self._rows, self._retry, self._executor = rows, retry, executor
         self._clock, self._appended = clock, appended
         self._waiting: dict[str, Waiting] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self._left: list[_Append] = []
         self._coming: Stored | None = None
-        self._beside: Beside = _NotBegun()
+        self._background: Future[None] | None = None
         self._seconds = 0.0
 
     def __bool__(self) -> bool:
-        """Whether rows wait that nobody has begun to append."""
+        """Whether rows wait for an append."""
         return bool(self._waiting)
 
     @property
-    def is_under_way(self) -> bool:
-        """Whether an append was begun and not seen through."""
+    def is_appending(self) -> bool:
+        """Whether an append was started and not confirmed yet."""
         return self._coming is not None
 
     @property
     def is_ready(self) -> bool:
-        """Whether to see it through would take no waiting."""
-        return self._coming is not None and self._beside.is_done()
+        """Whether the append can be confirmed without a wait."""
+        return self._coming is not None and (self._background is None or self._background.done())
 
     def add(self, table: str, rows: BatchRows) -> None:
-        """Take what a batch has for a table."""
+        """Keep the rows of a batch for the next append."""
         self._waiting.setdefault(table, Waiting(table)).add(rows)
 
     def version(self, table: str, writer: str) -> int:
-        """The last plan whose rows of a writer the offline store has; asked once."""
+        """Return the last plan whose rows of a writer are stored; the store is asked once."""
         if (table, writer) not in self._versions:
-            self._beside.wait()
-            found = self._again(lambda: self._rows.committed(table, writer))
+            self._join()
+            found = self._retry(lambda: self._rows.committed(table, writer))
             self._versions[table, writer] = found
         return self._versions[table, writer]
 
-    def begin(self, writers: Collection[str], coming: Stored) -> None:
-        """Begin to append all that waits; nothing may be under way."""
+    def start(self, writers: Collection[str], coming: Stored) -> None:
+        """Start the append of all rows that wait; the append before must be confirmed."""
         assert self._coming is None, "one at a time"
         versions = dict.fromkeys(writers, coming.plan)
         self._left = [
@@ -142,31 +102,37 @@ class OfflineWriter:
         ]
         self._waiting.clear()
         self._coming, self._seconds = coming, 0.0
-        if self._left:
-            self._beside = self._begin(self._try)
+        if self._left and self._executor is not None:
+            self._background = self._executor.submit(self._append_in_background)
 
-    def end(self) -> Stored | None:
-        """See what was begun through, doing what is left; None when nothing was.
+    def confirm(self) -> Stored | None:
+        """Finish the append that was started and return what it stored; None when there is none.
 
         Raises:
             Superseded: another worker has stored the rows.
         """
         if self._coming is None:
             return None
-        self._beside.wait()
+        self._join()
         while self._left:
-            self._again(self._append_next)
+            self._retry(self._append_next)
         self._appended(self._seconds)
         stored, self._coming = self._coming, None
         return stored
 
     def drop(self) -> None:
-        """Forget all rows, and what the store was known to have: they are another worker's."""
-        self._beside.wait()
+        """Forget all rows and the versions read: other workers own the partitions now."""
+        self._join()
         self._waiting.clear()
         self._versions.clear()
         self._left.clear()
         self._coming = None
+
+    def _join(self) -> None:
+        """Wait for the background append; afterwards only this thread touches `_left`."""
+        if self._background is not None:
+            self._background.result()
+            self._background = None
 
     def _append_next(self) -> None:
         from_s, append = self._clock.monotonic_s(), self._left[0]
@@ -177,9 +143,9 @@ class OfflineWriter:
         self._left.pop(0)
         self._seconds += self._clock.monotonic_s() - from_s
 
-    def _try(self) -> None:
+    def _append_in_background(self) -> None:
         try:
             while self._left:
                 self._append_next()
-        except Exception:  # it comes again where somebody can act on it
+        except Exception:  # `confirm` meets the same error where the worker can act on it
             return

@@ -25,7 +25,7 @@ from claimtrace.settings.schema import KafkaSettings, Settings
 from cli.commands.events import topics
 from cli.commands.events.producers import producers
 from cli.commands.events.topics import check_topics
-from cli.wiring.workspace import Session
+from cli.wiring.workspace import Workspace
 from tests.conftest import require_kafka
 from tests.servers.kafka import Cluster
 from tests.servers.topics import create_topics, read_topic
@@ -53,24 +53,24 @@ def own(apart: Cluster) -> Cluster:
     return apart
 
 
-def session_of(cluster: Cluster, folder: Path, **kafka: object) -> Session:
+def session_of(cluster: Cluster, folder: Path, **kafka: object) -> Workspace:
     return session_at(cluster.bootstrap, folder, **kafka)
 
 
-def session_at(brokers: str, folder: Path, **kafka: object) -> Session:
+def session_at(brokers: str, folder: Path, **kafka: object) -> Workspace:
     settings = Settings(
         folder=str(folder / "data"),
         source=f"kafka://{brokers}",
         kafka=KafkaSettings(**kafka),  # type: ignore[arg-type]
     )
-    return Session(settings)
+    return Workspace(settings)
 
 
-def ask(app: typer.Typer, session: Session, *arguments: str) -> Result:
+def ask(app: typer.Typer, session: Workspace, *arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments), obj=session)
 
 
-def answer(app: typer.Typer, session: Session, *arguments: str) -> dict[str, object]:
+def answer(app: typer.Typer, session: Workspace, *arguments: str) -> dict[str, object]:
     ran = ask(app, session, *arguments, "--json")
     assert ran.exit_code == 0, ran.output
     found: dict[str, object] = json.loads(ran.stdout)
@@ -100,21 +100,21 @@ def test_topics_are_made_once_checked_and_grown(own, tmp_path):
 
     dry = answer(topics.app, session, "create", "--dry-run")
     assert len(dry["made"]) == 8
-    assert KafkaTopics(session.settings).found(INPUTS) == {}
+    assert KafkaTopics(session.settings.kafka_connection).found(INPUTS) == {}
 
     create_topics(own.bootstrap, {"claims.dead": 2})  # somebody was here before
     first = answer(topics.app, session, "create")
     assert sorted([*first["made"], "claims.dead"]) == sorted(dry["made"])
     assert first["grown"] == {"claims.dead": 4}
-    ids = topic_ids(session.settings, INPUTS)
+    ids = topic_ids(session.settings.kafka_connection, INPUTS)
     again = answer(topics.app, session, "create")
     assert (again["made"], again["grown"]) == ([], {})
-    assert topic_ids(session.settings, INPUTS) == ids
+    assert topic_ids(session.settings.kafka_connection, INPUTS) == ids
     assert check_topics(session).startswith("8 topics, inputs of 4 partitions")
 
     wider = answer(topics.app, session, "create", "--partitions", "6")
     assert set(wider["grown"]) == {*INPUTS, "claims.decisions", "claims.dead"}
-    found = KafkaTopics(session.settings).found(["claims.filed", "claims.journal"])
+    found = KafkaTopics(session.settings.kafka_connection).found(["claims.filed", "claims.journal"])
     assert [topic.partitions for topic in found.values()] == [6, 1]
     assert found["claims.filed"].config["message.timestamp.type"] == "LogAppendTime"
     assert "6 partitions already" in str(
@@ -132,19 +132,19 @@ def test_topics_are_made_once_checked_and_grown(own, tmp_path):
 
 def test_a_topic_that_was_made_again_has_another_id(own, tmp_path):
     session = session_of(own, tmp_path)
-    cluster = KafkaTopics(session.settings)
-    wanted = wanted_topics(["claims.filed"], session.settings)
+    cluster = KafkaTopics(session.settings.kafka_connection)
+    wanted = wanted_topics(["claims.filed"], session.settings.kafka, session.settings.partitions)
     cluster.create(wanted)
     cluster.create(wanted)  # another worker made them at the same time
-    before = topic_ids(session.settings, ["claims.filed"])
+    before = topic_ids(session.settings.kafka_connection, ["claims.filed"])
     admin = own.admin()
     for done in admin.delete_topics(["claims.filed"], operation_timeout=10).values():
         done.result(10)
     with pytest.raises(ConfigError) as said:
-        topic_ids(session.settings, ["claims.filed"])
+        topic_ids(session.settings.kafka_connection, ["claims.filed"])
     assert said.value.where == "claims.filed"
     cluster.create(wanted)
-    assert topic_ids(session.settings, ["claims.filed"]) != before
+    assert topic_ids(session.settings.kafka_connection, ["claims.filed"]) != before
 
 
 def test_more_copies_than_brokers_are_refused_with_the_setting(own, tmp_path):
@@ -223,7 +223,7 @@ def test_ctrl_c_reports_what_was_acknowledged_and_no_more(own, tmp_path):
 
 
 def test_the_embedded_log_is_fed_in_the_same_way(tmp_path, feeding):
-    session = Session(Settings(folder=str(tmp_path / "data")))
+    session = Workspace(Settings(folder=str(tmp_path / "data")))
     assert "embedded" in check_topics(session)
     fed = answer(feeding, session, "--rate", "0", *SMALL)
     assert fed["sent"] == fed["acknowledged"]
@@ -247,7 +247,7 @@ claim_id = "claim_id"
 policy_id = "policy_id"
 """
     )
-    session = Session(Settings(folder=str(tmp_path / "data")))
+    session = Workspace(Settings(folder=str(tmp_path / "data")))
     files = ["--file", str(tmp_path / "claims.csv")]
     fed = answer(
         feeding, session, *files, "--mapping", str(tmp_path / "mapping.toml"), "--rate", "0"

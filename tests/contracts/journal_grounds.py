@@ -94,7 +94,7 @@ class KafkaShelf(Shelf):
 
     def _opened(self, wanted: Terms | None) -> KafkaJournal:
         made = Settings(source=f"kafka://{self.cluster.bootstrap}", kafka=KafkaSettings())
-        return KafkaJournal(made, wanted, SystemClock())
+        return KafkaJournal(made.kafka_connection, wanted, SystemClock())
 
 
 class TableShelf(Shelf):

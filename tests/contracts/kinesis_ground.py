@@ -98,7 +98,7 @@ class KinesisGround(Ground):
             opening.callback(journal.close)
             source = self._source()
             opening.callback(source.close)
-            sink = KinesisSink(self._settings, SystemClock(), self._client)
+            sink = KinesisSink(self._settings.kinesis_connection, SystemClock(), self._client)
             opening.callback(lambda: [lane.close() for lane in sink._lanes.values()])
             parts = source, journal, KinesisOutput(sink)
             beside = self._beside(name, source)
@@ -218,7 +218,7 @@ class KinesisGroupGround(KinesisGround):
         leases = TableLeases(self._table())
         me = f"{name}-{next(_numbers)}"
         group = LeaseGroup(me, leases, source.lineage, SystemClock(), LEASE_S, source.finished)
-        return {"group": group, "commit_every_s": 0.0}
+        return {"group": group, "commit_s": 0.0}
 
 
 class DynamoGroupGround(KinesisGroupGround):

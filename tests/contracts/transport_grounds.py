@@ -40,12 +40,15 @@ from stream.adapters.kafka.group import KafkaGroup
 from stream.adapters.kafka.journal import KafkaJournal
 from stream.adapters.kafka.output import KafkaOutput
 from stream.adapters.kafka.source import KafkaSource
+from stream.adapters.snapshots.reached_file import ReachedFile
 from stream.adapters.snapshots.snapshots import Snapshots
 from stream.engine.engine import Engine
+from stream.group.group import Group
 from stream.journal.plan import Plan, TopicPartition
 from stream.journal.source import Source
 from stream.worker.driver import Driver
 from stream.worker.observer import WorkerObserver
+from stream.worker.parts import Cadence, LogParts, Stores
 from tests.oracles.expected import CHAMPION
 from tests.servers.kafka import Cluster
 from tests.servers.records import send
@@ -91,7 +94,7 @@ class Worker:
     @property
     def owned(self) -> int:
         """How many places it decides on."""
-        return len(self.driver._duty._owned or ())
+        return len(self.driver._ownership._owned or ())
 
     def finish(self) -> None:
         """A clean end."""
@@ -207,16 +210,23 @@ class Ground(ABC):
         assert was_over or is_over(), f"not within {_PATIENCE_S:g} s: {said}"
 
     def _worker(
-        self, name: str, crash: Crashing, parts: Any, die: Callable[[], None], **more: Any
-    ) -> Worker:
+        self, name: str, crash: Crashing, parts: Any, die: Callable[[], None], *,
+        group: Group | None = None, reached: ReachedFile | None = None, commit_s: float = 0.0,
+    ) -> Worker:  # fmt: skip
         source, journal, sink = parts
         told, said = Told(), list[str]()
+        told.notify = said.append
+        told.passed = crash  # type: ignore[method-assign, assignment]
+        snapshots = Snapshots(self.folder / name / "snapshots")
         driver = Driver(
-            self.engine(), source, journal, sink, self.offline(),
-            Snapshots(self.folder / name / "snapshots"), SystemClock(), lambda: CHAMPION,
-            snapshot_every=(SNAPSHOT_EVERY, 1e9), offline_every=(OFFLINE_EVERY, 1e9),
-            crash=crash, said=said.append, watching=told, **more,
-        )  # fmt: skip
+            self.engine(),
+            LogParts(source, journal, sink, group),
+            Stores(self.offline(), snapshots, reached),
+            Cadence((SNAPSHOT_EVERY, 1e9), (OFFLINE_EVERY, 1e9), commit_s),
+            SystemClock(),
+            lambda: CHAMPION,
+            told,
+        )
         driver.recover()
         return Worker(driver, die, told, said)
 
@@ -295,18 +305,20 @@ class KafkaGround(Ground):
         die = partial(_call_all, closes)
         self._open.append(die)  # should a test fail before
         with _closing_on_error(die):
-            source = KafkaSource(settings, DOMAIN.topics, clock)
+            source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock)
             closes.append(source.close)
-            journal = KafkaJournal(settings, terms(PARTITIONS), clock)
+            journal = KafkaJournal(settings.kafka_connection, terms(PARTITIONS), clock)
             closes.append(partial(forget_plans, journal))
             own_id = f"{settings.kafka.group}-{name}" if self.output == "exactly_once" else ""
-            output = KafkaOutput(settings, own_id)
+            output = KafkaOutput(settings.kafka_connection, own_id)
             closes.append(partial(_lose, output))
-            group = KafkaGroup(self.settings(**member), DOMAIN.topics, clock, output)
-            group._settings = settings  # for its own readers
+            group = KafkaGroup(
+                self.settings(**member).kafka_connection, DOMAIN.topics, clock, output
+            )
+            group._connection = settings.kafka_connection
             closes.append(group.leave)
             parts = source, journal, output
-            return self._worker(name, crash, parts, die, group=group, commit_every_s=0.0)
+            return self._worker(name, crash, parts, die, group=group, commit_s=0.0)
 
     def records(self, topic: str) -> list[Record]:
         return read_topic(self.cluster.bootstrap, topic, committed=True)
@@ -314,8 +326,8 @@ class KafkaGround(Ground):
     def proof(self) -> tuple[list[Plan], Source]:
         settings, clock = self.settings(), SystemClock()
         journal, source = (
-            KafkaJournal(settings, None, clock),
-            KafkaSource(settings, DOMAIN.topics, clock),
+            KafkaJournal(settings.kafka_connection, None, clock),
+            KafkaSource(settings.kafka_connection, DOMAIN.topics, clock),
         )
         self._open += [journal.close, source.close]
         return list(journal.read(1)), source

@@ -1,34 +1,40 @@
-"""Work beside the batches, at any moment between its begin and the last that is possible."""
+"""An executor whose work runs at any moment between its submission and the last that is
+possible."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
 
 import numpy as np
 
 
-class Later:
-    """Work that happens when it was asked for so many times, or waited for."""
+class _Delayed(Future[None]):
+    """Work that runs when `done` was asked a number of times, or when its result is waited for."""
 
     def __init__(self, work: Callable[[], None], asks: int) -> None:
+        super().__init__()
         self._work, self._asks = work, asks
         self._has_begun = False
 
-    def is_done(self) -> bool:
-        """As `stream.worker.offline_writer.Beside`."""
+    def done(self) -> bool:
         self._asks -= 1
         if self._asks < 0:
-            self.wait()
+            self.result()
         return self._has_begun
 
-    def wait(self) -> None:
-        """As `stream.worker.offline_writer.Beside`."""
+    def result(self, timeout: float | None = None) -> None:
         if not self._has_begun:
             self._has_begun = True
             self._work()
 
 
-def later(seed: int) -> Callable[[Callable[[], None]], Later]:
-    """Begins work that waits for a while; without touching another generator's draws."""
-    rng = np.random.default_rng([seed, 11])
-    return lambda work: Later(work, int(rng.integers(0, 8)))
+class DelayedWork(Executor):
+    """Delays each piece of work by draws of its own, so that other draws stay as they are."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng([seed, 11])
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return _Delayed(fn, int(self._rng.integers(0, 8)))

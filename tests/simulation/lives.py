@@ -30,9 +30,9 @@ from stream.adapters.embedded.file_journal import read_plans
 from stream.adapters.embedded.log import EmbeddedOutput, EmbeddedSource
 from stream.engine.effects import Counts
 from stream.proofs.verify import check_chains, replay
-from stream.worker.driver import Sink
+from stream.worker.parts import Output
 from tests.oracles.naive_features import naive_vectors
-from tests.simulation.delayed_work import later
+from tests.simulation.delayed_work import DelayedWork
 from tests.simulation.histories import History, Told, a_history, told
 from tests.worlds.models import a_scorer, scorer_of
 from tests.worlds.stream_folder import DAY_MS, Crash, World
@@ -95,7 +95,7 @@ class Sea(World):
     delta: bool = False
     rows: RowsInMemory = field(default_factory=RowsInMemory)
 
-    def sink(self, log: EmbeddedLog) -> Sink:
+    def sink(self, log: EmbeddedLog) -> Output:
         """The log's sink, unreliable."""
         return Unreliable(EmbeddedOutput(log, self.partitions), self.trouble)
 
@@ -201,7 +201,7 @@ def rough_run(folder: Path, seed: int, rules: Rules, history: History) -> Sea:
             raise StoreUnavailable("no answer", where="the simulated store")
 
     world = a_world(folder, rules, history.partitions, trouble)
-    world.begin = later(seed)
+    world.executor = DelayedWork(seed)
     for stage in history.stages:
         put(world, stage)
         for _ in range(int(rng.integers(1, 5))):

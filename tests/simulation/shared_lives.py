@@ -19,8 +19,9 @@ from stream.journal.terms import Terms
 from stream.offline_rows.rows import build
 from stream.proofs.verify import check_chains, without_repeats
 from stream.worker.driver import Driver
-from stream.worker.offline_writer import at_once
-from tests.simulation.delayed_work import later
+from stream.worker.observer import WorkerObserver
+from stream.worker.parts import Cadence, LogParts, Stores
+from tests.simulation.delayed_work import DelayedWork
 from tests.simulation.histories import Entry, a_history
 from tests.simulation.lives import rules_of
 from tests.simulation.shared_parts import (
@@ -73,13 +74,18 @@ class Worker:
         self.network, self.journal = Network(sea), SharedJournal(sea)
         self.member = Member(sea, self.network)
         life.journals.append(self.journal)
+        observer = WorkerObserver()
+        observer.passed = lambda _: life.turn()  # type: ignore[method-assign]
+        executor = None if life.seed % 2 else DelayedWork(life.seed)
         self.driver = Driver(
-            life.engine(), SharedSource(sea), self.journal, self.network, SharedRows(sea),
-            self.snapshots, SharedClock(sea, life.pause), lambda: life.champion,
-            snapshot_every=(life.snapshot_every, 60.0), offline_every=(life.offline_every, 2.0),
-            group=self.member, commit_every_s=life.commit_every_s, crash=lambda _: life.turn(),
-            begin=at_once if life.seed % 2 else later(life.seed),
-        )  # fmt: skip
+            life.engine(),
+            LogParts(SharedSource(sea), self.journal, self.network, self.member),
+            Stores(SharedRows(sea), self.snapshots, executor=executor),
+            Cadence((life.snapshot_every, 60.0), (life.offline_every, 2.0), life.commit_every_s),
+            SharedClock(sea, life.pause),
+            lambda: life.champion,
+            observer,
+        )
         self.driver.recover()
         while not self.is_to_end:
             if not self.driver.step(int(life.rng.integers(1, life.batch))):
@@ -221,7 +227,7 @@ class Life:
                 worker.die()
                 self.current = None
         self._bury()
-        self.sea.marks.clear()
+        self.sea.checkpoints.clear()
         self.has_forgotten = True
 
     def _next_entries(self) -> list[Entry]:
@@ -276,7 +282,7 @@ class Life:
                 network.land(1.0)
             if is_so():
                 return
-        raise AssertionError(f"never: {what}; {self.sea.marks}")
+        raise AssertionError(f"never: {what}; {self.sea.checkpoints}")
 
     def _count(self, what: str) -> None:
         self.events[what] = self.events.get(what, 0) + 1
@@ -341,11 +347,17 @@ def check(life: Life) -> None:
     assert chained.broken == []
     check_rows(rows, sea.rows.tables)
     last = plans[-1].number
-    assert sea.marks.keys() == sea.topic_partitions()
-    for topic_partition, mark in sea.marks.items():
-        assert (mark.emitted, mark.stored) == (last, last), (topic_partition, mark, last)
+    assert sea.checkpoints.keys() == sea.topic_partitions()
+    for topic_partition, checkpoint in sea.checkpoints.items():
+        assert (checkpoint.emitted, checkpoint.stored) == (last, last), (
+            topic_partition,
+            checkpoint,
+            last,
+        )
         if topic_partition[0] == DOMAIN.claim.topic:
-            assert mark.chain == engine.decider.chains.get(topic_partition[1], mark.chain)
+            assert checkpoint.chain == engine.decider.chains.get(
+                topic_partition[1], checkpoint.chain
+            )
     assert not sea.pending
 
 

@@ -176,17 +176,19 @@ class Member:
             self._assigned |= self.held
         return self._assigned
 
-    def marks(
+    def checkpoints(
         self, topic_partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, Checkpoint]:
         """What owners committed; waits for the transactions in the air."""
-        return self._sea.ask(lambda: self._marks(topic_partitions))  # type: ignore[no-any-return]
+        return self._sea.ask(lambda: self._checkpoints(topic_partitions))  # type: ignore[no-any-return]
 
     def commit(
-        self, marks: Mapping[TopicPartition, Checkpoint], positions: Mapping[TopicPartition, int]
+        self,
+        checkpoints: Mapping[TopicPartition, Checkpoint],
+        positions: Mapping[TopicPartition, int],
     ) -> bool:
         """Say how far we came, as a member of the group; the group doesn't ask whose a place is."""
-        return self._sea.ask(lambda: self._commit(marks))  # type: ignore[no-any-return]
+        return self._sea.ask(lambda: self._commit(checkpoints))  # type: ignore[no-any-return]
 
     def tails(self, partitions: Collection[int]) -> dict[int, Tail]:
         """Where the decisions in sight end."""
@@ -196,27 +198,29 @@ class Member:
         """Go at once."""
         self._sea.expel(self)
 
-    def _marks(
+    def _checkpoints(
         self, topic_partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, Checkpoint]:
-        if any(not each.marks.keys().isdisjoint(topic_partitions) for each in self._sea.pending):
+        if any(
+            not each.checkpoints.keys().isdisjoint(topic_partitions) for each in self._sea.pending
+        ):
             raise StoreUnavailable("a transaction is not over", where="the simulated group")
         return {
-            topic_partition: self._sea.marks[topic_partition]
+            topic_partition: self._sea.checkpoints[topic_partition]
             for topic_partition in topic_partitions
-            if topic_partition in self._sea.marks
+            if topic_partition in self._sea.checkpoints
         }
 
-    def _commit(self, marks: Mapping[TopicPartition, Checkpoint]) -> bool:
+    def _commit(self, checkpoints: Mapping[TopicPartition, Checkpoint]) -> bool:
         is_moving = any(member.held != member.target for member in self._sea.members)
         if self._sea.is_transactional:
-            self._network.commit(marks, lambda: self.is_member)
+            self._network.commit(checkpoints, lambda: self.is_member)
         elif not self.is_member:
             raise Superseded("a member no more", where="the simulated group")
         elif is_moving and self._sea.risk and self._sea.chance(0.3):
             return False
         else:
-            self._sea.marks.update(marks)
+            self._sea.checkpoints.update(checkpoints)
         return True
 
     def _tails(self, partitions: Collection[int]) -> dict[int, Tail]:
@@ -278,7 +282,7 @@ class OwnSnapshots:
         self._sea.ask(lambda: self.kept.append(self._begun))
         self.kept = sorted(dict(self.kept).items())[-_KEPT_SNAPSHOTS:]
 
-    def rest(self) -> None:
+    def cancel(self) -> None:
         """Nothing goes on anyway."""
 
     def newest(self, fits: Callable[[Arrays], bool] = lambda _: True) -> tuple[int, Arrays] | None:

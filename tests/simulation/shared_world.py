@@ -44,7 +44,7 @@ class Sea:
     outputs: dict[TopicPartition, list[Outgoing]] = field(default_factory=dict)
     journal: list[Plan] = field(default_factory=list)
     rows: RowsInMemory = field(default_factory=RowsInMemory)
-    marks: dict[TopicPartition, Checkpoint] = field(default_factory=dict)
+    checkpoints: dict[TopicPartition, Checkpoint] = field(default_factory=dict)
     members: list[Member] = field(default_factory=list)
     afloat: list[Network] = field(default_factory=list)
     pending: list[Transaction] = field(default_factory=list)
@@ -126,8 +126,8 @@ class Sea:
             not records or planned.get(topic_partition, 0) > records[-1].position
             for topic_partition, records in self.inputs.items()
         ) and all(
-            (mark := self.marks.get(topic_partition)) is not None
-            and mark.emitted == mark.stored == last
+            (checkpoint := self.checkpoints.get(topic_partition)) is not None
+            and checkpoint.emitted == checkpoint.stored == last
             for topic_partition in self.topic_partitions()
         )
 
@@ -138,13 +138,13 @@ class Transaction:
 
     sender: Network
     records: list[Outgoing]
-    marks: Mapping[TopicPartition, Checkpoint]
+    checkpoints: Mapping[TopicPartition, Checkpoint]
 
     def come_into_sight(self, sea: Sea) -> None:
         """The commit's end."""
         for each in self.records:
             sea.outputs.setdefault((each.topic, each.partition), []).append(each)
-        sea.marks.update(self.marks)
+        sea.checkpoints.update(self.checkpoints)
 
 
 class Network:
@@ -168,11 +168,11 @@ class Network:
                 self._under_way.setdefault(topic_partition, deque()).append(each)
         self._sea.turn()
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Have all of it land."""
         self._sea.ask(lambda: self.land(1.0))
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Abort what a transaction holds."""
         if self._open:
             self._sea.turn()
@@ -193,14 +193,14 @@ class Network:
                 records.pop()
 
     def commit(
-        self, marks: Mapping[TopicPartition, Checkpoint], is_member: Callable[[], bool]
+        self, checkpoints: Mapping[TopicPartition, Checkpoint], is_member: Callable[[], bool]
     ) -> None:
         """The open records and the marks in one transaction."""
         sea = self._sea
         if not is_member() or sea.chance(sea.risk / 2):
             self._open = []
             raise Superseded("aborted", where="the simulated group")
-        made = Transaction(self, self._open, dict(marks))
+        made = Transaction(self, self._open, dict(checkpoints))
         self._open = []
         sea.pending.append(made)
         sea.turn()

@@ -24,7 +24,9 @@ from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.loading import load_settings
 from claimtrace_examples.auto_claims import DOMAIN
-from cli.wiring.workspace import Session
+from cli.transports.choice import open_transport
+from cli.wiring.assembly import build_engine
+from cli.wiring.workspace import Workspace
 from stream.journal.plan import in_plan_order
 from stream.proofs.verify import check_chains
 from tests.oracles.sampled_features import sampled_vectors
@@ -110,10 +112,10 @@ class Fleet:
             **self.settings,
         }
 
-    def session(self) -> Session:
+    def session(self) -> Workspace:
         """For asking what the workers left."""
         environment = {**self.environment(), "CLAIMTRACE_FOLDER": str(self.folder / "asking")}
-        return Session(load_settings(None, environment))
+        return Workspace(load_settings(None, environment))
 
     def wait_until_done(self, timeout_s: float = 120.0) -> None:
         """Return when the group has committed all inputs to their ends, and stored all rows.
@@ -127,18 +129,20 @@ class Fleet:
 
         session = self.session()
         settings, clock = session.settings, SystemClock()
-        source = KafkaSource(settings, DOMAIN.topics, clock)
-        group = KafkaGroup(settings, DOMAIN.topics, clock, KafkaOutput(settings))
+        source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock)
+        group = KafkaGroup(
+            settings.kafka_connection, DOMAIN.topics, clock, KafkaOutput(settings.kafka_connection)
+        )
         ends = source.ends()
         until_s = time.monotonic() + timeout_s
         try:
             while True:
                 try:
-                    done, marks = group.offsets(ends), group.marks(ends)
+                    done, checkpoints = group.offsets(ends), group.checkpoints(ends)
                 except StoreUnavailable:  # the group's coordinator may be on its way
-                    done, marks = {}, {}
+                    done, checkpoints = {}, {}
                 left = {p: (done.get(p, 0), e) for p, e in ends.items() if done.get(p, 0) < e}
-                if not left and all(m.stored >= m.emitted for m in marks.values()):
+                if not left and all(m.stored >= m.emitted for m in checkpoints.values()):
                     return
                 if time.monotonic() > until_s:
                     raise AssertionError(f"not done: {left}\n{self.said()}")
@@ -200,16 +204,16 @@ def find(fleet: Fleet) -> Found:
     return find_by(fleet.session(), lambda topic: read_topic(bootstrap, topic, committed=True))
 
 
-def find_by(session: Session, read: Callable[[str], Iterable[Record]]) -> Found:
+def find_by(session: Workspace, read: Callable[[str], Iterable[Record]]) -> Found:
     """Read the topics, and go through the journal with a dictionary for what was seen."""
     inputs = {(r.topic, r.partition, r.position): r for topic in DOMAIN.topics for r in read(topic)}
-    wire = session.engine().wire
+    wire = build_engine(session).wire
     facts: list[tuple[str, Any, int, int]] = []
     claims: dict[str, tuple[int, int]] = {}
     refused: set[tuple[str, int, int]] = set()
     seen: dict[tuple[str, str], bytes | None] = {}
     planned = 0
-    with session.transport() as transport:
+    with open_transport(session) as transport:
         for plan in transport.plans():
             batch = in_plan_order(
                 [
@@ -246,7 +250,7 @@ def find_by(session: Session, read: Callable[[str], Iterable[Record]]) -> Found:
 class Asked(Protocol):
     """What `check` must know of workers."""
 
-    def session(self) -> Session:
+    def session(self) -> Workspace:
         """For asking what they left."""
 
 
@@ -307,7 +311,7 @@ def check_features(found: Found, features: Mapping[str, Any], sample: int) -> No
         assert not wrong, f"{claim_id}: the oracle and the worker say {wrong}"
 
 
-def check_rows(session: Session, found: Found) -> None:
+def check_rows(session: Workspace, found: Found) -> None:
     """The offline store has every record and every decision once."""
     counted = {
         table: (session.offline.dataset(table).to_table(columns=["topic", "partition", "position"]))

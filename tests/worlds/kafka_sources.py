@@ -60,7 +60,9 @@ class Bay:
     def source(self, **kafka: Any) -> KafkaSource:
         """A source of its own."""
         settings = Settings(source=f"kafka://{self.bootstrap}", kafka=KafkaSettings(**kafka))
-        made = KafkaSource(settings, self.topics, self.clock, self.said.append, self.watching)
+        made = KafkaSource(
+            settings.kafka_connection, self.topics, self.clock, self.said.append, self.watching
+        )
         self.sources.append(made)
         return made
 

@@ -15,7 +15,7 @@ from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIF
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.loading import load_settings
 from claimtrace_examples.auto_claims import DOMAIN
-from cli.wiring.workspace import Session
+from cli.wiring.workspace import Workspace
 from producers.adapters.kinesis import KinesisSink
 from stream.adapters.kinesis.polling import KinesisReads
 from stream.adapters.kinesis.table_journal import TableJournal
@@ -86,10 +86,10 @@ class KinesisFleet:
             return SqliteTable(self.folder / "shared.db")
         return DynamodbTable(self._dynamodb.client(), self._name)
 
-    def session(self) -> Session:
+    def session(self) -> Workspace:
         """For asking what the workers left."""
         environment = {**self.environment(), "CLAIMTRACE_FOLDER": str(self.folder / "asking")}
-        return Session(load_settings(None, environment))
+        return Workspace(load_settings(None, environment))
 
     def leases(self) -> list[Lease]:
         """How far each place is."""
@@ -97,7 +97,9 @@ class KinesisFleet:
 
     def feed(self, rows: Sequence[Outgoing], rate: float) -> None:
         """Put records, so many a second."""
-        sink = KinesisSink(self.session().settings, SystemClock(), self._kinesis.client())
+        sink = KinesisSink(
+            self.session().settings.kinesis_connection, SystemClock(), self._kinesis.client()
+        )
         step, began_s = 20, time.monotonic()
         for start in range(0, len(rows), step):
             sink.send(rows[start : start + step])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ from stream.adapters.snapshots.reached_file import ReachedFile
 from stream.adapters.snapshots.snapshots import BESIDE_FROM_BYTES, Snapshots
 from stream.engine.engine import Engine
 from stream.journal.terms import Terms
-from stream.worker.driver import Driver, Sink
-from stream.worker.offline_writer import Begin, at_once
+from stream.worker.driver import Driver
+from stream.worker.observer import WorkerObserver
+from stream.worker.parts import Cadence, LogParts, Output, Stores
 from tests.worlds.random_events import KEY
 from tests.worlds.state_contents import contents
 
@@ -80,7 +82,7 @@ class World:
     unknown_schemas: Callable[[Sequence[Record]], list[int]] = lambda records: []
     changes: Mapping[str, int] = field(default_factory=dict)
     """Terms other than the usual ones."""
-    begin: Begin = at_once
+    executor: Executor | None = None
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -102,22 +104,26 @@ class World:
         self, crash: Callable[[str], None] = lambda point: None
     ) -> tuple[Driver, EmbeddedLog]:
         """A driver that has recovered, and its log."""
-        log = self.open_log()
+        log, observer = self.open_log(), WorkerObserver()
+        observer.passed = crash  # type: ignore[method-assign]
         driver = Driver(
             self.engine(),
-            EmbeddedSource(log, DOMAIN.topics, self.partitions),
-            FileJournal(self.folder / "journal", self.terms()),
-            self.sink(log),
-            self.offline(),
-            Snapshots(self.folder / "snapshots", beside_from_bytes=self.beside_from_bytes),
+            LogParts(
+                EmbeddedSource(log, DOMAIN.topics, self.partitions),
+                FileJournal(self.folder / "journal", self.terms()),
+                self.sink(log),
+                unknown_schemas=self.unknown_schemas,
+            ),
+            Stores(
+                self.offline(),
+                Snapshots(self.folder / "snapshots", beside_from_bytes=self.beside_from_bytes),
+                ReachedFile(self.folder / "reached"),
+                self.executor,
+            ),
+            Cadence((self.snapshot_every, 1e9), (self.offline_every, 1e9)),
             ManualClock(1_800_000_000_000),
             lambda: self.champion,
-            snapshot_every=(self.snapshot_every, 1e9),
-            offline_every=(self.offline_every, 1e9),
-            begin=self.begin,
-            reached=ReachedFile(self.folder / "reached"),
-            unknown_schemas=self.unknown_schemas,
-            crash=crash,
+            observer,
         )
         try:
             driver.recover()
@@ -157,7 +163,7 @@ class World:
         """An engine without any state."""
         return Engine(DOMAIN, self.terms(), KEY, self.scorer_of, self.plain)
 
-    def sink(self, log: EmbeddedLog) -> Sink:
+    def sink(self, log: EmbeddedLog) -> Output:
         """Where effects go."""
         return EmbeddedOutput(log, self.partitions)
 

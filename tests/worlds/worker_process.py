@@ -34,7 +34,7 @@ def feed(cluster: Cluster, rows: Sequence[Outgoing], rate: float = 0.0, **kafka:
     """Produce rows, at so many a second; returns when all are acknowledged."""
     settings = Settings(source=f"kafka://{cluster.bootstrap}")
     changed = msgspec.structs.replace(settings.kafka, **kafka)
-    sink = KafkaSink(msgspec.structs.replace(settings, kafka=changed))
+    sink = KafkaSink(msgspec.structs.replace(settings, kafka=changed).kafka_connection)
     began_s, at = time.monotonic(), 0
     while at < len(rows):
         due = int((time.monotonic() - began_s + 0.05) * rate) if rate else len(rows)

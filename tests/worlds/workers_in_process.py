@@ -34,6 +34,7 @@ from stream.offline_rows.rows import build
 from stream.proofs.verify import check_chains
 from stream.worker.driver import Driver
 from stream.worker.observer import WorkerObserver
+from stream.worker.parts import Cadence, LogParts, Stores
 from tests.servers.topics import read_topic
 from tests.simulation.lives import RowsInMemory
 from tests.simulation.shared_lives import check_output, check_rows
@@ -89,7 +90,7 @@ class NoSnapshots:
     def publish(self) -> None:
         """There is nothing."""
 
-    def rest(self) -> None:
+    def cancel(self) -> None:
         """Nothing goes on."""
 
     def newest(self, fits: Any = None) -> None:
@@ -113,7 +114,7 @@ class Bench:
 
     def put(self, seed: int, count: int, extra: Sequence[Outgoing] = ()) -> None:
         """Have a producer append events."""
-        sink = KafkaSink(self.settings())
+        sink = KafkaSink(self.settings().kafka_connection)
         facts = a_stream(seed, count)
         events = [Outgoing(event.topic, i % PARTITIONS, b"k", msgspec.json.encode(event), at)
                   for i, (_, event, _, at) in enumerate(facts)]  # fmt: skip
@@ -125,19 +126,21 @@ class Bench:
         """A worker that has recovered."""
         settings, clock, heard = self.settings(**kafka), SystemClock(), Heard()
         member = self.settings(**kafka, properties={"max.poll.interval.ms": most_poll_ms})
-        source = KafkaSource(settings, DOMAIN.topics, clock, watching=heard)
-        journal = KafkaJournal(settings, terms(0), clock)
+        source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock, heard)
+        journal = KafkaJournal(settings.kafka_connection, terms(0), clock)
         exactly_once = settings.kafka.output == "exactly_once"
-        output = KafkaOutput(settings, f"bench-{len(self.opened)}" if exactly_once else "")
-        group = KafkaGroup(member, DOMAIN.topics, clock, output)
-        group._settings = settings
+        output = KafkaOutput(
+            settings.kafka_connection, f"bench-{len(self.opened)}" if exactly_once else ""
+        )
+        group = KafkaGroup(member.kafka_connection, DOMAIN.topics, clock, output)
+        group._connection = settings.kafka_connection
         self.opened += [source.close, journal.close, output.close, group.leave]
         engine = Engine(DOMAIN, terms(0), KEY, no_models)
         said: list[str] = []
+        heard.notify = said.append
         driver = Driver(
-            engine, source, journal, output, self.rows, NoSnapshots(), clock, lambda: None,
-            snapshot_every=(10**9, 1e9), offline_every=(50, 0.3), group=group, commit_every_s=0.0,
-            said=said.append, watching=heard,
+            engine, LogParts(source, journal, output, group), Stores(self.rows, NoSnapshots()),
+            Cadence(snapshot=(10**9, 1e9), offline=(50, 0.3)), clock, lambda: None, heard,
         )  # fmt: skip
         driver.recover()
         return OneWorker(driver, source, group, heard, said)
@@ -146,8 +149,8 @@ class Bench:
         """All that is on the topics is what one undisturbed worker makes of the journal; returns
         how many decisions were repeated."""
         settings, clock = self.settings(), SystemClock()
-        source = KafkaSource(settings, DOMAIN.topics, clock)
-        journal = KafkaJournal(settings, None, clock)
+        source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock)
+        journal = KafkaJournal(settings.kafka_connection, None, clock)
         engine = Engine(DOMAIN, terms(0), KEY, no_models)
         want: dict[TopicPartition, list[Outgoing]] = {}
         rows: dict[str, list[pa.Table]] = {}
@@ -205,7 +208,7 @@ class OneWorker:
     @property
     def owned(self) -> set[TopicPartition]:
         """The places it decides on."""
-        return set(self.driver._duty._owned or ())
+        return set(self.driver._ownership._owned or ())
 
     def is_done(self) -> bool:
         """Whether all inputs are decided on, stored and committed."""
@@ -217,9 +220,9 @@ class OneWorker:
         if any(positions.get(topic_partition, 0) < end for topic_partition, end in ends.items()
                if not self.source.is_through(topic_partition, end)):  # fmt: skip
             return False
-        marks = self.group.marks(self.group.topic_partitions())
-        return len(marks) == len(self.group.topic_partitions()) and all(
-            mark.emitted == mark.stored == plan for mark in marks.values()
+        checkpoints = self.group.checkpoints(self.group.topic_partitions())
+        return len(checkpoints) == len(self.group.topic_partitions()) and all(
+            mark.emitted == mark.stored == plan for mark in checkpoints.values()
         )
 
 

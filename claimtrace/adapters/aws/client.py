@@ -10,20 +10,24 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from ...errors import ConfigError
-from ...settings.schema import Settings
+from ...settings.schema import KinesisSettings
 from .errors import named_errors
 
 _CONNECTIONS: Final = 32
 _CONNECT_S, _READ_S = 5, 15
 
 
-def aws_client(settings: Settings, service: str) -> Any:
-    """A client of an AWS service.
+def aws_client(kinesis: KinesisSettings, service: str, region: str = "") -> Any:
+    """Make a client of an AWS service.
+
+    Args:
+        kinesis: the region, and other endpoints than those of AWS.
+        service: as boto3 names it.
+        region: overrides the one of the settings.
 
     Raises:
         ConfigError: no region is set, or a profile isn't there.
     """
-    kinesis = settings.kinesis
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 3},
         connect_timeout=_CONNECT_S,
@@ -33,8 +37,9 @@ def aws_client(settings: Settings, service: str) -> Any:
     )
     with named_errors(f"can't reach {service}", "kinesis"):
         try:
+            region = region or kinesis.region or os.environ.get("AWS_REGION", "")
             return boto3.Session().client(
-                service, region_name=kinesis.region or os.environ.get("AWS_REGION") or None,
+                service, region_name=region or None,
                 endpoint_url=getattr(kinesis, f"{service}_endpoint", "") or None, config=config,
             )  # fmt: skip
         except (ValueError, BotoCoreError) as error:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 
 from ...errors import ConfigError
-from ...settings.schema import KAFKA, SecuritySettings, Settings
+from ...settings.schema import KAFKA, KafkaConnection, SecuritySettings
 from .errors import error_of, mend
 from .msk_token import MEND_IDENTITY, token_callback
 
@@ -85,7 +85,7 @@ class ClientConfig(dict[str, Any]):
         return ClientConfig({**self, **other})
 
 
-def client_config(settings: Settings) -> ClientConfig:
+def client_config(connection: KafkaConnection) -> ClientConfig:
     """The properties that every consumer, producer and admin client is made with.
 
     Add what a kind of client needs with `|`; what is added wins over `kafka.properties`.
@@ -94,22 +94,22 @@ def client_config(settings: Settings) -> ClientConfig:
         ConfigError: `source` is no Kafka, a login is incomplete, a file is missing, or a property
             in `kafka.properties` would lose records, hold a secret, or has a setting of its own.
     """
-    name = settings.kafka.instance
+    name = connection.kafka.instance
     return ClientConfig(
         {
-            "bootstrap.servers": brokers_of(settings),
+            "bootstrap.servers": brokers_of(connection),
             "client.id": f"claimtrace-{name}" if name else "claimtrace",
             "logger": LOGGER,
             "log.connection.close": False,
             "socket.keepalive.enable": True,
             "reconnect.backoff.max.ms": 2000,  # a broker that is back is found within seconds
-            **_security(settings.security),
-            **_allowed(settings.kafka.properties),
+            **_security(connection.security),
+            **_allowed(connection.kafka.properties),
         }
     )
 
 
-def brokers_of(settings: Settings) -> str:
+def brokers_of(connection: KafkaConnection) -> str:
     """`host:port,host:port` of `source`.
 
     Raises:
@@ -118,10 +118,10 @@ def brokers_of(settings: Settings) -> str:
     >>> brokers_of(Settings(source="kafka://a:9092,b:9092"))
     'a:9092,b:9092'
     """
-    if not settings.source.startswith(KAFKA):
+    if not connection.source.startswith(KAFKA):
         raise ConfigError("source names no Kafka cluster", where="source",
                           hint="set CLAIMTRACE_SOURCE=kafka://host:9092")  # fmt: skip
-    brokers = settings.source.removeprefix(KAFKA).strip("/")
+    brokers = connection.source.removeprefix(KAFKA).strip("/")
     if "@" in brokers:  # not shown: what stands before it is a password
         hint = "set security.username and CLAIMTRACE_SECURITY__PASSWORD"
         raise ConfigError("source has a login in it", where="source", hint=hint)
@@ -161,10 +161,10 @@ class Troubles:
     False
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._where = brokers_of(settings)
-        self._user = settings.security.username
-        self._region = settings.security.region
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._where = brokers_of(connection)
+        self._user = connection.security.username
+        self._region = connection.security.region
         self._mend: KafkaError | None = None
         self.last = ""
         self.down = False

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
 from ...errors import ConfigError, StoreUnavailable
-from ...settings.schema import Settings
+from ...settings.schema import KafkaConnection
 from ..required_topics import FoundTopic, WantedTopic
 from .client import Troubles, brokers_of, client_config, connect
 from .errors import error_of
@@ -20,9 +20,9 @@ _ANSWER_S: Final = 15.0
 _TURN_S: Final = 0.05
 
 
-def topic_ids(settings: Settings, names: Sequence[str]) -> dict[str, str]:
+def topic_ids(connection: KafkaConnection, names: Sequence[str]) -> dict[str, str]:
     """The ids of topics that must be there: `KafkaTopics.ids`."""
-    return KafkaTopics(settings).ids(names)
+    return KafkaTopics(connection).ids(names)
 
 
 class KafkaTopics:
@@ -35,11 +35,11 @@ class KafkaTopics:
         StoreUnavailable: no answer.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._where = brokers_of(settings)
-        self._user = settings.security.username
-        self._troubles = Troubles(settings)
-        self._admin: Any = connect(AdminClient, client_config(settings) | {
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._where = brokers_of(connection)
+        self._user = connection.security.username
+        self._troubles = Troubles(connection)
+        self._admin: Any = connect(AdminClient, client_config(connection) | {
             "error_cb": self._troubles,
         })  # fmt: skip
 

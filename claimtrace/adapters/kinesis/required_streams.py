@@ -7,31 +7,30 @@ from typing import Final
 
 from ...clock import DAY_MS, HOUR_MS, duration_ms
 from ...decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
-from ...settings.schema import Settings
+from ...settings.schema import KinesisSettings
 from ..required_topics import Complaint, FoundTopic, Role, WantedTopic
 
 _COPIES: Final = 3
 
 
 def wanted_streams(
-    inputs: Sequence[str], settings: Settings, shards: int | None = None
+    inputs: Sequence[str], kinesis: KinesisSettings, shards: int
 ) -> list[WantedTopic]:
     """Every stream that a domain needs, inputs first; plans are not on a stream.
 
-    >>> found = wanted_streams(["claims.filed"], Settings(partitions=6))
+    >>> found = wanted_streams(["claims.filed"], KinesisSettings(), 6)
     >>> [(each.name, each.partitions) for each in found]
     [('claims.filed', 6), ('claims.decisions', 6), ('claims.dead', 1), ('claims.drift', 1),
      ('claims.alerts', 1)]
     """
-    kept_ms = duration_ms(settings.kinesis.retention)
-    many = shards or settings.partitions
+    kept_ms = duration_ms(kinesis.retention)
 
     def make(name: str, role: Role, count: int) -> WantedTopic:
         return WantedTopic(name, role, count, _COPIES, {"retention.ms": str(kept_ms)})
 
     return [
-        *(make(name, "input", many) for name in inputs),
-        make(DECISIONS_TOPIC, "output", many),
+        *(make(name, "input", shards) for name in inputs),
+        make(DECISIONS_TOPIC, "output", shards),
         *(make(name, "report", 1) for name in (DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)),
     ]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from ...clock import HOUR_MS
-from ...settings.schema import KINESIS, Settings
+from ...settings.schema import KINESIS, KinesisConnection
 from ..aws.errors import code_of, named_errors
 
 
@@ -27,13 +27,13 @@ class Stream(NamedTuple):
         return self.identity.rpartition("@")[0]
 
 
-def stream_name(settings: Settings, topic: str) -> str:
+def stream_name(connection: KinesisConnection, topic: str) -> str:
     """The stream that carries a topic.
 
-    >>> stream_name(Settings(source="kinesis://prod"), "claims.filed")
+    >>> stream_name(KinesisConnection("kinesis://prod"), "claims.filed")
     'prod.claims.filed'
     """
-    return f"{settings.source.removeprefix(KINESIS).strip('/')}.{topic}"
+    return f"{connection.source.removeprefix(KINESIS).strip('/')}.{topic}"
 
 
 def describe(client: Any, name: str) -> Stream:

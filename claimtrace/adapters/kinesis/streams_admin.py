@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ...clock import HOUR_MS, Clock
 from ...errors import ConfigError, StoreUnavailable
-from ...settings.schema import Settings
+from ...settings.schema import KinesisConnection
 from ..aws.client import aws_client
 from ..aws.errors import named_errors
 from ..required_topics import FoundTopic, WantedTopic
@@ -30,16 +30,16 @@ class KinesisStreams:
         StoreUnavailable: no answer, or a stream isn't ready in time.
     """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings, self._clock = settings, clock
-        self._client: Any = aws_client(settings, "kinesis")
-        self._table = shared_table(settings)
+    def __init__(self, connection: KinesisConnection, clock: Clock) -> None:
+        self._connection, self._clock = connection, clock
+        self._client: Any = aws_client(connection.kinesis, "kinesis")
+        self._table = shared_table(connection.kinesis)
 
     def found(self, topics: Sequence[str]) -> dict[str, FoundTopic]:
         """Those streams that are there; their open shards count as partitions."""
         there: dict[str, FoundTopic] = {}
         for topic in topics:
-            found = find(self._client, stream_name(self._settings, topic))
+            found = find(self._client, stream_name(self._connection, topic))
             if found is not None:
                 kept = {"retention.ms": str(found.retention_ms)}
                 there[topic] = FoundTopic(topic, found.identity, found.shards, _COPIES, kept)
@@ -52,7 +52,7 @@ class KinesisStreams:
         for start in range(0, len(topics), _AT_ONCE):
             some = topics[start : start + _AT_ONCE]
             for topic in some:
-                name = stream_name(self._settings, topic.name)
+                name = stream_name(self._connection, topic.name)
                 with named_errors("can't make the stream", name):
                     self._client.create_stream(StreamName=name, ShardCount=topic.partitions)
             for topic in some:
@@ -60,7 +60,7 @@ class KinesisStreams:
 
     def _keep(self, topic: WantedTopic) -> None:
         """Have a new stream keep records for as long as is wanted."""
-        name = stream_name(self._settings, topic.name)
+        name = stream_name(self._connection, topic.name)
         self._wait(name)
         hours = int(topic.config["retention.ms"]) // HOUR_MS
         if hours > _NEW_STREAM_HOURS:
@@ -73,7 +73,7 @@ class KinesisStreams:
     def grow(self, counts: Mapping[str, int]) -> None:
         """Split shards until there are so many."""
         for topic, count in counts.items():
-            name = stream_name(self._settings, topic)
+            name = stream_name(self._connection, topic)
             with named_errors("can't split shards", name):
                 self._client.update_shard_count(
                     StreamName=name, TargetShardCount=count, ScalingType="UNIFORM_SCALING"

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...settings.schema import FILE, Settings
+from ...settings.schema import FILE, KinesisSettings
 from ..aws.client import aws_client
 from .dynamodb import DynamodbTable
 from .sqlite import SqliteTable
 from .table import Table
 
 
-def shared_table(settings: Settings) -> Table | None:
+def shared_table(kinesis: KinesisSettings) -> Table | None:
     """It, or None when one worker works alone.
 
     Raises:
         ConfigError: no region is set, or a profile isn't there.
     """
-    name = settings.kinesis.table
+    name = kinesis.table
     if not name:
         return None
     if name.startswith(FILE):
         return SqliteTable(Path(name.removeprefix(FILE)))
-    return DynamodbTable(aws_client(settings, "dynamodb"), name)
+    return DynamodbTable(aws_client(kinesis, "dynamodb"), name)

@@ -17,9 +17,10 @@ from claimtrace.events import Outgoing
 from claimtrace.settings.schema import KAFKA, KINESIS
 
 from ...console import err, out, print_json, progress, safe
-from ...wiring.workspace import Session
-from ..run.stream import stop_signals
+from ...stream_run import stop_signals
+from ...wiring.workspace import Workspace
 from .simulate import midnight_ms, only_auto_claims, simulation_of
+from .simulation_options import ClaimsPerDay, Days, Fraud, Policies, Seed, Start
 
 if TYPE_CHECKING:
     from producers.sending.sink import Sink
@@ -86,12 +87,12 @@ def producers(
     mapping: Annotated[
         Path | None, typer.Option(help="TOML file that says which column is which field.")
     ] = None,
-    days: Annotated[int, typer.Option(help="Days of history to make.")] = 365,
-    claims_per_day: Annotated[float, typer.Option(help="Claims a day, on average.")] = 200.0,
-    policies: Annotated[int, typer.Option(help="Policies in the portfolio at the start.")] = 5_000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
-    start: Annotated[str, typer.Option(help="First day, such as 2025-01-01.")] = "2025-01-01",
-    fraud: Annotated[float, typer.Option(help="Share of claims that are fraud.")] = 0.03,
+    days: Days = 365,
+    claims_per_day: ClaimsPerDay = 200.0,
+    policies: Policies = 5_000,
+    seed: Seed = 7,
+    start: Start = "2025-01-01",
+    fraud: Fraud = 0.03,
     duplicates: Annotated[float, typer.Option(help="Share of claims that come twice.")] = 0.005,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was sent and acknowledged as JSON.")
@@ -106,44 +107,44 @@ def producers(
     Ctrl-C ends it: what is under way is waited for, for some seconds, and only what the log has
     acknowledged is reported as there. A log that is down is waited for.
     """
-    session: Session = ctx.obj
+    workspace: Workspace = ctx.obj
     for_s = _seconds(for_)
-    run = f"{session.clock.now_ms():x}"
-    by_key = session.settings.source != "local"  # the log's own way: other clients agree
+    run = f"{workspace.clock.now_ms():x}"
+    by_key = workspace.settings.source != "local"  # the log's own way: other clients agree
     if file is not None:
-        source = _replayed(session, file, mapping, by_key=by_key)
+        source = _replayed(workspace, file, mapping, by_key=by_key)
     else:
         from producers.simulation.config import SimulationConfig
 
         config = SimulationConfig(
             seed=seed, start_ms=midnight_ms(start), days=days, claims_per_day=claims_per_day,
-            policies=policies, partitions=session.settings.partitions, fraud_ratio=fraud,
+            policies=policies, partitions=workspace.settings.partitions, fraud_ratio=fraud,
             duplicate_ratio=duplicates,
         )  # fmt: skip
-        source = _simulated(session, config, by_key=by_key)
-    with _target(session) as target:
-        changes = _changes(session, run, live=live, simulated=file is None)
-        fed, error = _feed(session, source, target, changes, rate, for_s, quiet=as_json)
+        source = _simulated(workspace, config, by_key=by_key)
+    with _target(workspace) as target:
+        changes = _changes(workspace, run, live=live, simulated=file is None)
+        fed, error = _feed(workspace, source, target, changes, rate, for_s, quiet=as_json)
     if as_json:
         print_json(fed)
     else:
-        _show(fed, session.settings.source)
+        _show(fed, workspace.settings.source)
     if error is not None and not (fed.interrupted and error.retryable):
         raise error
     if fed.interrupted:
         raise typer.Exit(_INTERRUPTED)
 
 
-def _simulated(session: Session, config: SimulationConfig, *, by_key: bool) -> _Source:
+def _simulated(workspace: Workspace, config: SimulationConfig, *, by_key: bool) -> _Source:
     from producers.sending.pace import records_of
 
-    only_auto_claims(session)
+    only_auto_claims(workspace)
     chunks = simulation_of(config).chunks(chunk_records=_CHUNK_RECORDS)
     records = (record for chunk in chunks for record in records_of(chunk, by_key=by_key))
     return _Source(records, at_once_until_ms=config.start_ms)
 
 
-def _replayed(session: Session, file: Path, mapping: Path | None, *, by_key: bool) -> _Source:
+def _replayed(workspace: Workspace, file: Path, mapping: Path | None, *, by_key: bool) -> _Source:
     from producers.adapters.files import read_mapping, row_batches
     from producers.replay.replay import Replay
 
@@ -154,34 +155,34 @@ def _replayed(session: Session, file: Path, mapping: Path | None, *, by_key: boo
             hint="replay_claims.toml is one to copy; claimtrace doctor says where it lies",
         )
     read = read_mapping(mapping)
-    if read.topic not in session.domain.topics:
+    if read.topic not in workspace.domain.topics:
         raise UsageError(f"the domain has no topic {read.topic}", where=str(mapping),
-                         hint="one of " + ", ".join(session.domain.topics))  # fmt: skip
-    replay = Replay(read, session.settings.partitions, str(file))
+                         hint="one of " + ", ".join(workspace.domain.topics))  # fmt: skip
+    replay = Replay(read, workspace.settings.partitions, str(file))
     records = replay.records(row_batches(file, read.columns()))
     return _Source(r._replace(partition=-1) for r in records) if by_key else _Source(records)
 
 
-def _changes(session: Session, run: str, *, live: bool, simulated: bool) -> list[Change]:
+def _changes(workspace: Workspace, run: str, *, live: bool, simulated: bool) -> list[Change]:
     """What is done to each batch just before it is sent, in order."""
     from producers.sending.headers import Headers
     from producers.sending.live_times import Live
 
     changes: list[Change] = []
     if live:
-        changes.append(Live(session.clock.now_ms, run if simulated else ""))
+        changes.append(Live(workspace.clock.now_ms, run if simulated else ""))
     changes.append(Headers(run))
-    settings = session.settings
+    settings = workspace.settings
     if settings.schemas.registry and settings.source.startswith(KAFKA):
-        changes.append(_framed(session))
+        changes.append(_framed(workspace))
     return changes
 
 
-def _framed(session: Session) -> Change:
+def _framed(workspace: Workspace) -> Change:
     """Values in the wire format of the schema registry."""
     from claimtrace.schemas.adapters.registry import Encoder
 
-    encoder = Encoder(session.settings.schemas, list(session.domain.events))
+    encoder = Encoder(workspace.settings.schemas, list(workspace.domain.events))
 
     def frame(record: Outgoing) -> Outgoing:
         if record.value is None:
@@ -195,21 +196,21 @@ def _framed(session: Session) -> Change:
 
 
 @contextmanager
-def _target(session: Session) -> Iterator[_Target]:
+def _target(workspace: Workspace) -> Iterator[_Target]:
     """The log that `source` names, opened; closed at the end."""
-    if session.settings.source.startswith(KAFKA):
+    if workspace.settings.source.startswith(KAFKA):
         from producers.adapters.kafka import KafkaSink
 
-        sink = KafkaSink(session.settings, send_deadline_s=_ROOM_S)
+        sink = KafkaSink(workspace.settings.kafka_connection, send_deadline_s=_ROOM_S)
         try:
             yield _Target(sink, lambda: sink.acknowledged, lambda: sink.failed)
         finally:
             sink.close()
         return
-    if session.settings.source.startswith(KINESIS):
+    if workspace.settings.source.startswith(KINESIS):
         from producers.adapters.kinesis import KinesisSink
 
-        to_streams = KinesisSink(session.settings, session.clock)
+        to_streams = KinesisSink(workspace.settings.kinesis_connection, workspace.clock)
         try:
             yield _Target(to_streams, lambda: to_streams.acknowledged, lambda: 0)
         finally:
@@ -218,7 +219,7 @@ def _target(session: Session) -> Iterator[_Target]:
     from producers.adapters.local import LocalSink
 
     arrived: list[int] = []
-    log = session.log(create=True)
+    log = workspace.log(create=True)
     try:
         yield _Target(LocalSink(log, arrived.append), lambda: sum(arrived), lambda: 0)
     finally:
@@ -226,7 +227,7 @@ def _target(session: Session) -> Iterator[_Target]:
 
 
 def _feed(
-    session: Session,
+    workspace: Workspace,
     source: _Source,
     target: _Target,
     changes: Sequence[Change],
@@ -238,7 +239,7 @@ def _feed(
     """Send until the records or the time end, or somebody asks to stop; then wait for the rest."""
     from producers.sending.pace import evenly
 
-    clock, sent, opening = session.clock, 0, 0
+    clock, sent, opening = workspace.clock, 0, 0
     error: ClaimtraceError | None = None
     began_s = paced_s = clock.monotonic_s()
     with stop_signals() as stopping, progress("producers", quiet=quiet) as advance:

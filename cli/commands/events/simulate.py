@@ -1,9 +1,8 @@
-"""`claimtrace simulate` and `claimtrace replay`: put events on the log."""
+"""`claimtrace simulate`: put the events of a simulated world on the log."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +10,8 @@ import typer
 from claimtrace.errors import UsageError
 
 from ...console import out, print_json, progress
-from ...wiring.workspace import Session
+from ...wiring.workspace import Workspace
+from .simulation_options import ClaimsPerDay, Days, Fraud, Policies, Seed, Start
 
 if TYPE_CHECKING:
     from producers.simulation.config import Drift, Ring, SimulationConfig
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def simulate(
     ctx: typer.Context,
-    days: Annotated[int, typer.Option(help="Days of history to make.")] = 365,
-    claims_per_day: Annotated[float, typer.Option(help="Claims a day, on average.")] = 200.0,
-    policies: Annotated[int, typer.Option(help="Policies in the portfolio at the start.")] = 20_000,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
-    start: Annotated[str, typer.Option(help="First day, such as 2025-01-01.")] = "2025-01-01",
-    fraud: Annotated[float, typer.Option(help="Share of claims that are fraud.")] = 0.03,
+    days: Days = 365,
+    claims_per_day: ClaimsPerDay = 200.0,
+    policies: Policies = 20_000,
+    seed: Seed = 7,
+    start: Start = "2025-01-01",
+    fraud: Fraud = 0.03,
     drift: Annotated[
         list[str] | None,
         typer.Option(help="Drift on command, KIND@DAY:SIZE, e.g. inflation@300:0.3. Repeatable."),
@@ -54,38 +54,39 @@ def simulate(
     from producers.adapters.local import write_chunks
     from producers.simulation.config import SimulationConfig
 
-    session: Session = ctx.obj
-    only_auto_claims(session)
+    workspace: Workspace = ctx.obj
+    only_auto_claims(workspace)
     config = SimulationConfig(
         seed=seed,
         start_ms=midnight_ms(start),
         days=days,
         claims_per_day=claims_per_day,
         policies=policies,
-        partitions=session.settings.partitions,
+        partitions=workspace.settings.partitions,
         fraud_ratio=fraud,
         drifts=tuple(_drift(text) for text in drift or ()),
         rings=tuple(_ring(text) for text in ring or ()),
     )
-    log = session.log(create=True)
+    log = workspace.log(create=True)
     try:
-        if sum(log.ends(session.domain.claim.topic)) and not append:
+        if sum(log.ends(workspace.domain.claim.topic)) and not append:
             raise UsageError(
                 "the log has claims already",
-                where=str(session.log_path),
+                where=str(workspace.log_path),
                 hint="name another --folder, or --append to add to it",
             )
         expected = round(days * claims_per_day * 2) + policies
         with progress("simulate", expected, quiet=as_json) as advance:
             chunks = simulation_of(config).chunks()
-            written = write_chunks(chunks, log, session.truth_path, lambda n: advance(n))
+            written = write_chunks(chunks, log, workspace.truth_path, lambda n: advance(n))
     finally:
         log.close()
     if as_json:
-        print_json({"written": written, "log": str(session.log_path)})
+        print_json({"written": written, "log": str(workspace.log_path)})
         return
     out.print(
-        f"[bold]{written:,}[/] events on {session.log_path}; what is fraud: {session.truth_path}"
+        f"[bold]{written:,}[/] events on {workspace.log_path}; "
+        f"what is fraud: {workspace.truth_path}"
     )
     out.print("[dim]next: claimtrace stream --until-end[/]")
 
@@ -99,55 +100,13 @@ def simulation_of(config: SimulationConfig) -> Simulation:
     return Simulation(config, EventClasses(ClaimFiled, PolicyChanged, ClaimAdjudicated))
 
 
-def replay(
-    ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A .csv or .parquet file with one event a row.")],
-    mapping: Annotated[Path, typer.Option(help="TOML file that says which column is which field.")],
-    speed: Annotated[
-        float, typer.Option(help="1 is real time, 60 an hour in a minute, 0 as fast as it goes.")
-    ] = 0.0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what was written as JSON.")
-    ] = False,
-) -> None:
-    """Put the rows of a table on the log, in order of arrival.
-
-    The mapping names topic, key, time and fields; replay_claims.toml is one to copy:
-    `claimtrace doctor` says where it lies.
-    """
-    from producers.adapters.files import read_mapping, replay_files
-    from producers.adapters.local import LocalSink
-
-    session: Session = ctx.obj
-    read = read_mapping(mapping)
-    log = session.log(create=True)
-    try:
-        if read.topic not in log.topics():
-            raise UsageError(
-                f"the domain has no topic {read.topic}",
-                where=str(mapping),
-                hint="one of " + ", ".join(session.domain.topics),
-            )
-        with progress("replay", quiet=as_json) as advance:
-            sent = replay_files(
-                [(file, read)], LocalSink(log), session.settings.partitions, session.clock, speed,
-                lambda n: advance(n),
-            )  # fmt: skip
-    finally:
-        log.close()
-    if as_json:
-        print_json({"written": sent, "log": str(session.log_path)})
-        return
-    out.print(f"[bold]{sent:,}[/] events on {session.log_path}")
-
-
-def only_auto_claims(session: Session) -> None:
+def only_auto_claims(workspace: Workspace) -> None:
     """Refuse to simulate for another domain than the one the simulator knows."""
     from claimtrace_examples.auto_claims import ClaimFiled
 
-    if session.domain.claim is not ClaimFiled:
+    if workspace.domain.claim is not ClaimFiled:
         raise UsageError(
-            f"there is no simulator for the domain {session.domain.name}",
+            f"there is no simulator for the domain {workspace.domain.name}",
             where="setting domain",
             hint="use claimtrace_examples.auto_claims, or put your own events on the log "
             "with `claimtrace replay`",

@@ -21,7 +21,7 @@ from claimtrace.errors import ConfigError, UsageError
 from claimtrace.settings.schema import KINESIS
 
 from ...console import out, print_json, safe, table
-from ...wiring.workspace import Session
+from ...wiring.workspace import Workspace
 
 if TYPE_CHECKING:
     from claimtrace.adapters.kafka.topics_admin import KafkaTopics
@@ -52,23 +52,23 @@ def create(
     other partitions then, and nothing is lost. What differs from what is needed is said, with the
     command that mends it.
     """
-    session: Session = ctx.obj
-    cluster = _cluster(session)
+    workspace: Workspace = ctx.obj
+    cluster = _cluster(workspace)
     if partitions is not None and not 1 <= partitions <= 1024:
         raise UsageError(f"{partitions} partitions", where="--partitions", hint="1 .. 1024")
-    wanted = _wanted(session, partitions)
+    wanted = _wanted(workspace, partitions)
     before = cluster.found([topic.name for topic in wanted])
-    wanted = _matching(session, wanted, before, partitions)
+    wanted = _matching(workspace, wanted, before, partitions)
     missing = [topic for topic in wanted if topic.name not in before]
     grown = _to_grow(wanted, before, asked=partitions is not None)
     cluster.create(missing, only_check=dry_run)
     table_state = ""
     if not dry_run:
         cluster.grow(grown)
-        table_state = _table(session)
+        table_state = _table(workspace)
     after = before if dry_run else cluster.found([topic.name for topic in wanted])
     found_now = after | (_as_made(missing) if dry_run else {})
-    said = _complaints(session, wanted, found_now)
+    said = _complaints(workspace, wanted, found_now)
     made = [topic.name for topic in missing]
     if as_json:
         print_json({"made": made, "grown": grown, "there": sorted(before), "dry_run": dry_run,
@@ -80,7 +80,7 @@ def create(
     state |= {name: f"{verb} larger: {count} partitions" for name, count in grown.items()}
     _show(wanted, found_now, state)
     if table_state:
-        out.print(f"table {safe(session.settings.kinesis.table)}: {table_state}")
+        out.print(f"table {safe(workspace.settings.kinesis.table)}: {table_state}")
     _tell(said)
 
 
@@ -90,10 +90,10 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
 ) -> None:
     """The domain's topics as they are, and what is wrong with them."""
-    session: Session = ctx.obj
-    wanted = _wanted(session, None)
-    found = _cluster(session).found([topic.name for topic in wanted])
-    said = _complaints(session, wanted, found)
+    workspace: Workspace = ctx.obj
+    wanted = _wanted(workspace, None)
+    found = _cluster(workspace).found([topic.name for topic in wanted])
+    said = _complaints(workspace, wanted, found)
     if as_json:
         print_json({"topics": list(found.values()), "complaints": said})
         return
@@ -101,59 +101,60 @@ def list_(
     _tell(said)
 
 
-def check_topics(session: Session) -> str:
+def check_topics(workspace: Workspace) -> str:
     """For `doctor`: the topics in a few words.
 
     Raises:
         ConfigError: the first thing that is wrong, with the way to mend it.
         StoreUnavailable: the brokers don't answer.
     """
-    if session.settings.source == "local":
+    if workspace.settings.source == "local":
         return "on the embedded log, which keeps everything"
-    wanted = _wanted(session, None)
-    found = _cluster(session).found([topic.name for topic in wanted])
-    for first in _complaints(session, wanted, found):
+    wanted = _wanted(workspace, None)
+    found = _cluster(workspace).found([topic.name for topic in wanted])
+    for first in _complaints(workspace, wanted, found):
         raise ConfigError(first.what, where=f"topic {first.topic}", hint=first.hint)
-    _check_table(session)
+    _check_table(workspace)
     inputs = [found[topic.name] for topic in wanted if topic.role == "input"]
     copies = min(topic.replication for topic in found.values())
     return f"{len(found)} topics, inputs of {inputs[0].partitions} partitions, copies: {copies}"
 
 
-def _table(session: Session) -> str:
+def _table(workspace: Workspace) -> str:
     """Journal and leases of workers on Kinesis stand in a table: have it there, and say so."""
-    if not session.settings.source.startswith(KINESIS):
+    if not workspace.settings.source.startswith(KINESIS):
         return ""
     from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
 
-    return KinesisStreams(session.settings, session.clock).create_table()
+    return KinesisStreams(workspace.settings.kinesis_connection, workspace.clock).create_table()
 
 
-def _check_table(session: Session) -> None:
-    if session.settings.source.startswith(KINESIS):
+def _check_table(workspace: Workspace) -> None:
+    if workspace.settings.source.startswith(KINESIS):
         from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
 
-        KinesisStreams(session.settings, session.clock).check_table()
+        KinesisStreams(workspace.settings.kinesis_connection, workspace.clock).check_table()
 
 
-def _cluster(session: Session) -> KafkaTopics | KinesisStreams:
-    if session.settings.source.startswith(KINESIS):
+def _cluster(workspace: Workspace) -> KafkaTopics | KinesisStreams:
+    if workspace.settings.source.startswith(KINESIS):
         from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
 
-        return KinesisStreams(session.settings, session.clock)
+        return KinesisStreams(workspace.settings.kinesis_connection, workspace.clock)
     from claimtrace.adapters.kafka.topics_admin import KafkaTopics
 
-    return KafkaTopics(session.settings)
+    return KafkaTopics(workspace.settings.kafka_connection)
 
 
-def _wanted(session: Session, partitions: int | None) -> list[WantedTopic]:
-    if session.settings.source.startswith(KINESIS):
-        return wanted_streams(session.domain.topics, session.settings, partitions)
-    return wanted_topics(session.domain.topics, session.settings, partitions)
+def _wanted(workspace: Workspace, partitions: int | None) -> list[WantedTopic]:
+    settings, topics = workspace.settings, workspace.domain.topics
+    if workspace.settings.source.startswith(KINESIS):
+        return wanted_streams(topics, settings.kinesis, partitions or settings.partitions)
+    return wanted_topics(topics, settings.kafka, partitions or settings.partitions)
 
 
 def _matching(
-    session: Session,
+    workspace: Workspace,
     wanted: list[WantedTopic],
     found: Mapping[str, FoundTopic],
     partitions: int | None,
@@ -164,7 +165,7 @@ def _matching(
     if partitions is not None and partitions < widest:
         raise UsageError(f"an input has {widest} partitions already", where="--partitions",
                          hint="partitions can't be taken away")  # fmt: skip
-    return _wanted(session, partitions if partitions is not None else widest or None)
+    return _wanted(workspace, partitions if partitions is not None else widest or None)
 
 
 def _to_grow(
@@ -188,10 +189,10 @@ def _as_made(topics: list[WantedTopic]) -> dict[str, FoundTopic]:
 
 
 def _complaints(
-    session: Session, wanted: list[WantedTopic], found: Mapping[str, FoundTopic]
+    workspace: Workspace, wanted: list[WantedTopic], found: Mapping[str, FoundTopic]
 ) -> list[Complaint]:
-    every_ms = duration_ms(session.settings.stream.snapshot_every)
-    if session.settings.source.startswith(KINESIS):
+    every_ms = duration_ms(workspace.settings.stream.snapshot_every)
+    if workspace.settings.source.startswith(KINESIS):
         return stream_complaints(wanted, found, every_ms)
     return complaints(wanted, found, every_ms)
 
@@ -215,4 +216,4 @@ def _show(
 def _tell(said: list[Complaint]) -> None:
     for each in said:
         out.print(f"[yellow]{safe(each.topic)}[/]: {safe(each.what)}")
-        out.print(f"  [dim]mend[/] {safe(each.hint)}")
+        out.print(f"  [dim]fix[/] {safe(each.hint)}")

@@ -1,10 +1,10 @@
-"""`claimtrace offline` and `claimtrace score`: ask the offline store, ask for one claim."""
+"""`claimtrace score`: what would be decided on some claims now."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -14,54 +14,11 @@ from claimtrace.errors import StateError, UsageError
 from claimtrace.events import Outgoing, Record
 from claimtrace.limits import MAX_BATCH_RECORDS, MAX_VALUE_BYTES
 
-from ...console import err, indented, out, print_json, safe, table
-from ...wiring.workspace import Session
-
-offline_app = typer.Typer(help="The offline store: every event, decision, label and profile.")
-_SHOWN_ROWS = 50
-
-
-@offline_app.command()
-def sql(
-    ctx: typer.Context,
-    query: Annotated[
-        str, typer.Argument(help="A query over the tables; `offline tables` lists them.")
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
-) -> None:
-    """Ask the offline store in SQL, read-only.
-
-    `vectors` is a view of the served vectors with a named column for each feature:
-
-        claimtrace offline sql "select outcome, count(*) from decisions group by 1"
-    """
-    found = ctx.obj.offline.sql(query)
-    if as_json:
-        print_json(found.to_pylist())
-        return
-    shown = found.slice(0, _SHOWN_ROWS).to_pylist()
-    rows = [[safe(_cell(value)) for value in row.values()] for row in shown]
-    table("", [safe(name) for name in found.column_names], rows)
-    if found.num_rows > _SHOWN_ROWS:
-        out.print(f"[dim]{found.num_rows - _SHOWN_ROWS:,} more rows; --json prints all[/]")
-
-
-@offline_app.command()
-def tables(
-    ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-) -> None:
-    """List the tables, how many rows each has, and its version."""
-    store = ctx.obj.offline
-    found = {
-        name: {"version": version, "rows": store.dataset(name).count_rows()}
-        for name, version in sorted(store.tables().items())
-    }
-    if as_json:
-        print_json(found)
-        return
-    rows = [[name, f"{each['rows']:,}", str(each["version"])] for name, each in found.items()]
-    table("", ["table", "rows", "version"], rows, numbers=2)
+from ...console import err, indented, notify, out, print_json, safe
+from ...transports.choice import open_transport
+from ...wiring.assembly import build_engine
+from ...wiring.champion import Champion
+from ...wiring.workspace import Workspace
 
 
 def score(
@@ -76,9 +33,9 @@ def score(
     The claims see the state of the stream's folder, and each other in their order, as they would on
     the log. What is wrong with a claim is said as it would stand in the dead letters.
     """
-    session: Session = ctx.obj
-    records = _read_claims(session, file)
-    outgoing = _decide(session, records)
+    workspace: Workspace = ctx.obj
+    records = _read_claims(workspace, file)
+    outgoing = _decide(workspace, records)
     shown = 0
     for each in outgoing:
         if each.topic == DECISIONS_TOPIC:
@@ -111,7 +68,7 @@ def show_decision(decision: SealedDecision) -> None:
     indented(rows)
 
 
-def _read_claims(session: Session, file: Path) -> list[Record]:
+def _read_claims(workspace: Workspace, file: Path) -> list[Record]:
     """One record a claim, as if it stood at the end of the log now."""
     try:
         content = file.read_bytes()
@@ -125,8 +82,8 @@ def _read_claims(session: Session, file: Path) -> list[Record]:
     values = [text] if text.startswith(b"{") and not _is_lines(lines) else lines
     if not values:
         raise UsageError("there is no claim in the file", where=str(file))
-    now_ms = session.clock.now_ms()
-    topic = session.domain.claim.topic
+    now_ms = workspace.clock.now_ms()
+    topic = workspace.domain.claim.topic
     return [Record(topic, 0, i, None, value, now_ms) for i, value in enumerate(values)]
 
 
@@ -134,34 +91,32 @@ def _is_lines(lines: list[bytes]) -> bool:
     return len(lines) > 1 and all(line.lstrip().startswith(b"{") for line in lines)
 
 
-def _decide(session: Session, records: list[Record]) -> Sequence[Outgoing]:
+def _decide(workspace: Workspace, records: list[Record]) -> Sequence[Outgoing]:
     """Run the claims through a copy of the stream's state."""
     from stream.adapters.snapshots.snapshots import Snapshots
     from stream.journal.plan import Plan
 
-    from ...wiring.workspace import Champion
-
-    engine = session.engine()
-    if session.has_journal:
-        newest = Snapshots(session.state_folder / "snapshots").newest()
+    engine = build_engine(workspace)
+    if workspace.has_journal:
+        newest = Snapshots(workspace.state_folder / "snapshots").newest()
         if newest is not None:
             engine.restore(newest[1])
-        with session.transport() as transport:
+        with open_transport(workspace) as transport:
             source = transport.source()
             for plan in transport.plans(engine.plan + 1):
                 engine.step(plan, source.fetch(plan.ranges))
-    champion = Champion(session, lambda words: err.print(f"[yellow]{safe(words)}[/]"))()
+    champion = Champion(workspace, notify)()
     plan = Plan(number=engine.plan + 1, ranges=[], model=champion, now_ms=0)
     return engine.step(plan, records).outgoing
 
 
-def top_referred(session: Session, most: int) -> list[SealedDecision]:
+def top_referred(workspace: Workspace, most: int) -> list[SealedDecision]:
     """The referred claims with the highest scores among the newest decisions.
 
     Raises:
         StateError: when nothing has been decided yet.
     """
-    with session.transport() as transport:
+    with open_transport(workspace) as transport:
         count = transport.partitions(DECISIONS_TOPIC)
         if not count:
             raise StateError("nothing has been decided yet", hint="run claimtrace stream")
@@ -172,11 +127,3 @@ def top_referred(session: Session, most: int) -> list[SealedDecision]:
         ]
     referred = [each for each in found if each.outcome == "refer"]
     return sorted(referred, key=lambda d: (-(d.score or 0.0), d.claim_id))[:most]
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.4f}".rstrip("0").rstrip(".")
-    if isinstance(value, bytes):
-        return value[:60].decode(errors="replace")
-    return str(value)

@@ -1,4 +1,4 @@
-"""`claimtrace verify` and `claimtrace features`: proofs that live, replay and back-fill agree."""
+"""`claimtrace verify`: replay all decisions and compare them, byte for byte."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from claimtrace.decisions import DECISIONS_TOPIC
-from claimtrace.errors import UsageError
 
-from ...console import out, print_json, progress, safe, table
+from ...console import out, print_json, progress, safe
 from ...transports.base import planned_records
-from ...wiring.workspace import Session
-
-features_app = typer.Typer(help="The features of the domain, and the proof that they agree.")
+from ...transports.choice import open_transport
+from ...wiring.assembly import build_engine
+from ...wiring.workspace import Workspace
 
 
 def verify(
@@ -42,23 +41,23 @@ def verify(
         raise typer.Exit(1)
 
 
-def run_verify(session: Session, into: Path | None = None, *, quiet: bool = False) -> Any:
+def run_verify(workspace: Workspace, into: Path | None = None, *, quiet: bool = False) -> Any:
     """Replay the journal on a fresh engine; returns a `stream.proofs.verify.Replayed`."""
     from claimtrace.adapters.embedded_log.log import EmbeddedLog
     from stream.adapters.embedded.log import EmbeddedOutput
     from stream.proofs.verify import replay
 
     with ExitStack() as opened:
-        transport = opened.enter_context(session.transport())
+        transport = opened.enter_context(open_transport(workspace))
         plans = list(transport.plans())
         emit = None
         if into is not None:
             into.mkdir(parents=True, exist_ok=True)
             copy = opened.enter_context(EmbeddedLog(into / "log.db"))
-            emit = EmbeddedOutput(copy, transport.partitions(session.domain.claim.topic)).emit
+            emit = EmbeddedOutput(copy, transport.partitions(workspace.domain.claim.topic)).emit
         advance = opened.enter_context(progress("verify", planned_records(plans), quiet=quiet))
         return replay(
-            session.engine(),
+            build_engine(workspace),
             plans,
             transport.source(),
             lambda partition: transport.records(DECISIONS_TOPIC, partition),
@@ -68,11 +67,11 @@ def run_verify(session: Session, into: Path | None = None, *, quiet: bool = Fals
         )
 
 
-def run_chain(session: Session) -> Any:
+def run_chain(workspace: Workspace) -> Any:
     """Check every chain; returns a `stream.proofs.verify.Chained`."""
     from stream.proofs.verify import check_chains
 
-    with session.transport() as transport:
+    with open_transport(workspace) as transport:
         count = transport.partitions(DECISIONS_TOPIC)
         decisions = {p: transport.records(DECISIONS_TOPIC, p) for p in range(count)}
         return check_chains(decisions, may_repeat=transport.may_repeat)
@@ -95,65 +94,3 @@ def show_verified(result: Any) -> None:
         return
     count = f"{result.decisions:,} decisions"
     out.print(f"[bold green]the chain holds[/]: {count}, none edited, dropped or inserted")
-
-
-@features_app.command()
-def show(
-    ctx: typer.Context,
-    match: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-) -> None:
-    """List the features in the order of the vector: what each counts, over which window."""
-    from featurestore.definitions.catalogue import describe
-
-    rows = [row for row in describe(ctx.obj.domain) if match in row.name]
-    if as_json:
-        print_json(rows)
-        return
-    if not rows:
-        raise UsageError(f"no feature's name contains {match!r}", hint="list all without a word")
-    table(f"{ctx.obj.domain.name}: {len(rows)} features, definitions "
-          f"{ctx.obj.domain.definitions_digest[:12]}", ["", "feature", "kind", "how", "in words"],
-          [[str(r.place), r.name, r.kind, r.how, r.text] for r in rows])  # fmt: skip
-
-
-@features_app.command()
-def diff(
-    ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
-    """Compute every served vector again from the log (back-fill) and compare the two.
-
-    The back-fill uses other batch borders than the stream did. Exit code 1 when a value differs.
-    """
-    result = run_diff(ctx.obj, quiet=as_json)
-    if as_json:
-        print_json(result)
-    else:
-        show_diff(result)
-    if result.differing or result.missing or result.extra:
-        raise typer.Exit(1)
-
-
-def run_diff(session: Session, *, quiet: bool = False) -> Any:
-    """Back-fill and compare; returns a `stream.proofs.backfill.FeatureDiff`."""
-    from featurestore.offline.tables import DECISIONS
-    from stream.proofs.backfill import backfill, compare
-
-    with session.transport() as transport:
-        plans = list(transport.plans())
-        with progress("back-fill", planned_records(plans), quiet=quiet) as advance:
-            vectors = backfill(session.engine(), plans, transport.source(), lambda n: advance(n))
-            columns = ["partition", "position", "features", "definitions"]
-            served = session.offline.dataset(DECISIONS).to_batches(columns=columns)
-            return compare(vectors, served, session.domain)
-
-
-def show_diff(result: Any) -> None:
-    """The result of a back-fill in a line or two."""
-    state = "[bold green]0[/]" if not result.differing else f"[bold red]{result.differing:,}[/]"
-    out.print(f"{state} of {result.values:,} values differ between live and back-fill "
-              f"[dim]({result.vectors:,} vectors; {result.missing:,} missing, {result.extra:,} "
-              "extra)[/]")  # fmt: skip
-    for name, count in result.worst:
-        out.print(f"  [red]{safe(name)}: {count:,}[/]")

@@ -1,78 +1,18 @@
-"""`claimtrace train` and `claimtrace models`: from logged vectors to the model in charge."""
+"""`claimtrace models`: the registry's versions, who approved what, and what was live when."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from claimtrace.errors import UsageError
 
-from ...console import out, print_json, progress, safe, table
-from ...wiring.workspace import CHAMPION, Session
+from ...console import out, print_json, safe, table
+from ...wiring.workspace import CHAMPION, Workspace
 
 app = typer.Typer(help="The registry: versions, who approved what, and what was live when.")
-
-
-def train(
-    ctx: typer.Context,
-    capacity: Annotated[
-        float | None, typer.Option(help="Claims that can be investigated in a day.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
-    """Fit a model on the vectors that were served and the outcomes known now, and publish it.
-
-    The split is by time and by policy; thresholds come from the capacity; the new version becomes
-    champion when it beats the one in charge on claims that neither has seen.
-    """
-    report = run_training(ctx.obj, capacity, quiet=as_json)
-    if as_json:
-        print_json(report)
-        return
-    show_report(report)
-
-
-def run_training(session: Session, capacity: float | None = None, *, quiet: bool = False) -> Any:
-    """Train and publish; returns the report."""
-    import msgspec
-
-    from training.pipeline import STEPS
-    from training.pipeline import train as run
-
-    settings = session.settings
-    if capacity is not None:
-        review = max(settings.decision.review_per_day, 4 * capacity)
-        decision = msgspec.structs.replace(
-            settings.decision, capacity_per_day=capacity, review_per_day=review
-        )
-        settings = msgspec.structs.replace(settings, decision=decision)
-    with progress("train", len(STEPS), quiet=quiet) as advance:
-        done: set[str] = set()
-
-        def told(step: str, at: int, total: int) -> None:
-            fresh = step not in done
-            done.add(step)
-            advance(int(fresh), f"{step} {at}/{total}")
-
-        now_ms = session.clock.now_ms()
-        return run(session.offline, session.registry, settings, at_ms=now_ms, progress=told)
-
-
-def show_report(report: Any) -> None:
-    """The verdict and the tables of a training run."""
-    from training.report import tables_of
-
-    state = "[bold green]promoted[/]" if report.promoted else "[bold yellow]not promoted[/]"
-    out.print(f"model [bold]{report.model.label}[/] {state}: "
-              f"{safe(report.verdict.words)}")  # fmt: skip
-    for each in tables_of(report):
-        out.print()
-        rows = [[safe(cell) for cell in row] for row in each.rows]
-        table(each.title, each.header, rows)
-    for note in report.notes:
-        out.print(f"[yellow]{safe(note)}[/]")
 
 
 @app.callback(invoke_without_command=True)
@@ -150,11 +90,13 @@ def promote(
     actor: Annotated[str, typer.Option(help="Who decides.")] = "command line",
 ) -> None:
     """Put a version in charge by hand; also the way back to an older one."""
-    session: Session = ctx.obj
-    session.registry.move_alias(
-        CHAMPION, version, actor=actor, reason=reason, at_ms=session.clock.now_ms()
+    workspace: Workspace = ctx.obj
+    workspace.registry.move_alias(
+        CHAMPION, version, actor=actor, reason=reason, at_ms=workspace.clock.now_ms()
     )
-    out.print(f"{session.domain.name}/{version} is champion; the stream takes it at its next batch")
+    out.print(
+        f"{workspace.domain.name}/{version} is champion; the stream takes it at its next batch"
+    )
 
 
 @app.command()

@@ -16,12 +16,13 @@ from claimtrace.decisions import ALERTS_TOPIC
 from claimtrace.errors import UsageError
 
 from ...console import out, progress, safe
-from ...wiring.workspace import CONFIG_NAME, Session
+from ...stream_run import run_stream, show_ran
+from ...wiring.workspace import CONFIG_NAME, Workspace
 from ..events.simulate import only_auto_claims, simulation_of
+from ..inspect.features import run_diff, show_diff
 from ..inspect.score import show_decision, top_referred
-from ..inspect.verify import run_chain, run_diff, run_verify, show_diff, show_verified
-from ..models.models import run_training, show_report
-from ..run.stream import run_stream, show_ran
+from ..inspect.verify import run_chain, run_verify, show_verified
+from ..models.train import run_training, show_report
 
 if TYPE_CHECKING:
     from producers.simulation.simulator import Simulation
@@ -62,41 +63,41 @@ def demo(
 
     Everything lands in the folder, and every command works on it afterwards.
     """
-    session: Session = ctx.obj
-    only_auto_claims(session)
-    if session.log_path.exists():
+    workspace: Workspace = ctx.obj
+    only_auto_claims(workspace)
+    if workspace.log_path.exists():
         raise UsageError(
             "the folder holds a log already",
-            where=str(session.folder),
+            where=str(workspace.folder),
             hint="name another --folder, or remove this one",
         )
     story = QUICK if quick else Story()
-    session = Session(_demo_settings(session, story))
-    _keep_settings(session)
-    simulation = _simulation(session, story, seed)
+    workspace = Workspace(_demo_settings(workspace, story))
+    _keep_settings(workspace)
+    simulation = _simulation(workspace, story, seed)
     _title("1  history", f"{story.history_days} days of claims, policy changes and outcomes")
-    _simulate(session, simulation, story.history_days)
-    show_ran(run_stream(session, until_end=True, title="stream history"))
+    _simulate(workspace, simulation, story.history_days)
+    show_ran(run_stream(workspace, until_end=True, title="stream history"))
     _title("2  a model", "fitted on the vectors that were served, judged on claims it has not seen")
-    show_report(run_training(session))
+    show_report(run_training(workspace))
     _title("3  a day", f"with a ring of {story.ring_claims} claims, and a producer that loses the "
            f"police report of {story.lost_field_ratio:.0%}")  # fmt: skip
-    _simulate(session, simulation, None)
-    show_ran(run_stream(_in_small_batches(session), until_end=True, title="stream the day"))
+    _simulate(workspace, simulation, None)
+    show_ran(run_stream(_in_small_batches(workspace), until_end=True, title="stream the day"))
     out.print()
-    _show_referred(session, story)
+    _show_referred(workspace, story)
     out.print()
-    _show_alerts(session)
+    _show_alerts(workspace)
     _title("4  proof", "replayed on a fresh state, and back-filled from the log")
-    show_verified(run_verify(session))
-    show_verified(run_chain(session))
-    show_diff(run_diff(session))
-    _show_places(session)
+    show_verified(run_verify(workspace))
+    show_verified(run_chain(workspace))
+    show_diff(run_diff(workspace))
+    _show_places(workspace)
 
 
-def _demo_settings(session: Session, story: Story) -> Any:
+def _demo_settings(workspace: Workspace, story: Story) -> Any:
     """The user's settings, with drift windows that fit into one day."""
-    settings = session.settings
+    settings = workspace.settings
     share = story.claims_per_day / 1000
     decision = msgspec.structs.replace(
         settings.decision, capacity_per_day=40 * share, review_per_day=160 * share
@@ -105,15 +106,15 @@ def _demo_settings(session: Session, story: Story) -> Any:
     return msgspec.structs.replace(settings, decision=decision, drift=drift)
 
 
-def _in_small_batches(session: Session) -> Session:
+def _in_small_batches(workspace: Workspace) -> Workspace:
     """The same, at the batch size of a live stream; decisions don't depend on it."""
-    live = msgspec.structs.replace(session.settings.stream, batch_records=_LIVE_BATCH_RECORDS)
-    return Session(msgspec.structs.replace(session.settings, stream=live))
+    live = msgspec.structs.replace(workspace.settings.stream, batch_records=_LIVE_BATCH_RECORDS)
+    return Workspace(msgspec.structs.replace(workspace.settings, stream=live))
 
 
-def _keep_settings(session: Session) -> None:
+def _keep_settings(workspace: Workspace) -> None:
     """Leave the settings in the folder, so that later commands on it have the same."""
-    settings = session.settings
+    settings = workspace.settings
     lines = [
         "# What the demo was made with; commands on this folder read it.",
         "[decision]",
@@ -125,11 +126,11 @@ def _keep_settings(session: Session) -> None:
         f'lateness = "{settings.drift.lateness}"',
         f"min_count = {settings.drift.min_count}",
     ]
-    session.folder.mkdir(parents=True, exist_ok=True)
-    (session.folder / CONFIG_NAME).write_text("\n".join(lines) + "\n")
+    workspace.folder.mkdir(parents=True, exist_ok=True)
+    (workspace.folder / CONFIG_NAME).write_text("\n".join(lines) + "\n")
 
 
-def _simulation(session: Session, story: Story, seed: int) -> Simulation:
+def _simulation(workspace: Workspace, story: Story, seed: int) -> Simulation:
     from producers.simulation.config import Drift, Ring, SimulationConfig
 
     day = story.history_days
@@ -139,28 +140,28 @@ def _simulation(session: Session, story: Story, seed: int) -> Simulation:
         days=day + 1,
         claims_per_day=story.claims_per_day,
         policies=story.policies,
-        partitions=session.settings.partitions,
+        partitions=workspace.settings.partitions,
         drifts=(Drift(day, "missing_field", story.lost_field_ratio),),
         rings=(Ring(day, story.ring_claims),),
     )
     return simulation_of(config)
 
 
-def _simulate(session: Session, simulation: Simulation, until_day: int | None) -> None:
+def _simulate(workspace: Workspace, simulation: Simulation, until_day: int | None) -> None:
     from producers.adapters.local import write_chunks
 
-    log = session.log(create=True)
+    log = workspace.log(create=True)
     try:
         with progress("simulate") as advance:
-            truth = session.truth_path if until_day is not None else _day_truth(session)
+            truth = workspace.truth_path if until_day is not None else _day_truth(workspace)
             written = write_chunks(simulation.chunks(until_day), log, truth, lambda n: advance(n))
     finally:
         log.close()
     out.print(f"[bold]{written:,}[/] events on the log")
 
 
-def _day_truth(session: Session) -> Path:
-    return session.truth_path.with_name("truth-of-the-day.parquet")
+def _day_truth(workspace: Workspace) -> Path:
+    return workspace.truth_path.with_name("truth-of-the-day.parquet")
 
 
 def _title(name: str, words: str) -> None:
@@ -168,28 +169,28 @@ def _title(name: str, words: str) -> None:
     out.print(Rule(f"[bold]{name}[/]  [dim]{words}[/]", align="left", style="blue"))
 
 
-def _show_referred(session: Session, story: Story) -> None:
+def _show_referred(workspace: Workspace, story: Story) -> None:
     """The top of the queue, and how much of the ring is in it."""
     day_start_ms = story.start_ms + story.history_days * DAY_MS
-    referred = [d for d in top_referred(session, 10_000) if d.event_time_ms >= day_start_ms]
+    referred = [d for d in top_referred(workspace, 10_000) if d.event_time_ms >= day_start_ms]
     out.print(f"[bold]the day's queue[/]: {len(referred):,} claims referred; the first of them:")
     for decision in referred[: story.shown_claims]:
         show_decision(decision)
-    ring = _ring_claims(session)
+    ring = _ring_claims(workspace)
     caught = sum(d.claim_id in ring for d in referred)
     out.print(f"[bold]{caught}[/] of the {len(ring)} claims of the day's ring are in the queue "
               "[dim](the simulator knows; the stream didn't)[/]")  # fmt: skip
 
 
-def _ring_claims(session: Session) -> set[str]:
+def _ring_claims(workspace: Workspace) -> set[str]:
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(_day_truth(session)).to_pylist()
+    rows = pq.read_table(_day_truth(workspace)).to_pylist()
     return {row["claim_id"] for row in rows if (row["ring"] or "").startswith("commanded-")}
 
 
-def _show_alerts(session: Session) -> None:
-    log = session.log()
+def _show_alerts(workspace: Workspace) -> None:
+    log = workspace.log()
     try:
         records = log.read(ALERTS_TOPIC, 0, 0, 1000)
     finally:
@@ -205,8 +206,8 @@ def _show_alerts(session: Session) -> None:
         out.print(Panel("\n".join(lines), title=title, title_align="left", border_style=color))
 
 
-def _show_places(session: Session) -> None:
-    folder = session.folder
+def _show_places(workspace: Workspace) -> None:
+    folder = workspace.folder
     at = f"--folder {folder} "
     _title("where everything lies", str(folder))
     places = (

@@ -18,7 +18,8 @@ from claimtrace.rooms import HOME, ROOMS
 from claimtrace.settings.schema import KINESIS
 
 from ...console import out, print_json, safe
-from ...wiring.workspace import CHAMPION, Session
+from ...transports.choice import open_transport
+from ...wiring.workspace import CHAMPION, Workspace
 
 _LEAST_FREE_BYTES = 2**30
 
@@ -53,13 +54,13 @@ def doctor(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check the installation, the log, the state, the models and the settings; say what to mend."""
+    """Check the installation, the log, the state, the models and the settings; say what to fix."""
     findings = list(_examine(ctx.obj))
     if as_json:
         print_json(findings)
     else:
         for each in findings:
-            mark = "[green]ok[/]  " if each.ok else "[red]mend[/]"
+            mark = "[green]ok[/]  " if each.ok else "[red]fix[/] "
             out.print(f"{mark} {each.check:<14} {safe(each.found)}")
             if each.hint and not each.ok:
                 out.print(f"     {'':<14} [dim]{safe(each.hint)}[/]")
@@ -67,8 +68,8 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _examine(session: Session) -> Iterator[Finding]:
-    checks: tuple[tuple[str, Callable[[Session], str]], ...] = (
+def _examine(workspace: Workspace) -> Iterator[Finding]:
+    checks: tuple[tuple[str, Callable[[Workspace], str]], ...] = (
         ("python", _python),
         ("rooms", _rooms),
         ("examples", _examples),
@@ -79,21 +80,21 @@ def _examine(session: Session) -> Iterator[Finding]:
         ("models", _models),
         ("offline store", _offline),
     )
-    if session.settings.source.startswith(KINESIS):
+    if workspace.settings.source.startswith(KINESIS):
         checks = (*checks, ("reading", _reading))
     for name, check in checks:
         try:
-            yield Finding(name, True, check(session))
+            yield Finding(name, True, check(workspace))
         except ClaimtraceError as error:
             where = f" [{error.where}]" if error.where else ""
             yield Finding(name, False, f"{error.what}{where}", error.hint)
 
 
-def _python(_: Session) -> str:
+def _python(_: Workspace) -> str:
     return f"{sys.version.split()[0]} at {sys.prefix}"
 
 
-def _rooms(_: Session) -> str:
+def _rooms(_: Workspace) -> str:
     check_rooms()
     owners = packages_distributions()
     for room in ROOMS:
@@ -106,36 +107,36 @@ def _rooms(_: Session) -> str:
     return f"all from {HOME}"
 
 
-def _examples(_: Session) -> str:
+def _examples(_: Workspace) -> str:
     folder = HOME / "claimtrace_examples"
     return f"{folder}: auto_claims, card_payments, claims.csv, replay_claims.toml"
 
 
-def _domain(session: Session) -> str:
-    domain = session.domain
+def _domain(workspace: Workspace) -> str:
+    domain = workspace.domain
     return (
         f"{domain.name}: {len(domain.features)} features, {len(domain.rules)} rules, definitions "
         f"{domain.definitions_digest[:12]}"
     )
 
 
-def _folder(session: Session) -> str:
-    parent = next(p for p in (session.folder, *session.folder.resolve().parents) if p.exists())
+def _folder(workspace: Workspace) -> str:
+    parent = next(p for p in (workspace.folder, *workspace.folder.resolve().parents) if p.exists())
     free = shutil.disk_usage(parent).free
     if free < _LEAST_FREE_BYTES:
         raise ConfigError(f"only {free / 2**20:,.0f} MiB are free", where=str(parent),
                           hint="free disk space: a full disk pauses the stream")  # fmt: skip
-    return f"{session.folder} ({free / 2**30:,.0f} GiB free)"
+    return f"{workspace.folder} ({free / 2**30:,.0f} GiB free)"
 
 
-def _log(session: Session) -> str:
-    if session.settings.source != "local":
+def _log(workspace: Workspace) -> str:
+    if workspace.settings.source != "local":
         from ..events.topics import check_topics
 
-        return check_topics(session)
-    if not session.log_path.exists():
+        return check_topics(workspace)
+    if not workspace.log_path.exists():
         return "none yet; claimtrace simulate makes one"
-    log = session.log()
+    log = workspace.log()
     try:
         ends = {topic: sum(log.ends(topic)) for topic in sorted(log.topics())}
     finally:
@@ -143,48 +144,48 @@ def _log(session: Session) -> str:
     return ", ".join(f"{topic} {count:,}" for topic, count in ends.items())
 
 
-def _reading(session: Session) -> str:
+def _reading(workspace: Workspace) -> str:
     from ...transports.kinesis import KinesisTransport
 
-    transport = KinesisTransport(session)
+    transport = KinesisTransport(workspace)
     with transport:
         return transport.check_reading()
 
 
-def _state(session: Session) -> str:
+def _state(workspace: Workspace) -> str:
     from stream.adapters.snapshots.snapshots import Snapshots
 
-    if not session.has_journal:
+    if not workspace.has_journal:
         return "none yet; claimtrace stream makes one"
     last = 0
     try:
-        with session.transport() as transport:
+        with open_transport(workspace) as transport:
             for plan in transport.plans():
                 last = plan.number
     except NoJournal:
         return "none yet; claimtrace stream makes one"
-    newest = Snapshots(session.state_folder / "snapshots").newest()
+    newest = Snapshots(workspace.state_folder / "snapshots").newest()
     at = newest[0] if newest else 0
     return f"{last:,} plans, newest snapshot at plan {at:,}"
 
 
-def _models(session: Session) -> str:
-    broken = session.registry.verify()
+def _models(workspace: Workspace) -> str:
+    broken = workspace.registry.verify()
     if broken:
         raise ConfigError(broken[0], hint="restore the models' folder from a copy")
-    ref = session.registry.alias(CHAMPION)
+    ref = workspace.registry.alias(CHAMPION)
     if ref is None:
         return "no champion yet: rules decide alone; claimtrace train makes one"
-    scorer = session.scorer_of(ref)
-    if scorer.manifest.definitions != session.domain.definitions_digest:
+    scorer = workspace.scorer_of(ref)
+    if scorer.manifest.definitions != workspace.domain.definitions_digest:
         raise ConfigError(f"{ref.label} was trained under other definitions",
                           hint="train again: claimtrace train")  # fmt: skip
     notes = f"; {'; '.join(scorer.notes)}" if scorer.notes else ""
     return f"champion {ref.label}, {scorer.kernel} kernel{notes}"
 
 
-def _offline(session: Session) -> str:
-    tables = session.offline.tables()
+def _offline(workspace: Workspace) -> str:
+    tables = workspace.offline.tables()
     return (
         ", ".join(f"{name} v{version}" for name, version in sorted(tables.items())) or "empty yet"
     )

@@ -62,8 +62,8 @@ class EmbeddedOutput:
         """Append the records of a plan; a plan that the log holds already is left alone."""
         self._log.append(outgoing, producer=(PRODUCER, plan))
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Nothing waits: an append is durable when it returns."""
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Nothing can be taken back, and nothing need be: it knows each plan."""

@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from claimtrace.clock import Clock
 from claimtrace.errors import ClaimtraceError, StateError
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 
 from ...journal.plan import TopicPartition
 from ...worker.driver import Driver
@@ -48,15 +48,6 @@ _STDERR: Final = 2
 """Faust puts its log in the place of `sys.stderr`, which has no file."""
 
 
-def __getattr__(name: str) -> Any:
-    """`app`, from the settings of this folder and environment."""
-    if name != "app":
-        raise AttributeError(name)
-    from cli.commands.run.faust import app
-
-    return app()
-
-
 Opened = tuple[Driver, FaustSource, LoneGroup]
 
 
@@ -65,7 +56,8 @@ class Parts:
     """What a worker is put together from; `open_all` is called once, before Faust joins its group.
 
     Args:
-        settings: brokers, security, batch size.
+        connection: brokers and security.
+        batch_records: records of one batch at the most.
         topics: the inputs.
         folder: for what Faust wants to write.
         clock: for lingering.
@@ -74,7 +66,8 @@ class Parts:
         give_up_s: trouble that lasts longer than this ends the process.
     """
 
-    settings: Settings
+    connection: KafkaConnection
+    batch_records: int
     topics: list[str]
     folder: Path
     clock: Clock
@@ -106,7 +99,7 @@ class Work:
             self._since_s = self.parts.clock.monotonic_s()
         self.source.take(event)
         self._collected += 1
-        if self._collected >= self.parts.settings.stream.batch_records:
+        if self._collected >= self.parts.batch_records:
             self.step()
 
     def tick(self) -> None:
@@ -121,7 +114,7 @@ class Work:
         clock = self.parts.clock
         from_s = clock.monotonic_s()
         with self.watchdog.watching():
-            taken = self.driver.step(self.parts.settings.stream.batch_records)
+            taken = self.driver.step(self.parts.batch_records)
         self._collected = 0
         self.source.acknowledge(self.group.committed)
         self._since_s = clock.monotonic_s()
@@ -259,7 +252,7 @@ def make_app(parts: Parts) -> Any:
         enable_web = False
 
     App.BootStrategy = Boot
-    made = App(**app_settings(parts.settings), datadir=str(parts.folder))
+    made = App(**app_settings(parts.connection), datadir=str(parts.folder))
     made.transport = CommittedTransport(made.conf.broker_consumer, made)
     topic = made.topic(*parts.topics, key_type=bytes, value_type=bytes)
 

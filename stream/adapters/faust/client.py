@@ -18,7 +18,7 @@ from claimtrace.adapters.kafka.client import brokers_of, security_password
 from claimtrace.adapters.kafka.msk_token import token_callback
 from claimtrace.clock import duration_ms
 from claimtrace.errors import ConfigError
-from claimtrace.settings.schema import SecuritySettings, Settings
+from claimtrace.settings.schema import KafkaConnection, SecuritySettings
 
 from .group import faust_group
 
@@ -48,21 +48,21 @@ class CommittedTransport(driver.Transport):  # type: ignore[misc]
     Consumer = _Consumer
 
 
-def app_settings(settings: Settings) -> dict[str, Any]:
+def app_settings(connection: KafkaConnection) -> dict[str, Any]:
     """Faust's settings: everything that must be so for nothing to be lost, and the brokers.
 
     Raises:
         ConfigError: a login is incomplete, or aiokafka can't read compressed records.
     """
     check_codecs()
-    session_s = duration_ms(settings.kafka.session_timeout) / 1000
+    session_s = duration_ms(connection.kafka.session_timeout) / 1000
     return {
-        "id": faust_group(settings),
-        "broker": ";".join(f"kafka://{each}" for each in brokers_of(settings).split(",")),
-        "broker_credentials": _credentials(settings.security),
+        "id": faust_group(connection),
+        "broker": ";".join(f"kafka://{each}" for each in brokers_of(connection).split(",")),
+        "broker_credentials": _credentials(connection.security),
         "broker_session_timeout": session_s,
         "broker_heartbeat_interval": max(session_s / 5, 0.1),
-        "consumer_group_instance_id": settings.kafka.instance or None,
+        "consumer_group_instance_id": connection.kafka.instance or None,
         "env": {},  # else its variables, such as PROCESSING_GUARANTEE, beat what stands here
         "key_serializer": "raw",
         "value_serializer": "raw",

@@ -18,7 +18,7 @@ from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Record
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 
 from ...journal.plan import TopicPartition
 from ..kafka.reading import ends_of, reader, record_of
@@ -35,17 +35,20 @@ class GapReader:
     """Reads short stretches of partitions; connects when the first one is asked for.
 
     Args:
-        settings: brokers, security, and what to do about records that are gone.
+        connection: brokers, security, and what to do about records that are gone.
         clock: for deadlines.
-        said: told when records are lost by policy.
+        notify: told when records are lost by policy.
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, said: Callable[[str], None] = lambda _: None
+        self,
+        connection: KafkaConnection,
+        clock: Clock,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._settings, self._clock, self._said = settings, clock, said
-        self._earliest = settings.kafka.on_lost_records == "earliest"
-        self._troubles = Troubles(settings)
+        self._connection, self._clock, self._notify = connection, clock, notify
+        self._earliest = connection.kafka.on_lost_records == "earliest"
+        self._troubles = Troubles(connection)
         self._reader: Any = None
 
     def __call__(self, holes: Mapping[TopicPartition, Hole]) -> dict[TopicPartition, list[Record]]:
@@ -84,7 +87,7 @@ class GapReader:
 
     def _connected(self) -> Any:
         if self._reader is None:
-            self._reader = reader(self._settings, self._troubles)
+            self._reader = reader(self._connection, self._troubles)
         return self._reader
 
     def _read(
@@ -126,4 +129,4 @@ class GapReader:
                 where=where,
                 hint="kafka.on_lost_records = earliest goes on without them; keep records longer",
             )
-        self._said(f"{low - start:,} records of {where} are lost: retention took them")
+        self._notify(f"{low - start:,} records of {where} are lost: retention took them")

@@ -20,7 +20,7 @@ from claimtrace.adapters.kafka.client import Troubles, client_config, connect
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.clock import Clock, duration_ms
 from claimtrace.errors import StateError, Superseded
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 
 from ...group.group import Checkpoint
 from ...journal.plan import TopicPartition
@@ -35,30 +35,30 @@ _GRACE_S: Final = 5.0
 _STOP: Final = "stop the other worker, or this one; a dead one leaves with its session time-out"
 
 
-def faust_group(settings: Settings) -> str:
+def faust_group(connection: KafkaConnection) -> str:
     """The group that Faust's consumer is in, which is the app's id.
 
     >>> faust_group(Settings(source="kafka://a:9092"))
     'claimtrace-faust'
     """
-    return f"{settings.kafka.group}-faust"
+    return f"{connection.kafka.group}-faust"
 
 
 class LoneGroup(KafkaGroup):
     """Owns all places, always.
 
     Args:
-        settings: brokers, security, and the group that keeps the marks.
+        connection: brokers, security, and the group that keeps the marks.
         topics: the inputs.
         clock: for looking at the topics again.
         output: commits offsets itself when it is transactional.
     """
 
     def __init__(
-        self, settings: Settings, topics: Sequence[str], clock: Clock, output: KafkaOutput
+        self, connection: KafkaConnection, topics: Sequence[str], clock: Clock, output: KafkaOutput
     ) -> None:
-        kafka = msgspec.structs.replace(settings.kafka, group_protocol="classic", instance="")
-        super().__init__(msgspec.structs.replace(settings, kafka=kafka), topics, clock, output)
+        kafka = msgspec.structs.replace(connection.kafka, group_protocol="classic", instance="")
+        super().__init__(connection._replace(kafka=kafka), topics, clock, output)
         self.committed: dict[TopicPartition, int] = {}
         """The positions of the last commit that was taken."""
 
@@ -69,7 +69,9 @@ class LoneGroup(KafkaGroup):
         return self.topic_partitions()
 
     def commit(
-        self, marks: Mapping[TopicPartition, Checkpoint], positions: Mapping[TopicPartition, int]
+        self,
+        checkpoints: Mapping[TopicPartition, Checkpoint],
+        positions: Mapping[TopicPartition, int],
     ) -> bool:
         """Say how far this worker came.
 
@@ -77,7 +79,7 @@ class LoneGroup(KafkaGroup):
             StateError: the group has members now: another worker runs on this journal.
         """
         try:
-            taken = super().commit(marks, positions)
+            taken = super().commit(checkpoints, positions)
         except Superseded as error:
             raise StateError(error.what, where=self._name, hint=_STOP) from error
         if taken:
@@ -88,13 +90,13 @@ class LoneGroup(KafkaGroup):
 class Members:
     """Who is in the groups of Faust and of plain workers."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._clock, self._settings = clock, settings
-        self._troubles = Troubles(settings)
-        config = client_config(settings) | {"error_cb": self._troubles}
+    def __init__(self, connection: KafkaConnection, clock: Clock) -> None:
+        self._clock, self._connection = clock, connection
+        self._troubles = Troubles(connection)
+        config = client_config(connection) | {"error_cb": self._troubles}
         self._admin: Any = connect(AdminClient, config)
 
-    def wait_until_none(self, said: Callable[[str], None] = lambda _: None) -> bool:
+    def wait_until_none(self, notify: Callable[[str], None] = lambda _: None) -> bool:
         """Return when nobody is in either group; wait as long as a dead worker may still count.
 
         A member of Faust's group with our own `kafka.instance` is our past self, whose place we
@@ -104,9 +106,9 @@ class Members:
             StateError: somebody is in a group, and stays.
             ConfigError: the groups may not be described.
         """
-        session_s = duration_ms(self._settings.kafka.session_timeout) / 1000
+        session_s = duration_ms(self._connection.kafka.session_timeout) / 1000
         until_s = self._clock.monotonic_s() + session_s + _GRACE_S
-        instance, faust = self._settings.kafka.instance, faust_group(self._settings)
+        instance, faust = self._connection.kafka.instance, faust_group(self._connection)
         told = False
         while True:
             there = self._members()
@@ -118,13 +120,13 @@ class Members:
             if self._clock.monotonic_s() > until_s:
                 raise StateError(f"another worker is in the group: {who}", where=group, hint=_STOP)
             if not told:
-                said(f"waiting for {who} to leave the group {group}")
+                notify(f"waiting for {who} to leave the group {group}")
                 told = True
             self._clock.sleep(_TURN_S)
 
     def _members(self) -> list[tuple[str, str, str]]:
         """Group, name and instance of each member."""
-        groups = [faust_group(self._settings), self._settings.kafka.group]
+        groups = [faust_group(self._connection), self._connection.kafka.group]
         asked = self._admin.describe_consumer_groups(groups, request_timeout=_ANSWER_S)
         found = []
         for group, answer in asked.items():
@@ -133,7 +135,7 @@ class Members:
             except KafkaException as error:
                 self._troubles.check()
                 raise error_of(error.args[0], "can't see who is in the group", group,
-                               user=self._settings.security.username,
+                               user=self._connection.security.username,
                                operation="Describe") from error  # fmt: skip
             found += [
                 (group, f"{each.client_id} at {each.host}", each.group_instance_id or "")
@@ -142,7 +144,7 @@ class Members:
         return found
 
 
-def seed(settings: Settings, positions: Mapping[TopicPartition, int]) -> None:
+def seed(connection: KafkaConnection, positions: Mapping[TopicPartition, int]) -> None:
     """Tell Faust's group where to begin: at our positions, however far it says it came.
 
     The group must have no members. Without it Faust would deliver what a plain worker applied.
@@ -158,9 +160,9 @@ def seed(settings: Settings, positions: Mapping[TopicPartition, int]) -> None:
     ]
     if not offsets:
         return
-    group, troubles = faust_group(settings), Troubles(settings)
+    group, troubles = faust_group(connection), Troubles(connection)
     config = {"group.id": group, "enable.auto.commit": False, "error_cb": troubles}
-    writer: Any = connect(Consumer, client_config(settings) | config)
+    writer: Any = connect(Consumer, client_config(connection) | config)
     try:
         done = writer.commit(offsets=offsets, asynchronous=False)
         failed = [each.error for each in done or () if each.error is not None]
@@ -170,5 +172,5 @@ def seed(settings: Settings, positions: Mapping[TopicPartition, int]) -> None:
         writer.close()
     if failed:
         troubles.check()
-        user = settings.security.username
+        user = connection.security.username
         raise error_of(failed[0], "can't set Faust's offsets", group, user=user, operation="Read")

@@ -99,7 +99,7 @@ class FaustSource(ByPosition):
         open_reader: opens what reads plans by position: at the start, and when another worker's
             plan won.
         read_holes: the records in holes between positions, see `GapReader`.
-        watching: told positions and ends.
+        observer: told positions and ends.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class FaustSource(ByPosition):
         clock: Clock,
         open_reader: Callable[[], Reader],
         read_holes: Callable[[Mapping[TopicPartition, Hole]], dict[TopicPartition, list[Record]]],
-        watching: WorkerObserver | None = None,
+        observer: WorkerObserver | None = None,
     ) -> None:
         self._rank = {topic: i for i, topic in enumerate(topics)}
         self._clock, self._open_reader, self._read_holes = clock, open_reader, read_holes
-        self._watching = watching or WorkerObserver()
+        self._observer = observer or WorkerObserver()
         self._reader: Reader | None = None
         self._arrived: deque[Record] = deque()
         self._buffers: dict[TopicPartition, _Buffer] = {}
@@ -192,7 +192,7 @@ class FaustSource(ByPosition):
         """Tell where we are and where the partitions end, as far as it is known."""
         for (topic, partition), buffer in self._buffers.items():
             at = max(positions.get((topic, partition), 0), 0)
-            self._watching.topic_partition(
+            self._observer.topic_partition(
                 topic, partition, at, max(buffer.end or 0, buffer.next, at)
             )
 

@@ -24,9 +24,9 @@ from confluent_kafka import (
 from claimtrace.adapters.kafka.client import Troubles, client_config, connect
 from claimtrace.adapters.kafka.errors import Fenced, error_of
 from claimtrace.clock import Clock, duration_ms
-from claimtrace.decisions import DECISIONS_TOPIC, JOURNAL_TOPIC, chain_of
+from claimtrace.decisions import DECISIONS_TOPIC, JOURNAL_TOPIC, chain_of, claim_position_of
 from claimtrace.errors import StateError, StoreUnavailable, Superseded
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 
 from ...group.group import Checkpoint, Tail
 from ...journal.plan import JOURNAL, TopicPartition
@@ -39,34 +39,27 @@ _TAIL_RECORDS: Final = 4_000
 """The last ones of a partition: more than a worker that was replaced can repeat behind them."""
 
 _NOT_NOW: Final = (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
-_marks = msgspec.json.Decoder(Checkpoint)
-
-
-class _Placed(msgspec.Struct):
-    position: int
-
-
-_placed = msgspec.json.Decoder(_Placed)
+_checkpoints = msgspec.json.Decoder(Checkpoint)
 
 
 class KafkaGroup:
     """Takes part in a consumer group.
 
     Args:
-        settings: brokers, security, the group and its protocol.
+        connection: brokers, security, the group and its protocol.
         topics: the inputs.
         clock: for looking at the topics again.
         output: commits offsets itself when it is transactional.
     """
 
     def __init__(
-        self, settings: Settings, topics: Sequence[str], clock: Clock, output: KafkaOutput
+        self, connection: KafkaConnection, topics: Sequence[str], clock: Clock, output: KafkaOutput
     ) -> None:
         self._topics, self._clock, self._output = tuple(topics), clock, output
-        self._name, self._user = settings.kafka.group, settings.security.username
-        self._troubles = Troubles(settings)
-        self._settings = settings
-        self._consumer: Any = connect(Consumer, _member_config(settings, self._troubles))
+        self._name, self._user = connection.kafka.group, connection.security.username
+        self._troubles = Troubles(connection)
+        self._connection = connection
+        self._consumer: Any = connect(Consumer, _member_config(connection, self._troubles))
         self._assigned: set[TopicPartition] = set()
         self._is_member = False
         self._drain: Callable[[Set[TopicPartition]], None] = lambda _: None
@@ -100,12 +93,12 @@ class KafkaGroup:
             self._take_error(arrived.error(), arrived.topic() or self._name)
         return self._assigned
 
-    def marks(
+    def checkpoints(
         self, topic_partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, Checkpoint]:
         """How far places are done, as committed; those without are left out."""
         return {
-            (each.topic, each.partition): self._mark(each)
+            (each.topic, each.partition): self._checkpoint(each)
             for each in self._committed(topic_partitions)
         }
 
@@ -133,16 +126,18 @@ class KafkaGroup:
         return [each for each in found if each.offset >= 0]
 
     def commit(
-        self, marks: Mapping[TopicPartition, Checkpoint], positions: Mapping[TopicPartition, int]
+        self,
+        checkpoints: Mapping[TopicPartition, Checkpoint],
+        positions: Mapping[TopicPartition, int],
     ) -> bool:
         """Say how far this worker came; False while the group is being shared out anew."""
         offsets = [
             KafkaPartition(
                 *topic_partition,
                 max(positions.get(topic_partition, 0), 0),
-                msgspec.json.encode(mark).decode(),
+                msgspec.json.encode(checkpoint).decode(),
             )
-            for topic_partition, mark in sorted(marks.items())
+            for topic_partition, checkpoint in sorted(checkpoints.items())
         ]
         if self._output.is_transactional:
             self._output.commit(offsets, self._consumer.consumer_group_metadata())
@@ -160,7 +155,7 @@ class KafkaGroup:
         tails: dict[int, Tail] = {}
         if not partitions:
             return tails
-        consumer = reader(self._settings, self._troubles)
+        consumer = reader(self._connection, self._troubles)
         try:
             for partition in sorted(partitions):
                 tail = self._tail(consumer, partition)
@@ -204,16 +199,16 @@ class KafkaGroup:
                     where = concerned(error, DECISIONS_TOPIC, self._name)
                     raise error_of(error, "can't read the decisions", where,
                                    user=self._user, operation="Read")  # fmt: skip
-                position = _placed.decode(arrived.value()).position
+                position = claim_position_of(arrived.value()).position
                 if best is None or position > best.position:
                     best = Tail(position, chain_of(arrived.value()))
         raise StoreUnavailable(
             "the brokers don't deliver the last decisions", where=DECISIONS_TOPIC
         )
 
-    def _mark(self, committed: KafkaPartition) -> Checkpoint:
+    def _checkpoint(self, committed: KafkaPartition) -> Checkpoint:
         try:
-            return _marks.decode(committed.metadata or "")
+            return _checkpoints.decode(committed.metadata or "")
         except msgspec.DecodeError:
             raise StateError(
                 f"the group's offset of {committed.topic}/{committed.partition} was set by "
@@ -271,8 +266,8 @@ class KafkaGroup:
         consumer.incremental_unassign(topic_partitions)
 
 
-def _member_config(settings: Settings, troubles: Troubles) -> Mapping[str, Any]:
-    kafka = settings.kafka
+def _member_config(connection: KafkaConnection, troubles: Troubles) -> Mapping[str, Any]:
+    kafka = connection.kafka
     config: dict[str, Any] = {
         "group.id": kafka.group,
         "group.protocol": kafka.group_protocol,
@@ -292,4 +287,4 @@ def _member_config(settings: Settings, troubles: Troubles) -> Mapping[str, Any]:
             "session.timeout.ms": session_ms,
             "heartbeat.interval.ms": max(session_ms // 5, 100),
         }
-    return client_config(settings) | config
+    return client_config(connection) | config

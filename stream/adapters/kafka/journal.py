@@ -18,7 +18,7 @@ from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.clock import Clock
 from claimtrace.decisions import JOURNAL_TOPIC
 from claimtrace.errors import ClaimtraceError, NoJournal, StateError, StoreUnavailable
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 
 from ...journal.plan import Plan
 from ...journal.terms import Terms
@@ -37,7 +37,7 @@ class KafkaJournal:
     """Plans on the topic `claims.journal`.
 
     Args:
-        settings: brokers and security.
+        connection: brokers and security.
         terms: written when the journal is empty, compared otherwise; None: a reader only, which
             takes the journal's own.
         clock: for deadlines.
@@ -47,14 +47,14 @@ class KafkaJournal:
         StoreUnavailable: the brokers don't answer.
     """
 
-    def __init__(self, settings: Settings, terms: Terms | None, clock: Clock) -> None:
+    def __init__(self, connection: KafkaConnection, terms: Terms | None, clock: Clock) -> None:
         self._clock = clock
-        self._user, self._group = settings.security.username, settings.kafka.group
-        self._troubles = Troubles(settings)
-        self._consumer: Any = reader(settings, self._troubles, fetch_wait_max_ms=20)
+        self._user, self._group = connection.security.username, connection.kafka.group
+        self._troubles = Troubles(connection)
+        self._consumer: Any = reader(connection, self._troubles, fetch_wait_max_ms=20)
         writer = {"error_cb": self._troubles, "on_delivery": self._delivered, "acks": "all",
                   "enable.idempotence": True, "linger.ms": 0, "message.timeout.ms": 0}  # fmt: skip
-        self._producer: Any = connect(Producer, client_config(settings) | writer)
+        self._producer: Any = connect(Producer, client_config(connection) | writer)
         self._failure: KafkaError | None = None
         self._in_flight: Plan | None = None
         self._next_number, self._bookmark = 1, 1

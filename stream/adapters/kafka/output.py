@@ -10,22 +10,22 @@ from confluent_kafka import TopicPartition
 from claimtrace.adapters.kafka.errors import Fenced
 from claimtrace.errors import Superseded
 from claimtrace.events import Outgoing
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 from producers.adapters.kafka import Aborted, KafkaSink
 
 _DEADLINE_S: Final = 5.0
 
 
 class KafkaOutput:
-    """Sends what a plan wants sent; `settle` waits for the acknowledgements.
+    """Sends what a plan wants sent; `flush` waits for the acknowledgements.
 
     Args:
-        settings: brokers, security, compression.
+        connection: brokers, security, compression.
         transactional_id: of this worker alone; empty: no transactions.
     """
 
-    def __init__(self, settings: Settings, transactional_id: str = "") -> None:
-        self._sink = KafkaSink(settings, transactional_id=transactional_id)
+    def __init__(self, connection: KafkaConnection, transactional_id: str = "") -> None:
+        self._sink = KafkaSink(connection, transactional_id=transactional_id)
         self.is_transactional = bool(transactional_id)
         self._is_open = False
 
@@ -36,7 +36,7 @@ class KafkaOutput:
         self._begin()
         self._sink.send(outgoing)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Return when all that was emitted is acknowledged; a transaction's end waits itself."""
         if not self.is_transactional:
             self._sink.flush(_DEADLINE_S)
@@ -55,7 +55,7 @@ class KafkaOutput:
             raise Superseded(error.what, where=error.where) from error
         self._is_open = False
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Take back what a transaction holds so far: it will be sent again, by us or another."""
         if self.is_transactional and self._is_open:
             self._sink.abort()

@@ -15,7 +15,7 @@ from claimtrace.batches.records import Records
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.errors import ConfigError, StoreUnavailable
 from claimtrace.events import Headers, Record
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 
 from ...journal.plan import TopicPartition
 
@@ -36,17 +36,17 @@ READER: Final = {
 """Of a consumer that reads by position."""
 
 
-def reader(settings: Settings, troubles: Troubles, **more: str | int | bool) -> Any:
+def reader(connection: KafkaConnection, troubles: Troubles, **more: str | int | bool) -> Any:
     """A consumer that reads by position and takes no part in the group.
 
     Args:
-        settings: brokers and security; the group's name stands for the ACL alone.
+        connection: brokers and security; the group's name stands for the ACL alone.
         troubles: told what goes wrong outside of calls.
         more: further properties, `_` for `.`.
     """
     own = {name.replace("_", "."): value for name, value in more.items()}
-    group = {"group.id": settings.kafka.group, "error_cb": troubles}
-    return connect(Consumer, client_config(settings) | {**READER, **group, **own})
+    group = {"group.id": connection.kafka.group, "error_cb": troubles}
+    return connect(Consumer, client_config(connection) | {**READER, **group, **own})
 
 
 def ends_of(

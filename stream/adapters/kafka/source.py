@@ -26,7 +26,7 @@ from claimtrace.batches.prefetch import Prefetch
 from claimtrace.batches.records import Records
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 
 from ...journal.plan import Range, TopicPartition, in_plan_order
 from ...journal.source import ByPosition
@@ -65,29 +65,27 @@ class KafkaSource(ByPosition):
     """Reads the domain's topics from a cluster.
 
     Args:
-        settings: brokers, security, and what to do about records that are gone.
+        connection: brokers, security, and what to do about records that are gone.
         topics: in their order among equal log times.
         clock: for deadlines.
-        said: told when records are lost by policy.
-        watching: told positions and ends.
+        observer: told positions, ends, and records that are lost by policy.
         topic_ids: the topics' ids as of now; asked again now and then. None: not looked at.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        connection: KafkaConnection,
         topics: Sequence[str],
         clock: Clock,
-        said: Callable[[str], None] = lambda _: None,
-        watching: WorkerObserver | None = None,
+        observer: WorkerObserver | None = None,
         topic_ids: Callable[[], Sequence[str]] | None = None,
     ) -> None:
-        self._topics, self._clock, self._said = tuple(topics), clock, said
-        self._watching = watching or WorkerObserver()
-        self._earliest = settings.kafka.on_lost_records == "earliest"
-        self._troubles = Troubles(settings)
-        self._user, self._group = settings.security.username, settings.kafka.group
-        self._consumer = reader(settings, self._troubles)
+        self._topics, self._clock = tuple(topics), clock
+        self._observer = observer or WorkerObserver()
+        self._earliest = connection.kafka.on_lost_records == "earliest"
+        self._troubles = Troubles(connection)
+        self._user, self._group = connection.security.username, connection.kafka.group
+        self._consumer = reader(connection, self._troubles)
         self._buffers: dict[TopicPartition, _Buffer] = {}
         self._low: dict[TopicPartition, int] = {}  # where we go on after what retention took
         self._ask_ids: Callable[[], Sequence[str]] = topic_ids or (lambda: ())
@@ -158,7 +156,7 @@ class KafkaSource(ByPosition):
         for (topic, partition), buffer in self._buffers.items():
             end = self._known_end((topic, partition))
             at = positions.get((topic, partition), buffer.start)
-            self._watching.topic_partition(topic, partition, max(at, 0), max(end, at, 0))
+            self._observer.topic_partition(topic, partition, max(at, 0), max(end, at, 0))
 
     def close(self) -> None:
         """Let go of the brokers."""
@@ -296,8 +294,10 @@ class KafkaSource(ByPosition):
                 where=where,
                 hint="kafka.on_lost_records = earliest goes on without them; keep records longer",
             )
-        self._said(f"{lost:,} records of {where} are lost: retention took them; going on at {low}")
-        self._watching.lost(lost)
+        self._observer.notify(
+            f"{lost:,} records of {where} are lost: retention took them; going on at {low}"
+        )
+        self._observer.lost(lost)
         self._low[topic_partition] = low
         self._seek(topic_partition, low)
 

@@ -11,7 +11,7 @@ from claimtrace.adapters.kafka.client import Troubles
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Record
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import KafkaConnection
 
 from .reading import ends_of, reader, record_of
 
@@ -21,10 +21,10 @@ _TURNS: Final = 50
 _TURN_S: Final = 0.2
 
 
-def partitions_of(settings: Settings, topic: str) -> int:
+def partitions_of(connection: KafkaConnection, topic: str) -> int:
     """How many partitions a topic has; 0 when there is none."""
-    troubles = Troubles(settings)
-    consumer = reader(settings, troubles)
+    troubles = Troubles(connection)
+    consumer = reader(connection, troubles)
     try:
         there = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics
     except KafkaException as error:
@@ -36,7 +36,7 @@ def partitions_of(settings: Settings, topic: str) -> int:
 
 
 def read_partition(
-    settings: Settings, topic: str, partition: int, last: int | None = None
+    connection: KafkaConnection, topic: str, partition: int, last: int | None = None
 ) -> Iterator[Record]:
     """The committed records of a partition up to its end as of now, or about the last so many.
 
@@ -44,10 +44,10 @@ def read_partition(
         ConfigError: the topic may not be read.
         StoreUnavailable: the brokers don't deliver.
     """
-    troubles = Troubles(settings)
-    consumer = reader(settings, troubles)
+    troubles = Troubles(connection)
+    consumer = reader(connection, troubles)
     try:
-        low, end = ends_of(consumer, troubles, (topic, partition), settings.security.username)
+        low, end = ends_of(consumer, troubles, (topic, partition), connection.security.username)
         at = low if last is None else max(low, end - last)
         if at >= end:
             return

@@ -22,11 +22,11 @@ class KinesisOutput:
         if outgoing:
             self._sink.send(outgoing)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Return when all that was emitted is acknowledged."""
         self._sink.flush(_DEADLINE_S)
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Nothing can be taken back."""
 
     def close(self) -> None:

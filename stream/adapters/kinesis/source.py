@@ -64,11 +64,11 @@ class KinesisSource:
         clock: Clock,
         on_lost: Callable[[str], None],
         retention_ms: int,
-        watching: WorkerObserver | None = None,
+        observer: WorkerObserver | None = None,
     ) -> None:
         self._reads, self._streams, self._clock = reads, dict(streams), clock
         self._on_lost, self._retention_ms = on_lost, retention_ms
-        self._watching = watching or WorkerObserver()
+        self._observer = observer or WorkerObserver()
         self._families = {topic: Family() for topic in streams}
         self._families_at_s = -_FAMILIES_EVERY_S
         self._shards: dict[TopicPartition, ShardBuffer] = {}
@@ -182,7 +182,7 @@ class KinesisSource:
     def report(self, positions: Mapping[TopicPartition, int]) -> None:
         """Tell where we are."""
         for topic_partition, shard in self._shards.items():
-            self._watching.topic_partition(
+            self._observer.topic_partition(
                 *topic_partition, positions.get(topic_partition, 0), shard.next
             )
 

@@ -14,7 +14,7 @@ from ...group.leases import Lease
 from ...journal.plan import TopicPartition
 
 _LEASE, _WORKER, _FINISHED = "lease", "worker", "finished"
-_marks = msgspec.json.Decoder(Checkpoint)
+_checkpoints = msgspec.json.Decoder(Checkpoint)
 
 
 class TableLeases:
@@ -73,14 +73,14 @@ class TableLeases:
 
     def _lease(self, item: Item) -> Lease:
         try:
-            mark = _marks.decode(str(item["mark"])) if item["mark"] else None
+            checkpoint = _checkpoints.decode(str(item["mark"])) if item["mark"] else None
         except msgspec.DecodeError:
             raise StateError(
                 f"the lease of {item['sk']} was written by something else than claimtrace",
                 where=self._table.name, hint="use a table of its own (kinesis.table)",
             ) from None  # fmt: skip
         return Lease(
-            _place(item["sk"]), str(item["owner"]), int(item["counter"]), mark,
+            _place(item["sk"]), str(item["owner"]), int(item["counter"]), checkpoint,
             int(item["position"]),
             tuple(int(parent) for parent in str(item["parents"]).split()),
         )  # fmt: skip
@@ -92,13 +92,15 @@ def _place(sk: str | int) -> TopicPartition:
 
 
 def _item(lease: Lease) -> Item:
-    mark = msgspec.json.encode(lease.mark).decode() if lease.mark is not None else ""
+    checkpoint = (
+        msgspec.json.encode(lease.checkpoint).decode() if lease.checkpoint is not None else ""
+    )
     return {
         "pk": _LEASE,
         "sk": f"{lease.topic_partition[0]}/{lease.topic_partition[1]}",
         "owner": lease.owner,
         "counter": lease.counter,
-        "mark": mark,
+        "mark": checkpoint,
         "position": lease.position,
         "parents": " ".join(map(str, lease.parents)),
     }

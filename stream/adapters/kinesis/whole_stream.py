@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
 from claimtrace.adapters.kinesis.header_envelope import unwrapped
 from claimtrace.clock import Clock
+from claimtrace.decisions import claim_position_of
 from claimtrace.events import Record
 
 from ...group.shard_family import Family
 from .polling import KinesisReads, ReadRequest
 
 _PAUSE_S = 0.2
-
-
-class _Placed(msgspec.Struct):
-    partition: int
-    position: int
-
-
-_placed = msgspec.json.Decoder(_Placed)
 
 
 def read_stream(reads: KinesisReads, name: str, topic: str, clock: Clock) -> Iterator[Record]:
@@ -39,7 +30,7 @@ def by_claim(decisions: Iterable[Record]) -> dict[int, list[Record]]:
     stands beside the first. A stream has them in the order in which calls succeeded."""
     placed: dict[int, list[tuple[int, Record]]] = {}
     for record in decisions:
-        where = _placed.decode(record.value or b"")
+        where = claim_position_of(record.value or b"")
         placed.setdefault(where.partition, []).append((where.position, record))
     return {
         partition: [

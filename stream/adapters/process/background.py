@@ -1,32 +1,33 @@
-"""One thread for work beside the batches; most of that work runs outside the interpreter."""
+"""An executor for work beside the batches, most of which runs outside the interpreter."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
 
 
-class Background:
-    """A piece of work in a thread of its own.
+class DaemonThreads(Executor):
+    """Runs each piece of work in a daemon thread of its own.
 
-    It doesn't hold up a process that ends: an end in the middle of it is a crash, and it must be
-    work that a crash can't harm.
+    Unlike a `ThreadPoolExecutor` it doesn't hold up a process that ends: an end in the middle of
+    the work is a crash, and it must be work that a crash can't harm.
 
-    >>> done = []
-    >>> begun = Background(lambda: done.append(1))
-    >>> begun.wait()
-    >>> begun.is_done(), done
-    (True, [1])
+    >>> future = DaemonThreads().submit(lambda: 1 + 1)
+    >>> future.result(), future.done()
+    (2, True)
     """
 
-    def __init__(self, work: Callable[[], None]) -> None:
-        self._thread = threading.Thread(target=work, name="beside", daemon=True)
-        self._thread.start()
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Start `fn` in a thread; its result or exception is that of the future."""
+        future: Future[Any] = Future()
 
-    def is_done(self) -> bool:
-        """Whether it has come to its end."""
-        return not self._thread.is_alive()
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
 
-    def wait(self) -> None:
-        """Return when it has."""
-        self._thread.join()
+        threading.Thread(target=run, name="background", daemon=True).start()
+        return future

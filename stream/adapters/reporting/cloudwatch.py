@@ -13,11 +13,9 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Metric
 
-from claimtrace.adapters.aws.client import aws_client
 from claimtrace.adapters.aws.errors import named_errors
 from claimtrace.clock import Clock
 from claimtrace.errors import ClaimtraceError
-from claimtrace.settings.schema import Settings
 
 from .cloudwatch_data import Due, Level, Series, Spread, Total, Value, due, requests
 
@@ -30,28 +28,27 @@ class CloudWatch:
     """Sends the metrics of a registry.
 
     Args:
-        settings: the namespace, and the region.
+        client: of boto3, for CloudWatch.
+        namespace: where the metrics are kept.
         registry: asked for all metrics at each turn.
         worker: tells this worker's numbers from another's: one of few names, no personal data.
         clock: for the time of a number.
         every_s: time between two turns.
-        said: told once when numbers don't get there, and once when they do again.
-        client: of boto3; None: one as the settings have it.
+        notify: told once when numbers don't get there, and once when they do again.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        client: Any,
+        namespace: str,
         registry: CollectorRegistry,
         worker: str,
         clock: Clock,
         every_s: float,
-        said: Callable[[str], None],
-        client: Any = None,
+        notify: Callable[[str], None],
     ) -> None:
-        self._client = client or aws_client(settings, "cloudwatch")
-        self._namespace, self._registry = settings.aws.metrics_namespace, registry
-        self._worker, self._clock, self._said = worker, clock, said
+        self._client, self._namespace, self._registry = client, namespace, registry
+        self._worker, self._clock, self._notify = worker, clock, notify
         self._every_s = every_s
         self._known: dict[Series, Value] = {}
         self._trouble = ""
@@ -74,7 +71,7 @@ class CloudWatch:
             return
         if self._trouble:
             self._trouble = ""
-            self._said("CloudWatch takes metrics again")
+            self._notify("CloudWatch takes metrics again")
 
     def close(self) -> None:
         """Send what was counted until now, and end; harmless when called again."""
@@ -101,9 +98,9 @@ class CloudWatch:
             return
         self._trouble = kind
         if error.retryable:
-            self._said(f"CloudWatch doesn't take metrics, they are kept: {error}")
+            self._notify(f"CloudWatch doesn't take metrics, they are kept: {error}")
         else:
-            self._said(
+            self._notify(
                 f"metrics don't get to CloudWatch: {error}; look at cloudwatch:PutMetricData and "
                 "at aws.metrics_namespace; the worker goes on"
             )

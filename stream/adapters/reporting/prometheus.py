@@ -162,6 +162,7 @@ class WorkerMetrics(WorkerObserver):
         registry: where they are made, with those of the process (memory, CPU, open files).
         topics: the domain's topics; a place of any other is told as `other`.
         now_s: wall time in seconds since 1970, for the age of snapshots.
+        notify: see `WorkerObserver`.
 
     >>> registry = CollectorRegistry()
     >>> metrics = WorkerMetrics(registry, ["claims.filed"], lambda: 1.8e9)
@@ -175,7 +176,9 @@ class WorkerMetrics(WorkerObserver):
         registry: CollectorRegistry,
         topics: Iterable[str],
         now_s: Callable[[], float] = time.time,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
+        super().__init__(notify)
         # else each counter has a second series that nobody reads
         disable_created_metrics()  # type: ignore[no-untyped-call]
         ProcessCollector(registry=registry)
@@ -222,7 +225,7 @@ class WorkerMetrics(WorkerObserver):
             if count:
                 self._outcomes[outcome].inc(count)
 
-    def place(self, topic: str, partition: int, position: int, end: int | None) -> None:
+    def topic_partition(self, topic: str, partition: int, position: int, end: int | None) -> None:
         """The next position to read, and the end of the log there when it is known.
 
         What lies between two calls is counted as records of the topic; the first only says where

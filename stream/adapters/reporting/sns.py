@@ -14,17 +14,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-import msgspec
 from botocore.exceptions import ClientError
 
-from claimtrace.adapters.aws.client import aws_client
 from claimtrace.adapters.aws.errors import code_of, named_errors
 from claimtrace.decisions import ALERTS_TOPIC
 from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
 from claimtrace.events import Outgoing
-from claimtrace.settings.schema import Settings
 
-from ...worker.ownership import Output
+from ...worker.observer import WorkerObserver
+from ...worker.parts import Output
 from .sns_message import LOST, MAX_CALL_BYTES, MAX_ENTRIES, SENT, SnsMessage, sns_message_of
 
 ROOM: Final = 1_000
@@ -50,24 +48,22 @@ class SnsNotifier:
     """Tells a topic of alerts, from a thread.
 
     Args:
-        settings: the topic; its ARN says the region.
-        said: told what a person should know: once when SNS doesn't answer, once when it does again.
-        counted: told how many were `sent` or `lost`.
-        client: of boto3; None: one as the settings have it.
+        client: of boto3, for SNS in the region of the topic.
+        topic: its ARN.
+        observer: told once when SNS doesn't answer, once when it answers again, and how many alerts
+            were `sent` or `lost`.
         jitter: draws the share of a pause that is kept, so that many don't come back together.
     """
 
     def __init__(
         self,
-        settings: Settings,
-        said: Callable[[str], None],
-        counted: Callable[[str, int], None],
-        client: Any = None,
+        client: Any,
+        topic: str,
+        observer: WorkerObserver,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._topic = settings.aws.alerts_topic
-        self._client = client or aws_client(_at_home(settings), "sns")
-        self._said, self._counted, self._jitter = said, counted, jitter
+        self._client, self._topic = client, topic
+        self._observer, self._jitter = observer, jitter
         self._waiting: deque[SnsMessage] = deque()
         self._changed = threading.Condition()
         self._is_closing = self._is_over = self._is_full = False
@@ -88,10 +84,12 @@ class SnsNotifier:
             was_full, self._is_full = self._is_full, len(taken) < len(fitting)
             self._changed.notify_all()
         if self._is_full:
-            self._counted(LOST, len(fitting) - len(taken))
+            self._observer.notified(LOST, len(fitting) - len(taken))
             if not was_full:
-                self._said(f"{ROOM:,} alerts wait for SNS: newer ones aren't told; they stand on "
-                           f"{ALERTS_TOPIC}")  # fmt: skip
+                self._observer.notify(
+                    f"{ROOM:,} alerts wait for SNS: newer ones aren't told; they stand on "
+                    f"{ALERTS_TOPIC}"
+                )
 
     def close(self) -> None:
         """Tell what waits, for some seconds, and end; harmless when called again."""
@@ -125,12 +123,12 @@ class SnsNotifier:
                 self._waiting.extendleft(reversed(refused))
                 longest_s = 2 * _FIRST_PAUSE_S if self._is_closing else _LONGEST_PAUSE_S
             if lost:
-                self._counted(LOST, lost)
+                self._observer.notified(LOST, lost)
                 self._note(
                     "lost", f"alerts are not told to SNS, they stand on {ALERTS_TOPIC}: {why}"
                 )
             if sent := len(call) - len(refused) - lost:
-                self._counted(SENT, sent)
+                self._observer.notified(SENT, sent)
             pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), longest_s) if refused else 0.0
 
     def _pause(self, seconds: float) -> None:
@@ -173,18 +171,20 @@ class SnsNotifier:
                 self._note("waits", f"alerts wait for SNS: {said}")
         if not again and not lost and self._trouble:
             self._trouble = ""
-            self._said("SNS takes alerts again")
+            self._observer.notify("SNS takes alerts again")
         return again, lost, why
 
     def _note(self, trouble: str, words: str) -> None:
         """Say a trouble once, until it is over or another one."""
         if self._trouble != trouble:
             self._trouble = trouble
-            self._said(words)
+            self._observer.notify(words)
 
     def _lose(self, count: int, why: str) -> None:
-        self._counted(LOST, count)
-        self._said(f"alerts not told to SNS, they stand on {ALERTS_TOPIC}: {count:,}; {why}")
+        self._observer.notified(LOST, count)
+        self._observer.notify(
+            f"alerts not told to SNS, they stand on {ALERTS_TOPIC}: {count:,}; {why}"
+        )
 
 
 class NotifyingOutput:
@@ -203,28 +203,21 @@ class NotifyingOutput:
         self._sink.emit(plan, outgoing)
         self._held += [each.value for each in outgoing if each.topic == ALERTS_TOPIC and each.value]
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Return when all that was emitted is acknowledged; its alerts are told now."""
-        self._sink.settle()
+        self._sink.flush()
         if self._held:
             self._notices.tell(self._held)
             self._held = []
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """Take back what no commit has made visible yet, if that is possible."""
-        self._sink.give_up()
+        self._sink.abort()
         self._held = []
 
     def close(self) -> None:
         """Tell what waits, for some seconds; the sink belongs to its transport."""
         self._notices.close()
-
-
-def _at_home(settings: Settings) -> Settings:
-    """The settings with the topic's own region: SNS takes it nowhere else."""
-    region = settings.aws.alerts_topic.split(":")[3]
-    kinesis = msgspec.structs.replace(settings.kinesis, region=region)
-    return msgspec.structs.replace(settings, kinesis=kinesis)
 
 
 @contextmanager

@@ -112,7 +112,7 @@ class Snapshots:
             if self._writing is None:
                 write_here(handle, _blocks(head, arrays), hashlib.sha256())
         except OSError:
-            self.rest()
+            self.cancel()
             raise
         finally:
             os.close(handle)
@@ -147,7 +147,7 @@ class Snapshots:
                 return False
         except (OSError, StateError):
             self._writing = None
-            self.rest()
+            self.cancel()
             raise
         self._writing = None
         return True
@@ -175,7 +175,7 @@ class Snapshots:
         except MemoryError:
             self._copied_up_to = 0
 
-    def rest(self) -> None:
+    def cancel(self) -> None:
         """Leave what was begun, if anything was; nothing goes on behind the caller's back then."""
         self._finish_tidying()
         if self._writing is not None:

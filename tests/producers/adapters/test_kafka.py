@@ -31,7 +31,7 @@ def sinks(kafka: Cluster) -> Iterator[Callable[..., KafkaSink]]:
     made: list[KafkaSink] = []
 
     def make(**arguments: object) -> KafkaSink:
-        made.append(KafkaSink(settings_of(kafka), **arguments))  # type: ignore[arg-type]
+        made.append(KafkaSink(settings_of(kafka).kafka_connection, **arguments))  # type: ignore[arg-type]
         return made[-1]
 
     yield make
@@ -55,7 +55,10 @@ def test_the_producer_is_one_that_loses_nothing(monkeypatch, transactional_id):
     asked: dict[str, object] = {}
     monkeypatch.setattr("producers.adapters.kafka.connect", lambda _, config: asked.update(config))
     own = KafkaSettings(compression="zstd", properties={"linger.ms": 9})
-    KafkaSink(Settings(source="kafka://a:1", kafka=own), transactional_id=transactional_id)
+    KafkaSink(
+        Settings(source="kafka://a:1", kafka=own).kafka_connection,
+        transactional_id=transactional_id,
+    )
     assert asked["acks"] == "all"
     assert asked["enable.idempotence"] is True
     assert asked["partitioner"] == "murmur2_random"
@@ -69,7 +72,7 @@ def test_the_producer_is_one_that_loses_nothing(monkeypatch, transactional_id):
 
 
 def test_a_record_that_was_given_a_time_fails_after_it():
-    sink = KafkaSink(Settings(source="kafka://127.0.0.1:1"), message_timeout_s=0.3)
+    sink = KafkaSink(Settings(source="kafka://127.0.0.1:1").kafka_connection, message_timeout_s=0.3)
     sink.send(outgoing("t", range(3)))
     with pytest.raises(StoreUnavailable, match="timed out"):
         sink.flush(30)
@@ -111,7 +114,7 @@ def test_without_a_partition_the_key_decides_as_in_java(kafka, topic, sinks):
 
 def test_a_full_queue_is_waited_for_and_drops_nothing(kafka, topic):
     few = settings_of(kafka, **{"queue.buffering.max.messages": 100})
-    sink = KafkaSink(few)
+    sink = KafkaSink(few.kafka_connection)
     for start in range(0, 5000, 1000):
         sink.send(outgoing(topic, range(start, start + 1000)))
     sink.flush(30)
@@ -144,7 +147,10 @@ def test_an_unknown_topic_names_the_command_that_makes_it(sinks):
 def test_brokers_that_are_away_are_waited_for_and_nothing_is_lost(kafka_clusters):
     own = kafka_clusters()
     create_topics(own.bootstrap, {"away": 1})
-    sink = KafkaSink(settings_of(own, **{"queue.buffering.max.messages": 50}), send_deadline_s=0.3)
+    sink = KafkaSink(
+        settings_of(own, **{"queue.buffering.max.messages": 50}).kafka_connection,
+        send_deadline_s=0.3,
+    )
     sink.send(outgoing("away", range(10)))
     sink.flush(30)
     own.kill()
@@ -167,7 +173,7 @@ def test_brokers_that_are_away_are_waited_for_and_nothing_is_lost(kafka_clusters
 
 def test_closing_without_brokers_ends_and_claims_nothing(monkeypatch):
     monkeypatch.setattr("producers.adapters.kafka._CLOSE_S", 0.3)
-    sink = KafkaSink(Settings(source="kafka://127.0.0.1:1"))
+    sink = KafkaSink(Settings(source="kafka://127.0.0.1:1").kafka_connection)
     sink.send(outgoing("gone", range(3)))
     sink.close()
     sink.close()

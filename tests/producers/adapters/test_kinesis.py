@@ -35,7 +35,7 @@ def name(kinesis: KinesisLocal) -> str:
 
 def sink_of(client: Any, name: str, **settings: Any) -> KinesisSink:
     made = Settings(source=f"kinesis://{name}", kinesis=KinesisSettings(**settings))
-    return KinesisSink(made, SystemClock(), client, jitter=lambda: 0.0)
+    return KinesisSink(made.kinesis_connection, SystemClock(), client, jitter=lambda: 0.0)
 
 
 def rows(count: int, keys: int = 7) -> list[Outgoing]:

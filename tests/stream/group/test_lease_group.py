@@ -154,31 +154,31 @@ def test_who_was_away_can_say_nothing_and_takes_part_again(workers: Workers) -> 
     workers.turn("b", times=6)
     with pytest.raises(Superseded):
         first.commit(dict.fromkeys(half, Checkpoint(emitted=9)), {})
-    assert second.marks(everything(workers)) == dict.fromkeys(half, Checkpoint(emitted=3))
+    assert second.checkpoints(everything(workers)) == dict.fromkeys(half, Checkpoint(emitted=3))
     assert second.commit(dict.fromkeys(workers.owned["b"], Checkpoint(emitted=5)), {})
     workers.turn("a", "b", times=6)
     assert workers.owned["a"] | workers.owned["b"] == everything(workers)
     assert not workers.owned["a"] & workers.owned["b"]
     with pytest.raises(Superseded):
         first.commit(dict.fromkeys(workers.owned["b"], Checkpoint(emitted=9)), {})
-    assert set(first.marks(everything(workers)).values()) == {Checkpoint(emitted=5)}
+    assert set(first.checkpoints(everything(workers)).values()) == {Checkpoint(emitted=5)}
 
 
 def test_marks_come_back_as_they_were(workers: Workers) -> None:
     group = workers.start("a")
     workers.turn("a", times=2)
-    marks = {
+    checkpoints = {
         topic_partition: Checkpoint(n, n + 1, f"{n:064x}")
         for n, topic_partition in enumerate(sorted(INPUTS))
     }
-    assert group.marks(INPUTS) == {}
-    assert group.commit(marks, dict.fromkeys(INPUTS, 7))
-    assert group.marks(INPUTS) == marks
+    assert group.checkpoints(INPUTS) == {}
+    assert group.commit(checkpoints, dict.fromkeys(INPUTS, 7))
+    assert group.checkpoints(INPUTS) == checkpoints
     assert {
         lease.position for lease in workers.table.leases() if lease.topic_partition in INPUTS
     } == {7}
-    assert group.commit(marks, {}), "again, and again"
-    assert workers.start("b").marks([JOURNAL]) == {}
+    assert group.commit(checkpoints, {}), "again, and again"
+    assert workers.start("b").checkpoints([JOURNAL]) == {}
 
 
 def test_children_of_a_shard_are_shared_out_as_they_come(workers: Workers) -> None:
@@ -207,8 +207,8 @@ def test_a_shard_that_is_done_with_needs_no_owner_any_more(workers: Workers) -> 
     makes_plans = next(name for name in "ab" if JOURNAL in workers.owned[name])
 
     def commit(name: str, emitted: int, stored: int) -> None:
-        marks = dict.fromkeys(workers.owned[name], Checkpoint(emitted, stored, "c" * 64))
-        assert groups[name].commit(marks, {})
+        checkpoints = dict.fromkeys(workers.owned[name], Checkpoint(emitted, stored, "c" * 64))
+        assert groups[name].commit(checkpoints, {})
 
     commit(owner, 7, 6)
     workers.finished = {ended}
@@ -226,7 +226,7 @@ def test_a_shard_that_is_done_with_needs_no_owner_any_more(workers: Workers) -> 
     assert sum(map(len, workers.owned.values())) == before - 1
     for group in groups.values():
         assert ended in group.topic_partitions()
-        assert group.marks([ended])[ended] == Checkpoint(2**53, 2**53, "c" * 64)
+        assert group.checkpoints([ended])[ended] == Checkpoint(2**53, 2**53, "c" * 64)
     workers.start("c")
     workers.turn("a", "b", "c", times=8)
     assert not any(ended in owned for owned in workers.owned.values())
@@ -401,11 +401,11 @@ def test_whatever_happens_only_the_owner_is_heard(seed: int) -> None:
     heard: dict[TopicPartition, int] = {}
     for before, after in table.written:
         assert after.counter == before.counter + 1
-        changed = after.mark != before.mark
+        changed = after.checkpoint != before.checkpoint
         assert not changed or before.owner == after.owner, "a mark is written by the owner alone"
-        if changed and after.mark is not None:
-            assert after.mark.emitted > heard.get(after.topic_partition, 0)
-            heard[after.topic_partition] = after.mark.emitted
+        if changed and after.checkpoint is not None:
+            assert after.checkpoint.emitted > heard.get(after.topic_partition, 0)
+            heard[after.topic_partition] = after.checkpoint.emitted
     names = sorted(workers.groups)
     if names:
         workers.turn(*names, times=12)

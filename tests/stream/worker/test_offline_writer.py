@@ -11,7 +11,7 @@ import pyarrow as pa
 from claimtrace.errors import StoreUnavailable
 from featurestore.offline.adapters.delta import OfflineStore
 from featurestore.offline.tables import SCHEMAS
-from stream.adapters.process.background import Background
+from stream.adapters.process.background import DaemonThreads
 from stream.adapters.snapshots.reached_file import ReachedFile
 from tests.worlds.random_events import a_stream, as_records
 from tests.worlds.stream_folder import World
@@ -46,7 +46,7 @@ class SlowWorld(World):
 
 
 def a_world(folder: Path, failing: int = 0) -> SlowWorld:
-    world = SlowWorld(folder, offline_every=50, snapshot_every=10**6, begin=Background)
+    world = SlowWorld(folder, offline_every=50, snapshot_every=10**6, executor=DaemonThreads())
     world.slow = Slow(OfflineStore(folder / "offline"), failing)
     world.put(as_records(a_stream(5, 400)))
     return world

@@ -25,8 +25,10 @@ from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
 from stream.group.group import Checkpoint, Retained, Tail
 from stream.worker.driver import Driver
+from stream.worker.observer import WorkerObserver
 from stream.worker.offline_writer import OfflineWriter, Stored
 from stream.worker.ownership import Ownership
+from stream.worker.parts import Cadence, LogParts, Stores
 from tests.simulation.lives import RowsInMemory
 from tests.simulation.shared_lives import failures, live
 from tests.simulation.shared_parts import (
@@ -131,11 +133,11 @@ def chain_forgotten(before: Callable[..., Any], self: Ownership, *args: Any) -> 
 
 def let_go_but_keep_sending(before: Callable[..., Any], self: Ownership) -> None:
     before(self)
-    self._is_giving_up = False
+    self._must_abort = False
 
 
 def stored_too_soon(before: Callable[..., Any], self: Ownership) -> Any:
-    self._note_stored(Stored(self._engine.plan, self._reached()))
+    self._note_stored(Stored(self._engine.plan, self._progress()))
     return before(self)
 
 
@@ -149,9 +151,9 @@ BREAKS: dict[str, Change] = {
     "sends all of it again": swap(stream.worker.ownership, "_is_due", lambda *_: True),
     "ignores the mark of what was sent": swap(
         stream.worker.ownership, "_is_due",
-        lambda outgoing, number, mark, tail: number > mark.stored,
+        lambda outgoing, number, checkpoint, tail: number > checkpoint.stored,
     ),
-    "takes over before it has caught up": swap(Ownership, "_needed", lambda *_: 0),
+    "takes over before it has caught up": swap(Ownership, "_needed_plan", lambda *_: 0),
     "forgets the chain at a take-over": around(Ownership, "_take_over", chain_forgotten),
     "calls rows stored that wait": around(Ownership, "commit", stored_too_soon),
     "decides nothing again": swap(Ownership, "_decide_again", lambda *_: None),
@@ -160,19 +162,19 @@ BREAKS: dict[str, Change] = {
     ),
     "does not see that a place was away": swap(
         Ownership,
-        "stay",
-        lambda self: self._group.poll(lambda _: None) if self._takes_part else None,
+        "heartbeat",
+        lambda self: self._group.poll(lambda _: None) if self._is_member else None,
     ),
-    "keeps an open transaction": around(Ownership, "_let_go", let_go_but_keep_sending),
+    "keeps an open transaction": around(Ownership, "_release_all", let_go_but_keep_sending),
     "starts from any snapshot": swap(Driver, "_fits", lambda _: lambda _: True),
     "applies a plan it has not read back": swap(SharedJournal, "append", not_read_back),
     "stores rows whoever wrote before": swap(RowsInMemory, "append_once", without_before),
     "asks no store what it has": swap(OfflineWriter, "version", lambda *_: -1),
     "waits for others with rows in hand": around(
-        Driver, "_flush", lambda before, self: None if self._duty.is_ahead else before(self)
+        Driver, "_flush", lambda before, self: None if self._ownership.is_ahead else before(self)
     ),
     "forgets rows that it took over": swap(Ownership, "has_rows", False),
-    "takes a refused commit for done": around(Ownership, "_tell", commit_taken_for_done),
+    "takes a refused commit for done": around(Ownership, "_commit_once", commit_taken_for_done),
 }  # fmt: skip
 
 
@@ -233,9 +235,10 @@ def alone(stopping: Callable[[], bool] = lambda: False) -> Alone:
     network, rows = Network(sea), SharedRows(sea)
     member = Member(sea, network)
     driver = Driver(
-        Engine(DOMAIN, terms(1), KEY, no_models), SharedSource(sea), SharedJournal(sea), network,
-        rows, OwnSnapshots(sea), SharedClock(sea, lambda: None), lambda: None,
-        snapshot_every=(10**9, 1e9), offline_every=(1, 1e9), group=member, stopping=stopping,
+        Engine(DOMAIN, terms(1), KEY, no_models),
+        LogParts(SharedSource(sea), SharedJournal(sea), network, member),
+        Stores(rows, OwnSnapshots(sea)), Cadence(snapshot=(10**9, 1e9), offline=(1, 1e9)),
+        SharedClock(sea, lambda: None), lambda: None, WorkerObserver(), stopping,
     )  # fmt: skip
     driver.recover()
     put(sea, 0, 20)
@@ -252,7 +255,7 @@ def put(sea: Sea, first: int, count: int) -> None:
 def test_asked_to_stop_while_the_store_is_down_it_ends_and_commits_nothing() -> None:
     asked = False
     worker = alone(lambda: asked)
-    before, from_s = dict(worker.sea.marks), worker.sea.now_ms
+    before, from_s = dict(worker.sea.checkpoints), worker.sea.now_ms
 
     def refuse(*_: Any, **__: Any) -> bool:
         raise StoreUnavailable("no answer", where="the store")
@@ -263,7 +266,7 @@ def test_asked_to_stop_while_the_store_is_down_it_ends_and_commits_nothing() -> 
     with pytest.raises(StoreUnavailable):
         worker.driver.step(5)
     assert worker.sea.now_ms - from_s < 40_000
-    assert worker.sea.marks == before
+    assert worker.sea.checkpoints == before
     assert StoreUnavailable.exit_code != 0
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from claimtrace.clock import ManualClock
 from claimtrace.errors import StateError
-from stream.worker import snapshotting as saving
+from stream.worker import snapshotting
 from stream.worker.interval import Interval
 from stream.worker.observer import WorkerObserver
+from stream.worker.parts import LogParts
 from stream.worker.snapshotting import FEW_RECORDS, UNITS_A_RECORD, Snapshotting
 
 
@@ -37,14 +38,15 @@ class Store:
     def publish(self):
         self.told.append("publish")
 
-    def rest(self):
-        self.told.append("rest")
+    def cancel(self):
+        self.told.append("cancel")
 
 
 class Heard(WorkerObserver):
     """The plans of snapshots that count."""
 
     def __init__(self):
+        super().__init__()
         self.plans = []
 
     def snapshot(self, plan, seconds):
@@ -61,80 +63,87 @@ def world():
         arrays=lambda: {"a": np.zeros(10)},
         tidy=lambda: iter([1000] * 100),
     )
-    duty = SimpleNamespace(
-        owned=frozenset(), coming_marks=dict, is_stored=lambda plan, _: plan in stored
+    ownership = SimpleNamespace(
+        owned=frozenset(), coming_checkpoints=dict, is_stored=lambda plan, _: plan in stored
     )
     journal = SimpleNamespace(bookmark=lambda plan: plan)
     source = SimpleNamespace(bookmarks=lambda positions: b"%d" % len(positions))
     store = Store()
+    heard.notify = said.append
     each = Snapshotting(
-        engine, duty, source, journal, store, Interval(100, 1e9, clock), clock, lambda work: work(),
-        said.append, lambda _: None, heard,
+        engine, ownership, LogParts(source, journal, None), store, Interval(100, 1e9, clock),
+        clock, lambda work: work(), heard,
     )  # fmt: skip
     return SimpleNamespace(
-        saving=each, store=store, engine=engine, stored=stored, heard=heard, said=said, clock=clock
+        snapshotting=each,
+        store=store,
+        engine=engine,
+        stored=stored,
+        heard=heard,
+        said=said,
+        clock=clock,
     )
 
 
 def test_it_waits_for_the_disk_and_for_its_rows(world):
-    world.saving.end()
-    world.saving.begin()
+    world.snapshotting.end()
+    world.snapshotting.begin()
     assert world.store.told == [("begin", 5, ["a", "journal", "marks", "source"])]
     world.engine.plan = 9
-    world.saving.end()
+    world.snapshotting.end()
     world.stored.append(5)
-    world.saving.end()
+    world.snapshotting.end()
     assert "publish" not in world.store.told, "it isn't on the disk"
     world.stored.clear()
     world.store.done = True
-    world.saving.end()
+    world.snapshotting.end()
     assert "publish" not in world.store.told, "its rows aren't stored"
-    assert world.saving.is_written
+    assert world.snapshotting.is_written
     world.stored.append(5)
     world.clock.sleep(3)
-    world.saving.end()
+    world.snapshotting.end()
     assert world.store.told[1:] == ["publish"]
     assert world.heard.plans == [(5, 3.0)]
-    assert not world.saving.is_under_way
+    assert not world.snapshotting.is_under_way
 
 
 def test_one_that_cannot_be_written_is_told_and_given_up(world):
-    world.saving.begin()
+    world.snapshotting.begin()
     world.store.done = StateError("the process was killed", where="snapshots")
-    world.saving.end()
-    assert not world.saving.is_under_way
+    world.snapshotting.end()
+    assert not world.snapshotting.is_under_way
     assert "the process was killed" in world.said[0]
     assert world.heard.plans == []
 
 
 def test_batches_are_small_while_a_large_state_is_written(world, monkeypatch):
-    world.saving.begin()
-    assert world.saving.most(2000) == 2000
-    world.saving.rest()
-    monkeypatch.setattr(saving, "LARGE_BYTES", 8)
-    world.saving.begin()
-    assert world.saving.most(2000) == FEW_RECORDS
-    assert world.saving.most(64) == 64
+    world.snapshotting.begin()
+    assert world.snapshotting.batch_limit(2000) == 2000
+    world.snapshotting.cancel()
+    monkeypatch.setattr(snapshotting, "LARGE_BYTES", 8)
+    world.snapshotting.begin()
+    assert world.snapshotting.batch_limit(2000) == FEW_RECORDS
+    assert world.snapshotting.batch_limit(64) == 64
     world.store.done = True
-    assert world.saving.most(2000) == 2000
-    world.saving.rest()
+    assert world.snapshotting.batch_limit(2000) == 2000
+    world.snapshotting.cancel()
     world.store.reads = False
-    world.saving.begin()
-    assert world.saving.most(2000) == 2000, "a copy is written"
+    world.snapshotting.begin()
+    assert world.snapshotting.batch_limit(2000) == 2000, "a copy is written"
 
 
 def test_house_keeping_rests_while_a_snapshot_is_written_and_is_paid_by_records(world):
     slices = iter([1000] * 100)
     world.engine.tidy = lambda: slices
-    world.saving.keep_house(10**6)
+    world.snapshotting.run_maintenance(10**6)
     assert len(list(slices)) == 100, "no round before the first snapshot"
     slices = iter([1000] * 100)
-    world.saving.begin()
+    world.snapshotting.begin()
     world.store.done = True
     world.stored.append(5)
-    world.saving.end()
-    world.saving.keep_house(1000)
+    world.snapshotting.end()
+    world.snapshotting.run_maintenance(1000)
     world.engine.plan = 6
-    world.saving.begin()
-    world.saving.keep_house(10**6)
+    world.snapshotting.begin()
+    world.snapshotting.run_maintenance(10**6)
     assert len(list(slices)) == 100 - UNITS_A_RECORD

@@ -18,6 +18,8 @@ from claimtrace.events import Outgoing
 from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
 from stream.worker.driver import Driver
+from stream.worker.observer import WorkerObserver
+from stream.worker.parts import Cadence, LogParts, Stores
 from tests.simulation.shared_parts import (
     Member,
     OwnSnapshots,
@@ -49,10 +51,13 @@ def test_memory_stays_flat() -> None:
     network = Network(sea)
     driver = Driver(
         Engine(DOMAIN, terms(1, lateness_ms=DAY_MS, remember_ms=3 * DAY_MS), KEY, no_models),
-        SharedSource(sea), SharedJournal(sea), network, SharedRows(sea), OwnSnapshots(sea),
-        SharedClock(sea, lambda: None), lambda: None,
-        snapshot_every=(2 * CHUNK, 1e9), offline_every=(CHUNK, 1e9), group=Member(sea, network),
-    )  # fmt: skip
+        LogParts(SharedSource(sea), SharedJournal(sea), network, Member(sea, network)),
+        Stores(SharedRows(sea), OwnSnapshots(sea)),
+        Cadence(snapshot=(2 * CHUNK, 1e9), offline=(CHUNK, 1e9)),
+        SharedClock(sea, lambda: None),
+        lambda: None,
+        WorkerObserver(),
+    )
     driver.recover()
     when, sizes, retained = START, [], []
     for number in range(EVENTS):
@@ -67,7 +72,7 @@ def test_memory_stays_flat() -> None:
                     kept.clear()
             del sea.inputs["claims.filed", 0][:-1]
             sizes.append(resident_bytes())
-            retained.append(driver._duty._retained.records)
+            retained.append(driver._ownership._retained.records)
     assert driver.counts.claims == EVENTS
     assert max(retained) <= 2 * CHUNK
     full = sizes[2 * A_YEAR // CHUNK :]

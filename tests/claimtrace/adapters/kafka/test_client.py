@@ -43,7 +43,7 @@ def login(**more: str) -> Settings:
 
 
 def test_plaintext_needs_the_brokers_only():
-    config = client_config(settings("kafka://a:9092,b:9093/"))
+    config = client_config(settings("kafka://a:9092,b:9093/").kafka_connection)
     assert config["bootstrap.servers"] == "a:9092,b:9093"
     assert config["security.protocol"] == "plaintext"
     assert not [name for name in config if name.startswith(("sasl", "ssl"))]
@@ -54,7 +54,7 @@ def test_a_login_and_certificates_become_properties(tmp_path):
         (tmp_path / name).write_text("x")
     config = client_config(
         login(ca_file=f"{tmp_path}/ca.pem", certificate_file=f"{tmp_path}/own.pem",
-              key_file=f"{tmp_path}/own.key", key_password="k3y")
+              key_file=f"{tmp_path}/own.key", key_password="k3y").kafka_connection
     )  # fmt: skip
     assert config["sasl.mechanism"] == "SCRAM-SHA-512"
     assert (config["sasl.username"], config["sasl.password"]) == ("worker", CANARY)
@@ -66,7 +66,7 @@ def test_a_login_and_certificates_become_properties(tmp_path):
 
 @pytest.mark.parametrize("protocol", ["ssl", "sasl_ssl"])
 def test_the_host_name_is_always_checked(protocol):
-    config = client_config(login(protocol=protocol))
+    config = client_config(login(protocol=protocol).kafka_connection)
     assert config["ssl.endpoint.identification.algorithm"] == "https"
     assert config["enable.ssl.certificate.verification"] is True
 
@@ -92,7 +92,7 @@ def test_a_password_file_is_read_without_its_line_end(tmp_path):
 )
 def test_an_incomplete_login_names_the_setting(security, where):
     with pytest.raises(ConfigError) as said:
-        client_config(login(**security))
+        client_config(login(**security).kafka_connection)
     assert said.value.where == where
     assert CANARY not in str(said.value)
 
@@ -100,18 +100,18 @@ def test_an_incomplete_login_names_the_setting(security, where):
 def test_an_empty_password_file_is_no_password(tmp_path):
     (tmp_path / "password").write_text("\n")
     with pytest.raises(ConfigError, match="is empty"):
-        client_config(login(password="", password_file=f"{tmp_path}/password"))
+        client_config(login(password="", password_file=f"{tmp_path}/password").kafka_connection)
 
 
 @pytest.mark.parametrize("source", ["local", "kafka://worker:c4n4ry-s3cret@a:9092"])
 def test_a_source_that_is_no_cluster_is_refused_without_showing_it(source):
     with pytest.raises(ConfigError) as said:
-        client_config(settings(source))
+        client_config(settings(source).kafka_connection)
     assert CANARY not in str(said.value)
 
 
 def test_properties_are_merged_last():
-    config = client_config(with_property("reconnect.backoff.max.ms", 77))
+    config = client_config(with_property("reconnect.backoff.max.ms", 77).kafka_connection)
     assert config["reconnect.backoff.max.ms"] == 77
 
 
@@ -137,14 +137,14 @@ def test_properties_are_merged_last():
 )  # fmt: skip
 def test_a_property_that_loses_records_or_holds_a_secret_is_refused(name, hint):
     with pytest.raises(ConfigError) as said:
-        client_config(with_property(name))
+        client_config(with_property(name).kafka_connection)
     assert name in said.value.where
     assert hint in said.value.hint
     assert CANARY not in str(said.value)
 
 
 def test_a_configuration_never_shows_itself():
-    config = client_config(login()) | {"group.id": "g"}
+    config = client_config(login().kafka_connection) | {"group.id": "g"}
     assert isinstance(config, ClientConfig)
     for shown in (repr(config), str(config), f"{config}", repr([config])):
         assert CANARY not in shown
@@ -156,9 +156,11 @@ def test_a_configuration_never_shows_itself():
 
 @pytest.mark.parametrize("kind", [Consumer, Producer, AdminClient])
 def test_clients_are_made_of_it_and_stay_quiet(kind, capfd):
-    troubles = Troubles(settings())
+    troubles = Troubles(settings().kafka_connection)
     more = {"group.id": "g"} if kind is Consumer else {}
-    client = connect(kind, client_config(settings()) | {"error_cb": troubles} | more)
+    client = connect(
+        kind, client_config(settings().kafka_connection) | {"error_cb": troubles} | more
+    )
     for _ in range(40):
         client.poll(0.05)
         if troubles.last:
@@ -171,20 +173,20 @@ def test_clients_are_made_of_it_and_stay_quiet(kind, capfd):
 
 
 def test_librdkafkas_lines_go_to_a_logger_that_somebody_may_listen_to():
-    assert isinstance(client_config(settings())["logger"], logging.Logger)
+    assert isinstance(client_config(settings().kafka_connection)["logger"], logging.Logger)
 
 
 def test_a_wrong_property_is_named_when_a_client_is_made():
     with pytest.raises(ConfigError, match=r"no\.such\.thing"):
-        connect(Producer, client_config(with_property("no.such.thing", "x")))
+        connect(Producer, client_config(with_property("no.such.thing", "x").kafka_connection))
     with pytest.raises(ConfigError) as said:
-        connect(Producer, client_config(login()) | {"linger.ms": "soon"})
+        connect(Producer, client_config(login().kafka_connection) | {"linger.ms": "soon"})
     assert CANARY not in str(said.value) + repr(said.value)
     assert said.value.__cause__ is None
 
 
 def test_troubles_tell_a_person_at_once_and_keep_the_rest():
-    troubles = Troubles(login())
+    troubles = Troubles(login().kafka_connection)
     troubles(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
     assert (troubles.down, troubles.last) == (False, "Connection refused")
     troubles(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
@@ -199,7 +201,7 @@ def test_troubles_tell_a_person_at_once_and_keep_the_rest():
 
 
 def test_a_connection_that_breaks_in_a_login_is_no_wrong_password():
-    troubles = Troubles(login())
+    troubles = Troubles(login().kafka_connection)
     for code, text in (
         (KafkaError._AUTHENTICATION, "SASL handshake failed: Local: Broker transport failure"),
         (KafkaError._SSL, "SSL handshake failed: Disconnected"),
@@ -272,7 +274,7 @@ def test_msk_tokens_are_signed_offline(monkeypatch):
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CANARY)
-    config = client_config(login(mechanism="OAUTHBEARER", region="eu-central-1"))
+    config = client_config(login(mechanism="OAUTHBEARER", region="eu-central-1").kafka_connection)
     assert "sasl.password" not in config
     token, expires_s = config["oauth_cb"]("")
     url = urlparse(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode())
@@ -301,7 +303,7 @@ def test_without_the_signer_the_extra_is_named(monkeypatch):
 
 
 def test_a_token_that_cannot_be_had_names_region_and_identity():
-    troubles = Troubles(login(mechanism="OAUTHBEARER", region="eu-central-1"))
+    troubles = Troubles(login(mechanism="OAUTHBEARER", region="eu-central-1").kafka_connection)
     text = "Failed to acquire SASL OAUTHBEARER token: OAuth callback raised exception"
     troubles(KafkaError(KafkaError._AUTHENTICATION, text))
     with pytest.raises(ConfigError) as said:

@@ -20,7 +20,7 @@ from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import KafkaSettings, SecuritySettings, Settings
 from cli.commands.events import topics as topics_command
-from cli.wiring.workspace import Session
+from cli.wiring.workspace import Workspace
 from producers.adapters.kafka import KafkaSink
 from tests.conftest import require_kafka
 from tests.servers.kafka import Cluster
@@ -70,7 +70,7 @@ def settings(cluster: Cluster, listener: str, user: str = "", **security: str) -
 
 
 def send(wanted: Settings, topic: str, **arguments: str) -> None:
-    sink = KafkaSink(wanted, **arguments)  # type: ignore[arg-type]
+    sink = KafkaSink(wanted.kafka_connection, **arguments)  # type: ignore[arg-type]
     try:
         if arguments:
             sink.begin(SOON_S)
@@ -85,9 +85,11 @@ def send(wanted: Settings, topic: str, **arguments: str) -> None:
 
 def receive(wanted: Settings, topic: str, group: str) -> bytes:
     """The first record, as a member of a group."""
-    troubles = Troubles(wanted)
+    troubles = Troubles(wanted.kafka_connection)
     own = {"group.id": group, "auto.offset.reset": "earliest", "error_cb": troubles}
-    member = connect(Consumer, client_config(wanted) | own | {"enable.auto.commit": False})
+    member = connect(
+        Consumer, client_config(wanted.kafka_connection) | own | {"enable.auto.commit": False}
+    )
     try:
         member.subscribe([topic])
         deadline = time.monotonic() + SOON_S
@@ -139,7 +141,7 @@ def test_a_wrong_password_names_the_setting_in_every_client(
         lambda: send(wrong, topic),
         lambda: send(wrong, topic, transactional_id="tx"),
         lambda: receive(wrong, topic, "g"),
-        lambda: KafkaTopics(wrong).found([topic]),
+        lambda: KafkaTopics(wrong.kafka_connection).found([topic]),
     )
     for run in runs:
         error = refused(run)
@@ -227,8 +229,8 @@ def test_offsets_of_a_group_that_is_not_ours_abort_the_transaction(secure, topic
     bob, name = settings(secure, SASL, "bob"), f"tx-{topic}"
     allow(secure, "bob", "transactional_id", name, "write", "describe")
     allow(secure, "bob", "topic", topic, "write", "read")
-    member = connect(Consumer, client_config(bob) | {"group.id": "theirs"})
-    sink = KafkaSink(bob, transactional_id=name)
+    member = connect(Consumer, client_config(bob.kafka_connection) | {"group.id": "theirs"})
+    sink = KafkaSink(bob.kafka_connection, transactional_id=name)
     try:
         sink.begin()
         sink.send([Outgoing(topic, 0, b"k", b"v", 1)])
@@ -243,7 +245,7 @@ def test_offsets_of_a_group_that_is_not_ours_abort_the_transaction(secure, topic
 
 def test_topics_that_may_not_be_made_name_the_acl(secure, tmp_path):
     bob = settings(secure, SASL, "bob")
-    session = Session(Settings(folder=str(tmp_path), source=bob.source, security=bob.security))
+    session = Workspace(Settings(folder=str(tmp_path), source=bob.source, security=bob.security))
     error = CliRunner().invoke(topics_command.app, ["create"], obj=session).exception
     assert isinstance(error, ConfigError)
     assert "User:bob" in error.hint
@@ -264,7 +266,7 @@ def test_a_wrong_host_name_is_refused_by_every_client(secure, topic):
     for run in (
         lambda: send(wrong, topic),
         lambda: receive(wrong, topic, "g"),
-        lambda: KafkaTopics(wrong).found([topic]),
+        lambda: KafkaTopics(wrong.kafka_connection).found([topic]),
     ):
         error = refused(run)
         assert "host names in source" in error.hint

@@ -17,8 +17,8 @@ import pytest
 
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable
 from claimtrace.settings.schema import Settings
-from cli.commands.run.stream import run_stream
-from cli.wiring.workspace import Session
+from cli.stream_run import run_stream
+from cli.wiring.workspace import Workspace
 from featurestore.offline.adapters.delta import OfflineStore
 from featurestore.offline.adapters.delta_errors import ours
 from featurestore.offline.tables import EVENTS, rows_of
@@ -128,7 +128,7 @@ def test_a_crash_leaves_each_row_once(
 
 def test_the_setting_names_a_bucket(bucket: str, records: Any, tmp_path: Path) -> None:
     World(tmp_path).put(records)
-    session = Session(Settings(folder=str(tmp_path), partitions=2, offline=bucket))
+    session = Workspace(Settings(folder=str(tmp_path), partitions=2, offline=bucket))
     run_stream(session, until_end=True, quiet=True)
     tables = OfflineStore(bucket).tables()
     assert {"decisions", "definitions", EVENTS} <= set(tables)

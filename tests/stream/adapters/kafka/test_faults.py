@@ -60,7 +60,7 @@ def test_a_refused_commit_is_not_fatal_and_moves_no_mark(
     bench: Bench, mock_kafka: MockCluster, code: int
 ) -> None:
     worker = started(bench)
-    before = worker.group.marks(worker.group.topic_partitions())
+    before = worker.group.checkpoints(worker.group.topic_partitions())
     mock_kafka.fail(Api.OFFSET_COMMIT, code, times=3)
     bench.put(2, 40)
     worker.heard.commits.clear()
@@ -68,11 +68,11 @@ def test_a_refused_commit_is_not_fatal_and_moves_no_mark(
         time.sleep(0.01)
     mock_kafka.heal(Api.OFFSET_COMMIT)
     if code != KafkaError.COORDINATOR_LOAD_IN_PROGRESS:  # librdkafka asks again by itself
-        assert worker.group.marks(worker.group.topic_partitions()) == before
-        assert worker.driver._duty._marks[JOURNAL] == before[JOURNAL]
+        assert worker.group.checkpoints(worker.group.topic_partitions()) == before
+        assert worker.driver._ownership._checkpoints[JOURNAL] == before[JOURNAL]
     until(worker.is_done, worker)
     assert len(worker.owned) == EVERYTHING
-    assert worker.group.marks([JOURNAL])[JOURNAL].emitted > before[JOURNAL].emitted
+    assert worker.group.checkpoints([JOURNAL])[JOURNAL].emitted > before[JOURNAL].emitted
     bench.check()
 
 
@@ -214,7 +214,7 @@ def test_workers_come_and_go_with_work_in_flight(bench: Bench, protocol: str) ->
 def test_another_application_on_the_same_journal_is_refused(bench: Bench) -> None:
     started(bench)
     with pytest.raises(StateError, match="begun with remember_ms"):
-        KafkaJournal(bench.settings(), terms(0, remember_ms=1), SystemClock())
+        KafkaJournal(bench.settings().kafka_connection, terms(0, remember_ms=1), SystemClock())
 
 
 def test_another_application_in_the_same_group_is_told_of(bench: Bench) -> None:

@@ -421,7 +421,7 @@ def test_more_partitions_while_it_runs(fleet: Fleet) -> None:
     worker.start()
     feed(fleet.cluster, first)
     fleet.wait_until_done()
-    KafkaTopics(Settings(source=f"kafka://{fleet.cluster.bootstrap}")).grow(
+    KafkaTopics(Settings(source=f"kafka://{fleet.cluster.bootstrap}").kafka_connection).grow(
         dict.fromkeys((DECISIONS_TOPIC, DEAD_TOPIC, "claims.filed"), PARTITIONS + 1)
     )
     moved = [row._replace(partition=PARTITIONS) if n % 3 else row

@@ -40,11 +40,11 @@ class Guarded:
 def test_a_refused_commit_names_the_topic_that_may_not_be_read(forbidden: str) -> None:
     settings = Settings(source="kafka://127.0.0.1:1", security=SecuritySettings(username="w-1"))
     output: Any = SimpleNamespace(is_transactional=False)
-    group = KafkaGroup(settings, TOPICS, SystemClock(), output)
+    group = KafkaGroup(settings.kafka_connection, TOPICS, SystemClock(), output)
     group._consumer.close()
     group._consumer = Guarded(forbidden)
-    marks = {(topic, 0): Checkpoint(1, 1, "0" * 64) for topic in TOPICS}
+    checkpoints = {(topic, 0): Checkpoint(1, 1, "0" * 64) for topic in TOPICS}
     with pytest.raises(ConfigError) as caught:
-        group.commit(marks, {})
+        group.commit(checkpoints, {})
     assert f"--operation Read --topic {forbidden}" in str(caught.value)
     assert "User:w-1" in str(caught.value)

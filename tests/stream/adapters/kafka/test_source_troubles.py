@@ -140,7 +140,7 @@ def test_new_partitions_are_read_from_their_beginning(bay: Bay) -> None:
     source = bay.source()
     (first,) = drain(source, 5, lambda: 10)
     at = after({}, first)
-    KafkaTopics(Settings(source=f"kafka://{bay.bootstrap}")).grow({topic: 3})
+    KafkaTopics(Settings(source=f"kafka://{bay.bootstrap}").kafka_connection).grow({topic: 3})
     send(bay.bootstrap, [row for partition in (1, 2) for row in numbered(topic, partition, 7)])
     assert source.poll(at, 100) == [], "looked for now and then only"
     bay.clock.shift_s += 31

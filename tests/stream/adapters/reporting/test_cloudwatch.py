@@ -21,8 +21,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from claimtrace.clock import ManualClock
 from claimtrace.settings.schema import AwsSettings, MetricsSettings, Settings
-from cli.commands.run.stream import run_stream, watch
-from cli.wiring.workspace import Session
+from cli.stream_run import run_stream
+from cli.wiring.observing import observe
+from cli.wiring.workspace import Workspace
 from stream.adapters.reporting.cloudwatch import CloudWatch, read
 from stream.adapters.reporting.cloudwatch_data import (
     MOST_METRICS,
@@ -76,9 +77,8 @@ class Heard:
 
 
 def sender(registry: CollectorRegistry, client: Any, said: Any = None) -> CloudWatch:
-    settings = Settings(aws=AwsSettings(metrics_namespace=f"ns{next(_numbers)}"))
-    return CloudWatch(settings, registry, "w1@host", ManualClock(NOW_MS), 3600.0,
-                      said if said is not None else lambda _: None, client)  # fmt: skip
+    return CloudWatch(client, f"ns{next(_numbers)}", registry, "w1@host", ManualClock(NOW_MS),
+                      3600.0, said if said is not None else lambda _: None)  # fmt: skip
 
 
 def place_of(value: float) -> float:
@@ -270,9 +270,9 @@ def test_an_outage_is_said_once_and_loses_nothing(
     inject(client, [None, (status, code), (status, code), (status, code), None, (status, code)])
     said: list[str] = []
     namespace = f"outage{next(_numbers)}"
-    cloud = CloudWatch(Settings(aws=AwsSettings(metrics_namespace=namespace)), made.registry, "w",
+    cloud = CloudWatch(client, namespace, made.registry, "w",
                        ManualClock(round(1000 * datetime.now(UTC).timestamp())), 3600.0,
-                       said.append, client)  # fmt: skip
+                       said.append)  # fmt: skip
     for _ in range(6):
         made.counter.labels("a").inc(2)
         cloud.send()
@@ -312,7 +312,7 @@ def test_a_worker_that_ends_sends_its_last_numbers() -> None:
 
 def test_every_metric_of_a_worker_has_its_unit() -> None:
     registry = CollectorRegistry()
-    WorkerMetrics(registry, ["claims.filed"]).place("claims.filed", 0, 1, 2)
+    WorkerMetrics(registry, ["claims.filed"]).topic_partition("claims.filed", 0, 1, 2)
     names = {series.name for series in read(registry)}
     assert names > {row.name for row in METRICS} - {"claimtrace_model_info"}
     units = {name: unit_of(name) for name in names}
@@ -335,8 +335,8 @@ def test_a_run_is_in_cloudwatch(at_ministack: Ministack, tmp_path: Any) -> None:
     records = as_records(a_stream(3, 120))
     World(tmp_path).put(records)
     aws = AwsSettings(metrics_namespace=f"run{next(_numbers)}")
-    session = Session(Settings(folder=str(tmp_path), partitions=2, aws=aws))
-    ran = run_stream(session, until_end=True, quiet=True)
+    workspace = Workspace(Settings(folder=str(tmp_path), partitions=2, aws=aws))
+    ran = run_stream(workspace, until_end=True, quiet=True)
     listed = at_ministack.client("cloudwatch").list_metrics(
         Namespace=aws.metrics_namespace, MetricName="claimtrace_records_total"
     )["Metrics"]
@@ -359,12 +359,12 @@ def test_metrics_are_kept_for_whoever_asks(
     with ExitStack() as opened:
         settings = Settings(folder=str(tmp_path), metrics=MetricsSettings(listen=listen),
                             aws=AwsSettings(metrics_namespace=namespace))  # fmt: skip
-        session, closed = Session(settings), threading.Event()
-        session._open.append(closed.set)
-        watching = watch(session, opened)
-        assert isinstance(watching, WorkerMetrics) == bool(listen or namespace)
-        assert isinstance(watching, WorkerObserver)
+        closed = threading.Event()
+        observer = observe(Workspace(settings), opened)
+        opened.callback(closed.set)
+        assert isinstance(observer, WorkerMetrics) == bool(listen or namespace)
+        assert isinstance(observer, WorkerObserver)
         assert threading.active_count() == before + bool(listen) + bool(namespace)
         assert not closed.is_set()
-    assert closed.is_set(), "notices end with the run"
+    assert closed.is_set(), "what was opened later ends with the run"
     assert threading.active_count() == before

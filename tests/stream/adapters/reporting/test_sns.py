@@ -7,6 +7,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -20,12 +21,15 @@ from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import AwsSettings, Settings
-from cli.wiring.workspace import Session
+from cli.transports.choice import open_transport
+from cli.wiring.assembly import _with_alerts_notified, build_driver
+from cli.wiring.workspace import Workspace
 from monitoring.layers.records import DriftAlert
 from stream.adapters.reporting import sns
 from stream.adapters.reporting.sns import NotifyingOutput, SnsNotifier
 from stream.adapters.reporting.sns_message import MAX_CALL_BYTES, sns_message_of
 from stream.worker.observer import WorkerObserver
+from stream.worker.parts import LogParts
 from tests.servers.ministack import Ministack
 
 _numbers = itertools.count()
@@ -91,8 +95,7 @@ class Told:
         self.settled = threading.Condition()
         self.client = client or aws.client("sns")
         self.notices = SnsNotifier(
-            Settings(aws=AwsSettings(alerts_topic=arn)), self.words.append, self._count,
-            self.client, jitter=lambda: 0.0,
+            self.client, arn, self.words.append, self._count, jitter=lambda: 0.0,
         )  # fmt: skip
 
     def _count(self, result: str, count: int) -> None:
@@ -158,12 +161,12 @@ class Sink:
             raise StoreUnavailable("away")
         self.done.append((plan, list(outgoing)))
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         if not self.works:
             raise StoreUnavailable("away")
         self.done.append("settled")
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         self.done.append("gave up")
 
 
@@ -176,7 +179,7 @@ def test_each_alert_is_told_in_its_bytes_and_nothing_else(
     alerts = [an_alert(n) for n in range(23)]
     rows = [outgoing(b'{"claim":1}', DECISIONS_TOPIC), *(outgoing(each) for each in alerts)]
     output.emit(7, rows)
-    output.settle()
+    output.flush()
     output.close()
     assert sink.done == [(7, rows), "settled"]
     heard = topic.heard(23)
@@ -207,19 +210,19 @@ def test_nobody_hears_of_what_the_log_does_not_have(
     teller, sink = told(topic.arn), Sink()
     output = NotifyingOutput(sink, teller.notices)
     output.emit(1, [outgoing(an_alert(1))])
-    output.give_up()
-    output.settle()
+    output.abort()
+    output.flush()
     output.emit(2, [outgoing(an_alert(2))])
     sink.works = False
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
-            output.settle()
+            output.flush()
         with pytest.raises(StoreUnavailable):
             output.emit(3, [outgoing(an_alert(3))])
     sink.works = True
     output.emit(3, [outgoing(an_alert(3))])
-    output.settle()
-    output.settle()
+    output.flush()
+    output.flush()
     output.close()
     assert [each["Message"].encode() for each in topic.heard(2)] == [an_alert(2), an_alert(3)]
     assert teller.counts == {"sent": 2}
@@ -401,7 +404,7 @@ def test_an_alert_of_another_form_is_told_as_it_is(alert: bytes) -> None:
     assert len(entry["MessageDeduplicationId"]) == 64
 
 
-def test_every_driver_has_it_and_the_session_closes_it(
+def test_every_driver_has_it_and_the_run_closes_it(
     ministack: Ministack, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = a_topic(ministack)
@@ -417,18 +420,24 @@ def test_every_driver_has_it_and_the_session_closes_it(
         def notified(self, result: str, count: int) -> None:
             counts[result] += count
 
-    session = Session(Settings(folder=str(tmp_path), aws=AwsSettings(alerts_topic=topic.arn)))
-    with session.transport(create=True) as transport, transport.alone():
-        driver = transport.driver(lambda _: None, Counting(), lambda: False)
-        sink = driver._duty._sink
-        sink.emit(1, [outgoing(an_alert(1))])
-        sink.settle()
-        session.close()
-        session.close()
+    settings = Settings(folder=str(tmp_path), aws=AwsSettings(alerts_topic=topic.arn))
+    workspace, observer = Workspace(settings), Counting()
+    with open_transport(workspace, create=True) as transport, transport.lock():
+        with ExitStack() as opened:
+            log = transport.open_log(observer)
+            driver = build_driver(workspace, log, observer, lambda: False, opened)
+            output = driver._ownership._output
+            assert isinstance(output, NotifyingOutput)
+            output.emit(1, [outgoing(an_alert(1))])
+            output.flush()
+            opened.close()
+        output.close()
     assert counts == {"sent": 1}
     assert [each["Message"].encode() for each in topic.heard(1)] == [an_alert(1)]
 
 
 def test_without_a_topic_the_sink_is_left_alone(tmp_path: Any) -> None:
-    session, sink = Session(Settings(folder=str(tmp_path))), Sink()
-    assert session._notifying(sink, lambda _: None, WorkerObserver()) is sink
+    workspace = Workspace(Settings(folder=str(tmp_path), source="kafka://a:1"))
+    parts = LogParts(None, None, Sink())  # type: ignore[arg-type]
+    with ExitStack() as opened:
+        assert _with_alerts_notified(workspace, parts, WorkerObserver(), opened) is parts

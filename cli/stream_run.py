@@ -1,0 +1,148 @@
+"""One run of the stream: open the log, recover, step until told to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.padding import Padding
+
+from .console import out, progress
+from .transports.choice import open_transport
+from .wiring.assembly import build_driver
+from .wiring.observing import observe
+
+if TYPE_CHECKING:
+    from stream.engine.effects import Counts
+    from stream.worker.driver import Driver
+    from stream.worker.observer import WorkerObserver
+
+    from .transports.base import Transport
+    from .wiring.workspace import Workspace
+
+_KEPT_BATCHES = 20_000
+_REPORT_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """The result of a run: counts of records, and how long batches took."""
+
+    counts: Counts
+    replayed: int
+    seconds: float
+    batch_ms_p50: float
+    batch_ms_p99: float
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether SIGINT or SIGTERM came; the current batch finishes."""
+    asked = False
+
+    def ask(*_: Any) -> None:
+        nonlocal asked
+        asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_stream(
+    workspace: Workspace, *, until_end: bool, title: str = "stream", quiet: bool = False
+) -> Ran:
+    """Recover and run; returns when told to stop, or at the end of the log if asked to."""
+    from stream.adapters.process.garbage import rare_collections
+
+    with ExitStack() as opened:
+        transport = opened.enter_context(open_transport(workspace, create=True))
+        opened.enter_context(transport.lock())
+        stopping = opened.enter_context(stop_signals())
+        opened.enter_context(rare_collections())
+        observer = observe(workspace, opened)
+        log = transport.open_log(observer)
+        driver = build_driver(workspace, log, observer, stopping, opened)
+        workspace.warm_up()
+        total = transport.waiting_records() if until_end else None
+        with progress(title, total, quiet=quiet) as advance:
+            replayed = driver.recover(lambda _: advance(0, "recovering"))
+            run = _Run(workspace, transport, driver, observer, stopping, advance, until_end)
+            return run.loop(replayed)
+
+
+@dataclass
+class _Run:
+    """The loop of one run."""
+
+    workspace: Workspace
+    transport: Transport
+    driver: Driver
+    observer: WorkerObserver
+    stopping: Callable[[], bool]
+    advance: Any
+    until_end: bool
+
+    def loop(self, replayed: int) -> Ran:
+        """Step until told to stop, or until the inputs' end as of now if asked to."""
+        import numpy as np
+
+        from stream.worker.batch_size import BatchSize
+
+        clock, driver = self.workspace.clock, self.driver
+        is_through = self.transport.end_of_inputs() if self.until_end else lambda _: False
+        began_s = reported_s = clock.monotonic_s()
+        batches: deque[float] = deque(maxlen=_KEPT_BATCHES)
+        size = BatchSize(self.workspace.settings.stream.batch_records)
+        while not self.stopping():
+            from_s = clock.monotonic_s()
+            records = driver.step(size.records)
+            size.took(records)
+            if records:
+                batches.append((clock.monotonic_s() - from_s) * 1000)
+                counts = driver.counts
+                note = f"{counts.claims:,} decided, {counts.referred:,} referred"
+                self.advance(records, note)
+            elif is_through(driver.engine.positions):
+                break
+            else:
+                clock.sleep(self.transport.idle_s)
+            if from_s - reported_s > _REPORT_EVERY_S:
+                self.transport.report(driver.engine.positions, self.observer)
+                reported_s = from_s
+        driver.finish()
+        seconds = clock.monotonic_s() - began_s
+        p50, p99 = np.percentile(list(batches) or [0.0], [50, 99]).tolist()
+        return Ran(driver.counts, replayed, seconds, p50, p99)
+
+
+def show_ran(ran: Ran) -> None:
+    """Print the counts of a run in a few lines."""
+    c = ran.counts
+    rate = c.records / ran.seconds if ran.seconds else 0.0
+    if ran.replayed:
+        out.print(f"[dim]ran {ran.replayed:,} records again after the last snapshot[/]")
+    if not c.records:
+        out.print("nothing new on the log")
+        return
+    out.print(
+        f"[bold]{c.claims:,}[/] claims decided of {c.records:,} records in {ran.seconds:.1f} s "
+        f"([cyan]{rate:,.0f} records/s[/]); a batch took {ran.batch_ms_p50:.1f} ms p50, "
+        f"{ran.batch_ms_p99:.1f} ms p99"
+    )
+    told = (
+        f"referred {c.referred:,}, for review {c.reviewed:,}, scored by a model {c.scored:,}; "
+        f"profile changes {c.changes:,}, outcomes {c.labels:,}",
+        f"[dim]duplicates {c.duplicates:,}, late {c.late:,}, dead letters {c.dead:,}, tombstones "
+        f"{c.tombstones:,}, outcomes without a claim {c.unmatched_labels:,}, claims with an unseen "
+        f"category {c.unseen_categories:,}[/]",
+    )
+    for line in told:
+        out.print(Padding(line, (0, 0, 0, 2)))

@@ -1,0 +1,65 @@
+"""The observer of a worker: lines on the console, metrics over HTTP, metrics to CloudWatch."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from claimtrace.clock import duration_ms
+
+from ..console import notify
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from stream.adapters.reporting.cloudwatch import CloudWatch
+    from stream.worker.observer import WorkerObserver
+
+    from .workspace import Workspace
+
+
+def observe(workspace: Workspace, opened: ExitStack) -> WorkerObserver:
+    """Return the observer that the settings ask for.
+
+    The metrics server and the sender to CloudWatch end with `opened`; open everything that still
+    counts after this call, so that the last metrics know of it.
+    """
+    from stream.worker.observer import WorkerObserver
+
+    metrics, aws = workspace.settings.metrics, workspace.settings.aws
+    if not metrics.listen and not aws.metrics_namespace:
+        return WorkerObserver(notify)
+    from prometheus_client import CollectorRegistry
+
+    from stream.adapters.reporting.prometheus import WorkerMetrics
+
+    registry = CollectorRegistry()
+    observer = WorkerMetrics(registry, workspace.domain.topics, notify=notify)
+    if metrics.listen:
+        from claimtrace.adapters.process.metrics_server import start
+
+        server = start(metrics.listen, registry, observer.reason)
+        opened.callback(server.close)
+    if aws.metrics_namespace:
+        opened.callback(_to_cloudwatch(workspace, registry).close)
+    return observer
+
+
+def _to_cloudwatch(workspace: Workspace, registry: CollectorRegistry) -> CloudWatch:
+    """Start to send the metrics; a worker is named for its folder and host."""
+    from claimtrace.adapters.aws.client import aws_client
+    from stream.adapters.reporting.cloudwatch import CloudWatch
+
+    aws = workspace.settings.aws
+    sender = CloudWatch(
+        aws_client(workspace.settings.kinesis, "cloudwatch"),
+        aws.metrics_namespace,
+        registry,
+        f"{workspace.folder.resolve().name}@{socket.gethostname()}",
+        workspace.clock,
+        duration_ms(aws.metrics_every) / 1000,
+        notify,
+    )
+    sender.start()
+    return sender

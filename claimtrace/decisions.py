@@ -33,11 +33,20 @@ BYTES_BEHIND = len(UNLINKED)
 
 
 class ModelRef(msgspec.Struct, frozen=True):
-    """Which model scored: the version is immutable, the digest proves it."""
+    """The reference of a model version, which is immutable; the digest proves its bytes.
+
+    >>> ModelRef("auto_claims", 3, "ab12").label
+    'auto_claims/3'
+    """
 
     name: str
     version: int
     digest: str
+
+    @property
+    def label(self) -> str:
+        """The name and version in one word, `NAME/VERSION`, for people and drift records."""
+        return f"{self.name}/{self.version}"
 
 
 class Baseline(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from claimtrace.schemas.adapters.registry import Schemas
     from featurestore.definitions.domain import Domain
     from featurestore.offline.adapters.delta import OfflineStore
-    from models.registry.adapters.folder import Registry
+    from models.registry.adapters.folder import FolderRegistry
     from models.scorer import Scorer
     from stream.journal.terms import Terms
 
@@ -125,11 +125,11 @@ class Workspace:
         return log
 
     @cached_property
-    def registry(self) -> Registry:
+    def registry(self) -> FolderRegistry:
         """The models."""
-        from models.registry.adapters.folder import Registry
+        from models.registry.adapters.folder import FolderRegistry
 
-        return Registry(self.models_folder, name=self.domain.name)
+        return FolderRegistry(self.models_folder, name=self.domain.name)
 
     @cached_property
     def offline(self) -> OfflineStore:
@@ -168,15 +168,15 @@ class Workspace:
 
     def scorer_of(self, ref: ModelRef) -> Scorer:
         """The loaded, verified model of a version; loaded once."""
-        from models.registry.adapters.self_checks import CheckNotes
+        from models.registry.adapters.passed_checks import PassedChecks
         from models.scorer import Scorer
 
         found = self._scorers.get(ref)
         if found is None:
-            notes = CheckNotes(self.state_folder / "checked")
-            found = Scorer.load(self.registry.load(ref), self_check=not notes.has(ref.digest))
+            passed = PassedChecks(self.state_folder / "checked")
+            found = Scorer.load(self.registry.load(ref), self_check=not passed.has(ref.digest))
             if found.kernel == found.explain_kernel == "numba":
-                notes.add(ref.digest)
+                passed.add(ref.digest)
             self._scorers[ref] = found
         return found
 

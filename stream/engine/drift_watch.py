@@ -55,7 +55,7 @@ class DriftWatch:
             results += self._judge(self._book.flush())
             results += self._alerts.retire(self._book.model_label, at_ms)
         self._model = ref
-        self._reference = read_reference(scorer.manifest.reference, f"{ref.name}/{ref.version}")
+        self._reference = read_reference(scorer.manifest.reference, ref.label)
         self._book = self._new_book(ref)
         return results
 
@@ -102,11 +102,11 @@ class DriftWatch:
         ref, alerts = msgspec.json.decode(arrays["model"].tobytes(), type=tuple[ModelRef, Any])
         manifest = scorer_of(ref).manifest
         self._model = ref
-        self._reference = read_reference(manifest.reference, f"{ref.name}/{ref.version}")
+        self._reference = read_reference(manifest.reference, ref.label)
         terms = self._terms
         self._book = TileBook.restore(
             self._reference,
-            _label(ref),
+            ref.label,
             terms.drift_window_ms,
             terms.drift_lateness_ms,
             {name: array for name, array in arrays.items() if name != "model"},
@@ -115,9 +115,7 @@ class DriftWatch:
 
     def _new_book(self, ref: ModelRef) -> TileBook:
         terms = self._terms
-        return TileBook(
-            self._reference, _label(ref), terms.drift_window_ms, terms.drift_lateness_ms
-        )
+        return TileBook(self._reference, ref.label, terms.drift_window_ms, terms.drift_lateness_ms)
 
     def _judge(self, tiles: list[Tile]) -> list[DriftRecord | DriftAlert]:
         results: list[DriftRecord | DriftAlert] = []
@@ -140,7 +138,3 @@ def as_outgoing(results: list[DriftRecord | DriftAlert], log_time_ms: int) -> li
         )
         for each in results
     ]
-
-
-def _label(ref: ModelRef) -> str:
-    return f"{ref.name}/{ref.version}"

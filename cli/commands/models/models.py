@@ -37,7 +37,7 @@ def list_models(
         out.print("no model yet; [dim]claimtrace train[/] makes one")
         return
     rows = [
-        [f"{ref.name}/{ref.version}", alias, _when(m.created_at_ms), ref.digest[:12],
+        [ref.label, alias, _when(m.created_at_ms), ref.digest[:12],
          f"{m.thresholds.refer:.4f}", f"{m.capacity_per_day:g}"]
         for ref, m, alias in found
     ]  # fmt: skip

@@ -62,7 +62,7 @@ def show_report(report: Any) -> None:
     from training.report import tables_of
 
     state = "[bold green]promoted[/]" if report.promoted else "[bold yellow]not promoted[/]"
-    out.print(f"model [bold]{report.model.name}/{report.model.version}[/] {state}: "
+    out.print(f"model [bold]{report.model.label}[/] {state}: "
               f"{safe(report.verdict.words)}")  # fmt: skip
     for each in tables_of(report):
         out.print()

@@ -178,10 +178,10 @@ def _models(workspace: Workspace) -> str:
         return "no champion yet: rules decide alone; claimtrace train makes one"
     scorer = workspace.scorer_of(ref)
     if scorer.manifest.definitions != workspace.domain.definitions_digest:
-        raise ConfigError(f"{ref.name}/{ref.version} was trained under other definitions",
+        raise ConfigError(f"{ref.label} was trained under other definitions",
                           hint="train again: claimtrace train")  # fmt: skip
     notes = f"; {'; '.join(scorer.notes)}" if scorer.notes else ""
-    return f"champion {ref.name}/{ref.version}, {scorer.kernel} kernel{notes}"
+    return f"champion {ref.label}, {scorer.kernel} kernel{notes}"
 
 
 def _offline(workspace: Workspace) -> str:

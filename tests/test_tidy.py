@@ -82,7 +82,8 @@ def call_faults(name: str, tree: ast.AST, *, edge: bool) -> Iterator[str]:
         if called in CLOCKS and touches and not edge:
             yield f"{name}:{node.lineno} calls {called}"
         draws = not is_plain_name and ast.unparse(node.func).startswith("np.random.")
-        if draws and not (called == "default_rng" and node.args) and not edge:
+        seeded = called in ("default_rng", "Generator", "PCG64") and node.args
+        if draws and not seeded and not edge:
             yield f"{name}:{node.lineno} calls {ast.unparse(node.func)}"
 
 

@@ -172,20 +172,20 @@ class Measured:
 
 
 def bootstrap(
-    panel: Panel, models: Sequence[Measured], seed: int, draws: int = DRAWS
+    panel: Panel, measured: Sequence[Measured], seed: int, draws: int = DRAWS
 ) -> NDArray[np.float64]:
     """Compute the metrics of every model under the same draws of policies.
 
-    Returns float64[models, draws, 5]. Because models share the draws, their differences have the
-    (much smaller) spread of paired samples.
+    Returns float64[models, draws, 5]. Because all models share the draws, their differences have
+    the (much smaller) spread of paired samples.
     """
     generator = np.random.default_rng(seed)
     policies = int(panel.groups.max()) + 1
-    drawn = np.empty((len(models), draws, len(METRICS)))
+    drawn = np.empty((len(measured), draws, len(METRICS)))
     for draw in range(draws):
         counts = np.bincount(generator.integers(0, policies, policies), minlength=policies)
         weights = counts[panel.groups].astype(np.float64)
-        for index, model in enumerate(models):
+        for index, model in enumerate(measured):
             drawn[index, draw] = model.metrics(weights)
     return drawn
 

@@ -78,7 +78,7 @@ def run_chain(workspace: Workspace) -> Any:
 
 
 def show_verified(result: Any) -> None:
-    """The result of either proof in a line."""
+    """Print the result of either proof in a line."""
     broken = getattr(result, "broken", None)
     if broken is None:
         state = "[bold green]0[/]" if not result.differ else f"[bold red]{result.differ:,}[/]"

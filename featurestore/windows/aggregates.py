@@ -213,32 +213,9 @@ def _prefetch(entities, begin, end, pool):  # type: ignore[no-untyped-def]
 
 @kernel
 def _query(  # type: ignore[no-untyped-def]  # noqa: C901
-    entity,
-    at,
-    i,
-    row,
-    first,
-    last,
-    own_mark,
-    values,
-    distincts,
-    base,
-    time,
-    prefix,
-    distinct,
-    marks,
-    aggregates,
-    columns,
-    lows,
-    highs,
-    currents,
-    empties,
-    offsets,
-    edges,
-    stamps,
-    stamp,
-    out,
-):
+    entity, at, i, row, first, last, own_mark, values, distincts, base, time, prefix, distinct,
+    marks, aggregates, columns, lows, highs, currents, empties, offsets, edges, stamps, stamp, out,
+):  # fmt: skip
     """Fill row `row` of `out` with all features of one query.
 
     The parameters are single arrays instead of tuples for speed; see `run`.

@@ -53,8 +53,7 @@ if TYPE_CHECKING:
 KEEP_HOURS = 168
 """Files that a newer version replaced are kept for a week, for readers that still use them."""
 CHECKPOINT_EVERY = 10
-"""Commits between checkpoints. Every append reads the commits since the last checkpoint again, at
-0.2 ms of CPU each."""
+"""Commits between checkpoints. Each append reads those since the last one: 0.2 ms of CPU each."""
 CLEAN_EVERY = 100
 """Commits between clean-ups of the log, because each clean-up lists all log files."""
 LOG_DAYS = 1
@@ -99,8 +98,7 @@ class OfflineStore:
             table: any valid name; rows of the tables in `SCHEMAS` are checked and cast.
             rows: the rows; with no rows the version is committed all the same.
             writer: the name of the writer that numbers its appends; its versions must rise.
-            version: the append's number, >= 0; nothing is appended unless it is above the writer's
-                last committed version.
+            version: the number, >= 0; nothing is appended unless it exceeds the last committed one.
 
         Returns:
             Whether the rows were appended by this call.
@@ -192,8 +190,7 @@ class OfflineStore:
         `vectors` has the decisions under the newest definitions, with one column for each feature.
 
         Raises:
-            UsageError: the statement isn't read-only, doesn't parse, or names an unknown table or
-                column.
+            UsageError: the statement isn't read-only, doesn't parse, or has an unknown name.
         """
         with duckdb.connect(":memory:", config=_CLOSED) as session:
             for name in self.tables():
@@ -254,14 +251,8 @@ class OfflineStore:
                 found.create_write_transaction(added, "append", schema, **options)
             else:  # another table, or one of an older version: delta-rs adds missing columns
                 plain = rows.cast(plain_schema(rows.schema))
-                write_deltalake(
-                    found,
-                    plain,
-                    mode="append",
-                    schema_mode="merge",
-                    writer_properties=_ZSTD,
-                    **options,
-                )
+                options |= {"schema_mode": "merge", "writer_properties": _ZSTD}
+                write_deltalake(found, plain, mode="append", **options)
 
     def _files(self, table: str) -> pafs.FileSystem | S3Files:
         """Return the file system that is rooted at the table's folder."""

@@ -61,7 +61,7 @@ def world():
         plan=5,
         positions={("claims", 0): 3},
         arrays=lambda: {"a": np.zeros(10)},
-        tidy=lambda: iter([1000] * 100),
+        compaction=lambda: iter([1000] * 100),
     )
     ownership = SimpleNamespace(
         owned=frozenset(), coming_checkpoints=dict, is_stored=lambda plan, _: plan in stored

@@ -107,13 +107,9 @@ class Engine:
             decoded = decoded_batch_of(records, self.decoder.decode(records, unknown_schemas))
         return decoded, self.intake.take(decoded.facts, columns)
 
-    def tidy(self) -> Iterator[int]:
-        """Give back memory that nothing can reach, a slice at a time: see `Intake.tidy`."""
-        return self.intake.tidy()
-
-    def forget(self) -> None:
-        """Do all of it now."""
-        self.intake.forget()
+    def compaction(self) -> Iterator[int]:
+        """Free memory that no later event can reach, in slices; see `Intake.compaction`."""
+        return self.intake.compaction()
 
     def arrays(self) -> Arrays:
         """Return all state as named arrays, for a snapshot."""

@@ -38,7 +38,7 @@ def main() -> int:
 
     try:
         with FolderLock(folder):
-            driver, log = World(folder, durable=True, beside_from_bytes=0).start(crash)
+            driver, log = World(folder, durable=True, background_from_bytes=0).start(crash)
             print("started", flush=True)
             while driver.step(batch):
                 pass

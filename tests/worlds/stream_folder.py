@@ -24,7 +24,7 @@ from models.scorer import Scorer
 from stream.adapters.embedded.file_journal import FileJournal
 from stream.adapters.embedded.log import EmbeddedOutput, EmbeddedSource
 from stream.adapters.snapshots.reached_file import ReachedFile
-from stream.adapters.snapshots.snapshots import BESIDE_FROM_BYTES, Snapshots
+from stream.adapters.snapshots.snapshots import BACKGROUND_FROM_BYTES, Snapshots
 from stream.engine.engine import Engine
 from stream.journal.terms import Terms
 from stream.worker.driver import Driver
@@ -75,7 +75,7 @@ class World:
     durable: bool = False
     offline_every: int = 40
     snapshot_every: int = 100
-    beside_from_bytes: int = BESIDE_FROM_BYTES
+    background_from_bytes: int = BACKGROUND_FROM_BYTES
     scorer_of: Callable[[ModelRef], Scorer] = no_models
     champion: ModelRef | None = None
     plain: Any = None
@@ -116,7 +116,9 @@ class World:
             ),
             Stores(
                 self.offline(),
-                Snapshots(self.folder / "snapshots", beside_from_bytes=self.beside_from_bytes),
+                Snapshots(
+                    self.folder / "snapshots", background_from_bytes=self.background_from_bytes
+                ),
                 ReachedFile(self.folder / "reached"),
                 self.executor,
             ),

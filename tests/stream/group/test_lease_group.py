@@ -263,8 +263,8 @@ class Interrupted(LeasesInMemory):
         self._interrupt()
         return found
 
-    def beats(self) -> dict[str, int]:
-        found = super().beats()
+    def heartbeats(self) -> dict[str, int]:
+        found = super().heartbeats()
         self._interrupt()
         return found
 
@@ -296,9 +296,9 @@ class Silent(LeasesInMemory):
         self._answer()
         return super().leases()
 
-    def beat(self, worker: str, counter: int) -> None:
+    def write_heartbeat(self, worker: str, counter: int) -> None:
         self._answer()
-        super().beat(worker, counter)
+        super().write_heartbeat(worker, counter)
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
         self._answer()

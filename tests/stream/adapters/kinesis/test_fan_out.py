@@ -172,7 +172,7 @@ def test_a_server_that_ends_it_every_second_loses_nothing(tmp_path: Path) -> Non
             reader.until_has(sent)
         assert len(set(itertools.chain(*(got.sequences for got in reader.got)))) == len(sent)
         server.kill()
-        with pytest.raises(StoreUnavailable, match="can't be pushed to"):
+        with pytest.raises(StoreUnavailable, match="can't read the subscription"):
             reader.until(lambda: False)
         reads.close()
 
@@ -222,7 +222,7 @@ def test_a_server_that_does_not_push_is_waited_for_and_named(kinesis: KinesisLoc
     reads = FanOutReads(kinesis.client(), "w", SystemClock())
     reads.register("pushless")
     reader = Reader(reads, ReadRequest("pushless", 0))
-    with pytest.raises(StoreUnavailable, match="can't be pushed to"):
+    with pytest.raises(StoreUnavailable, match="can't read the subscription"):
         reader.until(lambda: False)
 
 

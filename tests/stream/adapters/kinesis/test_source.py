@@ -386,9 +386,9 @@ def test_a_quiet_shard_is_asked_less_often_and_a_busy_one_as_often_as_may_be() -
 
 def test_where_a_shard_goes_on_is_refused_when_it_is_not_known() -> None:
     source, _, _ = faked(page(1))
-    with pytest.raises(StateError, match="nobody knows where position 7 is"):
+    with pytest.raises(StateError, match="no record of the stream is known for position 7"):
         source.poll({("claims", 0): 7}, 10)
-    with pytest.raises(StateError, match="doesn't say where"):
+    with pytest.raises(StateError, match="doesn't name the record"):
         source.fetch([Range("claims", 0, 0, 1)])
     source.close()
 

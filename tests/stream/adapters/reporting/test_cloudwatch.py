@@ -27,14 +27,14 @@ from cli.wiring.workspace import Workspace
 from stream.adapters.reporting.cloudwatch import CloudWatch, read
 from stream.adapters.reporting.cloudwatch_data import (
     MOST_METRICS,
-    Due,
-    Level,
+    CounterValue,
+    GaugeValue,
+    HistogramValue,
     Series,
-    Spread,
-    Total,
-    due,
+    Update,
     requests,
     unit_of,
+    updates,
 )
 from stream.adapters.reporting.prometheus import METRICS, WorkerMetrics
 from stream.worker.observer import WorkerObserver
@@ -138,8 +138,9 @@ def test_the_first_zero_is_sent_and_no_other() -> None:
 
 def test_an_entry_says_what_where_and_when() -> None:
     worker = {"Name": "Worker", "Value": "w1@host"}
-    found = due(
-        {}, {Series("c_batch_seconds_total", (("topic", "naïve\n"), ("empty", ""))): Total(2.5)},
+    found = updates(
+        {},
+        {Series("c_batch_seconds_total", (("topic", "naïve\n"), ("empty", ""))): CounterValue(2.5)},
         "w1@host", NOW_MS,
     )  # fmt: skip
     assert found[0].data == [{
@@ -155,7 +156,9 @@ def test_observations_above_the_last_bound_stand_as_high_as_they_must() -> None:
     made = Registry()
     for value in (0.1, 0.2, 50.0, 70.0):
         made.histogram.observe(value)
-    (found,) = [each for each in due({}, read(made.registry), "w", 0) if each.data[0].get("Values")]
+    (found,) = [
+        each for each in updates({}, read(made.registry), "w", 0) if each.data[0].get("Values")
+    ]
     values, counts = found.data[0]["Values"], found.data[0]["Counts"]
     assert (values[0], counts) == (0.5, [2, 2])
     assert 4.0 < values[1] <= 60.0
@@ -164,16 +167,16 @@ def test_observations_above_the_last_bound_stand_as_high_as_they_must() -> None:
 
 def test_numbers_that_cloudwatch_refuses_are_not_sent() -> None:
     values = {
-        Series(str(n)): Level(v) for n, v in enumerate((math.nan, -math.inf, 2.0**361, 1e-200))
+        Series(str(n)): GaugeValue(v) for n, v in enumerate((math.nan, -math.inf, 2.0**361, 1e-200))
     }
-    assert [each.data[0]["Value"] for each in due({}, values, "w", 0)] == [0.0]
-    assert due({}, {Series("t_total"): Total(math.inf)}, "w", 0) == []
+    assert [each.data[0]["Value"] for each in updates({}, values, "w", 0)] == [0.0]
+    assert updates({}, {Series("t_total"): CounterValue(math.inf)}, "w", 0) == []
 
 
 def test_a_spread_of_many_values_is_several_entries_of_one_request() -> None:
     bounds = (*map(float, range(1, 400)), math.inf)
-    spread = Spread(bounds, (1.0,) * 400, 1e6)
-    (found,) = due({}, {Series("h"): spread}, "w", 0)
+    spread = HistogramValue(bounds, (1.0,) * 400, 1e6)
+    (found,) = updates({}, {Series("h"): spread}, "w", 0)
     assert [len(entry["Values"]) for entry in found.data] == [150, 150, 100]
     assert sum(sum(entry["Counts"]) for entry in found.data) == 400
 
@@ -181,7 +184,9 @@ def test_a_spread_of_many_values_is_several_entries_of_one_request() -> None:
 @given(st.lists(st.integers(1, 5), max_size=40))
 def test_requests_keep_all_in_order_and_each_series_whole(sizes: list[int]) -> None:
     entry = {"MetricName": "m" * 200, "Dimensions": [], "Values": [0.5] * 150}
-    dues = [Due(Series(str(n)), Level(0), [entry] * 40 * size) for n, size in enumerate(sizes)]
+    dues = [
+        Update(Series(str(n)), GaugeValue(0), [entry] * 40 * size) for n, size in enumerate(sizes)
+    ]
     parts = list(requests(dues))
     assert [each for part in parts for each in part] == dues
     assert all(part for part in parts)

@@ -32,12 +32,12 @@ ARRAYS = {
 @pytest.fixture
 def store(tmp_path):
     """Its snapshots are written by a child."""
-    return Snapshots(tmp_path, beside_from_bytes=0, copied_up_to_bytes=-1)
+    return Snapshots(tmp_path, background_from_bytes=0, copy_up_to_bytes=-1)
 
 
 def copying(folder, arrays=None):
     """Its snapshots are written by a thread from a copy, for which it has room now."""
-    found = Snapshots(folder, beside_from_bytes=0)
+    found = Snapshots(folder, background_from_bytes=0)
     arrays = ARRAYS if arrays is None else arrays
     assert not found.is_ready(arrays)
     until_s = time.monotonic() + 30
@@ -82,17 +82,21 @@ def test_what_changes_after_the_beginning_is_not_in_it(store, tmp_path, by):
 
 
 def test_in_the_loop_and_beside_it_the_bytes_are_the_same(tmp_path):
-    by_child = Snapshots(tmp_path / "child", beside_from_bytes=0, copied_up_to_bytes=-1)
-    stores = [Snapshots(tmp_path / "here", beside=False), by_child, copying(tmp_path / "copy")]
+    by_child = Snapshots(tmp_path / "child", background_from_bytes=0, copy_up_to_bytes=-1)
+    stores = [
+        Snapshots(tmp_path / "here", in_background=False),
+        by_child,
+        copying(tmp_path / "copy"),
+    ]
     contents = {store.write(3, ARRAYS).read_bytes() for store in stores}
     assert len(contents) == 1
 
 
 def test_a_copy_has_room_made_for_it_only_where_one_is_wanted(tmp_path, monkeypatch):
     big = {"a": np.zeros(1000)}
-    assert Snapshots(tmp_path, beside=False).is_ready(big)
-    assert Snapshots(tmp_path, beside_from_bytes=8001).is_ready(big), "written here"
-    assert Snapshots(tmp_path, beside_from_bytes=0, copied_up_to_bytes=7999).is_ready(big), (
+    assert Snapshots(tmp_path, in_background=False).is_ready(big)
+    assert Snapshots(tmp_path, background_from_bytes=8001).is_ready(big), "written here"
+    assert Snapshots(tmp_path, background_from_bytes=0, copy_up_to_bytes=7999).is_ready(big), (
         "a child"
     )
     store = copying(tmp_path, big)
@@ -105,7 +109,7 @@ def test_a_copy_has_room_made_for_it_only_where_one_is_wanted(tmp_path, monkeypa
         raise MemoryError
 
     monkeypatch.setattr(CopyBuffer, "make_room", none_left)
-    without = Snapshots(tmp_path, beside_from_bytes=0)
+    without = Snapshots(tmp_path, background_from_bytes=0)
     assert not without.is_ready(big)
     without.cancel()
     assert without.is_ready(big)
@@ -124,7 +128,7 @@ def test_a_child_that_is_killed_leaves_the_older_one(store, tmp_path, monkeypatc
     slow(monkeypatch, 60)
     store.begin(2, ARRAYS)
     assert not store.is_written()
-    os.kill(store._writing._pid, signal.SIGKILL)
+    os.kill(store._writer._pid, signal.SIGKILL)
     with pytest.raises(StateError, match="was killed") as caught:
         store.is_written(wait=True)
     assert "memory" in caught.value.hint
@@ -143,7 +147,7 @@ def test_a_full_disk_is_told_and_leaves_the_older_one(tmp_path, monkeypatch, by)
         store = copying(tmp_path)
     else:
         store = Snapshots(
-            tmp_path, beside=by == "child", beside_from_bytes=0, copied_up_to_bytes=-1
+            tmp_path, in_background=by == "child", background_from_bytes=0, copy_up_to_bytes=-1
         )
     store.write(1, ARRAYS)
     monkeypatch.setattr(writing, "_write_all", full)
@@ -177,7 +181,7 @@ def test_the_child_holds_on_to_nothing_of_its_parent(store, monkeypatch):
 def test_who_leaves_leaves_nothing_behind(store, tmp_path, monkeypatch):
     slow(monkeypatch, 60)
     store.begin(2, ARRAYS)
-    pid = store._writing._pid
+    pid = store._writer._pid
     store.cancel()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -215,7 +219,7 @@ def test_a_write_that_was_cut_short_is_not_there(store, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(writing.os, "fsync", gone)
         with pytest.raises(KeyboardInterrupt):
-            Snapshots(tmp_path, beside=False).write(2, ARRAYS)
+            Snapshots(tmp_path, in_background=False).write(2, ARRAYS)
     assert store.newest()[0] == 1
     assert list(tmp_path.glob("*.aside"))
     store.write(3, ARRAYS)

@@ -173,7 +173,7 @@ class Watchdog:
 
 
 def give_up(error: BaseException | str) -> None:
-    """End the process at once, without acknowledging anything; the next one starts from the journal.
+    """End the process at once; the next one starts from the journal, as nothing is acknowledged.
 
     The group isn't left in an orderly way either: leaving would make Faust commit.
     """

@@ -33,6 +33,8 @@ from benchmarks.command import command
 from benchmarks.line import NOW_MS, Line
 from claimtrace.events import Outgoing
 from claimtrace.ids import digest_of
+from featurestore.state_arrays import below
+from featurestore.windows.entity_series import LIVE, TOP
 from models.scorer import Scorer
 from stream.adapters.embedded.file_journal import FileJournal
 from stream.adapters.process.garbage import rare_collections
@@ -96,7 +98,7 @@ def measure(entities: int, models: Path, folder: Path) -> Figures:
     feed = Feed(engine, events(policies, filled + _AHEAD_EVENTS, yearly=YEARLY), scorer)
     with rare_collections():
         feed.run(filled, FILL_BATCH, decides=False)
-        engine.forget()  # as the driver does after each snapshot
+        compact(engine)  # as the driver does after each snapshot
         usual = [sum(feed.run(STRETCH_EVENTS)) for _ in range(STRETCHES)]
         grown_bytes = _resident_bytes() - before_bytes
         found = _sizes(engine, policies, grown_bytes)
@@ -109,14 +111,13 @@ def measure(entities: int, models: Path, folder: Path) -> Figures:
 
 
 def _sizes(engine: Engine, policies: int, grown_bytes: int) -> Figures:
-    engine.forget()
-    usage = engine.intake.features.usage().values()
-    entries = sum(entries for entries, _ in usage)
+    compact(engine)
+    entries, entries_bytes = window_usage(engine)
     return {
         "policies": policies,
         "live_entities": _live_entities(engine),
         "live_entity_events": entries,
-        "bytes_per_entity_event": sum(size for _, size in usage) / entries,
+        "bytes_per_entity_event": entries_bytes / entries,
         "process_bytes_per_entity_event": grown_bytes / entries,
         "process_mb": grown_bytes / 1e6,
     }
@@ -159,7 +160,7 @@ def _house_keeping(engine: Engine) -> Figures:
     """Measure a round of house-keeping, slice by slice."""
     slices_s, units = [], 0
     began_s = process_time()
-    for done in engine.tidy():
+    for done in engine.compaction():
         units += done
         slices_s.append(process_time() - began_s)
         began_s = process_time()
@@ -215,6 +216,29 @@ def _live_entities(engine: Engine) -> int:
     arrays = engine.intake.features.arrays()
     columns = [a for name, a in arrays.items() if name.endswith(".claims/length")]
     return sum(int(np.count_nonzero(column)) for column in columns)
+
+
+def compact(engine: Engine) -> None:
+    """Run a whole compaction of an engine's state at once."""
+    for _ in engine.compaction():
+        pass
+
+
+def window_usage(engine: Engine) -> tuple[int, int]:
+    """Return the live entries (entity-events) of all windows, and the bytes that they take.
+
+    The bytes include the unused slots of blocks, and the directory of entities.
+    """
+    arrays = engine.intake.features.arrays()
+    entries = size = 0
+    for prefix in (name.removesuffix("meta") for name in arrays if name.endswith("/meta")):
+        pool = below(prefix, arrays)
+        entry_bytes = 8 + 8 * pool["prefix"].shape[0] + 4 * pool["distinct"].shape[0] + 1
+        entity_bytes = 8 + 4 + 4 + 1 + 8 * pool["base"].shape[0]
+        entities = int(np.count_nonzero(pool["size_class"] >= 0))
+        entries += int(pool["meta"][LIVE])
+        size += int(pool["meta"][TOP]) * entry_bytes + entities * entity_bytes
+    return entries, size
 
 
 def _resident_bytes() -> int:

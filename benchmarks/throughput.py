@@ -93,7 +93,7 @@ def measure_snapshot(driver: Driver) -> float:
     """
     driver.finish()
     began_s = _all_cpu_s()
-    for _ in driver.engine.tidy():
+    for _ in driver.engine.compaction():
         pass
     tidy_s = _all_cpu_s() - began_s
     snapshots_s = []

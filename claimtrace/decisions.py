@@ -33,11 +33,20 @@ BYTES_BEHIND = len(UNLINKED)
 
 
 class ModelRef(msgspec.Struct, frozen=True):
-    """Which model scored: the version is immutable, the digest proves it."""
+    """The reference of a model version, which is immutable; the digest proves its bytes.
+
+    >>> ModelRef("auto_claims", 3, "ab12").label
+    'auto_claims/3'
+    """
 
     name: str
     version: int
     digest: str
+
+    @property
+    def label(self) -> str:
+        """The name and version in one word, `NAME/VERSION`, for people and drift records."""
+        return f"{self.name}/{self.version}"
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -118,6 +127,9 @@ class SealedDecision(Decision, frozen=True, kw_only=True):
 
 def seal(decision: Decision, chain_before: str) -> tuple[bytes, str]:
     """Encode a decision and link it to the one before; returns its bytes and its chain value.
+
+    The stream seals whole batches instead (`stream.decisions.sealer`); this is the slow oracle of
+    that sealer, whose bytes must be equal to these.
 
     >>> check_seal(b'{"a":1,"chain":"' + b"0" * 64 + b'"}', GENESIS)
     False

@@ -1,1 +1,1 @@
-"""Domains to copy: each is a Python module that ends in `DOMAIN = Domain(...)`."""
+"""Example domains to copy; each is a Python module that ends in `DOMAIN = Domain(...)`."""

@@ -1,7 +1,7 @@
-"""Card payments: the 15 inputs of the Fraud Detection Handbook's simulated transactions.
+"""Domain of card payments: the 15 inputs of the Fraud Detection Handbook's simulated transactions.
 
-Windows over the customer count the payment itself; windows over the terminal end seven days ago,
-because that is how long an outcome takes. Nothing of the engine knows what a card is.
+Windows over the customer include the current payment; windows over the terminal end seven days
+before it, because an outcome takes seven days to become known. The engine has no code for cards.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from featurestore.definitions.features import Entity, computed, count, mean, num
 
 
 class CardPaid(Event, topic="payments.made", id="payment_id", time="paid_at", frozen=True):
-    """A payment by card; `hour` and `weekday` (0 Monday) are those of the terminal's clock."""
+    """A payment by card; `hour` and `weekday` (0 is Monday) are read from the terminal's clock."""
 
     payment_id: EventId
     paid_at: datetime | None = None
@@ -30,7 +30,7 @@ class CardPaid(Event, topic="payments.made", id="payment_id", time="paid_at", fr
 class PaymentReviewed(
     Event, topic="payments.reviewed", id="review_id", time="reviewed_at", frozen=True
 ):
-    """What became known about a payment."""
+    """The outcome of a payment's review."""
 
     review_id: EventId
     reviewed_at: datetime | None = None

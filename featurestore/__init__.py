@@ -1,3 +1,3 @@
-"""From events to features: definitions, windows, feature groups, and the stores that hold them."""
+"""Features from events: definitions, exact windows, feature groups and the offline store."""
 
-import claimtrace as _claimtrace  # noqa: F401 - names the folder for compiled kernels first
+import claimtrace as _claimtrace  # noqa: F401 - sets the kernels' cache folder before numba loads

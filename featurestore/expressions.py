@@ -1,4 +1,4 @@
-"""The older import path of a part of `featurestore.definitions`; domain modules in use name it."""
+"""Old import path of names in `featurestore.definitions`, kept for existing domain modules."""
 
 from .definitions import Expression, feature, field, profile
 

@@ -1,4 +1,4 @@
-"""State as named arrays: what goes into a snapshot, and comes out of it."""
+"""State as named arrays, the form in which it is written to and read from snapshots."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[Any]]
-"""All state of a part, by name; parts of a part have names with a prefix."""
+"""The state of a component by array name; nested components' names have a prefix."""
 
 
 def under(prefix: str, arrays: Arrays) -> Arrays:
-    """The same arrays under a prefix.
+    """Return the arrays with a prefix before each name.
 
     >>> list(under("ids/", {"count": None}))
     ['ids/count']
@@ -20,7 +20,7 @@ def under(prefix: str, arrays: Arrays) -> Arrays:
 
 
 def below(prefix: str, arrays: Arrays) -> Arrays:
-    """The arrays that have a prefix, without it.
+    """Return the arrays whose name has a prefix, with the prefix removed.
 
     >>> list(below("ids/", {"ids/count": None, "times": None}))
     ['count']

@@ -1,4 +1,4 @@
-"""Auto-insurance claims: eight entities, the 45 inputs of the AWS example, and exact windows."""
+"""Domain of auto-insurance claims: eight entities, the AWS example's 45 inputs, exact windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the features of the claims domain are about."""
+"""The entities of the claims domain, and the feature group with the profiles of policies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The facts of the claims domain: a claim filed, a policy changed, an investigation's outcome."""
+"""Event types of the claims domain: a claim filed, a policy changed, an investigation's outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from claimtrace.events import Category, Cents, Count, EntityId, Event, EventId, 
 
 
 class ClaimFiled(Event, topic="claims.filed", id="claim_id", time="filed_at", frozen=True):
-    """A claim as it was filed. Amounts in cents of `currency`; times ISO 8601 with their zone."""
+    """A filed claim. Amounts are in cents of `currency`; times are ISO 8601 with a time zone."""
 
     claim_id: EventId
     filed_at: datetime | None = None
@@ -55,7 +55,7 @@ class ClaimFiled(Event, topic="claims.filed", id="claim_id", time="filed_at", fr
 class PolicyChanged(
     Event, topic="policies.changed", id="change_id", time="changed_at", frozen=True
 ):
-    """The profile of a policy and its holder from `changed_at` on; a later change replaces it."""
+    """The profile of a policy and its holder from `changed_at` on, until a later change."""
 
     change_id: EventId
     changed_at: datetime | None = None
@@ -80,9 +80,9 @@ class PolicyChanged(
 class ClaimAdjudicated(
     Event, topic="claims.adjudicated", id="adjudication_id", time="decided_at", frozen=True
 ):
-    """How an investigation, or the plain settlement, of a claim ended.
+    """The outcome of a claim, from an investigation or an ordinary settlement.
 
-    `outcome` is `fraud` or `legit`; other outcomes are kept for people and count as no label.
+    `outcome` is `fraud` or `legit`; any other outcome is kept for people to read and is no label.
     """
 
     adjudication_id: EventId

@@ -1,4 +1,4 @@
-"""The served vector of a claim, in order: what it says, whose it is, and what came before it."""
+"""Features of a claim, in vector order: its own fields, its customer's profile, its windows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ AWS_CLAIM: tuple[Feature, ...] = (
     *one_hot("authorities_contacted", "authorities_contacted",
              ("police", "none", "fire", "ambulance")),
 )  # fmt: skip
-"""The 28 inputs that the AWS example takes from the claim, under its names."""
+"""The 28 inputs that the AWS example reads from the claim, under the example's names."""
 
 AWS_CUSTOMER: tuple[Feature, ...] = (
     latest("customer_age", of=policy, group="policies", text="age of the policyholder"),
@@ -74,7 +74,7 @@ AWS_CUSTOMER: tuple[Feature, ...] = (
     *latest_one_hot("policy_state", of=policy, group="policies", source="policy_state",
                     values=("ca", "wa", "az", "or", "nv", "id")),
 )  # fmt: skip
-"""The 17 inputs that the AWS example takes from the customer."""
+"""The 17 inputs that the AWS example reads from the customer."""
 
 CLAIM: tuple[Feature, ...] = (
     ratio("claim.injury_share", "injury_claim_cents", "total_claim_cents",

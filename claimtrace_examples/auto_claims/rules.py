@@ -1,4 +1,4 @@
-"""A handful of rules that a person can argue with; each gives a claim at least its outcome."""
+"""Rules that a person can read and challenge; each sets the least outcome of a matching claim."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The language in which a domain declares entities, features, rules and outcomes.
 
-A domain module imports all of it from here: `from featurestore.definitions import count, Domain`.
+A domain module imports every name from this package, as in
+`from featurestore.definitions import count, Domain`.
 """
 
 from .domain import Domain, Labels

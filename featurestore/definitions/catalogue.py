@@ -1,4 +1,4 @@
-"""The features of a domain as rows: for people, for docs, and for the offline store."""
+"""Feature descriptions of a domain as rows: for the command line, docs and the offline store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .features import Feature, Own, WindowFeature
 
 @dataclass(frozen=True)
 class FeatureRow:
-    """One feature in words."""
+    """A description of one feature; `place` is its index in the vector."""
 
     place: int
     name: str
@@ -22,7 +22,7 @@ class FeatureRow:
 
 
 def describe(domain: Domain) -> list[FeatureRow]:
-    """Every feature, in the order of the vector."""
+    """Describe every feature of a domain, in vector order."""
     return [
         FeatureRow(i, each.name, _kind(each), _how(each), each.text)
         for i, each in enumerate(domain.features)
@@ -30,7 +30,7 @@ def describe(domain: Domain) -> list[FeatureRow]:
 
 
 def duration_text(width_ms: int) -> str:
-    """A duration as the definitions write it.
+    """Write a duration as definitions do, in the largest unit that divides it.
 
     >>> duration_text(30 * 86_400_000), duration_text(3_600_000)
     ('30d', '1h')

@@ -1,7 +1,7 @@
-"""A domain: its events, entities, features and rules in one frozen object, checked when it is made.
+"""A domain: event types, entities, features and rules in one frozen object, checked when created.
 
-The engine knows no claim by name; it reads a `Domain`. Its digest stands on every decision and
-model.
+The engine has no code for a particular kind of claim: it reads a `Domain`. The digest of a domain's
+definitions is part of every decision and every model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ from .features import MAX_VALUES, Computed, Entity, Feature, Group, Own, Rule, W
 
 @dataclass(frozen=True)
 class Labels:
-    """The event that says how a claim ended, and which outcomes are fraud or legit."""
+    """The event type that carries the outcome of a claim, and the outcomes that are labels.
+
+    Args:
+        event: the event type.
+        claim: its field with the id of the claim.
+        outcome: its field with the outcome.
+        source: its field with the source of the outcome, such as an investigation.
+        fraud: outcomes that count as fraud.
+        legit: outcomes that count as legitimate; an outcome in neither list is no label.
+    """
 
     event: type[Event]
     claim: str = "claim_id"
@@ -34,18 +43,18 @@ class Labels:
 
 @dataclass(frozen=True)
 class Domain:
-    """Everything that claimtrace knows about one kind of claim.
+    """The complete definition of one kind of claim.
 
     Args:
-        name: also the decision policy of its decisions.
-        currency: the one currency of all amounts.
+        name: the domain's name, also written to its decisions as their policy.
+        currency: the currency of all amounts; a domain has exactly one.
         claim: the event type that gets a decision.
-        labels: how outcomes arrive, if they do.
-        groups: profiles that other events keep up to date.
-        features: in the order of the served vector.
-        rules: conditions over them.
-        split_by: the entity whose claims never lie in two splits of a training.
-        amount: the field with the claim's value in cents, for money at capacity.
+        labels: the event type that carries outcomes; None if outcomes never arrive.
+        groups: profiles of entities, kept up to date by other event types.
+        features: the features, in the order of the served vector.
+        rules: conditions over features and fields.
+        split_by: the entity whose claims are never divided between the splits of a training run.
+        amount: the field with the claim's value in cents, for the money found at a capacity.
     """
 
     name: str
@@ -63,7 +72,7 @@ class Domain:
 
     @property
     def events(self) -> tuple[type[Event], ...]:
-        """All event types, the claim first; the order breaks ties of log time."""
+        """All event types, the claim first; this order breaks ties of log time."""
         kinds = [self.claim, *(group.event for group in self.groups)]
         if self.labels is not None:
             kinds.append(self.labels.event)
@@ -71,34 +80,34 @@ class Domain:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """The input topics; profiles and labels before claims where log times are equal."""
+        """The input topics; at equal log times, events of profiles and labels precede claims."""
         return tuple(kind.topic for kind in (*self.events[1:], self.claim))
 
     @property
     def entities(self) -> tuple[Entity, ...]:
-        """All entities that features or groups are about, in order of appearance."""
+        """All entities of features and groups, in order of first use, `split_by` first."""
         found = [f.entity for f in self.features if isinstance(f, WindowFeature)]
         found += [group.entity for group in self.groups]
         return tuple(dict.fromkeys([self.split_by, *found]))
 
     @property
     def feature_names(self) -> list[str]:
-        """The names, in the order of the vector."""
+        """The names of the features, in vector order."""
         return [each.name for each in self.features]
 
     @property
     def moving_features(self) -> frozenset[str]:
-        """Features that follow the calendar; drift watches only whether they are missing."""
+        """Features that follow the calendar; drift detection only watches their missing values."""
         return frozenset(f.name for f in self.features if isinstance(f, Own) and f.moving)
 
     @property
     def definitions_digest(self) -> str:
-        """Changes whenever a served vector could change."""
+        """A digest that changes whenever a served vector could change."""
         return digest_of([self.name, self.currency, _plain(self.features), _plain(self.groups)])
 
     @property
     def rules_digest(self) -> str:
-        """Changes whenever a rule could decide otherwise."""
+        """A digest that changes whenever a rule could decide differently."""
         return digest_of(_plain(self.rules))
 
 
@@ -106,18 +115,18 @@ RENAMED: Final = {
     "examples.auto_claims": "claimtrace_examples.auto_claims",
     "examples.card_payments": "claimtrace_examples.card_payments",
 }
-"""Former names of the example domains; settings that have them go on working."""
+"""Former module names of the example domains; settings that name them keep working."""
 
 
 def load_domain(module_name: str, notify: Callable[[str], None] = lambda _: None) -> Domain:
     """Import the domain that a Python module holds as `DOMAIN`.
 
     Args:
-        module_name: as in the setting `domain`.
-        notify: called with a line for the user when the module has a new name.
+        module_name: the module's name, as in the setting `domain`.
+        notify: called with a message for the user when the module has been renamed.
 
     Raises:
-        DefinitionError: when there is no such module, or no domain in it.
+        DefinitionError: the module doesn't exist, or has no `DOMAIN`.
 
     >>> load_domain("claimtrace_examples.no_such_domain")
     Traceback (most recent call last):
@@ -143,20 +152,20 @@ def load_domain(module_name: str, notify: Callable[[str], None] = lambda _: None
 
 
 def _plain(thing: Any) -> Any:
-    """Definitions as nested lists of plain values, the same on every machine, to be digested.
+    """Return definitions as nested lists of plain values, the same on every machine, for a digest.
 
-    A definition becomes its class's word and the values of its fields, in their order and without
-    their names. These attributes of a class say otherwise:
+    A definition becomes the word of its class, followed by the values of its fields in order,
+    without their names. A class can change this by attributes:
 
-    - `digest_word`: the word that stands for the class; its name if it has none of its own. With
-      it a class can be renamed and every digest stays.
-    - `digest_later`: fields that were added to a class after digests of it were in use, and the
-      word that stands for each. At its default, which must never change, such a field is left
-      out, so that definitions which don't use it keep their digest; else `[word, value]` follows
-      behind the other fields.
+    - `digest_word`: the word for the class; by default the class's name. With a word of its own a
+      class can be renamed without changing any digest.
+    - `digest_later`: fields that were added to the class after digests of it were in use, with a
+      word for each. A field that has its default, which must never change, is left out, so that
+      definitions which don't use it keep their digest; otherwise `[word, value]` follows after
+      the other fields.
     - `digest_never`: fields that can't change a served vector or a decision.
 
-    What a base class says of its fields holds for its subclasses too.
+    The `digest_later` and `digest_never` of a base class also apply to its subclasses.
     """
     if isinstance(thing, Expression):
         return thing.tree()
@@ -170,13 +179,13 @@ def _plain(thing: Any) -> Any:
 
 
 def _word(kind: type) -> str:
-    """What stands for a class; a subclass doesn't inherit it."""
+    """Return the word for a class in digests; a subclass doesn't inherit it."""
     word: str = vars(kind).get("digest_word", kind.__name__)
     return word
 
 
 def _field_values(thing: Any) -> Iterator[Any]:
-    """What stands for the fields of a definition."""
+    """Yield the values of a definition's fields for its digest; see `_plain`."""
     later: dict[str, str] = {}
     never: set[str] = set()
     for base in type(thing).__mro__:
@@ -195,7 +204,7 @@ def _field_values(thing: Any) -> Iterator[Any]:
 
 
 def _is_default(each: Field[Any], value: Any) -> bool:
-    """Whether a field has its default, NaN among them; 0 is the default 0.0."""
+    """Whether a value is its field's default; NaN equals NaN, and 0 equals 0.0."""
     default = each.default if each.default_factory is MISSING else each.default_factory()
     return bool(value == default or _plain(value) == _plain(default))
 

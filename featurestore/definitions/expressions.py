@@ -1,4 +1,4 @@
-"""Arithmetic and conditions over fields and features, built by writing them down.
+"""Arithmetic and conditions over fields and features, built with Python's own operators.
 
 >>> from featurestore.definitions.expressions import feature, field
 >>> new_and_large = (feature("policy.age_days") < 30) & (field("total_claim_cents") > 2_000_000)
@@ -7,8 +7,9 @@
 >>> new_and_large.evaluate(columns).tolist()
 [1.0, 0.0, 0.0]
 
-Missing (NaN) stays missing through arithmetic; a comparison with it is false. Division by zero is
-missing. Only + - * / and comparisons: the result is the same on every machine.
+Arithmetic with a missing value (NaN) is missing; a comparison with a missing value is false.
+Division by zero is missing. There are only + - * /, comparisons, & and |, so that the result is the
+same on every machine.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Operand = Union["Expression", int, float]
 
 FIELD_PREFIX: Final = "field:"
 PROFILE_PREFIX: Final = "profile:"
-"""Columns of the event's own fields, and of profiles, are kept apart from features by a prefix."""
+"""Prefixes that tell columns of the event's own fields, and of profiles, from features."""
 
 
 def _divide(a: Column, b: Column) -> Column:
@@ -51,16 +52,16 @@ _OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Expression:
-    """A node: a name, a number, or an operator over two nodes."""
+    """A node of an expression tree: a name, a number, or an operator over two nodes."""
 
     operator: str
     operands: tuple[Expression | str | float, ...]
 
     def evaluate(self, columns: Columns) -> Column:
-        """The value for each row, float64; conditions give 1.0 and 0.0.
+        """Return the value for each row, float64; a condition gives 1.0 or 0.0.
 
         Raises:
-            KeyError: when a name is not among the columns.
+            KeyError: a name is not among the columns.
         """
         if self.operator == "name":
             return columns[str(self.operands[0])]
@@ -71,7 +72,7 @@ class Expression:
             return np.asarray(_OPERATORS[self.operator](left, right), np.float64)
 
     def names(self) -> Iterator[str]:
-        """Every field (`field:x`) and feature that it reads."""
+        """Yield every name that the expression reads: features, `field:x` and `profile:g.x`."""
         for operand in self.operands:
             if isinstance(operand, Expression):
                 yield from operand.names()
@@ -79,7 +80,7 @@ class Expression:
                 yield str(operand)
 
     def tree(self) -> list[Any]:
-        """Nested lists, for digests and for showing."""
+        """Return the expression as nested lists, for digests and for display."""
         return [
             self.operator,
             *(o.tree() if isinstance(o, Expression) else o for o in self.operands),
@@ -90,62 +91,62 @@ class Expression:
             return str(self.operands[0]).removeprefix(FIELD_PREFIX).removeprefix(PROFILE_PREFIX)
         return f"({self.operands[0]} {self.operator} {self.operands[1]})"
 
-    def _with(self, operator: str, other: Operand) -> Expression:
+    def _as_left(self, operator: str, other: Operand) -> Expression:
         return Expression(operator, (self, _as_expression(other)))
 
-    def _under(self, operator: str, other: Operand) -> Expression:
+    def _as_right(self, operator: str, other: Operand) -> Expression:
         return Expression(operator, (_as_expression(other), self))
 
     def __add__(self, other: Operand) -> Expression:
-        return self._with("+", other)
+        return self._as_left("+", other)
 
     def __sub__(self, other: Operand) -> Expression:
-        return self._with("-", other)
+        return self._as_left("-", other)
 
     def __rsub__(self, other: Operand) -> Expression:
-        return self._under("-", other)
+        return self._as_right("-", other)
 
     def __mul__(self, other: Operand) -> Expression:
-        return self._with("*", other)
+        return self._as_left("*", other)
 
     def __truediv__(self, other: Operand) -> Expression:
-        return self._with("/", other)
+        return self._as_left("/", other)
 
     def __lt__(self, other: Operand) -> Expression:
-        return self._with("<", other)
+        return self._as_left("<", other)
 
     def __le__(self, other: Operand) -> Expression:
-        return self._with("<=", other)
+        return self._as_left("<=", other)
 
     def __gt__(self, other: Operand) -> Expression:
-        return self._with(">", other)
+        return self._as_left(">", other)
 
     def __ge__(self, other: Operand) -> Expression:
-        return self._with(">=", other)
+        return self._as_left(">=", other)
 
     def equals(self, other: Operand) -> Expression:
-        """Equality; `==` itself stays Python's, so that expressions can be compared as things."""
-        return self._with("==", other)
+        """Return the condition that both are equal; `==` itself keeps comparing Python objects."""
+        return self._as_left("==", other)
 
     def __and__(self, other: Expression) -> Expression:
-        return self._with("&", other)
+        return self._as_left("&", other)
 
     def __or__(self, other: Expression) -> Expression:
-        return self._with("|", other)
+        return self._as_left("|", other)
 
 
 def feature(name: str) -> Expression:
-    """The value of a feature that is defined before."""
+    """Return an expression for the value of a feature that is defined earlier in the domain."""
     return Expression("name", (name,))
 
 
 def field(name: str) -> Expression:
-    """A field of the claim event: a number, or a time in ms since 1970."""
+    """Return an expression for a field of the claim: a number, or a time in ms since 1970."""
     return Expression("name", (FIELD_PREFIX + name,))
 
 
 def profile(group: str, name: str) -> Expression:
-    """A field of the newest profile of a group: a number, or a time in ms since 1970."""
+    """Return an expression for a field of a group's newest profile: a number or ms since 1970."""
     return Expression("name", (f"{PROFILE_PREFIX}{group}.{name}",))
 
 

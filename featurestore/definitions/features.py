@@ -1,15 +1,16 @@
-"""The language in which a domain is written down: entities, features, rules; and its digest.
+"""The definition language of a domain: entities, features, rules and feature groups.
 
     shop = Entity("repair_shop", key="repair_shop_id")
     count("repair_shop.claims.count.30d", of=shop, window="30d")
     total("policy.claimed.sum_cents.365d", of=policy, value="total_claim_cents", window="365d")
     rate("terminal.fraud.rate.7d", of=terminal, outcome="fraud", window="7d", delay="7d")
 
-A window is `(t - delay - width, t - delay]` on event time, over what had arrived. The current event
-counts itself when `current="in"`. Names read left to right: entity, what, aggregate, window.
+A window is `(t - delay - width, t - delay]` on event time, over the events that had arrived. The
+current event is included when `current="in"`. A feature's name reads left to right: entity, value,
+aggregate, window.
 
-`digest_word` stands for a class in the digest of the definitions and never changes. A field that is
-added to a class goes into its `digest_later` or `digest_never`: see
+`digest_word` is the word for a class in the digest of the definitions; it never changes. A field
+that is added to a class later must be listed in its `digest_later` or `digest_never`: see
 `featurestore.definitions.domain`.
 """
 
@@ -30,21 +31,22 @@ Current = Literal["in", "out"]
 KNOWN_WHEN_ARRIVED = "when the label arrived"
 
 MAX_VALUES: Final = 6
-"""How many different values the windows of one entity may hold; the series has a bit for each."""
+"""The most fields that the windows of one entity may aggregate: the byte `mark` of an entry has one
+bit for each, beside two bits for the outcome."""
 
 
 @dataclass(frozen=True)
 class Entity:
-    """What features are about.
+    """A kind of entity that features describe, such as a policy, a repair shop or a phone.
 
     Args:
-        name: such as `repair_shop`.
-        key: the claim's field that names the entity whose features the claim gets.
-        also: further fields that may name an entity of this kind; the claim counts for those too
-            (once, when two fields name the same one).
-        form: how ids are normalised before they are compared: `id` (Unicode NFKC, case folded,
+        name: the name of the kind, such as `repair_shop`.
+        key: the claim's field that identifies the entity whose features the claim gets.
+        also: further fields that may identify an entity of this kind; the claim counts for these
+            entities too (once, when two fields identify the same entity).
+        form: the normalisation of ids before they are compared: `id` (Unicode NFKC, case folded,
             no control characters), `code` (letters and digits only: VIN, IBAN), `phone` (digits).
-        deny: placeholder values, such as the insurer's own account, that link nothing.
+        deny: placeholder values that must not link claims, such as the insurer's own account.
     """
 
     digest_word: ClassVar[str] = "Entity"
@@ -57,7 +59,7 @@ class Entity:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """All fields that name entities of this kind, the primary one first."""
+        """All fields that identify entities of this kind, the primary field first."""
         return (self.key, *self.also)
 
 
@@ -65,9 +67,17 @@ class Entity:
 class Own:
     """A feature read from the claim itself, or from the profile of one of its entities.
 
-    `order` maps categories to 0, 1, 2 ...; `equals` is 1 where the value is this category, `among`
-    lists all that are known; a number is divided by `unit`, rounded down. The values of a `moving`
-    feature follow the calendar: that they differ from training is no drift.
+    Args:
+        name: the feature's name.
+        field: the field of the claim, or of the profile group `group`.
+        order: for an ordered category, its values; the feature is the index of the value, from 0.
+        equals: for a one-hot category, the value for which the feature is 1; otherwise it is 0.
+        among: for a one-hot category, all known values of the field.
+        unit: for a number, the divisor; the quotient is rounded down.
+        moving: whether values follow the calendar: a difference from training is then no drift.
+        group: the profile group to read from; empty for the claim itself.
+        text: the feature in words, for reasons.
+        baseline: the name of the feature that reasons compare the value with.
     """
 
     digest_word: ClassVar[str] = "Own"
@@ -86,8 +96,21 @@ class Own:
 
 @dataclass(frozen=True)
 class WindowFeature:
-    """An exact aggregate over an entity's past; see `featurestore.windows.aggregates` for the
-    aggregates."""
+    """An exact aggregate over the past events of an entity.
+
+    Args:
+        name: the feature's name.
+        entity: the kind of entity.
+        aggregate: a key of `featurestore.windows.aggregates.AGGREGATES`.
+        width_ms: the width of the window.
+        delay_ms: the time from the end of the window to the current event.
+        value: the aggregated field; empty for counts.
+        known: whether the window is over labels, by their arrival, instead of over claims.
+        current: whether the current event is included.
+        empty: the value where the aggregate is undefined; NaN is missing.
+        text: the feature in words, for reasons.
+        baseline: the name of the feature that reasons compare the value with.
+    """
 
     digest_word: ClassVar[str] = "WindowFeature"
 
@@ -106,7 +129,7 @@ class WindowFeature:
 
 @dataclass(frozen=True)
 class Computed:
-    """A feature that is arithmetic over fields and features defined before it."""
+    """A feature computed from fields and from features defined before it."""
 
     digest_word: ClassVar[str] = "Computed"
 
@@ -121,7 +144,7 @@ Feature = Own | WindowFeature | Computed
 
 @dataclass(frozen=True)
 class Rule:
-    """A named condition over features; when it holds, the claim gets at least this outcome."""
+    """A named condition over features; a claim that meets it gets at least `outcome`."""
 
     digest_word: ClassVar[str] = "Rule"
 
@@ -133,7 +156,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Group:
-    """Profiles by key: events of `topic` carry the newest values of an entity's fields."""
+    """A feature group: the newest profile of each entity, updated by events of type `event`."""
 
     digest_word: ClassVar[str] = "Group"
 
@@ -146,19 +169,20 @@ def number(
     name: str, source: str, *, unit: int = 1, moving: bool = False, text: str = "",
     baseline: str = "",
 ) -> Own:  # fmt: skip
-    """A whole number or amount of the claim; `unit=100` makes whole currency units of cents."""
+    """Define a number or amount of the claim; `unit=100` turns cents into whole currency units."""
     return Own(name, source, unit=unit, moving=moving, text=text, baseline=baseline)
 
 
 def ordered(name: str, source: str, values: Sequence[str], *, text: str = "") -> Own:
-    """A category with an order: the place of the value among `values`, from 0."""
+    """Define an ordered category: the index of the value in `values`, from 0."""
     return Own(name, source, order=tuple(values), text=text)
 
 
 def one_hot(prefix: str, source: str, values: Sequence[str], *, text: str = "") -> list[Own]:
-    """A category without an order: one feature `prefix_value` a value, 1 or 0.
+    """Define an unordered category: for each value a feature `prefix_value`, which is 1 or 0.
 
-    An unseen value is 0 everywhere and is counted; a missing one is 0 everywhere.
+    An unseen value gives 0 in every feature and flags the claim `unseen_category`; a missing
+    value gives 0 in every feature.
     """
     known = tuple(values)
     return [
@@ -182,8 +206,8 @@ def latest(
     order: Sequence[str] = (),
     text: str = "",
 ) -> Own:
-    """The newest profile value of an entity; `source` defaults to the last part of the name."""
-    del of  # the group knows its entity; the word makes definitions read well
+    """Define the newest profile value of an entity; `source` defaults to the name's last part."""
+    del of  # the group has its entity; the argument only makes definitions easy to read
     return Own(name, source or name.rsplit(".", 1)[-1], order=tuple(order), group=group, text=text)
 
 
@@ -196,8 +220,8 @@ def latest_one_hot(
     values: Sequence[str],
     known: Sequence[str] = (),
 ) -> list[Own]:
-    """One 0/1 feature for each value of a profile's category; `known` ones have none."""
-    del of
+    """Define a 0/1 feature for each value of a profile's category; `known` values get none."""
+    del of  # as in `latest`
     among = (*values, *known)
     return [
         Own(
@@ -231,7 +255,7 @@ def _window(
     except ValueError as error:
         raise DefinitionError(str(error), where=name) from error
     if width_ms == 0:
-        raise DefinitionError("a window of no width counts nothing", where=name)
+        raise DefinitionError("the window has no width", where=name)
     if known not in ("", KNOWN_WHEN_ARRIVED):
         raise DefinitionError(f"known={known!r}", where=name, hint=f"write {KNOWN_WHEN_ARRIVED!r}")
     return WindowFeature(
@@ -241,7 +265,7 @@ def _window(
 
 
 class Counting(TypedDict, total=False):
-    """How a window counts: `delay` before it ends, `current` event in or out, `text` in words."""
+    """Options of a count: its `delay`, the `current` event in or out, its `text` for reasons."""
 
     delay: str
     current: Current
@@ -249,60 +273,60 @@ class Counting(TypedDict, total=False):
 
 
 class Measuring(Counting, total=False):
-    """How a window measures: also its value when it is `empty`, missing (NaN) by default."""
+    """Options of a measure: also the value of an `empty` window, missing (NaN) by default."""
 
     empty: float
 
 
-def count(name: str, *, of: Entity, window: str, **how: Unpack[Counting]) -> WindowFeature:
-    """How many claims of the entity lie in the window."""
-    return _window("count", name, of, window, **how)
+def count(name: str, *, of: Entity, window: str, **options: Unpack[Counting]) -> WindowFeature:
+    """Define the number of the entity's claims in the window."""
+    return _window("count", name, of, window, **options)
 
 
 def total(
-    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Counting]
+    name: str, *, of: Entity, value: str, window: str, **options: Unpack[Counting]
 ) -> WindowFeature:
-    """The exact sum of an integer field, such as an amount in cents."""
-    return _window("sum", name, of, window, value=value, **how)
+    """Define the exact sum of an integer field, such as an amount in cents."""
+    return _window("sum", name, of, window, value=value, **options)
 
 
 def mean(
-    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Measuring]
+    name: str, *, of: Entity, value: str, window: str, **options: Unpack[Measuring]
 ) -> WindowFeature:
-    """Sum / count of the entries that have the value."""
-    return _window("mean", name, of, window, value=value, **how)
+    """Define the mean of a field: sum / count of the claims that have the value."""
+    return _window("mean", name, of, window, value=value, **options)
 
 
 def std(
-    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Measuring]
+    name: str, *, of: Entity, value: str, window: str, **options: Unpack[Measuring]
 ) -> WindowFeature:
-    """The sample standard deviation (n - 1), from an exact integer numerator."""
-    return _window("std", name, of, window, value=value, **how)
+    """Define the sample standard deviation (n - 1), from an exact integer numerator."""
+    return _window("std", name, of, window, value=value, **options)
 
 
 def smallest(
-    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Measuring]
+    name: str, *, of: Entity, value: str, window: str, **options: Unpack[Measuring]
 ) -> WindowFeature:
-    """The minimum."""
-    return _window("min", name, of, window, value=value, **how)
+    """Define the minimum of a field."""
+    return _window("min", name, of, window, value=value, **options)
 
 
 def largest(
-    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Measuring]
+    name: str, *, of: Entity, value: str, window: str, **options: Unpack[Measuring]
 ) -> WindowFeature:
-    """The maximum."""
-    return _window("max", name, of, window, value=value, **how)
+    """Define the maximum of a field."""
+    return _window("max", name, of, window, value=value, **options)
 
 
 def distinct(
-    name: str, *, of: Entity, value: str, window: str, **how: Unpack[Counting]
+    name: str, *, of: Entity, value: str, window: str, **options: Unpack[Counting]
 ) -> WindowFeature:
-    """How many different values of a field, such as policies on one phone; exact."""
-    return _window("distinct", name, of, window, value=value, **how)
+    """Define the exact number of distinct values of a field, such as policies of one phone."""
+    return _window("distinct", name, of, window, value=value, **options)
 
 
 def since_last(name: str, *, of: Entity, within: str, text: str = "") -> WindowFeature:
-    """Days since the entity's claim before this one, if it lies within the window."""
+    """Define the days since the entity's previous claim, if that claim is in the window."""
     return _window("since_last", name, of, within, text=text)
 
 
@@ -310,7 +334,7 @@ def outcomes(
     name: str, *, of: Entity, window: str, outcome: str = "fraud", delay: str = "0s",
     known: str = "", text: str = "",
 ) -> WindowFeature:  # fmt: skip
-    """How many are known as fraud: of the window's claims, or of the labels that arrived in it."""
+    """Define the number of frauds: among claims in the window, or labels that arrived in it."""
     _only_fraud(name, outcome)
     return _window("outcomes", name, of, window, delay=delay, known=known, text=text)
 
@@ -319,7 +343,7 @@ def rate(
     name: str, *, of: Entity, window: str, outcome: str = "fraud", delay: str = "0s",
     known: str = "", empty: float = math.nan, text: str = "",
 ) -> WindowFeature:  # fmt: skip
-    """The share known as fraud: of the window's claims, or of the labels that arrived in it."""
+    """Define the share of frauds: of the claims in the window, or labels that arrived in it."""
     _only_fraud(name, outcome)
     return _window("rate", name, of, window, delay=delay, known=known, empty=empty, text=text)
 
@@ -330,15 +354,15 @@ def _only_fraud(name: str, outcome: str) -> None:
 
 
 def computed(name: str, expression: Expression, *, text: str = "", baseline: str = "") -> Computed:
-    """A feature by arithmetic: `computed("delay_days", (field("a") - field("b")) / DAY_MS)`."""
+    """Define a computed feature: `computed("delay_days", (field("a") - field("b")) / DAY_MS)`."""
     return Computed(name, expression, text, baseline)
 
 
 def ratio(name: str, numerator: str, denominator: str, *, text: str = "") -> Computed:
-    """One field of the claim over another; missing where the denominator is zero."""
+    """Define a field of the claim divided by another; missing where the denominator is zero."""
     return Computed(name, field(numerator) / field(denominator), text)
 
 
 def rule(name: str, when: Expression, *, outcome: Literal["review", "refer"], text: str) -> Rule:
-    """A condition with a reason that a person can read."""
+    """Define a rule; `text` is the reason that a person reads."""
     return Rule(name, when, outcome, text)

@@ -1,1 +1,1 @@
-"""The fields and ids of a batch as columns of numbers."""
+"""Fields and ids of a batch's events as numeric columns."""

@@ -1,8 +1,8 @@
-"""The fields of a batch's claims as they came from the fast reader: nothing becomes an object.
+"""Fields of a batch's claims from the fast JSON reader, without a Python object for each claim.
 
-It answers as `columns.EventColumns` does, with the same bytes;
-`tests/featurestore/fields/test_claim_columns.py` compares the two. Ids that are not plain printable
-ASCII are normalised by `keys`, one by one.
+`ClaimColumns` has the methods of `event_columns.EventColumns` and returns the same bytes;
+`tests/featurestore/fields/test_claim_columns.py` compares the two. If any id of a column isn't
+printable ASCII, the column is normalised by `normalisation.normal_keys` instead of the kernel.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from claimtrace.encoding.json_columns import JsonColumnReader, JsonColumns
 from claimtrace.encoding.json_kernel import ID, INTEGER, MISSING, TEXT, TIME
 
 from .event_columns import CategoryReader, Column
-from .interning import joined, parted
+from .interning import join_strings, split_strings
 from .normalisation import LONGEST_PLACEHOLDER, Form, is_placeholder, normal_keys
 
 _FORMS: Final[dict[Form, int]] = {"id": 0, "code": 1, "phone": 2}
 _CODE, _PHONE = 1, 2
 _SLOTS: Final = 1024
-_FULL: Final = _SLOTS // 2  # spellings of one field that are kept; hostile input can't fill more
-_UNKNOWN: Final = -2.0
+_MAX_SPELLINGS: Final = _SLOTS // 2  # of one field: bounds the memory that hostile input can use
+_UNKNOWN: Final = -2.0  # no code is cached in this slot; -1 is the code of an unseen category
 
 
 class Spellings:
-    """The codes of the spellings of one field's categories, by their hash under a secret key."""
+    """A cache of category codes for one field: spellings by their SipHash under a secret key."""
 
     def __init__(self, reader: CategoryReader, key: Key) -> None:
         self.reader = reader
@@ -39,24 +39,24 @@ class Spellings:
         self._count = 0
 
     def codes(self, columns: JsonColumns, name: str) -> Column:
-        """As `CategoryReader.codes`."""
+        """Return the code of the category in each row; see `CategoryReader.codes`."""
         first, second = columns.of(name)
         codes = np.empty(len(first), np.float64)
         _look_up(columns.buffer, first, second, self._key, self._hashes, self._codes, codes)
         for row in np.flatnonzero(codes == _UNKNOWN).tolist():
-            written = columns.buffer[first[row] : second[row]]
-            codes[row] = code = self.reader.code(written.tobytes().decode())
-            if self._count < _FULL:
-                self._count += _keep(written, self._key, self._hashes, self._codes, code)
+            spelling = columns.buffer[first[row] : second[row]]
+            codes[row] = code = self.reader.code(spelling.tobytes().decode())
+            if self._count < _MAX_SPELLINGS:
+                self._count += _cache(spelling, self._key, self._hashes, self._codes, code)
         return codes
 
 
 class ClaimColumns:
-    """The fields of claims that lie in columns.
+    """The fields of claims that were read into columns.
 
     Args:
-        columns: of the claims, in order.
-        spellings: for each field with categories.
+        columns: the columns of the claims, in order.
+        spellings: the cache of category codes of each category field, by the field's name.
     """
 
     def __init__(self, columns: JsonColumns, spellings: dict[str, Spellings]) -> None:
@@ -67,20 +67,20 @@ class ClaimColumns:
         return int(self._columns.first.shape[1])
 
     def number(self, name: str) -> Column:
-        """Numbers as they are; times in ms since 1970."""
+        """Return a field as float64, NaN for missing; times in ms since 1970."""
         first, second = self._columns.of(name)
         column = first.astype(np.float64)
         column[second == MISSING] = np.nan
         return column
 
     def codes(self, name: str, reader: CategoryReader) -> Column:
-        """Categories as codes."""
+        """Return the category codes of a field."""
         spellings = self._spellings[name]
         assert spellings.reader is reader
         return spellings.codes(self._columns, name)
 
     def texts(self, name: str) -> list[str | None]:
-        """The values as texts, None for missing; whole numbers in digits."""
+        """Return a field as texts, None for missing; integers as decimal digits."""
         first, second = (column.tolist() for column in self._columns.of(name))
         buffer = self._columns.buffer
         return [
@@ -91,23 +91,23 @@ class ClaimColumns:
     def keys(
         self, name: str, form: Form, deny: frozenset[str]
     ) -> tuple[NDArray[np.uint8], list[int]]:
-        """Normalised ids, joined, and where placeholders were."""
+        """Return normalised ids as `join_strings` does, and the rows that held placeholders."""
         first, second = self._columns.of(name)
-        room = int(np.maximum(second - first, 0).sum()) + len(first)
-        keys, suspects = np.empty(room, np.uint8), np.zeros(len(first), np.bool_)
+        capacity = int(np.maximum(second - first, 0).sum()) + len(first)
+        keys, suspects = np.empty(capacity, np.uint8), np.zeros(len(first), np.bool_)
         end = _normalise(self._columns.buffer, first, second, _FORMS[form], LONGEST_PLACEHOLDER,
                          bool(deny), keys, suspects)  # fmt: skip
-        if end < 0:
+        if end < 0:  # a byte that isn't printable ASCII: normalise the column as Unicode text
             found, placeholders = normal_keys(self.texts(name), form, deny)
-            return joined(found), placeholders
+            return join_strings(found), placeholders
         keys = keys[:end]
         if suspects.any():
-            found = parted(keys)
-            places = np.flatnonzero(suspects).tolist()
-            placeholders = [i for i in places if is_placeholder(found[i], deny)]
+            found = split_strings(keys)
+            rows = np.flatnonzero(suspects).tolist()
+            placeholders = [i for i in rows if is_placeholder(found[i], deny)]
             for i in placeholders:
                 found[i] = ""
-            return (joined(found) if placeholders else keys), placeholders
+            return (join_strings(found) if placeholders else keys), placeholders
         return keys, []
 
 
@@ -119,7 +119,7 @@ def can_be_read(
     keys: set[str],
     texts: set[str],
 ) -> bool:
-    """Whether the fields that features read come out of the fast reader."""
+    """Whether the fast reader delivers every field that features read, with a type they accept."""
     wanted: list[tuple[str, tuple[int, ...]]] = [(name, (INTEGER, TIME)) for name in numbers]
     wanted += [(name, (TEXT, ID)) for name in categories | keys]
     wanted += [(name, (TEXT, ID, INTEGER)) for name in texts]
@@ -129,12 +129,13 @@ def can_be_read(
 
 @kernel
 def _normalise(buffer, first, second, form, longest, has_deny, keys, suspects):  # type: ignore[no-untyped-def]  # noqa: C901
-    """`normal_key` of printable ASCII, a NUL behind each; returns their end, -1 for other bytes.
+    """Write the `normal_key` of each printable ASCII id to `keys`, each terminated by NUL.
 
-    `suspects` are keys that may be placeholders: short ones, one character again and again, all
-    where the entity has a list of its own.
+    Returns the end of the last key, or -1 at the first byte that isn't printable ASCII. Sets
+    `suspects` for keys that may be placeholders: short keys, keys that repeat one character, and
+    all keys of an entity with a deny list.
     """
-    one, end = np.uint64(1), np.uint64(0)  # unsigned: see `flat_kernel.gather_texts`
+    one, end = np.uint64(1), np.uint64(0)  # unsigned: see `json_kernel.gather_texts`
     for i in range(first.size):
         start = end
         if second[i] != MISSING:
@@ -151,7 +152,7 @@ def _normalise(buffer, first, second, form, longest, has_deny, keys, suspects): 
                 if form == _PHONE:
                     keep = 48 <= byte <= 57
                 elif form == _CODE:
-                    # space , - . / : _ are no part of a code
+                    # the same characters as `normalisation._NOT_IN_CODES`
                     keep = not (byte == 32 or 44 <= byte <= 47 or byte == 58 or byte == 95)
                     byte = byte - np.uint8(32) if 97 <= byte <= 122 else byte
                 else:
@@ -175,6 +176,10 @@ def _normalise(buffer, first, second, form, longest, has_deny, keys, suspects): 
 
 @kernel
 def _look_up(buffer, first, second, key, hashes, codes, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with cached codes: NaN where the field is missing, _UNKNOWN where none is cached.
+
+    Open addressing with linear probing; `codes.size` is a power of two.
+    """
     mask = codes.size - 1
     for i in range(first.size):
         if second[i] == MISSING:
@@ -188,10 +193,10 @@ def _look_up(buffer, first, second, key, hashes, codes, out):  # type: ignore[no
 
 
 @kernel
-def _keep(written, key, hashes, codes, code):  # type: ignore[no-untyped-def]
-    """Keep the code of a spelling; returns 1 if it is new, else 0."""
+def _cache(spelling, key, hashes, codes, code):  # type: ignore[no-untyped-def]
+    """Cache the code of a spelling; returns 1 if the spelling is new, else 0."""
     mask = codes.size - 1
-    high, low = siphash128(written, 0, written.size, key)
+    high, low = siphash128(spelling, 0, spelling.size, key)
     slot = np.int64(high & np.uint64(mask))
     while codes[slot] != _UNKNOWN:
         if hashes[slot, 0] == high and hashes[slot, 1] == low:

@@ -1,7 +1,7 @@
-"""Events of one batch turned into columns: numbers, times, categories.
+"""Columns of numbers, times and category codes from the decoded events of one batch.
 
-Every column is float64 with NaN for missing. Negative zero and numbers too small to be normal
-become zero, so that equal values have equal bytes.
+Every column is float64 with NaN for missing. Negative zero and subnormal numbers become positive
+zero, so that equal values have equal bytes.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from claimtrace.events import Event, time_ms
 
 from ..definitions.features import Own
-from .interning import joined
+from .interning import join_strings
 from .normalisation import Form, normal_category, normal_keys
 
 Column = NDArray[np.float64]
 
 UNSEEN_CODE = -1.0
-"""Stands for a category that the definitions don't list."""
+"""The code of a category that the definitions don't list."""
 
 _SMALLEST_NORMAL = np.finfo(np.float64).tiny
-_CACHE_LIMIT = 10_000  # spellings of one field's categories; hostile input can't fill memory
+_CACHE_LIMIT = 10_000  # spellings cached for one field: bounds what hostile input can use
 
 
 class EventColumns:
@@ -46,26 +46,26 @@ class EventColumns:
         return self._count
 
     def raw(self, name: str) -> Sequence[Any]:
-        """The values as decoded, None for missing."""
+        """Return the decoded values of a field, None for missing."""
         return self._columns[name]
 
     def codes(self, name: str, reader: CategoryReader) -> Column:
-        """Categories as codes."""
+        """Return the category codes of a field."""
         return reader.codes(self.raw(name))
 
     def keys(
         self, name: str, form: Form, deny: frozenset[str]
     ) -> tuple[NDArray[np.uint8], list[int]]:
-        """Normalised ids, joined, and where placeholders were."""
+        """Return normalised ids as `join_strings` does, and the rows that held placeholders."""
         found, placeholders = normal_keys(list(self.raw(name)), form, deny)
-        return joined(found), placeholders
+        return join_strings(found), placeholders
 
     def texts(self, name: str) -> list[str | None]:
-        """The values as texts, None for missing."""
+        """Return a field as texts, None for missing."""
         return [None if value is None else str(value) for value in self.raw(name)]
 
     def number(self, name: str) -> Column:
-        """Numbers as they are; times in ms since 1970."""
+        """Return a field as float64, NaN for missing; times in ms since 1970."""
         values = self._columns[name]
         first = next((value for value in values if value is not None), None)
         if isinstance(first, datetime):
@@ -77,36 +77,37 @@ class EventColumns:
 
 
 class CategoryReader:
-    """Categories of one field to codes: place in the known values, NaN missing, -1 unseen."""
+    """Codes of one field's categories: index in the known values, NaN if missing, -1 if unseen."""
 
     def __init__(self, known: Sequence[str]) -> None:
         self.known = tuple(normal_category(value) for value in known)
         self._codes: dict[Any, float] = {None: np.nan}
 
     def codes(self, values: Sequence[Any]) -> Column:
-        """The code of each value."""
+        """Return the code of each value."""
         found = self._codes
-        try:
+        try:  # almost always every spelling is cached
             return np.array([found[value] for value in values], np.float64)
         except KeyError:
             return np.array([self.code(value) for value in values], np.float64)
 
     def code(self, value: Any) -> float:
-        """The code of one value."""
+        """Return the code of one value."""
         code = self._codes.get(value)
         if code is None:
-            written = normal_category(str(value))
-            code = float(self.known.index(written)) if written in self.known else UNSEEN_CODE
+            category = normal_category(str(value))
+            known = self.known
+            code = float(known.index(category)) if category in known else UNSEEN_CODE
             if len(self._codes) < _CACHE_LIMIT:
                 self._codes[value] = code
         return code
 
 
 def own_feature(definition: Own, column: Column) -> Column:
-    """The feature's column from its field's column (numbers or codes)."""
+    """Return the column of a feature from the column of its field (numbers or category codes)."""
     if definition.equals:
-        place = float(definition.among.index(definition.equals))
-        is_this: Column = (column == place).astype(np.float64)
+        code = float(definition.among.index(definition.equals))
+        is_this: Column = (column == code).astype(np.float64)
         return is_this
     if definition.order:
         seen: Column = np.where(column == UNSEEN_CODE, np.nan, column)
@@ -118,5 +119,5 @@ def own_feature(definition: Own, column: Column) -> Column:
 
 
 def known_values(definition: Own) -> tuple[str, ...]:
-    """The categories of a feature's field; empty for numbers."""
+    """Return the known categories of a feature's field; empty for numbers."""
     return definition.order or definition.among

@@ -1,8 +1,8 @@
-"""Strings to small dense numbers, a batch at a time, without keeping the strings.
+"""Interning: small dense numbers for strings, a batch at a time, without storing the strings.
 
-A string is known by its 128-bit SipHash under a secret key, so the index needs about 40 bytes a
-string, writes to a snapshot as plain arrays, and holds no personal data. Two strings share a number
-only if their hashes collide: for a thousand million strings the chance is below 2**-68.
+A string is identified by its 128-bit SipHash under a secret key, so the index takes about 40 bytes
+a string, is written to a snapshot as plain arrays, and holds no personal data. Two strings share a
+number only if their hashes collide: for a thousand million strings the chance is below 2**-68.
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ from claimtrace.buffers.siphash import Key, siphash128
 
 from ..state_arrays import Arrays
 
-_FULL = 0.6  # longest probes stay short below this load
-_SEPARATOR = "\0"  # events with NUL are refused before they get here
+_MAX_LOAD = 0.6  # of the hash table; below it even the longest probe sequences are short
+_SEPARATOR = "\0"  # no id contains it: events with NUL are refused by the decoder
 SLOTS_A_SLICE: Final = 16_384
 SLOTS_A_UNIT: Final = 8
-"""A unit of work is about 50 ns."""
+"""Slots swept in one unit of work, which is about 50 ns."""
 
 Ids = NDArray[np.int64]
 
 
 class Interner:
-    """Gives each new string the next number, from 0; an empty string is -1 (no entity).
+    """An index that gives each new string the next number, from 0.
+
+    An empty string has the number -1 (no entity).
+
+    Strings can be dropped by age (`drop_below`) or by mark and sweep (`start_marking`, then
+    `sweep_unmarked`); only swept numbers are given out again.
 
     >>> from claimtrace.buffers.siphash import hash_key
     >>> ids = Interner(hash_key("secret"))
@@ -45,106 +50,116 @@ class Interner:
         self._hashes = np.zeros((slots, 2), np.uint64)
         self._numbers = np.full(slots, -1, np.int64)
         self._used = 0
-        self.kept = 0
-        """How many strings were left when the dead were last forgotten."""
+        self.used_after_sweep = 0
+        """The number of strings that the last sweep left."""
         self._vacant = np.zeros(1, np.int64)
-        """A stack of numbers to give out again; the first element says how many there are."""
-        self._living: NDArray[np.bool_] | None = None
+        """A stack of numbers to give out again; the first element is the size of the stack."""
+        self._live: NDArray[np.bool_] | None = None
+        """The marks of a running mark and sweep; None between two."""
 
     def __len__(self) -> int:
         return self._count
 
     @property
     def used(self) -> int:
-        """How many strings are known; numbers below `len` that nobody has are given out again."""
+        """The number of known strings; `len` also counts vacant numbers, which are reused first."""
         return self._used
 
     def numbers(self, strings: Sequence[str]) -> Ids:
-        """The number of each string; new ones are added."""
-        return self.numbers_of(joined(strings), len(strings))
+        """Return the number of each string; new strings are added."""
+        return self.numbers_of_joined(join_strings(strings), len(strings))
 
-    def numbers_of(self, buffer: NDArray[np.uint8], parts: int) -> Ids:
-        """The same for strings that are `joined` already."""
-        self._make_room(parts)
-        numbers = np.empty(parts, np.int64)
+    def numbers_of_joined(self, buffer: NDArray[np.uint8], count: int) -> Ids:
+        """Return the number of each of `count` strings that are joined (see `join_strings`)."""
+        self._reserve(count)
+        numbers = np.empty(count, np.int64)
         before = self._count - int(self._vacant[0])
         self._count = self._look_up(buffer, self._count, numbers)
         self._used += self._count - int(self._vacant[0]) - before
-        if self._living is not None:
-            marked(self._living, numbers)
+        if self._live is not None:  # between marking and sweeping every string in use stays
+            mark_live(self._live, numbers)
         return numbers
 
     def find(self, strings: Sequence[str]) -> Ids:
-        """The number of each string, -1 for unknown ones; nothing is added."""
+        """Return the number of each string, -1 for unknown strings; nothing is added."""
         numbers = np.empty(len(strings), np.int64)
-        self._look_up(joined(strings), -1, numbers)
+        self._look_up(join_strings(strings), -1, numbers)
         return numbers
 
     def renumber(self, string: str) -> int:
-        """Give a known string the next number instead of the one it has."""
-        _renumber(joined([string]), self._key, self._hashes, self._numbers, self._count)
+        """Give a known string the next number in place of its present number."""
+        _renumber(join_strings([string]), self._key, self._hashes, self._numbers, self._count)
         self._count += 1
         return self._count - 1
 
-    def forget_below(self, first: int) -> Iterator[int]:
-        """Drop all strings whose number is smaller than `first`, a slice at a time."""
+    def drop_below(self, first: int) -> Iterator[int]:
+        """Drop all strings whose number is smaller than `first`; yields after each slice.
+
+        The yielded numbers are units of work. The dropped numbers are not given out again.
+        """
         yield from self._sweep(first, np.zeros(0, np.bool_), np.zeros(1, np.int64))
 
-    def marking(self) -> NDArray[np.bool_]:
-        """Begin to forget: bool[count], where the caller marks the numbers that must live.
+    def start_marking(self) -> NDArray[np.bool_]:
+        """Start a mark and sweep; returns bool[count] for the caller to mark live numbers in.
 
-        From here to the end of `forget_unmarked` each number that is looked up lives too.
+        From here to the end of `sweep_unmarked`, every number that is looked up is marked too.
         """
-        self._living = np.zeros(self._count, np.bool_)
-        return self._living
+        self._live = np.zeros(self._count, np.bool_)
+        return self._live
 
-    def forget_unmarked(self) -> Iterator[int]:
-        """Forget strings whose number wasn't marked, a slice at a time; their numbers are free."""
-        assert self._living is not None
+    def sweep_unmarked(self) -> Iterator[int]:
+        """Drop strings whose number isn't marked; yields the units of work after each slice.
+
+        A dropped number is available to new strings at once.
+        """
+        assert self._live is not None
         vacant = np.zeros(self._count + 1, np.int64)
         vacant[: self._vacant.size] = self._vacant
         self._vacant = vacant
-        yield from self._sweep(self._living.size, self._living, vacant)
-        self._living = None
+        yield from self._sweep(self._live.size, self._live, vacant)
+        self._live = None
         self._vacant = vacant[: int(vacant[0]) + 1].copy()
-        self.kept = self._used
+        self.used_after_sweep = self._used
 
     def _sweep(
-        self, below: int, living: NDArray[np.bool_], vacant: NDArray[np.int64]
+        self, below: int, live: NDArray[np.bool_], vacant: NDArray[np.int64]
     ) -> Iterator[int]:
         at = 0
-        while at < self._numbers.size:  # should it grow meanwhile, what lies behind us then waits
+        # the table may grow between two slices: strings then move, and those that land in slots
+        # already swept wait for the next sweep
+        while at < self._numbers.size:
             until = min(at + SLOTS_A_SLICE, self._numbers.size)
             table = self._hashes, self._numbers
-            self._used -= _forget(*table, below, living, vacant, at, until)
+            self._used -= _drop(*table, below, live, vacant, at, until)
             at = until
             yield SLOTS_A_SLICE // SLOTS_A_UNIT
 
     def arrays(self) -> Arrays:
-        """All state, for a snapshot."""
+        """Return all state, for a snapshot."""
         return {
             "hashes": self._hashes,
             "numbers": self._numbers,
-            "count": np.array([self._count, self._used, self.kept], np.int64),
+            "count": np.array([self._count, self._used, self.used_after_sweep], np.int64),
             "vacant": self._vacant[: int(self._vacant[0]) + 1],
         }
 
     def restore(self, arrays: Arrays) -> None:
-        """Take state from a snapshot."""
+        """Replace all state by that of a snapshot; marks of an unfinished sweep are discarded."""
         self._hashes = np.array(arrays["hashes"], np.uint64)
         self._numbers = np.array(arrays["numbers"], np.int64)
-        self._count, self._used, self.kept = (int(each) for each in arrays["count"])
+        self._count, self._used, self.used_after_sweep = map(int, arrays["count"])
         self._vacant = np.array(arrays["vacant"], np.int64)
-        self._living = None
+        self._live = None
 
     def _look_up(self, buffer: NDArray[np.uint8], count: int, out: Ids) -> int:
-        wanted = np.empty((out.size, 2), np.uint64)
+        hashes_of_strings = np.empty((out.size, 2), np.uint64)
         table = self._hashes, self._numbers
-        return int(_intern(buffer, self._key, *table, count, self._vacant, wanted, out))
+        return int(_intern(buffer, self._key, *table, count, self._vacant, hashes_of_strings, out))
 
-    def _make_room(self, more: int) -> None:
+    def _reserve(self, more: int) -> None:
+        """Grow the hash table, if needed, to take `more` strings below the maximal load."""
         slots = self._numbers.size
-        while self._used + more > slots * _FULL:
+        while self._used + more > slots * _MAX_LOAD:
             slots *= 2
         if slots != self._numbers.size:
             self._rebuild(slots, self._numbers >= 0)
@@ -156,25 +171,25 @@ class Interner:
         self._hashes, self._numbers = hashes, numbers
 
 
-def joined(strings: Sequence[str]) -> NDArray[np.uint8]:
-    """UTF-8 bytes of strings without NUL, a NUL behind each."""
+def join_strings(strings: Sequence[str]) -> NDArray[np.uint8]:
+    """Join strings that contain no NUL: their UTF-8 bytes, each terminated by NUL."""
     text = _SEPARATOR.join(strings) + _SEPARATOR if strings else ""
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def parted(buffer: NDArray[np.uint8]) -> list[str]:
-    """The strings that were joined.
+def split_strings(buffer: NDArray[np.uint8]) -> list[str]:
+    """Split joined strings; the inverse of `join_strings`.
 
-    >>> parted(joined(["a", "", "b"]))
+    >>> split_strings(join_strings(["a", "", "b"]))
     ['a', '', 'b']
     """
     return buffer.tobytes().decode().split(_SEPARATOR)[:-1]
 
 
 def as_byte_strings(buffer: NDArray[np.uint8]) -> ByteStrings:
-    """The strings that were joined, where they lie.
+    """Return joined strings as byte strings that share the buffer, without copying.
 
-    >>> list(as_byte_strings(joined(["a", "", "b"])))
+    >>> list(as_byte_strings(join_strings(["a", "", "b"])))
     [b'a', b'', b'b']
     """
     ends = np.flatnonzero(buffer == 0)
@@ -184,11 +199,11 @@ def as_byte_strings(buffer: NDArray[np.uint8]) -> ByteStrings:
 
 
 @kernel
-def _intern(buffer, key, hashes, numbers, count, vacant, wanted, out):  # type: ignore[no-untyped-def]
-    """Fill `out`; `count` is the next number to give when none is vacant, or -1 to add nothing;
-    returns the next.
+def _intern(buffer, key, hashes, numbers, count, vacant, own_hashes, out):  # type: ignore[no-untyped-def]
+    """Fill `out` with the number of each string; returns the next new number.
 
-    `wanted` uint64[n, 2] is to work in.
+    `count` is the new number to give when none is vacant, or -1 to add nothing. `own_hashes`
+    uint64[n, 2] is work space.
     """
     mask = numbers.size - 1
     start = 0
@@ -198,15 +213,15 @@ def _intern(buffer, key, hashes, numbers, count, vacant, wanted, out):  # type: 
             end += 1
         out[i] = -1
         if end > start:
-            wanted[i, 0], wanted[i, 1] = siphash128(buffer, start, end, key)
+            own_hashes[i, 0], own_hashes[i, 1] = siphash128(buffer, start, end, key)
             out[i] = 0
         start = end + 1
-    # a loop of its own, and a short one: the table is anywhere in memory, and looks at it that
-    # don't wait for each other overlap
+    # a second, short loop: the slots are scattered over memory, and cache misses overlap only if
+    # the processor reaches the next look-up while the one before it still waits
     for i in range(out.size):
         if out[i] < 0:
             continue
-        high, low = wanted[i, 0], wanted[i, 1]
+        high, low = own_hashes[i, 0], own_hashes[i, 1]
         slot = np.int64(high & np.uint64(mask))
         while numbers[slot] >= 0 and not (hashes[slot, 0] == high and hashes[slot, 1] == low):
             slot = (slot + 1) & mask
@@ -224,6 +239,7 @@ def _intern(buffer, key, hashes, numbers, count, vacant, wanted, out):  # type: 
 
 @kernel
 def _renumber(buffer, key, hashes, numbers, number):  # type: ignore[no-untyped-def]
+    """Change the number of the one string in `buffer`, which must be in the table."""
     mask = numbers.size - 1
     high, low = siphash128(buffer, 0, buffer.size - 1, key)
     slot = np.int64(high & np.uint64(mask))
@@ -234,6 +250,7 @@ def _renumber(buffer, key, hashes, numbers, number):  # type: ignore[no-untyped-
 
 @kernel
 def _insert_all(from_hashes, from_numbers, hashes, numbers):  # type: ignore[no-untyped-def]
+    """Insert entries into an empty table that is large enough; all hashes differ."""
     mask = numbers.size - 1
     for i in range(from_numbers.size):
         slot = np.int64(from_hashes[i, 0] & np.uint64(mask))
@@ -244,31 +261,38 @@ def _insert_all(from_hashes, from_numbers, hashes, numbers):  # type: ignore[no-
 
 
 @kernel
-def _forget(hashes, numbers, below, living, vacant, first, last):  # type: ignore[no-untyped-def]
-    """Forget, in the slots [first, last), strings with a number smaller than `below` that isn't
-    living; put the numbers on `vacant` as far as it has room. Returns how many went."""
-    gone = 0
+def _drop(hashes, numbers, below, live, vacant, first, last):  # type: ignore[no-untyped-def]
+    """Drop strings in the slots [first, last) whose number is below `below` and not live.
+
+    Pushes their numbers on the stack `vacant` while it has capacity. Returns how many strings were
+    dropped.
+    """
+    dropped = 0
     for slot in range(first, last):
         while 0 <= numbers[slot] < below:
             number = numbers[slot]
-            if number < living.size and living[number]:
+            if number < live.size and live[number]:
                 break
             if vacant[0] + 1 < vacant.size:
                 vacant[0] += 1
                 vacant[vacant[0]] = number
-            _remove(hashes, numbers, slot)  # another one may have come to this slot
-            gone += 1
-    return gone
+            _remove(hashes, numbers, slot)  # may move another string into this slot: look again
+            dropped += 1
+    return dropped
 
 
 @kernel
 def _remove(hashes, numbers, slot):  # type: ignore[no-untyped-def]
-    """Empty a slot; what was put behind it because it was taken moves up. Source: Knuth, The Art
-    of Computer Programming 3, 6.4, algorithm R."""
+    """Empty a slot and move up the entries that were displaced behind it.
+
+    Source: Knuth, The Art of Computer Programming 3, 6.4, algorithm R.
+    """
     mask = numbers.size - 1
     hole, at = slot, (slot + 1) & mask
     while numbers[at] >= 0:
         home = np.int64(hashes[at, 0] & np.uint64(mask))
+        # an entry stays where it is if its home slot is, cyclically, in (hole, at]; any other entry
+        # must move, or a look-up would end at the hole before it reaches the entry
         if (at - home) & mask >= (at - hole) & mask:
             hashes[hole, 0], hashes[hole, 1] = hashes[at, 0], hashes[at, 1]
             numbers[hole] = numbers[at]
@@ -278,8 +302,11 @@ def _remove(hashes, numbers, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def marked(living, numbers):  # type: ignore[no-untyped-def]
-    """Mark numbers in `living`; -1 is none, and those beyond its end need no mark."""
+def mark_live(live, numbers):  # type: ignore[no-untyped-def]
+    """Mark numbers as live; -1 is no number.
+
+    Numbers beyond the end of `live` were given after marking began and need no mark.
+    """
     for i in range(numbers.size):
-        if 0 <= numbers[i] < living.size:
-            living[numbers[i]] = True
+        if 0 <= numbers[i] < live.size:
+            live[numbers[i]] = True

@@ -1,8 +1,8 @@
-"""How ids and categories are written before they are compared.
+"""Normalisation of ids and categories before they are compared.
 
-The same VIN, phone or shop comes in many spellings: full-width digits, other case, spaces, composed
-or decomposed accents. Here they become one. Placeholders (UNKNOWN, 000-000, 1111111111) link
-nothing: claims that share them share no entity.
+The same VIN, phone or shop arrives in many spellings: full-width digits, different case, spaces,
+composed or decomposed accents. Normalisation maps them to one spelling. Placeholders (UNKNOWN,
+000-000, 1111111111) link no claims: claims that share a placeholder share no entity.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import unicodedata
 from typing import Final, Literal
 
 Form = Literal["id", "code", "phone"]
-"""How ids of a kind are normalised; see `normal_key`."""
+"""The normalisation of a kind of ids; see `normal_key`."""
 
 PLACEHOLDERS: Final = frozenset(
     {"unknown", "unkown", "none", "null", "n/a", "na", "nil", "missing", "test", "tbd", "xxx", "-"}
 )
-_MIN_REPEATED: Final = 3  # "000", "1111111111": one digit again and again
+_MIN_REPEATED: Final = 3  # shortest placeholder of one repeated digit: "000", "1111111111"
 
 _SYMBOLS: Final = str.maketrans("", "", "!@#$%^&*()_+=-/\\`~{}|<>?")
 _NOT_IN_CODES: Final = str.maketrans("", "", " -_./:,\t")
 
 
 def normal_key(text: str, form: Form) -> str:
-    """One spelling for all spellings of an id; empty when nothing is left.
+    """Normalise an id, so that all its spellings become one; may return an empty string.
 
     >>> normal_key(" Shop-7\\u200b ", "id"), normal_key("1hg cm-826", "code")
     ('shop-7', '1HGCM826')
@@ -31,7 +31,7 @@ def normal_key(text: str, form: Form) -> str:
     ('15550102233', '555')
     """
     if not (text.isascii() and text.isprintable()):
-        text = _plain(text, form)
+        text = _canonical(text, form)
     if form == "id":
         return text.strip().casefold()
     if form == "code":
@@ -39,11 +39,12 @@ def normal_key(text: str, form: Form) -> str:
     return "".join(c for c in text if c.isdecimal()) if not text.isdecimal() else text
 
 
-def _plain(text: str, form: Form) -> str:
-    """Without invisible characters, compatibility forms and, for ids, case, in one composition.
+def _canonical(text: str, form: Form) -> str:
+    """Remove invisible characters and compatibility forms, unify case, and compose accents.
 
-    Folding case can decompose what was composed, and the other way round: the two rounds are those
-    of Unicode's compatibility caseless match (The Unicode Standard, section 3.13, D146).
+    Case folding can decompose a composed character, and composition can undo case folding: the two
+    rounds are those of Unicode's compatibility caseless match (The Unicode Standard, section 3.13,
+    D146). Phones keep their case, because only their digits are used.
     """
     text = "".join(c for c in text if unicodedata.category(c)[0] != "C")
     if form == "phone":
@@ -56,7 +57,7 @@ def _plain(text: str, form: Form) -> str:
 
 
 def is_placeholder(key: str, deny: frozenset[str]) -> bool:
-    """Whether a normalised key stands for "not known" and must link nothing.
+    """Whether a normalised key means "not known" and must link no claims.
 
     >>> is_placeholder("000000", frozenset()), is_placeholder("shop-7", frozenset())
     (True, False)
@@ -67,7 +68,7 @@ def is_placeholder(key: str, deny: frozenset[str]) -> bool:
 
 
 def normal_category(text: str) -> str:
-    r"""A category in lower case without symbols, as the AWS example's transforms have it.
+    r"""Normalise a category to lower case without symbols, as the AWS example's transforms do.
 
     >>> normal_category("N/A"), normal_category("Break-In"), normal_category(" Below High School")
     ('na', 'breakin', 'below high school')
@@ -78,9 +79,10 @@ def normal_category(text: str) -> str:
 def normal_keys(
     texts: list[str | None], form: Form, deny: frozenset[str]
 ) -> tuple[list[str], list[int]]:
-    """Normalise a batch; missing ids and placeholders become "", and the latter's places are told.
+    """Normalise a batch; returns the keys, and the indices of placeholders.
 
-    The same as `normal_key` and `is_placeholder` one by one; plain ASCII batches in a few calls.
+    Missing ids and placeholders become "". Gives the same result as `normal_key` and
+    `is_placeholder` for each id; a batch of printable ASCII takes only a few calls.
 
     >>> normal_keys(["Shop-7", None, "UNKNOWN"], "id", frozenset())
     (['shop-7', '', ''], [2])
@@ -96,24 +98,24 @@ def normal_keys(
         keys = joined.split("\0") if texts else []
     else:
         keys = [normal_key(text, form) if text else "" for text in texts]
-    placeholders = [i for i, key in enumerate(keys) if key and _looks_empty(key, deny)]
+    placeholders = [i for i, key in enumerate(keys) if key and _is_placeholder_fast(key, deny)]
     for i in placeholders:
         keys[i] = ""
     return keys, placeholders
 
 
 def _is_padded(joined: str) -> bool:
-    """Whether any of the ids begins or ends with a space: spaces inside are part of an id."""
+    """Whether any of the joined ids begins or ends with a space; inner spaces belong to the id."""
     return "\0 " in joined or " \0" in joined or joined.startswith(" ") or joined.endswith(" ")
 
 
 _NOT_IN_PHONES: Final = {
     code: None for code in range(1, 128) if not chr(code).isdecimal()
-}  # keeps the NUL that separates ids
+}  # keeps NUL, the separator of ids
 
 
-def _looks_empty(key: str, deny: frozenset[str]) -> bool:
-    # the cheap part of is_placeholder first: almost all keys end here
+def _is_placeholder_fast(key: str, deny: frozenset[str]) -> bool:
+    # a cheap test first: it is enough for almost all keys
     if key[0] != key[-1] and len(key) > LONGEST_PLACEHOLDER and not deny:
         return False
     return is_placeholder(key, deny)

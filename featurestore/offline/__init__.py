@@ -1,1 +1,1 @@
-"""The offline store: its tables and the as-of joins over them."""
+"""The offline store: the schemas of its tables, and queries over them."""

@@ -1,7 +1,8 @@
-"""The offline store's tables: names, columns and their meaning, shared by writers and readers.
+"""Tables of the offline store: names, columns and their meaning, shared by writers and readers.
 
-Times are ms since 1970 UTC, amounts are cents. A position is the record's own place on its
-partition. Columns carry no dots and no reserved words, so SQL over them needs no quotes.
+Times are ms since 1970 UTC, amounts are cents. A position is the position (offset) of the record
+itself on its topic-partition. Column names have no dots and are no reserved words, so SQL needs no
+quotes.
 """
 
 from __future__ import annotations
@@ -21,121 +22,123 @@ PROFILES: Final = "profiles"
 DRIFT: Final = "drift"
 DEFINITIONS: Final = "definitions"
 VECTORS: Final = "vectors"
-"""A view, not a table: the decisions of the newest definitions, one named column a feature."""
+"""A view, not a table: decisions under the newest definitions, with one column for each feature."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 
 
-def _must(name: str, kind: pa.DataType) -> pa.Field:
+def _required(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
-def _may(name: str, kind: pa.DataType) -> pa.Field:
+def _nullable(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=True)
 
 
-_PLACE: Final = (
-    _must("topic", pa.string()),
-    _must("partition", pa.int32()),
-    _must("position", pa.int64()),
+_POSITION: Final = (
+    _required("topic", pa.string()),
+    _required("partition", pa.int32()),
+    _required("position", pa.int64()),
 )
 
 SCHEMAS: Final[Mapping[str, pa.Schema]] = {
-    # The raw back-up: every record as it stood on the log, refused ones too.
+    # The raw back-up: every record as it was on the log, refused records too.
     EVENTS: pa.schema(
         [
-            *_PLACE,
-            _may("key", pa.binary()),
-            _may("value", pa.binary()),
-            _must("log_time_ms", pa.int64()),
-            _may("event_id", pa.string()),
-            _may("event_time_ms", pa.int64()),
-            _must("accepted", pa.bool_()),
-            _may("reason", pa.string()),
+            *_POSITION,
+            _nullable("key", pa.binary()),
+            _nullable("value", pa.binary()),
+            _required("log_time_ms", pa.int64()),
+            _nullable("event_id", pa.string()),
+            _nullable("event_time_ms", pa.int64()),
+            _required("accepted", pa.bool_()),
+            _nullable("reason", pa.string()),
         ]
     ),
-    # One row an accepted claim event. `features` is the vector as it was served, in the order of
-    # `definitions`; missing is NaN. `policy_key` names the entity whose claims must not be split
-    # over training and test. `amount_cents` is what was claimed: evaluation counts money with it.
+    # One row for each accepted claim event. `features` is the served vector, in the order of
+    # `definitions`, NaN for missing. `policy_key` identifies the entity whose claims must not be
+    # divided between training and test. `amount_cents` is the amount claimed, with which
+    # evaluation computes money.
     DECISIONS: pa.schema(
         [
-            _must("decision_id", pa.string()),
-            _must("claim_id", pa.string()),
-            _must("policy", pa.string()),
-            *_PLACE,
-            _must("event_time_ms", pa.int64()),
-            _must("log_time_ms", pa.int64()),
-            _must("known_time_ms", pa.int64()),
-            _may("score", pa.float64()),
-            _may("margin", pa.float64()),
-            _must("band", pa.string()),
-            _must("outcome", pa.string()),
-            _may("threshold", pa.float64()),
-            _may("model_name", pa.string()),
-            _may("model_version", pa.int64()),
-            _may("model_digest", pa.string()),
-            _must("definitions", pa.string()),
-            _must("rules_digest", pa.string()),
-            _must("flags", pa.list_(pa.string())),
-            _must("rules", pa.list_(pa.string())),
-            _must("features", pa.list_(pa.float64())),
-            _must("feature_hash", pa.string()),
-            _must("chain", pa.string()),
-            _may("policy_key", pa.string()),
-            _may("amount_cents", pa.int64()),
+            _required("decision_id", pa.string()),
+            _required("claim_id", pa.string()),
+            _required("policy", pa.string()),
+            *_POSITION,
+            _required("event_time_ms", pa.int64()),
+            _required("log_time_ms", pa.int64()),
+            _required("known_time_ms", pa.int64()),
+            _nullable("score", pa.float64()),
+            _nullable("margin", pa.float64()),
+            _required("band", pa.string()),
+            _required("outcome", pa.string()),
+            _nullable("threshold", pa.float64()),
+            _nullable("model_name", pa.string()),
+            _nullable("model_version", pa.int64()),
+            _nullable("model_digest", pa.string()),
+            _required("definitions", pa.string()),
+            _required("rules_digest", pa.string()),
+            _required("flags", pa.list_(pa.string())),
+            _required("rules", pa.list_(pa.string())),
+            _required("features", pa.list_(pa.float64())),
+            _required("feature_hash", pa.string()),
+            _required("chain", pa.string()),
+            _nullable("policy_key", pa.string()),
+            _nullable("amount_cents", pa.int64()),
         ]
     ),
-    # One row an outcome of an investigation. `is_fraud` is null where the outcome is no verdict.
-    # `decided_at_ms` is its event time, `known_time_ms` when the system could know of it.
+    # One row for each outcome of an investigation. `is_fraud` is null if the outcome is neither
+    # fraud nor legit. `decided_at_ms` is the event time, `known_time_ms` the time from which the
+    # system could know the outcome.
     LABELS: pa.schema(
         [
-            _must("claim_id", pa.string()),
-            _must("event_id", pa.string()),
-            _may("outcome", pa.string()),
-            _may("is_fraud", pa.bool_()),
-            _must("decided_at_ms", pa.int64()),
-            _must("known_time_ms", pa.int64()),
-            _must("log_time_ms", pa.int64()),
-            _may("source", pa.string()),
-            *_PLACE,
+            _required("claim_id", pa.string()),
+            _required("event_id", pa.string()),
+            _nullable("outcome", pa.string()),
+            _nullable("is_fraud", pa.bool_()),
+            _required("decided_at_ms", pa.int64()),
+            _required("known_time_ms", pa.int64()),
+            _required("log_time_ms", pa.int64()),
+            _nullable("source", pa.string()),
+            *_POSITION,
         ]
     ),
-    # Every write to a feature group, late ones too; `values_json` is one JSON object.
+    # One row for each write to a feature group, late writes too; `values_json` is a JSON object.
     PROFILES: pa.schema(
         [
-            _must("feature_group", pa.string()),
-            _must("entity_key", pa.string()),
-            _must("event_time_ms", pa.int64()),
-            _must("write_time_ms", pa.int64()),
-            _must("is_deleted", pa.bool_()),
-            _must("values_json", pa.string()),
+            _required("feature_group", pa.string()),
+            _required("entity_key", pa.string()),
+            _required("event_time_ms", pa.int64()),
+            _required("write_time_ms", pa.int64()),
+            _required("is_deleted", pa.bool_()),
+            _required("values_json", pa.string()),
         ]
     ),
-    # One row a closed drift window and model; `record_json` is the record of `claims.drift`.
+    # One row for each closed drift window and model; `record_json` is its record on `claims.drift`.
     DRIFT: pa.schema(
         [
-            _may("model_name", pa.string()),
-            _may("model_version", pa.int64()),
-            _must("window_start_ms", pa.int64()),
-            _must("window_end_ms", pa.int64()),
-            _must("claims_count", pa.int64()),
-            _must("verdict", pa.string()),
-            _may("score_distance", pa.float64()),
-            _may("referral_ratio", pa.float64()),
-            _may("top_feature", pa.string()),
-            _may("top_distance", pa.float64()),
-            _must("record_json", pa.string()),
+            _nullable("model_name", pa.string()),
+            _nullable("model_version", pa.int64()),
+            _required("window_start_ms", pa.int64()),
+            _required("window_end_ms", pa.int64()),
+            _required("claims_count", pa.int64()),
+            _required("verdict", pa.string()),
+            _nullable("score_distance", pa.float64()),
+            _nullable("referral_ratio", pa.float64()),
+            _nullable("top_feature", pa.string()),
+            _nullable("top_distance", pa.float64()),
+            _required("record_json", pa.string()),
         ]
     ),
-    # What `features[i]` of a decision means: one row a feature and digest.
+    # The meaning of `features[i]` of a decision: one row for each digest and feature.
     DEFINITIONS: pa.schema(
         [
-            _must("digest", pa.string()),
-            _must("domain", pa.string()),
-            _must("feature_position", pa.int32()),
-            _must("feature", pa.string()),
-            _must("kind", pa.string()),
-            _must("text", pa.string()),
+            _required("digest", pa.string()),
+            _required("domain", pa.string()),
+            _required("feature_position", pa.int32()),
+            _required("feature", pa.string()),
+            _required("kind", pa.string()),
+            _required("text", pa.string()),
         ]
     ),
 }
@@ -147,10 +150,11 @@ _STATISTICS_ON: Final = frozenset(
 
 
 def statistics_columns(schema: pa.Schema) -> list[str]:
-    """The columns whose minimum and maximum go into the table's log, for skipping files.
+    """Return the columns whose minimum and maximum go into Delta's log, to skip files in queries.
 
-    Only places and times: an id or an amount in the log would outlive its erasure from the files.
-    A table without any has its first column there, because Delta wants one.
+    Only partitions, positions and times: an id or an amount in the log would remain there after its
+    rows were erased from the files. A table without such a column gets its first column, because
+    Delta needs at least one.
 
     >>> statistics_columns(SCHEMAS["labels"])
     ['decided_at_ms', 'known_time_ms', 'log_time_ms', 'partition', 'position']
@@ -159,23 +163,26 @@ def statistics_columns(schema: pa.Schema) -> list[str]:
 
 
 def check_name(table: str) -> str:
-    """Return the name of a table when it is one: a folder and a bare SQL word.
+    """Return a table's name if it is valid both as a folder name and as an unquoted SQL name.
 
     Raises:
-        UsageError: for anything else, such as a path.
+        UsageError: the name is not valid, for example a path.
     """
     if not _NAME.match(table):
-        raise UsageError("not a name of a table", where=table, hint="write small letters and _")
+        raise UsageError(
+            "not a name of a table", where=table, hint="use lower-case letters, digits and _"
+        )
     return table
 
 
 def conform(table: str, rows: pa.Table) -> pa.Table:
-    """Rows with exactly the columns, order and types of the table; other tables pass unchanged.
+    """Return rows with exactly the columns, order and types of a table.
 
-    A column that is a dictionary of its type stays one: it means the same, and costs less to write.
+    A dictionary-encoded column stays dictionary-encoded: it has the same values and costs less to
+    write. Rows of a table that isn't in `SCHEMAS` are returned unchanged.
 
     Raises:
-        UsageError: names the columns that are missing, unknown, null, or of another type.
+        UsageError: columns are missing, unknown, null, or of another type; the message names them.
 
     >>> conform("labels", rows_of("labels", [])).num_rows
     0
@@ -195,7 +202,9 @@ def conform(table: str, rows: pa.Table) -> pa.Table:
             continue
         column = rows.column(field.name)
         try:
-            columns.append(column if _means(column.type, field.type) else column.cast(field.type))
+            columns.append(
+                column if _has_type(column.type, field.type) else column.cast(field.type)
+            )
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise UsageError(
                 f"column {field.name} is not {field.type}: {error}", where=table
@@ -207,7 +216,7 @@ def conform(table: str, rows: pa.Table) -> pa.Table:
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """A schema whose dictionaries are what they are dictionaries of.
+    """Return the schema with dictionary types replaced by the types of their values.
 
     >>> plain_schema(pa.schema([("band", pa.dictionary(pa.int32(), pa.string()))])).field("band")
     pyarrow.Field<band: string>
@@ -216,31 +225,31 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type of a dictionary's values; any other type as it is."""
+    """Return the value type of a dictionary type; any other type unchanged."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def definitions_rows(
     digest: str, domain: str, features: Sequence[tuple[str, str, str]]
 ) -> pa.Table:
-    """The rows of the table `definitions`: one for each (feature, kind, text), in vector order.
+    """Return rows of the table `definitions`, one for each (feature, kind, text) in vector order.
 
     >>> definitions_rows("d1", "auto", [("claim.amount_cents", "field", "")]).num_rows
     1
     """
     rows = [
-        {"digest": digest, "domain": domain, "feature_position": place}
+        {"digest": digest, "domain": domain, "feature_position": index}
         | {"feature": feature, "kind": kind, "text": text}
-        for place, (feature, kind, text) in enumerate(features)
+        for index, (feature, kind, text) in enumerate(features)
     ]
     return pa.Table.from_pylist(rows, schema=SCHEMAS[DEFINITIONS])
 
 
 def rows_of(table: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Rows as dictionaries, as a table of the right types; absent keys are null.
+    """Return rows that are given as dictionaries as an Arrow table; absent keys become null.
 
     Raises:
-        UsageError: when a row doesn't fit the table.
+        UsageError: a row doesn't fit the table's schema.
     """
     try:
         return pa.Table.from_pylist(list(rows), schema=SCHEMAS[check_name(table)])
@@ -249,7 +258,7 @@ def rows_of(table: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 
 def newest_digest_query() -> str:
-    """SQL for the digest of the definitions that served last: by log time, then by place."""
+    """Return SQL for the definitions digest of the last decision by log time and position."""
     return (
         "SELECT definitions FROM decisions "
         "ORDER BY log_time_ms DESC, partition DESC, position DESC LIMIT 1"
@@ -257,21 +266,21 @@ def newest_digest_query() -> str:
 
 
 def vectors_query(digest: str, features: Sequence[str]) -> str:
-    """SQL that shows the decisions of one definitions digest with a named column a feature.
+    """Return SQL for the decisions of one definitions digest, with a named column a feature.
 
     >>> print(vectors_query("d1", ["claim.amount"]))  # doctest: +ELLIPSIS
     SELECT * EXCLUDE (features), features[1] AS "claim.amount"
     FROM decisions WHERE definitions = 'd1'
     """
     columns = ["* EXCLUDE (features)"]
-    for place, feature in enumerate(features, 1):
-        columns.append(f"features[{place}] AS {quoted(feature)}")
+    for index, feature in enumerate(features, 1):
+        columns.append(f"features[{index}] AS {quoted(feature)}")
     literal = "'" + digest.replace("'", "''") + "'"
     return f"SELECT {', '.join(columns)}\nFROM {DECISIONS} WHERE definitions = {literal}"
 
 
 def quoted(name: str) -> str:
-    """A name as an SQL identifier.
+    """Quote a name as an SQL identifier.
 
     >>> quoted('a"b')
     '"a""b"'
@@ -279,8 +288,8 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _means(found: pa.DataType, wanted: pa.DataType) -> bool:
-    # a dictionary whose null is a word would hide it
+def _has_type(found: pa.DataType, wanted: pa.DataType) -> bool:
+    # a null among a dictionary's values, instead of its indices, would escape the check for nulls
     return bool(plain_type(found).equals(wanted))
 
 

@@ -1,1 +1,1 @@
-"""Everything that is remembered between batches: a batch goes in, vectors come out."""
+"""State between batches: known events, entities, profiles and windows; batches become vectors."""

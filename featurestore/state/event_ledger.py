@@ -1,13 +1,13 @@
-"""Which events have been seen, and what a later label needs to know about each claim.
+"""De-duplication of events, and the facts about each claim that a later label needs.
 
-One row for each accepted event of a topic: the watermark at which it came, a digest of its bytes,
-and for claims the entities it counted for and its outcome so far. An id is known until the
-watermark has moved on by `remember_ms`; after that the same id is a new event, with a row of its
-own. Rows leave from the old end, but whether an id is known never depends on when that
-house-keeping runs, because the age is checked at the look-up.
+The ledger has one row for each accepted event of a topic: the watermark at which the event was
+admitted, a digest of its bytes, and for a claim the entities it counted for and its outcome so far.
+An id is known until the watermark has advanced by `remember_ms`; after that the same id is a new
+event with its own row. Compaction drops the oldest rows, but the answer whether an id is known
+never depends on when compaction runs, because the look-up checks the age.
 
-Rows lie in a ring: row r is at r & (size - 1), the size a power of two. So old rows leave without
-the others being moved.
+Rows are stored in a ring buffer: row r is at index r & (size - 1), where the size is a power of
+two. So old rows can be dropped without moving the others.
 """
 
 from __future__ import annotations
@@ -21,28 +21,31 @@ from numpy.typing import NDArray
 from claimtrace.buffers.jit import kernel
 from claimtrace.buffers.siphash import Key
 
-from ..fields.interning import Interner, marked
+from ..fields.interning import Interner, mark_live
 from ..state_arrays import Arrays, below, under
 
 NEW, DUPLICATE, CONFLICT = 0, 1, 2
 NOT_APPLIED = np.iinfo(np.int64).min
-"""The time of a claim that was too late to be counted: labels leave its entities alone."""
+"""The time of a claim that was too late to be applied: its labels change no entity either."""
 _UNSEEN = np.iinfo(np.int64).min
-"""Stands where a row has a number but no event yet."""
+"""The watermark of a row that has a number but no event yet."""
 
-LEAST_FORGOTTEN = 1024
-"""Fewer rows (or less than a quarter) aren't worth a pass through the index of ids."""
+MIN_DROPPED = 1024
+"""A pass through the index of ids isn't worth it for fewer dropped rows, or less than a quarter."""
 
 ROWS_A_SLICE: Final = 16_384
 _ROWS_A_UNIT: Final = 16
 _COLUMNS: Final = ("_admitted", "_applied_times", "_contents", "_outcomes", "_entities")
 
 BEGINNING = -(2**62)
-"""The watermark before the first event; differences with it still fit 63 bits."""
+"""The watermark before the first event; a difference from it still fits in 63 bits."""
 
 
 class Admission(NamedTuple):
-    """For each event: its status, its row, and the newest event time up to it."""
+    """The result of `EventLedger.admit`, in columns of n: each event's status, row and watermark.
+
+    The watermark is the newest event time up to and including the event.
+    """
 
     statuses: NDArray[np.int8]
     rows: NDArray[np.int64]
@@ -53,9 +56,9 @@ class EventLedger:
     """The accepted events of one topic.
 
     Args:
-        key: for the index of ids.
-        entities: how many entity numbers a row holds (0 for topics that are not claims).
-        remember_ms: how far back from the newest event time an id is known.
+        key: the secret key of the index of ids.
+        entities: the number of entity numbers in a row (0 for topics that are not claims).
+        remember_ms: the time for which an id is known, back from the newest event time.
     """
 
     def __init__(self, key: Key, entities: int, remember_ms: int) -> None:
@@ -65,7 +68,7 @@ class EventLedger:
         self._base = 0
         self._next = 0
         self._indexed = 0
-        """No id in the index has a row before this one."""
+        """The index has no id with a row before this row."""
         self._admitted = np.full(1024, _UNSEEN, np.int64)
         self._applied_times = np.zeros(1024, np.int64)
         self._contents = np.zeros(1024, np.uint64)
@@ -78,13 +81,18 @@ class EventLedger:
     def admit(
         self, ids: Sequence[str], times: NDArray[np.int64], contents: NDArray[np.uint64]
     ) -> Admission:
-        """Note events in order; says for each NEW, DUPLICATE or CONFLICT, its row, the watermark.
+        """Admit events in order; returns for each NEW, DUPLICATE or CONFLICT, its row, watermark.
 
-        An id that returns with the same bytes is a duplicate; with other bytes it is a conflict.
-        Only new events move the watermark.
+        A known id with the same bytes is a duplicate; with different bytes it is a conflict. Only
+        new events advance the watermark.
+
+        Args:
+            ids: event ids.
+            times: event times in ms.
+            contents: a digest of each event's bytes.
         """
-        self._make_room(len(ids), self._next)
-        rows = self._ids.numbers(ids)  # an interner's numbers rise by one, and so do rows
+        self._reserve(len(ids), self._next)
+        rows = self._ids.numbers(ids)  # an interner counts up by one, and so do rows
         statuses = np.zeros(len(ids), np.int8)
         watermarks = np.empty(len(ids), np.int64)
         done = 0
@@ -96,20 +104,20 @@ class EventLedger:
             )  # fmt: skip
             if done == len(ids):
                 break
-            # an id that was forgotten by age: labels of the old event still find the old row
+            # the id has expired: a new row for it, because labels of the old event need the old row
             rows[done:][rows[done:] == rows[done]] = self._ids.renumber(ids[done])
-            self._make_room(0, len(self._ids))
+            self._reserve(0, len(self._ids))
         self._next = len(self._ids)
         return Admission(statuses, rows, watermarks)
 
     def find(self, ids: list[str]) -> NDArray[np.int64]:
-        """The newest row of each id, -1 where there is none; `is_known` tells its age."""
+        """Return the newest row of each id, -1 for no row; `is_known` checks whether it expired."""
         rows = self._ids.find(ids)
         rows[rows < self._base] = -1
         return rows
 
     def is_known(self, row: int, watermark: int) -> bool:
-        """Whether the event of a row is remembered at a watermark."""
+        """Whether the event of a row is still known at a watermark, that is, hasn't expired."""
         if row < self._base:
             return False
         return int(self._admitted[self._at(row)]) > watermark - self._remember_ms
@@ -120,51 +128,53 @@ class EventLedger:
         applied_times: NDArray[np.int64],
         entities: NDArray[np.int64],
     ) -> None:
-        """Keep what labels need: `entities[slots, n]`, and the time at which a claim counts."""
+        """Store what labels of claims need later.
+
+        Args:
+            rows: the claims' rows.
+            applied_times: the event time at which each claim was applied, or NOT_APPLIED.
+            entities: the claims' entity numbers [slots, n], -1 for none.
+        """
         at = rows & (self._admitted.size - 1)
         self._applied_times[at] = applied_times
         self._entities[:, at] = entities
 
     def claim(self, row: int) -> tuple[int, NDArray[np.int32], int]:
-        """Of a claim: the time at which it counts, its entities, its outcome so far."""
+        """Return the time at which a claim was applied, its entities, and its outcome so far."""
         at = self._at(row)
         return int(self._applied_times[at]), self._entities[:, at], int(self._outcomes[at])
 
-    def mark(self, slots: list[int], living: NDArray[np.bool_]) -> Iterator[int]:
-        """Mark the entities of all rows in some slots, a slice at a time.
+    def mark(self, slots: list[int], live: NDArray[np.bool_]) -> Iterator[int]:
+        """Mark the entities of all rows in some slots as live; yields units after each slice.
 
-        Rows that come meanwhile aren't looked at: their entities were looked up then.
+        Rows that are added between slices need no marks from here: looking up their entities has
+        marked them.
         """
         for slot in slots:
             for rows in self._spans(self._base, self._next, ROWS_A_SLICE):
-                marked(living, self._entities[slot, rows])
+                mark_live(live, self._entities[slot, rows])
                 yield ROWS_A_SLICE // _ROWS_A_UNIT
 
     def set_outcome(self, row: int, outcome: int) -> None:
-        """Remember the newest outcome of a claim."""
+        """Store the newest outcome of a claim."""
         self._outcomes[self._at(row)] = outcome
 
-    def tidy(self) -> Iterator[int]:
-        """Give back the room of rows that are no longer known, a slice at a time."""
+    def compaction(self) -> Iterator[int]:
+        """Drop the rows of expired ids; yields the units of work after each slice."""
         for rows in self._spans(self._base, self._next, ROWS_A_SLICE):
             known = self._admitted[rows] > self.watermark - self._remember_ms
-            gone = int(np.argmax(known)) if known.any() else known.size
-            self._admitted[rows.start : rows.start + gone] = _UNSEEN
-            self._base += gone
+            expired = int(np.argmax(known)) if known.any() else known.size
+            self._admitted[rows.start : rows.start + expired] = _UNSEEN
+            self._base += expired
             yield ROWS_A_SLICE // _ROWS_A_UNIT
-            if gone < known.size:
+            if expired < known.size:
                 break
-        if self._base - self._indexed >= max(len(self) // 4, LEAST_FORGOTTEN):
+        if self._base - self._indexed >= max(len(self) // 4, MIN_DROPPED):
             self._indexed = self._base
-            yield from self._ids.forget_below(self._base)
-
-    def forget(self) -> None:
-        """Do all of it now."""
-        for _ in self.tidy():
-            pass
+            yield from self._ids.drop_below(self._base)
 
     def arrays(self) -> Arrays:
-        """All state, for a snapshot."""
+        """Return all state, for a snapshot."""
         span = self._base, self._next, self._indexed, self.watermark
         return {
             **under("ids.", self._ids.arrays()),
@@ -173,7 +183,7 @@ class EventLedger:
         }
 
     def restore(self, arrays: Arrays) -> None:
-        """Take state from a snapshot."""
+        """Replace all state by that of a snapshot."""
         self._ids.restore(below("ids.", arrays))
         self._base, self._next, self._indexed, self.watermark = map(int, arrays["span"])
         for name in _COLUMNS:
@@ -183,9 +193,9 @@ class EventLedger:
         return row & (self._admitted.size - 1)
 
     def _spans(self, first: int, last: int, most: int) -> Iterator[slice]:
-        """Where the rows [first, last) lie, at most so many in a slice, none over the ring's end.
+        """Yield the indices of the rows [first, last), as slices of at most `most` rows.
 
-        The ring may grow between two of them.
+        No slice wraps around the end of the ring. The ring may grow between two slices.
         """
         while first < last:
             at = self._at(first)
@@ -193,8 +203,8 @@ class EventLedger:
             yield slice(at, at + count)
             first += count
 
-    def _make_room(self, more: int, rows: int) -> None:
-        """Room for so many more than the rows that have a number."""
+    def _reserve(self, more: int, rows: int) -> None:
+        """Grow the ring, if needed, to hold all rows below `rows` and `more` rows after them."""
         needed, had = rows - self._base + more, self._admitted.size
         if needed <= had:
             return
@@ -208,7 +218,7 @@ class EventLedger:
             if fill:
                 longer[...] = fill
             for first in range(self._base // had * had, self._base + had, had):
-                # a turn of the old ring is in one piece in the new one
+                # the rows of one turn of the old ring are contiguous in the new ring
                 low, high = max(first, self._base), min(first + had, self._base + had)
                 to, count = low & (size - 1), high - low
                 longer[..., to : to + count] = column[..., low - first : low - first + count]
@@ -219,7 +229,10 @@ class EventLedger:
 def _admit(  # type: ignore[no-untyped-def]
     begin, rows, base, times, contents, remember_ms, watermark, columns, statuses, watermarks
 ):
-    """Admit from `begin` to the end or an id forgotten by age; returns its place, the watermark."""
+    """Admit events from index `begin` up to the first expired id, or all.
+
+    Returns the index of that event (or n) and the watermark before it.
+    """
     admitted, row_contents, row_outcomes = columns
     mask = admitted.size - 1
     for i in range(begin, rows.size):

@@ -1,9 +1,10 @@
-"""Features as of each event of a batch: the one arithmetic for live, back-fill and training.
+"""Features as of each claim of a batch: the same code for live scoring, back-fill and training.
 
     accepted events -> ids to numbers -> profiles, windows -> own fields, expressions -> matrix
 
-State is in columns and belongs to this object; the input log and the journal rebuild it. Nothing in
-here depends on where a batch ends: the same events in the same order give the same vectors.
+All state is in columns that `FeatureState` owns; it can be rebuilt from the input log and the
+journal. No result depends on batch borders: the same events in the same order give the same
+vectors.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from ..state_arrays import Arrays, below, under
 from ..windows.entity_series import FRAUD, LEGIT
 from ..windows.entity_windows import EntityWindows, Series
 from .event_ledger import NOT_APPLIED, EventLedger
-from .id_reclaim import Kind, forget_dead
+from .id_reclaim import IdReclaim
 from .profiles import Profiles
-from .touches import NO_CLAIMS, Claims, Label, Moments
+from .touches import NO_CLAIMS, BatchTouches, Claims, Label
 
 Matrix = NDArray[np.float64]
 Fields = EventColumns | ClaimColumns
 
 
 class ProfileChange(NamedTuple):
-    """An accepted change of a profile."""
+    """An accepted profile change; `order` is its index among the events of the batch."""
 
     event: Event
     order: int
@@ -50,7 +51,7 @@ class ProfileChange(NamedTuple):
 
 @dataclass
 class Batch:
-    """The accepted events of a batch, by what they do; `fields` are those of the claims."""
+    """The new events of a batch by kind; `fields` are those of the claims, `changes` by group."""
 
     fields: Fields
     claims: Claims = NO_CLAIMS
@@ -61,10 +62,12 @@ class Batch:
 class Vectors(NamedTuple):
     """The served vectors of a batch's claims.
 
-    `matrix[claims, features]` float64 with NaN for missing; flags as in
-    `claimtrace.encoding.decoder`; `split_keys` are the normalised keys of `Domain.split_by`;
-    `columns` the features and `field:` numbers by name, for rules; `amounts` is the value of each
-    claim in cents, NaN where the domain has none.
+    Args:
+        matrix: float64[claims, features] in the order of the definitions, NaN for missing.
+        flags: bits of `claimtrace.event_flags` for each claim.
+        split_keys: the normalised key of each claim's `Domain.split_by` entity.
+        columns: features, `field:` and `profile:` numbers by name, for rules.
+        amounts: the value of each claim in cents, NaN if missing or if the domain has no amount.
     """
 
     matrix: Matrix
@@ -75,24 +78,24 @@ class Vectors(NamedTuple):
 
 
 class _GroupState:
-    """A profile group: which fields features need, and their newest values."""
+    """The state of a profile group: the fields that features read, and their newest values."""
 
-    def __init__(self, group: Group, definitions: list[Own], read: set[str]) -> None:
+    def __init__(self, group: Group, definitions: list[Own], in_expressions: set[str]) -> None:
         self.group = group
-        self.fields = sorted({d.field for d in definitions} | read)
+        self.fields = sorted({d.field for d in definitions} | in_expressions)
         known = {d.field: known_values(d) for d in definitions if known_values(d)}
         self.readers = {name: CategoryReader(values) for name, values in known.items()}
         self.profiles = Profiles(len(self.fields))
 
 
 class FeatureState:
-    """Everything a domain's features remember.
+    """The state behind a domain's features: entity numbers, profiles and windows.
 
     Args:
         domain: the definitions.
-        ledger: the claims' ledger, for the entities that a label concerns.
-        key: for the indexes of ids.
-        lateness_ms: events up to this late are applied.
+        ledger: the ledger of claims, to look up the entities of a labelled claim.
+        key: the secret key of the indexes of ids.
+        lateness_ms: claims up to this much behind the watermark are applied.
     """
 
     def __init__(self, domain: Domain, ledger: EventLedger, key: Key, lateness_ms: int) -> None:
@@ -127,7 +130,7 @@ class FeatureState:
             self._interners[name] = Interner(key)
 
     def can_read(self, reader: JsonColumnReader) -> bool:
-        """Whether all that the features want of a claim comes out of the fast reader."""
+        """Whether the fast reader delivers every field of a claim that the features read."""
         return can_be_read(
             reader,
             numbers=set(self._numeric),
@@ -137,16 +140,16 @@ class FeatureState:
         )
 
     def fields_of(self, columns: JsonColumns) -> ClaimColumns:
-        """The fields of claims from the fast reader."""
+        """Return the fields of claims that the fast reader has read."""
         return ClaimColumns(columns, self._spellings)
 
     @staticmethod
     def slots(domain: Domain) -> int:
-        """How many entity numbers a claim's row in the ledger holds."""
+        """Return the number of entity numbers in a claim's row of the ledger."""
         return sum(len(entity.fields) for entity in domain.entities)
 
     def apply(self, batch: Batch) -> Vectors:
-        """Take in a batch; returns the vectors of its claims, in order."""
+        """Apply a batch to the state; returns the vectors of its claims, in order."""
         claims, fields_ = batch.claims, batch.fields
         flags = np.zeros(len(fields_), np.int64)
         split_keys, numbers = self._number_entities(fields_, flags)
@@ -163,21 +166,19 @@ class FeatureState:
         amounts = columns.get(FIELD_PREFIX + self.domain.amount, np.full(len(fields_), np.nan))
         return Vectors(matrix, flags, split_keys, columns, amounts)
 
-    def find_entity(self, name: str, keys: list[str]) -> Ids:
-        """The numbers of normalised keys of an entity kind, -1 where it was never seen."""
-        return self._interners[name].find(keys)
+    def compaction(self, watermark: int) -> Iterator[int]:
+        """Free window entries that no window can reach, and numbers that nothing refers to.
 
-    def tidy(self, watermark: int) -> Iterator[int]:
-        """Give back memory that no window can reach, and the numbers that nothing refers to, a
-        slice at a time; never changes a vector."""
+        Yields the units of work after each slice. Never changes a vector.
+        """
         for windows in self._windows:
             for _, series in windows.series:
-                yield from series.tidy(watermark)
+                yield from series.compaction(watermark)
         for name in sorted(self._interners):
-            yield from forget_dead(self._kind(name))
+            yield from self._id_reclaim(name).run()
 
-    def _kind(self, name: str) -> Kind:
-        """The ids of a kind of entities or distinct values, and all that can refer to them."""
+    def _id_reclaim(self, name: str) -> IdReclaim:
+        """Return the index of a kind of ids, with all columns that can refer to its numbers."""
         counted = [
             (each, column)
             for windows in self._windows
@@ -185,7 +186,7 @@ class FeatureState:
             for column in each.distinct_fields
             if self._distinct_of[column] == name
         ]
-        return Kind(
+        return IdReclaim(
             self._interners[name],
             self._ledger,
             [i for i, (entity, _) in enumerate(self._slots) if entity.name == name],
@@ -194,23 +195,15 @@ class FeatureState:
             counted,
         )
 
-    def usage(self) -> dict[str, tuple[int, int]]:
-        """Live entity-events and their bytes, for each series."""
-        return {
-            f"{w.entity.name}.{name}": (series.live_entries, series.used_bytes)
-            for w in self._windows
-            for name, series in w.series
-        }
-
     def arrays(self) -> Arrays:
-        """All state, for a snapshot."""
+        """Return all state, for a snapshot."""
         found: Arrays = {}
         for name, part in self._parts():
             found.update(under(f"{name}/", part.arrays()))
         return found
 
     def restore(self, arrays: Arrays) -> None:
-        """Take state from a snapshot."""
+        """Replace all state by that of a snapshot."""
         for name, part in self._parts():
             part.restore(below(f"{name}/", arrays))
 
@@ -225,15 +218,17 @@ class FeatureState:
     def _number_entities(
         self, fields_: Fields, flags: NDArray[np.int64]
     ) -> tuple[ByteStrings, Ids]:
-        """The keys that claims are split by, and numbers [slots, n]: an entity in two roles counts
-        once."""
+        """Return the claims' `split_by` keys, and their entity numbers [slots, n], -1 for none.
+
+        An entity that is named by two fields of a claim has its number only in the first slot.
+        """
         numbers = np.full((len(self._slots), len(fields_)), -1, np.int64)
         first_slot: dict[str, int] = {}
         split_keys = ByteStrings.none(0)
         for slot, (entity, name) in enumerate(self._slots):
             keys, empty = fields_.keys(name, entity.form, frozenset(entity.deny))
             flags[empty] |= PLACEHOLDER
-            numbers[slot] = self._interners[entity.name].numbers_of(keys, len(fields_))
+            numbers[slot] = self._interners[entity.name].numbers_of_joined(keys, len(fields_))
             for other in range(first_slot.setdefault(entity.name, slot), slot):
                 numbers[slot, numbers[slot] == numbers[other]] = -1
             if (entity, name) == (self.domain.split_by, self.domain.split_by.key):
@@ -263,10 +258,10 @@ class FeatureState:
     ) -> NDArray[np.bool_]:
         unseen = np.zeros(len(batch.fields), np.bool_)
         for state in self._groups:
-            got = self._run_group(state, batch, numbers)
-            by_field = dict(zip(state.fields, got, strict=True))
-            start = f"{PROFILE_PREFIX}{state.group.name}."
-            columns.update({start + name: column for name, column in by_field.items()})
+            values = self._run_group(state, batch, numbers)
+            by_field = dict(zip(state.fields, values, strict=True))
+            prefix = f"{PROFILE_PREFIX}{state.group.name}."
+            columns.update({prefix + name: column for name, column in by_field.items()})
             for name in state.readers:
                 unseen |= by_field[name] < 0
             for each in self.domain.features:
@@ -275,12 +270,12 @@ class FeatureState:
         return unseen
 
     def _run_group(self, state: _GroupState, batch: Batch, numbers: Ids) -> Matrix:
-        """The profile values [fields, claims] of a group as of each claim."""
+        """Apply the batch to a group; returns its values [fields, claims] as of each claim."""
         entity = state.group.entity
         changes = batch.changes.get(state.group.name, [])
         source = EventColumns([c.event for c in changes], state.group.event)
         keys, _ = source.keys(entity.key, entity.form, frozenset(entity.deny))
-        puts = self._interners[entity.name].numbers_of(keys, len(changes))
+        puts = self._interners[entity.name].numbers_of_joined(keys, len(changes))
         gets = numbers[self._slots.index((entity, entity.key))]
         n_puts, n = len(changes), len(changes) + len(batch.fields)
         values = np.full((len(state.fields), n), np.nan, np.float64)
@@ -288,6 +283,7 @@ class FeatureState:
             reader = state.readers.get(name)
             column = source.codes(name, reader) if reader else source.number(name)
             values[i, :n_puts] = column
+        # puts and gets in log order, so that each claim reads the profile as of its own position
         order = np.argsort(
             np.concatenate([np.array([c.order for c in changes], np.int64), batch.claims.order]),
             kind="stable",
@@ -296,13 +292,13 @@ class FeatureState:
         times = np.zeros(n, np.int64)
         times[:n_puts] = [c.time_ms for c in changes]
         entities = np.concatenate([puts, gets])
-        largest = len(self._interners[entity.name])
-        got = state.profiles.run(
-            is_put[order], entities[order], times[order], values[:, order], largest
+        entity_count = len(self._interners[entity.name])
+        in_log_order = state.profiles.run(
+            is_put[order], entities[order], times[order], values[:, order], entity_count
         )
-        back = np.empty_like(got)
-        back[:, order] = got
-        return back[:, n_puts:]
+        found = np.empty_like(in_log_order)
+        found[:, order] = in_log_order
+        return found[:, n_puts:]
 
     def _window_columns(
         self,
@@ -315,12 +311,12 @@ class FeatureState:
             name: self._distinct_numbers(name, of, fields_, numbers)
             for name, of in self._distinct_of.items()
         }
-        moments = Moments(batch.claims, batch.labels, self._labelled(batch.labels))
+        batch_touches = BatchTouches(batch.claims, batch.labels, self._labelled(batch.labels))
         for windows in self._windows:
             slots = [i for i, (e, _) in enumerate(self._slots) if e == windows.entity]
             entities = len(self._interners[windows.entity.name])
             for kind, series in windows.series:
-                touches = moments.touches(
+                touches = batch_touches.of_entity(
                     numbers,
                     slots,
                     {name: columns[FIELD_PREFIX + name] for name in series.value_fields},
@@ -343,7 +339,10 @@ class FeatureState:
         return found
 
     def _labelled(self, labels: list[Label]) -> list[tuple[int, NDArray[np.int32], int]]:
-        """Of each label's claim, in order: when it counts, its entities, its outcome before."""
+        """Return each label's claim: the time it was applied, its entities, its outcome before.
+
+        Sets the outcomes in the ledger; a second label of the same claim sees the first.
+        """
         found = []
         for label in labels:
             time_ms, entities, before = self._ledger.claim(label.row)
@@ -358,13 +357,13 @@ class FeatureState:
                 value = each.expression.evaluate(columns)
                 columns[each.name] = np.broadcast_to(value, rows)
             matrix[:, i] = columns[each.name]
-        matrix += 0.0  # negative zero and zero are one value with one set of bytes,
-        matrix[np.isnan(matrix)] = np.nan  # and so are all the ways to write a NaN
+        matrix += 0.0  # one representation for zero (-0.0 becomes 0.0)
+        matrix[np.isnan(matrix)] = np.nan  # and one for NaN: equal vectors have equal bytes
         return matrix
 
 
 def _numeric_fields(domain: Domain) -> set[str]:
-    """The claim's fields that are read as numbers or times."""
+    """Return the claim's fields that are read as numbers or times."""
     names = _read_names(domain, FIELD_PREFIX)
     for each in domain.features:
         if isinstance(each, Own) and not each.group and not known_values(each):
@@ -377,10 +376,12 @@ def _numeric_fields(domain: Domain) -> set[str]:
 
 
 def _read_names(domain: Domain, prefix: str) -> set[str]:
-    """The names with a prefix that expressions of features and rules read, without the prefix."""
-    read: list[Expression] = [f.expression for f in domain.features if isinstance(f, Computed)]
-    read += [rule.when for rule in domain.rules]
-    found = {name for expression in read for name in expression.names()}
+    """Return the names with a prefix that expressions and rules read, without the prefix."""
+    expressions: list[Expression] = [
+        f.expression for f in domain.features if isinstance(f, Computed)
+    ]
+    expressions += [rule.when for rule in domain.rules]
+    found = {name for expression in expressions for name in expression.names()}
     return {name.removeprefix(prefix) for name in found if name.startswith(prefix)}
 
 

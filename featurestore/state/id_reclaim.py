@@ -1,11 +1,12 @@
-"""Forgetting entities: numbers of those that nothing refers to any more are given out again.
+"""Reclaiming ids: numbers of entities that are no longer referred to are given out again.
 
-Windows forget old events, but an index of ids alone would grow for as long as new phones and shops
-appear. An entity is alive while an entry, a profile, a distinct column or a remembered claim refers
-to it. The living are marked, a slice at a time between batches; whoever is looked up meanwhile
-lives too, because every new reference begins with a look-up. Then the index forgets the others, and
-their numbers go to the next new ids. No number ever changes, and no decision depends on one, so
-none depends on when this runs.
+Windows evict old events, but an index of ids alone would grow for as long as new phones and shops
+appear. An entity is live while a window entry, a profile, a distinct column or a known claim refers
+to it. The pass is a mark and sweep that runs in slices between batches: references are marked, then
+the index drops the unmarked ids, and their numbers go to the next new ids. An id that is looked up
+between two slices is marked as well, because every new reference begins with a look-up. The number
+of a live id never changes, and no decision depends on a number, so no decision depends on when the
+pass runs.
 """
 
 from __future__ import annotations
@@ -18,16 +19,27 @@ from ..windows.entity_windows import Series
 from .event_ledger import EventLedger
 from .profiles import Profiles
 
-LEAST_STRINGS: Final = 4096
-"""Below this many there is nothing worth giving back."""
+MIN_STRINGS: Final = 4096
+"""An index with fewer strings isn't worth a pass."""
 
-MOST_GROWTH: Final = 1.25
-"""An index that has grown by less since the dead were last forgotten isn't worth the pass."""
+MIN_GROWTH: Final = 1.25
+"""An index that has grown by a smaller factor since its last sweep isn't worth a pass."""
 
 
-class Kind(NamedTuple):
-    """The ids of one kind of entity (or of one field whose values are counted), and all columns
-    that can refer to them: slots of the claims' ledger, series, profiles, distinct columns."""
+class IdReclaim(NamedTuple):
+    """One index of ids, and all columns that can refer to its numbers.
+
+    The index holds the ids of one kind of entity, or of one field whose distinct values are
+    counted.
+
+    Args:
+        ids: the index.
+        ledger: the ledger of the claims.
+        slots: the ledger's slots that hold numbers of this index.
+        series: the series whose entities have these numbers.
+        profiles: the profiles whose entities have these numbers.
+        counted: the distinct columns with these numbers: a series and a field.
+    """
 
     ids: Interner
     ledger: EventLedger
@@ -36,19 +48,18 @@ class Kind(NamedTuple):
     profiles: list[Profiles]
     counted: list[tuple[Series, str]]
 
-
-def forget_dead(kind: Kind) -> Iterator[int]:
-    """Forget the dead of a kind if it is worth it; yields the units of work after each slice."""
-    ids = kind.ids
-    if ids.used < LEAST_STRINGS or ids.used < MOST_GROWTH * ids.kept:
-        return
-    living = ids.marking()
-    # the ledger first: a label refers to what its claim's row there refers to
-    yield from kind.ledger.mark(kind.slots, living)
-    for series in kind.series:
-        yield from series.mark(living)
-    for series, column in kind.counted:
-        yield from series.mark_distinct(column, living)
-    for profiles in kind.profiles:
-        yield from profiles.mark(living)
-    yield from ids.forget_unmarked()
+    def run(self) -> Iterator[int]:
+        """Drop unreferenced ids, if a pass is worth it; yields the units of work of each slice."""
+        ids = self.ids
+        if ids.used < MIN_STRINGS or ids.used < MIN_GROWTH * ids.used_after_sweep:
+            return
+        live = ids.start_marking()
+        # the ledger first: a label that arrives later refers to the entities in its claim's row
+        yield from self.ledger.mark(self.slots, live)
+        for series in self.series:
+            yield from series.mark(live)
+        for series, column in self.counted:
+            yield from series.mark_distinct(column, live)
+        for profiles in self.profiles:
+            yield from profiles.mark(live)
+        yield from ids.sweep_unmarked()

@@ -1,4 +1,4 @@
-"""From accepted events to a batch: duplicates out, lateness judged, labels joined to claims."""
+"""From accepted events to a batch: de-duplication, lateness, and the join of labels to claims."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ from .feature_state import Batch, Claims, FeatureState, Fields, Label, ProfileCh
 
 @dataclass(frozen=True)
 class IntakeResult:
-    """What became of a batch of facts.
+    """The result of taking in a batch of accepted events.
 
     Args:
-        statuses: int8, NEW, DUPLICATE or CONFLICT for each fact.
-        vectors: of the new claims, in order.
-        claims: int64, places of the new claims among the facts.
+        statuses: int8, NEW, DUPLICATE or CONFLICT for each event.
+        vectors: the vectors of the new claims, in order.
+        claims: int64, the indices of the new claims among the events.
         late: for each new claim, whether it was too late to be applied.
-        unmatched_labels: labels whose claim isn't known (any more); kept offline only.
-        outcomes: of the new labels that say fraud or legit: when decided, and whether fraud.
+        unmatched_labels: the number of labels whose claim is not or no longer known; such labels
+            are only kept in the offline store.
+        outcomes: for each new label with outcome fraud or legit, the event time of the label in ms
+            and whether it is fraud.
     """
 
     statuses: NDArray[np.int8]
@@ -44,13 +46,13 @@ class IntakeResult:
 
 
 class Intake:
-    """The features' door: everything that live scoring, back-fill and training have in common.
+    """The entrance to the feature state, the same for live scoring, back-fill and training.
 
     Args:
         domain: the definitions.
-        key: for the indexes of ids.
-        lateness_ms: events up to this late are applied.
-        remember_ms: how long ids are known.
+        key: the secret key of the indexes of ids.
+        lateness_ms: claims up to this much behind the watermark are applied.
+        remember_ms: the time for which event ids are known.
     """
 
     def __init__(self, domain: Domain, key: Key, lateness_ms: int, remember_ms: int) -> None:
@@ -68,142 +70,144 @@ class Intake:
 
     @property
     def watermark(self) -> int:
-        """The newest event time among accepted claims."""
+        """The newest event time among accepted claims, in ms."""
         return self._claims.watermark
 
     def take(
-        self, facts: Sequence[AcceptedRecord], columns: JsonColumns | None = None
+        self, records: Sequence[AcceptedRecord], columns: JsonColumns | None = None
     ) -> IntakeResult:
-        """Take in facts in log order; the state changes once for each new event.
+        """Take in accepted events in log order; each new event changes the state once.
 
         Args:
-            facts: claims, labels and changes of profiles.
-            columns: the fields of the claims among them, in order, if they lie in columns.
+            records: claims, labels and profile changes.
+            columns: the fields of the claims among them, in order, if they were read into columns.
         """
-        facts = AcceptedEvents.of(facts)
-        statuses = np.full(len(facts), NEW, np.int8)
+        accepted = AcceptedEvents.of(records)
+        statuses = np.full(len(accepted), NEW, np.int8)
         batch = Batch(EventColumns([], self.domain.claim))
-        places_of = self._by_topic(facts)
-        before = self.watermark
-        labelled = self._labelled(facts, places_of)
-        for topic, places in places_of.items():
-            part = facts.take(places)
+        indices_of = self._by_topic(accepted)
+        # both as they were before the batch: labels of the batch are joined by arrival
+        watermark = self.watermark
+        labelled = self._labelled(accepted, indices_of)
+        for topic, indices in indices_of.items():
+            part = accepted.take(indices)
             admission = self._ledgers[topic].admit(
                 part.event_ids, part.event_times_ms, part.contents
             )
-            statuses[places] = admission.statuses
-            fresh = np.flatnonzero(admission.statuses == NEW)
+            statuses[indices] = admission.statuses
+            new = np.flatnonzero(admission.statuses == NEW)
             if topic == self.domain.claim.topic:
-                batch.claims = self._claims_of(places, part, admission, fresh)
-                batch.fields = self._fields(part, columns, fresh)
+                batch.claims = self._claims_of(indices, part, admission, new)
+                batch.fields = self._fields(part, columns, new)
             elif topic in self._group_of:
                 batch.changes[self._group_of[topic]] = [
-                    ProfileChange(part.event(i), int(places[i]), int(part.event_times_ms[i]))
-                    for i in fresh.tolist()
+                    ProfileChange(part.event(i), int(indices[i]), int(part.event_times_ms[i]))
+                    for i in new.tolist()
                 ]
-        unmatched, outcomes = self._take_labels(facts, labelled, statuses, batch, before)
+        unmatched, outcomes = self._join_labels(accepted, labelled, statuses, batch, watermark)
         vectors = self.features.apply(batch)
         late = batch.claims.is_late
         vectors.flags[late] |= LATE
         return IntakeResult(statuses, vectors, batch.claims.order, late, unmatched, outcomes)
 
-    def tidy(self) -> Iterator[int]:
-        """Give back memory that nothing can reach, a slice at a time; yields the units of work
-        (about 50 ns) after each. Events may be taken in between; never changes a decision."""
-        for ledger in self._ledgers.values():
-            yield from ledger.tidy()
-        yield from self.features.tidy(self.watermark)
+    def compaction(self) -> Iterator[int]:
+        """Free memory that no later event can reach, a slice each time the iterator is advanced.
 
-    def forget(self) -> None:
-        """Do all of it now."""
-        for _ in self.tidy():
-            pass
+        Yields the units of work (about 50 ns each) of each slice. Batches may be taken in between
+        two slices. Never changes a decision.
+        """
+        for ledger in self._ledgers.values():
+            yield from ledger.compaction()
+        yield from self.features.compaction(self.watermark)
 
     def arrays(self) -> Arrays:
-        """All state, for a snapshot."""
+        """Return all state, for a snapshot."""
         found: Arrays = under("features/", self.features.arrays())
         for topic, ledger in self._ledgers.items():
             found.update(under(f"ledger/{topic}/", ledger.arrays()))
         return found
 
     def restore(self, arrays: Arrays) -> None:
-        """Take state from a snapshot."""
+        """Replace all state by that of a snapshot."""
         self.features.restore(below("features/", arrays))
         for topic, ledger in self._ledgers.items():
             ledger.restore(below(f"ledger/{topic}/", arrays))
 
-    def _by_topic(self, facts: AcceptedEvents) -> dict[str, NDArray[np.int64]]:
-        """The places of each topic's facts, by topic."""
-        topics = sorted({topic for topic, _ in facts.records.topic_partitions})
-        found = {topic: np.flatnonzero(facts.records.is_of(topic)) for topic in topics}
-        return {topic: places for topic, places in found.items() if places.size}
+    def _by_topic(self, accepted: AcceptedEvents) -> dict[str, NDArray[np.int64]]:
+        """Return the indices of each topic's events, by topic."""
+        topics = sorted({topic for topic, _ in accepted.records.topic_partitions})
+        found = {topic: np.flatnonzero(accepted.records.is_of(topic)) for topic in topics}
+        return {topic: indices for topic, indices in found.items() if indices.size}
 
     def _claims_of(
         self,
-        places: NDArray[np.int64],
+        indices: NDArray[np.int64],
         claims: AcceptedEvents,
         admission: Admission,
-        fresh: NDArray[np.int64],
+        new: NDArray[np.int64],
     ) -> Claims:
-        times, marks = claims.event_times_ms[fresh], admission.watermarks[fresh]
-        is_late = times < marks - self._lateness_ms
-        return Claims(places[fresh], times, marks, admission.rows[fresh], is_late)
+        times, watermarks = claims.event_times_ms[new], admission.watermarks[new]
+        is_late = times < watermarks - self._lateness_ms
+        return Claims(indices[new], times, watermarks, admission.rows[new], is_late)
 
     def _fields(
-        self, claims: AcceptedEvents, columns: JsonColumns | None, fresh: NDArray[np.int64]
+        self, claims: AcceptedEvents, columns: JsonColumns | None, new: NDArray[np.int64]
     ) -> Fields:
-        """The fields of new claims, which stand at `fresh` among the claims and in the columns."""
+        """Return the fields of new claims; `new` are their indices in `claims` and `columns`."""
         if columns is None:
-            return EventColumns([claims.event(i) for i in fresh.tolist()], self.domain.claim)
-        whole = len(fresh) == columns.first.shape[1]
-        return self.features.fields_of(columns if whole else columns.rows(fresh))
+            return EventColumns([claims.event(i) for i in new.tolist()], self.domain.claim)
+        are_all_new = len(new) == columns.first.shape[1]
+        return self.features.fields_of(columns if are_all_new else columns.rows(new))
 
     def _labelled(
-        self, facts: AcceptedEvents, places_of: dict[str, NDArray[np.int64]]
+        self, accepted: AcceptedEvents, indices_of: dict[str, NDArray[np.int64]]
     ) -> list[tuple[int, str, int]]:
-        """(place, claim's id, its newest row so far or -1) of each label in the batch."""
+        """Return (index, claim's id, newest row of that id or -1) for each label of the batch."""
         labels = self.domain.labels
-        if labels is None or labels.event.topic not in places_of:
+        if labels is None or labels.event.topic not in indices_of:
             return []
-        places = places_of[labels.event.topic].tolist()
-        ids = [getattr(facts.event(place), labels.claim) or "" for place in places]
-        return list(zip(places, ids, self._claims.find(ids).tolist(), strict=True))
+        indices = indices_of[labels.event.topic].tolist()
+        ids = [getattr(accepted.event(index), labels.claim) or "" for index in indices]
+        return list(zip(indices, ids, self._claims.find(ids).tolist(), strict=True))
 
-    def _take_labels(
+    def _join_labels(
         self,
-        facts: AcceptedEvents,
+        accepted: AcceptedEvents,
         labelled: list[tuple[int, str, int]],
         statuses: NDArray[np.int8],
         batch: Batch,
         watermark: int,
     ) -> tuple[int, list[tuple[int, bool]]]:
-        """Join new labels to the claims that arrived before them; `watermark` is the batch's first.
+        """Join new labels to the claims that arrived before them; adds them to `batch.labels`.
 
-        Returns how many found none, and (when decided, is fraud) of all.
+        `watermark` is the watermark before the batch. Returns the number of labels without a known
+        claim, and (event time in ms, is fraud) of all new labels.
         """
         if not labelled:
             return 0, []
         claims = batch.claims
         wanted = {claim_id for _, claim_id, _ in labelled}
         arrived: dict[str, list[tuple[int, int]]] = {}
-        if not wanted.isdisjoint(facts.event_ids):  # labels mostly come days later
+        # skip the loop in the usual case: labels arrive days after their claims
+        if not wanted.isdisjoint(accepted.event_ids):
             for order, row in zip(claims.order.tolist(), claims.row.tolist(), strict=True):
-                if (claim_id := facts.event_ids[order]) in wanted:
+                if (claim_id := accepted.event_ids[order]) in wanted:
                     arrived.setdefault(claim_id, []).append((order, row))
         unmatched = 0
         decided: list[tuple[int, bool]] = []
-        for place, claim_id, row in labelled:
-            outcome = self._outcome(facts.event(place))
-            if statuses[place] != NEW or outcome == UNKNOWN:
+        for index, claim_id, row in labelled:
+            outcome = self._outcome(accepted.event(index))
+            if statuses[index] != NEW or outcome == UNKNOWN:
                 continue
-            decided.append((int(facts.event_times_ms[place]), outcome == FRAUD))
-            passed = int(np.searchsorted(claims.order, place))
-            now = int(claims.watermark_ms[passed - 1]) if passed else watermark
-            for order, its_row in arrived.get(claim_id, ()):
-                row = its_row if order < place else row
+            decided.append((int(accepted.event_times_ms[index]), outcome == FRAUD))
+            # the watermark and the claim's row as of the label, not as of the end of the batch
+            earlier = int(np.searchsorted(claims.order, index))
+            now = int(claims.watermark_ms[earlier - 1]) if earlier else watermark
+            for order, row_in_batch in arrived.get(claim_id, ()):
+                row = row_in_batch if order < index else row
             if self._claims.is_known(row, now):
-                log_time_ms = int(facts.records.log_times_ms[place])
-                batch.labels.append(Label(place, log_time_ms, now, row, outcome))
+                log_time_ms = int(accepted.records.log_times_ms[index])
+                batch.labels.append(Label(index, log_time_ms, now, row, outcome))
             else:
                 unmatched += 1
         return unmatched, decided

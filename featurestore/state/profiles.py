@@ -1,8 +1,8 @@
-"""The newest values of each entity of a feature group, in columns.
+"""The newest profile values of each entity of a feature group, in columns.
 
-A put with an older event time than the stored one changes nothing here (it still goes to the
-offline store); one with an equal or newer time replaces the whole record. Source of the semantics:
-SageMaker Feature Store's online store, with one rule for equal times in both stores.
+A put with an event time before the stored one changes nothing here (it still goes to the offline
+store); a put with an equal or later time replaces the whole record. Source of the semantics:
+SageMaker Feature Store's online store, with the same rule for equal times in both stores.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from claimtrace.buffers.jit import kernel
 from ..state_arrays import Arrays
 
 NEVER = np.iinfo(np.int64).min
+"""The time of an entity without a profile."""
 ENTITIES_A_SLICE: Final = 65_536
 
 
 class Profiles:
-    """Values of `fields` float64 fields for each entity number; missing is NaN."""
+    """The values of `fields` float64 fields for each entity number; missing values are NaN."""
 
     def __init__(self, fields: int) -> None:
         self._times = np.full(1024, NEVER, np.int64)
@@ -34,36 +35,36 @@ class Profiles:
         entities: NDArray[np.int64],
         times: NDArray[np.int64],
         values: NDArray[np.float64],
-        largest: int,
+        entity_count: int,
     ) -> NDArray[np.float64]:
-        """Carry out puts and gets in order; returns [fields, n], NaN at puts and unknown entities.
+        """Apply puts and gets in order; returns [fields, n], NaN for puts and unknown entities.
 
         Args:
-            is_put: whether each operation puts (`values[:, i]`) or gets.
-            entities: their numbers, -1 for none.
-            times: event times of puts.
-            values: [fields, n]; columns of gets are not read.
-            largest: how many entity numbers exist.
+            is_put: whether each operation is a put (of `values[:, i]`) or a get.
+            entities: the entity number of each operation, -1 for none.
+            times: the event times of puts, in ms; not read for gets.
+            values: the values of puts [fields, n]; not read for gets.
+            entity_count: the number of entity numbers that exist.
         """
-        if largest > self._times.size:
-            self._grow(max(largest, self._times.size + self._times.size // 2))
+        if entity_count > self._times.size:
+            self._grow(max(entity_count, self._times.size + self._times.size // 2))
         out = np.full(values.shape, np.nan, np.float64)
         _run(is_put, entities, times, values, self._times, self._values, out)
         return out
 
-    def mark(self, living: NDArray[np.bool_]) -> Iterator[int]:
-        """Mark the entities that have a profile, a slice at a time."""
-        for first in range(0, min(living.size, self._times.size), ENTITIES_A_SLICE):
-            last = min(first + ENTITIES_A_SLICE, living.size, self._times.size)
-            living[first:last] |= self._times[first:last] != NEVER
+    def mark(self, live: NDArray[np.bool_]) -> Iterator[int]:
+        """Mark the entities that have a profile as live; yields units after each slice."""
+        for first in range(0, min(live.size, self._times.size), ENTITIES_A_SLICE):
+            last = min(first + ENTITIES_A_SLICE, live.size, self._times.size)
+            live[first:last] |= self._times[first:last] != NEVER
             yield (last - first) // 16
 
     def arrays(self) -> Arrays:
-        """All state, for a snapshot."""
+        """Return all state, for a snapshot."""
         return {"times": self._times, "values": self._values}
 
     def restore(self, arrays: Arrays) -> None:
-        """Take state from a snapshot."""
+        """Replace all state by that of a snapshot."""
         self._times = np.array(arrays["times"], np.int64)
         self._values = np.array(arrays["values"], np.float64)
 

@@ -1,1 +1,1 @@
-"""Exact window aggregates over the series of an entity."""
+"""Exact window aggregates over the events of an entity."""

@@ -1,4 +1,4 @@
-"""All windows over one entity kind: its ids' numbers, and the series behind its features."""
+"""Windows over one kind of entity: the series of claims and the series of labels."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from .compaction import ENTITIES_A_SLICE, SLOTS_A_UNIT, slide
 from .entity_series import (
     EVERYWHERE,
     FIRST_MISSING_BIT,
-    LIVE,
-    SETTLED,
+    REUSE_BELOW,
     TOP,
     Pool,
     empty_pool,
     evict_range,
     mark_distinct,
-    with_room,
+    with_capacity,
 )
 
 _FIRST_ENTITIES, _FIRST_SLOTS = 256, 1024
 LARGEST_FREE_SHARE = 0.04
-"""Of what the entries need: more free room than that isn't left lying between blocks."""
+"""The largest share of free slots, of the slots that entries need, that isn't worth compaction."""
 
 
 @dataclass(frozen=True)
 class Touches:
-    """What one batch does to the entities of one kind, in log order; see `Operations`.
+    """The touches of one batch on the entities of one kind, in log order; see `Operations`.
 
+    `order` is the index of each event in the batch, `watermark` the watermark as of the event.
     `values` and `distincts` are by field name, float64 with NaN and int64 with -1 for missing.
     """
 
@@ -50,7 +50,12 @@ class Touches:
 
 
 class Series:
-    """The features of one entity kind over one kind of fact (claims, or labels by arrival)."""
+    """Window features of one kind of entity over claims, or over labels by their arrival.
+
+    Args:
+        features: the window features.
+        lateness_ms: claims up to this much behind the watermark are applied.
+    """
 
     def __init__(self, features: list[WindowFeature], lateness_ms: int) -> None:
         self.names = [feature.name for feature in features]
@@ -66,52 +71,46 @@ class Series:
         self._edges = np.empty(self._program.offsets.size, np.int64)
 
     def _row(self, feature: WindowFeature) -> tuple[str, int, int, int, bool, float]:
-        among = self._distinct_names if feature.aggregate == "distinct" else self._value_names
-        column = among.index(feature.value) if feature.value else 0
+        names = self._distinct_names if feature.aggregate == "distinct" else self._value_names
+        column = names.index(feature.value) if feature.value else 0
         return (feature.aggregate, column, feature.width_ms, feature.delay_ms, feature.current,
                 feature.empty)  # fmt: skip
 
     @property
     def value_fields(self) -> list[str]:
-        """The fields whose sums, means and extremes are kept."""
+        """The fields of sums, means, deviations and extremes."""
         return self._value_names
 
     @property
     def distinct_fields(self) -> list[str]:
-        """The fields whose different values are counted."""
+        """The fields whose distinct values are counted."""
         return self._distinct_names
-
-    @property
-    def live_entries(self) -> int:
-        """Entity-events that some window can still reach."""
-        return int(self._pool.meta[LIVE])
-
-    @property
-    def used_bytes(self) -> int:
-        """Bytes of entries, with the unused room in their blocks, and of the directory."""
-        pool = self._pool
-        entry = 8 + 8 * pool.prefix.shape[0] + 4 * pool.distinct.shape[0] + 1
-        entity = 8 + 4 + 4 + 1 + 8 * pool.base.shape[0]
-        entities = int(np.count_nonzero(pool.size_class >= 0))
-        return int(int(pool.meta[TOP]) * entry + entities * entity)
 
     def apply(
         self, touches: Touches, entities: int, distinct_counts: list[int], rows: int
     ) -> NDArray[np.float64]:
-        """Carry out a batch; returns float64[rows, features], NaN where nothing was asked."""
+        """Apply the touches of a batch; returns float64[rows, features], NaN without a query.
+
+        Args:
+            touches: the touches, in log order.
+            entities: the number of entity numbers that exist.
+            distinct_counts: for each distinct field, the number of numbers that exist.
+            rows: the number of rows of the result, one a claim.
+        """
         out = np.full((rows, len(self.names)), np.nan, np.float64)
         operations = self._operations(touches)
-        self._pool = with_room(self._pool, entities, 0)
-        most = max(distinct_counts, default=0)
-        if most > self._stamps.shape[1]:
-            self._stamps = np.zeros((len(self._distinct_names), most + most // 2), np.int64)
+        self._pool = with_capacity(self._pool, entities, 0)
+        largest = max(distinct_counts, default=0)
+        if largest > self._stamps.shape[1]:
+            # old stamps needn't be copied: each query uses a new stamp
+            self._stamps = np.zeros((len(self._distinct_names), largest + largest // 2), np.int64)
         done = 0
         while True:
             done = run(operations, done, self._pool, self._program, self._stamps, self._stamp,
                        self._edges, out)  # fmt: skip
             if done == operations.kind.size:
                 return out
-            self._pool = with_room(self._pool, 0, self._pool.time.size + 1)
+            self._pool = with_capacity(self._pool, 0, self._pool.time.size + 1)
 
     def _operations(self, touches: Touches) -> Operations:
         n = touches.kind.size
@@ -138,8 +137,12 @@ class Series:
             outcome_before=touches.outcome_before,
         )
 
-    def tidy(self, watermark: int) -> Iterator[int]:
-        """Give back the entries that no event comes back to, and free room, a slice at a time."""
+    def compaction(self, watermark: int) -> Iterator[int]:
+        """Evict entries that no window can reach, then compact the pool if that is worth it.
+
+        Yields the units of work after each slice. Entries of entities that are touched are evicted
+        in `apply` already; this finds the entities that aren't touched any more.
+        """
         until = watermark - self._program.horizon_ms - self._lateness_ms
         fitting = 0
         for first in range(0, self._pool.start.size, ENTITIES_A_SLICE):
@@ -151,52 +154,55 @@ class Series:
             yield from self._trim()
 
     def _trim(self) -> Iterator[int]:
-        """Give back room above the top, an array at a time, when most of it is."""
-        room = 2 * max(int(self._pool.meta[TOP]), _FIRST_SLOTS)
-        if self._pool.time.size > 2 * room:
-            for name in ("time", "prefix", "distinct", "marks"):  # `time` first: it says how many
-                if name != "time" and self._pool.time.size != room:
-                    return  # it has grown again meanwhile
-                trimmed = getattr(self._pool, name)[..., :room].copy()
+        """Free the unused slots above the top, if most slots are; yields after each array."""
+        slots = 2 * max(int(self._pool.meta[TOP]), _FIRST_SLOTS)
+        if self._pool.time.size > 2 * slots:
+            # `time` first: its size is the capacity that inserts respect
+            for name in ("time", "prefix", "distinct", "marks"):
+                if name != "time" and self._pool.time.size != slots:
+                    return  # the pool has grown between two slices
+                trimmed = getattr(self._pool, name)[..., :slots].copy()
                 self._pool = self._pool._replace(**{name: trimmed})
-                yield room // SLOTS_A_UNIT
+                yield slots // SLOTS_A_UNIT
 
-    def mark(self, living: NDArray[np.bool_]) -> Iterator[int]:
-        """Mark the entities that have entries, a slice at a time."""
+    def mark(self, live: NDArray[np.bool_]) -> Iterator[int]:
+        """Mark the entities that have entries as live; yields units after each slice."""
         for first in range(0, self._pool.start.size, ENTITIES_A_SLICE):
             found = first + np.flatnonzero(self._pool.length[first : first + ENTITIES_A_SLICE])
-            living[found[found < living.size]] = True
+            live[found[found < live.size]] = True
             yield ENTITIES_A_SLICE // 8
 
-    def mark_distinct(self, field: str, living: NDArray[np.bool_]) -> Iterator[int]:
-        """Mark the numbers that a distinct column has in entries, a slice at a time."""
+    def mark_distinct(self, field: str, live: NDArray[np.bool_]) -> Iterator[int]:
+        """Mark the numbers of a distinct column as live; yields the units after each slice."""
         column = self._distinct_names.index(field)
         for first in range(0, self._pool.start.size, ENTITIES_A_SLICE):
             last = min(first + ENTITIES_A_SLICE, self._pool.start.size)
-            mark_distinct(self._pool, column, first, last, living)
+            mark_distinct(self._pool, column, first, last, live)
             yield ENTITIES_A_SLICE
 
     def arrays(self) -> Arrays:
-        """All state, for a snapshot."""
+        """Return all state, for a snapshot."""
         pool, top = self._pool, int(self._pool.meta[TOP])
         trimmed = {"time": pool.time[:top], "prefix": pool.prefix[:, :top],
                    "distinct": pool.distinct[:, :top], "marks": pool.marks[:top]}  # fmt: skip
         return {**pool._asdict(), **trimmed}
 
     def restore(self, arrays: Arrays) -> None:
-        """Take state from a snapshot."""
+        """Replace all state by that of a snapshot."""
         entities, slots = arrays["start"].size, arrays["time"].size
         pool = empty_pool(
             entities, 2 * max(slots, 1), len(self._value_names), len(self._distinct_names)
         )
         for name in Pool._fields:
             getattr(pool, name)[..., : arrays[name].shape[-1]] = arrays[name]
-        pool.meta[SETTLED] = EVERYWHERE  # what was being slid then isn't any more
+        pool.meta[REUSE_BELOW] = (
+            EVERYWHERE  # a compaction at the time of the snapshot isn't resumed
+        )
         self._pool = pool
 
 
 class EntityWindows:
-    """The features about one entity kind: over its claims, and over the labels that arrived."""
+    """The window features of one kind of entity: a series of claims and a series of labels."""
 
     def __init__(self, entity: Entity, features: list[WindowFeature], lateness_ms: int) -> None:
         self.entity = entity
@@ -207,7 +213,7 @@ class EntityWindows:
 
     @property
     def series(self) -> list[tuple[str, Series]]:
-        """The series that exist, by name."""
+        """The series that exist, with their names `claims` and `labels`."""
         both = (("claims", self.claims), ("labels", self.labels))
         return [(name, each) for name, each in both if each is not None]
 

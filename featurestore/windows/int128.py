@@ -1,7 +1,8 @@
-"""128-bit integers in numba, for sums of squares that must be exact.
+"""128-bit integers in numba, for exact sums of squares.
 
-A variance needs n * sum(v^2) - sum(v)^2, which passes 63 bits long before amounts do. Values are at
-most 2**40 in size and a window holds at most 2**22 of them, so everything below fits 126 bits.
+A variance needs n * sum(v^2) - sum(v)^2, which exceeds 63 bits long before amounts do. Values are
+at most 2**40 in absolute value and a window has at most 2**22 of them, so that all numbers below
+fit in 126 bits. A number is a pair (high, low) of uint64.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from claimtrace.buffers.jit import kernel
 
 @njit(cache=True, inline="always")
 def multiply(a, b):  # type: ignore[no-untyped-def]
-    """(high, low) of the product of two uint64."""
+    """Return (high, low) of the product of two uint64."""
+    # schoolbook multiplication in 32-bit digits; no partial sum exceeds 64 bits
     mask = uint64(0xFFFFFFFF)
     a0, a1 = a & mask, a >> uint64(32)
     b0, b1 = b & mask, b >> uint64(32)
@@ -27,16 +29,16 @@ def multiply(a, b):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def square(value):  # type: ignore[no-untyped-def]
-    """(high, low) of the square of an int64."""
+    """Return (high, low) of the square of an int64."""
     size = uint64(abs(value))
-    if size < uint64(1 << 32):  # as amounts nearly always are
+    if size < uint64(1 << 32):  # true of nearly all amounts
         return uint64(0), size * size
     return multiply(size, size)
 
 
 @njit(cache=True, inline="always")
 def add(high, low, more_high, more_low):  # type: ignore[no-untyped-def]
-    """(high, low) of the sum of two 128-bit numbers."""
+    """Return (high, low) of the sum of two 128-bit numbers."""
     total = low + more_low
     carry = uint64(1) if total < low else uint64(0)
     return high + more_high + carry, total
@@ -44,7 +46,7 @@ def add(high, low, more_high, more_low):  # type: ignore[no-untyped-def]
 
 @kernel
 def to_float(high, low):  # type: ignore[no-untyped-def]
-    """The nearest float64, ties to even, as Python's `float(int)` gives."""
+    """Return the nearest float64, ties to even, as Python's `float(int)` does."""
     if high == uint64(0):
         return np.float64(low)
     shift = 0
@@ -52,7 +54,7 @@ def to_float(high, low):  # type: ignore[no-untyped-def]
     while not top >> uint64(63):
         top <<= uint64(1)
         shift += 1
-    # the 64 leading bits, with all that is cut off folded into the lowest as a sticky bit
+    # the 64 leading bits; the lowest also serves as a sticky bit for the bits that are cut off
     if shift:
         lead = (high << uint64(shift)) | (low >> uint64(64 - shift))
         rest = low << uint64(shift)
@@ -68,7 +70,7 @@ def to_float(high, low):  # type: ignore[no-untyped-def]
 
 @kernel
 def deviation(count, total, squares_high, squares_low):  # type: ignore[no-untyped-def]
-    """Sample standard deviation of `count` >= 2 integers with this sum and sum of squares.
+    """Return the sample standard deviation of `count` >= 2 integers from sum and sum of squares.
 
     sqrt((n * sum(v^2) - sum(v)^2) / (n * (n - 1))), with an exact integer numerator.
     """

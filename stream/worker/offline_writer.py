@@ -17,7 +17,7 @@ from claimtrace.clock import Clock
 
 from ..group.group import Checkpoint
 from ..journal.plan import TopicPartition
-from ..offline_rows.rows import BatchRows, Waiting
+from ..offline_rows.rows import BatchRows, PendingRows
 from .parts import Rows
 
 
@@ -59,7 +59,7 @@ class OfflineWriter:
     ) -> None:
         self._rows, self._retry, self._executor = rows, retry, executor
         self._clock, self._appended = clock, appended
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, PendingRows] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self._left: list[_Append] = []
         self._coming: Stored | None = None
@@ -82,7 +82,7 @@ class OfflineWriter:
 
     def add(self, table: str, rows: BatchRows) -> None:
         """Keep the rows of a batch for the next append."""
-        self._waiting.setdefault(table, Waiting(table)).add(rows)
+        self._waiting.setdefault(table, PendingRows(table)).add(rows)
 
     def version(self, table: str, writer: str) -> int:
         """Return the last plan whose rows of a writer are stored; the store is asked once."""

@@ -7,9 +7,9 @@
 A snapshot that is published before its rows are stored would lose them in a crash, because the
 plans that it covers are not run again. So the snapshot waits until rows are appended as usual.
 
-State maintenance (`Engine.tidy`) makes one round after each snapshot, a little with each batch, so
-that it never makes a pause. While a snapshot is written no maintenance runs, because each page that
-it moves would have to be copied.
+State maintenance (`Engine.compaction`) makes one round after each snapshot, a little with each
+batch, so that it never makes a pause. While a snapshot is written no maintenance runs, because each
+page that it moves would have to be copied.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Snapshotting:
         self._observer.passed("snapshotted")
         self._observer.snapshot(ready.plan, self._clock.monotonic_s() - ready.from_s)
         if self._round is None:
-            self._round, self._owed = self._engine.tidy(), 0
+            self._round, self._owed = self._engine.compaction(), 0
 
     def _is_written(self, *, wait: bool) -> bool:
         assert self._unpublished is not None

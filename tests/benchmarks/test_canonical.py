@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.canonical import DOMAIN, LABELLED_RATIO, as_records, events
 from benchmarks.champion import open_line
 from benchmarks.line import KEY, NOW_MS
+from benchmarks.scale import compact, window_usage
 from benchmarks.stopwatch import Stopwatch
 from claimtrace.batches.accepted import Accepted
 from claimtrace.encoding.decoder import Decoder
@@ -51,9 +52,8 @@ def test_an_entity_event_takes_at_most_32_bytes(tmp_path):
         records = as_records(batch, positions)
         engine.step(plan_of(engine.plan + 1, records, None, NOW_MS), records)
     line.close()
-    engine.forget()
-    usage = engine.intake.features.usage().values()
-    entries, size = (sum(column) for column in zip(*usage, strict=True))
+    compact(engine)
+    entries, size = window_usage(engine)
     assert entries > 2.5 * POLICIES  # a year of policies and cars, a quarter of phones and accounts
     assert size / entries <= MOST_BYTES_PER_ENTITY_EVENT
 

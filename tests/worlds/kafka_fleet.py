@@ -207,7 +207,7 @@ def find(fleet: Fleet) -> Found:
 def find_by(session: Workspace, read: Callable[[str], Iterable[Record]]) -> Found:
     """Read the topics, and go through the journal with a dictionary for what was seen."""
     inputs = {(r.topic, r.partition, r.position): r for topic in DOMAIN.topics for r in read(topic)}
-    wire = build_engine(session).wire
+    wire = build_engine(session).decoder
     facts: list[tuple[str, Any, int, int]] = []
     claims: dict[str, tuple[int, int]] = {}
     refused: set[tuple[str, int, int]] = set()

@@ -19,7 +19,8 @@ _FEATURES, _LEDGER = "intake/features/", "intake/ledger/"
 
 def contents(engine: Engine) -> dict[str, Any]:
     """Everything that a later event could find, by name; does the engine's house-keeping first."""
-    engine.forget()
+    for _ in engine.compaction():
+        pass
     arrays = engine.arrays()
     vectors = engine.intake.features
     ids = {name: ids_of(below(f"{_FEATURES}ids.{name}/", arrays)) for name in vectors._interners}

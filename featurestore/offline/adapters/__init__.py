@@ -1,1 +1,1 @@
-"""Delta Lake and Parquet on a folder or S3."""
+"""Adapters of the offline store: Delta Lake tables of Parquet files, in a folder or on S3."""

@@ -1,10 +1,10 @@
-"""The offline store on Delta Lake: appends that happen once, and SQL that can't leave the folder.
+"""The offline store on Delta Lake: idempotent appends, and SQL confined to the store's tables.
 
-A writer numbers its appends. Delta records the last number with the rows, in the same commit, so
-an append that is repeated after a crash finds its number there and does nothing.
+A writer numbers its appends. Delta records each writer's last number in the same commit as the
+rows, so an append that is repeated after a crash finds its number there and does nothing.
 
-Rows of our own tables are written by `parquet.py` and only committed by delta-rs. A commit costs
-what lies in the log since the last checkpoint, so checkpoints are frequent.
+Rows of our own tables are written by `parquet.py` and only committed by delta-rs. A commit reads
+the log since the last checkpoint, so checkpoints are frequent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -44,25 +44,28 @@ from ..tables import (
     statistics_columns,
     vectors_query,
 )
-from .delta_errors import first_line, ours
+from .delta_errors import first_line, translated
 from .parquet import add_file
-from .s3_files import SCHEME, S3Files
+
+if TYPE_CHECKING:
+    from .s3_files import S3Files
 
 KEEP_HOURS = 168
-"""Files that a newer version replaced are kept a week, for readers that still hold them."""
+"""Files that a newer version replaced are kept for a week, for readers that still use them."""
 CHECKPOINT_EVERY = 10
-"""Commits. Every append reads those since the last checkpoint again: 0.2 ms of CPU each."""
+"""Commits between checkpoints. Each append reads those since the last one: 0.2 ms of CPU each."""
 CLEAN_EVERY = 100
-"""Commits. Looking for log files to delete lists all of them."""
+"""Commits between clean-ups of the log, because each clean-up lists all log files."""
 LOG_DAYS = 1
-"""The log of older versions goes: on a local disk each of its files makes each commit slower."""
+"""The log of older versions is deleted: on a local disk each log file makes each commit slower."""
 
+S3 = "s3://"
 STATISTICS = "delta.dataSkippingStatsColumns"
 PLAIN_WRITER = 2
 """The Delta protocol of tables without constraints, generated columns or a change feed."""
 _ZSTD = WriterProperties(compression="ZSTD", compression_level=1)
 
-# Nothing that SQL says may read a file, load an extension, or see the caller's variables.
+# SQL must not read a file, load an extension, or see Python variables of the caller.
 _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
@@ -77,8 +80,8 @@ class OfflineStore:
     """Tables below one folder, local or `s3://bucket/prefix`; each table is a sub-folder.
 
     Args:
-        folder: made on the first append.
-        options: for object stores: credentials, region, endpoint (see delta-rs).
+        folder: the folder or URL; created by the first append.
+        options: delta-rs' options of an object store, such as credentials, region and endpoint.
     """
 
     def __init__(self, folder: str | Path, options: Mapping[str, str] | None = None) -> None:
@@ -89,30 +92,29 @@ class OfflineStore:
         self._s3_files: S3Files | None = None
 
     def append(self, table: str, rows: pa.Table, *, writer: str, version: int) -> bool:
-        """Append rows once; the first append makes the table.
+        """Append rows exactly once; the first append creates the table.
 
         Args:
-            table: a name of `featurestore.offline.tables.SCHEMAS` (rows are checked and cast), or
-            another.
-            rows: none at all is fine: the version counts as committed.
-            writer: who numbers; one writer appends in the order of its versions.
-            version: >= 0. One that is not above the last committed one does nothing.
+            table: any valid name; rows of the tables in `SCHEMAS` are checked and cast.
+            rows: the rows; with no rows the version is committed all the same.
+            writer: the name of the writer that numbers its appends; its versions must rise.
+            version: the number, >= 0; nothing is appended unless it exceeds the last committed one.
 
         Returns:
             Whether the rows were appended by this call.
 
         Raises:
             UsageError: the rows don't fit the table, or the version is negative.
-            ConfigError: the bucket isn't there, or this machine may not do it.
-            StoreUnavailable: the store doesn't answer; nothing was appended; try again.
+            ConfigError: the bucket doesn't exist, or access is denied.
+            StoreUnavailable: the store doesn't answer, or other appends won. Retry with the same
+                version; if the rows were stored after all, the retry does nothing.
         """
         if version < 0:
             raise UsageError("versions start at 0", where=f"{table} {writer} {version}")
         whole = conform(table, rows)
-        # Check and write see one version of the table: Delta refuses the commit when somebody else
-        # committed this writer's number in between.
+        # check and write see one version: Delta refuses a commit of a number committed in between
         lost = None
-        for _ in range(5):  # workers that start together make a table together
+        for _ in range(5):  # workers that start together may create the table together
             found = self._find(table) or self._create(table, plain_schema(whole.schema))
             if self._last(found, table, writer) >= version:
                 return False
@@ -126,19 +128,19 @@ class OfflineStore:
     def append_once(
         self, table: str, rows: pa.Table, *, versions: Mapping[str, int], before: Mapping[str, int]
     ) -> bool:
-        """Append rows for several writers at once, and move all of them on, or none.
+        """Append rows of several writers in one commit, which advances all of the writers or none.
 
         Args:
-            table, rows: as of `append`.
-            versions: of each writer after this append.
-            before: of each writer before it, -1 for none.
+            table, rows: see `append`.
+            versions: the version of each writer after this append.
+            before: the version of each writer before this append, -1 for none.
 
         Returns:
-            False when this very append was done already.
+            False if this very append was committed already.
 
         Raises:
-            Superseded: a writer is neither where it was nor where it shall be: another one wrote.
-            UsageError, StoreUnavailable: as `append`.
+            Superseded: a writer is neither before nor after this append: another worker wrote.
+            UsageError, ConfigError, StoreUnavailable: see `append`.
         """
         whole = conform(table, rows)
         found = self._find(table) or self._create(table, plain_schema(whole.schema))
@@ -151,27 +153,27 @@ class OfflineStore:
         try:
             self._write(found, table, whole, [Transaction(*each) for each in versions.items()])
         except CommitFailedError as error:
-            # somebody's commit came between: with the next try we see whose
+            # another commit came first: the retry finds out whether it was of one of these writers
             raise StoreUnavailable(f"another append won: {error}", where=table) from error
         return True
 
     def committed(self, table: str, writer: str) -> int:
-        """The last version that a writer committed to a table; -1 when there is none."""
+        """Return the last version that a writer committed to a table; -1 for none."""
         found = self._find(table)
         return -1 if found is None else self._last(found, table, writer)
 
     def dataset(self, table: str) -> pads.Dataset:
-        """A table as an Arrow dataset of its newest version.
+        """Return the newest version of a table as an Arrow dataset.
 
         Raises:
-            UsageError: there is no such table; the hint names the nearest.
+            UsageError: there is no such table; the hint suggests the nearest name.
         """
         found = self._open(table)
         with self._errors(table):
             return found.to_pyarrow_dataset()
 
     def tables(self) -> dict[str, int]:
-        """The tables that exist, by name, with their versions (their lineage)."""
+        """Return the existing tables by name, with their versions (for lineage)."""
         names = set(SCHEMAS)
         if self._is_local and Path(self._folder).is_dir():
             names |= {
@@ -183,25 +185,25 @@ class OfflineStore:
         return {name: int(table.version()) for name, table in found.items() if table is not None}
 
     def sql(self, query: str) -> pa.Table:
-        """Answer one reading statement in DuckDB's SQL over all tables, and `vectors`.
+        """Run one read-only statement in DuckDB's SQL over all tables and the view `vectors`.
 
-        `vectors` shows the decisions of the newest definitions with a named column a feature.
+        `vectors` has the decisions under the newest definitions, with one column for each feature.
 
         Raises:
-            UsageError: for a statement that isn't a read, doesn't parse, or names what isn't there.
+            UsageError: the statement isn't read-only, doesn't parse, or has an unknown name.
         """
         with duckdb.connect(":memory:", config=_CLOSED) as session:
             for name in self.tables():
                 session.register(name, self.dataset(name))
-            self._show_vectors(session)
+            self._create_vectors_view(session)
             _refuse_writes(session, query)
             try:
                 return session.sql(query).to_arrow_table()
             except duckdb.Error as error:
-                raise UsageError(first_line(error), where="sql", hint=self._near(error)) from error
+                raise UsageError(first_line(error), where="sql", hint=self._hint(error)) from error
 
     def compact(self, table: str) -> dict[str, int]:
-        """Merge the small files of a table into large ones; rows and transactions stay.
+        """Merge the small files of a table into large files; rows and transactions are unchanged.
 
         Returns:
             `files_added` and `files_removed`.
@@ -215,18 +217,18 @@ class OfflineStore:
         }
 
     def vacuum(self, table: str, *, keep_hours: int = KEEP_HOURS, dry_run: bool = False) -> int:
-        """Delete files that no version of the last `keep_hours` needs; returns how many.
+        """Delete files that no version of the last `keep_hours` needs; returns their number.
 
-        Erasure ends here: rows deleted from a table are gone from the disk only after this.
+        Completes an erasure: rows that were deleted from a table remain on disk until this runs.
         """
         if keep_hours < 0:
             raise UsageError("keep_hours is negative", where=table)
         found = self._open(table)
         with self._errors(table):
-            gone = found.vacuum(
+            deleted = found.vacuum(
                 retention_hours=keep_hours, dry_run=dry_run, enforce_retention_duration=False
             )
-        return len(gone)
+        return len(deleted)
 
     def _last(self, found: DeltaTable, table: str, writer: str) -> int:
         with self._errors(table):
@@ -236,8 +238,9 @@ class OfflineStore:
     def _write(
         self, found: DeltaTable, table: str, rows: pa.Table, transactions: list[Transaction]
     ) -> None:
-        cleans = None if found.version() % CLEAN_EVERY == 0 else False  # None: as the table says
-        how: dict[str, Any] = {
+        # None leaves the decision to the table's properties
+        cleans = None if found.version() % CLEAN_EVERY == 0 else False
+        options: dict[str, Any] = {
             "commit_properties": CommitProperties(app_transactions=transactions),
             "post_commithook_properties": PostCommitHookProperties(cleanup_expired_logs=cleans),
         }
@@ -245,16 +248,17 @@ class OfflineStore:
             schema = found.schema()
             if table in SCHEMAS and _is_ours(found, pa.schema(schema), SCHEMAS[table]):
                 added = [add_file(self._files(table), rows)] if rows.num_rows else []
-                found.create_write_transaction(added, "append", schema, **how)
-            else:  # a table of another kind or of an older make: it gains the columns
+                found.create_write_transaction(added, "append", schema, **options)
+            else:  # another table, or one of an older version: delta-rs adds missing columns
                 plain = rows.cast(plain_schema(rows.schema))
-                write_deltalake(
-                    found, plain, mode="append", schema_mode="merge", writer_properties=_ZSTD, **how
-                )
+                options |= {"schema_mode": "merge", "writer_properties": _ZSTD}
+                write_deltalake(found, plain, mode="append", **options)
 
     def _files(self, table: str) -> pafs.FileSystem | S3Files:
-        """The table's own folder."""
-        if self._folder.startswith(SCHEME) and self._options is None:
+        """Return the file system that is rooted at the table's folder."""
+        if self._folder.startswith(S3) and self._options is None:
+            from .s3_files import S3Files  # boto3 takes half a second to import
+
             self._s3_files = self._s3_files or S3Files(self._folder)
             return self._s3_files.below(table)
         if self._is_local:
@@ -276,15 +280,15 @@ class OfflineStore:
                     storage_options=self._options,
                 )
             except CommitFailedError as error:
-                # Made by another one at this moment; then it is there to be opened.
+                # another worker has created the table at the same moment: open that one
                 self._open_tables.pop(table, None)
                 if (found := self._find(table)) is not None:
                     return found
-                raise StoreUnavailable(f"can't make the table: {error}", where=table) from error
+                raise StoreUnavailable(f"can't create the table: {error}", where=table) from error
         return self._open(table)
 
     def _find(self, table: str) -> DeltaTable | None:
-        """The table at its newest version, or None when there is none."""
+        """Return the table at its newest version, or None if it doesn't exist."""
         known = self._open_tables.get(check_name(table))
         with self._errors(table):
             if known is not None:
@@ -312,7 +316,7 @@ class OfflineStore:
     def _path(self, table: str) -> str:
         return f"{self._folder}/{table}"
 
-    def _show_vectors(self, session: duckdb.DuckDBPyConnection) -> None:
+    def _create_vectors_view(self, session: duckdb.DuckDBPyConnection) -> None:
         tables = self.tables()
         if DECISIONS not in tables or DEFINITIONS not in tables:
             return
@@ -322,7 +326,7 @@ class OfflineStore:
         names = feature_names(self, str(newest[0]))
         session.execute(f"CREATE VIEW {VECTORS} AS {vectors_query(str(newest[0]), names)}")
 
-    def _near(self, error: duckdb.Error) -> str:
+    def _hint(self, error: duckdb.Error) -> str:
         hint = "the tables are " + ", ".join([*self.tables(), VECTORS])
         for line in str(error).splitlines()[1:]:
             if line.startswith(("Candidate bindings", "Did you mean")):
@@ -331,7 +335,7 @@ class OfflineStore:
 
     @contextmanager
     def _errors(self, table: str) -> Iterator[None]:
-        """Turn the library's errors into ours; the handle is opened anew next time."""
+        """Translate the library's errors; after one, the table is opened anew at its next use."""
         try:
             yield
         except (CommitFailedError, TableNotFoundError):
@@ -339,19 +343,19 @@ class OfflineStore:
             raise
         except (DeltaError, OSError) as error:
             self._open_tables.pop(table, None)
-            raise ours(error, self._path(table)) from error
+            raise translated(error, self._path(table)) from error
 
 
 def feature_names(store: OfflineStore, digest: str) -> list[str]:
-    """The names of the features of one definitions digest, in vector order.
+    """Return the names of the features of one definitions digest, in vector order.
 
     Raises:
-        UsageError: the table `definitions` doesn't know the digest.
+        UsageError: the table `definitions` has no rows of the digest.
     """
     rows = store.dataset(DEFINITIONS).to_table(
         columns=["feature_position", "feature"], filter=pads.field("digest") == digest
     )
-    # A second worker may have written the same rows: the last of each place counts once.
+    # another worker may have written the same rows too: of equal positions the last row counts
     names = dict(
         zip(rows["feature_position"].to_pylist(), rows["feature"].to_pylist(), strict=True)
     )
@@ -361,20 +365,20 @@ def feature_names(store: OfflineStore, digest: str) -> list[str]:
             where=digest,
             hint="the engine writes them with its first decisions; is this the right folder?",
         )
-    return [names[place] for place in range(len(names))]
+    return [names[index] for index in range(len(names))]
 
 
 def _is_ours(found: DeltaTable, schema: pa.Schema, rows: pa.Schema) -> bool:
-    """Whether a table is as we make it: these columns, the statistics we write, nothing to check.
+    """Whether a table has our columns, the statistics we write, and no constraints to check.
 
-    delta-rs doesn't look into files that it only commits.
+    Only then may we write its files: delta-rs doesn't look into files that it only commits.
     """
     return (
         found.metadata().configuration.get(STATISTICS) == ",".join(statistics_columns(rows))
         and found.protocol().min_writer_version == PLAIN_WRITER
         and len(schema) == len(rows)
         and all(
-            (place := schema.get_field_index(f.name)) >= 0 and schema.field(place) == f
+            (index := schema.get_field_index(f.name)) >= 0 and schema.field(index) == f
             for f in rows
         )
     )
@@ -387,7 +391,7 @@ def _refuse_writes(session: duckdb.DuckDBPyConnection, query: str) -> None:
         raise UsageError(first_line(error), where="sql") from error
     if len(statements) != 1 or statements[0].type not in _READS:
         raise UsageError(
-            "the offline store only answers one reading statement", where="sql", hint="write SELECT"
+            "the offline store runs a single read-only statement", where="sql", hint="write SELECT"
         )
 
 

@@ -1,4 +1,4 @@
-"""What delta-rs says went wrong, in our words: mend it, wait for it, or the table is damaged."""
+"""Errors of delta-rs as our own: one to fix (with a hint), an outage to wait for, or damage."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _RIGHTS: Final = (
     "allow s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject below "
     "the prefix"
 )
-_LOGIN: Final = "look at the AWS credentials and at the clock"
-_TO_MEND: Final = {
-    "NoSuchBucket": ("there is no such bucket", "make the bucket, or look at `offline`"),
+_LOGIN: Final = "check the AWS credentials and this machine's clock"
+_FIXABLE: Final = {
+    "NoSuchBucket": ("there is no such bucket", "make the bucket, or check the setting `offline`"),
     "AccessDenied": ("access denied", _RIGHTS),
     "AllAccessDisabled": ("access denied", _RIGHTS),
     "InvalidAccessKeyId": ("unknown credentials", _LOGIN),
@@ -28,43 +28,43 @@ _TO_MEND: Final = {
         "the endpoint is not encrypted", "use https, or set AWS_ALLOW_HTTP=true on this machine"
     ),
 }  # fmt: skip
-"""By what stands somewhere in the library's text: what it is, and what to do."""
+"""The problem and its hint, by a code of S3 or by words in delta-rs' message."""
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>(?:<Message>([^<]*)</Message>)?")
 
 
-def ours(error: Exception, where: str) -> ClaimtraceError:
-    """The error to raise for one of delta-rs.
+def translated(error: Exception, where: str) -> ClaimtraceError:
+    """Return the error to raise in place of an error of delta-rs.
 
     Args:
         error: a `DeltaError` or `OSError`.
         where: the table's path.
 
-    >>> ours(OSError("Generic S3 error\\n <Code>NoSuchBucket</Code>"), "s3://claims/labels")
+    >>> translated(OSError("Generic S3 error\\n <Code>NoSuchBucket</Code>"), "s3://claims/labels")
     ConfigError('the offline store: there is no such bucket')
-    >>> ours(OSError("Generic S3 error\\n Connection refused"), "s3://claims/labels").what
+    >>> translated(OSError("Generic S3 error\\n Connection refused"), "s3://claims/labels").what
     "the offline store doesn't answer: Generic S3 error, Connection refused"
     """
     text = _COLOUR.sub("", str(error))
     code = _CODE.search(text)
-    for words, (what, hint) in _TO_MEND.items():
+    for words, (what, hint) in _FIXABLE.items():
         if (code is not None and code[1] == words) or (" " in words and words in text):
             return ConfigError(f"the offline store: {what}", where=where, hint=hint)
     if isinstance(error, DeltaError) and code is None:
         return StateError(
-            f"the table is damaged or of another make: {first_line(error)}", where=where
+            f"the table is damaged, or not one of ours: {first_line(error)}", where=where
         )
-    return StoreUnavailable(f"the offline store doesn't answer: {_ends(text)}", where=where)
+    return StoreUnavailable(f"the offline store doesn't answer: {_summary(text)}", where=where)
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error says."""
+    """Return the first line of an error's message."""
     return str(error).strip().partition("\n")[0]
 
 
-def _ends(text: str) -> str:
-    """What it was and why: the first and the last line, or the code of S3 in place of the last."""
+def _summary(text: str) -> str:
+    """Shorten a message to its first line (the error) and the cause: S3's code or the last line."""
     lines = [line.strip(" ↳") for line in text.strip().splitlines()]
     code = _CODE.search(text)
     last = " ".join(part for part in code.groups() if part) if code else lines[-1]

@@ -1,14 +1,14 @@
-"""One append as one Parquet file: every column laid out so that writing it costs least.
+"""One Parquet file for each append, with encodings chosen so that writing costs the least CPU.
 
-An append stands between two batches of the line, so CPU counts, and size as far as writing it is
-CPU too. Readers see plain Parquet of format 2.6.
+Appends run between two batches of the stream, so CPU time matters, and the size of the file as far
+as writing it costs CPU time too. Any reader of Parquet format 2.6 can read the files.
 """
 
 from __future__ import annotations
 
 import json
 from time import time_ns
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
@@ -18,29 +18,31 @@ import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from ..tables import plain_type, statistics_columns
-from .s3_files import S3Files
+
+if TYPE_CHECKING:
+    from .s3_files import S3Files
 
 ROWS_PER_GROUP: Final = 131_072
-"""What a reader holds decoded at once: 40 MB of 40 features."""
+"""Rows that a reader decodes at once: 40 MB with 40 features."""
 
-_WORDS: Final = frozenset(
+_REPEATED: Final = frozenset(
     {"topic", "partition", "reason", "policy", "band", "outcome", "threshold", "definitions"}
     | {"rules_digest", "flags.list.element", "rules.list.element", "source", "verdict", "domain"}
     | {"model_name", "model_version", "model_digest", "feature_group", "kind", "digest"}
     | {"window_start_ms", "window_end_ms"}
 )
-"""Few different values: a dictionary. Anywhere else the attempt at one costs and gains nothing."""
+"""Columns with few distinct values: dictionary-encoded. For other columns the attempt to build a
+dictionary costs time and gains nothing."""
 
 _HASHES: Final = frozenset({"decision_id", "feature_hash", "chain"})
-"""Compressing them costs more than writing them."""
-
+"""Columns of random digits: compressing them costs more than writing them uncompressed."""
 
 _BULKY: Final = frozenset({"value"})
-"""Most of what is written: Snappy makes twice as much of it as zstd, for two thirds of the CPU."""
+"""Columns with most of the bytes: Snappy takes two thirds of zstd's CPU for twice zstd's size."""
 
 
 class Layout(NamedTuple):
-    """What `pyarrow.parquet.ParquetWriter` is told of the columns, by their paths."""
+    """Arguments of `pyarrow.parquet.ParquetWriter` for the columns, by column path."""
 
     dictionary: list[str]
     encoding: dict[str, str]
@@ -49,10 +51,10 @@ class Layout(NamedTuple):
 
 
 def layout_of(schema: pa.Schema) -> Layout:
-    """How the columns of a table are encoded and compressed.
+    """Choose the encoding and compression of each column of a table.
 
-    Whole numbers are times, places and amounts: differences, packed. Numbers with fractions: LZ4,
-    zstd makes them 30 % smaller for 40 % more CPU. Free text: zstd.
+    Integers are times, positions and amounts: bit-packed differences. Floats: LZ4, because zstd
+    makes them 30 % smaller but takes 40 % more CPU. Free text: zstd.
 
     >>> layout_of(pa.schema([("position", pa.int64()), ("claim_id", pa.string())]))
     Layout(dictionary=[], encoding={'position': 'DELTA_BINARY_PACKED'},
@@ -63,11 +65,11 @@ def layout_of(schema: pa.Schema) -> Layout:
         path, kind = field.name, plain_type(field.type)
         if pa.types.is_list(kind):
             path, kind = f"{path}.list.element", kind.value_type
-        if path in _WORDS:
+        if path in _REPEATED:
             layout.dictionary.append(path)
         elif pa.types.is_integer(kind):
             layout.encoding[path] = "DELTA_BINARY_PACKED"
-        if path in _WORDS or path in _HASHES or pa.types.is_integer(kind):
+        if path in _REPEATED or path in _HASHES or pa.types.is_integer(kind):
             layout.compression[path] = "NONE"
         elif path in _BULKY:
             layout.compression[path] = "SNAPPY"
@@ -83,7 +85,7 @@ def write_parquet(rows: pa.Table, sink: Any) -> None:
     """Write rows as one Parquet file to an open binary sink.
 
     Raises:
-        OSError: as the sink.
+        OSError: raised by the sink.
     """
     layout = layout_of(rows.schema)
     with pq.ParquetWriter(
@@ -100,10 +102,12 @@ def write_parquet(rows: pa.Table, sink: Any) -> None:
 
 
 def add_file(files: pafs.FileSystem | S3Files, rows: pa.Table) -> AddAction:
-    """Write rows as a file of a new name; it belongs to a table once the action is committed.
+    """Write rows as a file with a new name; returns the action that adds the file to a table.
+
+    The rows are part of the table once the action is committed.
 
     Raises:
-        OSError: as the file system.
+        OSError: raised by the file system.
     """
     name = f"part-00000-{uuid4()}.parquet"
     with files.open_output_stream(name) as sink:
@@ -114,10 +118,10 @@ def add_file(files: pafs.FileSystem | S3Files, rows: pa.Table) -> AddAction:
 
 
 def statistics_json(rows: pa.Table) -> str:
-    """The statistics of a file as Delta's log has them.
+    """Return the statistics of a file in the form of Delta's log.
 
-    Of all columns that the table says it has them of: a file whose log lacks one is taken for a
-    file in which no value of that column is found.
+    They cover every column for which the table declares statistics: readers take a file that lacks
+    the statistics of such a column for a file without any value in it, and skip it.
 
     >>> statistics_json(pa.table({"position": [4, 3], "value": [b"x", b"y"]}))
     '{"numRecords":2,"minValues":{"position":3},"maxValues":{"position":4},"nullCount":{"position":0}}'

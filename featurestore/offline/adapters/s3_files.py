@@ -1,7 +1,8 @@
-"""Files of rows into a bucket, one request each, while other threads run.
+"""Uploads of Parquet files to a bucket, with one request each, without blocking other threads.
 
-delta-rs' own file system lets no other thread run until S3 has answered, retries included: batches,
-leases and `/ready` would stand still for minutes while S3 is away. And it makes three requests.
+The file system of delta-rs lets no other thread run until S3 has answered, retries included:
+batches, lease renewals and `/ready` would stop for minutes during an outage of S3. It also makes
+three requests for each file.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ _CONNECT_S, _READ_S = 5, 30
 
 
 class S3Files:
-    """A folder of a bucket that files are put into.
+    """A folder of a bucket, to write files to.
 
-    Region, endpoint and credentials are found where every AWS tool finds them.
+    Region, endpoint and credentials come from the environment, as for other AWS tools.
 
     Args:
         folder: `s3://bucket/prefix`.
-        client: of boto3; None: one as the environment has it.
+        client: a boto3 client for S3; None makes a client from the environment.
     """
 
     def __init__(self, folder: str, client: Any = None) -> None:
@@ -35,15 +36,15 @@ class S3Files:
         self._client = client or _client()
 
     def below(self, name: str) -> S3Files:
-        """A folder in this one."""
+        """Return a sub-folder."""
         return S3Files(f"{SCHEME}{self._bucket}/{self._key(name)}", self._client)
 
     @contextmanager
     def open_output_stream(self, name: str) -> Iterator[pa.BufferOutputStream]:
-        """A sink in memory; it is the file once it is left without an error.
+        """Open a sink in memory; it is uploaded as a file when the context ends without an error.
 
         Raises:
-            OSError: S3 doesn't take it; with the code that it gave.
+            OSError: S3 refused the file or didn't answer; the message contains S3's code.
         """
         sink = pa.BufferOutputStream()
         yield sink
@@ -51,8 +52,9 @@ class S3Files:
         try:
             self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=body)
         except ClientError as error:
-            said = error.response.get("Error", {})
-            code, message = said.get("Code", ""), said.get("Message", "")
+            details = error.response.get("Error", {})
+            code, message = details.get("Code", ""), details.get("Message", "")
+            # in the form of delta-rs' own messages, so that `delta_errors` reads both
             raise OSError(f"S3 error\n<Code>{code}</Code><Message>{message}</Message>") from error
         except BotoCoreError as error:
             raise OSError(f"S3 error\n{error}") from error
@@ -66,7 +68,7 @@ def _client() -> Any:
         retries={"mode": "standard", "total_max_attempts": 3},
         connect_timeout=_CONNECT_S,
         read_timeout=_READ_S,
-        s3={"addressing_style": "path"},  # as delta-rs
+        s3={"addressing_style": "path"},  # as delta-rs does
         request_checksum_calculation="when_required",
         user_agent_extra="claimtrace",
     )

@@ -1,4 +1,4 @@
-"""A domain is checked when it is made; its digest changes with whatever could change a vector."""
+"""A domain is checked when created; its digest changes with anything that could change a vector."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def small(**changes) -> Domain:
     return Domain(**{**parts, **changes})
 
 
-def many_values():
+def with_seven_values():
     fields = {f"v{i}": (int | None, None) for i in range(7)}
     kind = type(
         "Wide",
@@ -106,17 +106,17 @@ WRONG = {
     "has no field when": lambda: small(features=(computed("c", field("when")),)),
     "there is no group g": lambda: small(features=(computed("c", profile("g", "age")),)),
     "baseline x is not defined": lambda: small(features=(number("a", "amount", baseline="x"),)),
-    "more than 6 values": many_values,
+    "more than 6 values": with_seven_values,
     "amuont is not defined": lambda: small(
         rules=(rule("r", feature("amuont") > 1, outcome="refer", text="t"),)
     ),
 }
 
 
-@pytest.mark.parametrize("said", WRONG)
-def test_a_contradiction_is_an_error_that_names_it(said):
-    with pytest.raises(DefinitionError, match=said) as caught:
-        WRONG[said]()
+@pytest.mark.parametrize("message", WRONG)
+def test_a_contradiction_is_an_error_that_names_it(message):
+    with pytest.raises(DefinitionError, match=message) as caught:
+        WRONG[message]()
     assert caught.value.where
 
 
@@ -169,7 +169,7 @@ def test_digests_are_the_same_in_another_process():
         "print(d.definitions_digest, d.rules_digest)"
     )
     for seed in ("0", "1"):
-        said = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", code],
             cwd=ROOT,
             check=True,
@@ -177,7 +177,7 @@ def test_digests_are_the_same_in_another_process():
             text=True,
             env={"PYTHONHASHSEED": seed},
         )
-        assert said.stdout.split() == [DOMAIN.definitions_digest, DOMAIN.rules_digest]
+        assert process.stdout.split() == [DOMAIN.definitions_digest, DOMAIN.rules_digest]
 
 
 def test_domains_are_loaded_by_the_name_of_their_module():

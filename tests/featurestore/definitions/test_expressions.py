@@ -1,4 +1,4 @@
-"""Expressions evaluate as the same arithmetic one number at a time; missing stays missing."""
+"""Expressions over columns equal scalar arithmetic row by row; missing values stay missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The language of definitions: what each word makes, and what it refuses by name."""
+"""The definition language: the features its functions define, and the errors they raise."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_windows():
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("define", "message"),
     [
         (lambda: count("bad", of=shop, window="30"), "not a duration"),
         (lambda: count("bad", of=shop, window="1d", delay="soon"), "not a duration"),
@@ -85,9 +85,9 @@ def test_windows():
         (lambda: outcomes("bad", of=shop, window="1d", outcome="legit"), "outcome='legit'"),
     ],
 )
-def test_nonsense_is_refused_with_the_features_name(made, said):
-    with pytest.raises(DefinitionError, match=said) as caught:
-        made()
+def test_nonsense_is_refused_with_the_features_name(define, message):
+    with pytest.raises(DefinitionError, match=message) as caught:
+        define()
     assert caught.value.where == "bad"
 
 

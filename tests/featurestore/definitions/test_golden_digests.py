@@ -1,9 +1,9 @@
-"""The digests of definitions and rules are the same for ever: these values must never change.
+"""Golden digests of definitions and rules: these values must never change.
 
-They stand in journals, decisions, models and offline rows. Another digest for the same definitions
-makes all of those refuse to work together. So a failure here is mended in the code, not in the
+Digests are stored in journals, decisions, models and offline rows, which refuse to work together
+when the same definitions have different digests. So fix a failure here in the code, not in the
 values: see `digest_word`, `digest_later` and `digest_never` in `featurestore.definitions.domain`.
-Only when the definitions of an example domain are changed on purpose, its values change with them.
+Change the values of an example domain only if its definitions are changed on purpose.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ GOLDEN = {
         "7e5a01ab80b3a41d49509bebb2180f14ad15d0ad415ea048ec7c7212a5d0a26b",
     ),
 }
-"""By domain: the digest of the definitions and that of the rules."""
+"""The digests of the definitions and of the rules, by domain."""
 Expression = type(field("x"))
 KINDS = [
     each
@@ -83,11 +83,11 @@ def test_digests_are_these_for_ever(name):
     assert (domain.definitions_digest, domain.rules_digest) == GOLDEN[name]
 
 
-# -- every_kind has all of the language -----------------------------------------------------------
+# -- every_kind uses the whole language -----------------------------------------------------------
 
 
 def parts_of(thing: Any) -> Iterator[Any]:
-    """A definition and all definitions in it."""
+    """Yield a definition and all definitions nested in it."""
     if isinstance(thing, tuple):
         for each in thing:
             yield from parts_of(each)
@@ -109,8 +109,10 @@ def test_every_class_is_in_the_domain():
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_field_is_at_its_default_and_at_another_value(kind):
-    """A new field fails here until a further domain of every_kind uses it, and above until it is
-    in `digest_later`."""
+    """Fails for a new field until a further domain of every_kind uses the field.
+
+    The golden digests fail for a new field until it is in `digest_later`.
+    """
     parts = [part for part in parts_of_every_kind() if type(part) is kind]
     for each in fields(kind):
         values = [repr(getattr(part, each.name)) for part in parts]
@@ -129,7 +131,7 @@ def test_every_choice_of_a_field_is_made(kind):
 
 
 def calls_in_every_kind() -> dict[str, set[str]]:
-    """The names of the options with which each word is written down."""
+    """Return the names of the options that every_kind passes to each function of the language."""
     called: dict[str, set[str]] = {}
     for node in ast.walk(ast.parse(Path(every_kind.__file__).read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -141,7 +143,7 @@ def calls_in_every_kind() -> dict[str, set[str]]:
 def options_of(word: str) -> set[str]:
     options = set()
     for each in inspect.signature(WORDS[word]).parameters.values():
-        if each.kind is each.VAR_KEYWORD:  # **how: Unpack[Counting]
+        if each.kind is each.VAR_KEYWORD:  # **options: Unpack[Counting]
             options |= set(get_type_hints(get_args(get_type_hints(WORDS[word])[each.name])[0]))
         elif each.kind is each.KEYWORD_ONLY:
             options.add(each.name)
@@ -160,7 +162,7 @@ def test_the_words_are_found():
 
 
 def operators_of_the_language() -> set[str]:
-    """What each operator of Python between two expressions is called in a tree."""
+    """Return the names of all operators in expression trees."""
     found = set()
     for name, method in vars(Expression).items():
         is_private = name.startswith("_") and not name.endswith("__")

@@ -1,4 +1,4 @@
-"""Features from columns are those from decoded events, bit for bit, and so is the whole engine."""
+"""The fast JSON reader and the decoder give the same fields and decisions, bit for bit."""
 
 from __future__ import annotations
 
@@ -57,19 +57,17 @@ def as_record(document: dict[str, Any] | bytes, position: int) -> Record:
 def test_answers_and_fields_are_those_of_the_decoder(
     documents: list[tuple[Any, Headers]], others: Headers
 ) -> None:
-    records = [
-        as_record(each, i)._replace(headers=beside) for i, (each, beside) in enumerate(documents)
-    ]
+    records = [as_record(each, i)._replace(headers=own) for i, (each, own) in enumerate(documents)]
     records.append(Record("claims.adjudicated", 0, 0, None, b'{"adjudication_id":"a"}', 1, others))
     slow = Decoder(DOMAIN.events, "USD", KEY).decode(records)
     read, columns = ColumnDecoder(DOMAIN.events, "USD", KEY).read(Records.of(records))
     assert read.facts.records == [records[i] for i in read.accepted]
     answers = dict(zip(read.accepted.tolist(), [fact.accepted for fact in read.facts], strict=True))
     events = []
-    for place, want in enumerate(slow):
-        got = answers.get(place)
+    for index, want in enumerate(slow):
+        got = answers.get(index)
         if not isinstance(want, Accepted):
-            assert (got, read.refused[place]) == (None, want)
+            assert (got, read.refused[index]) == (None, want)
         elif got is not None and got.event is UNREAD:
             assert got[1:] == want[1:]
         else:
@@ -83,7 +81,7 @@ def test_answers_and_fields_are_those_of_the_decoder(
     assert len(fields) == len(plain) == len(events)
     for name in ("total_claim_cents", "filed_at"):
         assert fields.number(name).tobytes() == plain.number(name).tobytes()
-    for _ in range(2):  # the second time from what was kept
+    for _ in range(2):  # the second time from the cache
         codes = fields.codes("incident_type", reader)
         assert codes.tobytes() == plain.codes("incident_type", reader).tobytes()
     for name in NAMES:
@@ -108,12 +106,12 @@ def test_an_engine_without_the_fast_way_decides_the_same(seed: int) -> None:
     assert fast._is_flat
     slow._is_flat = False
     records: list[Record] = []
-    places: dict[tuple[str, int], int] = {}
+    next_positions: dict[tuple[str, int], int] = {}
     for entry in (each for stage in history.stages for each in merged(stage)):
-        position = places.get((entry.topic, entry.partition), 0)
-        places[entry.topic, entry.partition] = position + 1
-        place = entry.topic, entry.partition, position
-        records.append(Record(*place, b"k", entry.value, entry.log_time_ms))
+        position = next_positions.get((entry.topic, entry.partition), 0)
+        next_positions[entry.topic, entry.partition] = position + 1
+        origin = entry.topic, entry.partition, position
+        records.append(Record(*origin, b"k", entry.value, entry.log_time_ms))
     champion = a_scorer(1).ref
     rng = np.random.default_rng(seed)
     at = 0

@@ -1,4 +1,4 @@
-"""Events to columns: numbers and times as they are, missing as NaN, one zero, categories coded."""
+"""Columns of events: numbers, times, NaN for missing values, a single zero, category codes."""
 
 from __future__ import annotations
 

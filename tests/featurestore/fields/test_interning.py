@@ -1,4 +1,4 @@
-"""An index of strings equals a dictionary: through growth, forgetting, renumbering, snapshots."""
+"""An interner equals a dictionary: through growth, drops, sweeps, renumbering and snapshots."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("numbers"), STRINGS),
         st.tuples(st.just("find"), STRINGS),
-        st.tuples(st.just("forget"), st.integers(0, 60)),
+        st.tuples(st.just("drop"), st.integers(0, 60)),
         st.tuples(st.just("renumber"), st.integers(0, 60)),
         st.tuples(st.just("restore"), st.none()),
     ),
@@ -40,8 +40,8 @@ def test_it_equals_a_dictionary(steps, slots):
             assert ids.numbers(argument).tolist() == want
         elif step == "find":
             assert ids.find(argument).tolist() == [known.get(text, -1) for text in argument]
-        elif step == "forget":
-            for _ in ids.forget_below(argument):
+        elif step == "drop":
+            for _ in ids.drop_below(argument):
                 pass
             known = {text: number for text, number in known.items() if number >= argument}
         elif step == "renumber" and known:
@@ -73,11 +73,11 @@ def test_the_unmarked_are_forgotten_and_no_two_ever_share_a_number(rounds, slots
 
     for marked, before, meanwhile in rounds:
         look_up(before)
-        living = ids.marking()
-        chosen = [number for number in marked if number < living.size]
-        living[chosen] = True
+        live = ids.start_marking()
+        chosen = [number for number in marked if number < live.size]
+        live[chosen] = True
         kept = {text: number for text, number in known.items() if number in chosen}
-        sweep = ids.forget_unmarked()
+        sweep = ids.sweep_unmarked()
         if slots != 2:  # a look-up after the marks are set and before anything is swept
             looked = ids.numbers(meanwhile).tolist()
             kept |= {t: n for t, n in zip(meanwhile, looked, strict=True) if t}

@@ -1,4 +1,4 @@
-"""One spelling for all spellings; a batch at once is the same as one by one."""
+"""All spellings of an id become one; a batch is normalised to the same keys as single ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entities that nothing refers to are forgotten, and no vector ever shows it."""
+"""Unreferenced ids are reclaimed without changing any vector."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from claimtrace_examples.auto_claims.entities import policy
 from featurestore.definitions.domain import Domain
 from featurestore.definitions.features import distinct
 from featurestore.fields import interning
-from featurestore.state import event_ledger as ledger
-from featurestore.state import id_reclaim as forgetting
-from featurestore.state import profiles
+from featurestore.state import event_ledger, id_reclaim, profiles
 from featurestore.state.intake import Intake
-from featurestore.windows import entity_windows as entities
+from featurestore.windows import entity_windows
 from tests.oracles.naive_features import naive_vectors
 from tests.worlds.random_events import DAY_MS, KEY, START, a_stream, as_facts, as_records, ms
 
@@ -28,28 +26,33 @@ SLICES = st.sampled_from([1, 7, 40, 500])
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch):
-    """Forget always, however few there are and whether any is dead; in the smallest slices."""
-    monkeypatch.setattr(forgetting, "LEAST_STRINGS", 1)
-    monkeypatch.setattr(forgetting, "MOST_GROWTH", 0.0)
-    monkeypatch.setattr(ledger, "LEAST_FORGOTTEN", 1)
-    monkeypatch.setattr(ledger, "ROWS_A_SLICE", 3)
+    """Run every pass, even if there are few ids and none to drop, in the smallest slices."""
+    monkeypatch.setattr(id_reclaim, "MIN_STRINGS", 1)
+    monkeypatch.setattr(id_reclaim, "MIN_GROWTH", 0.0)
+    monkeypatch.setattr(event_ledger, "MIN_DROPPED", 1)
+    monkeypatch.setattr(event_ledger, "ROWS_A_SLICE", 3)
     monkeypatch.setattr(profiles, "ENTITIES_A_SLICE", 3)
     monkeypatch.setattr(interning, "SLOTS_A_SLICE", 256)
-    monkeypatch.setattr(entities, "ENTITIES_A_SLICE", 64)
-    monkeypatch.setattr(entities, "LARGEST_FREE_SHARE", 0.0)
+    monkeypatch.setattr(entity_windows, "ENTITIES_A_SLICE", 64)
+    monkeypatch.setattr(entity_windows, "LARGEST_FREE_SHARE", 0.0)
+
+
+def compact(intake: Intake) -> None:
+    for _ in intake.compaction():
+        pass
 
 
 def vectors_of(intake: Intake, facts: list, batch: int, slices: int) -> np.ndarray:
-    """The vectors of facts in batches, with so many slices of house-keeping behind each.
+    """Take in facts in batches, with `slices` slices of compaction after each; returns vectors.
 
-    Few: a round goes on over many batches; many: one is through, or several are, behind each.
+    With few slices a compaction runs over many batches; with many, one or several run after each.
     """
-    parts, round_ = [], intake.tidy()
+    parts, compaction = [], intake.compaction()
     for low in range(0, len(facts), batch):
         parts.append(intake.take(facts[low : low + batch]).vectors.matrix)
         for _ in range(slices):
-            if next(round_, None) is None:
-                round_ = intake.tidy()
+            if next(compaction, None) is None:
+                compaction = intake.compaction()
     return np.concatenate(parts)
 
 
@@ -69,7 +72,7 @@ def test_vectors_equal_the_oracle_with_house_keeping_between_all_batches(seed, b
 )
 @settings(max_examples=20, deadline=None)
 def test_a_round_that_is_never_through_changes_no_vector_of_years(seed, batch, slices):
-    """Ids are forgotten long before windows are; entities go and come again."""
+    """Event ids expire long before window entries; entities are dropped and appear again."""
     stream = years(seed)
     intake = Intake(DOMAIN, KEY, LATENESS_MS, LATENESS_MS)
     got = vectors_of(intake, as_facts(as_records(stream)), batch, slices)
@@ -77,7 +80,7 @@ def test_a_round_that_is_never_through_changes_no_vector_of_years(seed, batch, s
 
 
 def years(seed: int) -> list:
-    """Six years in 150 events, without labels: entities come, rest for long, return or never do."""
+    """Six years in 150 events, without labels: entities pause for long, and some never return."""
     rng = np.random.default_rng(seed)
     stream = []
     now = START
@@ -117,7 +120,7 @@ POSTCODES = Domain(
 
 @pytest.mark.parametrize("seed", range(4))
 def test_numbers_given_out_again_are_counted_as_others(seed):
-    """Values are forgotten and their numbers go to new ones, half-way through rounds too."""
+    """Values are dropped and their numbers given to new values, also within a compaction."""
     stream = [fact for fact in years(seed) if fact[0] == "claim"]
     intake = Intake(POSTCODES, KEY, LATENESS_MS, LATENESS_MS)
     got = vectors_of(intake, as_facts(as_records(stream)), 1, 5)
@@ -132,14 +135,14 @@ def test_values_that_are_no_entities_live_as_long_as_they_are_counted():
     parts = []
     for fact in as_facts(as_records(stream)):
         parts.append(intake.take([fact]).vectors.matrix)
-        intake.forget()
+        compact(intake)
     want = np.array(naive_vectors(POSTCODES, stream, LATENESS_MS))
     assert want.max() >= 3
     np.testing.assert_array_equal(np.concatenate(parts), want)
 
 
 def new_shops(day: int, count: int) -> list:
-    """Claims of one day, each with a shop, a phone and a policy that were never seen before."""
+    """Claims of one day, each with a new shop, a new phone and a new policy."""
     claims = []
     for number in range(count):
         when = START + timedelta(days=day, seconds=number)
@@ -161,10 +164,11 @@ def test_memory_is_bounded_while_ever_new_entities_come():
     sizes = []
     for day in range(0, 4000, 100):
         intake.take(as_facts(as_records(new_shops(day, 200))))
-        intake.forget()
+        compact(intake)
         sizes.append(sum(array.nbytes for array in intake.arrays().values()))
     assert max(sizes[20:]) <= 1.5 * max(sizes[5:15])
     intake.take(as_facts(as_records(new_shops(5000, 1))))
-    intake.forget()
-    assert intake.features.find_entity("repair_shop", ["s-0-0"]).tolist() == [-1]
-    assert intake.features.find_entity("repair_shop", ["s-5000-0"])[0] >= 0
+    compact(intake)
+    shops = intake.features._interners["repair_shop"]
+    assert shops.find(["s-0-0"]).tolist() == [-1]
+    assert shops.find(["s-5000-0"])[0] >= 0

@@ -1,4 +1,4 @@
-"""The newest values of each entity equal a dictionary in which an older put changes nothing."""
+"""Profiles equal a dictionary in which a put with an older event time changes nothing."""
 
 from __future__ import annotations
 

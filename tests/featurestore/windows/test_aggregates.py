@@ -23,7 +23,7 @@ from featurestore.windows.entity_series import (
     FRAUD,
     OUTCOME_BITS,
     empty_pool,
-    with_room,
+    with_capacity,
 )
 
 DAY_MS = 86_400_000
@@ -43,7 +43,7 @@ OPERATION = st.tuples(
 
 
 def columns_of(operations):
-    """As the engine hands them over: `rows` in order, entries that no window reaches evicted."""
+    """Operations in the engine's form: one row each, with a horizon that evicts nothing."""
     marks = [
         outcome | sum(FIRST_MISSING_BIT << k for k, value in enumerate(values) if value is None)
         for _, _, _, values, _, outcome in operations
@@ -65,7 +65,7 @@ def columns_of(operations):
 
 
 def naive(window, past, own):
-    """One feature: `past` entries are (time, values, distincts, outcome), `own` is the event's."""
+    """Compute one feature; `past` entries and `own` are (time, values, distincts, outcome)."""
     aggregate, column, width, delay, current, empty = window
     at = own[0]
     inside = [e for e in past if at - delay - width < e[0] <= at - delay]
@@ -100,7 +100,7 @@ def naive(window, past, own):
 
 
 def oracle(windows, operations):
-    """All features of all queries, by looping over all entries."""
+    """Compute all features of all queries by looping over all entries."""
     out = np.full((len(operations), len(windows)), np.nan)
     entries: dict[int, list] = {}
     for row, (kind, entity, at, values, distincts, outcome) in enumerate(operations):
@@ -122,14 +122,14 @@ def oracle(windows, operations):
 
 
 def served(windows, operations):
-    """What the kernel says, growing the pool whenever it must."""
+    """Compute all features with the kernel, which stops whenever the pool must grow."""
     out = np.full((len(operations), len(windows)), np.nan)
     pool, columns = empty_pool(3, 1, 2, 2), columns_of(operations)
     program, stamp = compile_windows(windows), np.zeros(2, np.int64)
     stamps, done = np.zeros((2, 8), np.int64), 0
     edges = np.empty(program.offsets.size, np.int64)
     while (done := run(columns, done, pool, program, stamps, stamp, edges, out)) < len(operations):
-        pool = with_room(pool, 0, pool.time.size + 1)
+        pool = with_capacity(pool, 0, pool.time.size + 1)
     return out
 
 

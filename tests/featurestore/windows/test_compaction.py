@@ -1,4 +1,4 @@
-"""Blocks slide down while events come and go: entries stay what they are, and free room goes."""
+"""Compaction keeps all entries while events are inserted and evicted, and reclaims free slots."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.windows import compaction as sliding
+from featurestore.windows import compaction
 from featurestore.windows.entity_series import (
     BLOCK_SIZES,
     EVERYWHERE,
     LIVE,
-    SETTLED,
+    REUSE_BELOW,
     TOP,
     empty_pool,
     evict,
     fitting_size,
     insert,
-    with_room,
+    with_capacity,
 )
 
 ENTITIES = 5
@@ -38,14 +38,14 @@ STEPS = st.lists(
 
 @pytest.fixture(autouse=True)
 def small_slices(monkeypatch):
-    """One entity and one slot at a time, and as many passes as there may be."""
-    monkeypatch.setattr(sliding, "ENTITIES_A_SLICE", 1)
-    monkeypatch.setattr(sliding, "SLOTS_A_SLICE", 1)
-    monkeypatch.setattr(sliding, "FEW_SLOTS", 0)
+    """One entity or slot in a slice, and as many passes as are allowed."""
+    monkeypatch.setattr(compaction, "ENTITIES_A_SLICE", 1)
+    monkeypatch.setattr(compaction, "SLOTS_A_SLICE", 1)
+    monkeypatch.setattr(compaction, "FEW_SLOTS", 0)
 
 
-class Owner:
-    """A pool, and the plain lists that it must equal."""
+class CheckedPool:
+    """A pool, and the plain lists that its entries must equal."""
 
     def __init__(self):
         self.pool = empty_pool(ENTITIES, 1, 1, 1)
@@ -56,7 +56,7 @@ class Owner:
             case ("insert", entity, at, value):
                 values, distincts = np.array([[value]]), np.array([[value + 5]], np.int64)
                 while not insert(self.pool, entity, at, values, distincts, 0, np.uint8(0)):
-                    self.pool = with_room(self.pool, 0, self.pool.time.size + 1)
+                    self.pool = with_capacity(self.pool, 0, self.pool.time.size + 1)
                 self.plain[entity].append((at, value))
                 self.plain[entity].sort(key=lambda entry: entry[0])
             case ("evict", entity, until):
@@ -84,49 +84,49 @@ class Owner:
 @settings(deadline=None, max_examples=300)
 @given(steps=STEPS, meanwhile=STEPS, data=st.data())
 def test_events_between_slices_find_every_entry(steps, meanwhile, data):
-    owner = Owner()
+    checked = CheckedPool()
     for step in steps:
-        owner.step(step)
+        checked.step(step)
     left = list(meanwhile)
-    for units in sliding.slide(lambda: owner.pool):
-        assert units > 0 or sliding.SLOTS_A_SLICE < sliding.SLOTS_A_UNIT
+    for units in compaction.slide(lambda: checked.pool):
+        assert units > 0 or compaction.SLOTS_A_SLICE < compaction.SLOTS_A_UNIT
         for _ in range(data.draw(st.integers(0, 3))):
             if left:
-                owner.step(left.pop())
-        owner.check()
-    owner.check()
-    assert owner.pool.meta[SETTLED] == EVERYWHERE
+                checked.step(left.pop())
+        checked.check()
+    checked.check()
+    assert checked.pool.meta[REUSE_BELOW] == EVERYWHERE
     for step in left:
-        owner.step(step)
-    owner.check()
+        checked.step(step)
+    checked.check()
 
 
 @settings(deadline=None)
 @given(steps=STEPS)
 def test_without_events_meanwhile_blocks_lie_side_by_side_and_fit(steps):
-    owner = Owner()
+    checked = CheckedPool()
     for step in steps:
-        owner.step(step)
-    for _ in sliding.slide(lambda: owner.pool):
+        checked.step(step)
+    for _ in compaction.slide(lambda: checked.pool):
         pass
-    owner.check()
-    lengths = [len(entries) for entries in owner.plain if entries]
-    assert owner.pool.meta[TOP] == sum(int(BLOCK_SIZES[fitting_size(n)]) for n in lengths)
+    checked.check()
+    lengths = [len(entries) for entries in checked.plain if entries]
+    assert checked.pool.meta[TOP] == sum(int(BLOCK_SIZES[fitting_size(n)]) for n in lengths)
 
 
 @settings(deadline=None)
 @given(steps=STEPS, meanwhile=STEPS, slices=st.integers(0, 20))
 def test_a_pool_that_is_left_half_way_is_whole(steps, meanwhile, slices):
-    """As after a snapshot that was taken there: nothing is lost but room."""
-    owner = Owner()
+    """As after a snapshot during a compaction: nothing is lost but free slots."""
+    checked = CheckedPool()
     for step in steps:
-        owner.step(step)
-    for _, _ in zip(range(slices), sliding.slide(lambda: owner.pool), strict=False):
+        checked.step(step)
+    for _, _ in zip(range(slices), compaction.slide(lambda: checked.pool), strict=False):
         pass
-    owner.pool.meta[SETTLED] = EVERYWHERE
+    checked.pool.meta[REUSE_BELOW] = EVERYWHERE
     for step in meanwhile:
-        owner.step(step)
-        owner.check()
-    for _ in sliding.slide(lambda: owner.pool):
+        checked.step(step)
+        checked.check()
+    for _ in compaction.slide(lambda: checked.pool):
         pass
-    owner.check()
+    checked.check()

@@ -1,4 +1,4 @@
-"""Entries in blocks of a pool equal plain sorted lists, whatever comes in whatever order."""
+"""Entries in blocks of a pool equal plain sorted lists, for any order of operations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from featurestore.windows.entity_series import (
     insert,
     mark_outcome,
     upper_bound,
-    with_room,
+    with_capacity,
 )
 
 ENTITIES = 4
@@ -63,15 +63,15 @@ def entries(pool, entity):
 
 
 def put(pool, entity, at, values, distinct, mark):
-    """Insert, with more room whenever the pool says so."""
+    """Insert an entry; the pool grows whenever `insert` returns False."""
     column = np.array(values, np.int64).reshape(2, 1)
     while not insert(pool, entity, at, column, np.array([[distinct]], np.int64), 0, np.uint8(mark)):
-        pool = with_room(pool, 0, pool.time.size + 1)
+        pool = with_capacity(pool, 0, pool.time.size + 1)
     return pool
 
 
-def blocks_are_apart(pool):
-    """No slot belongs to two entities, or to an entity and the free list."""
+def assert_blocks_are_disjoint(pool):
+    """Assert that no slot belongs to two entities, or to an entity and a free list."""
     owned = []
     for entity in range(pool.start.size):
         size = pool.size_class[entity]
@@ -95,8 +95,8 @@ def test_a_pool_equals_sorted_lists(steps, slots):
             case ("insert", entity, at, values, distinct, mark):
                 mark |= FIRST_MISSING_BIT * (values[0] == 0)
                 pool = put(pool, entity, at, values, distinct, mark)
-                place = bisect_right([entry[0] for entry in plain[entity]], at)
-                plain[entity].insert(place, (at, *values, distinct, mark))
+                index = bisect_right([entry[0] for entry in plain[entity]], at)
+                plain[entity].insert(index, (at, *values, distinct, mark))
             case ("evict", entity, until):
                 evict(pool, entity, until)
                 plain[entity] = [entry for entry in plain[entity] if entry[0] > until]
@@ -112,20 +112,20 @@ def test_a_pool_equals_sorted_lists(steps, slots):
                     plain[entity][same[-1]] = (*head, mark & ~OUTCOME_BITS | after)
         assert [entries(pool, entity) for entity in range(ENTITIES)] == plain
         assert pool.meta[LIVE] == sum(map(len, plain))
-        blocks_are_apart(pool)
+        assert_blocks_are_disjoint(pool)
 
 
 @given(st.lists(TIMES, max_size=40), st.integers(-8, 33), st.integers(0, 5), st.integers(0, 5))
 @settings(deadline=None)
 def test_upper_bound_is_bisect(times, at, front, back):
-    """Within a part of an array whose other slots hold anything."""
+    """Within a part of an array whose other slots have arbitrary values."""
     column = np.array([99] * front + sorted(times) + [-99] * back, np.int64)
     last = front + len(times)
     assert upper_bound(column, front, last, at) == front + bisect_right(sorted(times), at)
 
 
 def test_room_that_was_left_is_used_again():
-    """Entries that come and go for ever need the room of those that live."""
+    """Entries that are inserted and evicted forever need the slots of the live entries only."""
     pool, sizes = empty_pool(2, 64, 2, 1), []
     for at in range(6000):
         evict(pool, at % 2, at - 20)
@@ -137,7 +137,7 @@ def test_room_that_was_left_is_used_again():
 
 
 def test_blocks_waste_less_than_the_entries_take():
-    """Where a few entities have almost everything; their outgrown blocks serve the others."""
+    """A few entities have almost all entries; other entities reuse the blocks they outgrow."""
     rng = np.random.default_rng(1)
     pool = empty_pool(2000, 1024, 2, 1)
     for at in range(20_000):

@@ -1,4 +1,4 @@
-"""Arithmetic in 128 bits equals Python's integers, to the last bit."""
+"""128-bit arithmetic equals that of Python's integers, to the last bit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from featurestore.windows import int128 as exact
+from featurestore.windows import int128
 
 WORD = st.integers(0, 2**64 - 1)
 AMOUNT = st.integers(-(2**40), 2**40)
@@ -17,27 +17,27 @@ AMOUNT = st.integers(-(2**40), 2**40)
 
 @njit
 def multiply(a, b):
-    return exact.multiply(a, b)
+    return int128.multiply(a, b)
 
 
 @njit
 def square(value):
-    return exact.square(value)
+    return int128.square(value)
 
 
 @njit
 def add(a, b, c, d):
-    return exact.add(a, b, c, d)
+    return int128.add(a, b, c, d)
 
 
 @njit
 def to_float(high, low):
-    return exact.to_float(high, low)
+    return int128.to_float(high, low)
 
 
 @njit
 def deviation(count, total, high, low):
-    return exact.deviation(count, total, high, low)
+    return int128.deviation(count, total, high, low)
 
 
 def whole(pair: tuple[int, int]) -> int:
@@ -102,7 +102,7 @@ def test_deviations(values):
 
 
 def test_a_spread_of_one_cent_on_large_amounts_is_seen():
-    """Floating sums of squares say 0 here: the reason for the 128 bits."""
+    """A float sum of squares gives 0 here, which is the reason for 128 bits."""
     values = [10**11] * 1000 + [10**11 + 1] * 1000
     found = deviation(2000, sum(values), *halves(sum(v * v for v in values)))
     assert found == sample_deviation(values)

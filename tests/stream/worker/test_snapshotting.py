@@ -61,7 +61,7 @@ def world():
         plan=5,
         positions={("claims", 0): 3},
         arrays=lambda: {"a": np.zeros(10)},
-        tidy=lambda: iter([1000] * 100),
+        compaction=lambda: iter([1000] * 100),
     )
     ownership = SimpleNamespace(
         owned=frozenset(), coming_checkpoints=dict, is_stored=lambda plan, _: plan in stored
@@ -134,7 +134,7 @@ def test_batches_are_small_while_a_large_state_is_written(world, monkeypatch):
 
 def test_house_keeping_rests_while_a_snapshot_is_written_and_is_paid_by_records(world):
     slices = iter([1000] * 100)
-    world.engine.tidy = lambda: slices
+    world.engine.compaction = lambda: slices
     world.snapshotting.run_maintenance(10**6)
     assert len(list(slices)) == 100, "no round before the first snapshot"
     slices = iter([1000] * 100)

@@ -1,4 +1,4 @@
-"""Appends happen once, whatever crashes; SQL reads and nothing else."""
+"""The offline store appends exactly once through crashes and races; its SQL is read-only."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from featurestore.offline.adapters.delta import OfflineStore, feature_names
 from featurestore.offline.tables import SCHEMAS, definitions_rows, rows_of
 
 
-def decision(place: int, *, definitions: str = "d1", features: list[float] | None = None) -> dict:
+def decision(
+    position: int, *, definitions: str = "d1", features: list[float] | None = None
+) -> dict:
     return {
-        "decision_id": f"id-{place}",
-        "claim_id": f"c-{place}",
+        "decision_id": f"id-{position}",
+        "claim_id": f"c-{position}",
         "policy": "auto",
         "topic": "claims.filed",
         "partition": 0,
-        "position": place,
-        "event_time_ms": 1_000 + place,
-        "log_time_ms": 1_000 + place,
-        "known_time_ms": 1_000 + place,
+        "position": position,
+        "event_time_ms": 1_000 + position,
+        "log_time_ms": 1_000 + position,
+        "known_time_ms": 1_000 + position,
         "band": "low",
         "outcome": "approve",
         "definitions": definitions,
@@ -40,10 +42,10 @@ def decision(place: int, *, definitions: str = "d1", features: list[float] | Non
     }
 
 
-def label(place: int, is_fraud: bool | None = True) -> dict:
+def label(position: int, is_fraud: bool | None = True) -> dict:
     return {
-        "claim_id": f"c-{place}",
-        "event_id": f"a-{place}",
+        "claim_id": f"c-{position}",
+        "event_id": f"a-{position}",
         "outcome": "fraud",
         "is_fraud": is_fraud,
         "decided_at_ms": 5,
@@ -51,12 +53,12 @@ def label(place: int, is_fraud: bool | None = True) -> dict:
         "log_time_ms": 6,
         "topic": "claims.adjudicated",
         "partition": 0,
-        "position": place,
+        "position": position,
     }
 
 
-def labels(*places: int) -> pa.Table:
-    return rows_of("labels", [label(place) for place in places])
+def labels(*positions: int) -> pa.Table:
+    return rows_of("labels", [label(position) for position in positions])
 
 
 @pytest.fixture
@@ -74,11 +76,11 @@ def test_an_append_happens_once(store: OfflineStore, tmp_path: Path) -> None:
     assert not store.append("labels", labels(1, 2), writer="w", version=0)
     assert store.append("labels", labels(3), writer="w", version=7)
     assert not store.append("labels", labels(9), writer="w", version=6)
-    again = OfflineStore(tmp_path / "offline")
-    assert again.committed("labels", "w") == 7
-    assert not again.append("labels", labels(3), writer="w", version=7)
-    assert count(again, "labels") == 3
-    assert again.tables() == {"labels": 2}
+    reopened = OfflineStore(tmp_path / "offline")
+    assert reopened.committed("labels", "w") == 7
+    assert not reopened.append("labels", labels(3), writer="w", version=7)
+    assert count(reopened, "labels") == 3
+    assert reopened.tables() == {"labels": 2}
 
 
 def test_writers_count_apart_and_an_empty_append_counts(store: OfflineStore) -> None:
@@ -106,8 +108,8 @@ def test_any_order_of_repeats_gives_the_rows_of_the_rising_versions(
         if done:
             expected.append(version)
     if expected:
-        places = store.dataset("labels").to_table()["position"].to_pylist()
-        assert sorted(places) == expected
+        positions = store.dataset("labels").to_table()["position"].to_pylist()
+        assert sorted(positions) == expected
 
 
 @pytest.mark.parametrize("is_new", [True, False])
@@ -126,7 +128,7 @@ def test_two_owners_of_one_writer_append_once(
             mine = OfflineStore(tmp_path / "offline")
             results.append(mine.append("labels", labels(first), writer="w", version=first))
         except StoreUnavailable:
-            results.append("again")
+            results.append("retry")
 
     threads = [Thread(target=attempt) for _ in range(4)]
     for thread in threads:
@@ -159,7 +161,7 @@ def test_several_writers_move_on_together_or_not_at_all(store: OfflineStore) -> 
     before, after = {"p0": -1, "p1": -1}, {"p0": 4, "p1": 4}
     assert store.append_once("labels", labels(1, 2), versions=after, before=before)
     assert not store.append_once("labels", labels(1, 2), versions=after, before=before)
-    # another worker has got p1, and stored for it
+    # another worker owns p1 now, and has stored rows for it
     assert store.append_once("labels", labels(3), versions={"p1": 6}, before={"p1": 4})
     with pytest.raises(Superseded, match="p1"):
         store.append_once("labels", labels(3, 4), versions={"p0": 7, "p1": 7}, before=after)
@@ -169,22 +171,22 @@ def test_several_writers_move_on_together_or_not_at_all(store: OfflineStore) -> 
 
 
 def test_of_two_owners_that_overlap_one_stores(tmp_path: Path) -> None:
-    """Both believe that they own p0, and append at the same moment."""
+    """Both workers believe that they own p0, and append at the same moment."""
     stores = [OfflineStore(tmp_path / "offline") for _ in range(2)]
     assert stores[0].append_once("labels", labels(0), versions={"p0": 0}, before={"p0": -1})
     stores[1].committed("labels", "p0")
-    said: list[str] = []
+    results: list[str] = []
 
     def append(each: OfflineStore, version: int) -> None:
         for _ in range(20):
             try:
                 each.append_once("labels", labels(1), versions={"p0": version}, before={"p0": 0})
-                said.append("stored")
+                results.append("stored")
                 return
             except StoreUnavailable:
                 continue
             except Superseded:
-                said.append("superseded")
+                results.append("superseded")
                 return
 
     threads = [Thread(target=append, args=(each, 5 + i)) for i, each in enumerate(stores)]
@@ -192,7 +194,7 @@ def test_of_two_owners_that_overlap_one_stores(tmp_path: Path) -> None:
         each.start()
     for each in threads:
         each.join()
-    assert sorted(said) == ["stored", "superseded"]
+    assert sorted(results) == ["stored", "superseded"]
     assert count(stores[0], "labels") == 2
 
 
@@ -246,8 +248,8 @@ def test_rows_that_do_not_fit_are_refused_by_name(store: OfflineStore) -> None:
     holes = whole.set_column(1, "event_id", pa.array([None], pa.string()))
     with pytest.raises(UsageError, match="nulls in: event_id"):
         store.append("labels", holes, writer="w", version=0)
-    place = whole.schema.get_field_index("position")
-    words = whole.set_column(place, "position", pa.array(["x"]))
+    index = whole.schema.get_field_index("position")
+    words = whole.set_column(index, "position", pa.array(["x"]))
     with pytest.raises(UsageError, match="column position is not int64"):
         store.append("labels", words, writer="w", version=0)
     with pytest.raises(UsageError, match="not a name of a table"):
@@ -299,7 +301,7 @@ def test_a_damaged_table_says_where(store: OfflineStore) -> None:
 
 def test_sql_over_tables_and_the_vectors_view(store: OfflineStore) -> None:
     old = [decision(1, definitions="d0", features=[1.0])]
-    new = [decision(place, features=[float(place), float("nan")]) for place in (2, 3)]
+    new = [decision(i, features=[float(i), float("nan")]) for i in (2, 3)]
     store.append("decisions", rows_of("decisions", old + new), writer="w", version=0)
     store.append(
         "definitions", definitions_rows("d0", "auto", [("a", "field", "")]), writer="d0", version=0

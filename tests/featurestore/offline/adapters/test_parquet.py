@@ -1,4 +1,4 @@
-"""The files of an append: whatever the values, every reader gets the same rows back."""
+"""Parquet files of appends: every reader gets the same rows back, for any values."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def test_any_rows_come_back_the_same_in_every_reader(
     stats = json.loads(action.stats)
     assert stats["numRecords"] == len(sent)
     for name in statistics_columns(sent.schema):
-        there = [value for value in sent[name].to_pylist() if value is not None]
-        assert stats["nullCount"][name] == len(sent) - len(there)
-        if there:
+        present = [value for value in sent[name].to_pylist() if value is not None]
+        assert stats["nullCount"][name] == len(sent) - len(present)
+        if present:
             found = stats["minValues"][name], stats["maxValues"][name]
-            assert found == (min(there), max(there))
+            assert found == (min(present), max(present))
 
 
 @pytest.mark.parametrize("table", sorted(SCHEMAS))
@@ -86,14 +86,14 @@ def _written(sent: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def event(place: int, *, event_time_ms: int | None) -> dict:
+def event(position: int, *, event_time_ms: int | None) -> dict:
     return {
         "topic": "claims.filed",
         "partition": 0,
-        "position": place,
-        "value": b"{}" * place,
-        "log_time_ms": 1_000 + place,
-        "event_id": f"e-{place}" if event_time_ms is not None else None,
+        "position": position,
+        "value": b"{}" * position,
+        "log_time_ms": 1_000 + position,
+        "event_id": f"e-{position}" if event_time_ms is not None else None,
         "event_time_ms": event_time_ms,
         "accepted": event_time_ms is not None,
         "reason": None if event_time_ms is not None else "json",
@@ -110,13 +110,13 @@ def append(store: OfflineStore, version: int, event_time_ms: int | None = None) 
     assert store.append("events", sent, writer="w", version=version)
 
 
-def places(store: OfflineStore, where: str) -> list[int]:
+def positions(store: OfflineStore, where: str) -> list[int]:
     found = store.sql(f"SELECT position FROM events WHERE {where} ORDER BY 1")
     return found["position"].to_pylist()
 
 
 def test_no_row_is_skipped_that_is_asked_for(store: OfflineStore) -> None:
-    """Files with and without the nullable time, of our writer and of delta-rs' own."""
+    """With files of our writer and of delta-rs, with and without the nullable time."""
     append(store, 0, event_time_ms=7)
     append(store, 1)
     append(store, 2, event_time_ms=9)
@@ -125,29 +125,29 @@ def test_no_row_is_skipped_that_is_asked_for(store: OfflineStore) -> None:
     write_deltalake(
         store._path("events"), theirs, mode="append", schema_mode="merge", writer_properties=old
     )
-    assert places(store, "event_time_ms = 9") == [2]
-    assert places(store, "event_time_ms < 9") == [0, 3]
-    assert places(store, "event_time_ms IS NULL") == [1, 4]
-    assert places(store, "event_id = 'e-2' OR reason = 'json'") == [1, 2, 4]
-    assert places(store, "log_time_ms > 1000 AND position < 4") == [1, 2, 3]
+    assert positions(store, "event_time_ms = 9") == [2]
+    assert positions(store, "event_time_ms < 9") == [0, 3]
+    assert positions(store, "event_time_ms IS NULL") == [1, 4]
+    assert positions(store, "event_id = 'e-2' OR reason = 'json'") == [1, 2, 4]
+    assert positions(store, "log_time_ms > 1000 AND position < 4") == [1, 2, 3]
     assert store.compact("events") == {"files_added": 1, "files_removed": 4}
     append(store, 5, event_time_ms=10)
-    assert places(store, "true") == list(range(6))
+    assert positions(store, "true") == list(range(6))
 
 
 def test_tables_that_are_not_as_we_make_them_are_left_to_delta_rs(store: OfflineStore) -> None:
-    """Other statistics in the log, or values to check: a file only committed would break them."""
+    """Tables with other statistics in the log or constraints, which our own files would violate."""
     write_deltalake(store._path("events"), rows_of("events", [event(0, event_time_ms=7)]))
     append(store, 1, event_time_ms=8)
-    assert places(store, "event_id = 'e-1'") == [1]
-    assert places(store, "event_id >= 'e'") == [0, 1]
+    assert positions(store, "event_id = 'e-1'") == [1]
+    assert positions(store, "event_id >= 'e'") == [0, 1]
     strict = OfflineStore(Path(store._folder, "strict"))
     append(strict, 0, event_time_ms=7)
     DeltaTable(strict._path("events")).alter.add_constraint({"early": "event_time_ms < 9"})
     append(strict, 1, event_time_ms=8)
     with pytest.raises(StateError, match="validation"):
         append(strict, 2, event_time_ms=9)
-    assert places(strict, "true") == [0, 1]
+    assert positions(strict, "true") == [0, 1]
 
 
 def with_dictionaries(sent: pa.Table) -> pa.Table:
@@ -166,12 +166,12 @@ def test_dictionaries_are_written_as_what_they_stand_for(store: OfflineStore) ->
     found = store.dataset("events").to_table()
     assert found.schema.field("topic").type == pa.string()
     assert sorted(found["position"].to_pylist()) == [0, 1, 2, 3, 4, 9]
-    assert places(store, "reason = 'json'") == [0, 2, 4]
-    assert places(store, "topic = 'claims.filed' AND reason IS NULL") == [1, 3, 9]
+    assert positions(store, "reason = 'json'") == [0, 2, 4]
+    assert positions(store, "topic = 'claims.filed' AND reason IS NULL") == [1, 3, 9]
 
 
 def test_the_log_stays_short(store: OfflineStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checkpoints come often, old log files go, and who was behind sees it all the same."""
+    """Checkpoints are frequent, old log files go, and a store that is behind catches up."""
     monkeypatch.setattr("featurestore.offline.adapters.delta.CLEAN_EVERY", CHECKPOINT_EVERY)
     append(store, 0)
     behind = OfflineStore(store._folder)
@@ -188,7 +188,7 @@ def test_the_log_stays_short(store: OfflineStore, monkeypatch: pytest.MonkeyPatc
     assert behind.committed("events", "w") == last
     append(behind, last + 1)
     assert OfflineStore(store._folder).committed("events", "w") == last + 1
-    assert places(store, "true") == list(range(last + 2))
+    assert positions(store, "true") == list(range(last + 2))
     assert CLEAN_EVERY % CHECKPOINT_EVERY == 0
 
 
@@ -196,5 +196,5 @@ def test_a_store_behind_a_url_takes_the_same_files(tmp_path: Path) -> None:
     store = OfflineStore(f"file://{tmp_path}/offline")
     append(store, 0, event_time_ms=7)
     append(store, 1)
-    assert places(store, "true") == [0, 1]
+    assert positions(store, "true") == [0, 1]
     assert OfflineStore(tmp_path / "offline").dataset("events").count_rows() == 2

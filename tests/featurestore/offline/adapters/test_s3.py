@@ -1,4 +1,4 @@
-"""The offline store in a bucket: the rows of a local one, once, whoever crashes or races."""
+"""The offline store in a bucket has the rows of a local store, once, through crashes and races."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from claimtrace.settings.schema import Settings
 from cli.stream_run import run_stream
 from cli.wiring.workspace import Workspace
 from featurestore.offline.adapters.delta import OfflineStore
-from featurestore.offline.adapters.delta_errors import ours
+from featurestore.offline.adapters.delta_errors import translated
 from featurestore.offline.tables import EVENTS, rows_of
 from tests.servers.aws_local import REGION
 from tests.servers.broker import HOST
@@ -33,23 +33,23 @@ _numbers = itertools.count()
 LOG = re.compile(r"/_delta_log/\d{20}\.json$")
 
 
-def labels(*places: int) -> pa.Table:
+def labels(*positions: int) -> pa.Table:
     plain = {
         "outcome": "fraud", "is_fraud": True, "decided_at_ms": 5, "known_time_ms": 6,
         "log_time_ms": 6, "topic": "claims.adjudicated", "partition": 0,
     }  # fmt: skip
     return rows_of("labels", [
-        {"claim_id": f"c-{n}", "event_id": f"a-{n}", "position": n, **plain} for n in places
+        {"claim_id": f"c-{n}", "event_id": f"a-{n}", "position": n, **plain} for n in positions
     ])  # fmt: skip
 
 
-def places_in(store: OfflineStore) -> list[int]:
+def positions_in(store: OfflineStore) -> list[int]:
     return sorted(store.dataset("labels").to_table()["position"].to_pylist())
 
 
 @pytest.fixture
 def bucket(ministack: Ministack, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a new bucket; it is reached by the variables alone, as in production."""
+    """Return the URL of a new bucket; environment variables give access to it, as in production."""
     for name in ("PROFILE", "SESSION_TOKEN", "ENDPOINT_URL_S3", "ENDPOINT_URL"):
         monkeypatch.delenv(f"AWS_{name}", raising=False)
     for name, value in (
@@ -58,8 +58,8 @@ def bucket(ministack: Ministack, monkeypatch: pytest.MonkeyPatch) -> str:
     ):  # fmt: skip
         monkeypatch.setenv(f"AWS_{name}", value)
     name = f"claims-{next(_numbers)}"
-    place = {"LocationConstraint": REGION}
-    ministack.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=place)
+    location = {"LocationConstraint": REGION}
+    ministack.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=location)
     return f"s3://{name}/offline"
 
 
@@ -136,11 +136,11 @@ def test_the_setting_names_a_bucket(bucket: str, records: Any, tmp_path: Path) -
     assert found["n"].to_pylist() == [len(records)]
 
 
-def append(store: OfflineStore, writer: str, version: int, place: int) -> bool:
-    """As the driver does: again, until the store has it."""
+def append(store: OfflineStore, writer: str, version: int, position: int) -> bool:
+    """Append a label, and retry while the store is unavailable, as the driver does."""
     while True:
         try:
-            return store.append("labels", labels(place), writer=writer, version=version)
+            return store.append("labels", labels(position), writer=writer, version=version)
         except StoreUnavailable:
             continue
 
@@ -157,8 +157,8 @@ def test_writers_that_race_keep_all_rows(bucket: str) -> None:
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(write, range(3)))
     store = OfflineStore(bucket)
-    assert places_in(store) == [10 * writer + v for writer in range(3) for v in range(6)]
-    assert store.tables()["labels"] >= 18, "who makes the table second may commit that too"
+    assert positions_in(store) == [10 * writer + v for writer in range(3) for v in range(6)]
+    assert store.tables()["labels"] >= 18, "the second to create the table may commit that too"
     assert [store.committed("labels", f"w{n}") for n in range(3)] == [5, 5, 5]
 
 
@@ -173,7 +173,7 @@ def test_two_owners_of_one_writer_append_once(bucket: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(write, range(2))
     assert all(a != b for a, b in zip(first, second, strict=True))
-    assert places_in(OfflineStore(bucket)) == list(range(6))
+    assert positions_in(OfflineStore(bucket)) == list(range(6))
 
 
 def test_a_version_of_the_log_is_put_only_where_there_is_none(bucket: str, gate: S3Gate) -> None:
@@ -187,7 +187,7 @@ def test_a_version_of_the_log_is_put_only_where_there_is_none(bucket: str, gate:
 def test_while_rows_are_uploaded_other_threads_run(
     bucket: str, ministack: Ministack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The gate is a thread of this process: it can answer only if the upload lets it."""
+    """The gate is a thread of this process: it can only answer if the upload lets it run."""
     (tmp_path / "rule.json").write_text("{}")
     with ThreadingHTTPServer((HOST, 0), handler(tmp_path, ministack.port)) as server:
         server.daemon_threads, server.block_on_close = True, False
@@ -196,7 +196,7 @@ def test_while_rows_are_uploaded_other_threads_run(
         thread.start()
         store = OfflineStore(bucket)
         assert store.append("labels", labels(1, 2), writer="w", version=0)
-        assert places_in(store) == [1, 2]
+        assert positions_in(store) == [1, 2]
         server.shutdown()
         thread.join()
 
@@ -233,9 +233,9 @@ def test_missing_rights_are_named_and_nothing_is_written(
             each.append("labels", labels(2), writer="w", version=1)
         assert hint in caught.value.hint
     gate.open()
-    assert places_in(store) == [1]
+    assert positions_in(store) == [1]
     assert store.append("labels", labels(2), writer="w", version=1)
-    assert places_in(OfflineStore(bucket)) == [1, 2]
+    assert positions_in(OfflineStore(bucket)) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_missing_rights_are_named_and_nothing_is_written(
 def test_while_s3_is_away_an_append_can_be_tried_again(
     path: str, status: int, code: str, bucket: str, gate: S3Gate
 ) -> None:
-    # without options boto3 uploads rows; the rest is delta-rs', whose many tries only cost time
+    # without options boto3 uploads the files; other requests are delta-rs', with fewer retries here
     store = OfflineStore(bucket, None if path == "parquet$" else {"max_retries": "0"})
     store.append("labels", labels(1), writer="w", version=0)
     if path:
@@ -257,11 +257,11 @@ def test_while_s3_is_away_an_append_can_be_tried_again(
             store.append("labels", labels(2), writer="w", version=1)
     gate.open()
     assert store.append("labels", labels(2), writer="w", version=1)
-    assert places_in(store) == [1, 2]
+    assert positions_in(store) == [1, 2]
 
 
 def test_a_lost_answer_to_a_commit_leaves_the_rows_once(bucket: str, gate: S3Gate) -> None:
-    """The commit is there, but the writer was told that S3 is busy."""
+    """The commit succeeds, but the writer gets the answer that S3 is busy."""
     store = OfflineStore(bucket, {"max_retries": "0"})
     store.append("labels", labels(1), writer="w", version=0)
     gate.refuse(503, "SlowDown", methods="PUT", path="/_delta_log/", done=True)
@@ -269,7 +269,7 @@ def test_a_lost_answer_to_a_commit_leaves_the_rows_once(bucket: str, gate: S3Gat
         store.append("labels", labels(2), writer="w", version=1)
     gate.open()
     assert not store.append("labels", labels(2), writer="w", version=1)
-    assert places_in(store) == [1, 2]
+    assert positions_in(store) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -303,6 +303,6 @@ def test_what_is_said_is_one_line_without_colours() -> None:
     text = (
         "Kernel error -> Generic S3 error\n \x1b[31m↳\x1b[0m in 1 ms\n  \x1b[31m↳\x1b[0m refused\n"
     )
-    assert ours(OSError(text), "t").what == (
+    assert translated(OSError(text), "t").what == (
         "the offline store doesn't answer: Kernel error -> Generic S3 error, refused"
     )

@@ -1,4 +1,4 @@
-"""CloudWatch adds up what Prometheus would read: nothing twice, nothing left out."""
+"""CloudWatch adds up the values that Prometheus would read: none twice, none left out."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ NOW_MS = 1_800_000_000_000
 
 
 class Registry:
-    """Three metrics, and what was done to them."""
+    """Three metrics, and the changes made to them."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -58,8 +58,8 @@ class Registry:
         self.histogram = Histogram("batch_seconds", ".", registry=self.registry, buckets=BOUNDS)
 
 
-class Heard:
-    """A client that keeps what it is sent; `refuses` says of each call whether it fails."""
+class FakeCloudWatch:
+    """A client that keeps what it is sent; `refuses` tells for each call whether it fails."""
 
     def __init__(self, refuses: Callable[[], bool] = lambda: False) -> None:
         self.entries: list[dict[str, Any]] = []
@@ -81,8 +81,8 @@ def sender(registry: CollectorRegistry, client: Any, said: Any = None) -> CloudW
                       3600.0, said if said is not None else lambda _: None)  # fmt: skip
 
 
-def place_of(value: float) -> float:
-    """The slow way: the bound that an observation is told at; the last for what lies above."""
+def bound_of(value: float) -> float:
+    """Return the bound at which an observation is sent, the slow way; at most the last bound."""
     return min((bound for bound in BOUNDS if value <= bound), default=BOUNDS[-1])
 
 
@@ -100,7 +100,7 @@ TURN = st.fixed_dictionaries(
 def test_what_was_sent_adds_up_to_what_was_counted(turns: list[dict[str, Any]]) -> None:
     made, counted, observed, levels = Registry(), Tally[str](), Tally[float](), []
     fails = False
-    client = Heard(lambda: fails)
+    client = FakeCloudWatch(lambda: fails)
     cloud = sender(made.registry, client)
     for turn in [*turns, {"counts": [], "observed": [], "level": 0.0, "fails": False}]:
         for topic, count in turn["counts"]:
@@ -108,7 +108,7 @@ def test_what_was_sent_adds_up_to_what_was_counted(turns: list[dict[str, Any]]) 
             counted[topic] += count
         for value in turn["observed"]:
             made.histogram.observe(value)
-            observed[place_of(value)] += 1
+            observed[bound_of(value)] += 1
         made.gauge.set(turn["level"])
         fails = turn["fails"]
         if not fails and math.isfinite(turn["level"]):
@@ -128,7 +128,7 @@ def test_what_was_sent_adds_up_to_what_was_counted(turns: list[dict[str, Any]]) 
 def test_the_first_zero_is_sent_and_no_other() -> None:
     made = Registry()
     made.counter.labels("a")
-    client = Heard()
+    client = FakeCloudWatch()
     cloud = sender(made.registry, client)
     for count in (0, 0, 3, 0, 0, 1):
         made.counter.labels("a").inc(count)
@@ -234,7 +234,7 @@ class _Raw:
 
 
 def refusal(request: Any, status: int, code: str) -> AWSResponse:
-    """An error as the service writes it."""
+    """Return an error response in the service's form."""
     body = json.dumps({"__type": code, "message": "injected"}).encode()
     return AWSResponse(request.url, status, JSON, _Raw(body))
 
@@ -250,7 +250,7 @@ def inject(client: Any, answers: Sequence[tuple[int, str] | None]) -> None:
 
 
 def sum_of(aws: Ministack, namespace: str, name: str, **labels: str) -> float:
-    """What CloudWatch has of a metric in all."""
+    """Return the sum of a metric in CloudWatch."""
     now = datetime.now(UTC)
     points = aws.client("cloudwatch").get_metric_statistics(
         Namespace=namespace, MetricName=name, Period=60, Statistics=["Sum"],
@@ -297,7 +297,7 @@ def test_of_a_turn_that_fails_in_the_middle_only_the_rest_goes_again() -> None:
     for n in range(MOST_METRICS + 5):
         counter.labels(str(n)).inc()
     answers = iter([False, True])
-    client = Heard(lambda: next(answers, False))
+    client = FakeCloudWatch(lambda: next(answers, False))
     cloud = sender(registry, client)
     cloud.send()
     cloud.send()
@@ -306,7 +306,7 @@ def test_of_a_turn_that_fails_in_the_middle_only_the_rest_goes_again() -> None:
 
 
 def test_a_worker_that_ends_sends_its_last_numbers() -> None:
-    made, client = Registry(), Heard()
+    made, client = Registry(), FakeCloudWatch()
     cloud = sender(made.registry, client)
     cloud.start()
     made.counter.labels("a").inc(4)

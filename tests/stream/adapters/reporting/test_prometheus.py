@@ -1,4 +1,4 @@
-"""Every metric is in the table, counts what it says, and can't hold what came in with an event."""
+"""Every metric is in the table, counts the right thing, and holds no value from an event."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COUNTS = Counts(
 
 
 class Watched:
-    """Metrics in a registry of their own, and a look at them."""
+    """Metrics in a registry of their own, and their values."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -255,7 +255,7 @@ def test_no_label_comes_from_an_event(watched, tmp_path):
 
 
 def test_series_are_bounded(watched):
-    """A sender, or a fault of ours, can't make new series without end."""
+    """Neither a sender nor a bug of ours can make new series without end."""
     watched.metrics.topic_partition(OTHER, 0, 0, 0)
     before = watched.text().count("\n")
     for i in range(200):

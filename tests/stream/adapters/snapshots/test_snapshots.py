@@ -1,4 +1,4 @@
-"""Snapshots are there whole or not at all; a damaged one is passed over, and nothing is lost."""
+"""A snapshot exists whole or not at all; a damaged one is skipped, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ ARRAYS = {
 
 @pytest.fixture
 def store(tmp_path):
-    """Its snapshots are written by a child."""
+    """A store whose snapshots a child process writes."""
     return Snapshots(tmp_path, background_from_bytes=0, copy_up_to_bytes=-1)
 
 
 def copying(folder, arrays=None):
-    """Its snapshots are written by a thread from a copy, for which it has room now."""
+    """Return a store whose snapshots a thread writes from a copy; it has room for one now."""
     found = Snapshots(folder, background_from_bytes=0)
     arrays = ARRAYS if arrays is None else arrays
     assert not found.is_ready(arrays)
@@ -118,7 +118,7 @@ def test_a_copy_has_room_made_for_it_only_where_one_is_wanted(tmp_path, monkeypa
 
 
 def slow(monkeypatch, seconds: float) -> None:
-    """Children that are still writing when the test looks."""
+    """Delay the writes of child processes, so that they are still writing when the test looks."""
     write = writing._write_all
     monkeypatch.setattr(writing, "_write_all", lambda *a: (time.sleep(seconds), write(*a)))
 
@@ -167,7 +167,7 @@ def test_without_room_for_a_child_the_stream_waits(store, monkeypatch):
 
 
 def test_the_child_holds_on_to_nothing_of_its_parent(store, monkeypatch):
-    """A lock or a connection must be free when its owner is gone, though the child writes on."""
+    """A lock or a connection must be free once its owner has ended, even while the child writes."""
     reading, owned = os.pipe()
     slow(monkeypatch, 60)
     store.begin(2, ARRAYS)
@@ -252,7 +252,7 @@ def test_all_damaged_is_an_error_that_says_what_to_do(store, tmp_path):
 
 
 def test_an_older_one_and_a_longer_replay_give_the_same_state(tmp_path):
-    """And so do no snapshots at all, as the error's hint promises."""
+    """As do no snapshots at all, which the error's hint promises."""
     world = World(tmp_path, snapshot_every=50)
     world.put(as_records(a_stream(21, 180)))
     world.run()

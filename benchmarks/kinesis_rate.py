@@ -89,13 +89,13 @@ class Stamped(KinesisReads):
         super().__init__(client)
         self._times_ms, self._at = times_ms, dict.fromkeys(times_ms, 0)
 
-    def read(self, ask: ReadRequest) -> ShardPage:
+    def read(self, request: ReadRequest) -> ShardPage:
         """Read a page, with the log times of the canonical events."""
-        got = super().read(ask)
-        place = ask.stream, ask.shard
-        at = self._at[place]
-        self._at[place] = end = at + len(got.values)
-        return got._replace(log_times_ms=tuple(self._times_ms[place][at:end]))
+        page = super().read(request)
+        shard = request.stream, request.shard
+        at = self._at[shard]
+        self._at[shard] = end = at + len(page.values)
+        return page._replace(log_times_ms=tuple(self._times_ms[shard][at:end]))
 
 
 def fill(client: Any, sent: Sequence[Sent]) -> dict[tuple[str, int], list[int]]:

@@ -141,9 +141,9 @@ def _snapshot(engine: Engine, feed: Feed, folder: Path) -> Figures:
     began_s = process_time()
     store.publish()
     publish_s = process_time() - began_s
-    store.rest()
+    store.cancel()
     began_s = perf_counter()
-    Snapshots(folder / "apart", beside=False).write(engine.plan + 1, engine.arrays())
+    Snapshots(folder / "apart", in_background=False).write(engine.plan + 1, engine.arrays())
     return {
         "snapshot_mb": size / 1e6,
         "snapshot_pause_cpu_ms": 1e3 * max(begin_s, publish_s),

@@ -23,7 +23,7 @@ from .kafka import KafkaTransport
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stream.adapters.faust.app import Opened
+    from stream.adapters.faust.app import RecoveredDriver
 
 CONFIG_VARIABLE = "FAUST_CLAIMTRACE_CONFIG"
 """Names the settings file for the app that Faust imports."""
@@ -70,7 +70,7 @@ def make() -> Any:
     Raises:
         UsageError, ConfigError: a setting is wrong, or something isn't installed.
     """
-    from stream.adapters.faust.app import Parts, make_app
+    from stream.adapters.faust.app import AppParts, make_app
 
     config = os.environ.get(CONFIG_VARIABLE)
     folder = os.environ.get("CLAIMTRACE_FOLDER")
@@ -82,19 +82,19 @@ def make() -> Any:
     except ValueError as error:
         raise ConfigError(str(error), where=GIVE_UP_VARIABLE) from None
 
-    def open_all(opened: ExitStack, stopping: Callable[[], bool]) -> Opened:
+    def open_driver(opened: ExitStack, stopping: Callable[[], bool]) -> RecoveredDriver:
         transport = opened.enter_context(FaustTransport(workspace))
         opened.enter_context(transport.lock())
         return transport.recovered(stopping, opened)
 
     return make_app(
-        Parts(
+        AppParts(
             connection=workspace.settings.kafka_connection,
             batch_records=workspace.settings.stream.batch_records,
             topics=list(workspace.domain.topics),
             folder=workspace.state_folder / "faust",
             clock=workspace.clock,
-            open_all=open_all,
+            open_driver=open_driver,
             give_up_s=give_up_s,
         )
     )
@@ -103,34 +103,39 @@ def make() -> Any:
 class FaustTransport(KafkaTransport):
     """A cluster whose records Faust delivers."""
 
-    def recovered(self, stopping: Callable[[], bool], opened: ExitStack) -> Opened:
+    def recovered(self, stopping: Callable[[], bool], opened: ExitStack) -> RecoveredDriver:
         """Return a driver at the end of the journal, once no other worker is on that journal.
 
         Raises:
             StateError: another worker runs, or the journal isn't the one of the checkpoints.
         """
         from stream.adapters.faust.gap_reader import GapReader
-        from stream.adapters.faust.group import LoneGroup, Members, seed
+        from stream.adapters.faust.group import (
+            GroupMembers,
+            SingleWorkerGroup,
+            set_start_offsets,
+        )
         from stream.adapters.faust.source import FaustSource
         from stream.adapters.kafka.source import KafkaSource
 
         workspace, connection = self.workspace, self._connection
         observer = observe(workspace, opened)
         topics, clock = workspace.domain.topics, workspace.clock
-        members = Members(connection, clock)
+        members = GroupMembers(connection, clock)
         journal, output = self._open_journal_and_output()
-        group = LoneGroup(connection, topics, clock, output)
+        group = SingleWorkerGroup(connection, topics, clock, output)
         gaps = GapReader(connection, clock, observer.notify)
         source = FaustSource(
             topics, clock, lambda: KafkaSource(connection, topics, clock, observer), gaps, observer
         )
         self._opened.callback(gaps.close)
-        self._opened.callback(source.rest)
+        self._opened.callback(source.suspend_fetching)
         log = self._with_group(source, journal, output, group)
         driver = build_driver(workspace, log, observer, stopping, opened)
         workspace.warm_up()
         driver.recover()
-        source.rest()
-        if not members.wait_until_none(observer.notify):  # our past self came as far as it could
-            seed(connection, driver.engine.positions)
+        source.suspend_fetching()
+        # a previous process of this worker has left the group's offsets where it stopped
+        if not members.wait_until_empty(observer.notify):
+            set_start_offsets(connection, driver.engine.positions)
         return driver, source, group

@@ -193,7 +193,7 @@ class KinesisTransport(Transport):
             there = sum(consumers.is_registered(stream) for stream in streams)
             line = f"pushed to as {name}, registered on {there} of {len(streams)} input streams"
             return line if there else f"{line}; claimtrace stream registers it"
-        workers = max(len(TableLeases(table).beats()), 1) if table is not None else 1
+        workers = max(len(TableLeases(table).heartbeats()), 1) if table is not None else 1
         reads = self._reads()
         fullest = max(
             reads.bytes_a_second(stream, shard.number, clock.now_ms(), _SAMPLE_S)

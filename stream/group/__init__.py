@@ -1,1 +1,1 @@
-"""Several workers on one journal: groups, checkpoints, leases, families of shards."""
+"""Several workers on one journal: groups, checkpoints, leases, the lineage of shards."""

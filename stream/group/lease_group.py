@@ -1,8 +1,8 @@
-"""The workers of one journal by leases: each takes what is free, and lets go of what is too much.
+"""A group by leases: each worker takes leases that are free, and releases those above its share.
 
-What a worker says of how far it came stands in its leases, beside the owner and the counter, and is
-written only while both are as it wrote them last. So a worker that was away for longer than a lease
-can say nothing any more: it hears that it was superseded, and lets go.
+A worker's checkpoints are kept in its leases, beside the owner and the counter, and are written
+only while both are as it wrote them last. So a worker that was paused for longer than a lease can't
+commit any more: it is superseded, and releases everything.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from claimtrace.errors import StoreUnavailable, Superseded
 
 from ..journal.plan import JOURNAL, TopicPartition
 from .group import Checkpoint, Tail
-from .leases import Lease, LeaseTable, Observer, moves
+from .leases import HeartbeatMonitor, Lease, LeaseTable, moves
 
-_TURNS_A_LEASE = 4.0
+_RENEWALS_A_LEASE = 4.0
+"""How often a worker renews its heartbeat within the length of a lease."""
 
 
 class LeaseGroup:
-    """A worker among others.
+    """A member of a group whose workers share a table of leases.
 
     Args:
-        me: its name, that nobody else has.
-        table: of the leases.
-        inputs: the places of the inputs, as they are listed now, and the parents of each.
-        clock: only its monotonic side is looked at.
-        lease_s: a worker that is silent for so long is taken for gone.
-        finished: the inputs of which nothing comes any more, all in plans that are applied; asked
-            of who makes the plans.
-        on_workers: told how many there are.
+        me: a unique name of this worker.
+        table: the leases and heartbeats.
+        inputs: returns the shards of the inputs as they are listed now, with the parents of each.
+        clock: only its monotonic time is used.
+        lease_s: a worker without a new heartbeat for this many seconds is taken for dead.
+        finished: returns the shards that have ended and whose records are all in plans that are
+            applied; only the worker that writes the plans knows them.
+        on_workers: called with the number of live workers.
     """
 
     def __init__(
@@ -46,33 +47,39 @@ class LeaseGroup:
     ) -> None:
         self._me, self._table, self._inputs = me, table, inputs
         self._clock, self._on_workers = clock, on_workers
-        self._finished, self._told = finished, set[TopicPartition]()
-        self._turn_s = lease_s / _TURNS_A_LEASE
-        self._observer = Observer(lease_s)
+        self._finished, self._reported_finished = finished, set[TopicPartition]()
+        self._renew_every_s = lease_s / _RENEWALS_A_LEASE
+        self._monitor = HeartbeatMonitor(lease_s)
         self._mine: dict[TopicPartition, Lease] = {}
+        """The leases that this worker owns, as it wrote them last."""
         self._counter = 0
-        self._turned_s = float("-inf")
+        self._renewed_s = float("-inf")
         self._known: set[TopicPartition] = set()
+        """All topic-partitions that have a lease."""
 
     def topic_partitions(self) -> Set[TopicPartition]:
-        """All places that are shared out: what is listed, what ever was, and the journal."""
+        """Return the shards that are listed, those that have a lease, and the journal.
+
+        Shards that aren't listed any more still have checkpoints to compare a snapshot with.
+        """
         if not self._known:
             self._known = {lease.topic_partition for lease in self._table.leases()}
         return self._inputs().keys() | self._known | {JOURNAL}
 
     def poll(self, drain: Callable[[Set[TopicPartition]], None]) -> Set[TopicPartition]:
-        """Take part, some times in the length of a lease; returns the places that are ours."""
-        if self._clock.monotonic_s() - self._turned_s >= self._turn_s:
-            # a table that doesn't answer: what we own we own till somebody else says so there
+        """Renew and rebalance when due; returns the topic-partitions that this worker owns."""
+        if self._clock.monotonic_s() - self._renewed_s >= self._renew_every_s:
+            # while the table doesn't answer this worker keeps what it owns: no other worker can
+            # take a lease without the table, and a commit fails if one did
             with suppress(StoreUnavailable):
-                self._turn(drain)
-            self._turned_s = self._clock.monotonic_s()
+                self._renew_and_rebalance(drain)
+            self._renewed_s = self._clock.monotonic_s()
         return set(self._mine)
 
     def checkpoints(
         self, topic_partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, Checkpoint]:
-        """How far places are done; those without a mark are left out."""
+        """Return the committed checkpoints; topic-partitions without one are left out."""
         return {
             lease.topic_partition: lease.checkpoint
             for lease in self._table.leases()
@@ -84,10 +91,10 @@ class LeaseGroup:
         checkpoints: Mapping[TopicPartition, Checkpoint],
         positions: Mapping[TopicPartition, int],
     ) -> bool:
-        """Say how far this worker came.
+        """Write the checkpoints into this worker's leases.
 
         Raises:
-            Superseded: one of the places isn't ours any more.
+            Superseded: another worker owns one of the topic-partitions now.
         """
         changes = []
         for topic_partition, checkpoint in sorted(checkpoints.items()):
@@ -102,23 +109,25 @@ class LeaseGroup:
             raise Superseded("a lease was taken by another worker", where="leases")
         self._mine.update({after.topic_partition: after for _, after in changes})
         if JOURNAL in checkpoints:
-            self._tell_finished(checkpoints[JOURNAL].emitted)
+            self._report_finished(checkpoints[JOURNAL].emitted)
         return True
 
     def tails(self, partitions: Collection[int]) -> dict[int, Tail]:  # noqa: ARG002
-        """Nobody can look at the end of a stream: what was sent since the last commit is sent
-        again, in the same bytes."""
+        """Return no tails: the end of a stream can't be read backwards.
+
+        A take-over sends everything since the last commit again, in the same bytes.
+        """
         return {}
 
     def leave(self) -> None:
-        """Let others have the places at once; when the lease is over, if the table is silent."""
+        """Release all leases; if the table doesn't answer, they expire."""
         with suppress(StoreUnavailable):
             self._release(set(self._mine), self._table.finished())
-            self._table.forget(self._me)
+            self._table.remove_heartbeat(self._me)
 
-    def _turn(self, drain: Callable[[Set[TopicPartition]], None]) -> None:
+    def _renew_and_rebalance(self, drain: Callable[[Set[TopicPartition]], None]) -> None:
         self._counter += 1
-        self._table.beat(self._me, self._counter)
+        self._table.write_heartbeat(self._me, self._counter)
         rows = self._table.leases()
         wanted = {JOURNAL: (), **self._inputs()}
         missing = wanted.keys() - {lease.topic_partition for lease in rows}
@@ -127,14 +136,18 @@ class LeaseGroup:
                 {topic_partition: wanted[topic_partition] for topic_partition in sorted(missing)}
             )
             rows = self._table.leases()
-        # after the leases: whoever took one had written his counter before
-        beats = self._table.beats()
-        alive = self._observer.see(beats, self._clock.monotonic_s()) | {self._me}
-        for gone in beats.keys() - alive:
-            self._table.forget(gone)  # if it comes back, it counts on
+        # heartbeats are read after the leases: a worker writes its heartbeat before it takes a
+        # lease, so no owner of a lease that was read can be missing here
+        heartbeats = self._table.heartbeats()
+        alive = self._monitor.alive(heartbeats, self._clock.monotonic_s()) | {self._me}
+        for dead in heartbeats.keys() - alive:
+            # a worker that was only paused writes its heartbeat again, with a higher counter
+            self._table.remove_heartbeat(dead)
         self._on_workers(len(alive))
         now = {lease.topic_partition: lease for lease in rows}
         self._known = set(now)
+        # a lease that isn't as this worker wrote it last was taken by another worker: it is lost,
+        # without a drain, as nothing can be committed for it any more
         self._mine = {
             topic_partition: row
             for topic_partition, row in self._mine.items()
@@ -142,32 +155,38 @@ class LeaseGroup:
         }
         found = moves(self._me, rows, alive)
         finished = self._table.finished()
-        going = {*found.release, *self._done_for_good(finished)}
-        if going & self._mine.keys():
-            drain(going & self._mine.keys())
-        # what stands under our name and isn't ours: we wrote it and never heard that it was written
-        strays = [
+        releasing = {*found.release, *self._completed(finished)}
+        if releasing & self._mine.keys():
+            # the drain commits: the leases in `_mine` are newer than `rows` afterwards
+            drain(releasing & self._mine.keys())
+        # leases under this worker's name that it doesn't know: it wrote them, and the answer to
+        # that write was lost
+        unconfirmed = [
             row for row in rows if row.owner == self._me and row.topic_partition not in self._mine
         ]
         self._mine.update(
-            {row.topic_partition: row for row in strays if row.topic_partition in going}
+            {row.topic_partition: row for row in unconfirmed if row.topic_partition in releasing}
         )
-        self._release(going, finished)
-        for free in (*found.take, *strays):
-            if free.topic_partition not in going:
+        self._release(releasing, finished)
+        # each lease is taken by itself: another worker may be faster with some of them
+        for free in (*found.take, *unconfirmed):
+            if free.topic_partition not in releasing:
                 taken = self._next(free, owner=self._me)
                 if self._table.swap([(free, taken)]):
                     self._mine[free.topic_partition] = taken
 
-    def _tell_finished(self, plan: int) -> None:
-        new = self._finished() - self._told
+    def _report_finished(self, plan: int) -> None:
+        new = self._finished() - self._reported_finished
         if new:
-            with suppress(StoreUnavailable):  # said again with the next commit
+            with suppress(StoreUnavailable):  # retried with the next commit
                 self._table.finish(dict.fromkeys(sorted(new), plan))
-                self._told |= new
+                self._reported_finished |= new
 
-    def _done_for_good(self, finished: Mapping[TopicPartition, int]) -> set[TopicPartition]:
-        """Our places of which nothing comes any more, all of it stored and acknowledged."""
+    def _completed(self, finished: Mapping[TopicPartition, int]) -> set[TopicPartition]:
+        """Return the owned topic-partitions that have ended, with all effects stored and emitted.
+
+        `finished` has the plan of the last record of each.
+        """
         return {
             topic_partition
             for topic_partition, plan in finished.items()
@@ -179,16 +198,17 @@ class LeaseGroup:
     def _release(
         self, topic_partitions: Set[TopicPartition], finished: Mapping[TopicPartition, int]
     ) -> None:
-        done = self._done_for_good(finished)  # the last commit may have seen to it
+        completed = self._completed(finished)  # again: the last commit may have completed some
         for topic_partition in sorted(topic_partitions):
             lease = self._mine.pop(topic_partition, None)
             if lease is not None:
                 checkpoint = (
                     lease.checkpoint.final()
-                    if topic_partition in done and lease.checkpoint
+                    if topic_partition in completed and lease.checkpoint
                     else lease.checkpoint
                 )
                 self._table.swap([(lease, self._next(lease, owner="", checkpoint=checkpoint))])
 
     def _next(self, lease: Lease, **changes: object) -> Lease:
+        """Return a changed lease with the next counter, so that a stale owner's swap fails."""
         return lease._replace(counter=lease.counter + 1, **changes)  # type: ignore[arg-type]

@@ -1,11 +1,12 @@
-"""Who owns which place, by leases in a table: the rules, without the table.
+"""The rules of ownership by leases, without the table that holds them.
 
-After the design of Amazon's consumer library: a lease has an owner and a counter that the owner
-moves on; every change is conditional on the owner and the counter that were read. Nobody compares
-clocks: an observer notes by its own monotonic clock when it saw a counter change, and one that
-stands still for the length of a lease has no owner any more. Each worker also has a counter of its
-own, so that all know how many there are; who owns more than a fair share lets the rest go when its
-work on it is done, and who owns less takes what is free. Nothing is stolen from the living.
+After the design of Amazon's consumer library (KCL): a lease has an owner and a counter that every
+change increments; every change is conditional on the owner and the counter that were read. Each
+worker also has a heartbeat counter of its own in the table. Nobody compares clocks: a worker notes
+by its own monotonic clock when it saw a heartbeat change, and takes a worker whose counter stays
+the same for the length of a lease for dead. A worker with more than a fair share releases the rest
+once it has drained them, and a worker with less takes leases that are free. No lease is taken from
+a live worker.
 """
 
 from __future__ import annotations
@@ -18,69 +19,71 @@ from .group import Checkpoint
 
 
 class Lease(NamedTuple):
-    """A row of the table. `owner` is empty when nobody has it."""
+    """The lease of one topic-partition; `owner` is empty when no worker owns it."""
 
     topic_partition: TopicPartition
     owner: str
     counter: int
     checkpoint: Checkpoint | None
     position: int = 0
-    """Next to read, for people and tools."""
+    """The next position to read, for people and tools."""
     parents: tuple[int, ...] = ()
-    """The shards that this one came from by a split or a merge; it is read after them."""
+    """The shards that this shard came from by a split or a merge; it is read after them."""
 
     @property
     def is_final(self) -> bool:
-        """Whether nobody needs to have it any more."""
+        """Whether the topic-partition is finished for good, so that no worker need own it."""
         return self.checkpoint is not None and self.checkpoint.is_final
 
 
 class LeaseTable(Protocol):
-    """Where leases stand. Reads see all that was written before."""
+    """The table of leases and heartbeats; a read sees all earlier writes."""
 
     def leases(self) -> list[Lease]:
-        """All of them."""
+        """Return the leases of all topic-partitions."""
 
     def add(self, topic_partitions: Mapping[TopicPartition, tuple[int, ...]]) -> None:
-        """Have leases without an owner for places that have none yet, with their parents."""
+        """Add leases without an owner where there are none yet, with the parents of each shard."""
 
     def finished(self) -> dict[TopicPartition, int]:
-        """The places of which nothing comes any more, and the plan that had the last of each."""
+        """Return the topic-partitions that have ended, with the plan of the last record of each."""
 
     def finish(self, topic_partitions: Mapping[TopicPartition, int]) -> None:
-        """Say so of places."""
+        """Record that topic-partitions have ended, with the plan of the last record of each."""
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
-        """Write each lease behind the one that it replaces, or none; False when one of those has
-        another owner or counter by now."""
+        """Replace the first lease of each pair by the second, all or none.
 
-    def beats(self) -> dict[str, int]:
-        """The counter of each worker."""
+        Returns False when one of the replaced leases has another owner or counter by now.
+        """
 
-    def beat(self, worker: str, counter: int) -> None:
-        """Write the counter of a worker."""
+    def heartbeats(self) -> dict[str, int]:
+        """Return the heartbeat counter of each worker."""
 
-    def forget(self, worker: str) -> None:
-        """Remove the counter of a worker."""
+    def write_heartbeat(self, worker: str, counter: int) -> None:
+        """Write the heartbeat counter of a worker."""
+
+    def remove_heartbeat(self, worker: str) -> None:
+        """Remove the heartbeat counter of a worker."""
 
 
 class Moves(NamedTuple):
-    """What a worker should do now."""
+    """The leases that a worker should release and take now."""
 
     release: list[TopicPartition]
     take: list[Lease]
 
 
-class Observer:
-    """Sees which counters stand still.
+class HeartbeatMonitor:
+    """Tells live workers from dead ones by the changes of their heartbeat counters.
 
     Args:
-        lease_s: after so long without a change an owner is taken for gone.
+        lease_s: a worker whose counter hasn't changed for this many seconds is taken for dead.
 
-    >>> observer = Observer(lease_s=10.0)
-    >>> observer.see({"a": 1}, now_s=100.0), observer.see({"a": 1}, now_s=110.0)
+    >>> monitor = HeartbeatMonitor(lease_s=10.0)
+    >>> monitor.alive({"a": 1}, now_s=100.0), monitor.alive({"a": 1}, now_s=110.0)
     ({'a'}, set())
-    >>> observer.see({"a": 2}, now_s=111.0)
+    >>> monitor.alive({"a": 2}, now_s=111.0)
     {'a'}
     """
 
@@ -88,8 +91,13 @@ class Observer:
         self._lease_s = lease_s
         self._changed: dict[str, tuple[int, float]] = {}
 
-    def see(self, counters: Mapping[str, int], now_s: float) -> set[str]:
-        """Whose counters have changed within the length of a lease, as far as we have seen."""
+    def alive(self, counters: Mapping[str, int], now_s: float) -> set[str]:
+        """Return the workers whose counters this monitor saw change within the length of a lease.
+
+        Args:
+            counters: the heartbeats as they were read now.
+            now_s: this worker's own monotonic clock.
+        """
         for name, counter in counters.items():
             known = self._changed.get(name)
             if known is None or known[0] != counter:
@@ -100,12 +108,14 @@ class Observer:
 
 
 def moves(me: str, leases: Iterable[Lease], alive: Iterable[str]) -> Moves:
-    """What to let go and what to take, so that all who are alive have as many, give or take one.
+    """Return the leases to release and to take, for a fair share among the live workers.
+
+    Live workers own equally many leases then, or one more.
 
     Args:
         me: this worker; it counts as alive.
         leases: the table as it was read.
-        alive: workers that are.
+        alive: the workers that are alive.
 
     >>> table = [Lease(("a", n), owner, 1, None) for n, owner in enumerate(["x", "x", "x", "gone"])]
     >>> found = moves("y", table, ["x"])
@@ -120,7 +130,8 @@ def moves(me: str, leases: Iterable[Lease], alive: Iterable[str]) -> Moves:
     )
     mine = [lease.topic_partition for lease in rows if lease.owner == me]
     fewest, more = divmod(len(rows), len(workers))
-    # the first few may have one more; who has it already keeps it, or it would change hands
+    # the remainder goes to the first workers by name, one lease each; but a worker that already has
+    # one more keeps it while not too many have, or a lease would change hands for nothing
     share = fewest + (workers.index(me) < more)
     has_more = sum(1 for worker in workers if sum(lease.owner == worker for lease in rows) > fewest)
     most = fewest + 1 if len(mine) > fewest and has_more <= more else share

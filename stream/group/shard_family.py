@@ -1,8 +1,8 @@
-"""The shards of a stream as a family: a child is read after all of its parents.
+"""The lineage of a stream's shards: a child is read after all of its parents.
 
-Kinesis splits a shard in two or merges two into one; the parents end, and what has the same key
-goes on in a child. Keys keep their order if a child is begun when its parents are done with: read
-to their end, and all that was read is in plans.
+Kinesis splits a shard in two or merges two into one; the parents end, and later records of a key go
+to a child. The records of a key stay in order if a child is begun when its parents are finished:
+read to their end, with all of their records in plans.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NUMBERED = re.compile(r"shardId-(\d{1,18})")
 
 
 class Shard(NamedTuple):
-    """A shard as the stream lists it, with the keys whose hash is in `[first_hash, last_hash]`."""
+    """A shard as the stream lists it; its keys have hashes in `[first_hash, last_hash]`."""
 
     number: int
     parents: tuple[int, ...] = ()
@@ -27,27 +27,27 @@ class Shard(NamedTuple):
 
 
 def number_of(shard_id: str) -> int:
-    """The number in a shard's id; it stands for the partition.
+    """Return the number in a shard's id, which is used as the partition.
 
     Raises:
-        StateError: the id has none.
+        StateError: the id isn't of Kinesis' form.
 
     >>> number_of("shardId-000000000012"), id_of(12)
     (12, 'shardId-000000000012')
     """
     found = _NUMBERED.fullmatch(shard_id)
     if found is None:
-        raise StateError(f"{shard_id!r} is no shard's id as we know them", where="source")
+        raise StateError(f"{shard_id!r} is no shard's id of the known form", where="source")
     return int(found[1])
 
 
 def id_of(number: int) -> str:
-    """The id of a shard."""
+    """Return the id of a shard."""
     return f"shardId-{number:012d}"
 
 
 class Family:
-    """The shards of one stream, and which of them are done with.
+    """The shards of one stream, and which of them are finished.
 
     >>> family = Family()
     >>> family.learn([Shard(0), Shard(1, parents=(0,)), Shard(2, parents=(0,))])
@@ -65,18 +65,19 @@ class Family:
 
     @property
     def numbers(self) -> Set[int]:
-        """All that are listed."""
+        """All shards that are listed."""
         return self._shards.keys()
 
     def parents(self, number: int) -> tuple[int, ...]:
-        """Those that a shard came from."""
+        """Return the shards that a shard came from by a split or a merge."""
         return self._shards[number].parents
 
     @property
     def readable(self) -> set[int]:
-        """Those that may be read and aren't done with.
+        """The shards that may be read and aren't finished: all of their parents are.
 
-        A parent that isn't listed is gone: retention took it, and nothing of it can come any more.
+        A parent that isn't listed counts as finished: retention removed it, and no record of it
+        can be read any more.
         """
         return {
             number
@@ -86,22 +87,21 @@ class Family:
         }
 
     def learn(self, listed: Iterable[Shard]) -> set[int]:
-        """Take what the stream lists now; returns those that are gone although they weren't done
-        with."""
+        """Take over what the stream lists now; returns shards that disappeared unfinished."""
         now = {shard.number: shard for shard in listed}
         lost = self._shards.keys() - now.keys() - self._finished
         self._shards = now
         return lost
 
     def finish(self, number: int) -> None:
-        """A shard is done with: it has ended, and all of it is in plans."""
+        """Mark a shard as finished: it has ended, and all of its records are in plans."""
         self._finished.add(number)
 
     @property
     def finished(self) -> Set[int]:
-        """Those that were said to be done with."""
+        """The shards that were marked as finished."""
         return self._finished
 
     def is_finished(self, number: int) -> bool:
-        """Whether it was said to be."""
+        """Whether a shard was marked as finished."""
         return number in self._finished

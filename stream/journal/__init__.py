@@ -1,1 +1,1 @@
-"""The journal of plans: what a plan and the terms are, and the contracts of journal and source."""
+"""The journal of plans: plans, terms, and the contracts of journal and source."""

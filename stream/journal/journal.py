@@ -12,19 +12,19 @@ class Journal(Protocol):
     """An append-only sequence of numbered plans; the first plan with a number wins."""
 
     def append(self, plan: Plan) -> Plan:
-        """Make the plan durable; returns the plan that has the number, which may be another's."""
+        """Make a plan durable; returns the plan that has its number, maybe another worker's."""
 
     def read(self, from_number: int, bookmark: int = 0) -> Iterable[Plan]:
-        """The plans from a number on, in order, as far as they are there now.
+        """Return the plans from a number on, in order, as far as the journal has them now.
 
         Args:
-            from_number: the first plan wanted.
-            bookmark: where the journal was when the plan before was read; saves a search.
+            from_number: the number of the first plan wanted.
+            bookmark: `bookmark` of the plan before that one; saves a search.
         """
 
     @property
     def next_number(self) -> int:
-        """The number after that of the last plan read or appended; the first is 1."""
+        """The number after that of the last plan read or appended; the first plan is 1."""
 
     def bookmark(self, number: int) -> int:
-        """Where the journal was behind a plan read or appended not long ago, in its own terms."""
+        """Return the journal's own position behind a plan that was read or appended recently."""

@@ -1,6 +1,6 @@
-"""A plan: what a batch will be, written down before anything changes.
+"""A plan: the contents of a batch, written to the journal before any state changes.
 
-It names the records by position, and the model that decides.
+A plan names its records by position, and the model that scores them.
 A decision is a pure function of the log, the journal, the definitions and the models; so a crash at
 any point is repaired by running the same plan again.
 """
@@ -18,13 +18,13 @@ from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 from claimtrace.events import Record
 
 JOURNAL: TopicPartition = (JOURNAL_TOPIC, 0)
-"""The place whose owner writes plans, and to whom drift and alerts belong."""
+"""The topic-partition whose owner writes plans; drift records and alerts belong to that owner."""
 
 
 class Range(msgspec.Struct, frozen=True, array_like=True):
     """Records `[from_position, to_position)` of one partition.
 
-    `at` says where the first of them is, on a log that doesn't find its records by position.
+    `at` locates the first record on a log that doesn't find its records by position.
     """
 
     topic: str
@@ -37,8 +37,8 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A journalled batch. Its records are applied in the order of `in_plan_order`.
 
-    `now_ms` is for people only: nothing that is decided depends on it. `unknown_schemas` are ids
-    that the schema registry didn't know: a replay refuses them too, whatever it says then.
+    `now_ms` is for people only: no decision depends on it. `unknown_schemas` are schema ids that
+    the schema registry didn't know: a replay refuses them too, whatever the registry knows by then.
     """
 
     number: int
@@ -55,7 +55,7 @@ def plan_of(
     now_ms: int,
     unknown_schemas: Sequence[int] = (),
 ) -> Plan:
-    """The plan for a batch of records that are consecutive on each partition.
+    """Return the plan for a batch of records that are consecutive on each partition.
 
     >>> records = [Record("a", 0, 5, None, b"", 0), Record("b", 1, 0, None, b"", 1),
     ...            Record("a", 0, 6, None, b"", 2)]
@@ -80,11 +80,12 @@ def plan_of(
 
 
 def in_plan_order(records: Iterable[Record], topics: Sequence[str]) -> Records:
-    """Records of a plan in the order in which they are applied: the earliest head goes next.
+    """Return the records of a plan in the order in which they are applied.
 
-    Among equal log times the order of `topics` decides, then the partition. Log times may run
-    backwards inside a partition, positions never do: a record behind a later one counts as late as
-    that one (see `claimtrace.adapters.embedded_log.merge`, which gives new batches the same order).
+    The partition whose next record has the earliest log time goes next; among equal log times the
+    order of `topics` decides, then the partition. Log times may run backwards inside a partition,
+    positions never do: a record behind a later one counts as late as that one (see
+    `claimtrace.adapters.embedded_log.merge`, which gives new batches the same order).
 
     >>> records = [Record("a", 0, 5, None, b"", 9), Record("a", 0, 6, None, b"", 1),
     ...            Record("a", 1, 0, None, b"", 4)]
@@ -97,9 +98,11 @@ def in_plan_order(records: Iterable[Record], topics: Sequence[str]) -> Records:
     for i in range(len(columns.topic_partitions)):
         rows = np.flatnonzero(columns.parts == i)
         rows = rows[np.argsort(columns.positions[rows], kind="stable")]
+        # the running maximum keeps a partition in order of position when its log times run back
         at_ms[rows] = np.maximum.accumulate(at_ms[rows])
     ranks = np.array([rank[topic] for topic, _ in columns.topic_partitions], np.int64)
     numbers = np.array([partition for _, partition in columns.topic_partitions], np.int64)
     parts = columns.parts
+    # the last key of lexsort is the primary one
     order = np.lexsort((columns.positions, numbers[parts], ranks[parts], at_ms))
     return columns.take(order)

@@ -1,4 +1,4 @@
-"""A note of the last plan whose effects are emitted and stored."""
+"""The last plan whose effects are emitted and stored."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import msgspec
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """A plan whose effects, and those of all before it, are emitted and stored; `chains` are the
-    heads of the partitions' chains as of then."""
+    """The last plan whose effects, and those of all plans before it, are emitted and stored.
+
+    `chains` are the heads of the partitions' chains as of that plan.
+    """
 
     plan: int
     plan_digest: str
-    """Of the plan as it stands in the journal, should this note belong to another one."""
+    """The digest of the plan in the journal; shows when this note belongs to another journal."""
     chains: dict[int, str]

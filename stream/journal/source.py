@@ -1,4 +1,4 @@
-"""Where records come from: by position, or by what a log calls its records itself."""
+"""The contract of a source: records of the inputs by position, or by the log's own numbers."""
 
 from __future__ import annotations
 
@@ -11,34 +11,40 @@ from .plan import Range, TopicPartition
 
 
 class Source(Protocol):
-    """Where records come from."""
+    """The input topics of a log."""
 
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Sequence[Record]:
-        """The next records after the positions, in plan order; empty when there are none now."""
+        """Return the next records, at most `most`, in plan order; empty when there are none now.
+
+        Args:
+            positions: the next position to read of each topic-partition; without one it is read
+                from its beginning.
+            most: records of the batch at the most.
+        """
 
     def fetch(self, ranges: Sequence[Range]) -> Sequence[Record]:
-        """Exactly the records of a plan, in plan order."""
+        """Return exactly the records of a plan, in plan order."""
 
     def located(self, ranges: Sequence[Range]) -> list[Range]:
-        """The ranges of records that `poll` gave, with all that `fetch` must know."""
+        """Return ranges of records from `poll` with everything that `fetch` needs to find them."""
 
     def bookmarks(self, positions: Mapping[TopicPartition, int]) -> bytes:
-        """What `poll` must know to go on from positions in another process."""
+        """Return what another process needs to `poll` from these positions."""
 
     def resume(self, bookmarks: bytes) -> None:
-        """Go on from bookmarks."""
+        """Continue from the bookmarks of a snapshot."""
 
 
 class ByPosition:
-    """A source whose log finds its records by position: nothing else need be known."""
+    """The base of a source whose log finds its records by position alone."""
 
     def located(self, ranges: Sequence[Range]) -> list[Range]:
-        """As they are."""
+        """Return the ranges unchanged."""
         return list(ranges)
 
     def bookmarks(self, positions: Mapping[TopicPartition, int]) -> bytes:  # noqa: ARG002
-        """Nothing."""
+        """Return no bytes: positions are enough."""
         return b""
 
     def resume(self, bookmarks: bytes) -> None:
-        """Nothing to do."""
+        """Do nothing: positions are enough."""

@@ -8,7 +8,7 @@ from claimtrace.errors import StateError
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What must not change under a journal, because its decisions depend on it."""
+    """Settings that must not change under a journal, because its decisions depend on them."""
 
     domain: str
     definitions: str
@@ -24,14 +24,17 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     drift_alert_n: int
     partitions: int
     hash_key: str = ""
-    """A digest of the key of the ids' index; the key itself is a secret."""
+    """A digest of the key that ids are hashed with; the key itself is a secret."""
     topic_ids: list[str] = []
-    """On Kafka: which topics the positions belong to, should one be made anew with its name."""
+    """The log's own ids of the input topics or streams: positions belong to these, not to ones
+    that are created again under the same names."""
     schemas: str = "json"
-    """`json`, or `registry` where framed values are read too."""
+    """`json`, or `registry` where values framed by a schema registry are read too."""
 
     def check_same(self, other: Terms, where: str) -> None:
-        """Refuse to go on under other terms than the journal was begun with.
+        """Refuse other terms than those that the journal was begun with.
+
+        `topic_ids` are not compared: the transports compare them with a better message.
 
         Raises:
             StateError: names the first term that differs.
@@ -46,3 +49,19 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
                     where=where,
                     hint="set it back, or start with a new folder: the log is replayed into it",
                 )
+
+
+def terms_of(line: bytes, where: str) -> Terms:
+    """Decode the terms that a journal begins with.
+
+    Raises:
+        StateError: another version wrote the journal.
+    """
+    try:
+        return msgspec.json.decode(line, type=Terms)
+    except msgspec.DecodeError as error:
+        raise StateError(
+            f"the journal is of another version: {error}",
+            where=where,
+            hint="start with a new folder: the log is replayed into it",
+        ) from error

@@ -220,7 +220,7 @@ class Ownership:
 
     def start_without_history(self) -> None:
         """Start from a snapshot: the batches before the engine's positions are not retained."""
-        self._retained.gone.update(self._engine.positions)
+        self._retained.released.update(self._engine.positions)
 
     def remember(self, checkpoints: Mapping[TopicPartition, Checkpoint]) -> None:
         """Use a snapshot's checkpoints for partitions that the group has forgotten.

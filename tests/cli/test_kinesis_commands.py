@@ -68,7 +68,7 @@ def test_the_doctor_says_when_polling_is_not_enough(
     assert "workers: 1, each reads each shard every 0.2 s" in run("doctor")
     leases = TableLeases(DynamodbTable(dynamodb.client(), tmp_path.name))
     for n in range(6):
-        leases.beat(f"w{n}", 1)
+        leases.write_heartbeat(f"w{n}", 1)
     said = run("doctor", exit_code=1)
     assert "workers: 6, each reads each shard every 1.2 s" in said
     assert "enhanced fan-out is needed" in said
@@ -80,7 +80,7 @@ def test_the_doctor_measures_what_comes(
     run("topics", "create")
     leases = TableLeases(DynamodbTable(dynamodb.client(), tmp_path.name))
     for n in range(3):
-        leases.beat(f"w{n}", 1)
+        leases.write_heartbeat(f"w{n}", 1)
     assert "enhanced fan-out" not in run("doctor")
     client: Any = ministack.client("kinesis")
     for _ in range(8):  # 8 MB in ten seconds are .8 MB/s, three times

@@ -1,4 +1,4 @@
-"""Journals as tests open them: again and again, by several at once where it may be."""
+"""Journals for the contract suite: opened again by each test, and by several workers if allowed."""
 
 from __future__ import annotations
 
@@ -31,40 +31,40 @@ from tests.worlds.stream_folder import terms
 TERMS: Final = msgspec.structs.replace(terms(), topic_ids=["id-1", "id-2", "id-3"])
 
 
-class Shelf(ABC):
-    """Where one journal stands: opened again and again, by several at once where it may."""
+class JournalStore(ABC):
+    """One journal in its store, which a test opens as new processes would."""
 
     def __init__(self) -> None:
         self._open: list[Any] = []
 
     def open(self, wanted: Terms | None = TERMS) -> Any:
-        """The journal as a new process sees it."""
+        """Open the journal as a new process."""
         journal = self._opened(wanted)
         self._open.append(journal)
         return journal
 
     def close(self) -> None:
-        """Close all that were opened."""
+        """Close all journals that were opened."""
         for journal in self._open:
             journal.close()
 
     @abstractmethod
     def put(self, body: bytes) -> None:
-        """Append a record by other means, well-formed as far as the store is concerned."""
+        """Append a record by other means; its form is right for the store."""
 
     @abstractmethod
     def _opened(self, wanted: Terms | None) -> Any: ...
 
 
-class FileShelf(Shelf):
-    """A synced file."""
+class FileJournalStore(JournalStore):
+    """A journal in a synced file."""
 
     def __init__(self, folder: Path, _: Any = None) -> None:
         super().__init__()
         self._path = folder / "journal"
 
     def put(self, body: bytes) -> None:
-        """A line with its checksum."""
+        """Append a line with its checksum."""
         with self._path.open("ab") as file:
             file.write(body + b"\t%08x\n" % zlib.crc32(body))
 
@@ -73,11 +73,11 @@ class FileShelf(Shelf):
         return FileJournal(self._path, wanted)
 
 
-class KafkaShelf(Shelf):
-    """The topic, made anew."""
+class KafkaJournalStore(JournalStore):
+    """A journal on a topic that is created anew."""
 
     def close(self) -> None:
-        """Close all; plans that wait are not sent any more."""
+        """Close all journals; their queued plans are not sent any more."""
         while self._open:
             forget_plans(self._open.pop())
 
@@ -87,7 +87,7 @@ class KafkaShelf(Shelf):
         make_anew(cluster, {JOURNAL_TOPIC: 1})
 
     def put(self, body: bytes, key: bytes | None = b"plan") -> None:
-        """A record of any key."""
+        """Produce a record with any key."""
         producer = Producer(client(self.cluster.bootstrap))
         producer.produce(JOURNAL_TOPIC, body, key)
         assert producer.flush(30) == 0
@@ -97,8 +97,8 @@ class KafkaShelf(Shelf):
         return KafkaJournal(made.kafka_connection, wanted, SystemClock())
 
 
-class TableShelf(Shelf):
-    """A table of its own."""
+class TableJournalStore(JournalStore):
+    """A journal in a table of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,24 +109,24 @@ class TableShelf(Shelf):
     def _another(self) -> Table: ...
 
     def put(self, body: bytes) -> None:
-        """In place of the terms."""
+        """Overwrite the terms."""
         self._table.put_always({"pk": "terms", "sk": "terms", "terms": body.decode()})
 
     def lose(self, number: int, body: bytes) -> None:
-        """A plan as another process would write it, which comes too late."""
+        """Write a plan as another process would, after the number is taken."""
         item = {"pk": "plan", "sk": f"{number:016d}", "plan": body.decode()}
         assert not self._table.put(Change(item, None))
 
     def spoil(self, number: int, body: str) -> None:
-        """Something else in the place of a plan."""
+        """Overwrite a plan with other text."""
         self._table.put_always({"pk": "plan", "sk": f"{number:016d}", "plan": body})
 
     def _opened(self, wanted: Terms | None) -> TableJournal:
         return TableJournal(self._another(), wanted, SystemClock())
 
 
-class DynamoShelf(TableShelf):
-    """In DynamoDB."""
+class DynamoJournalStore(TableJournalStore):
+    """A journal in DynamoDB."""
 
     def __init__(self, _: Path, server: DynamoLocal) -> None:
         self._server, self._name = server, f"journal-{uuid4()}"
@@ -136,8 +136,8 @@ class DynamoShelf(TableShelf):
         return DynamodbTable(self._server.client(), self._name)
 
 
-class FileTableShelf(TableShelf):
-    """In a file that workers on one machine share."""
+class FileTableJournalStore(TableJournalStore):
+    """A journal in a file that workers on one machine share."""
 
     def __init__(self, folder: Path, _: Any = None) -> None:
         self._path = folder / "shared.db"
@@ -148,9 +148,12 @@ class FileTableShelf(TableShelf):
 
 
 JOURNALS: Final[dict[str, type[Any]]] = {
-    "file": FileShelf, "kafka": KafkaShelf, "dynamo": DynamoShelf, "file table": FileTableShelf,
-}  # fmt: skip
+    "file": FileJournalStore,
+    "kafka": KafkaJournalStore,
+    "dynamo": DynamoJournalStore,
+    "file table": FileTableJournalStore,
+}
 SHARED: Final = ("kafka", "dynamo", "file table")
-"""Several may have these open at once."""
+"""Journals that several workers may have open at once."""
 SERVERS: Final = {"kafka": "kafka", "dynamo": "dynamodb"}
-"""Made with a folder and, where it needs one, a running server."""
+"""The servers that journals need, by fixture name."""

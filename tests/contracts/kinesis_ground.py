@@ -1,7 +1,8 @@
-"""Kinesis as a ground for the contract of transports: the local server, one worker.
+"""Kinesis for the contract suite of transports: the local server, one worker or several.
 
-The server stamps records itself; what is put here keeps its own time, told to the reader by
-sequence number, or nobody could say beforehand in which order things are read.
+The server stamps records itself. Records that a test puts keep the test's log times: the reader
+looks them up by sequence number, or the order of reading couldn't be predicted.
+
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ _OUTPUTS = (DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
 
 
 class Times:
-    """As of when each record was put: whoever puts holds the lock until the time is told."""
+    """The log times of the records that were put; `putting` is held until they are noted."""
 
     def __init__(self) -> None:
         self.putting = Lock()
@@ -58,23 +59,23 @@ class Times:
 
 
 class StampedReads:
-    """Reads what `KinesisGround` put, at the time that it was put as of."""
+    """Reads that give records of `KinesisGround` the log times that they were put with."""
 
     def __init__(self, reads: KinesisReads | FanOutReads, times: Times) -> None:
         self._reads, self._times = reads, times
         self.shards, self.is_shared = reads.shards, reads.is_shared
 
-    def read(self, ask: ReadRequest) -> ShardPage:
-        """One page."""
-        got = self._reads.read(ask)
+    def read(self, request: ReadRequest) -> ShardPage:
+        """Read one page, with the noted log times."""
+        page = self._reads.read(request)
         with self._times.putting:
-            told = self._times.log_time_ms
-        times_ms = tuple(told[ask.stream, sequence] for sequence in got.sequences)
-        return got._replace(log_times_ms=times_ms)
+            noted_ms = self._times.log_time_ms
+        times_ms = tuple(noted_ms[request.stream, sequence] for sequence in page.sequences)
+        return page._replace(log_times_ms=times_ms)
 
 
 class KinesisGround(Ground):
-    """Streams of their own; an input's partitions are shards."""
+    """Streams of their own; the partitions of an input are shards."""
 
     once, has_group, has_headers = False, False, False
 
@@ -92,7 +93,7 @@ class KinesisGround(Ground):
         self._open = ExitStack()
 
     def start(self, name: str = "a", crash: Crashing = lambda _: None, **member: Any) -> Worker:
-        """A worker on the journal of all, with snapshots of its own."""
+        """Start a worker on the common journal, with snapshots of its own."""
         with ExitStack() as opening:
             journal = self._journal(terms(PARTITIONS))
             opening.callback(journal.close)
@@ -109,7 +110,7 @@ class KinesisGround(Ground):
         return worker
 
     def records(self, topic: str) -> list[Record]:
-        """By the place of what was decided or refused."""
+        """Return decisions and dead letters by the partition of their input record."""
         reads = KinesisReads(self._client)
         found = read_stream(reads, self._stream(topic), topic, SystemClock())
         if topic == DECISIONS_TOPIC:
@@ -123,13 +124,13 @@ class KinesisGround(Ground):
         return list(found)
 
     def proof(self) -> tuple[list[Plan], Source]:
-        """Another reader."""
+        """Return the plans, and another reader of the inputs."""
         source = self._source()
         self._open.callback(source.close)
         return self._plans(), source
 
     def close(self) -> None:
-        """Let go of the streams."""
+        """Close all clients."""
         self._open.close()
 
     def _journal(self, wanted: Terms) -> Any:
@@ -181,7 +182,7 @@ class KinesisGround(Ground):
 
 
 class FanOutGround(KinesisGround):
-    """The same with streams that push, on a server that can."""
+    """Streams that push, on a server that supports enhanced fan-out."""
 
     def __init__(self, folder: Path, server: Ministack) -> None:
         super().__init__(folder, server)
@@ -197,7 +198,7 @@ class FanOutGround(KinesisGround):
 
 
 class KinesisGroupGround(KinesisGround):
-    """The same with several workers on one machine: leases and journal in a file."""
+    """Several workers on one machine: leases and journal in a file."""
 
     has_group = True
 
@@ -222,7 +223,7 @@ class KinesisGroupGround(KinesisGround):
 
 
 class DynamoGroupGround(KinesisGroupGround):
-    """The same on several machines: leases and journal in DynamoDB."""
+    """Several workers on several machines: leases and journal in DynamoDB."""
 
     def __init__(self, folder: Path, server: KinesisLocal, dynamodb: DynamoLocal) -> None:
         self._dynamodb, self._name = dynamodb, f"group-{next(_numbers)}"

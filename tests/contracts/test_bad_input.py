@@ -1,7 +1,9 @@
 """Bad input, groups C1 to C27 of the fault catalogue, through the whole stream in one run.
 
-Every case's records lie between good claims on a real log. Nothing dies, nothing is lost, each
-record becomes what the table says, and the good claims are decided as if the others weren't there.
+The records of each case are put between good claims on a real log. The worker survives all of them,
+loses none, gives each record the outcome of the table, and decides on the good claims as if the
+others didn't exist.
+
 """
 
 from __future__ import annotations
@@ -37,14 +39,14 @@ STEP_MS = 60_000
 
 
 class Sent(NamedTuple):
-    """A record of a case with the place where it must be found again."""
+    """A record of a case, and the topic-partition and position at which it must be found."""
 
     record: Record
     put: Put
 
 
 class Ran(NamedTuple):
-    """What came out of a run."""
+    """The results of a run."""
 
     sent: dict[str, list[Sent]]
     decisions: dict[tuple[int, int], dict[str, Any]]
@@ -57,7 +59,7 @@ class Ran(NamedTuple):
 
 
 def records_of(*, with_cases: bool) -> tuple[list[Record], dict[str, list[Sent]]]:
-    """Good claims and, between them, the cases; one record a minute."""
+    """Return good claims and, between them, the records of the cases; one record a minute."""
     rng = np.random.default_rng(4)
     now = START_MS
     records: list[Record] = []
@@ -103,9 +105,9 @@ def run(folder: Any, *, with_cases: bool) -> Ran:
     outputs = world.outputs()
     letters = {}
     for record in (r for partition in outputs[DEAD_TOPIC] for r in partition):
-        told = dict(record.headers)
+        dead_headers = dict(record.headers)
         topic_partition = tuple(
-            told[PREFIX + part].decode() for part in ("topic", "partition", "position")
+            dead_headers[PREFIX + part].decode() for part in ("topic", "partition", "position")
         )
         letters[topic_partition[0], int(topic_partition[1]), int(topic_partition[2])] = record
     decisions = {}
@@ -149,19 +151,19 @@ def test_each_record_becomes_what_the_table_says(case: Case, ran: Ran) -> None:
 
 
 def check_letter(record: Record, letter: Record, dead: Dead) -> None:
-    """The original bytes, key and headers are there; what was wrong is told without its content."""
-    told = {k: v.decode() for k, v in letter.headers if k.startswith(PREFIX)}
-    assert told[PREFIX + "reason"] == dead.reason
-    assert told[PREFIX + "field"] == dead.field
-    assert told[PREFIX + "hint"] == REASONS[dead.reason]
-    assert told[PREFIX + "log-time-ms"] == str(record.log_time_ms)
+    """Check a dead letter: original bytes, key and headers, and a reason without their content."""
+    dead_headers = {k: v.decode() for k, v in letter.headers if k.startswith(PREFIX)}
+    assert dead_headers[PREFIX + "reason"] == dead.reason
+    assert dead_headers[PREFIX + "field"] == dead.field
+    assert dead_headers[PREFIX + "hint"] == REASONS[dead.reason]
+    assert dead_headers[PREFIX + "log-time-ms"] == str(record.log_time_ms)
     assert letter.key == record.key
     assert letter.partition == record.partition
     value = record.value or b""
     if len(value) > MAX_VALUE_BYTES:
         assert letter.value == value[:KEPT_OF_OVERSIZE_BYTES]
-        assert told[PREFIX + "digest"] == digest(value)
-        assert told[PREFIX + "bytes"] == str(len(value))
+        assert dead_headers[PREFIX + "digest"] == digest(value)
+        assert dead_headers[PREFIX + "bytes"] == str(len(value))
     else:
         assert (letter.value or b"") == value
     kept = [header for header in letter.headers if not header[0].startswith(PREFIX)]
@@ -170,12 +172,12 @@ def check_letter(record: Record, letter: Record, dead: Dead) -> None:
     assert sum(len(k) + len(v) for k, v in kept) <= MAX_HEADER_BYTES
     if dead.reason != "headers_too_large":
         assert tuple(kept) == record.headers
-    assert all(c.isprintable() and c.isascii() for text in told.values() for c in text)
-    assert not any("script" in text or "ERROR" in text for text in told.values())
+    assert all(c.isprintable() and c.isascii() for text in dead_headers.values() for c in text)
+    assert not any("script" in text or "ERROR" in text for text in dead_headers.values())
 
 
 def check_decision(record: Record, decision: dict[str, Any], decided: Decided) -> None:
-    """Exactly these flags, these features; no control character reaches the decision's bytes."""
+    """Check a decision: exactly these flags and features, and no control character in its bytes."""
     assert decision["flags"] == [*decided.flags, "no_model"]
     names = DOMAIN.feature_names
     for name, want in decided.features:
@@ -228,7 +230,7 @@ def test_every_group_of_the_catalogue_is_in_the_table() -> None:
 
 
 def test_every_reason_is_reached(ran: Ran) -> None:
-    """The others need another domain, a log that isn't ours, or a schema registry."""
+    """Other reasons need another domain, a log that isn't ours, or a schema registry."""
     reached = {dict(r.headers)[PREFIX + "reason"].decode() for r in ran.letters.values()}
     assert set(REASONS) - reached == {"bad_avro", "missing_field", "unknown_topic"}
 

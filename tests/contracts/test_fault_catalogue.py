@@ -1,4 +1,4 @@
-"""Faults of delivery, process and brokers (A) and of Kinesis (B) have tests, which exist."""
+"""Each fault of delivery, process and brokers (A) and of Kinesis (B) names a test that exists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NUMBERS = [*(f"A{n}" for n in range(1, 26)), *(f"B{n}" for n in range(1, 19))]
 
 
 def rows() -> dict[str, str]:
-    """The last column of the tables, by number."""
+    """Return the last column of the tables, by the number of the fault."""
     found = re.findall(r"^\| ([AB]\d+) \|.*\| ([^|]*) \|$", PAGE.read_text(), re.MULTILINE)
     assert len(found) == len(dict(found)), "a number stands twice"
     return dict(found)

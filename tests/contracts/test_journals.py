@@ -1,6 +1,7 @@
-"""One contract over all journals: what was acknowledged is read back, and the first plan wins.
+"""The contract of all journals: acknowledged plans are read back, and the first plan wins.
 
-What only a file can suffer (a torn line, a full disk) is in `test_journal.py`.
+Faults that only a file has (a torn line, a full disk) are in `test_file_journal.py`.
+
 """
 
 from __future__ import annotations
@@ -30,37 +31,37 @@ from tests.contracts.journal_grounds import (
     SERVERS,
     SHARED,
     TERMS,
-    DynamoShelf,
-    KafkaShelf,
-    Shelf,
+    DynamoJournalStore,
+    JournalStore,
+    KafkaJournalStore,
 )
 from tests.servers.topics import delete_before, read_topic
 
 
 @pytest.fixture(params=JOURNALS)
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    yield from _shelf(request, tmp_path, request.param)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    yield from _store(request, tmp_path, request.param)
 
 
 @pytest.fixture(params=SHARED)
 def several(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """A journal that several may write to at once."""
-    yield from _shelf(request, tmp_path, request.param)
+    """A journal that several workers may append to at once."""
+    yield from _store(request, tmp_path, request.param)
 
 
 @pytest.fixture
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """Kafka's: anybody can append anything there."""
-    yield from _shelf(request, tmp_path, "kafka")
+    """The Kafka journal, to which any client can append any record."""
+    yield from _store(request, tmp_path, "kafka")
 
 
 @pytest.fixture
 def items(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """DynamoDB's."""
-    yield from _shelf(request, tmp_path, "dynamo")
+    """The journal in DynamoDB."""
+    yield from _store(request, tmp_path, "dynamo")
 
 
-def _shelf(request: pytest.FixtureRequest, folder: Path, name: str) -> Iterator[Any]:
+def _store(request: pytest.FixtureRequest, folder: Path, name: str) -> Iterator[Any]:
     server = request.getfixturevalue(SERVERS[name]) if name in SERVERS else None
     made = JOURNALS[name](folder, server)
     yield made
@@ -74,15 +75,15 @@ def a_plan(number: int, now_ms: int = 0) -> Plan:
     return Plan(number=number, ranges=ranges, model=model, now_ms=now_ms, unknown_schemas=unknown)
 
 
-def filled(shelf: Shelf, number: int) -> Journal:
-    journal: Journal = shelf.open()
+def filled(store: JournalStore, number: int) -> Journal:
+    journal: Journal = store.open()
     for n in range(1, number + 1):
         assert journal.append(a_plan(n)) == a_plan(n)
     return journal
 
 
 def raised_by(work: Callable[[], Any]) -> StateError:
-    """The error that reading raises, before long: a record takes its time to arrive."""
+    """Return the error that reading raises before long: a record takes a while to arrive."""
     until_s = time.monotonic() + 20
     while time.monotonic() < until_s:
         try:
@@ -105,8 +106,8 @@ bodies = st.tuples(
 )
 
 
-def test_what_is_read_back_is_what_was_appended(shelf: Shelf) -> None:
-    journal = shelf.open()
+def test_what_is_read_back_is_what_was_appended(store: JournalStore) -> None:
+    journal = store.open()
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(bodies, min_size=1, max_size=5))
@@ -121,30 +122,30 @@ def test_what_is_read_back_is_what_was_appended(shelf: Shelf) -> None:
 
     written: list[Plan] = []
     check()
-    for reader in (journal, shelf.open()):
+    for reader in (journal, store.open()):
         assert list(reader.read(1)) == written
         assert reader.next_number == len(written) + 1
 
 
-def test_it_is_read_from_any_number_on(shelf: Shelf) -> None:
-    journal = filled(shelf, 12)
+def test_it_is_read_from_any_number_on(store: JournalStore) -> None:
+    journal = filled(store, 12)
     marks = {n: journal.bookmark(n) for n in range(13)}
     wanted = [a_plan(n) for n in range(1, 13)]
-    reader: Journal = shelf.open()
+    reader: Journal = store.open()
     for number in [1, 13, 5, 12, 2, 13, 1]:
         assert list(reader.read(number, marks[number - 1])) == wanted[number - 1 :], number
         assert reader.next_number == 13
     for number in [5, 1, 12]:
-        assert list(shelf.open().read(number)) == wanted[number - 1 :], number
+        assert list(store.open().read(number)) == wanted[number - 1 :], number
         assert list(journal.read(number)) == wanted[number - 1 :], number
     for number in (6, 13):  # an older bookmark is no worse
-        last = shelf.open()
+        last = store.open()
         assert list(last.read(number, marks[2])) == wanted[number - 1 :]
     assert last.append(a_plan(13)) == a_plan(13), "it goes on at the end"
 
 
-def test_an_empty_journal_has_no_plans(shelf: Shelf) -> None:
-    for journal in (shelf.open(), shelf.open()):
+def test_an_empty_journal_has_no_plans(store: JournalStore) -> None:
+    for journal in (store.open(), store.open()):
         assert (list(journal.read(1)), journal.next_number) == ([], 1)
 
 
@@ -157,20 +158,20 @@ def other(value: Any) -> Any:
     return [*value, "x"] if isinstance(value, list) else "other"
 
 
-def test_other_terms_are_refused_by_name(shelf: Shelf) -> None:
-    filled(shelf, 1)
+def test_other_terms_are_refused_by_name(store: JournalStore) -> None:
+    filled(store, 1)
     for name in sorted(set(Terms.__struct_fields__) - {"topic_ids"}):  # those may differ
         changed = {name: other(getattr(TERMS, name))}
         with pytest.raises(StateError, match=f"begun with {name} = ") as caught:
-            shelf.open(msgspec.structs.replace(TERMS, **changed))
+            store.open(msgspec.structs.replace(TERMS, **changed))
         assert caught.value.hint
-    assert list(shelf.open().read(1)) == [a_plan(1)]
+    assert list(store.open().read(1)) == [a_plan(1)]
 
 
-def test_terms_of_another_version_are_refused(shelf: Shelf) -> None:
-    shelf.put(b'{"domain":"auto_claims"}')
+def test_terms_of_another_version_are_refused(store: JournalStore) -> None:
+    store.put(b'{"domain":"auto_claims"}')
     with pytest.raises(StateError, match="another version"):
-        shelf.open()
+        store.open()
 
 
 def test_a_reader_takes_the_terms_that_are_there(several: Any) -> None:
@@ -182,7 +183,7 @@ def test_a_reader_takes_the_terms_that_are_there(several: Any) -> None:
 
 
 def both(*works: Callable[[], Any]) -> list[Any]:
-    """What several threads return or raise, begun together."""
+    """Return what several threads return or raise when they start together."""
     barrier, done = threading.Barrier(len(works)), [None] * len(works)
 
     def run(at: int) -> None:
@@ -228,7 +229,7 @@ def test_of_two_with_other_terms_one_is_refused(several: Any) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_first_plan_with_a_number_wins(several: Any, seed: int) -> None:
-    """Two believe to be the sequencer; both apply what they read back, and it is the same."""
+    """Two workers act as the sequencer; both apply what they read back, and it is the same."""
 
     ready = threading.Barrier(3)
 
@@ -257,7 +258,7 @@ def test_the_first_plan_with_a_number_wins(several: Any, seed: int) -> None:
     assert sum(lost for _, lost in found) >= 2, "they never raced"
 
 
-def test_a_plan_that_lost_is_ignored_wherever_it_stands(shared: KafkaShelf) -> None:
+def test_a_plan_that_lost_is_ignored_wherever_it_stands(shared: KafkaJournalStore) -> None:
     journal = filled(shared, 3)
     for number in (1, 3, 2):
         shared.put(msgspec.json.encode(a_plan(number, now_ms=99)))
@@ -280,7 +281,9 @@ def test_a_plan_that_lost_is_ignored_wherever_it_stands(shared: KafkaShelf) -> N
         (b"else", b'{"number":4,"ranges":[],"model":null,"now_ms":0,"x":1}x'),
     ],
 )
-def test_a_foreign_record_is_refused(shared: KafkaShelf, key: bytes | None, body: bytes) -> None:
+def test_a_foreign_record_is_refused(
+    shared: KafkaJournalStore, key: bytes | None, body: bytes
+) -> None:
     journal = filled(shared, 3)
     shared.put(body, key)
     for reader in (shared.open(), journal):
@@ -290,7 +293,7 @@ def test_a_foreign_record_is_refused(shared: KafkaShelf, key: bytes | None, body
         assert "who else writes" in error.hint
 
 
-def test_a_gap_is_refused(shared: KafkaShelf) -> None:
+def test_a_gap_is_refused(shared: KafkaJournalStore) -> None:
     journal = filled(shared, 3)
     shared.put(msgspec.json.encode(a_plan(5)))
     with pytest.raises(StateError, match="plan 5 follows plan 3"):
@@ -302,7 +305,7 @@ def test_a_gap_is_refused(shared: KafkaShelf) -> None:
         )
 
 
-def test_a_journal_that_lost_its_beginning_is_refused(shared: KafkaShelf) -> None:
+def test_a_journal_that_lost_its_beginning_is_refused(shared: KafkaJournalStore) -> None:
     filled(shared, 6)
     delete_before(shared.cluster.bootstrap, {(JOURNAL_TOPIC, 0): 4})
     error = raised_by(shared.open)
@@ -315,8 +318,8 @@ def test_a_journal_that_lost_its_beginning_is_refused(shared: KafkaShelf) -> Non
 
 def test_a_broker_that_is_killed_loses_no_plan(kafka_clusters: Any, tmp_path: Path) -> None:
     cluster = kafka_clusters()
-    shelf = KafkaShelf(tmp_path, cluster)
-    journal, appended, stop = shelf.open(), [], threading.Event()
+    store = KafkaJournalStore(tmp_path, cluster)
+    journal, appended, stop = store.open(), [], threading.Event()
 
     def write() -> None:
         while not stop.is_set():
@@ -339,11 +342,11 @@ def test_a_broker_that_is_killed_loses_no_plan(kafka_clusters: Any, tmp_path: Pa
     stop.set()
     thread.join(60)
     assert not thread.is_alive()
-    assert list(shelf.open().read(1)) == appended
+    assert list(store.open().read(1)) == appended
     assert [plan.number for plan in appended] == list(range(1, len(appended) + 1))
     stored = read_topic(cluster.bootstrap, JOURNAL_TOPIC)
     assert len(stored) == len(appended) + 1, "each plan stands there once: an idempotent producer"
-    shelf.close()
+    store.close()
 
 
 def until_more(appended: Sequence[Plan], number: int) -> None:
@@ -353,15 +356,15 @@ def until_more(appended: Sequence[Plan], number: int) -> None:
         time.sleep(0.02)
 
 
-def test_a_plan_in_a_table_cannot_be_written_twice(items: DynamoShelf) -> None:
+def test_a_plan_in_a_table_cannot_be_written_twice(items: DynamoJournalStore) -> None:
     journal = filled(items, 3)
     for number in (1, 3):
         items.lose(number, msgspec.json.encode(a_plan(number, now_ms=99)))
     assert list(journal.read(1)) == [a_plan(n) for n in (1, 2, 3)]
 
 
-def test_a_writer_that_never_heard_finds_its_own_plan(items: DynamoShelf) -> None:
-    """Its call timed out, and was carried out all the same."""
+def test_a_writer_that_never_heard_finds_its_own_plan(items: DynamoJournalStore) -> None:
+    """The writer's call timed out after the table had carried it out."""
     journal = filled(items, 1)
     items.spoil(2, msgspec.json.encode(a_plan(2, now_ms=7)).decode())
     assert journal.append(a_plan(2, now_ms=7)) == a_plan(2, now_ms=7)
@@ -372,7 +375,9 @@ def test_a_writer_that_never_heard_finds_its_own_plan(items: DynamoShelf) -> Non
     ("body", "what"),
     [("{", "is no plan"), (msgspec.json.encode(a_plan(9)).decode(), "plan 9 stands where plan 2")],
 )
-def test_what_is_no_plan_in_a_table_is_refused(items: DynamoShelf, body: str, what: str) -> None:
+def test_what_is_no_plan_in_a_table_is_refused(
+    items: DynamoJournalStore, body: str, what: str
+) -> None:
     journal = filled(items, 3)
     items.spoil(2, body)
     with pytest.raises(StateError, match=what):

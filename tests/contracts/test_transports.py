@@ -1,7 +1,8 @@
-"""One contract over all transports: nothing lost, nothing in conflict, wherever a worker dies.
+"""The contract of all transports: no record is lost or contradicted, wherever a worker dies.
 
-A worker that dies here lets go of its clients and finishes nothing; real processes are killed in
+A worker that dies here closes its clients and finishes nothing; real processes are killed in
 `test_kill9.py` and `test_fleet.py`.
+
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from tests.contracts.kinesis_ground import (
     KinesisGround,
     KinesisGroupGround,
 )
-from tests.contracts.transport_grounds import PARTITIONS, PLACES, Ground, KafkaGround
+from tests.contracts.transport_grounds import GROUP_PARTITIONS, PARTITIONS, Ground, KafkaGround
 from tests.contracts.transport_grounds import TRANSPORTS as SERVED
 from tests.oracles.expected import OUTPUTS, Sent, expected, planned, records_of
 from tests.servers.kafka import Cluster
-from tests.simulation.histories import History, a_history, told
+from tests.simulation.histories import History, a_history, expected_of
 from tests.worlds.stream_folder import Crash
 
 SEED = 46
@@ -35,7 +36,7 @@ NTH = {"begun": 2, "flushed": 2, "snapshotted": 1}
 
 
 class Story(NamedTuple):
-    """What is put on the topics, and what must come of it."""
+    """The records that are put on the topics, and the results that must come of them."""
 
     stages: list[list[Outgoing]]
     records: list[list[Record]]
@@ -49,8 +50,11 @@ class Story(NamedTuple):
 
 
 def story_of(history: History, *, plain: bool = False) -> Story:
-    """Some rows get headers and other keys; a value stays as it is. `plain`: always a key and never
-    headers, for logs that have it so."""
+    """Return a story of a history; some rows get headers and other keys.
+
+    A value stays as it is. `plain`: every row has a key and none has headers, as some logs demand.
+
+    """
     stages, number = [], 0
     for entries in history.stages:
         stage = []
@@ -65,13 +69,13 @@ def story_of(history: History, *, plain: bool = False) -> Story:
     whole = records_of([row for stage in stages for row in stage])
     records = [[whole.pop(0) for _ in stage] for stage in stages]
     wanted = expected(records, Ground.engine(None))  # type: ignore[arg-type]
-    by_hand = told(history)
+    by_hand = expected_of(history)
     return Story(stages, records, wanted, by_hand.claims, by_hand.dead)
 
 
 @pytest.fixture(scope="module")
 def stories() -> dict[bool, Story]:
-    """By whether the log has headers."""
+    """Stories by whether the log has headers."""
     history = a_history(SEED)
     assert history.partitions == PARTITIONS
     entries = [entry for stage in history.stages for entry in stage]
@@ -113,13 +117,13 @@ SERVERS = {
     ]
 )
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Makes the ground of each transport; what it opened is closed afterwards."""
+    """Makes the ground of each transport; what a ground opened is closed afterwards."""
     yield from grounds(request, tmp_path)
 
 
 @pytest.fixture(params=[name for name, ground in TRANSPORTS.items() if ground.has_group])
 def make_shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """The same where workers share the work."""
+    """Makes the grounds whose workers share the work."""
     yield from grounds(request, tmp_path)
 
 
@@ -151,9 +155,10 @@ def crash_at(point: str, nth: int) -> Callable[[str], None]:
 
 
 def as_planned(ground: Ground, story: Story) -> Story:
-    """The story as the journal has it: what is put while workers read comes in an order of its own.
+    """Return the story in the order of the journal: records put while workers read interleave anew.
 
-    Which of two records in conflict is refused depends on it; how many claims there are doesn't.
+    The order decides which of two conflicting records is refused, but not the number of claims.
+
     """
     records = [record for stage in story.records for record in stage]
     wanted = expected(planned(ground.proof()[0], records), ground.engine())
@@ -165,9 +170,10 @@ Lane = tuple[int, bytes]
 
 
 def lanes(sent: Iterable[Sent]) -> dict[Lane, list[Sent]]:
-    """What was sent for each input partition in its order, each record at its first appearance.
+    """Return the records sent for each input partition, in order, each at its first appearance.
 
     Dead letters of several topics share a partition, and may come from several workers.
+
     """
     found: dict[Lane, list[Sent]] = {}
     for each in dict.fromkeys(sent):
@@ -177,7 +183,7 @@ def lanes(sent: Iterable[Sent]) -> dict[Lane, list[Sent]]:
 
 
 def check(ground: Ground, story: Story, *, may_repeat: bool = True) -> None:
-    """All that must hold of what lies on the topics, in the journal and in the offline store."""
+    """Check topics, journal and offline store against the story."""
     found = {topic: ground.records(topic) for topic in story.wanted}
     for topic in (DECISIONS_TOPIC, DEAD_TOPIC):
         sent = lanes(
@@ -204,7 +210,7 @@ def check(ground: Ground, story: Story, *, may_repeat: bool = True) -> None:
 
 
 def check_dead(dead: Sequence[Record], story: Story) -> None:
-    """Each refused record with its key, its bytes and its headers, on its partition."""
+    """Check that each refused record is a dead letter with key, bytes, headers and partition."""
     records = {(r.topic, r.partition, r.position): r for stage in story.records for r in stage}
     topic_partitions = set()
     for letter in dead:
@@ -224,7 +230,7 @@ def check_dead(dead: Sequence[Record], story: Story) -> None:
 
 
 def check_proof(ground: Ground, decisions: Sequence[Record], story: Story) -> None:
-    """Chains hold, every record is in one plan, and a replay differs in nothing."""
+    """Check that chains hold, that every record is in one plan, and that a replay is identical."""
     parts = {p: [r for r in decisions if r.partition == p] for p in range(PARTITIONS)}
     chained = check_chains(dict(parts), may_repeat=True)
     assert (chained.broken, chained.decisions) == ([], story.claims)
@@ -235,7 +241,7 @@ def check_proof(ground: Ground, decisions: Sequence[Record], story: Story) -> No
 
 
 def check_rows(ground: Ground, decisions: Sequence[Record], story: Story) -> None:
-    """The offline store has every record and every decision once."""
+    """Check that the offline store has every record and every decision once."""
     store = ground.offline()
     claims = {(r.topic, r.partition, r.position) for s in story.records for r in s
               if r.topic == "claims.filed"}  # fmt: skip
@@ -286,7 +292,7 @@ def test_a_second_clean_start_emits_nothing(make: Callable[..., Ground]) -> None
 
 
 def left(ground: Ground) -> tuple[dict[str, int], int, int]:
-    """How much lies on the outputs, in the journal and in the offline store."""
+    """Return how many records and rows outputs, journal and offline store hold."""
     counts = {topic: len(ground.records(topic)) for topic in OUTPUTS}
     store = ground.offline()
     rows = sum(store.dataset(table).count_rows() for table in store.tables())
@@ -314,7 +320,7 @@ def test_two_workers_share_the_work_and_one_leaves(
 def test_a_worker_dies_without_leaving(
     point: str, nth: int, make_shared: Callable[..., Any], story: Story
 ) -> None:
-    """The group finds out when its session is over; later it is started again."""
+    """The group notices when the worker's session expires; later the worker is started again."""
     ground = make_shared()
     first = ground.start("a", crash_at(point, nth), instance="a")
     second = ground.start("b")
@@ -323,7 +329,7 @@ def test_a_worker_dies_without_leaving(
     with pytest.raises(Crash):
         ground.run(first, second)
     first.die()
-    ground.work_until(lambda: second.owned == PLACES, second)
+    ground.work_until(lambda: second.owned == GROUP_PARTITIONS, second)
     again = ground.start("a")  # which ends the transaction that it left open
     ground.share(second, again)
     ground.run(second, again)
@@ -335,14 +341,14 @@ def test_a_worker_dies_without_leaving(
 def test_a_worker_that_was_silent_for_too_long_does_no_harm(
     kafka: Cluster, tmp_path: Path, story: Story
 ) -> None:
-    """The group gives its places away while it sleeps in the middle of its work."""
+    """The group reassigns the worker's partitions while it sleeps in the middle of a batch."""
     ground = KafkaGround(tmp_path, kafka)
     quick = {"max.poll.interval.ms": 2000}
     first, second = ground.start("a", properties=quick), ground.start("b", properties=quick)
     ground.share(first, second)
     ground.put(story.rows)
     ground.work_until(lambda: first.driver.engine.plan >= 3, first, second)
-    ground.work_until(lambda: second.owned == PLACES, second)
+    ground.work_until(lambda: second.owned == GROUP_PARTITIONS, second)
     assert first.owned
     # until it has a share again: to end a group while it shares out leaves rows to the next start
     ground.work_until(lambda: ground.is_done((first, second)) and bool(first.owned), first, second)

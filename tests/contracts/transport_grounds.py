@@ -1,7 +1,8 @@
-"""One world for each transport: records on its topics, workers that crash in process, what is left.
+"""A ground for each transport: input records, workers that crash in process, and their results.
 
 A new transport is a class here and a line in `TRANSPORTS`; the suite that runs over all of them is
 `tests/contracts/test_transports.py`.
+
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ from tests.worlds.random_events import KEY
 from tests.worlds.stream_folder import World, terms
 
 PARTITIONS: Final = 3
-PLACES: Final = len(DOMAIN.topics) * PARTITIONS + 1
+GROUP_PARTITIONS: Final = len(DOMAIN.topics) * PARTITIONS + 1
 """What a group shares out: the partitions of the inputs, and the journal."""
 
 OFFLINE_EVERY, SNAPSHOT_EVERY = 17, 30
@@ -68,8 +69,8 @@ _PATIENCE_S: Final = 60.0
 _numbers = count()
 
 
-class Told(WorkerObserver):
-    """Remembers what the group did to a worker: `gained`, `revoked`, `lost`; and if it paused."""
+class RecordingObserver(WorkerObserver):
+    """Records the rebalances of a worker (`gained`, `revoked`, `lost`), and whether it paused."""
 
     def __init__(self) -> None:
         self.kinds: list[str] = []
@@ -84,26 +85,26 @@ class Told(WorkerObserver):
 
 @dataclass
 class Worker:
-    """A worker in this process. `die` lets go of all clients and finishes nothing."""
+    """A worker in this process; `die` closes all clients and finishes nothing."""
 
     driver: Driver
     die: Callable[[], None]
-    told: Told = field(default_factory=Told)
-    said: list[str] = field(default_factory=list)
+    observer: RecordingObserver = field(default_factory=RecordingObserver)
+    lines: list[str] = field(default_factory=list)
 
     @property
     def owned(self) -> int:
-        """How many places it decides on."""
+        """The number of topic-partitions that the worker decides on."""
         return len(self.driver._ownership._owned or ())
 
     def finish(self) -> None:
-        """A clean end."""
+        """End the worker in an orderly way."""
         self.driver.finish()
         self.die()
 
 
 class Ground(ABC):
-    """Topics and all that outlives a worker."""
+    """The topics of a test, and everything else that outlives a worker."""
 
     once: ClassVar[bool]
     """Whether a reader sees each record of the outputs once, in spite of crashes."""
@@ -119,65 +120,67 @@ class Ground(ABC):
         self.ends: dict[TopicPartition, int] = {}
 
     def put(self, rows: Sequence[Outgoing]) -> None:
-        """Append to the inputs; no transactions, so positions have no gaps."""
+        """Append to the inputs, without transactions, so that positions have no gaps."""
         self._append(rows)
         for row in rows:
             topic_partition = row.topic, row.partition
             self.ends[topic_partition] = self.ends.get(topic_partition, 0) + 1
 
     def time_ms(self, log_time_ms: int) -> int:
-        """Of an output, as far as it can be foretold."""
+        """Return the log time of an output, as far as it can be predicted."""
         return log_time_ms if self.has_headers else 0
 
     @abstractmethod
     def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
-        """A worker on the folder of its name, recovered."""
+        """Start a worker on the folder of its name; it has recovered when this returns."""
 
     @abstractmethod
     def records(self, topic: str) -> list[Record]:
-        """What a reader sees of a topic, by partition and position."""
+        """Return the records that a reader sees on a topic, by partition and position."""
 
     @abstractmethod
     def proof(self) -> tuple[list[Plan], Source]:
-        """The journal, and a source to replay it from."""
+        """Return the journal's plans, and a source to replay them from."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of everything."""
+        """Close everything that was opened."""
 
     @abstractmethod
     def _append(self, rows: Sequence[Outgoing]) -> None: ...
 
     def offline(self) -> OfflineStore:
-        """The offline store that all workers share."""
+        """Open the offline store that all workers share."""
         return OfflineStore(self.folder / "offline")
 
     def engine(self) -> Engine:
-        """An engine without any state."""
+        """Make an engine without any state."""
         return Engine(DOMAIN, terms(PARTITIONS), KEY, scorer_of)
 
     def is_done(self, workers: Sequence[Worker]) -> bool:
-        """Whether all of the workers have applied all there is, and no place is without owner."""
+        """Whether all workers have applied all records, and every topic-partition has an owner."""
         topic_partitions = sum(worker.owned for worker in workers)
-        return (not self.has_group or topic_partitions == PLACES) and all(
+        return (not self.has_group or topic_partitions == GROUP_PARTITIONS) and all(
             worker.driver.engine.positions.get(topic_partition, 0) == end
             for worker in workers
             for topic_partition, end in self.ends.items()
         )
 
     def run(self, *workers: Worker, batch: int = 8) -> None:
-        """Let the workers work until all is done; a `Crash` of one of them is passed on."""
+        """Step the workers until all is done; a `Crash` of one of them is raised."""
         self.work_until(lambda: self.is_done(workers), *workers, batch=batch)
 
     def share(self, *workers: Worker) -> None:
-        """Let the workers take part until each of them owns something, together everything."""
+        """Step the workers until each owns a topic-partition, and together they own all."""
         self.work_until(
-            lambda: sum(w.owned for w in workers) == PLACES and all(w.owned for w in workers),
+            lambda: (
+                sum(w.owned for w in workers) == GROUP_PARTITIONS and all(w.owned for w in workers)
+            ),
             *workers,
         )
 
     def work_until(self, is_over: Callable[[], bool], *workers: Worker, batch: int = 8) -> None:
-        """Several step in a thread each, one steps in this; what ends one of them ends this."""
+        """Step several workers in a thread each, one in this thread; the error of one ends all."""
         stop, ended = threading.Event(), list[BaseException]()
 
         def work(worker: Worker) -> None:
@@ -205,18 +208,20 @@ class Ground(ABC):
             thread.join(_PATIENCE_S)
         if ended:
             raise ended[0]
-        said = [(w.owned, w.driver.engine.positions, w.told.kinds, w.said[-3:]) for w in workers]
+        lines = [
+            (w.owned, w.driver.engine.positions, w.observer.kinds, w.lines[-3:]) for w in workers
+        ]
         # looked at while they worked: a group that shares out again meanwhile is no failure
-        assert was_over or is_over(), f"not within {_PATIENCE_S:g} s: {said}"
+        assert was_over or is_over(), f"not within {_PATIENCE_S:g} s: {lines}"
 
     def _worker(
         self, name: str, crash: Crashing, parts: Any, die: Callable[[], None], *,
         group: Group | None = None, reached: ReachedFile | None = None, commit_s: float = 0.0,
     ) -> Worker:  # fmt: skip
         source, journal, sink = parts
-        told, said = Told(), list[str]()
-        told.notify = said.append
-        told.passed = crash  # type: ignore[method-assign, assignment]
+        observer, lines = RecordingObserver(), list[str]()
+        observer.notify = lines.append
+        observer.passed = crash  # type: ignore[method-assign, assignment]
         snapshots = Snapshots(self.folder / name / "snapshots")
         driver = Driver(
             self.engine(),
@@ -225,10 +230,10 @@ class Ground(ABC):
             Cadence((SNAPSHOT_EVERY, 1e9), (OFFLINE_EVERY, 1e9), commit_s),
             SystemClock(),
             lambda: CHAMPION,
-            told,
+            observer,
         )
         driver.recover()
-        return Worker(driver, die, told, said)
+        return Worker(driver, die, observer, lines)
 
 
 class LocalGround(Ground):
@@ -272,7 +277,7 @@ class LocalGround(Ground):
 
 
 class KafkaGround(Ground):
-    """A real broker; its topics are made anew, and the group is new."""
+    """A real broker; its topics are created anew, and the group is new."""
 
     once, has_group = False, True
     output: ClassVar[Any] = "at_least_once"
@@ -288,7 +293,7 @@ class KafkaGround(Ground):
         make_anew(cluster, {**many, **one})
 
     def settings(self, **kafka: Any) -> Settings:
-        """Of one worker."""
+        """Return the settings of one worker."""
         made = KafkaSettings(**{**self._kafka, **kafka})
         return Settings(source=f"kafka://{self.cluster.bootstrap}", kafka=made)
 
@@ -298,8 +303,12 @@ class KafkaGround(Ground):
         crash: Crashing = lambda _: None,
         **member: Any,
     ) -> Worker:
-        """A worker; `member` are settings of the group's member alone. One with an `instance`
-        doesn't leave when it dies: its places wait for it, for the session's time-out."""
+        """Start a worker; `member` are settings of the group's member alone.
+
+        A worker with an `instance` doesn't leave the group when it dies: its partitions stay
+        assigned to it for the session time-out.
+
+        """
         settings, clock = self.settings(), SystemClock()
         closes: list[Callable[[], None]] = []
         die = partial(_call_all, closes)
@@ -340,7 +349,7 @@ class KafkaGround(Ground):
 
 
 class ExactlyOnceGround(KafkaGround):
-    """The same with decisions, dead letters and offsets in one transaction."""
+    """Kafka with decisions, dead letters and offsets in one transaction."""
 
     once = True
     output = "exactly_once"
@@ -349,7 +358,7 @@ class ExactlyOnceGround(KafkaGround):
         super().__init__(folder, cluster, properties={"transaction.timeout.ms": 3000}, **kafka)
 
     def records(self, topic: str) -> list[Record]:
-        """Once no transaction is open any more: one of a dead worker hides what stands behind."""
+        """Wait until no transaction is open: that of a dead worker hides the records behind it."""
         until_s = time.monotonic() + _PATIENCE_S
         while self._ends(topic, IsolationLevel.READ_COMMITTED) != self._ends(
             topic, IsolationLevel.READ_UNCOMMITTED
@@ -389,13 +398,13 @@ def _call_all(closes: list[Callable[[], None]]) -> None:
 
 
 def forget_plans(journal: KafkaJournal) -> None:
-    """Close it; plans that lost and were never sent must not reach topics that are made anew."""
+    """Close a journal; plans that lost and were never sent must not reach topics created anew."""
     journal._producer.purge()
     journal.close()
 
 
 def _lose(output: KafkaOutput) -> None:
-    """What a killed worker leaves: nothing that waited arrives, an open transaction stays open."""
+    """Drop what a killed worker leaves: queued records don't arrive, its transaction stays open."""
     sink = output._sink
     if sink._producer is not None:
         try:

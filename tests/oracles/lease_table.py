@@ -48,14 +48,14 @@ class LeasesInMemory:
             self.written.append((before, after))
         return True
 
-    def beats(self) -> dict[str, int]:
+    def heartbeats(self) -> dict[str, int]:
         """The counter of each worker."""
         return dict(self.counters)
 
-    def beat(self, worker: str, counter: int) -> None:
+    def write_heartbeat(self, worker: str, counter: int) -> None:
         """Write the counter of a worker."""
         self.counters[worker] = counter
 
-    def forget(self, worker: str) -> None:
+    def remove_heartbeat(self, worker: str) -> None:
         """Remove the counter of a worker."""
         self.counters.pop(worker, None)

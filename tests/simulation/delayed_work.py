@@ -1,5 +1,4 @@
-"""An executor whose work runs at any moment between its submission and the last that is
-possible."""
+"""An executor whose work runs at a random moment between its submission and its last chance."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ class _Delayed(Future[None]):
 
 
 class DelayedWork(Executor):
-    """Delays each piece of work by draws of its own, so that other draws stay as they are."""
+    """Delays each piece of work by draws of its own generator, so that other draws don't change."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng([seed, 11])

@@ -1,4 +1,4 @@
-"""What producers put on a log in a simulated history, and what must become of it: from a seed."""
+"""The records of a simulated history, and the outcome that each must have, from a seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BAD: list[bytes | None] = [
 
 
 class Entry(NamedTuple):
-    """A record on its way to the log: `event` is None for bad bytes and tombstones."""
+    """A record to be appended to the log; `event` is None for bad bytes and tombstones."""
 
     topic: str
     partition: int
@@ -45,20 +45,20 @@ class Entry(NamedTuple):
     time_ms: int
 
     def outgoing(self) -> Outgoing:
-        """As a producer appends it."""
+        """Return the record as a producer appends it."""
         return Outgoing(self.topic, self.partition, b"k", self.value, self.log_time_ms)
 
 
 @dataclass(frozen=True)
 class History:
-    """Entries in the order of their appending; a stage is consumed before the next is appended."""
+    """Entries in the order of appending; a stage is consumed before the next one is appended."""
 
     partitions: int
     stages: list[list[Entry]]
 
 
-class Told(NamedTuple):
-    """What must become of a history: facts in the order of their taking, and counts."""
+class Expected(NamedTuple):
+    """The expected outcome of a history: facts in the order of application, and counts."""
 
     facts: list[tuple[str, Any, int, int]]
     claims: int
@@ -70,8 +70,12 @@ class Told(NamedTuple):
 
 
 def a_history(seed: int) -> History:
-    """Claims, changes and labels over some partitions whose clocks differ; duplicates, conflicts,
-    bad bytes, and on half of the histories log times that run backwards on a partition."""
+    """Return claims, changes and labels over some partitions whose clocks differ.
+
+    There are duplicates, conflicts and bad bytes, and in half of the histories log times that run
+    backwards on a partition.
+
+    """
     rng = np.random.default_rng([seed, 1])
     partitions = int(rng.integers(2, 5))
     skews_ms = rng.integers(0, 3, partitions) * 20 * MINUTE_MS
@@ -91,7 +95,7 @@ def a_history(seed: int) -> History:
 
 
 def _odd(rng: np.random.Generator, entries: list[Entry], now_ms: int, partitions: int) -> Entry:
-    """A duplicate from anywhere before, on any partition; a conflict; or bad bytes."""
+    """Return a duplicate of any earlier entry, on any partition; a conflict; or bad bytes."""
     partition = int(rng.integers(partitions))
     old = entries[int(rng.integers(max(0, len(entries) - 12), len(entries)))]
     kind = rng.random()
@@ -111,7 +115,7 @@ def _odd(rng: np.random.Generator, entries: list[Entry], now_ms: int, partitions
 
 
 def merged(stage: list[Entry]) -> list[Entry]:
-    """The order of a stage's taking: again and again the earliest head of all partitions."""
+    """Return a stage in the order of application: always the earliest head of all partitions."""
     queues: dict[tuple[int, int], list[Entry]] = {}
     for entry in stage:
         topic_partition = DOMAIN.topics.index(entry.topic), entry.partition
@@ -125,8 +129,8 @@ def merged(stage: list[Entry]) -> list[Entry]:
     return order
 
 
-def told(history: History) -> Told:
-    """Go through the history in its order, with a dictionary for what was seen."""
+def expected_of(history: History) -> Expected:
+    """Compute the expected outcome of a history, in order, with a dictionary of seen ids."""
     seen: dict[tuple[str, str], bytes] = {}
     facts = []
     counts = dict.fromkeys(("claim", "change", "label", "duplicate", "dead", "tombstone"), 0)
@@ -143,5 +147,5 @@ def told(history: History) -> Told:
         seen[known] = entry.value
         counts[kind] += 1
         facts.append((kind, entry.event, entry.time_ms, entry.log_time_ms))
-    return Told(facts, counts["claim"], counts["change"], counts["label"],
+    return Expected(facts, counts["claim"], counts["change"], counts["label"],
                 counts["duplicate"], counts["dead"], counts["tombstone"])  # fmt: skip

@@ -1,8 +1,9 @@
-"""One simulated life of the stream from a seed: a calm run, a rough one, and all that must agree.
+"""One simulated life of the stream from a seed: a calm run, a rough run, and checks of both.
 
-The rough run is killed again and again at random points of the driver, in recovery too, and started
-again with other batch sizes; its sink and offline store fail now and then, before or after they did
-the work; its newest snapshot rots or is lost; its journal ends in a torn line.
+The rough run is killed repeatedly at random points of the driver, in recovery too, and started
+again with other batch sizes; its output and offline store fail now and then, before or after they
+did the work; its newest snapshot is damaged or lost; its journal ends in a torn line.
+
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from stream.proofs.verify import check_chains, replay
 from stream.worker.parts import Output
 from tests.oracles.naive_features import naive_vectors
 from tests.simulation.delayed_work import DelayedWork
-from tests.simulation.histories import History, Told, a_history, told
+from tests.simulation.histories import Expected, History, a_history, expected_of
 from tests.worlds.models import a_scorer, scorer_of
 from tests.worlds.stream_folder import DAY_MS, Crash, World
 
@@ -41,7 +42,7 @@ Trouble = Callable[[], None]
 
 
 class RowsInMemory:
-    """An offline store's double that outlives crashes, with Delta's rule: a version only once."""
+    """A double of the offline store that survives crashes, with Delta's rule: each version once."""
 
     def __init__(self) -> None:
         self.tables: dict[str, list[pa.Table]] = {}
@@ -59,26 +60,26 @@ class RowsInMemory:
         return True
 
     def committed(self, table: str, writer: str) -> int:
-        """The last version of a writer; -1 when there is none."""
+        """Return the last version of a writer; -1 when there is none."""
         return self.versions.get((table, writer), -1)
 
 
 @dataclass
 class Unreliable:
-    """Fails before or after what it does, as a store does whose answer is lost."""
+    """A proxy that fails before or after a call, as a store does whose answer is lost."""
 
     inner: Any
     trouble: Trouble
 
     def append_once(self, *args: Any, **named: Any) -> Any:
-        """The offline store's append."""
+        """Append to the offline store, or fail."""
         self.trouble()
         done = self.inner.append_once(*args, **named)
         self.trouble()
         return done
 
     def emit(self, plan: int, outgoing: Sequence[Outgoing]) -> None:
-        """The sink's emit."""
+        """Emit to the output, or fail."""
         self.trouble()
         self.inner.emit(plan, outgoing)
         self.trouble()
@@ -88,7 +89,7 @@ class Unreliable:
 
 
 @dataclass
-class Sea(World):
+class UnreliableWorld(World):
     """A world whose stores may fail, with rows in memory unless `delta`."""
 
     trouble: Trouble = lambda: None
@@ -96,16 +97,16 @@ class Sea(World):
     rows: RowsInMemory = field(default_factory=RowsInMemory)
 
     def sink(self, log: EmbeddedLog) -> Output:
-        """The log's sink, unreliable."""
+        """Return the log's output, unreliable."""
         return Unreliable(EmbeddedOutput(log, self.partitions), self.trouble)
 
     def offline(self) -> Any:
-        """The offline store, unreliable."""
+        """Return the offline store, unreliable."""
         store = OfflineStore(self.folder / "offline") if self.delta else self.rows
         return Unreliable(store, self.trouble)
 
     def offline_rows(self) -> dict[str, list[str]]:
-        """Every row, written out and sorted."""
+        """Return every row, written out and sorted."""
         if self.delta:
             return super().offline_rows()
         found = {name: pa.concat_tables(parts) for name, parts in self.rows.tables.items()}
@@ -114,7 +115,7 @@ class Sea(World):
 
 @dataclass(frozen=True)
 class Rules:
-    """How a seed's world is made."""
+    """The parameters of a seed's world."""
 
     delta: bool
     model: bool
@@ -125,13 +126,13 @@ class Rules:
 
     @property
     def terms(self) -> dict[str, int]:
-        """The terms that differ from the usual ones."""
+        """Return the terms that differ from the usual ones."""
         short = {"lateness_ms": DAY_MS, "remember_ms": 3 * DAY_MS} if self.forgetful else {}
         return {"drift_min_count": 3, "drift_alert_m": 1, "drift_alert_n": 2, **short}
 
 
 def rules_of(seed: int) -> Rules:
-    """Every 50th seed has the real offline store, every fifth a model; a third forgets soon."""
+    """Draw rules: each 50th seed has the real offline store, each 5th a model, each 3rd forgets."""
     rng = np.random.default_rng([seed, 2])
     return Rules(
         delta=seed % 50 == 0,
@@ -143,9 +144,11 @@ def rules_of(seed: int) -> Rules:
     )
 
 
-def a_world(folder: Path, rules: Rules, partitions: int, trouble: Trouble = lambda: None) -> Sea:
-    """A fresh world under these rules."""
-    return Sea(
+def a_world(
+    folder: Path, rules: Rules, partitions: int, trouble: Trouble = lambda: None
+) -> UnreliableWorld:
+    """Make a fresh world under these rules."""
+    return UnreliableWorld(
         folder,
         partitions=partitions,
         durable=rules.delta,
@@ -171,7 +174,7 @@ def live(seed: int) -> None:
         with quick_disk(not rules.delta):
             calm = a_world(folder / "calm", rules, history.partitions)
             counts = calm_run(calm, history, rules.batch)
-            check_calm(calm, told(history), counts, rules)
+            check_calm(calm, expected_of(history), counts, rules)
             rough = rough_run(folder / "rough", seed, rules, history)
             check_same(calm, rough)
             check_replay(rough)
@@ -179,8 +182,8 @@ def live(seed: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def calm_run(world: Sea, history: History, batch: int) -> Counts:
-    """Every stage consumed by one process, without a hitch."""
+def calm_run(world: UnreliableWorld, history: History, batch: int) -> Counts:
+    """Consume every stage with one process, without a crash."""
     driver, log = world.start()
     for stage in history.stages:
         put(world, stage)
@@ -191,8 +194,8 @@ def calm_run(world: Sea, history: History, batch: int) -> Counts:
     return driver.counts
 
 
-def rough_run(folder: Path, seed: int, rules: Rules, history: History) -> Sea:
-    """Every stage consumed by processes that die."""
+def rough_run(folder: Path, seed: int, rules: Rules, history: History) -> UnreliableWorld:
+    """Consume every stage with processes that die."""
     rng = np.random.default_rng([seed, 3])
     risk = float(rng.choice([0.0, 0.05, 0.2]))
 
@@ -218,8 +221,8 @@ def rough_run(folder: Path, seed: int, rules: Rules, history: History) -> Sea:
     return world
 
 
-def mended_run(world: Sea, crash: Callable[[str], None], batch: int) -> None:
-    """One process; where it refuses to start without a sound snapshot, do what its hint says."""
+def mended_run(world: UnreliableWorld, crash: Callable[[str], None], batch: int) -> None:
+    """Run one process; if it refuses to start without a sound snapshot, do what its hint says."""
     try:
         one_run(world, crash, batch)
     except StateError as error:
@@ -231,7 +234,7 @@ def mended_run(world: Sea, crash: Callable[[str], None], batch: int) -> None:
 
 
 def dying_after(points: int) -> Callable[[str], None]:
-    """A process that dies at the so-manieth point it passes."""
+    """Return a hook that ends the process at the given number of passed points."""
     left = points
 
     def crash(point: str) -> None:
@@ -243,8 +246,8 @@ def dying_after(points: int) -> Callable[[str], None]:
     return crash
 
 
-def damage(world: Sea, rng: np.random.Generator) -> None:
-    """What a disk may look like after a crash."""
+def damage(world: UnreliableWorld, rng: np.random.Generator) -> None:
+    """Damage the disk as a crash may."""
     snapshots = sorted((world.folder / "snapshots").glob("*.bin"))
     fate = rng.random()
     if len(snapshots) > 1 and fate < 0.3:
@@ -261,7 +264,7 @@ def damage(world: Sea, rng: np.random.Generator) -> None:
 
 
 def one_run(world: World, crash: Callable[[str], None], batch: int) -> None:
-    """One process: start, consume all, end cleanly, unless it crashes."""
+    """Run one process: start, consume everything, end in an orderly way, unless it crashes."""
     log = None
     try:
         driver, log = world.start(crash)
@@ -274,13 +277,13 @@ def one_run(world: World, crash: Callable[[str], None], batch: int) -> None:
 
 
 def put(world: World, stage: Sequence[Any]) -> None:
-    """Have producers append a stage."""
+    """Append a stage, as producers do."""
     with world.open_log() as log:
         log.append([entry.outgoing() for entry in stage])
 
 
-def check_calm(world: Sea, expected: Told, counts: Counts, rules: Rules) -> None:
-    """Nothing is lost, and features are those of the oracle."""
+def check_calm(world: UnreliableWorld, expected: Expected, counts: Counts, rules: Rules) -> None:
+    """Check that no record is lost, and that features are those of the oracle."""
     c = counts
     assert c.records == c.claims + c.changes + c.labels + c.duplicates + c.dead + c.tombstones
     if rules.forgetful:
@@ -307,8 +310,8 @@ def check_calm(world: Sea, expected: Told, counts: Counts, rules: Rules) -> None
             raise AssertionError(f"{claim_id}: the oracle and the stream say {wrong}")
 
 
-def check_same(calm: Sea, rough: Sea) -> None:
-    """No trace of the crashes is left."""
+def check_same(calm: UnreliableWorld, rough: UnreliableWorld) -> None:
+    """Check that the crashes have left no trace."""
     wanted, found = calm.outputs(), rough.outputs()
     for topic, partitions in wanted.items():
         for want, got in zip(partitions, found[topic], strict=True):
@@ -322,8 +325,8 @@ def check_same(calm: Sea, rough: Sea) -> None:
     assert calm.state() == rough.state()
 
 
-def check_replay(world: Sea) -> None:
-    """The journal on a fresh engine gives the decisions that are on the log."""
+def check_replay(world: UnreliableWorld) -> None:
+    """Check that the journal on a fresh engine gives the decisions that are on the log."""
     with world.open_log() as log:
         ends = log.ends(DECISIONS_TOPIC)
 
@@ -342,7 +345,7 @@ def check_replay(world: Sea) -> None:
 
 @contextmanager
 def quick_disk(quick: bool) -> Iterator[None]:
-    """Leave out the syncs: a process that dies loses nothing that was written."""
+    """Leave out the syncs: a process that dies loses no written bytes."""
     sync = os.fsync
     if quick:
         os.fsync = lambda handle: None
@@ -353,7 +356,7 @@ def quick_disk(quick: bool) -> Iterator[None]:
 
 
 def failures(seeds: Sequence[int]) -> list[tuple[int, str]]:
-    """The seeds among these whose life goes wrong, and how; stops at the third."""
+    """Return the seeds among these whose life fails, with the error; stops at the third."""
     found: list[tuple[int, str]] = []
     for seed in seeds:
         try:

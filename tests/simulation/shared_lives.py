@@ -1,4 +1,4 @@
-"""One simulated life of several workers from a seed, and everything that must hold after it."""
+"""One simulated life of several workers from a seed, and all that must hold after it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.simulation.shared_parts import (
     SharedRows,
     SharedSource,
 )
-from tests.simulation.shared_world import Network, Sea
+from tests.simulation.shared_world import Network, SharedWorld
 from tests.simulation.turns import Runner
 from tests.worlds.models import a_scorer, scorer_of
 from tests.worlds.random_events import KEY
@@ -44,7 +44,7 @@ _FEW_RETAINED = 40
 
 @dataclass
 class Worker:
-    """One worker over its lives: what it has on disk, and what runs now."""
+    """One worker over its lives: its disk, and the process that runs now."""
 
     life: Life
     snapshots: OwnSnapshots
@@ -57,12 +57,12 @@ class Worker:
     is_to_end: bool = False
 
     def start(self) -> None:
-        """A new process."""
+        """Start a new process."""
         self.is_to_end, self.asleep = False, 0
         self.runner = Runner(self._work)
 
     def die(self) -> None:
-        """`kill -9`: the group and the brokers find out later."""
+        """End the process as `kill -9` does: group and brokers notice later."""
         assert self.runner is not None
         assert self.member is not None
         self.runner.crash()
@@ -70,19 +70,19 @@ class Worker:
         self.runner = None
 
     def _work(self) -> None:
-        life, sea = self.life, self.life.sea
-        self.network, self.journal = Network(sea), SharedJournal(sea)
-        self.member = Member(sea, self.network)
+        life, world = self.life, self.life.world
+        self.network, self.journal = Network(world), SharedJournal(world)
+        self.member = Member(world, self.network)
         life.journals.append(self.journal)
         observer = WorkerObserver()
         observer.passed = lambda _: life.turn()  # type: ignore[method-assign]
         executor = None if life.seed % 2 else DelayedWork(life.seed)
         self.driver = Driver(
             life.engine(),
-            LogParts(SharedSource(sea), self.journal, self.network, self.member),
-            Stores(SharedRows(sea), self.snapshots, executor=executor),
+            LogParts(SharedSource(world), self.journal, self.network, self.member),
+            Stores(SharedRows(world), self.snapshots, executor=executor),
             Cadence((life.snapshot_every, 60.0), (life.offline_every, 2.0), life.commit_every_s),
-            SharedClock(sea, life.pause),
+            SharedClock(world, life.pause),
             lambda: life.champion,
             observer,
         )
@@ -117,27 +117,27 @@ class Life:
         self.offline_every = int(rng.integers(5, 40))
         self.commit_every_s = float(rng.choice([0.0, 0.0, 0.2, 1.0]))
         self.switching = float(rng.choice([0.05, 0.3, 0.8]))
-        self.sea = Sea(
+        self.world = SharedWorld(
             rng, history.partitions, self.turn,
             risk=float(rng.choice([0.0, 0.02, 0.1])),
             has_gaps=self.seed % 4 == 1,
             is_transactional=self.seed % 3 == 1,
         )  # fmt: skip
-        self.workers = [Worker(self, OwnSnapshots(self.sea)) for _ in range(rng.integers(2, 5))]
+        self.workers = [Worker(self, OwnSnapshots(self.world)) for _ in range(rng.integers(2, 5))]
 
     def engine(self) -> Engine:
-        """An engine without any state."""
+        """Make an engine without any state."""
         return Engine(DOMAIN, self.terms, KEY, scorer_of)
 
     def pause(self) -> None:
-        """The worker whose turn it is gives it up."""
+        """End the turn of the worker that runs."""
         assert self.current is not None
         assert self.current.runner is not None
         self.current.runner.pause()
 
     def turn(self) -> None:
-        """The worker whose turn it is may have to give it up."""
-        if self.current is not None and self.sea.chance(self.switching):
+        """End the turn of the worker that runs, at random."""
+        if self.current is not None and self.world.chance(self.switching):
             self.pause()
 
     def run(self) -> None:
@@ -151,20 +151,20 @@ class Life:
         for _ in range(int(self.rng.integers(100, 750))):
             self._happen()
         self._calm_down()
-        self._until("the work is done", self.sea.is_quiet)
+        self._until("the work is done", self.world.is_quiet)
         for worker in self.workers:
             worker.is_to_end = True
             self._until("a worker ends", lambda worker=worker: worker.runner.is_done)  # type: ignore[misc]
 
     def close(self) -> None:
-        """End what still runs."""
+        """End the workers that still run."""
         for worker in self.workers:
             if worker.runner is not None and not worker.runner.is_done:
                 self.current = worker
                 worker.runner.crash()
 
     def _happen(self) -> None:
-        """One thing: mostly somebody's turn."""
+        """Do one random thing: mostly give a worker a turn."""
         chance = self.rng.random()
         worker = self.workers[int(self.rng.integers(len(self.workers)))]
         if worker.runner is None:
@@ -179,7 +179,7 @@ class Life:
         elif chance < 0.012:
             self._count("expel")
             if worker.member is not None:
-                self.sea.expel(worker.member)
+                self.world.expel(worker.member)
                 worker.asleep = int(self.rng.choice([0, 10, 100]))
         elif chance < 0.02:
             worker.asleep = int(self.rng.integers(1, 30))
@@ -193,33 +193,33 @@ class Life:
             self._outside(self.rng.random())
 
     def _lag(self, worker: Worker, member: Member) -> None:
-        """A sequencer is held up with a plan under way, so that another one writes it too."""
-        if self.sea.chance(0.5):
+        """Delay a sequencer with a plan in flight, so that another worker writes the number too."""
+        if self.world.chance(0.5):
             self._count("lag")
-            self.sea.expel(member)
+            self.world.expel(member)
             worker.asleep = 300
 
     def _outside(self, chance: float) -> None:
-        """What happens around the workers."""
-        sea = self.sea
+        """Do random things around the workers."""
+        world = self.world
         if chance < 0.5:
             for entry in self._next_entries():
-                sea.put(entry.outgoing())
+                world.put(entry.outgoing())
         elif chance < 0.6:
             self._count("rebalance")
-            sea.share_out()
+            world.share_out()
         elif chance < 0.8:
-            sea.afloat[int(self.rng.integers(len(sea.afloat)))].land(self.rng.random())
+            world.afloat[int(self.rng.integers(len(world.afloat)))].land(self.rng.random())
             self.journals[int(self.rng.integers(len(self.journals)))].land()
         elif chance < 0.95:
             self._bury()
-        elif sea.partitions == self.partitions:
+        elif world.partitions == self.partitions:
             self._count("partition")
-            sea.partitions += 1
-            sea.share_out()
+            world.partitions += 1
+            world.share_out()
 
     def _forget_offsets(self) -> None:
-        """All workers are away for longer than the brokers keep a group's offsets."""
+        """Stop all workers for longer than the brokers keep a group's offsets."""
         self._count("forget")
         for worker in self.workers:
             if worker.runner is not None and worker.member is not None:
@@ -227,32 +227,32 @@ class Life:
                 worker.die()
                 self.current = None
         self._bury()
-        self.sea.checkpoints.clear()
+        self.world.checkpoints.clear()
         self.has_forgotten = True
 
     def _next_entries(self) -> list[Entry]:
         count = int(self.rng.integers(1, 10))
         taken, self.left = self.left[:count], self.left[count:]
-        more = self.sea.partitions > self.partitions
+        more = self.world.partitions > self.partitions
         return [
-            each._replace(partition=self.partitions) if more and self.sea.chance(0.3) else each
+            each._replace(partition=self.partitions) if more and self.world.chance(0.3) else each
             for each in taken
         ]
 
     def _bury(self) -> None:
-        """The group's coordinator and the brokers notice that workers are gone."""
+        """Have the group's coordinator and the brokers notice that workers are dead."""
         for member, network, journal in self.dead:
-            self.sea.expel(member)
+            self.world.expel(member)
             if network is not None:
-                self.sea.settle_transactions(network)
+                self.world.settle_transactions(network)
                 network.lose()
-            if journal is not None and self.sea.chance(0.5):
+            if journal is not None and self.world.chance(0.5):
                 journal.land()
         self.dead.clear()
 
     def _resume(self, worker: Worker) -> None:
         assert worker.runner is not None
-        self.sea.now_ms += 3
+        self.world.now_ms += 3
         self.current = worker
         worker.runner.resume()
         self.current = None
@@ -261,9 +261,9 @@ class Life:
 
     def _calm_down(self) -> None:
         self._bury()
-        self.sea.risk = 0.0
+        self.world.risk = 0.0
         for entry in self.left:
-            self.sea.put(entry.outgoing())
+            self.world.put(entry.outgoing())
         self.left = []
         for worker in self.workers:
             worker.asleep = 0
@@ -271,18 +271,18 @@ class Life:
                 worker.start()
 
     def _until(self, what: str, is_so: Callable[[], bool]) -> None:
-        """Give everybody turns until something is so."""
+        """Give all workers turns until a condition holds."""
         for _ in range(_CALM_TURNS // 50):
             for _ in range(50):
                 running = [w for w in self.workers if w.runner and not w.runner.is_done]
                 if not running:
                     break
                 self._resume(running[int(self.rng.integers(len(running)))])
-            for network in self.sea.afloat:
+            for network in self.world.afloat:
                 network.land(1.0)
             if is_so():
                 return
-        raise AssertionError(f"never: {what}; {self.sea.checkpoints}")
+        raise AssertionError(f"never: {what}; {self.world.checkpoints}")
 
     def _count(self, what: str) -> None:
         self.events[what] = self.events.get(what, 0) + 1
@@ -290,7 +290,7 @@ class Life:
 
 @contextmanager
 def few_retained(few: bool) -> Iterator[None]:
-    """Let workers wait for each other soon."""
+    """Make workers wait for each other after few retained records."""
     limits = vars(stream.worker.ownership)
     before = limits["MAX_RETAINED_RECORDS"]
     if few:
@@ -305,7 +305,8 @@ def live(seed: int) -> Life:
     """Live one life and check it.
 
     Raises:
-        Exception: what went wrong; the message says what.
+        Exception: the error or difference; the message says which.
+
     """
     life = Life(seed)
     with few_retained(seed % 5 == 2):
@@ -318,10 +319,10 @@ def live(seed: int) -> Life:
 
 
 def check(life: Life) -> None:
-    """What lies on the topics and in the store is what one calm worker makes of the journal."""
-    sea = life.sea
-    plans = sea.plans()
-    engine, source = life.engine(), SharedSource(sea)
+    """Check that topics and store hold what one calm worker makes of the journal."""
+    world = life.world
+    plans = world.plans()
+    engine, source = life.engine(), SharedSource(world)
     want: dict[TopicPartition, list[Outgoing]] = {}
     rows: dict[str, list[pa.Table]] = {}
     planned: list[Record] = []
@@ -334,21 +335,21 @@ def check(life: Life) -> None:
             want.setdefault((each.topic, each.partition), []).append(each)
         for table, made in effects.rows.items():
             rows.setdefault(table, []).append(build(table, [made]))
-    assert sorted(planned) == sorted(r for part in sea.inputs.values() for r in part)
-    assert want.keys() == sea.outputs.keys()
+    assert sorted(planned) == sorted(r for part in world.inputs.values() for r in part)
+    assert want.keys() == world.outputs.keys()
     for topic_partition, expected in want.items():
         # without offsets, what is no decision may be sent again: nothing on its topic tells
-        once = sea.is_transactional and (
+        once = world.is_transactional and (
             not life.has_forgotten or topic_partition[0] == DECISIONS_TOPIC
         )
-        check_output(topic_partition, expected, sea.outputs[topic_partition], once=once)
-    chained = check_chains({p: as_records(r) for (t, p), r in sea.outputs.items()
+        check_output(topic_partition, expected, world.outputs[topic_partition], once=once)
+    chained = check_chains({p: as_records(r) for (t, p), r in world.outputs.items()
                             if t == DECISIONS_TOPIC}, may_repeat=True)  # fmt: skip
     assert chained.broken == []
-    check_rows(rows, sea.rows.tables)
+    check_rows(rows, world.rows.tables)
     last = plans[-1].number
-    assert sea.checkpoints.keys() == sea.topic_partitions()
-    for topic_partition, checkpoint in sea.checkpoints.items():
+    assert world.checkpoints.keys() == world.topic_partitions()
+    for topic_partition, checkpoint in world.checkpoints.items():
         assert (checkpoint.emitted, checkpoint.stored) == (last, last), (
             topic_partition,
             checkpoint,
@@ -358,11 +359,11 @@ def check(life: Life) -> None:
             assert checkpoint.chain == engine.decider.chains.get(
                 topic_partition[1], checkpoint.chain
             )
-    assert not sea.pending
+    assert not world.pending
 
 
 def as_records(sent: Sequence[Outgoing]) -> list[Record]:
-    """Outputs as a reader of the topic has them."""
+    """Return outputs as a reader of the topic gets them."""
     return [Record(r.topic, r.partition, i, r.key, r.value, 0) for i, r in enumerate(sent)]
 
 
@@ -373,8 +374,11 @@ def check_output(
     *,
     once: bool,
 ) -> None:
-    """Decisions in order, without repeats once those with the same bytes are left out; others as
-    a set; each exactly once where there are transactions."""
+    """Check decisions in order, after repeats with the same bytes are left out; others as a set.
+
+    With transactions each record must be there exactly once.
+
+    """
     if once:
         assert len(got) == len(want), f"{topic_partition}: {len(want)} records, found {len(got)}"
     if topic_partition[0] == DECISIONS_TOPIC:
@@ -387,7 +391,7 @@ def check_output(
 
 
 def check_rows(want: dict[str, list[pa.Table]], got: dict[str, list[pa.Table]]) -> None:
-    """Every row once."""
+    """Check that every row is stored once."""
     assert want.keys() == got.keys()
     for table, parts in want.items():
         expected = sorted(map(repr, pa.concat_tables(parts).to_pylist()))
@@ -397,7 +401,7 @@ def check_rows(want: dict[str, list[pa.Table]], got: dict[str, list[pa.Table]]) 
 
 
 def failures(seeds: Sequence[int], most: int = 3) -> list[tuple[int, str]]:
-    """The seeds among these whose life goes wrong, and how."""
+    """Return the seeds among these whose life fails, with the error."""
     found: list[tuple[int, str]] = []
     for seed in seeds:
         try:

@@ -1,12 +1,13 @@
-"""What several workers share, in memory: log, journal, group, offline store, and a network between.
+"""The world that several workers share, in memory: log, journal, group, offline store, network.
 
-Each call a worker makes may fail before or after its effect, and others may have their turn inside
-it. The doubles hold to what the real ones promise and to no more:
+Each call of a worker may fail before or after its effect, and other workers may run inside it. The
+doubles promise what the real ones promise, and no more:
 
 - a plan that was sent may land in the journal late, or never when its sender dies;
 - a record that was sent lands in order on its partition, but late: behind those of a new owner;
-- a group knows members, not owners: a commit is refused only when its sender is a member no more;
-- a transaction's records and offsets come into sight together, a while after it was accepted.
+- a group knows members, not owners: a commit is refused only when its sender is no longer a member;
+- a transaction's records and offsets become visible together, a while after the commit.
+
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Sea:
-    """All that outlives a worker. `turn` lets others go on; `trouble` may raise."""
+class SharedWorld:
+    """Everything that outlives a worker; `turn` lets other workers run, `trouble` may raise."""
 
     rng: np.random.Generator
     partitions: int
@@ -50,16 +51,16 @@ class Sea:
     pending: list[Transaction] = field(default_factory=list)
 
     def chance(self, p: float) -> bool:
-        """True once in a while."""
+        """Return True with probability `p`."""
         return bool(self.rng.random() < p)
 
     def trouble(self) -> None:
-        """Now and then, no answer."""
+        """Fail at random, as a broker that doesn't answer."""
         if self.risk and self.chance(self.risk):
             raise StoreUnavailable("no answer", where="the simulated world")
 
     def ask(self, effect: Callable[[], Any], *, after: bool = True) -> Any:
-        """A call over the network: others act before and after its effect, and it may fail."""
+        """Call over the network: others run before and after the effect, and the call may fail."""
         self.turn()
         self.trouble()
         done = effect()
@@ -69,7 +70,7 @@ class Sea:
         return done
 
     def topic_partitions(self) -> set[TopicPartition]:
-        """All places there are now."""
+        """Return all topic-partitions that exist now."""
         return {(topic, p) for topic in DOMAIN.topics for p in range(self.partitions)} | {JOURNAL}
 
     def put(self, outgoing: Outgoing) -> None:
@@ -84,14 +85,14 @@ class Sea:
         )
 
     def expel(self, member: Member) -> None:
-        """A member was silent for too long: its places are free, and it doesn't know yet."""
+        """Remove a silent member: its partitions are free, and it doesn't know yet."""
         if member in self.members:
             self.members.remove(member)
             member.held, member.target = set(), set()
             self.share_out()
 
     def share_out(self) -> None:
-        """Say anew who is to own what; most places stay where they are."""
+        """Assign the topic-partitions anew; most of them stay with their owner."""
         wanted: dict[int, set[TopicPartition]] = {id(member): set() for member in self.members}
         for topic_partition in sorted(self.topic_partitions()):
             holder = next((m for m in self.members if topic_partition in m.held | m.target), None)
@@ -103,14 +104,14 @@ class Sea:
             member.target = wanted[id(member)]
 
     def settle_transactions(self, sender: Network) -> None:
-        """The coordinator ends what a dead worker left in the air, one way or the other."""
+        """Commit or abort the transactions that a dead worker left open, at random."""
         for transaction in [each for each in self.pending if each.sender is sender]:
             self.pending.remove(transaction)
             if self.chance(0.5):
                 transaction.come_into_sight(self)
 
     def plans(self) -> list[Plan]:
-        """The plans that won: the first with each number."""
+        """Return the plans that won: the first with each number."""
         won: list[Plan] = []
         for plan in self.journal:
             if plan.number == len(won) + 1:
@@ -118,7 +119,7 @@ class Sea:
         return won
 
     def is_quiet(self) -> bool:
-        """Whether all is planned, sent, stored and committed."""
+        """Whether everything is planned, sent, stored and committed."""
         plans = self.plans()
         planned = {(s.topic, s.partition): s.to_position for plan in plans for s in plan.ranges}
         last = len(plans)
@@ -134,75 +135,75 @@ class Sea:
 
 @dataclass
 class Transaction:
-    """Records and marks that wait to come into sight together."""
+    """Records and checkpoints that become visible together."""
 
     sender: Network
     records: list[Outgoing]
     checkpoints: Mapping[TopicPartition, Checkpoint]
 
-    def come_into_sight(self, sea: Sea) -> None:
-        """The commit's end."""
+    def come_into_sight(self, world: SharedWorld) -> None:
+        """Make everything visible: the end of the commit."""
         for each in self.records:
-            sea.outputs.setdefault((each.topic, each.partition), []).append(each)
-        sea.checkpoints.update(self.checkpoints)
+            world.outputs.setdefault((each.topic, each.partition), []).append(each)
+        world.checkpoints.update(self.checkpoints)
 
 
 class Network:
-    """A worker's sink: what it sent and where that is; records of a partition keep their order."""
+    """A worker's output: the records it sent, some still in flight, in order on each partition."""
 
-    def __init__(self, sea: Sea) -> None:
-        self._sea = sea
+    def __init__(self, world: SharedWorld) -> None:
+        self._world = world
         self._under_way: dict[TopicPartition, deque[Outgoing]] = {}
         self._open: list[Outgoing] = []
-        sea.afloat.append(self)
+        world.afloat.append(self)
 
     def emit(self, plan: int, outgoing: Sequence[Outgoing]) -> None:
-        """Take records on, all or none."""
-        self._sea.turn()
-        self._sea.trouble()
+        """Accept records, all or none."""
+        self._world.turn()
+        self._world.trouble()
         for each in outgoing:
-            if self._sea.is_transactional:
+            if self._world.is_transactional:
                 self._open.append(each)
             else:
                 topic_partition = each.topic, each.partition
                 self._under_way.setdefault(topic_partition, deque()).append(each)
-        self._sea.turn()
+        self._world.turn()
 
     def flush(self) -> None:
-        """Have all of it land."""
-        self._sea.ask(lambda: self.land(1.0))
+        """Deliver all records."""
+        self._world.ask(lambda: self.land(1.0))
 
     def abort(self) -> None:
-        """Abort what a transaction holds."""
+        """Abort the open transaction."""
         if self._open:
-            self._sea.turn()
-            self._sea.trouble()
+            self._world.turn()
+            self._world.trouble()
             self._open = []
 
     def land(self, share: float) -> None:
-        """Some of what is under way arrives."""
+        """Deliver some of the records in flight."""
         for topic_partition, records in sorted(self._under_way.items()):
             for _ in range(len(records) if share == 1.0 else int(len(records) * share)):
-                self._sea.outputs.setdefault(topic_partition, []).append(records.popleft())
+                self._world.outputs.setdefault(topic_partition, []).append(records.popleft())
 
     def lose(self) -> None:
-        """The sender died: the last of what is under way never arrives."""
+        """Drop records in flight, as their sender has died."""
         self._open = []
         for records in self._under_way.values():
-            for _ in range(int(self._sea.rng.integers(len(records) + 1))):
+            for _ in range(int(self._world.rng.integers(len(records) + 1))):
                 records.pop()
 
     def commit(
         self, checkpoints: Mapping[TopicPartition, Checkpoint], is_member: Callable[[], bool]
     ) -> None:
-        """The open records and the marks in one transaction."""
-        sea = self._sea
-        if not is_member() or sea.chance(sea.risk / 2):
+        """Commit the open records and the checkpoints in one transaction."""
+        world = self._world
+        if not is_member() or world.chance(world.risk / 2):
             self._open = []
             raise Superseded("aborted", where="the simulated group")
         made = Transaction(self, self._open, dict(checkpoints))
         self._open = []
-        sea.pending.append(made)
-        sea.turn()
-        sea.pending.remove(made)
-        made.come_into_sight(sea)
+        world.pending.append(made)
+        world.turn()
+        world.pending.remove(made)
+        made.come_into_sight(world)

@@ -1,7 +1,8 @@
 """Simulated lives: crashes, duplicates, reordered partitions, failing stores.
 
-SIMULATION_SEED=123 pytest tests/simulation     one life again
-SIMULATION_SEEDS=20000 pytest tests/simulation  more of them; `make test-long` has a thousand
+SIMULATION_SEED=123 pytest tests/simulation     repeats one life
+SIMULATION_SEEDS=20000 pytest tests/simulation  runs more of them; `make test-long` runs a thousand
+
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from tests.simulation.histories import a_history, told
+from tests.simulation.histories import a_history, expected_of
 from tests.simulation.lives import failures, rules_of
 
 ONE = os.environ.get("SIMULATION_SEED")
@@ -49,8 +50,8 @@ def test_many_lives_end_as_if_nothing_had_happened(seeds: int) -> None:
 
 
 def test_the_lives_hold_what_they_are_for() -> None:
-    """A generator that stops making duplicates would let everything pass."""
-    whole = [told(a_history(seed)) for seed in range(60)]
+    """A generator that stopped making duplicates would let every check pass."""
+    whole = [expected_of(a_history(seed)) for seed in range(60)]
     assert sum(each.duplicates for each in whole) > 100
     assert sum(each.dead for each in whole) > 60
     assert sum(each.tombstones for each in whole) > 10

@@ -1,4 +1,4 @@
-"""Threads that run one at a time: a seed says whose turn it is, so a run repeats."""
+"""Threads that run one at a time, in an order that a seed determines, so that a run repeats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.worlds.stream_folder import Crash
 
 
 class Runner:
-    """Work in a thread of its own that goes on only when told to, from one `pause` to the next."""
+    """Work in a thread of its own that runs from one `pause` to the next when it is resumed."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
@@ -21,10 +21,11 @@ class Runner:
         self._thread.start()
 
     def resume(self) -> None:
-        """Let it go on to its next pause, or its end.
+        """Run the work to its next pause, or to its end.
 
         Raises:
-            Exception: what ended it, unless that was a crash.
+            Exception: the error that ended the work, unless that was a crash.
+
         """
         self._go.release()
         self._back.acquire()
@@ -34,13 +35,13 @@ class Runner:
             raise self.error
 
     def crash(self) -> None:
-        """End it where it stands: nothing it had in memory survives."""
+        """End the work at its pause: nothing that it had in memory survives."""
         self._is_doomed = True
         while not self.is_done:
             self.resume()
 
     def pause(self) -> None:
-        """Called by the work itself: whose turn is it now?"""
+        """End the turn; called by the work itself."""
         if not self._is_doomed:
             self._back.release()
             self._go.acquire()

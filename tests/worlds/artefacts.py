@@ -1,4 +1,4 @@
-"""Drafts and artefacts for tests, small and complete."""
+"""Small, complete drafts and artefacts of models for tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CURVE = Calibration([-6.0, 0.0, 6.0], [0.01, 0.4, 0.99])
 
 
 def draft(width: int = 6, **changes: Any) -> Draft:
-    """A sound draft for a booster of `boosters.booster`."""
+    """Make a sound draft for a booster of `boosters.booster`."""
     fields: dict[str, Any] = {
         "created_at_ms": 1_700_000_000_000,
         "domain": "claimtrace_examples.auto_claims",
@@ -32,6 +32,6 @@ def draft(width: int = 6, **changes: Any) -> Draft:
 
 
 def artefact_of(model_json: bytes, features: int = 6, **changes: Any) -> Artefact:
-    """The artefact of a model as version 1."""
+    """Make the artefact of a model as version 1."""
     content, digest = write_manifest(draft(features, **changes), "claims", 1, model_json)
     return read_artefact(content, model_json, ModelRef("claims", 1, digest))

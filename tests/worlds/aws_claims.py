@@ -3,10 +3,11 @@
 Two draws of 5,000 policies each: draw 1 raw (`claims.csv`, `customers.csv`), draw 2 only as the
 example's transforms left it (`*_preprocessed.csv`), so its categories are read back from them.
 
-The rows have no dates. The stated rule: draw 1 happened in 2023, draw 2 in 2024; month, day and
-hour are the row's (a day that the month doesn't have runs into the next); minute, second and
-millisecond are a digest of the policy's number. A policy changes a minute before its claim, and a
-claim is decided thirty days after it. Amounts are cut off behind the cents.
+The rows have no dates. The rule: draw 1 happened in 2023, draw 2 in 2024; month, day and hour are
+the row's (a day that the month doesn't have runs into the next); minute, second and millisecond are
+a digest of the policy's number. A policy changes a minute before its claim, and a claim is decided
+thirty days after it. Amounts are truncated to whole cents.
+
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ Row = dict[str, Any]
 
 
 def read_draw(folder: Path, draw: int) -> list[Row]:
-    """5,000 rows of a claim and its customer, with raw categories; numbers stay as text."""
+    """Return the 5,000 rows of claim and customer, with raw categories; numbers stay as text."""
     if draw == 1:
         claims, customers = _read(folder / "claims.csv"), _read(folder / "customers.csv")
     else:
@@ -70,7 +71,7 @@ def read_draw(folder: Path, draw: int) -> list[Row]:
 
 
 def events_of(draw: int, row: Row) -> Iterator[tuple[datetime, Event]]:
-    """The change of the policy, the claim and its outcome, with their times."""
+    """Return the change of the policy, the claim and its outcome, with their times."""
     filed_at = _filed_at(draw, row)
     policy, number = f"P{row['policy_id']}", f"{draw}-{row['policy_id']}"
     changed_at, decided_at = filed_at - _CHANGED_BEFORE, filed_at + _DECIDED_AFTER
@@ -89,7 +90,7 @@ def events_of(draw: int, row: Row) -> Iterator[tuple[datetime, Event]]:
 
 
 def write_log(draws: dict[int, list[Row]], log: EmbeddedLog, partitions: int) -> int:
-    """All events of the draws, by time, keyed by policy; returns how many."""
+    """Append all events of the draws, by time, keyed by policy; returns their number."""
     timed = [
         (at, partition_of(row["policy_id"], partitions), event)
         for draw, rows in draws.items()
@@ -107,10 +108,11 @@ def write_log(draws: dict[int, list[Row]], log: EmbeddedLog, partitions: int) ->
 
 
 def published(folder: Path, draw: int, columns: list[str]) -> dict[int, tuple[float, ...]]:
-    """The transformed claim or customer of each policy, as the example publishes it.
+    """Return the transformed claim or customer of each policy, as the example publishes it.
 
     Draw 2 has files of its own. Draw 1 is in `claims_customer.csv`, where a policy has the claims
-    of both draws with the customers of both: it is what is left when draw 2's are taken away.
+    of both draws with the customers of both: draw 1 is what is left without those of draw 2.
+
     """
     kind = "claims" if columns == CLAIM_COLUMNS else "customers"
     second = _tuples(pd.read_csv(folder / f"{kind}_preprocessed.csv"), columns)
@@ -135,7 +137,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _to_raw(frame: pd.DataFrame) -> pd.DataFrame:
-    """One-hot columns back to one column with the category as draw 1 writes it."""
+    """Turn one-hot columns back into one column, with the categories as draw 1 writes them."""
     frame = frame.copy()
     for name, written in _CATEGORIES.items():
         hot = [column for column in frame.columns if column.startswith(f"{name}_")]

@@ -1,4 +1,4 @@
-"""Small XGBoost models for tests, fitted on made-up claims with missing values."""
+"""Small XGBoost models for tests, fitted on synthetic claims with missing values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import xgboost
 def booster(
     features: int = 6, trees: int = 12, depth: int = 4, seed: int = 3, base_score: float = 0.2
 ) -> tuple[xgboost.Booster, bytes]:
-    """A booster and its JSON; the same for the same arguments."""
+    """Train a booster; returns it and its JSON, the same for the same arguments."""
     rng = np.random.default_rng(seed)
     matrix = some_rows(rng, 1500, features)
     matrix[np.isinf(matrix)] = np.nan
@@ -37,7 +37,7 @@ def booster(
 
 
 def some_rows(rng: np.random.Generator, count: int, features: int) -> np.ndarray:
-    """Rows on a coarse grid, so that values meet; with missing values and infinities."""
+    """Return rows on a coarse grid, so that values coincide; with missing values and infinities."""
     matrix = np.round(rng.normal(size=(count, features)), 1)
     matrix[rng.random(matrix.shape) < 0.1] = np.nan
     matrix[rng.random(matrix.shape) < 0.01] = np.inf
@@ -46,7 +46,7 @@ def some_rows(rng: np.random.Generator, count: int, features: int) -> np.ndarray
 
 
 def rows_at_splits(document: bytes, rng: np.random.Generator, count: int) -> np.ndarray:
-    """Rows made of the model's own thresholds, and their neighbours in float32."""
+    """Return rows made of the model's own thresholds, and their neighbours in float32."""
     learner = json.loads(document)["learner"]
     features = int(learner["learner_model_param"]["num_feature"])
     splits: list[list[float]] = [[0.0] for _ in range(features)]
@@ -64,7 +64,7 @@ def rows_at_splits(document: bytes, rng: np.random.Generator, count: int) -> np.
 
 
 def edited(document: bytes, change: Any) -> bytes:
-    """The document after `change(parsed)` has edited it in place."""
+    """Return the document after `change(parsed)` has edited it in place."""
     parsed = json.loads(document)
     change(parsed)
     return json.dumps(parsed).encode()

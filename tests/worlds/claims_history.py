@@ -1,4 +1,4 @@
-"""A made-up history in an offline store: decisions with their vectors, verdicts that come late."""
+"""A synthetic history in an offline store: decisions with their vectors, and late verdicts."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def write_history(
 
 
 def label(row: int, is_fraud: bool | None, known_ms: int, decided_ms: int | None = None) -> dict:
-    """One row of `labels` about claim number `row`."""
+    """Return one row of `labels` about claim number `row`."""
     return {
         "claim_id": f"c-{row:06d}",
         "event_id": f"a-{row}-{known_ms}",

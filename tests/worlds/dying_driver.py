@@ -1,11 +1,12 @@
-"""The driver in a process of its own, which dies on order.
+"""The driver in a process of its own, which dies at a given point.
 
     python -m tests.worlds.dying_driver FOLDER BATCH
 
     CRASH_AT=emitted:2  ends at once, as `kill -9` does, when it passes that point the second time
-    HOLD_AT=planned:1   says so and waits there to be killed
+    HOLD_AT=planned:1   prints a line and waits there to be killed
 
-It holds the folder's lock, says `started` once it has recovered, and ends when all is consumed.
+It holds the folder's lock, prints `started` once it has recovered, and ends when all is consumed.
+
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ KILLED = 137
 
 
 def main() -> int:
-    """Consume what the log has."""
+    """Consume the records of the log."""
     folder, batch = Path(sys.argv[1]), int(sys.argv[2])
     passed: dict[str, int] = {}
 
@@ -38,7 +39,7 @@ def main() -> int:
 
     try:
         with FolderLock(folder):
-            driver, log = World(folder, durable=True, beside_from_bytes=0).start(crash)
+            driver, log = World(folder, durable=True, background_from_bytes=0).start(crash)
             print("started", flush=True)
             while driver.step(batch):
                 pass

@@ -1,8 +1,9 @@
 """Domains with every word of the language: each kind of feature, option, operator and outcome.
 
-They are for digests, not for sense. `tests/featurestore/definitions/test_golden_digests.py` holds
-their digests and finds what is missing. A domain is never edited once its digests stand there: what
-is new in the language goes into a further domain.
+They exist for their digests and make no sense as domains. The test
+`tests/featurestore/definitions/test_golden_digests.py` holds the digests and finds missing words. A
+domain is never edited once its digests are there: new words of the language go into another domain.
+
 """
 
 from __future__ import annotations

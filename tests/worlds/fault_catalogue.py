@@ -1,7 +1,8 @@
-"""Group C of the fault catalogue as a table: what goes in, and what must become of it.
+"""Group C of the fault catalogue as a table: the input of each case, and its expected outcome.
 
 In a value, `@` stands for an id of the case's own and `<T>` for its log time; `<T+600s>` is ten
-minutes later. Where the expectation differs from the catalogue's, the case says why.
+minutes later. Where the expectation differs from the catalogue's, the case gives the reason.
+
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ CLAIMS, CHANGES, LABELS = "claims.filed", "policies.changed", "claims.adjudicate
 
 @dataclass(frozen=True)
 class Dead:
-    """A dead letter with this reason, that names this field."""
+    """A dead letter with this reason, about this field."""
 
     reason: str
     field: str = ""
@@ -33,7 +34,7 @@ class Decided:
 
 @dataclass(frozen=True)
 class Silent:
-    """No decision and no dead letter; counted as this."""
+    """Neither a decision nor a dead letter; counted under this name."""
 
     counted: str
 
@@ -44,7 +45,7 @@ Expected = Dead | Decided | Silent
 
 @dataclass(frozen=True)
 class Put:
-    """One record and what must become of it."""
+    """One record and its expected outcome."""
 
     value: bytes | None
     expected: Expected
@@ -52,7 +53,7 @@ class Put:
     headers: tuple[tuple[str, bytes], ...] = ()
 
     def bytes_at(self, log_time_ms: int, name: str) -> bytes | None:
-        """The value with its id and its times filled in."""
+        """Return the value with its id and its times filled in."""
         if self.value is None:
             return None
 
@@ -70,7 +71,7 @@ _TIME = re.compile(rb"<T(?:([+-]\d+)s)?(-naive)?>")
 
 @dataclass(frozen=True)
 class Case:
-    """Records of one fault, in order; `why` says why it isn't what the catalogue expects."""
+    """Records of one fault, in order; `why` explains a difference from the catalogue."""
 
     fault: str
     what: str
@@ -79,7 +80,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """For the test's id."""
+        """The id of the test."""
         return f"{self.fault} {self.what}"
 
 
@@ -88,12 +89,12 @@ MARK = "\u0301"
 
 
 def wide(text: str) -> str:
-    """ASCII in its full-width form."""
+    """Return ASCII text in its full-width form."""
     return "".join(chr(ord(c) + 0xFEE0) for c in text)
 
 
 def json_object(members: str) -> bytes:
-    """A claim filed at its log time, with further members."""
+    """Return a claim filed at its log time, with further members."""
     return (
         f'{{"claim_id":"@","filed_at":"<T>","policy_id":"p@"{members and ","}{members}}}'.encode()
     )
@@ -115,7 +116,7 @@ def members(fault: str, expected: Expected, *members: str, why: str = "") -> Ite
 
 
 def same_entity(fault: str, field: str, feature: str, *spellings: str) -> Case:
-    """Each spelling sees the claims with the other spellings before it."""
+    """Return a case in which each spelling sees the earlier claims with the other spellings."""
     return Case(fault, f"{len(spellings)} spellings of one {field}: {spellings[0]}", tuple(
         Put(json_object(f'"{field}":"{text}"'), Decided((), ((feature, float(seen)),)))
         for seen, text in enumerate(spellings)

@@ -24,7 +24,7 @@ from tests.worlds.fault_catalogue import (
 
 
 def cases_of_form() -> list[Case]:
-    """C1 to C11, C15 and C24."""
+    """Return the cases of C1 to C11, C15 and C24."""
     return [*_encoding(), *_sizes(), *_headers(), *_numbers(), *_texts()]
 
 

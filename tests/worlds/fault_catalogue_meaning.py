@@ -1,4 +1,4 @@
-"""Group C of the fault catalogue, part two: ids, times and repetitions; what a value means."""
+"""Group C of the fault catalogue, part two: ids, times and repetitions; the meaning of values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.worlds.fault_catalogue import (
 
 
 def cases_of_meaning() -> list[Case]:
-    """C12 to C14, C16 to C23, C25 to C27."""
+    """Return the cases of C12 to C14, C16 to C23, C25 to C27."""
     return [*_ids(), *_times(), *_identity(), *_rest()]
 
 

@@ -1,7 +1,8 @@
-"""The handbook's transactions as events, and its 15 inputs written down again from its README.
+"""The handbook's transactions as events, and its 15 inputs computed again from its README.
 
 The oracle looks at one customer or terminal at a time, in plain numpy over whole cents and seconds;
 it shares nothing with the engine but the order of the columns.
+
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _CHUNK = 100_000
 
 
 def read_transactions(folder: Path) -> pd.DataFrame:
-    """All transactions in order of arrival, with `second` (since 1970) and `cents` in integers."""
+    """Return all transactions in order of arrival, with integer `second` (since 1970), `cents`."""
     frame = pd.read_parquet(folder / "transactions.parquet").sort_values(
         ["TX_DATETIME", "TRANSACTION_ID"], ignore_index=True
     )
@@ -37,7 +38,7 @@ def read_transactions(folder: Path) -> pd.DataFrame:
 
 
 def expected_features(frame: pd.DataFrame) -> NDArray[np.float64]:
-    """float64[n, 15] in the order of the card payments domain, straight from the README."""
+    """Return float64[n, 15] in the order of the card payments domain, straight from the README."""
     columns = [
         frame.cents.to_numpy(),
         frame.TX_DATETIME.dt.day_of_week.to_numpy() >= 5,
@@ -49,7 +50,7 @@ def expected_features(frame: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _of_customers(frame: pd.DataFrame) -> NDArray[np.float64]:
-    """Count and mean amount of the customer's payments in (t - w, t], up to this one."""
+    """Return count and mean amount of the customer's payments in (t - w, t], up to this one."""
     found = np.empty((len(frame), 2 * len(WINDOWS_S)))
     for rows, times, cents, _ in _histories(frame, "CUSTOMER_ID"):
         until = np.arange(1, len(rows) + 1)
@@ -63,7 +64,7 @@ def _of_customers(frame: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _of_terminals(frame: pd.DataFrame) -> NDArray[np.float64]:
-    """Count and share of frauds of the terminal's payments in (t - 7 d - w, t - 7 d]."""
+    """Return count and share of frauds of the terminal's payments in (t - 7 d - w, t - 7 d]."""
     found = np.empty((len(frame), 2 * len(WINDOWS_S)))
     for rows, times, _, frauds in _histories(frame, "TERMINAL_ID"):
         known = np.concatenate([[0], np.cumsum(frauds)])
@@ -79,16 +80,17 @@ def _of_terminals(frame: pd.DataFrame) -> NDArray[np.float64]:
 def _histories(
     frame: pd.DataFrame, key: str
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """For each entity: its rows in order of arrival, with their seconds, cents and frauds."""
+    """Return for each entity its rows in order of arrival, with their seconds, cents and frauds."""
     seconds, cents, frauds = (frame[name].to_numpy() for name in ("second", "cents", "TX_FRAUD"))
     for rows in frame.groupby(key, sort=True).indices.values():
         yield rows, seconds[rows], cents[rows], frauds[rows]
 
 
 def write_log(frame: pd.DataFrame, log: EmbeddedLog, partitions: int) -> int:
-    """All payments in order, and a fraud's review seven days after it; returns how many records.
+    """Append all payments in order, and a fraud's review seven days after it; returns their number.
 
     Payments are keyed by customer. Ids get a letter: a bare 111 would look like a placeholder.
+
     """
     partition_by_customer = {
         customer: partition_of(f"C{customer}", partitions) for customer in set(frame.CUSTOMER_ID)

@@ -1,7 +1,8 @@
-"""What each role does in a life of the system, for real, through a gate that knows its policy.
+"""The commands of each role in a life of the system, run through a gate that enforces its policy.
 
-Streams are made, fed, read and grown, a model is trained, and everything is asked about: once on
-streams that are polled with a table and a bucket, once on streams that push without either.
+Streams are created, fed, read and split, a model is trained, and every query is made: once on
+streams that are polled, with a table and a bucket, once on streams that push, without either.
+
 """
 
 from __future__ import annotations
@@ -73,31 +74,32 @@ for version in range(12):
 
 
 def policy_of(role: str, *without: str) -> Policy:
-    """The policy that we ship for a role, less some statements."""
+    """Return the policy that we ship for a role, less some statements."""
     path = ROOT / "deploy" / "iam" / f"{role}.json"
     return Policy.read(path, VALUES).without(*without)
 
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended, and what it said."""
+    """The exit of a command, and its output."""
 
     code: int
     said: str
 
 
 class Life:
-    """Runs commands as a role, each with a folder of its own, behind a gate."""
+    """Runs commands as a role, each role with a folder of its own, behind a gate."""
 
     def __init__(self, folder: Path, gate: Gate, **settings: str) -> None:
         self.folder, self.gate = folder, gate
         self._settings = settings
 
     def run(self, role: str, *commands: Sequence[str], **settings: str) -> Ran:
-        """Commands one after the other, until one fails.
+        """Run commands one after the other, until one fails.
 
-        In a process of their own, as in production: in the gate's own, appends to S3 came to wait
-        for the gate, and it for them.
+        They run in a process of their own, as in production: in the gate's process, appends to S3
+        and the gate came to wait for each other.
+
         """
         return self._started(role, _COMMANDS, settings, json.dumps(commands))
 
@@ -111,7 +113,7 @@ class Life:
         return ran
 
     def client(self, role: str, service: str) -> Any:
-        """A client with the rights of a role."""
+        """Return a client with the rights of a role."""
         return boto3.client(
             service, region_name=REGION, endpoint_url=self.gate.endpoint, aws_access_key_id=role,
             aws_secret_access_key="local", config=Config(retries={"total_max_attempts": 1}),
@@ -137,7 +139,7 @@ class Life:
 
 
 class Roles:
-    """All that was done, and what of the policies was needed for it."""
+    """All that was done, and the parts of the policies that were needed for it."""
 
     def __init__(self, shared: Life, pushed: Life) -> None:
         self.lives = shared, pushed
@@ -145,7 +147,7 @@ class Roles:
         self.ran: list[tuple[str, Ran]] = []
 
     def live(self) -> None:
-        """Both lives at once, from the first stream to the proof."""
+        """Live both lives at once, from the first stream to the proof."""
         with ThreadPoolExecutor() as pool:
             done = [pool.submit(each) for each in (self._learn, self._feed, self._push)]
             for each in done:
@@ -154,18 +156,18 @@ class Roles:
         self._ask()
 
     def used(self, role: str) -> set[Grant]:
-        """What a role made use of."""
+        """Return the rights that a role used."""
         return {grant for life in self.lives for grant in life.gate.used(role)}
 
     def refused(self, role: str) -> list[Asked]:
-        """What a role asked for in vain."""
+        """Return the requests of a role that were refused."""
         return [asked for life in self.lives for asked in life.gate.refused(role)]
 
     def _note(self, role: str, ran: Ran) -> None:
         self.ran.append((role, ran))
 
     def _learn(self) -> None:
-        """A model of a history, whose rows lie below the same prefix."""
+        """Train a model of a history, whose rows are stored below the same prefix."""
         life = self.shared
         past = {"SOURCE": "local", "OFFLINE": f"{STORE}/past", "FOLDER": str(life.folder / "past")}
         history = ("simulate", *_FEW, "--days", "90", "--fraud", "0.3")
@@ -174,27 +176,27 @@ class Roles:
         self._note("trainer", life.run("trainer", ("train",), promote, **past))
 
     def _feed(self) -> None:
-        """Streams and a table; events, some of them twice with other contents."""
+        """Create streams and a table; put events, some of them twice with other contents."""
         life, feed = self.shared, ("producers", "--rate", "0", *_FEW)
         self._note("setup", life.run("setup", ("topics", "create")))
         self._note("producer", life.run("producer", (*feed, "--days", "10"), **_PACKED))
         self._note("producer", life.run("producer", (*feed, "--days", "2", "--seed", "9")))
 
     def _decide(self) -> None:
-        """Decisions, dead letters, drift and alerts; the second start finds its journal."""
+        """Make decisions, dead letters, drift and alerts; the second start finds its journal."""
         life = self.shared
         self._note("worker", life.run("worker", _STREAM, **_PACKED))
         self._note("worker", life.run("worker", _STREAM))
         self._note("worker", life.clean_the_log("worker"))
 
     def _ask(self) -> None:
-        """All that asks."""
+        """Run all commands that query."""
         sql = "offline", "sql", "select count(*) from vectors"
         asking = ("doctor",), ("verify",), ("features", "diff"), sql
         self._note("console", self.shared.run("console", *asking))
 
     def _push(self) -> None:
-        """Streams that push, one worker with a folder of its own."""
+        """Run one worker with a folder of its own on streams that push."""
         life, pushing = self.pushed, {"KINESIS__FAN_OUT": "w1"}
         self._note("setup", life.run("setup", ("topics", "create")))
         feed = "producers", "--rate", "0", "--days", "1", "--policies", "300"
@@ -209,7 +211,7 @@ class Roles:
 def all_roles(
     folder: Path, kinesis: KinesisLocal, dynamodb: DynamoLocal, aws: Ministack
 ) -> Iterator[Roles]:
-    """Gates before the stand-ins, with the policies that we ship; nothing has been done yet."""
+    """Put gates with the policies that we ship before the stand-ins; nothing has been done yet."""
     aws.client("s3").create_bucket(
         Bucket=VALUES["BUCKET"], CreateBucketConfiguration={"LocationConstraint": REGION}
     )

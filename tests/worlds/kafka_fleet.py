@@ -1,4 +1,4 @@
-"""Several real workers on a real broker: started, killed, stopped, and what they left checked."""
+"""Several real workers on a real broker: started, killed, stopped, and their results checked."""
 
 from __future__ import annotations
 
@@ -43,8 +43,11 @@ TOPICS = (*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC
 
 
 def make_topics(cluster: Cluster, partitions: int, **properties: Any) -> None:
-    """The topics of the domain, as `claimtrace topics create` makes them, but with the producers'
-    times: a simulated year keeps its log times."""
+    """Create the domain's topics as `claimtrace topics create` does, but with the producers' times.
+
+    So a simulated year keeps its log times.
+
+    """
     many = dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC), partitions)
     one = dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)
     create_topics(cluster.bootstrap, {**many, **one}, **properties)
@@ -53,8 +56,11 @@ def make_topics(cluster: Cluster, partitions: int, **properties: Any) -> None:
 def a_feed(
     claims: int, partitions: int, *, seed: int = 5, doubles: float = 0.05, poison: float = 0.01
 ) -> list[Outgoing]:
-    """About so many claims with their outcomes and policy changes, in order of arrival; some come
-    twice, and among them are bytes that are no event."""
+    """Return about `claims` claims with outcomes and policy changes, in order of arrival.
+
+    Some events come twice, and some records are bytes that are no event.
+
+    """
     from cli.commands.events.simulate import simulation_of
     from producers.simulation.config import SimulationConfig
 
@@ -93,7 +99,7 @@ class Fleet:
     workers: list[Worker] = field(default_factory=list)
 
     def worker(self, *, measured: bool = False) -> Worker:
-        """One more worker, not started yet; measured: it tells its metrics."""
+        """Add a worker, not started yet; `measured`: it serves its metrics."""
         name = f"worker-{len(self.workers)}"
         made = Worker(name, self.folder / name, self.environment())
         made.port = free_ports(1)[0] if measured else 0
@@ -101,7 +107,7 @@ class Fleet:
         return made
 
     def environment(self) -> dict[str, str]:
-        """The settings of every worker."""
+        """Return the settings of every worker."""
         return {
             "CLAIMTRACE_SOURCE": f"kafka://{self.cluster.bootstrap}",
             "CLAIMTRACE_MODELS": str(self.folder / "models"),
@@ -113,15 +119,15 @@ class Fleet:
         }
 
     def session(self) -> Workspace:
-        """For asking what the workers left."""
+        """Return a workspace for reading the workers' results."""
         environment = {**self.environment(), "CLAIMTRACE_FOLDER": str(self.folder / "asking")}
         return Workspace(load_settings(None, environment))
 
     def wait_until_done(self, timeout_s: float = 120.0) -> None:
-        """Return when the group has committed all inputs to their ends, and stored all rows.
+        """Wait until the group has committed all inputs to their ends, and stored all rows.
 
-        Workers that are all ended in the middle of sharing out leave the last rows to the next one
-        that starts.
+        If all workers end during a rebalance, their last rows are left to the next one to start.
+
         """
         from stream.adapters.kafka.group import KafkaGroup
         from stream.adapters.kafka.output import KafkaOutput
@@ -155,12 +161,15 @@ class Fleet:
             group.leave()
 
     def wait_until_visible(self, timeout_s: float = 90.0) -> float:
-        """Return when a reader of committed records can read the outputs to their ends: no
-        transaction is open, of a worker that was killed; returns how many seconds that took."""
+        """Wait until a reader of committed records can read the outputs to their ends.
+
+        Then no transaction of a killed worker is open. Returns the seconds that this took.
+
+        """
         return until(lambda: not self._hidden(), lambda: f"hidden: {self._hidden()}", timeout_s)
 
     def _hidden(self) -> dict[tuple[str, int], tuple[int, int]]:
-        """Where the outputs end for a reader of committed records before they really end."""
+        """Return outputs that end earlier for a reader of committed records than in fact."""
         visible, real = (
             ends_of(self.cluster.bootstrap, (DECISIONS_TOPIC, DEAD_TOPIC), level)
             for level in ("read_committed", "read_uncommitted")
@@ -172,7 +181,7 @@ class Fleet:
         }
 
     def said(self, last: int = 3000) -> str:
-        """The end of what each worker said."""
+        """Return the end of each worker's output."""
         return "\n".join(
             f"--- {w.name}\n{w.log.read_text(errors='replace')[-last:]}"
             for w in self.workers
@@ -180,7 +189,7 @@ class Fleet:
         )
 
     def kill(self) -> None:
-        """End all that still run."""
+        """Kill all workers that still run."""
         for worker in self.workers:
             if worker.running is not None:
                 worker.kill()
@@ -188,7 +197,7 @@ class Fleet:
 
 @dataclass
 class Found:
-    """What lies on the topics, and what must."""
+    """The records on the topics, and the expected outcome."""
 
     inputs: dict[tuple[str, int, int], Record]
     decisions: list[Record]
@@ -199,13 +208,13 @@ class Found:
 
 
 def find(fleet: Fleet) -> Found:
-    """What lies on the topics of a cluster."""
+    """Return the records on the topics of a cluster."""
     bootstrap = fleet.cluster.bootstrap
     return find_by(fleet.session(), lambda topic: read_topic(bootstrap, topic, committed=True))
 
 
 def find_by(session: Workspace, read: Callable[[str], Iterable[Record]]) -> Found:
-    """Read the topics, and go through the journal with a dictionary for what was seen."""
+    """Read the topics, and go through the journal with a dictionary of seen ids."""
     inputs = {(r.topic, r.partition, r.position): r for topic in DOMAIN.topics for r in read(topic)}
     wire = build_engine(session).decoder
     facts: list[tuple[str, Any, int, int]] = []
@@ -248,15 +257,19 @@ def find_by(session: Workspace, read: Callable[[str], Iterable[Record]]) -> Foun
 
 
 class Asked(Protocol):
-    """What `check` must know of workers."""
+    """The part of a fleet that `check` needs."""
 
     def session(self) -> Workspace:
-        """For asking what they left."""
+        """Return a workspace for reading the workers' results."""
 
 
 def check(fleet: Asked, found: Found, *, sample: int = 300, once: bool = False) -> int:
-    """Nothing missing, nothing in conflict, dead letters exact, features as the oracle has them,
-    chains whole, a replay equal, rows once each; returns how many decisions were repeated."""
+    """Check everything; returns the number of repeated decisions.
+
+    No decision is missing or in conflict, dead letters are exact, features are those of the oracle,
+    chains hold, a replay is identical, and rows are stored once each.
+
+    """
     bodies: dict[str, bytes] = {}
     features: dict[str, list[float | None]] = {}
     for record in found.decisions:
@@ -283,7 +296,7 @@ def check(fleet: Asked, found: Found, *, sample: int = 300, once: bool = False) 
 
 
 def check_dead(found: Found, *, once: bool = False) -> None:
-    """Each refused record is there with its bytes, and nothing else is."""
+    """Check that exactly the refused records are dead letters, with their bytes."""
     topic_partitions = []
     for record in found.dead:
         told = dict(record.headers)
@@ -296,7 +309,7 @@ def check_dead(found: Found, *, once: bool = False) -> None:
 
 
 def check_features(found: Found, features: Mapping[str, Any], sample: int) -> None:
-    """A sample of the vectors is what the slowest version says."""
+    """Check a sample of the vectors against the slowest version."""
     rng = np.random.default_rng(1)
     ids = sorted(found.claims)
     chosen = {ids[int(i)] for i in rng.integers(0, len(ids), sample)}
@@ -312,12 +325,12 @@ def check_features(found: Found, features: Mapping[str, Any], sample: int) -> No
 
 
 def check_rows(session: Workspace, found: Found) -> None:
-    """The offline store has every record and every decision once."""
+    """Check that the offline store has every record and every decision once."""
     counted = {
         table: (session.offline.dataset(table).to_table(columns=["topic", "partition", "position"]))
         for table in ("events", "decisions")
     }
-    for table, want in (("events", set(found.inputs)), ("decisions", claim_places(found))):
+    for table, want in (("events", set(found.inputs)), ("decisions", claim_positions(found))):
         rows = [tuple(row.values()) for row in counted[table].to_pylist()]
         assert len(rows) == len(set(rows)), f"{len(rows) - len(set(rows))} rows of {table} twice"
         missing = sorted(want - set(rows))
@@ -325,8 +338,8 @@ def check_rows(session: Workspace, found: Found) -> None:
         assert set(rows) == want, f"{table} has rows of nothing"
 
 
-def claim_places(found: Found) -> set[tuple[str, int, int]]:
-    """Where the accepted claims stand."""
+def claim_positions(found: Found) -> set[tuple[str, int, int]]:
+    """Return the topic-partitions and positions of the accepted claims."""
     return {("claims.filed", *topic_partition) for topic_partition in found.claims.values()}
 
 

@@ -1,4 +1,4 @@
-"""Topics of one test and the sources that read them, and the slow version of their order."""
+"""The topics of one test, the sources that read them, and the slow version of their order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _numbers = count()
 
 
 class ShiftedClock(SystemClock):
-    """The machine's time, and more when told to."""
+    """The machine's time plus a shift."""
 
     shift_s = 0.0
 
@@ -31,7 +31,7 @@ class ShiftedClock(SystemClock):
 
 
 class Lost(WorkerObserver):
-    """Remembers how many records were lost by policy."""
+    """Counts the records that were lost by policy."""
 
     count = 0
 
@@ -39,8 +39,8 @@ class Lost(WorkerObserver):
         self.count += count
 
 
-class Bay:
-    """Topics of one test, and the sources that read them."""
+class KafkaInputs:
+    """The topics of one test, and the sources that read them."""
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
@@ -51,14 +51,14 @@ class Bay:
         self.sources: list[KafkaSource] = []
 
     def make(self, topics: int, partitions: int, **config: str) -> tuple[str, ...]:
-        """New topics."""
+        """Create topics."""
         number = next(_numbers)
         self.topics = tuple(f"source.{number}.{n}" for n in range(topics))
         create_topics(self.bootstrap, dict.fromkeys(self.topics, partitions), config=config)
         return self.topics
 
     def source(self, **kafka: Any) -> KafkaSource:
-        """A source of its own."""
+        """Open a source of its own."""
         settings = Settings(source=f"kafka://{self.bootstrap}", kafka=KafkaSettings(**kafka))
         made = KafkaSource(
             settings.kafka_connection, self.topics, self.clock, self.said.append, self.watching
@@ -67,12 +67,12 @@ class Bay:
         return made
 
     def there(self) -> list[Record]:
-        """What a reader of committed records sees, by topic, partition and position."""
+        """Return the committed records, by topic, partition and position."""
         return [r for topic in self.topics for r in read_topic(self.bootstrap, topic)]
 
 
 def merged(records: Sequence[Record], topics: Sequence[str]) -> list[Record]:
-    """The slow and obvious order: again and again the earliest head of all partitions."""
+    """Merge records in the slow and obvious way: always the earliest head of all partitions."""
     queues: dict[tuple[int, int], list[Record]] = {}
     for record in records:
         queues.setdefault((topics.index(record.topic), record.partition), []).append(record)
@@ -90,7 +90,7 @@ def merged(records: Sequence[Record], topics: Sequence[str]) -> list[Record]:
 def after(
     positions: Mapping[TopicPartition, int], batch: Sequence[Record]
 ) -> dict[TopicPartition, int]:
-    """The positions behind a batch."""
+    """Return the positions behind a batch."""
     spans = plan_of(1, batch, None, 0).ranges
     return {**positions, **{(s.topic, s.partition): s.to_position for s in spans}}
 
@@ -101,7 +101,7 @@ def drain(
     most: Callable[[], int],
     positions: Mapping[TopicPartition, int] | None = None,
 ) -> list[list[Record]]:
-    """Batches until so many records came, as the driver takes them."""
+    """Take batches until `wanted` records have come, as the driver takes them."""
     at, taken, batches = dict(positions or {}), 0, []
     until_s = time.monotonic() + WAIT_S
     while taken < wanted:
@@ -116,7 +116,11 @@ def drain(
 
 
 def some_rows(seed: int, topics: Sequence[str], partitions: int, number: int) -> list[Outgoing]:
-    """Few log times, that run backwards now and then; the last partition of each topic is empty."""
+    """Return rows with few log times that run backwards now and then.
+
+    The last partition of each topic is empty.
+
+    """
     rng = np.random.default_rng(seed)
     now, rows = 1_780_000_000_000, []
     for n in range(number):
@@ -129,7 +133,7 @@ def some_rows(seed: int, topics: Sequence[str], partitions: int, number: int) ->
 
 
 def a_batch(source: KafkaSource, positions: dict[TopicPartition, int], most: int) -> list[Record]:
-    """The next batch that isn't empty."""
+    """Return the next batch that isn't empty."""
     until_s = time.monotonic() + WAIT_S
     while not (batch := source.poll(positions, most)):
         assert time.monotonic() < until_s, f"nothing comes after {positions}"

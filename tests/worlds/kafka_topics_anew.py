@@ -1,4 +1,4 @@
-"""Topics of fixed names, made anew and empty on a broker that tests share."""
+"""Topics of fixed names, created anew and empty on a broker that tests share."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _PATIENCE_S: Final = 60.0
 
 
 def make_anew(cluster: Cluster, partitions: Mapping[str, int]) -> None:
-    """Delete the topics that are there and make them again, `{name: partitions}`.
+    """Delete existing topics and create them again: `{name: partitions}`.
 
-    Returns when each partition's leader says that it is empty: at first it may not know that it
-    leads, or still serve the topic that was deleted.
+    Returns when each partition's leader reports an empty partition: at first it may not know that
+    it leads, or still serve the deleted topic.
+
     """
     admin = cluster.admin()
     there = admin.list_topics(timeout=30).topics

@@ -47,17 +47,17 @@ class KinesisFleet:
         self.put_count = 0
 
     def stream(self, topic: str) -> str:
-        """The stream of a topic."""
+        """Return the stream of a topic."""
         return f"{self._name}.{topic}"
 
     def worker(self) -> Worker:
-        """One more worker, not started yet."""
+        """Add a worker, not started yet."""
         name = f"worker-{len(self.workers)}"
         self.workers.append(Worker(name, self.folder / name, self.environment()))
         return self.workers[-1]
 
     def environment(self) -> dict[str, str]:
-        """The settings of every worker."""
+        """Return the settings of every worker."""
         return {
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
@@ -87,16 +87,16 @@ class KinesisFleet:
         return DynamodbTable(self._dynamodb.client(), self._name)
 
     def session(self) -> Workspace:
-        """For asking what the workers left."""
+        """Return a workspace for reading the workers' results."""
         environment = {**self.environment(), "CLAIMTRACE_FOLDER": str(self.folder / "asking")}
         return Workspace(load_settings(None, environment))
 
     def leases(self) -> list[Lease]:
-        """How far each place is."""
+        """Return the leases by topic-partition."""
         return TableLeases(self._table()).leases()
 
     def feed(self, rows: Sequence[Outgoing], rate: float) -> None:
-        """Put records, so many a second."""
+        """Put records, `rate` a second."""
         sink = KinesisSink(
             self.session().settings.kinesis_connection, SystemClock(), self._kinesis.client()
         )
@@ -109,7 +109,7 @@ class KinesisFleet:
         self.put_count += len(rows)
 
     def split(self, topic: str, number: int) -> None:
-        """Halve a shard."""
+        """Split a shard in two."""
         name = self.stream(topic)
         shard = next(s for s in KinesisReads(self.client).shards(name) if s.number == number)
         middle = (shard.first_hash + shard.last_hash) // 2 + 1
@@ -119,7 +119,7 @@ class KinesisFleet:
         wait_until_active(self.client, name)
 
     def merge(self, topic: str, one: int, other: int) -> None:
-        """Join two neighbours."""
+        """Merge two adjacent shards."""
         name = self.stream(topic)
         self.client.merge_shards(
             StreamName=name, ShardToMerge=id_of(one), AdjacentShardToMerge=id_of(other)
@@ -127,7 +127,7 @@ class KinesisFleet:
         wait_until_active(self.client, name)
 
     def wait_until_planned(self, timeout_s: float = 90.0) -> None:
-        """Return when all that was put is in plans."""
+        """Wait until all records that were put are in plans."""
         table = self._table()
         until_s, planned = time.monotonic() + timeout_s, 0
         while planned < self.put_count:
@@ -138,7 +138,7 @@ class KinesisFleet:
             planned = sum(span.to_position - span.from_position for span in spans)
 
     def read(self, topic: str) -> Iterator[Record]:
-        """What lies on a topic's stream; decisions and dead letters by where their input was."""
+        """Return the records of a topic's stream; effects of an input by where that input was."""
         reads = KinesisReads(self.client)
         found = read_stream(reads, self.stream(topic), topic, SystemClock())
         if topic == DECISIONS_TOPIC:
@@ -146,11 +146,11 @@ class KinesisFleet:
         return found
 
     def said(self, last: int = 3000) -> str:
-        """The end of what each worker said."""
+        """Return the end of each worker's output."""
         return "\n".join(f"{worker.name}: {worker.text[-last:]}" for worker in self.workers)
 
     def kill(self) -> None:
-        """End them all at once."""
+        """Kill all workers at once."""
         for worker in self.workers:
             if worker.running is not None:
                 worker.kill()

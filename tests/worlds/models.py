@@ -19,7 +19,7 @@ from tests.worlds.boosters import booster, some_rows
 
 @cache
 def a_model(version: int) -> tuple[Draft, bytes]:
-    """A model of the claims domain, ready to be published; refers about one claim in five."""
+    """Make a model of the claims domain for publication; it refers about one claim in five."""
     names = DOMAIN.feature_names
     _, document = booster(len(names), trees=6, depth=3, seed=version)
     parsed = json.loads(document)
@@ -38,7 +38,7 @@ def a_model(version: int) -> tuple[Draft, bytes]:
 
 @cache
 def a_scorer(version: int) -> Scorer:
-    """The model, loaded."""
+    """Load the model."""
     made, document = a_model(version)
     content, digest = write_manifest(made, "claims", version, document)
     artefact = read_artefact(content, document, ModelRef("claims", version, digest))
@@ -46,7 +46,7 @@ def a_scorer(version: int) -> Scorer:
 
 
 def scorer_of(ref: ModelRef) -> Scorer:
-    """The model of a reference, as the registry would load it."""
+    """Return the model of a reference, as the registry would load it."""
     scorer = a_scorer(ref.version)
     assert scorer.ref == ref
     return scorer

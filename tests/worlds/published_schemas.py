@@ -1,4 +1,4 @@
-"""Every version of our schemas that was published, one folder each; run it to publish the next."""
+"""All published versions of our schemas, one folder each; run this file to publish the next."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = [*AUTO.events, *(kind for kind in CARDS.events if kind.topic not in AUTO
 
 
 def made() -> dict[str, Any]:
-    """File name to schema, as the code makes them now."""
+    """Return the schemas that the code makes now, by file name."""
     return {
         f"{kind.topic}.{ending}": make(kind)
         for kind in KINDS
@@ -24,7 +24,7 @@ def made() -> dict[str, Any]:
 
 
 def published() -> list[dict[str, Any]]:
-    """The versions, oldest first."""
+    """Return the published versions, oldest first."""
     folders = sorted(FOLDER.glob("v*"), key=lambda folder: int(folder.name[1:]))
     return [{path.name: json.loads(path.read_text()) for path in sorted(folder.iterdir())}
             for folder in folders]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Random but valid streams of events for property tests: few ids and few times, so all collide."""
+"""Random but valid streams of events for property tests: few ids and few times, so they collide."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def a_claim(rng: np.random.Generator, number: int, when: datetime) -> ClaimFiled
 
 
 def a_stream(seed: int, count: int) -> list[tuple[str, Any, int, int]]:
-    """(kind, event, event time, log time) in log order, with ties, late and very late claims."""
+    """Return (kind, event, event time, log time) in log order; with ties, late and very late."""
     rng = np.random.default_rng(seed)
     facts: list[tuple[str, Any, int, int]] = []
     now = START
@@ -95,7 +95,7 @@ def a_stream(seed: int, count: int) -> list[tuple[str, Any, int, int]]:
 
 
 def as_records(stream: list[tuple[str, Any, int, int]]) -> list[Record]:
-    """The stream as delivered: one partition a topic."""
+    """Return a stream as delivered records, with one partition a topic."""
     positions: dict[str, int] = {}
     records = []
     for _, event, _, log_time_ms in stream:

@@ -1,8 +1,9 @@
-"""What an engine's state says, apart from how it lies in memory.
+"""The contents of an engine's state, independent of its layout in memory.
 
-House-keeping may run at any time, so two engines in the same state can differ in every array. Here
-ids stand for themselves by their hashes, entries for what can be read of them, and what is
-forgotten is as good as gone.
+Maintenance may run at any time, so two engines in the same state can differ in every array. Here
+ids are replaced by their hashes, entries by their readable contents, and forgotten entries are left
+out.
+
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _FEATURES, _LEDGER = "intake/features/", "intake/ledger/"
 
 
 def contents(engine: Engine) -> dict[str, Any]:
-    """Everything that a later event could find, by name; does the engine's house-keeping first."""
+    """Return everything that a later event could find, by name, after running the maintenance."""
     for _ in engine.compaction():
         pass
     arrays = engine.arrays()
@@ -44,7 +45,7 @@ def contents(engine: Engine) -> dict[str, Any]:
 
 
 def ids_of(arrays: Arrays) -> dict[int, bytes]:
-    """The hash of each number's id."""
+    """Return the hash of each number's id."""
     used = np.flatnonzero(arrays["numbers"] >= 0)
     found = {int(arrays["numbers"][at]): arrays["hashes"][at].tobytes() for at in used}
     assert len(found) == len(used), "two ids have one number"
@@ -52,7 +53,7 @@ def ids_of(arrays: Arrays) -> dict[int, bytes]:
 
 
 def entries_of(arrays: Arrays, ids: dict[int, bytes], counted: list[dict[int, bytes]]) -> Any:
-    """By id: the (time, values, distinct ids, mark) of each entry, in order."""
+    """Return by id the (time, values, distinct ids, mark) of each entry, in order."""
     found = {}
     for entity in np.flatnonzero(arrays["length"]):
         first = arrays["start"][entity] + arrays["head"][entity]
@@ -71,19 +72,19 @@ def entries_of(arrays: Arrays, ids: dict[int, bytes], counted: list[dict[int, by
 
 
 def sorted_ties(entries: list[Any]) -> list[Any]:
-    """Entries of one millisecond are in every window together: their order says nothing."""
+    """Sort entries of one millisecond, whose order is free: every window has all or none."""
     return sorted(entries, key=repr)
 
 
 def profiles_of(arrays: Arrays, ids: dict[int, bytes]) -> Any:
-    """By id: when the newest profile was true, and its values."""
+    """Return by id the event time of the newest profile, and its values."""
     known = np.flatnonzero(arrays["times"] != np.iinfo(np.int64).min)
     values = arrays["values"]
     return {ids[int(at)]: (int(arrays["times"][at]), values[:, at].tobytes()) for at in known}
 
 
 def rows_of(arrays: Arrays, slots: list[dict[int, bytes]], remember_ms: int) -> Any:
-    """By id, of those that are known still: all that its row says; and the watermark."""
+    """Return the rows of the ids that are still known, and the watermark."""
     base, _, _, watermark = arrays["span"].tolist()
     mask = arrays["admitted"].size - 1
     names = {row: name for row, name in ids_of(below("ids.", arrays)).items() if row >= base}

@@ -1,4 +1,4 @@
-"""A whole stream on a folder, with crashes on order: the pieces that tests of the driver share."""
+"""A whole stream on a folder, with crashes at given points: shared by the tests of the driver."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from models.scorer import Scorer
 from stream.adapters.embedded.file_journal import FileJournal
 from stream.adapters.embedded.log import EmbeddedOutput, EmbeddedSource
 from stream.adapters.snapshots.reached_file import ReachedFile
-from stream.adapters.snapshots.snapshots import BESIDE_FROM_BYTES, Snapshots
+from stream.adapters.snapshots.snapshots import BACKGROUND_FROM_BYTES, Snapshots
 from stream.engine.engine import Engine
 from stream.journal.terms import Terms
 from stream.worker.driver import Driver
@@ -38,7 +38,7 @@ DAY_MS = 86_400_000
 
 
 class Crash(BaseException):
-    """The process is gone: nothing in memory survives, no handler runs."""
+    """The death of the process: nothing in memory survives, no handler runs."""
 
 
 def no_models(ref: ModelRef) -> Scorer:
@@ -75,7 +75,7 @@ class World:
     durable: bool = False
     offline_every: int = 40
     snapshot_every: int = 100
-    beside_from_bytes: int = BESIDE_FROM_BYTES
+    background_from_bytes: int = BACKGROUND_FROM_BYTES
     scorer_of: Callable[[ModelRef], Scorer] = no_models
     champion: ModelRef | None = None
     plain: Any = None
@@ -103,7 +103,7 @@ class World:
     def start(
         self, crash: Callable[[str], None] = lambda point: None
     ) -> tuple[Driver, EmbeddedLog]:
-        """A driver that has recovered, and its log."""
+        """Start a driver; returns it, recovered, and its log."""
         log, observer = self.open_log(), WorkerObserver()
         observer.passed = crash  # type: ignore[method-assign]
         driver = Driver(
@@ -116,7 +116,9 @@ class World:
             ),
             Stores(
                 self.offline(),
-                Snapshots(self.folder / "snapshots", beside_from_bytes=self.beside_from_bytes),
+                Snapshots(
+                    self.folder / "snapshots", background_from_bytes=self.background_from_bytes
+                ),
                 ReachedFile(self.folder / "reached"),
                 self.executor,
             ),
@@ -133,7 +135,7 @@ class World:
         return driver, log
 
     def run(self, crash: Callable[[str], None] = lambda point: None, batch: int = 25) -> None:
-        """Run until nothing is left; a `Crash` passes through."""
+        """Run until no record is left; a `Crash` is raised to the caller."""
         log = None
         try:
             driver, log = self.start(crash)
@@ -145,7 +147,7 @@ class World:
                 log.close()
 
     def outputs(self) -> dict[str, list[list[Record]]]:
-        """Every record of the output topics, by topic and partition."""
+        """Return every record of the output topics, by topic and partition."""
         log = self.open_log()
         counts = log.topics()
         found = {
@@ -156,23 +158,23 @@ class World:
         return found
 
     def terms(self) -> Terms:
-        """The terms of the journal."""
+        """Return the terms of the journal."""
         return terms(self.partitions, **self.changes)
 
     def engine(self) -> Engine:
-        """An engine without any state."""
+        """Make an engine without any state."""
         return Engine(DOMAIN, self.terms(), KEY, self.scorer_of, self.plain)
 
     def sink(self, log: EmbeddedLog) -> Output:
-        """Where effects go."""
+        """Return the output of the log."""
         return EmbeddedOutput(log, self.partitions)
 
     def offline(self) -> Any:
-        """The offline store."""
+        """Open the offline store."""
         return OfflineStore(self.folder / "offline")
 
     def offline_rows(self) -> dict[str, list[str]]:
-        """Every row of the offline store, written out (NaN equals NaN there) and sorted."""
+        """Return every row of the offline store, written out (NaN equals NaN there) and sorted."""
         store = self.offline()
         return {
             table: sorted(repr(row) for row in store.dataset(table).to_table().to_pylist())
@@ -180,7 +182,7 @@ class World:
         }
 
     def state(self) -> dict[str, Any]:
-        """What the engine's state says after recovery, however it lies in memory."""
+        """Return the contents of the engine's state after recovery, independent of its layout."""
         driver, log = self.start()
         log.close()
         return contents(driver.engine)

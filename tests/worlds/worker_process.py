@@ -1,4 +1,4 @@
-"""One real worker on a real broker: started, asked, stopped and killed; and what it is fed with."""
+"""One real worker on a real broker: started, queried, stopped and killed; and a feed for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def feed(cluster: Cluster, rows: Sequence[Outgoing], rate: float = 0.0, **kafka: Any) -> None:
-    """Produce rows, at so many a second; returns when all are acknowledged."""
+    """Produce rows, `rate` a second; returns when all are acknowledged."""
     settings = Settings(source=f"kafka://{cluster.bootstrap}")
     changed = msgspec.structs.replace(settings.kafka, **kafka)
     sink = KafkaSink(msgspec.structs.replace(settings, kafka=changed).kafka_connection)
@@ -51,7 +51,7 @@ def feed(cluster: Cluster, rows: Sequence[Outgoing], rate: float = 0.0, **kafka:
 def feeding(
     cluster: Cluster, rows: Sequence[Outgoing], rate: float, **kafka: Any
 ) -> Iterator[None]:
-    """`feed` beside the block; leaving waits until all are acknowledged."""
+    """Run `feed` during the `with` block; leaving waits until all rows are acknowledged."""
     failed: list[BaseException] = []
 
     def run() -> None:
@@ -69,7 +69,7 @@ def feeding(
 
 
 def until(holds: Callable[[], Any], said: Callable[[], str], timeout_s: float = 30.0) -> float:
-    """Wait until something holds; returns how many seconds that took. Else shows what was said."""
+    """Wait until a condition holds; returns the seconds it took, or fails with the last output."""
     from_s = time.monotonic()
     while not holds():
         assert time.monotonic() - from_s < timeout_s, f"not within {timeout_s:g} s\n{said()}"
@@ -80,7 +80,7 @@ def until(holds: Callable[[], Any], said: Callable[[], str], timeout_s: float = 
 def ends_of(
     bootstrap: str, topics: Sequence[str], isolation_level: str
 ) -> dict[tuple[str, int], int]:
-    """Where partitions end: `read_committed` stops before the first open transaction."""
+    """Return where partitions end: `read_committed` stops before the first open transaction."""
     config = client(bootstrap, isolation_level=isolation_level)
     reader = Consumer({"group.id": "reader", **config})
     try:
@@ -98,7 +98,7 @@ def ends_of(
 
 @dataclass
 class Worker:
-    """One `claimtrace stream`."""
+    """One process of `claimtrace stream`."""
 
     name: str
     folder: Path
@@ -107,7 +107,7 @@ class Worker:
     port: int = 0
 
     def start(self, **orders: str) -> None:
-        """Start it; what it says goes to `log`."""
+        """Start the process; its output goes to `log`."""
         assert self.running is None
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
@@ -123,34 +123,34 @@ class Worker:
 
     @property
     def log(self) -> Path:
-        """What it said, over all its lives."""
+        """The path of the output, over all its starts."""
         return self.folder.with_suffix(".log")
 
     @property
     def text(self) -> str:
-        """The same, as one line of words."""
+        """The output as one line of words."""
         said = self.log.read_text(errors="replace") if self.log.exists() else ""
         return " ".join(said.split())
 
     @property
     def alive(self) -> bool:
-        """Whether it runs (or is stopped by a signal)."""
+        """Whether the process runs (or is stopped by a signal)."""
         return self.running is not None and self.running.poll() is None
 
     def send(self, number: int) -> None:
-        """Send it a signal that doesn't end it."""
+        """Send a signal that doesn't end the process."""
         assert self.running is not None
         self.running.send_signal(number)
 
     def wait(self, timeout_s: float = 30.0) -> int:
-        """Until it ends by itself; returns its exit code."""
+        """Wait until the process ends by itself; returns its exit code."""
         assert self.running is not None
         code = self.running.wait(timeout_s)
         self.running = None
         return code
 
     def ask(self, path: str) -> tuple[int, str]:
-        """Status and text of `/ready`, `/live` or `/metrics`; (0, "") when nobody answers."""
+        """Return status and text of `/ready`, `/live` or `/metrics`; (0, "") without an answer."""
         try:
             with urllib.request.urlopen(f"http://{HOST}:{self.port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
@@ -160,7 +160,7 @@ class Worker:
             return 0, ""
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's series that have these labels; 0 without any."""
+        """Return the sum of a metric's series that have these labels; 0 without any."""
         return sum(
             sample.value
             for family in text_string_to_metric_families(self.ask("/metrics")[1])
@@ -169,11 +169,11 @@ class Worker:
         )
 
     def kill(self) -> int:
-        """End it at once; returns its exit code."""
+        """Kill the process; returns its exit code."""
         return self.end(signal.SIGKILL)
 
     def end(self, number: int = signal.SIGTERM, timeout_s: float = 60.0) -> int:
-        """End it by a signal; returns its exit code."""
+        """End the process by a signal; returns its exit code."""
         assert self.running is not None
         if self.running.poll() is None:
             self.running.send_signal(number)

@@ -46,8 +46,8 @@ TOPICS = {**dict.fromkeys((*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC), PARTITI
           **dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)}  # fmt: skip
 
 
-class Heard(WorkerObserver):
-    """Keeps what the driver tells."""
+class RecordingObserver(WorkerObserver):
+    """Records what the observer of a worker is told."""
 
     def __init__(self) -> None:
         self.commits: list[bool] = []
@@ -56,45 +56,45 @@ class Heard(WorkerObserver):
         self.pauses: list[str] = []
 
     def committed(self, ok: bool) -> None:
-        """Whether a commit was taken."""
+        """Record whether a commit was accepted."""
         self.commits.append(ok)
 
     def ready(self, is_ready: bool) -> None:
-        """Whether it decides."""
+        """Record whether the worker is ready."""
         self.readiness.append(is_ready)
 
     def rebalanced(self, kind: str) -> None:
-        """What the group did."""
+        """Record a rebalance."""
         self.changes.append(kind)
 
     def paused(self, where: str) -> None:
-        """Who doesn't answer."""
+        """Record which store or broker didn't answer."""
         self.pauses.append(where)
 
 
 class NoSnapshots:
-    """A disk that keeps nothing: each start begins with the journal."""
+    """A store that keeps no snapshot: each start begins with the journal."""
 
     def is_ready(self, arrays: Any) -> bool:
-        """There is nothing to do."""
+        """Whether a snapshot can begin: always."""
         return True
 
     def begin(self, plan: int, arrays: Any) -> bool:
-        """Lose it."""
+        """Drop the state."""
         return False
 
     def is_written(self, *, wait: bool = False) -> bool:
-        """At once."""
+        """Whether the snapshot is written: at once."""
         return True
 
     def publish(self) -> None:
-        """There is nothing."""
+        """Do nothing."""
 
     def cancel(self) -> None:
-        """Nothing goes on."""
+        """Do nothing: there is no background work."""
 
     def newest(self, fits: Any = None) -> None:
-        """There is none."""
+        """Return None."""
 
 
 @dataclass
@@ -106,14 +106,14 @@ class Bench:
     opened: list[Callable[[], Any]] = field(default_factory=list)
 
     def settings(self, **kafka: Any) -> Settings:
-        """How to reach it."""
+        """Return the settings that reach the cluster."""
         usual = {"session_timeout": "2s", "commit_every": "0ms", "compression": "none"}
         return Settings(
             source=f"kafka://{self.bootstrap}", kafka=KafkaSettings(**{**usual, **kafka})
         )
 
     def put(self, seed: int, count: int, extra: Sequence[Outgoing] = ()) -> None:
-        """Have a producer append events."""
+        """Append events, as a producer does."""
         sink = KafkaSink(self.settings().kafka_connection)
         facts = a_stream(seed, count)
         events = [Outgoing(event.topic, i % PARTITIONS, b"k", msgspec.json.encode(event), at)
@@ -123,8 +123,8 @@ class Bench:
         sink.close()
 
     def worker(self, most_poll_ms: int = 300_000, **kafka: Any) -> OneWorker:
-        """A worker that has recovered."""
-        settings, clock, heard = self.settings(**kafka), SystemClock(), Heard()
+        """Start a worker; it has recovered when this returns."""
+        settings, clock, heard = self.settings(**kafka), SystemClock(), RecordingObserver()
         member = self.settings(**kafka, properties={"max.poll.interval.ms": most_poll_ms})
         source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock, heard)
         journal = KafkaJournal(settings.kafka_connection, terms(0), clock)
@@ -146,8 +146,11 @@ class Bench:
         return OneWorker(driver, source, group, heard, said)
 
     def check(self, *, once: bool = False) -> int:
-        """All that is on the topics is what one undisturbed worker makes of the journal; returns
-        how many decisions were repeated."""
+        """Check that the topics hold what one undisturbed worker makes of the journal.
+
+        Returns the number of repeated decisions.
+
+        """
         settings, clock = self.settings(), SystemClock()
         source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock)
         journal = KafkaJournal(settings.kafka_connection, None, clock)
@@ -190,24 +193,24 @@ class Bench:
         return len(bodies) - len(set(bodies))
 
     def close(self) -> None:
-        """Let go of the cluster."""
+        """Close the clients of the cluster."""
         for close in reversed(self.opened):
             close()
 
 
 @dataclass
 class OneWorker:
-    """A driver with what it hears and says."""
+    """A driver, its observer and its lines."""
 
     driver: Driver
     source: KafkaSource
     group: KafkaGroup
-    heard: Heard
+    heard: RecordingObserver
     said: list[str]
 
     @property
     def owned(self) -> set[TopicPartition]:
-        """The places it decides on."""
+        """The topic-partitions that the worker decides on."""
         return set(self.driver._ownership._owned or ())
 
     def is_done(self) -> bool:
@@ -227,7 +230,7 @@ class OneWorker:
 
 
 def until(condition: Callable[[], bool], *workers: OneWorker, seconds: float = 30.0) -> None:
-    """Let workers step in turn until something is so."""
+    """Step workers in turn until a condition holds."""
     end_s = time.monotonic() + seconds
     while True:
         busy = sum(worker.driver.step(64) for worker in workers)
@@ -241,7 +244,7 @@ def until(condition: Callable[[], bool], *workers: OneWorker, seconds: float = 3
 
 @contextmanager
 def bench_of(bootstrap: str) -> Iterator[Bench]:
-    """A bench that is cleared away."""
+    """Make a bench that is closed afterwards."""
     made = Bench(bootstrap)
     try:
         yield made

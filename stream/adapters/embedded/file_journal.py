@@ -1,10 +1,10 @@
-"""The journal of one machine: a synced file of one plan a line, after a line with the terms.
+"""The journal of one machine: a synced file with the terms in its first line, then a plan a line.
 
     {"terms": ...}\t<checksum>
     {"number": 1, ...}\t<checksum>
 
-A line that a crash cut short is cut off when the file is opened; it was never acknowledged. A line
-that is damaged before the end is an error: nothing may be replayed past it.
+A last line that a crash cut short is removed when the file is opened; it was never acknowledged. A
+damaged line before the end is an error: nothing may be replayed past it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ from claimtrace.adapters.files.atomic_files import sync_folder
 from claimtrace.errors import NoJournal, StateError, StoreUnavailable
 
 from ...journal.plan import Plan
-from ...journal.terms import Terms
+from ...journal.terms import Terms, terms_of
 
 _encode = msgspec.json.Encoder().encode
 
 
 class FileJournal:
-    """Plans in a file; only the process that holds the state folder's lock opens it.
+    """Plans in a file; only the process that holds the lock of the state folder opens it.
+
+    Args:
+        path: the file; it is made if it doesn't exist.
+        terms: written to a new file, compared with those of an existing one.
 
     Raises:
-        StateError: when the file is damaged, or was begun under other terms.
+        StateError: the file is damaged, or was begun under other terms.
     """
 
     def __init__(self, path: Path, terms: Terms) -> None:
@@ -43,22 +47,22 @@ class FileJournal:
 
     @property
     def next_number(self) -> int:
-        """The number that the next plan will have."""
+        """The number of the next plan."""
         return self._last + 1
 
     def append(self, plan: Plan) -> Plan:
-        """Write a plan and sync it to the disk."""
+        """Write a plan and sync it to the disk; returns the plan, as there is no other writer."""
         assert plan.number == self.next_number, "one writer, numbers in order"
         self._write(_encode(plan))
         self._last = plan.number
         return plan
 
     def read(self, from_number: int, bookmark: int = 0) -> Iterator[Plan]:  # noqa: ARG002
-        """The plans from a number on, in order."""
+        """Yield the plans from a number on, in order."""
         return read_plans(self._path, from_number)
 
     def bookmark(self, number: int) -> int:  # noqa: ARG002
-        """Unused: a file is searched quickly."""
+        """Return 0: bookmarks aren't used, as a file is searched quickly."""
         return 0
 
     def close(self) -> None:
@@ -66,7 +70,10 @@ class FileJournal:
         self._file.close()
 
     def _open(self) -> list[bytes]:
-        """Open for appending, without the line that a crash cut short; returns the other lines."""
+        """Open the file for appending; returns its whole lines.
+
+        A last line that a crash cut short is removed before the next write.
+        """
         content = self._path.read_bytes() if self._path.exists() else b""
         whole, lines = _whole_lines(content, str(self._path))
         self._file = self._path.open("ab", buffering=0)
@@ -79,7 +86,9 @@ class FileJournal:
         try:
             if self._torn:
                 self._file.truncate(self._size)
-            self._torn = True  # until all of it is on the disk: a full disk takes a part
+            # a full disk writes a part of the line: until all of it is synced the end counts as
+            # torn, and a retry removes that part first
+            self._torn = True
             left = memoryview(line)
             while left:
                 left = left[self._file.write(left) :]
@@ -94,7 +103,11 @@ class FileJournal:
 
 
 def read_plans(path: Path, from_number: int = 1) -> Iterator[Plan]:
-    """The plans of a journal file, without opening it for writing."""
+    """Yield the plans of a journal file, without opening it for writing.
+
+    Raises:
+        StateError: a line is damaged or missing.
+    """
     _, lines = _whole_lines(path.read_bytes(), str(path))
     for number, line in enumerate(lines[from_number:], from_number):
         plan = _plan(line)
@@ -108,10 +121,11 @@ def read_plans(path: Path, from_number: int = 1) -> Iterator[Plan]:
 
 
 def read_terms(path: Path) -> Terms:
-    """The terms under which a journal was begun.
+    """Return the terms under which a journal was begun.
 
     Raises:
-        StateError: when there is no journal.
+        NoJournal: there is none.
+        StateError: the file is damaged, or another version wrote it.
     """
     lines = _whole_lines(path.read_bytes(), str(path))[1] if path.exists() else []
     if not lines:
@@ -119,24 +133,16 @@ def read_terms(path: Path) -> Terms:
     return terms_of(lines[0], str(path))
 
 
-def terms_of(line: bytes, where: str) -> Terms:
-    """The first line of a journal."""
-    try:
-        return msgspec.json.decode(line, type=Terms)
-    except msgspec.DecodeError as error:
-        raise StateError(
-            f"the journal is of another version: {error}",
-            where=where,
-            hint="start with a new folder: the log is replayed into it",
-        ) from error
-
-
 def _plan(line: bytes) -> Plan:
     return msgspec.json.decode(line, type=Plan)
 
 
 def _whole_lines(content: bytes, where: str) -> tuple[int, list[bytes]]:
-    """The length of the whole lines, and their bodies."""
+    """Return the length in bytes of all whole lines, and their bodies without checksums.
+
+    Raises:
+        StateError: a line is damaged.
+    """
     lines: list[bytes] = []
     at = 0
     while (end := content.find(b"\n", at)) >= 0:

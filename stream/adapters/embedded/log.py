@@ -1,4 +1,4 @@
-"""The embedded log as source and sink: one file, in order of log time over all partitions."""
+"""The embedded log as source and output: one file, in order of log time over all partitions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ...journal.plan import Range, TopicPartition, in_plan_order
 from ...journal.source import ByPosition
 
 PRODUCER = "stream"
-"""The name under which the log remembers the last plan whose effects it holds."""
+"""The name under which the log stores the number of the last plan whose effects it holds."""
 
 
 class EmbeddedSource(ByPosition):
-    """Reads the domain's topics from a log."""
+    """Reads the domain's topics from an embedded log; creates those that don't exist."""
 
     def __init__(self, log: EmbeddedLog, topics: Sequence[str], partitions: int) -> None:
         self._log = log
@@ -27,11 +27,15 @@ class EmbeddedSource(ByPosition):
             log.create_topic(topic, partitions)
 
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Records:
-        """The next records in order of log time; empty when there are none now."""
+        """Return the next records in order of log time; empty when there are none now."""
         return self._log.merged(self._topics, positions, most)
 
     def fetch(self, ranges: Sequence[Range]) -> Records:
-        """Exactly the records of a plan, in plan order."""
+        """Return exactly the records of a plan, in plan order.
+
+        Raises:
+            StateError: the log no longer has them.
+        """
         parts: list[Records] = []
         for span in ranges:
             found = self._log.read_range(
@@ -49,7 +53,7 @@ class EmbeddedSource(ByPosition):
 
 
 class EmbeddedOutput:
-    """Writes effects to the same log: all of a plan in one transaction, once."""
+    """Writes effects to the same log: those of a plan in one transaction, once."""
 
     def __init__(self, log: EmbeddedLog, partitions: int) -> None:
         self._log = log
@@ -59,11 +63,11 @@ class EmbeddedOutput:
             log.create_topic(topic, 1)
 
     def emit(self, plan: int, outgoing: Sequence[Outgoing]) -> None:
-        """Append the records of a plan; a plan that the log holds already is left alone."""
+        """Append the records of a plan; nothing is appended for a plan that the log holds."""
         self._log.append(outgoing, producer=(PRODUCER, plan))
 
     def flush(self) -> None:
-        """Nothing waits: an append is durable when it returns."""
+        """Do nothing: an append is durable when it returns."""
 
     def abort(self) -> None:
-        """Nothing can be taken back, and nothing need be: it knows each plan."""
+        """Do nothing: a plan that is emitted again is recognised by its number."""

@@ -1,15 +1,14 @@
 """The engine as a Faust agent, for teams that run Faust.
 
-    faust -A stream.adapters.faust.app:app worker -l warn --without-web
+    faust -A cli.transports.faust:app worker -l warn --without-web
 
-The same driver, journal, snapshots and output as of a plain worker; Faust brings the records and
-keeps its group's offsets. One worker: its agent has `concurrency=1`, takes raw bytes, acknowledges
-last, and lets no exception out, after which Faust would go on with the next record: trouble is
-waited out inside the driver, and when it lasts, or at anything unexpected, the process ends with
-code 70 and nothing is acknowledged.
+Driver, journal, snapshots and output are those of a plain worker; Faust delivers the records and
+keeps its group's offsets. There is one worker. Its agent has `concurrency=1`, takes raw bytes,
+acknowledges last, and lets no exception out, after which Faust would continue with the next record:
+the driver retries while a store or broker doesn't answer, and when that lasts too long, or at any
+unexpected error, the process ends with exit code 70 and acknowledges nothing.
 
-Importing this is harmless; `app` is made when it is asked for, since Faust's import reads the
-command line.
+`make_app` imports Faust, and only then: Faust's import reads the command line.
 """
 
 from __future__ import annotations
@@ -33,37 +32,38 @@ from claimtrace.settings.schema import KafkaConnection
 from ...journal.plan import TopicPartition
 from ...worker.driver import Driver
 from ..process.garbage import rare_collections
-from .group import LoneGroup
+from .group import SingleWorkerGroup
 from .source import Event, FaustSource
 
 LOGGER: Final = logging.getLogger("claimtrace.faust")
 FAILED: Final = 70
-"""The exit code of a worker that gave up: a supervisor starts it again, nothing was skipped."""
+"""The exit code of a worker that gave up: a supervisor starts it again; no record was skipped."""
 
 _SHORTEST_S, _LONGEST_S = 0.005, 0.05
-"""How long records are collected for a batch: twice as long as the last batch took."""
+"""Bounds of the linger time, for which records are collected: twice the time of the last batch."""
 
 _REPORT_EVERY_S: Final = 1.0
 _STDERR: Final = 2
-"""Faust puts its log in the place of `sys.stderr`, which has no file."""
+"""The file descriptor: Faust replaces `sys.stderr` by its log, which has none."""
 
 
-Opened = tuple[Driver, FaustSource, LoneGroup]
+RecoveredDriver = tuple[Driver, FaustSource, SingleWorkerGroup]
 
 
 @dataclass
-class Parts:
-    """What a worker is put together from; `open_all` is called once, before Faust joins its group.
+class AppParts:
+    """The parts that the app is made of.
 
     Args:
         connection: brokers and security.
         batch_records: records of one batch at the most.
-        topics: the inputs.
-        folder: for what Faust wants to write.
-        clock: for lingering.
-        open_all: recovers, and gives driver, source and group; what it opens goes on the stack; it
-            is given the question whether somebody asked to stop.
-        give_up_s: trouble that lasts longer than this ends the process.
+        topics: the input topics.
+        folder: where Faust keeps its files.
+        clock: for the linger time.
+        open_driver: called once, before Faust joins its group; recovers a driver and returns it
+            with its source and group. What it opens goes on the stack that it is given; its second
+            argument returns whether a stop was requested.
+        give_up_s: a step that takes longer than this many seconds ends the process.
     """
 
     connection: KafkaConnection
@@ -71,46 +71,53 @@ class Parts:
     topics: list[str]
     folder: Path
     clock: Clock
-    open_all: Callable[[ExitStack, Callable[[], bool]], Opened]
+    open_driver: Callable[[ExitStack, Callable[[], bool]], RecoveredDriver]
     give_up_s: float = 60.0
 
 
 @dataclass
-class Work:
-    """The driver between Faust's calls. All of it runs in the loop's thread, one after another."""
+class AgentDriver:
+    """The driver as Faust's agent and timer call it.
 
-    parts: Parts
+    All calls run in the event loop's thread, one after another, and block it: Faust delivers no
+    further record during a batch.
+    """
+
+    parts: AppParts
     driver: Driver
     source: FaustSource
-    group: LoneGroup
+    group: SingleWorkerGroup
     opened: ExitStack
     watchdog: Watchdog
-    is_over: bool = False
+    is_finished: bool = False
     _collected: int = 0
     _since_s: float = 0.0
     _took_s: float = 0.0
     _reported_s: float = 0.0
 
-    def take(self, event: Event) -> None:
-        """Collect an event; a full batch goes at once."""
-        if self.is_over:
+    def collect(self, event: Event) -> None:
+        """Collect an event for the next batch; a full batch is taken at once."""
+        if self.is_finished:
             return
         if not self._collected:
             self._since_s = self.parts.clock.monotonic_s()
-        self.source.take(event)
+        self.source.collect(event)
         self._collected += 1
         if self._collected >= self.parts.batch_records:
             self.step()
 
     def tick(self) -> None:
-        """Step when what was collected has waited long enough; with nothing, do what is due."""
+        """Take a batch once the linger time is over; without records the step runs what is due."""
         now_s = self.parts.clock.monotonic_s()
         linger_s = min(max(2 * self._took_s, _SHORTEST_S), _LONGEST_S)
-        if not self.is_over and now_s - self._since_s >= linger_s:
+        if not self.is_finished and now_s - self._since_s >= linger_s:
             self.step()
 
     def step(self) -> int:
-        """One batch through the driver, and what the commit covers acknowledged."""
+        """Take one batch, and acknowledge the events that the last commit covers.
+
+        Returns the number of records in the batch.
+        """
         clock = self.parts.clock
         from_s = clock.monotonic_s()
         with self.watchdog.watching():
@@ -125,22 +132,22 @@ class Work:
         return taken
 
     def finish(self) -> None:
-        """Write down all that waits; no step comes after this."""
-        if self.is_over:
+        """Flush and commit everything; no step follows."""
+        if self.is_finished:
             return
-        self.is_over = True
+        self.is_finished = True
         with self.watchdog.watching():
             self.driver.finish()
         self.source.acknowledge(self.group.committed)
 
 
 class Watchdog:
-    """Ends the process when a piece of work takes too long, whatever it hangs on.
+    """Ends the process when a piece of work takes too long, even in a call that never returns.
 
     Args:
-        limit_s: how long a piece may take.
-        clock: to measure it.
-        end: called then, in a thread of its own.
+        limit_s: the longest time that a piece may take, in seconds.
+        clock: measures the time.
+        end: called with the reason when a piece takes longer, in the watchdog's own thread.
     """
 
     def __init__(self, limit_s: float, clock: Clock, end: Callable[[str], None]) -> None:
@@ -150,7 +157,7 @@ class Watchdog:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """For the time of a piece of work."""
+        """Watch a piece of work: the body of the `with` statement."""
         self._since_s = self._clock.monotonic_s()
         try:
             yield
@@ -166,15 +173,15 @@ class Watchdog:
 
 
 def give_up(error: BaseException | str) -> None:
-    """End the process at once: nothing more is acknowledged, the next one starts from the journal.
+    """End the process at once; the next one starts from the journal, as nothing is acknowledged.
 
-    The group is not left in order either: `leave` would let Faust commit.
+    The group isn't left in an orderly way either: leaving would make Faust commit.
     """
     try:
         if isinstance(error, ClaimtraceError):
             LOGGER.critical("stopped: %s", error, exc_info=error)
         elif isinstance(error, BaseException):
-            LOGGER.critical("stopped by a fault of ours: %r", error, exc_info=error)
+            LOGGER.critical("stopped by an unexpected error: %r", error, exc_info=error)
         else:
             LOGGER.critical("stopped: %s", error)
             faulthandler.dump_traceback(_STDERR)
@@ -184,7 +191,7 @@ def give_up(error: BaseException | str) -> None:
 
 @contextmanager
 def fatal() -> Iterator[None]:
-    """Whatever is raised inside ends the process, before Faust can take it for one bad record."""
+    """End the process at any exception, before Faust can take it for one bad record."""
     try:
         yield
     except asyncio.CancelledError:
@@ -193,33 +200,33 @@ def fatal() -> Iterator[None]:
         give_up(error)
 
 
-class Signals:
-    """SIGTERM and Ctrl-C, seen while the loop is held up too.
+class StopSignals:
+    """SIGTERM and Ctrl-C, noticed even while a step blocks the event loop.
 
-    The loop still gets them: it reads them from a pipe that Python writes to in any case.
+    The loop gets the signals too: it reads them from a pipe that Python writes to in any case.
     """
 
     def __init__(self) -> None:
-        self.is_asked = False
+        self.is_requested = False
         self._is_recovering = True
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._take)
+            signal.signal(number, self._handle)
 
-    def recovered(self) -> None:
-        """From now on the end is an orderly one."""
+    def end_recovery(self) -> None:
+        """Stop in an orderly way from now on, instead of at once."""
         self._is_recovering = False
 
-    def _take(self, *_: object) -> None:
-        self.is_asked = True
-        if self._is_recovering:  # it has changed nothing
+    def _handle(self, *_: object) -> None:
+        self.is_requested = True
+        if self._is_recovering:  # recovery has changed nothing outside of this process
             os._exit(0)
 
 
-def make_app(parts: Parts) -> Any:
-    """The Faust app: one agent over all inputs.
+def make_app(parts: AppParts) -> Any:
+    """Make the Faust app: one agent over all inputs.
 
     Raises:
-        ConfigError: a setting would lose records, or the extra isn't installed whole.
+        ConfigError: a setting would lose records, or a part of the extra isn't installed.
     """
     import faust
 
@@ -228,26 +235,27 @@ def make_app(parts: Parts) -> Any:
     class App(faust.App):  # type: ignore[misc]
         """Recovers before its consumer joins the group; finishes before it leaves."""
 
-        work: Work
+        agent_driver: AgentDriver
 
         async def on_first_start(self) -> None:
             with fatal():
-                self.work = _begin(parts, self)
+                self.agent_driver = _open_driver(parts, self)
             await super().on_first_start()
 
         async def on_stop(self) -> None:
-            work: Work | None = getattr(self, "work", None)  # none: it didn't come so far
+            # None when the start failed before the driver had recovered
+            agent_driver: AgentDriver | None = getattr(self, "agent_driver", None)
             with fatal():
-                if work is not None:
-                    work.finish()
-                    await self.consumer.commit()
+                if agent_driver is not None:
+                    agent_driver.finish()
+                    await self.consumer.commit()  # before the consumer leaves the group
             await super().on_stop()
             with fatal():
-                if work is not None:
-                    work.opened.close()
+                if agent_driver is not None:
+                    agent_driver.opened.close()
 
     class Boot(faust.App.BootStrategy):  # type: ignore[misc]
-        """No web server, whatever the command line says."""
+        """Starts no web server, whatever the command line says."""
 
         enable_web = False
 
@@ -258,63 +266,66 @@ def make_app(parts: Parts) -> Any:
 
     @made.agent(topic, concurrency=1, name="claimtrace")
     async def decide(claims: Any) -> None:
-        """Collect what Faust delivers."""
+        """Collect the events that Faust delivers."""
         with fatal():
             async for event in claims.noack().events():
-                made.work.take(event)
+                made.agent_driver.collect(event)
 
     @made.task
-    async def tend() -> None:
-        """Step and commit while nothing comes, too."""
+    async def run_timer() -> None:
+        """Take batches and run due work, with or without new events."""
         with fatal():
             while not made.should_stop:
                 await asyncio.sleep(_SHORTEST_S)
-                made.work.tick()
+                made.agent_driver.tick()
 
     @made.on_partitions_assigned.connect
     async def on_assigned(_: Any, assigned: Any, **__: Any) -> None:
-        """One worker has all partitions; of two, the one without the first of them goes."""
+        """Check that this worker has all partitions, or that the other worker will stop."""
         with fatal():
             topic_partitions = {(each.topic, each.partition) for each in assigned}
-            _stay_only_if_first(topic_partitions, made.work)
+            _stop_unless_first(topic_partitions, made.agent_driver)
 
     return made
 
 
-def _begin(parts: Parts, app: Any) -> Work:
+def _open_driver(parts: AppParts, app: Any) -> AgentDriver:
     from faust.types import TP
 
-    opened, signals = ExitStack(), Signals()
+    opened, signals = ExitStack(), StopSignals()
     watchdog = Watchdog(parts.give_up_s, parts.clock, give_up)
-    driver, source, group = parts.open_all(opened, lambda: signals.is_asked)
-    signals.recovered()
+    driver, source, group = parts.open_driver(opened, lambda: signals.is_requested)
+    signals.end_recovery()
 
     def end_of(topic_partition: TopicPartition) -> int | None:
         try:
             end: int | None = app.consumer.highwater(TP(*topic_partition))
-        except AssertionError:  # it isn't ours now; the group may be shared out anew at any time
+        except AssertionError:  # not assigned to this worker now; a rebalance may be under way
             return None
         return end
 
     source.end_of = end_of
     opened.enter_context(rare_collections())
-    return Work(parts, driver, source, group, opened, watchdog)
+    return AgentDriver(parts, driver, source, group, opened, watchdog)
 
 
-def _stay_only_if_first(assigned: set[TopicPartition], work: Work) -> None:
-    """Two that started at once give each other half of the partitions: harmless, but no use.
+def _stop_unless_first(assigned: set[TopicPartition], agent_driver: AgentDriver) -> None:
+    """Stop this worker when another one has the first input partition.
+
+    Faust splits the partitions between two workers that are started together: no record is lost by
+    that, but nothing is gained either.
 
     Raises:
-        StateError: the other one has the first partition, so this one goes.
+        StateError: another worker has the first partition, so this one stops.
     """
     inputs = sorted(
         topic_partition
-        for topic_partition in work.group.topic_partitions()
-        if topic_partition[0] in work.parts.topics
+        for topic_partition in agent_driver.group.topic_partitions()
+        if topic_partition[0] in agent_driver.parts.topics
     )
     missing = [topic_partition for topic_partition in inputs if topic_partition not in assigned]
     if missing and missing[0] == inputs[0]:
         raise StateError("another Faust worker has the first partition", where="faust",
                          hint="run one, or `claimtrace stream` on several machines")  # fmt: skip
     if missing:
-        LOGGER.warning("another Faust worker has %d partitions; it goes by itself", len(missing))
+        LOGGER.warning("another Faust worker has %d partitions; it will stop", len(missing))

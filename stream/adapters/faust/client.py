@@ -1,4 +1,4 @@
-"""Faust's Kafka client, set up so that it loses nothing, from our settings.
+"""The settings of Faust's Kafka client, derived from ours so that no record is lost.
 
 Only `stream.adapters.faust.app` imports this: Faust's import reads the command line.
 """
@@ -26,7 +26,10 @@ INSTALL: Final = "pip install 'claimtrace[faust]'"
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Faust reads uncommitted records unless it runs transactions of its own."""
+    """A consumer thread that reads committed records only.
+
+    Faust's own reads uncommitted ones unless Faust runs transactions itself.
+    """
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         made = super()._create_worker_consumer(transport)
@@ -49,7 +52,7 @@ class CommittedTransport(driver.Transport):  # type: ignore[misc]
 
 
 def app_settings(connection: KafkaConnection) -> dict[str, Any]:
-    """Faust's settings: everything that must be so for nothing to be lost, and the brokers.
+    """Return Faust's settings: the brokers, and everything that keeps records from being lost.
 
     Raises:
         ConfigError: a login is incomplete, or aiokafka can't read compressed records.
@@ -63,7 +66,7 @@ def app_settings(connection: KafkaConnection) -> dict[str, Any]:
         "broker_session_timeout": session_s,
         "broker_heartbeat_interval": max(session_s / 5, 0.1),
         "consumer_group_instance_id": connection.kafka.instance or None,
-        "env": {},  # else its variables, such as PROCESSING_GUARANTEE, beat what stands here
+        "env": {},  # else environment variables, such as PROCESSING_GUARANTEE, override these
         "key_serializer": "raw",
         "value_serializer": "raw",
         "processing_guarantee": "at_least_once",
@@ -71,13 +74,13 @@ def app_settings(connection: KafkaConnection) -> dict[str, Any]:
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "table_standby_replicas": 0,
-        "stream_wait_empty": False,  # what isn't acknowledged comes again, and is known
+        "stream_wait_empty": False,  # an unacknowledged event is delivered again, and recognised
         "web_enabled": False,
     }
 
 
 def check_codecs() -> None:
-    """Refuse to start where a compressed record would end the worker.
+    """Refuse to start where aiokafka can't decompress records, which would end the worker.
 
     Raises:
         ConfigError: cramjam is missing.
@@ -88,7 +91,7 @@ def check_codecs() -> None:
 
 
 def _credentials(security: SecuritySettings) -> Any:
-    """Login and certificates, as Faust wants them."""
+    """Return login and certificates in Faust's form."""
     context = _tls(security) if "ssl" in security.protocol.split("_") else None
     if not security.protocol.startswith("sasl"):
         return SSLCredentials(context) if context is not None else None
@@ -103,7 +106,7 @@ def _credentials(security: SecuritySettings) -> Any:
 
 
 def _tls(security: SecuritySettings) -> ssl.SSLContext:
-    """Certificates; the host name is checked, as everywhere."""
+    """Return a TLS context with the certificates; the host name is always checked."""
     context = ssl.create_default_context(cafile=security.ca_file or None)
     if security.certificate_file:
         context.load_cert_chain(
@@ -113,12 +116,12 @@ def _tls(security: SecuritySettings) -> ssl.SSLContext:
 
 
 class _Tokens(AbstractTokenProvider):  # type: ignore[misc]
-    """Tokens of Amazon MSK, signed in a thread so that the loop goes on."""
+    """Tokens of Amazon MSK, signed in a thread so that the event loop isn't blocked."""
 
     def __init__(self, region: str) -> None:
         self._fresh = token_callback(region)
 
     async def token(self) -> str:
-        """A token that is valid now."""
+        """Return a token that is valid now."""
         found, _ = await asyncio.get_running_loop().run_in_executor(None, self._fresh, "")
         return found

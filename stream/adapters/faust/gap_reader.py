@@ -1,8 +1,8 @@
-"""What the log has where Faust left something out.
+"""A reader of the positions that Faust left out.
 
-Faust hands records over in order, with holes: markers of transactions and compacted records, which
-are nothing, and records that it drops when a partition is paused or given away, which are ours. So
-each hole is read again by position.
+Faust delivers records in order, with gaps: markers of transactions and compacted records, which
+hold no record, and records that it drops when a partition is paused or revoked, which must not be
+lost. So each gap is read again by position.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from claimtrace.settings.schema import KafkaConnection
 from ...journal.plan import TopicPartition
 from ..kafka.reading import ends_of, reader, record_of
 
-Hole = tuple[int, int]
-"""From the first position that is missing (-1: the beginning) to the one that follows."""
+Gap = tuple[int, int]
+"""Positions `[start, stop)` that are missing; a start of -1 is the beginning of the partition."""
 
-_TURN_S: Final = 0.005
+_POLL_S: Final = 0.005
 _PAGE: Final = 1_000
 _PATIENCE_S: Final = 5.0
 
 
 class GapReader:
-    """Reads short stretches of partitions; connects when the first one is asked for.
+    """Reads short spans of partitions; connects to the brokers at the first call.
 
     Args:
-        connection: brokers, security, and what to do about records that are gone.
+        connection: brokers, security, and the policy for records that retention removed.
         clock: for deadlines.
-        notify: told when records are lost by policy.
+        notify: called with a line when records are lost by policy.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class GapReader:
         self._troubles = Troubles(connection)
         self._reader: Any = None
 
-    def __call__(self, holes: Mapping[TopicPartition, Hole]) -> dict[TopicPartition, list[Record]]:
-        """The committed records of all holes, in order of their positions; all read at once.
+    def __call__(self, gaps: Mapping[TopicPartition, Gap]) -> dict[TopicPartition, list[Record]]:
+        """Read the committed records of all gaps at once; returns them in order of position.
 
         Raises:
-            StateError: retention took some of them, and the settings say stop.
-            StoreUnavailable: the brokers don't deliver them; ask again.
+            StateError: retention removed some of them, and the settings refuse to skip them.
+            StoreUnavailable: the brokers don't deliver them; a retry may help.
         """
         consumer = self._connected()
-        wanted: dict[TopicPartition, Hole] = {}
-        for topic_partition, (start, stop) in sorted(holes.items()):
+        wanted: dict[TopicPartition, Gap] = {}
+        for topic_partition, (start, stop) in sorted(gaps.items()):
             low, _ = ends_of(consumer, self._troubles, topic_partition)
-            if 0 <= start < low:
-                self._lost(topic_partition, start, min(low, stop))
+            if 0 <= start < low:  # a start of -1 asks for whatever retention has left
+                self._report_lost(topic_partition, start, min(low, stop))
             if max(start, low) < stop:
                 wanted[topic_partition] = max(start, low), stop
         consumer.assign(
@@ -80,7 +80,7 @@ class GapReader:
             consumer.unassign()
 
     def close(self) -> None:
-        """Let go of the brokers."""
+        """Close the connection to the brokers."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -96,32 +96,38 @@ class GapReader:
         found: dict[TopicPartition, list[Record]] = {
             topic_partition: [] for topic_partition in stops
         }
-        open_ = dict(stops)
+        unfinished = dict(stops)
         until_s = self._clock.monotonic_s() + _PATIENCE_S
-        while open_:
-            for arrived in consumer.consume(_PAGE, _TURN_S):
+        while unfinished:
+            for arrived in consumer.consume(_PAGE, _POLL_S):
                 topic_partition = arrived.topic(), arrived.partition()
                 error, at = arrived.error(), arrived.offset()
                 if error is None:
                     if at < stops[topic_partition]:
                         found[topic_partition].append(record_of(topic_partition[0], arrived))
                     if at + 1 >= stops[topic_partition]:
-                        open_.pop(topic_partition, None)
+                        unfinished.pop(topic_partition, None)
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                    # a gap may end in markers, after which no record comes
                     if at >= stops[topic_partition]:
-                        open_.pop(topic_partition, None)
+                        unfinished.pop(topic_partition, None)
                 elif not error.retriable():
                     raise error_of(
                         error, "can't read the input", topic_partition[0], operation="Read"
                     )
             self._troubles.check()
-            if open_ and self._clock.monotonic_s() > until_s:
-                (topic, partition), stop = min(open_.items())
+            if unfinished and self._clock.monotonic_s() > until_s:
+                (topic, partition), stop = min(unfinished.items())
                 raise StoreUnavailable(f"the brokers don't deliver the positions before {stop}",
                                        where=f"{topic}/{partition}")  # fmt: skip
         return found
 
-    def _lost(self, topic_partition: TopicPartition, start: int, low: int) -> None:
+    def _report_lost(self, topic_partition: TopicPartition, start: int, low: int) -> None:
+        """Notify of records that retention removed before they were read.
+
+        Raises:
+            StateError: the settings refuse to skip them.
+        """
         where = f"{topic_partition[0]}/{topic_partition[1]}"
         if not self._earliest:
             raise StateError(

@@ -1,9 +1,9 @@
-"""A group of one: the marks of a worker that Faust runs, and proof that it is alone.
+"""A group of one worker: the checkpoints of a worker that Faust runs, and a check that it is alone.
 
-Faust's own consumer group can't hold marks. They stand where a plain worker keeps them, as offsets
-of `kafka.group`, committed without being a member: so a journal can change hands between the two,
-and a plain worker that joins while Faust runs makes the broker refuse these commits. Faust's
-consumer has the group `kafka.group` + `-faust`.
+Faust's own consumer group can't hold checkpoints. They are kept where a plain worker keeps them, as
+offsets of `kafka.group`, committed without being a member: so Faust and plain workers can take over
+a journal from each other, and a plain worker that joins while Faust runs makes the broker refuse
+these commits. Faust's consumer is in the group `kafka.group` + `-faust`.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from ..kafka.group import KafkaGroup
 from ..kafka.output import KafkaOutput
 
 _ANSWER_S: Final = 10.0
-_TURN_S: Final = 0.25
+_POLL_S: Final = 0.25
 _GRACE_S: Final = 5.0
-"""A dead worker leaves its group so long after its session time-out, at the latest."""
+"""A dead worker leaves its group at the latest this long after its session time-out."""
 
 _STOP: Final = "stop the other worker, or this one; a dead one leaves with its session time-out"
 
 
 def faust_group(connection: KafkaConnection) -> str:
-    """The group that Faust's consumer is in, which is the app's id.
+    """Return the group of Faust's consumer, which is also the id of the app.
 
     >>> faust_group(Settings(source="kafka://a:9092"))
     'claimtrace-faust'
@@ -44,26 +44,28 @@ def faust_group(connection: KafkaConnection) -> str:
     return f"{connection.kafka.group}-faust"
 
 
-class LoneGroup(KafkaGroup):
-    """Owns all places, always.
+class SingleWorkerGroup(KafkaGroup):
+    """The group of the only worker on a journal, which always owns all topic-partitions.
 
     Args:
-        connection: brokers, security, and the group that keeps the marks.
-        topics: the inputs.
-        clock: for looking at the topics again.
-        output: commits offsets itself when it is transactional.
+        connection: brokers, security, and the group that keeps the checkpoints.
+        topics: the input topics.
+        clock: for deadlines, and for when to list the partitions again.
+        output: commits the offsets in its transaction when it is transactional.
     """
 
     def __init__(
         self, connection: KafkaConnection, topics: Sequence[str], clock: Clock, output: KafkaOutput
     ) -> None:
+        # this consumer commits without being a member, so it must not carry the protocol and the
+        # instance id that plain workers join the group with
         kafka = msgspec.structs.replace(connection.kafka, group_protocol="classic", instance="")
         super().__init__(connection._replace(kafka=kafka), topics, clock, output)
         self.committed: dict[TopicPartition, int] = {}
-        """The positions of the last commit that was taken."""
+        """The positions of the last commit that was accepted."""
 
     def poll(self, drain: Callable[[Set[TopicPartition]], None]) -> Set[TopicPartition]:  # noqa: ARG002
-        """All places; nobody can take any of them."""
+        """Return all topic-partitions; no other worker can take any of them."""
         self._consumer.poll(0)
         self._troubles.check()
         return self.topic_partitions()
@@ -73,22 +75,22 @@ class LoneGroup(KafkaGroup):
         checkpoints: Mapping[TopicPartition, Checkpoint],
         positions: Mapping[TopicPartition, int],
     ) -> bool:
-        """Say how far this worker came.
+        """Commit the positions, with the checkpoints as metadata.
 
         Raises:
             StateError: the group has members now: another worker runs on this journal.
         """
         try:
-            taken = super().commit(checkpoints, positions)
+            is_accepted = super().commit(checkpoints, positions)
         except Superseded as error:
             raise StateError(error.what, where=self._name, hint=_STOP) from error
-        if taken:
+        if is_accepted:
             self.committed = dict(positions)
-        return taken
+        return is_accepted
 
 
-class Members:
-    """Who is in the groups of Faust and of plain workers."""
+class GroupMembers:
+    """The members of the groups of Faust and of plain workers."""
 
     def __init__(self, connection: KafkaConnection, clock: Clock) -> None:
         self._clock, self._connection = clock, connection
@@ -96,36 +98,36 @@ class Members:
         config = client_config(connection) | {"error_cb": self._troubles}
         self._admin: Any = connect(AdminClient, config)
 
-    def wait_until_none(self, notify: Callable[[str], None] = lambda _: None) -> bool:
-        """Return when nobody is in either group; wait as long as a dead worker may still count.
+    def wait_until_empty(self, notify: Callable[[str], None] = lambda _: None) -> bool:
+        """Wait until no other worker is in either group, for as long as a dead one may be listed.
 
-        A member of Faust's group with our own `kafka.instance` is our past self, whose place we
-        take; the answer is whether it is there.
+        A member of Faust's group with this worker's own `kafka.instance` is its previous process,
+        whose membership it takes over. Returns whether there is one.
 
         Raises:
-            StateError: somebody is in a group, and stays.
+            StateError: another worker is in a group, and doesn't leave.
             ConfigError: the groups may not be described.
         """
         session_s = duration_ms(self._connection.kafka.session_timeout) / 1000
         until_s = self._clock.monotonic_s() + session_s + _GRACE_S
         instance, faust = self._connection.kafka.instance, faust_group(self._connection)
-        told = False
+        is_notified = False
         while True:
-            there = self._members()
-            others = [(group, who) for group, who, its in there
-                      if group != faust or not instance or its != instance]  # fmt: skip
+            members = self._members()
+            others = [(group, name) for group, name, of in members
+                      if group != faust or not instance or of != instance]  # fmt: skip
             if not others:
-                return bool(there)
-            group, who = others[0]
+                return bool(members)
+            group, name = others[0]
             if self._clock.monotonic_s() > until_s:
-                raise StateError(f"another worker is in the group: {who}", where=group, hint=_STOP)
-            if not told:
-                notify(f"waiting for {who} to leave the group {group}")
-                told = True
-            self._clock.sleep(_TURN_S)
+                raise StateError(f"another worker is in the group: {name}", where=group, hint=_STOP)
+            if not is_notified:
+                notify(f"waiting for {name} to leave the group {group}")
+                is_notified = True
+            self._clock.sleep(_POLL_S)
 
     def _members(self) -> list[tuple[str, str, str]]:
-        """Group, name and instance of each member."""
+        """Return group, name and instance of each member."""
         groups = [faust_group(self._connection), self._connection.kafka.group]
         asked = self._admin.describe_consumer_groups(groups, request_timeout=_ANSWER_S)
         found = []
@@ -134,7 +136,7 @@ class Members:
                 members: Collection[Any] = answer.result().members
             except KafkaException as error:
                 self._troubles.check()
-                raise error_of(error.args[0], "can't see who is in the group", group,
+                raise error_of(error.args[0], "can't list the members of the group", group,
                                user=self._connection.security.username,
                                operation="Describe") from error  # fmt: skip
             found += [
@@ -144,10 +146,11 @@ class Members:
         return found
 
 
-def seed(connection: KafkaConnection, positions: Mapping[TopicPartition, int]) -> None:
-    """Tell Faust's group where to begin: at our positions, however far it says it came.
+def set_start_offsets(connection: KafkaConnection, positions: Mapping[TopicPartition, int]) -> None:
+    """Set the offsets of Faust's group to this worker's positions, whatever they were.
 
-    The group must have no members. Without it Faust would deliver what a plain worker applied.
+    The group must have no members. Otherwise Faust would deliver again what a plain worker has
+    applied.
 
     Raises:
         StateError: the group has members.

@@ -1,18 +1,19 @@
-"""What Faust delivers, as a source of the driver: collected by hand, in plan order, each once.
+"""A source for the driver out of the events that Faust delivers: in plan order, each once.
 
-Faust delivers at least once, mostly in order. Here each partition has a position; a record below it
-was applied already and is dropped, a record above it waits until the hole was read (`faust_gaps`).
-Events are acknowledged to Faust when the marks that cover them are committed, and not before.
+Faust delivers at least once, mostly in order. This source keeps a position for each partition: a
+record below it was applied already and is dropped; before a record above it is added, the gap
+between them is read from the log (`gap_reader`). Events are acknowledged to Faust when the
+checkpoints that cover them are committed, and not before.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Final, Protocol
 
 from claimtrace.adapters.embedded_log.merge import merged
+from claimtrace.batches.prefetch import PartitionBuffer
 from claimtrace.batches.records import Records
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError
@@ -21,20 +22,20 @@ from claimtrace.events import Record
 from ...journal.plan import Range, TopicPartition
 from ...journal.source import ByPosition
 from ...worker.observer import WorkerObserver
-from .gap_reader import Hole
+from .gap_reader import Gap
 
 _MOST_AHEAD: Final = 50_000
-"""With more records than this in hand, what there is goes on, whatever its order."""
+"""With more buffered records than this a batch no longer waits for partitions that are behind."""
 
 _PATIENCE_S: Final = 0.5
-"""A partition whose end isn't reached yet is waited for so long after it last said something."""
+"""A batch waits for a partition that isn't at its end until it was silent for this many seconds."""
 
 _MARKER_PATIENCE_S: Final = 0.05
-"""The same when one position is missing: it is a transaction's marker, or on its way."""
+"""The same when only one position is missing: a transaction's marker, or a record on its way."""
 
 
 class Message(Protocol):
-    """A record as Faust has it (`faust.types.tuples.Message`)."""
+    """A Kafka message in Faust's form (`faust.types.tuples.Message`)."""
 
     topic: str
     partition: int
@@ -46,59 +47,65 @@ class Message(Protocol):
 
 
 class Event(Protocol):
-    """What an agent gets of a record (`faust.Event`)."""
+    """The form in which an agent receives a record (`faust.Event`)."""
 
     message: Message
 
     def ack(self) -> bool:
-        """Faust may commit past it."""
+        """Acknowledge the event: Faust may commit past it."""
 
 
-class Reader(Protocol):
-    """Reads the records of plans, such as `KafkaSource`."""
+class PlanReader(Protocol):
+    """Reads the records of plans by position, such as `KafkaSource`."""
 
     def fetch(self, ranges: Sequence[Range]) -> Sequence[Record]:
-        """Exactly the records of a plan, in plan order."""
+        """Return exactly the records of a plan, in plan order."""
 
     def close(self) -> None:
-        """Let go of the brokers."""
+        """Close the connection to the brokers."""
 
 
-class _Buffer:
-    """What is in hand of one partition; `next` is the position after it."""
-
-    __slots__ = ("end", "heard_s", "next", "records")
+class _FaustBuffer(PartitionBuffer):
+    """The records of one partition that no plan has yet; they arrive one by one."""
 
     def __init__(self, position: int, now_s: float) -> None:
-        self.records: deque[Record] = deque()
-        self.next = position
+        super().__init__(position)
+        self._arrived: list[Record] = []
         self.end: int | None = None
-        self.heard_s = now_s
+        self.last_arrival_s = now_s
 
-    def add(self, record: Record) -> bool:
-        """Keep a record, unless it is below `next`: False then."""
+    def accept(self, record: Record) -> bool:
+        """Take a record for the next `add_accepted`; False when its position was passed already."""
         if record.position < self.next:
             return False
-        self.records.append(record)
+        self._arrived.append(record)
         self.next = record.position + 1
         return True
 
+    def add_accepted(self) -> None:
+        """Append the accepted records to the buffer, as one piece."""
+        if self._arrived:
+            self.add(Records.of(self._arrived))
+            self._arrived.clear()
+
     def trim(self, position: int) -> None:
-        """Forget the records before a position."""
-        while self.records and self.records[0].position < position:
-            self.records.popleft()
+        """Drop the records before a position; records below it that arrive later are repeats.
+
+        The position may be above `next`: plans may have been read by position up to there.
+        """
+        super().trim(position)
         self.next = max(self.next, position)
 
 
 class FaustSource(ByPosition):
-    """Hands over what an agent collected.
+    """Orders the events that an agent collected, and acknowledges them.
 
     Args:
-        topics: in their order among equal log times.
-        clock: for patience.
-        open_reader: opens what reads plans by position: at the start, and when another worker's
+        topics: the input topics, in their order among equal log times.
+        clock: for how long to wait for partitions that are behind.
+        open_reader: opens a reader of plans by position: at the start, and when another worker's
             plan won.
-        read_holes: the records in holes between positions, see `GapReader`.
+        read_gaps: reads the records in gaps between positions, see `GapReader`.
         observer: told positions and ends.
     """
 
@@ -106,48 +113,50 @@ class FaustSource(ByPosition):
         self,
         topics: Sequence[str],
         clock: Clock,
-        open_reader: Callable[[], Reader],
-        read_holes: Callable[[Mapping[TopicPartition, Hole]], dict[TopicPartition, list[Record]]],
+        open_reader: Callable[[], PlanReader],
+        read_gaps: Callable[[Mapping[TopicPartition, Gap]], dict[TopicPartition, list[Record]]],
         observer: WorkerObserver | None = None,
     ) -> None:
         self._rank = {topic: i for i, topic in enumerate(topics)}
-        self._clock, self._open_reader, self._read_holes = clock, open_reader, read_holes
+        self._clock, self._open_reader, self._read_gaps = clock, open_reader, read_gaps
         self._observer = observer or WorkerObserver()
-        self._reader: Reader | None = None
+        self._reader: PlanReader | None = None
         self._arrived: deque[Record] = deque()
-        self._buffers: dict[TopicPartition, _Buffer] = {}
+        self._buffers: dict[TopicPartition, _FaustBuffer] = {}
         self._pending: dict[TopicPartition, deque[Event]] = {}
         self.end_of: Callable[[TopicPartition], int | None] = lambda _: None
-        """Where a partition ends, as far as Faust knows."""
-        self.repeats = self.holes = 0
+        """Returns the end of a partition, as far as Faust knows it."""
+        self.repeats = self.gaps = 0
+        """How many records were delivered again, and how many gaps were read."""
 
     @property
     def waiting(self) -> int:
-        """Records in hand that no plan has yet."""
-        return len(self._arrived) + sum(len(each.records) for each in self._buffers.values())
+        """The number of records that no plan has yet."""
+        return len(self._arrived) + sum(map(len, self._buffers.values()))
 
     @property
     def unacknowledged(self) -> int:
-        """Events that Faust hasn't been told of."""
+        """The number of events that aren't acknowledged to Faust yet."""
         return sum(map(len, self._pending.values()))
 
-    def take(self, event: Event) -> None:
-        """Keep an event until `acknowledge` has a position above it."""
+    def collect(self, event: Event) -> None:
+        """Keep an event until `acknowledge` has a position above that of its record."""
         record = record_of(event.message)
         self._arrived.append(record)
         topic_partition = record.topic, record.partition
         self._pending.setdefault(topic_partition, deque()).append(event)
 
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Sequence[Record]:
-        """The next records by log time; empty when there are none, or an older one may come.
+        """Return the next records by log time; empty when there are none, or an older one may come.
 
         Raises:
-            StateError: the topic is not the one that the positions are of; records are gone.
-            StoreUnavailable: a hole can't be read now.
+            StateError: the topic is another one than the positions belong to; or retention removed
+                records before they were read.
+            StoreUnavailable: a gap can't be read now.
         """
         for topic_partition, buffer in self._buffers.items():
             buffer.trim(positions.get(topic_partition, -1))
-        self._sort_in(positions)
+        self._buffer_arrived(positions)
         is_full = self.waiting > _MOST_AHEAD
         topic_partitions = sorted(
             self._buffers,
@@ -156,30 +165,30 @@ class FaustSource(ByPosition):
         heads, limits = [], []
         for topic_partition in topic_partitions:
             buffer = self._buffers[topic_partition]
-            is_through = is_full or self._is_through(topic_partition, buffer)
-            if not buffer.records and not is_through:
-                return []
-            head = list(islice(buffer.records, most))
-            heads.append([Records.of(head)] if head else [])
-            if head and not is_through:
-                # what comes next on it may be older than what others have after this
-                limits.append(max(record.log_time_ms for record in head))
+            is_complete = is_full or self._is_complete(topic_partition, buffer)
+            if not len(buffer) and not is_complete:
+                return []  # its next record may be older than all that others have
+            head = buffer.records.first(most)
+            heads.append(head)
+            if head and not is_complete:
+                # its next record may be older than what others have after its newest one here
+                limits.append(max(int(piece.log_times_ms.max()) for piece in head))
         return merged(heads, most, min(limits, default=None))
 
     def fetch(self, ranges: Sequence[Range]) -> Sequence[Record]:
-        """Exactly the records of a plan, read by position."""
+        """Return exactly the records of a plan, read by position."""
         if self._reader is None:
             self._reader = self._open_reader()
         return self._reader.fetch(ranges)
 
-    def rest(self) -> None:
-        """Close the reader of plans: it would read ahead of Faust."""
+    def suspend_fetching(self) -> None:
+        """Close the reader of plans, which would read ahead of Faust; `fetch` opens it again."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
 
     def acknowledge(self, committed: Mapping[TopicPartition, int]) -> int:
-        """Acknowledge all events below positions; returns how many."""
+        """Acknowledge all events below the committed positions; returns how many."""
         done = 0
         for topic_partition, events in self._pending.items():
             position = committed.get(topic_partition, 0)
@@ -189,42 +198,56 @@ class FaustSource(ByPosition):
         return done
 
     def report(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Tell where we are and where the partitions end, as far as it is known."""
+        """Report positions and the ends of the partitions to the observer, as far as known."""
         for (topic, partition), buffer in self._buffers.items():
             at = max(positions.get((topic, partition), 0), 0)
             self._observer.topic_partition(
                 topic, partition, at, max(buffer.end or 0, buffer.next, at)
             )
 
-    def _sort_in(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Put what arrived where it belongs; if holes can't be read, all of it stays."""
+    def _buffer_arrived(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Move arrived records to the buffers, and fill the gaps between them from the log.
+
+        Raises:
+            StoreUnavailable: a gap can't be read now; nothing has moved, and a retry is safe.
+        """
         now_s = self._clock.monotonic_s()
         for record in self._arrived:
             topic_partition = record.topic, record.partition
             if topic_partition not in self._buffers:
-                self._buffers[topic_partition] = _Buffer(positions.get(topic_partition, -1), now_s)
-            self._buffers[topic_partition].heard_s = now_s
-        holes = self._find_holes()
+                position = positions.get(topic_partition, -1)
+                self._buffers[topic_partition] = _FaustBuffer(position, now_s)
+            self._buffers[topic_partition].last_arrival_s = now_s
+        # gaps first: their read may fail, and then no record may have been accepted yet
+        gaps = self._find_gaps()
         missing = {}
-        if holes:
-            self.holes += len(holes)
+        if gaps:
+            self.gaps += len(gaps)
             missing = {
                 topic_partition: deque(found)
-                for topic_partition, found in self._read_holes(holes).items()
+                for topic_partition, found in self._read_gaps(gaps).items()
             }
         for record in self._arrived:
             topic_partition = record.topic, record.partition
             buffer, between = self._buffers[topic_partition], missing.get(topic_partition)
+            # one read spans all gaps of a partition: records that arrived are in it as well, and
+            # are accepted once
             while between and between[0].position < record.position:
-                buffer.add(between.popleft())
-            if not buffer.add(record):
+                buffer.accept(between.popleft())
+            if not buffer.accept(record):
                 self._check_end(topic_partition, buffer)
                 self.repeats += 1
+        for buffer in self._buffers.values():
+            buffer.add_accepted()
         self._arrived.clear()
 
-    def _find_holes(self) -> dict[TopicPartition, Hole]:
-        """Of each partition, from its first hole to after its last, among what arrived."""
-        holes: dict[TopicPartition, Hole] = {}
+    def _find_gaps(self) -> dict[TopicPartition, Gap]:
+        """Return the gaps among the records that arrived, one span for each partition.
+
+        It reaches from the start of the partition's first gap to the end of its last one; a start
+        of -1 is the beginning of the partition.
+        """
+        gaps: dict[TopicPartition, Gap] = {}
         nexts = {
             topic_partition: max(buffer.next, 0)
             for topic_partition, buffer in self._buffers.items()
@@ -232,8 +255,8 @@ class FaustSource(ByPosition):
         for record in self._arrived:
             topic_partition = record.topic, record.partition
             if record.position > nexts[topic_partition]:
-                holes[topic_partition] = (
-                    holes.get(topic_partition, (nexts[topic_partition], 0))[0],
+                gaps[topic_partition] = (
+                    gaps.get(topic_partition, (nexts[topic_partition], 0))[0],
                     record.position,
                 )
             nexts[topic_partition] = max(nexts[topic_partition], record.position + 1)
@@ -242,32 +265,42 @@ class FaustSource(ByPosition):
                 -1 if self._buffers[topic_partition].next < 0 and start == 0 else start,
                 stop,
             )
-            for topic_partition, (start, stop) in holes.items()
+            for topic_partition, (start, stop) in gaps.items()
         }
 
-    def _check_end(self, topic_partition: TopicPartition, buffer: _Buffer) -> None:
-        """A record that comes again is on a partition that is at least as long as we have read."""
+    def _check_end(self, topic_partition: TopicPartition, buffer: _FaustBuffer) -> None:
+        """Refuse a partition that ends before this worker's position: it is another topic.
+
+        Called for each repeated record, as positions on another topic look like repeats.
+
+        Raises:
+            StateError: the topic was truncated or created again.
+        """
         end = self.end_of(topic_partition)
         if end is not None and 0 <= end < buffer.next:
             raise StateError(
                 f"the partition ends at {end}, this worker is at {buffer.next}",
                 where=f"{topic_partition[0]}/{topic_partition[1]}",
-                hint="the topic was cut or made anew: start with a new folder and journal",
+                hint="the topic was truncated or made anew: start with a new folder and journal",
             )
 
-    def _is_through(self, topic_partition: TopicPartition, buffer: _Buffer) -> bool:
-        """Whether nothing older can come: it is at its end, or has been silent for too long."""
+    def _is_complete(self, topic_partition: TopicPartition, buffer: _FaustBuffer) -> bool:
+        """Whether no older record of the partition is expected.
+
+        That is so when the buffer has reached the partition's end, or when the partition has been
+        silent for longer than a batch waits.
+        """
         now_s, end = self._clock.monotonic_s(), self.end_of(topic_partition)
         if end is not None and end != buffer.end:
-            buffer.end, buffer.heard_s = end, now_s
+            buffer.end, buffer.last_arrival_s = end, now_s  # an end that moves counts as arrival
         if end is not None and buffer.next >= end:
             return True
         is_near = end is not None and end - buffer.next == 1
-        return now_s - buffer.heard_s > (_MARKER_PATIENCE_S if is_near else _PATIENCE_S)
+        return now_s - buffer.last_arrival_s > (_MARKER_PATIENCE_S if is_near else _PATIENCE_S)
 
 
 def record_of(message: Message) -> Record:
-    """A record as delivered; Faust keeps its log time in seconds.
+    """Return a delivered message as a record; Faust keeps log times in seconds.
 
     >>> from types import SimpleNamespace
     >>> record_of(SimpleNamespace(topic="t", partition=1, offset=5, timestamp=1700000000.007,

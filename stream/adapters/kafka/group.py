@@ -1,8 +1,8 @@
 """The workers of one journal as a Kafka consumer group.
 
-The group shares out the input partitions and the journal's one. It fetches nothing: every worker
-reads everything by position (`kafka_source`). What a worker commits is an offset, for the tools
-that people know, and beside it the `Checkpoint`, as the offset's metadata.
+The group assigns the input partitions and the journal's partition. Its consumer fetches no records:
+every worker reads all partitions by position (`stream.adapters.kafka.source`). A worker commits
+offsets, for the tools that people know, with the `Checkpoint` as each offset's metadata.
 """
 
 from __future__ import annotations
@@ -31,25 +31,26 @@ from claimtrace.settings.schema import KafkaConnection
 from ...group.group import Checkpoint, Tail
 from ...journal.plan import JOURNAL, TopicPartition
 from .output import KafkaOutput
-from .reading import concerned, ends_of, reader, topic_partitions_of
+from .reading import ends_of, reader, resource_of, topic_partitions_of
 
 _TIMEOUT_S: Final = 10.0
 _PARTITIONS_EVERY_S: Final = 30.0
 _TAIL_RECORDS: Final = 4_000
-"""The last ones of a partition: more than a worker that was replaced can repeat behind them."""
+"""How many of a partition's last records are searched first for the tail: more than a worker that
+was replaced can have repeated at the end."""
 
-_NOT_NOW: Final = (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+_RETRY_LATER: Final = (KafkaError.REBALANCE_IN_PROGRESS, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 _checkpoints = msgspec.json.Decoder(Checkpoint)
 
 
 class KafkaGroup:
-    """Takes part in a consumer group.
+    """A member of a consumer group.
 
     Args:
         connection: brokers, security, the group and its protocol.
-        topics: the inputs.
-        clock: for looking at the topics again.
-        output: commits offsets itself when it is transactional.
+        topics: the input topics.
+        clock: for deadlines, and for when to list the partitions again.
+        output: commits the offsets in its transaction when it is transactional.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class KafkaGroup:
         self._partitions_at_s = -_PARTITIONS_EVERY_S
 
     def topic_partitions(self) -> Set[TopicPartition]:
-        """All places that the group shares out."""
+        """Return all topic-partitions that the group assigns; listed anew every 30 s."""
         now_s = self._clock.monotonic_s()
         if not self._topic_partitions or now_s - self._partitions_at_s > _PARTITIONS_EVERY_S:
             self._topic_partitions = set(
@@ -77,7 +78,7 @@ class KafkaGroup:
         return self._topic_partitions
 
     def poll(self, drain: Callable[[Set[TopicPartition]], None]) -> Set[TopicPartition]:
-        """Take part; returns the places that this worker owns now."""
+        """Poll the group as a member; returns the topic-partitions that this worker owns now."""
         self._drain = drain
         if not self._is_member:
             self._consumer.subscribe(
@@ -87,23 +88,25 @@ class KafkaGroup:
                 on_lost=self._on_lost,
             )
             self._is_member = True
+        # heartbeats and rebalance callbacks run inside this call; it never returns a record, as
+        # all partitions are paused
         arrived = self._consumer.poll(0)
         self._troubles.check()
         if arrived is not None and arrived.error() is not None:
-            self._take_error(arrived.error(), arrived.topic() or self._name)
+            self._handle_error(arrived.error(), arrived.topic() or self._name)
         return self._assigned
 
     def checkpoints(
         self, topic_partitions: Collection[TopicPartition]
     ) -> dict[TopicPartition, Checkpoint]:
-        """How far places are done, as committed; those without are left out."""
+        """Return the committed checkpoints; topic-partitions without one are left out."""
         return {
             (each.topic, each.partition): self._checkpoint(each)
             for each in self._committed(topic_partitions)
         }
 
     def offsets(self, topic_partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """The committed offsets, as tools show them; places without one are left out."""
+        """Return the committed offsets; topic-partitions without one are left out."""
         return {
             (each.topic, each.partition): each.offset for each in self._committed(topic_partitions)
         }
@@ -120,7 +123,7 @@ class KafkaGroup:
                            user=self._user, operation="Read") from error  # fmt: skip
         for each in found:
             if each.error is not None:
-                where = concerned(each.error, each.topic, self._name)
+                where = resource_of(each.error, each.topic, self._name)
                 raise error_of(each.error, "can't read the group's offsets", where,
                                user=self._user, operation="Read")  # fmt: skip
         return [each for each in found if each.offset >= 0]
@@ -130,7 +133,12 @@ class KafkaGroup:
         checkpoints: Mapping[TopicPartition, Checkpoint],
         positions: Mapping[TopicPartition, int],
     ) -> bool:
-        """Say how far this worker came; False while the group is being shared out anew."""
+        """Commit the positions, with the checkpoints as metadata; False during a rebalance.
+
+        Raises:
+            Superseded: another worker owns one of the topic-partitions now.
+            ConfigError, StoreUnavailable: the brokers refuse the commit, or don't answer.
+        """
         offsets = [
             KafkaPartition(
                 *topic_partition,
@@ -148,10 +156,10 @@ class KafkaGroup:
         where = self._name
         if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             where = self._refused_topic(offsets)
-        return self._commit_failed(error, where)
+        return self._handle_commit_error(error, where)
 
     def tails(self, partitions: Collection[int]) -> dict[int, Tail]:
-        """Where the decisions of these partitions end."""
+        """Return the last decisions on these partitions; partitions without any are left out."""
         tails: dict[int, Tail] = {}
         if not partitions:
             return tails
@@ -166,23 +174,32 @@ class KafkaGroup:
         return tails
 
     def leave(self) -> None:
-        """Let others have the places at once."""
-        self._drain = lambda _: None
+        """Leave the group, so that its other members get the partitions at once."""
+        self._drain = lambda _: None  # closing revokes everything: the driver has drained before
         self._consumer.close()
 
     def _tail(self, consumer: Any, partition: int) -> Tail | None:
-        """The decision furthest on, among the last ones and, if those are gone, the ones before."""
+        """Return the decision with the highest claim position among the last records.
+
+        Searches further back, in growing steps, when the last offsets hold no decision: they may
+        be transaction markers or aborted records.
+        """
         topic_partition = DECISIONS_TOPIC, partition
         low, end = ends_of(consumer, self._troubles, topic_partition, self._user)
         back = _TAIL_RECORDS
         while True:
             start = max(low, end - back)
-            found = self._furthest(consumer, partition, start, end)
+            found = self._highest(consumer, partition, start, end)
             if found is not None or start <= low:
                 return found
             back *= 8
 
-    def _furthest(self, consumer: Any, partition: int, start: int, end: int) -> Tail | None:
+    def _highest(self, consumer: Any, partition: int, start: int, end: int) -> Tail | None:
+        """Return the decision with the highest claim position from offset `start` on.
+
+        A worker that was replaced may have repeated old decisions at the end, so the last record
+        need not be the one with the highest position.
+        """
         if start >= end:
             return None
         consumer.assign([KafkaPartition(DECISIONS_TOPIC, partition, start)])
@@ -196,7 +213,7 @@ class KafkaGroup:
                 if error is not None:
                     if error.retriable():
                         continue
-                    where = concerned(error, DECISIONS_TOPIC, self._name)
+                    where = resource_of(error, DECISIONS_TOPIC, self._name)
                     raise error_of(error, "can't read the decisions", where,
                                    user=self._user, operation="Read")  # fmt: skip
                 position = claim_position_of(arrived.value()).position
@@ -218,6 +235,7 @@ class KafkaGroup:
             ) from None
 
     def _commit(self, offsets: list[KafkaPartition]) -> KafkaError | None:
+        """Commit offsets; returns the error of the call or of the first partition that has one."""
         try:
             done = self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
@@ -225,43 +243,53 @@ class KafkaGroup:
         return next((each.error for each in done or () if each.error is not None), None)
 
     def _refused_topic(self, offsets: list[KafkaPartition]) -> str:
-        """The topic that we may not read any more: a commit of several doesn't say which."""
+        """Return the topic that this user may not read any more.
+
+        A commit of several topics doesn't name the refused one, so each is committed by itself.
+        """
         topics: dict[str, None] = dict.fromkeys(each.topic for each in offsets)
         for topic in topics:
             if self._commit([each for each in offsets if each.topic == topic]) is not None:
                 return topic
         return self._name
 
-    def _commit_failed(self, error: KafkaError, where: str) -> bool:
-        if error.code() in _NOT_NOW:
+    def _handle_commit_error(self, error: KafkaError, where: str) -> bool:
+        """Return False when the commit can be retried later; raises in all other cases."""
+        if error.code() in _RETRY_LATER:
             return False
-        ours = error_of(error, "can't commit", where, user=self._user, operation="Read")
-        if isinstance(ours, Fenced):
-            raise Superseded(ours.what, where=where)
-        raise ours
+        named = error_of(error, "can't commit", where, user=self._user, operation="Read")
+        if isinstance(named, Fenced):
+            raise Superseded(named.what, where=where)
+        raise named
 
-    def _take_error(self, error: KafkaError, where: str) -> None:
+    def _handle_error(self, error: KafkaError, where: str) -> None:
         if error.code() == KafkaError._MAX_POLL_EXCEEDED or error.retriable():  # noqa: SLF001
-            return  # the group gives our places away; `on_lost` says so
-        ours = error_of(error, "can't take part in the group", where, user=self._user,
-                        operation="Read")  # fmt: skip
-        if not isinstance(ours, Fenced) and not ours.retryable:
-            raise ours
+            return  # the group reassigns the partitions; `_on_lost` is called for them
+        named = error_of(error, "can't take part in the group", where, user=self._user,
+                         operation="Read")  # fmt: skip
+        if not isinstance(named, Fenced) and not named.retryable:
+            raise named
+
+    # The callbacks of cooperative rebalancing get the change alone, never the whole assignment:
+    # each must answer with an incremental call, or librdkafka assigns by itself.
 
     def _on_assign(self, consumer: Any, topic_partitions: list[KafkaPartition]) -> None:
-        # at the end, and paused: the group shares out, it doesn't fetch
+        # from the end, and paused: this consumer only takes part in the group, it doesn't fetch
         held = [KafkaPartition(each.topic, each.partition, OFFSET_END) for each in topic_partitions]
         consumer.incremental_assign(held)
         consumer.pause(held)
         self._assigned |= {(each.topic, each.partition) for each in topic_partitions}
 
     def _on_revoke(self, consumer: Any, topic_partitions: list[KafkaPartition]) -> None:
-        going = {(each.topic, each.partition) for each in topic_partitions}
-        self._drain(going)
-        self._assigned -= going
+        # the drain flushes and commits while the group still counts the partitions as this
+        # worker's: the next owner gets them only after `incremental_unassign`
+        revoked = {(each.topic, each.partition) for each in topic_partitions}
+        self._drain(revoked)
+        self._assigned -= revoked
         consumer.incremental_unassign(topic_partitions)
 
     def _on_lost(self, consumer: Any, topic_partitions: list[KafkaPartition]) -> None:
+        # other workers may own them already, so there is no drain: its commit would be refused
         self._assigned -= {(each.topic, each.partition) for each in topic_partitions}
         consumer.incremental_unassign(topic_partitions)
 
@@ -273,7 +301,7 @@ def _member_config(connection: KafkaConnection, troubles: Troubles) -> Mapping[s
         "group.protocol": kafka.group_protocol,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        "auto.offset.reset": "latest",  # unused: nothing is fetched
+        "auto.offset.reset": "latest",  # unused: this consumer fetches no records
         "isolation.level": "read_committed",
         "topic.metadata.refresh.interval.ms": 30_000,
         "error_cb": troubles,

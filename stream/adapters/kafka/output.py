@@ -1,4 +1,4 @@
-"""Effects into Kafka: acknowledged before the commit, or in one transaction with it."""
+"""The Kafka output: records are acknowledged before the commit, or in one transaction with it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _DEADLINE_S: Final = 5.0
 
 
 class KafkaOutput:
-    """Sends what a plan wants sent; `flush` waits for the acknowledgements.
+    """Sends the outgoing records of plans; `flush` waits for the acknowledgements.
 
     Args:
         connection: brokers, security, compression.
-        transactional_id: of this worker alone; empty: no transactions.
+        transactional_id: unique to this worker; empty: no transactions.
     """
 
     def __init__(self, connection: KafkaConnection, transactional_id: str = "") -> None:
@@ -30,22 +30,26 @@ class KafkaOutput:
         self._is_open = False
 
     def emit(self, plan: int, outgoing: Sequence[Outgoing]) -> None:  # noqa: ARG002
-        """Queue the records; in a transaction, which the next commit ends."""
+        """Queue the records, in the open transaction if there are transactions."""
         if not outgoing:
             return
         self._begin()
         self._sink.send(outgoing)
 
     def flush(self) -> None:
-        """Return when all that was emitted is acknowledged; a transaction's end waits itself."""
+        """Return when everything that was emitted is acknowledged.
+
+        With transactions this does nothing: the commit of the transaction waits itself.
+        """
         if not self.is_transactional:
             self._sink.flush(_DEADLINE_S)
 
     def commit(self, offsets: list[TopicPartition], group_metadata: object) -> None:
-        """End the transaction together with the group's offsets.
+        """Commit the transaction together with the group's offsets.
 
         Raises:
-            Superseded: nothing of it is visible; take over what is still ours, and send it again.
+            Superseded: the transaction was aborted, so none of its records is visible; take over
+                what this worker still owns, and send it again.
         """
         self._begin()
         try:
@@ -56,13 +60,13 @@ class KafkaOutput:
         self._is_open = False
 
     def abort(self) -> None:
-        """Take back what a transaction holds so far: it will be sent again, by us or another."""
+        """Abort the open transaction; this worker or the next owner sends its records again."""
         if self.is_transactional and self._is_open:
             self._sink.abort()
             self._is_open = False
 
     def close(self) -> None:
-        """Let go of the brokers."""
+        """Close the connection to the brokers."""
         self._sink.close()
 
     def _begin(self) -> None:

@@ -1,4 +1,4 @@
-"""What every reader of a Kafka topic needs: a consumer that reads by position, ends, records."""
+"""Shared parts of all readers of Kafka topics: a consumer by position, ends, and records."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ READER: Final = {
     "auto.offset.reset": "error",  # never skip silently
     "isolation.level": "read_committed",
     "enable.partition.eof": True,
-    "session.timeout.ms": 10_000,  # unused, but compared with the next
-    "max.poll.interval.ms": 300_000,  # of `kafka.properties`: that one is for the group's member
+    "session.timeout.ms": 10_000,  # unused, but librdkafka compares it with the next property
+    "max.poll.interval.ms": 300_000,  # one in `kafka.properties` is meant for the group's member
     "fetch.wait.max.ms": 100,
     "fetch.queue.backoff.ms": 10,
     "queued.max.messages.kbytes": 32 * 1024,
 }
-"""Of a consumer that reads by position."""
+"""Properties of a consumer that reads by position."""
 
 
 def reader(connection: KafkaConnection, troubles: Troubles, **more: str | int | bool) -> Any:
-    """A consumer that reads by position and takes no part in the group.
+    """Make a consumer that reads by position and isn't a member of the group.
 
     Args:
-        connection: brokers and security; the group's name stands for the ACL alone.
-        troubles: told what goes wrong outside of calls.
-        more: further properties, `_` for `.`.
+        connection: brokers and security; the group's name is needed for the ACL alone.
+        troubles: called with errors that occur outside of calls.
+        more: further properties, with `_` in place of `.`.
     """
     own = {name.replace("_", "."): value for name, value in more.items()}
     group = {"group.id": connection.kafka.group, "error_cb": troubles}
@@ -52,61 +52,65 @@ def reader(connection: KafkaConnection, troubles: Troubles, **more: str | int | 
 def ends_of(
     consumer: Any, troubles: Troubles, topic_partition: TopicPartition, user: str = ""
 ) -> tuple[int, int]:
-    """The first and the next position of a partition, as the brokers say.
+    """Ask the brokers for the first and the next position of a partition.
 
     Raises:
-        ConfigError: the topic isn't there, or may not be read.
+        ConfigError: the topic doesn't exist, or may not be read.
         StoreUnavailable: the brokers don't answer.
     """
     try:
         found = consumer.get_watermark_offsets(KafkaPartition(*topic_partition), timeout=_TIMEOUT_S)
     except KafkaException as error:
         troubles.check()
-        if troubles.down:  # the client says of a topic that it doesn't know what it can't see
+        if troubles.down:  # then the client reports an unknown topic, which would be misleading
             raise StoreUnavailable("no broker answers", where=topic_partition[0]) from error
-        what = "can't ask where it ends"
+        what = "can't ask for the end of the partition"
         raise error_of(
             error.args[0], what, topic_partition[0], user=user, operation="Read"
         ) from error
     if found is None:
-        raise StoreUnavailable("the brokers don't say where it ends", where=topic_partition[0])
+        raise StoreUnavailable("the brokers don't tell the end of the partition",
+                               where=topic_partition[0])  # fmt: skip
     return int(found[0]), int(found[1])
 
 
 def topic_partitions_of(
     consumer: Any, topics: Sequence[str], troubles: Troubles
 ) -> list[TopicPartition]:
-    """The partitions of topics, in order of the topics.
+    """Return the partitions of topics, in order of the topics.
 
     Raises:
-        ConfigError: a topic isn't there, or may not be seen.
+        ConfigError: a topic doesn't exist, or may not be described.
         StoreUnavailable: the brokers don't answer.
     """
     try:
-        there = consumer.list_topics(timeout=10).topics
+        found = consumer.list_topics(timeout=_TIMEOUT_S).topics
     except KafkaException as error:
         troubles.check()
         raise error_of(error.args[0], "the brokers don't answer", "source") from error
     troubles.check()
     topic_partitions: list[TopicPartition] = []
     for topic in topics:
-        if topic not in there or not there[topic].partitions:
+        if topic not in found or not found[topic].partitions:
             raise ConfigError(
                 f"there is no topic {topic}, or this user may not see it",
                 where="source",
                 hint="make it: claimtrace topics create",
             )
-        topic_partitions += [(topic, partition) for partition in sorted(there[topic].partitions)]
+        topic_partitions += [(topic, partition) for partition in sorted(found[topic].partitions)]
     return topic_partitions
 
 
-def concerned(error: KafkaError, where: str, group: str) -> str:
-    """What an error is about: a reader without the right to its group is told so of a topic."""
-    return group if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED else where
+def resource_of(error: KafkaError, topic: str, group: str) -> str:
+    """Return the resource that an error concerns: the topic, or a group that may not be used.
+
+    librdkafka reports a denied group as the error of a topic.
+    """
+    return group if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED else topic
 
 
 def by_topic_partition(arrived: Sequence[Message]) -> dict[TopicPartition, Records]:
-    """Records as delivered, of each partition in order; their log times are the broker's."""
+    """Return delivered messages as records of each partition; their log times are the broker's."""
     numbers: dict[TopicPartition, int] = {}
     topic_partitions = zip(
         map(Message.topic, arrived), map(Message.partition, arrived), strict=True
@@ -132,7 +136,7 @@ def by_topic_partition(arrived: Sequence[Message]) -> dict[TopicPartition, Recor
 
 
 def record_of(topic: str, arrived: Message) -> Record:
-    """A record as delivered; its log time is the broker's."""
+    """Return a delivered message as a record; its log time is the broker's."""
     return Record(
         topic,
         arrived.partition(),
@@ -145,5 +149,5 @@ def record_of(topic: str, arrived: Message) -> Record:
 
 
 def headers_of(delivered: Sequence[tuple[str, bytes | None]] | None) -> Headers:
-    """Headers as delivered; a null is an empty one."""
+    """Return delivered headers; a null value becomes an empty one."""
     return tuple((name, value or b"") for name, value in delivered) if delivered else ()

@@ -1,8 +1,9 @@
 """Input topics of a Kafka cluster, read by position and merged by log time.
 
-Every worker reads every partition, without being told by a group which (`stream.group.group` says
-who decides). A partition that has no record here yet may still have older ones on the broker: a new
-batch waits for it, for a while, so that a worker that catches up keeps the order of log times.
+Every worker reads every partition; the group (`stream.group.group`) assigns decisions, not reads. A
+partition without a record in its buffer may still have older records on the broker than the other
+partitions: a new batch waits for them, up to `_PATIENCE_S`, so that a worker that catches up keeps
+the order of log times.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from confluent_kafka import (
 from claimtrace.adapters.embedded_log.merge import merged
 from claimtrace.adapters.kafka.client import Troubles
 from claimtrace.adapters.kafka.errors import error_of
-from claimtrace.batches.prefetch import Prefetch
+from claimtrace.batches.prefetch import PartitionBuffer
 from claimtrace.batches.records import Records
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
@@ -31,45 +32,37 @@ from claimtrace.settings.schema import KafkaConnection
 from ...journal.plan import Range, TopicPartition, in_plan_order
 from ...journal.source import ByPosition
 from ...worker.observer import WorkerObserver
-from .reading import by_topic_partition, concerned, ends_of, reader, topic_partitions_of
+from .reading import by_topic_partition, ends_of, reader, resource_of, topic_partitions_of
 
 _PULL = 4_000
 _FULL_RECORDS, _LOW_RECORDS = 20_000, 10_000
-"""A partition with more read ahead than this is paused while others are waited for."""
+"""While a batch waits for some partitions, others are paused above the first number of records in
+their buffer, and resumed below the second."""
 _WAIT_S, _PATIENCE_S, _FETCH_S = 0.02, 2.0, 5.0
+"""How long one poll waits; how long a batch waits for slow partitions; how long a fetch waits
+without progress."""
 _PARTITIONS_EVERY_S = 5.0
 
 
-class _Buffer:
-    """What was read ahead of one partition, from `start` on; `next` is the position after it."""
-
-    __slots__ = ("ended", "is_paused", "next", "records", "start")
+class _KafkaBuffer(PartitionBuffer):
+    """The records read ahead of one partition, and the state of its fetching."""
 
     def __init__(self, start: int) -> None:
-        self.records = Prefetch()
-        self.start = self.next = start
+        super().__init__(start)
         self.ended = -1
+        """The end of the partition as the last end-of-partition event told it; -1: none yet."""
         self.is_paused = False
-
-    def add(self, records: Records) -> None:
-        self.records.add(records)
-        self.next = int(records.positions[-1]) + 1
-
-    def trim(self, position: int) -> None:
-        """Forget the records before a position."""
-        self.records.drop_before(position)
-        self.start = max(self.start, position)
 
 
 class KafkaSource(ByPosition):
     """Reads the domain's topics from a cluster.
 
     Args:
-        connection: brokers, security, and what to do about records that are gone.
-        topics: in their order among equal log times.
+        connection: brokers, security, and the policy for records that retention removed.
+        topics: the input topics, in their order among equal log times.
         clock: for deadlines.
         observer: told positions, ends, and records that are lost by policy.
-        topic_ids: the topics' ids as of now; asked again now and then. None: not looked at.
+        topic_ids: returns the topics' ids as of now, every few seconds. None: they aren't compared.
     """
 
     def __init__(
@@ -86,8 +79,8 @@ class KafkaSource(ByPosition):
         self._troubles = Troubles(connection)
         self._user, self._group = connection.security.username, connection.kafka.group
         self._consumer = reader(connection, self._troubles)
-        self._buffers: dict[TopicPartition, _Buffer] = {}
-        self._low: dict[TopicPartition, int] = {}  # where we go on after what retention took
+        self._buffers: dict[TopicPartition, _KafkaBuffer] = {}
+        self._low: dict[TopicPartition, int] = {}  # where reading goes on after lost records
         self._ask_ids: Callable[[], Sequence[str]] = topic_ids or (lambda: ())
         self._ids: tuple[str, ...] = ()
         self._topic_partitions: list[TopicPartition] = []
@@ -95,14 +88,15 @@ class KafkaSource(ByPosition):
         self._fetching = False
 
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Records:
-        """The next records in order of log time; empty when there are none now.
+        """Return the next records in order of log time; empty when there are none now.
 
         Raises:
-            StateError: records are gone that were never read, and the settings say stop.
+            StateError: retention removed records before they were read, and the settings refuse
+                to skip them.
             StoreUnavailable: no broker answers.
         """
         self._probe()
-        self._look_for_partitions()
+        self._refresh_partitions()
         for topic_partition in self._topic_partitions:
             self._buffer(
                 topic_partition,
@@ -113,7 +107,8 @@ class KafkaSource(ByPosition):
             topic_partition: self._buffers[topic_partition].records.first(most)
             for topic_partition in self._topic_partitions
         }
-        # what comes next on a partition may be older than what others have after this
+        # the next record of a partition that isn't at its end is unknown: the batch must not go
+        # beyond the partition's newest record in hand, or the unknown one could be older
         limits = [
             max(int(piece.log_times_ms.max()) for piece in head)
             for topic_partition, head in heads.items()
@@ -122,13 +117,13 @@ class KafkaSource(ByPosition):
         return merged(list(heads.values()), most, min(limits, default=None))
 
     def fetch(self, ranges: Sequence[Range]) -> Records:
-        """Exactly the records of a plan, in plan order.
+        """Return exactly the records of a plan, in plan order.
 
         Raises:
             StateError: the topic no longer has them.
-            StoreUnavailable: the brokers don't deliver them; try again.
+            StoreUnavailable: the brokers don't deliver them; a retry may help.
         """
-        self._look_for_partitions()
+        self._refresh_partitions()
         for span in ranges:
             self._buffer((span.topic, span.partition), span.from_position)
         self._fetching = True
@@ -139,36 +134,37 @@ class KafkaSource(ByPosition):
         return in_plan_order(Records.joined(parts), self._topics)
 
     def ends(self) -> dict[TopicPartition, int]:
-        """The position after the last record of every partition, as the brokers say."""
-        self._look_for_partitions()
+        """Ask the brokers for the position after the last record of every partition."""
+        self._refresh_partitions()
         return {
             topic_partition: self._watermarks(topic_partition)[1]
             for topic_partition in self._topic_partitions
         }
 
     def is_through(self, topic_partition: TopicPartition, end: int) -> bool:
-        """Whether nothing but transaction markers is left before an end."""
+        """Whether only transaction markers are left to read before an end."""
         buffer = self._buffers.get(topic_partition)
-        return buffer is not None and not len(buffer.records) and buffer.ended >= end
+        return buffer is not None and not len(buffer) and buffer.ended >= end
 
     def report(self, positions: dict[TopicPartition, int]) -> None:
-        """Tell where we are and where the partitions end, as far as it is known."""
+        """Report positions and the ends of the partitions to the observer, as far as known."""
         for (topic, partition), buffer in self._buffers.items():
             end = self._known_end((topic, partition))
             at = positions.get((topic, partition), buffer.start)
             self._observer.topic_partition(topic, partition, max(at, 0), max(end, at, 0))
 
     def close(self) -> None:
-        """Let go of the brokers."""
+        """Close the connection to the brokers."""
         self._consumer.close()
 
     def _fetch(self, span: Range) -> Records:
+        """Read until the buffer has a range; any progress extends the deadline."""
         topic_partition = span.topic, span.partition
         buffer = self._buffers[topic_partition]
         until_s = self._clock.monotonic_s() + _FETCH_S
         while buffer.next < span.to_position:
             before = buffer.next
-            self._balance(waiting=False)  # it may be held back, and nobody else lets it go
+            self._balance(waiting=False)  # the partition may be paused, and only this resumes it
             self._pull(_WAIT_S)
             if buffer.next > before:
                 until_s = self._clock.monotonic_s() + _FETCH_S
@@ -180,6 +176,7 @@ class KafkaSource(ByPosition):
                 )
             if buffer.ended >= span.to_position:
                 break
+        # positions inside the range may be missing (markers, compaction), its ends may not
         found = buffer.records.until(span.to_position)
         ends = [span.from_position, span.to_position - 1]
         if not len(found) or found.positions[[0, -1]].tolist() != ends:
@@ -193,12 +190,12 @@ class KafkaSource(ByPosition):
         return found
 
     def _buffer(self, topic_partition: TopicPartition, position: int) -> None:
-        """Have the partition read from a position on; -1: from its beginning."""
+        """Make the partition's buffer start at a position; -1: at the partition's beginning."""
         buffer = self._buffers.get(topic_partition)
         if buffer is None:
             start = OFFSET_BEGINNING if position < 0 else position
             self._consumer.incremental_assign([KafkaPartition(*topic_partition, start)])
-            self._buffers[topic_partition] = _Buffer(position)
+            self._buffers[topic_partition] = _KafkaBuffer(position)
         elif position < buffer.start or position > max(buffer.next, buffer.start, 0):
             self._seek(topic_partition, position)
         else:
@@ -207,21 +204,22 @@ class KafkaSource(ByPosition):
     def _seek(self, topic_partition: TopicPartition, position: int) -> None:
         if position < 0:
             return
-        if self._buffers[topic_partition].is_paused:  # else it would outlive the assignment
+        # librdkafka keeps a pause across assignments, so it is lifted first
+        if self._buffers[topic_partition].is_paused:
             self._consumer.resume([KafkaPartition(*topic_partition)])
         self._consumer.incremental_unassign([KafkaPartition(*topic_partition)])
         self._consumer.incremental_assign([KafkaPartition(*topic_partition, position)])
-        self._buffers[topic_partition] = _Buffer(position)
+        self._buffers[topic_partition] = _KafkaBuffer(position)
 
     def _wait_for_heads(self, most: int) -> None:
-        """Read until every partition shows a record or its end, or patience is over."""
+        """Read until every partition has a record or is at its end, or `_PATIENCE_S` is over."""
         from_s = self._clock.monotonic_s()
         while True:
-            have = sum(len(buffer.records) for buffer in self._buffers.values())
+            have = sum(len(buffer) for buffer in self._buffers.values())
             late = [
                 topic_partition
                 for topic_partition, buffer in self._buffers.items()
-                if not len(buffer.records) and not self._is_at_end(topic_partition, buffer)
+                if not len(buffer) and not self._is_at_end(topic_partition, buffer)
             ]
             waited_s = self._clock.monotonic_s() - from_s
             if have >= most and not late:
@@ -235,17 +233,21 @@ class KafkaSource(ByPosition):
             self._pull(_WAIT_S)
 
     def _balance(self, waiting: bool) -> None:
-        """Hold partitions back that are far ahead of those that we wait for."""
+        """Pause partitions that are far ahead of those that a batch waits for."""
         for topic_partition, buffer in self._buffers.items():
-            if waiting and not buffer.is_paused and len(buffer.records) > _FULL_RECORDS:
+            if waiting and not buffer.is_paused and len(buffer) > _FULL_RECORDS:
                 self._consumer.pause([KafkaPartition(*topic_partition)])
                 buffer.is_paused = True
-            elif buffer.is_paused and len(buffer.records) < _LOW_RECORDS:
+            elif buffer.is_paused and len(buffer) < _LOW_RECORDS:
                 self._consumer.resume([KafkaPartition(*topic_partition)])
                 buffer.is_paused = False
 
     def _pull(self, timeout_s: float) -> None:
-        """Take what has arrived; `consume` alone would wait until it has all it was asked for."""
+        """Add what has arrived to the buffers, after a wait of at most `timeout_s`.
+
+        `consume(n, timeout)` would wait for all `n` messages; so one is polled, and the rest is
+        consumed without a wait.
+        """
         first = self._consumer.poll(timeout_s)
         self._troubles.check()
         if first is None:
@@ -253,17 +255,18 @@ class KafkaSource(ByPosition):
         self._troubles.answered()
         arrived = [first, *self._consumer.consume(_PULL - 1, 0)]
         errors = list(map(Message.error, arrived))
-        fine = arrived
+        good = arrived
         if any(errors):
-            fine = [each for each, error in zip(arrived, errors, strict=True) if error is None]
-        for topic_partition, records in by_topic_partition(fine).items():
+            good = [each for each, error in zip(arrived, errors, strict=True) if error is None]
+        for topic_partition, records in by_topic_partition(good).items():
             if (buffer := self._buffers.get(topic_partition)) is not None:
                 buffer.add(records)
+        # errors come last: an end of partition refers to the records before it
         for message, error in zip(arrived, errors, strict=True):
             if error is not None:
-                self._take_error((message.topic(), message.partition()), message, error)
+                self._handle_error((message.topic(), message.partition()), message, error)
 
-    def _take_error(
+    def _handle_error(
         self, topic_partition: TopicPartition, arrived: Message, error: KafkaError
     ) -> None:
         code = error.code()
@@ -271,22 +274,27 @@ class KafkaSource(ByPosition):
             if topic_partition in self._buffers:
                 self._buffers[topic_partition].ended = arrived.offset()
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
-            self._out_of_range(topic_partition)
+            self._handle_out_of_range(topic_partition)
         elif not error.retriable():
-            where = concerned(error, topic_partition[0] or "", self._group)
+            where = resource_of(error, topic_partition[0] or "", self._group)
             raise error_of(error, "can't read the input", where, user=self._user, operation="Read")
 
-    def _out_of_range(self, topic_partition: TopicPartition) -> None:
-        """Our position is not on the topic any more: by retention, or it is another topic."""
+    def _handle_out_of_range(self, topic_partition: TopicPartition) -> None:
+        """Skip records that retention removed, if the settings allow it.
+
+        Raises:
+            StateError: the settings refuse to skip records; the records belong to a plan; or the
+                position is beyond the end, so that this is another topic of the same name.
+        """
         buffer = self._buffers[topic_partition]
         low, high = self._watermarks(topic_partition)
         where = f"{topic_partition[0]}/{topic_partition[1]}"
         if buffer.next == self._low.get(topic_partition):
-            return  # we go on there already, and were told twice
+            return  # librdkafka reports it twice; reading goes on at `low` already
         if not buffer.next < low:
             what = f"the partition is from {low}, ends at {high}, this worker is at {buffer.next}"
-            raise StateError(what, where=where, hint="the topic was cut or made anew: start with "
-                             "a new folder and journal")  # fmt: skip
+            raise StateError(what, where=where, hint="the topic was truncated or made anew: start "
+                             "with a new folder and journal")  # fmt: skip
         lost = low - buffer.next
         if not self._earliest or self._fetching:
             raise StateError(
@@ -301,14 +309,20 @@ class KafkaSource(ByPosition):
         self._low[topic_partition] = low
         self._seek(topic_partition, low)
 
-    def _is_at_end(self, topic_partition: TopicPartition, buffer: _Buffer) -> bool:
+    def _is_at_end(self, topic_partition: TopicPartition, buffer: _KafkaBuffer) -> bool:
+        """Whether everything on the partition is in the buffer, as far as the client knows.
+
+        Both signs of an end are needed: the watermark doesn't count open transactions, and the
+        end-of-partition event is told only once. A buffer that starts at the beginning (-1) has no
+        position until its first record.
+        """
         end = self._known_end(topic_partition)
         return (end >= 0 and buffer.next >= end) or (0 <= buffer.next <= buffer.ended) or (
             buffer.next < 0 and (buffer.ended >= 0 or end == 0)
         )  # fmt: skip
 
     def _known_end(self, topic_partition: TopicPartition) -> int:
-        """The end as of the last fetch; negative when nothing was fetched yet."""
+        """Return the end as of the last fetch, from the cache; negative before the first fetch."""
         found = self._consumer.get_watermark_offsets(KafkaPartition(*topic_partition), cached=True)
         return int(found[1]) if found else -1
 
@@ -316,7 +330,11 @@ class KafkaSource(ByPosition):
         return ends_of(self._consumer, self._troubles, topic_partition, self._user)
 
     def _probe(self) -> None:
-        """See whether brokers that were down answer again."""
+        """Ask whether brokers that were down answer again.
+
+        Raises:
+            StoreUnavailable: they don't.
+        """
         if not self._troubles.down:
             return
         try:
@@ -325,9 +343,13 @@ class KafkaSource(ByPosition):
             raise StoreUnavailable("no broker answers", where="source") from error
         self._troubles.answered()
 
-    def _look_for_partitions(self) -> None:
-        """Which partitions there are: new ones are read from their beginning; and whether these are
-        still the topics that we began with, for in others our positions mean other records."""
+    def _refresh_partitions(self) -> None:
+        """List the partitions every few seconds; new ones are read from their beginning.
+
+        Raises:
+            StateError: a topic has another id than at the start: positions on it mean other
+                records.
+        """
         now_s = self._clock.monotonic_s()
         if self._topic_partitions and now_s - self._partitions_at_s < _PARTITIONS_EVERY_S:
             return

@@ -1,4 +1,4 @@
-"""One topic read from end to end, without a group: for proofs and for people."""
+"""One topic read from its beginning to its end, without a group: for proofs and for people."""
 
 from __future__ import annotations
 
@@ -17,28 +17,36 @@ from .reading import ends_of, reader, record_of
 
 _TIMEOUT_S: Final = 10.0
 _PAGE: Final = 2_000
-_TURNS: Final = 50
-_TURN_S: Final = 0.2
+_POLL_S: Final = 0.2
+_EMPTY_POLLS: Final = 50
+"""After this many polls in a row without a message the brokers count as unavailable."""
 
 
 def partitions_of(connection: KafkaConnection, topic: str) -> int:
-    """How many partitions a topic has; 0 when there is none."""
+    """Return the number of partitions of a topic; 0 when it doesn't exist."""
     troubles = Troubles(connection)
     consumer = reader(connection, troubles)
     try:
-        there = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics
+        found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics
     except KafkaException as error:
         troubles.check()
         raise error_of(error.args[0], "the brokers don't answer", "source") from error
     finally:
         consumer.close()
-    return len(there[topic].partitions) if topic in there else 0
+    return len(found[topic].partitions) if topic in found else 0
 
 
 def read_partition(
     connection: KafkaConnection, topic: str, partition: int, last: int | None = None
 ) -> Iterator[Record]:
-    """The committed records of a partition up to its end as of now, or about the last so many.
+    """Yield the committed records of a partition up to its end as of now.
+
+    Args:
+        connection: brokers and security.
+        topic: the topic.
+        partition: the partition.
+        last: start this many positions before the end; fewer records come where positions are
+            transaction markers. None: from the beginning.
 
     Raises:
         ConfigError: the topic may not be read.
@@ -60,24 +68,24 @@ def read_partition(
 
 
 def _pages(consumer: Any, troubles: Troubles, topic: str, end: int) -> Iterator[list[Any]]:
-    """What arrives before an offset, until that or the end of what is committed is reached."""
-    turns = 0
-    while turns < _TURNS:
-        arrived = consumer.consume(_PAGE, _TURN_S)
+    """Yield messages before offset `end`, until that or the last committed record is reached."""
+    empty_polls = 0
+    while empty_polls < _EMPTY_POLLS:
+        arrived = consumer.consume(_PAGE, _POLL_S)
         troubles.check()
-        turns = 0 if arrived else turns + 1
+        empty_polls = 0 if arrived else empty_polls + 1
         page = []
-        is_through = False
+        is_at_end = False
         for each in arrived:
             error = each.error()
             if error is None and each.offset() < end:
                 page.append(each)
-                is_through = each.offset() + 1 >= end
+                is_at_end = each.offset() + 1 >= end
             elif error is None or error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                is_through = True
+                is_at_end = True
             elif not error.retriable():
                 raise error_of(error, "can't read", topic, operation="Read")
         yield page
-        if is_through:
+        if is_at_end:
             return
     raise StoreUnavailable("the brokers don't deliver", where=topic)

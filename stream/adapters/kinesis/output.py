@@ -1,4 +1,4 @@
-"""Effects into Kinesis: acknowledged before anything says that they are there."""
+"""The Kinesis output: records are acknowledged before a commit covers them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _DEADLINE_S: Final = 5.0
 
 
 class KinesisOutput:
-    """Sends what a plan wants sent; a plan that is sent again is there again, in the same bytes."""
+    """Sends the outgoing records of plans.
+
+    A plan that is sent again after a crash is on the stream twice, with the same bytes.
+    """
 
     def __init__(self, sink: KinesisSink) -> None:
         self._sink = sink
@@ -23,12 +26,12 @@ class KinesisOutput:
             self._sink.send(outgoing)
 
     def flush(self) -> None:
-        """Return when all that was emitted is acknowledged."""
+        """Return when everything that was emitted is acknowledged."""
         self._sink.flush(_DEADLINE_S)
 
     def abort(self) -> None:
-        """Nothing can be taken back."""
+        """Do nothing: a stream can't take records back."""
 
     def close(self) -> None:
-        """Let go of the streams."""
+        """Close the connection to the streams."""
         self._sink.close()

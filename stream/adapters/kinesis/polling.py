@@ -1,6 +1,6 @@
-"""One read of a shard: an iterator where there is none, a page, its records out of their wrapping.
+"""Reads of shards by polling: one page at a time, its records taken out of their aggregates.
 
-Runs in threads of a pool, so nothing here is shared but the client, which may be.
+Reads run in threads of a pool and share only the client, which is safe to share.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ _EXPIRED: Final = "ExpiredIteratorException"
 
 
 class ReadRequest(NamedTuple):
-    """Where to read: on from an iterator; else at or after a sequence number; else from the first
-    record that the stream still has."""
+    """A request for a page of a shard.
+
+    The read starts at the iterator if there is one; else at or after the sequence number; else at
+    the first record that the stream still has.
+    """
 
     stream: str
     shard: int
@@ -32,17 +35,21 @@ class ReadRequest(NamedTuple):
 
 
 class ShardPage(NamedTuple):
-    """What a read gave; the columns have a row for each of Kinesis' own records, or each part.
+    """The result of a read.
 
-    `iterator` is None when the shard has ended; `is_throttled`: nothing was read, ask again later
-    (too much was asked of the shard, or a new iterator had expired before it was used).
+    `sequences` and `counts` have a row for each of Kinesis' records; `keys`, `values` and
+    `log_times_ms` have a row for each part of those.
+
+    `iterator` is None when the shard has ended. `is_throttled` means that nothing was read, and a
+    retry later is needed: the shard's read limit was exceeded, or a new iterator had expired before
+    it was used.
     """
 
     iterator: str | None
     behind_ms: int = 0
     sequences: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
-    """Parts of each record."""
+    """The number of parts of each of Kinesis' records."""
     keys: tuple[bytes, ...] = ()
     values: tuple[bytes, ...] = ()
     log_times_ms: tuple[int, ...] = ()
@@ -51,11 +58,11 @@ class ShardPage(NamedTuple):
 
 
 class KinesisReads:
-    """Reads shards.
+    """Reads shards by polling.
 
     Args:
-        client: of boto3; shared by the threads.
-        limit: records of one page at the most.
+        client: a boto3 client for Kinesis; shared by the threads.
+        limit: the most records of one page.
     """
 
     is_shared = True
@@ -63,37 +70,39 @@ class KinesisReads:
     def __init__(self, client: Any, limit: int = PAGE_RECORDS) -> None:
         self._client, self._wire, self._limit = client, FastKinesis(client), limit
 
-    def read(self, ask: ReadRequest) -> ShardPage:
-        """One page.
+    def read(self, request: ReadRequest) -> ShardPage:
+        """Read one page of a shard.
 
         Raises:
-            ConfigError, StoreUnavailable: as `named_errors` has it.
+            ConfigError, StoreUnavailable: those of `named_errors`.
         """
-        with named_errors("can't read", f"{ask.stream}/{ask.shard}"):
+        with named_errors("can't read", f"{request.stream}/{request.shard}"):
             try:
-                return shard_page_of(self._page(ask))
+                return shard_page_of(self._page(request))
             except ClientError as error:
                 if code_of(error) not in THROTTLED | {_EXPIRED}:
                     raise
-                return ShardPage(ask.iterator, is_throttled=True)
+                return ShardPage(request.iterator, is_throttled=True)
 
     def shards(self, name: str) -> list[Shard]:
-        """All shards that a stream lists, closed ones too."""
+        """Return all shards that a stream lists, closed ones too."""
         found: list[Shard] = []
-        asked: dict[str, Any] = {"StreamName": name}
+        query: dict[str, Any] = {"StreamName": name}
         with named_errors("can't list the shards", name):
             while True:
-                answer = self._client.list_shards(**asked)
+                answer = self._client.list_shards(**query)
                 found += map(_shard, answer["Shards"])
                 if not answer.get("NextToken"):
                     return found
-                asked = {"NextToken": answer["NextToken"]}
+                query = {"NextToken": answer["NextToken"]}
 
     def bytes_a_second(self, name: str, shard: int, now_ms: int, seconds: int) -> float:
-        """What came on a shard in the last seconds; one read, of at most 10 MB.
+        """Measure how many bytes a second a shard has received in the last seconds.
+
+        One read, of at most 10 MB.
 
         Raises:
-            ConfigError, StoreUnavailable: as `named_errors` has it.
+            ConfigError, StoreUnavailable: those of `named_errors`.
         """
         since = datetime.fromtimestamp(now_ms / 1000 - seconds, UTC)
         with named_errors("can't read", f"{name}/{shard}"):
@@ -102,25 +111,27 @@ class KinesisReads:
                 Timestamp=since,
             )  # fmt: skip
             page = self._wire.get_records(str(answer["ShardIterator"]), self._limit)
-        read_s = max(seconds - page.MillisBehindLatest / 1000, 1.0)  # the page may be full
+        # a full page ends before now: it covers the time up to its last record only
+        read_s = max(seconds - page.MillisBehindLatest / 1000, 1.0)
         return sum(len(record.Data) for record in page.Records) / read_s
 
-    def _page(self, ask: ReadRequest) -> Page:
-        iterator = ask.iterator or self._iterator(ask)
+    def _page(self, request: ReadRequest) -> Page:
+        iterator = request.iterator or self._iterator(request)
         try:
             return self._wire.get_records(iterator, self._limit)
         except ClientError as error:
             if code_of(error) != _EXPIRED:
                 raise
-        return self._wire.get_records(self._iterator(ask), self._limit)
+        # an iterator expires after five minutes; the request has the last sequence number as well
+        return self._wire.get_records(self._iterator(request), self._limit)
 
-    def _iterator(self, ask: ReadRequest) -> str:
-        how = {"ShardIteratorType": "TRIM_HORIZON"}
-        if ask.sequence:
-            kind = "AFTER_SEQUENCE_NUMBER" if ask.is_after else "AT_SEQUENCE_NUMBER"
-            how = {"ShardIteratorType": kind, "StartingSequenceNumber": ask.sequence}
+    def _iterator(self, request: ReadRequest) -> str:
+        start = {"ShardIteratorType": "TRIM_HORIZON"}
+        if request.sequence:
+            kind = "AFTER_SEQUENCE_NUMBER" if request.is_after else "AT_SEQUENCE_NUMBER"
+            start = {"ShardIteratorType": kind, "StartingSequenceNumber": request.sequence}
         answer = self._client.get_shard_iterator(
-            StreamName=ask.stream, ShardId=id_of(ask.shard), **how
+            StreamName=request.stream, ShardId=id_of(request.shard), **start
         )
         return str(answer["ShardIterator"])
 
@@ -138,7 +149,7 @@ def _shard(listed: dict[str, Any]) -> Shard:
 
 
 def shard_page_of(page: Page) -> ShardPage:
-    """The columns of a page, each record in its parts."""
+    """Return a page as columns, each of Kinesis' records split into its parts."""
     counts: list[int] = []
     keys: list[bytes] = []
     values: list[bytes] = []
@@ -163,5 +174,6 @@ def shard_page_of(page: Page) -> ShardPage:
 
 
 def _parts(record: Delivered) -> list[tuple[str, bytes]]:
-    parts = parts_of(record.Data) or None  # one without any parts is as good as opaque
+    # an aggregate without any parts is kept as one opaque record: it will be a dead letter
+    parts = parts_of(record.Data) or None
     return [(record.PartitionKey, record.Data)] if parts is None else [*parts]

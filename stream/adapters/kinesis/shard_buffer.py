@@ -1,9 +1,10 @@
-"""What is in hand of one shard, and which of Kinesis' records each position is of.
+"""The records read ahead of one shard, and the map from positions to Kinesis' records.
 
-Kinesis numbers its records with integers of 186 bits that tell nothing but the order, and a record
-may hold several (`claimtrace.adapters.kinesis.kpl_aggregation`). A position here counts the parts
-of a shard from the first one that ever was in a plan. Plans say which of Kinesis' records a range
-begins with (`Anchor`), so every worker counts alike, and a shard can be read again from there.
+Kinesis numbers its records with integers of 186 bits that give the order and nothing else, and a
+record may be an aggregate of several parts (`claimtrace.adapters.kinesis.kpl_aggregation`). A
+position here counts the parts of a shard from the first one that ever was in a plan. Plans name the
+record of Kinesis that a range begins with (`Anchor`), so every worker counts alike, and a shard can
+be read again from there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.batches.prefetch import Prefetch
+from claimtrace.batches.prefetch import PartitionBuffer
 from claimtrace.batches.records import Records, TopicPartition
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.errors import StateError
@@ -36,119 +37,129 @@ class Anchor(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Run(NamedTuple):
-    """Kinesis' records of one read: the position of the first part of each, and its number."""
+    """Kinesis' records of one page: position of the first part, and sequence number, of each."""
 
     firsts: NDArray[np.int64]
     sequences: tuple[str, ...]
 
 
-class ShardBuffer:
-    """One shard: what was read ahead, where the next read begins, and whether it has ended.
+class ShardBuffer(PartitionBuffer):
+    """One shard: its records read ahead, the next read request, and whether the shard has ended.
 
     Args:
-        place: its topic and number.
-        name: of the stream that it belongs to.
-        start: where to begin; None: with the first record that the stream has, as position 0.
-        position: the first that is wanted; what stands before it in the same record is dropped.
+        topic_partition: the topic, and the shard's number.
+        name: the stream of the shard.
+        anchor: the record to begin with; None: the first record of the stream, as position 0.
+        position: the first position wanted; earlier parts of the anchor's record are dropped.
     """
 
     def __init__(
         self,
         topic_partition: TopicPartition,
         name: str,
-        start: Anchor | None = None,
+        anchor: Anchor | None = None,
         position: int = 0,
     ) -> None:
+        super().__init__(position)
         self.topic_partition, self._stream = topic_partition, name
-        self.ahead = Prefetch()
-        self.next = start.first if start is not None else 0
-        self.start = position
-        self.ask = ReadRequest(
-            name, topic_partition[1], sequence=start.sequence if start is not None else ""
+        # counted from the anchor's first part, which may lie before the first position wanted
+        self.next = anchor.first if anchor is not None else 0
+        self.request = ReadRequest(
+            name, topic_partition[1], sequence=anchor.sequence if anchor is not None else ""
         )
-        self._wanted = int(start.sequence) if start is not None else None
+        self._expected = int(anchor.sequence) if anchor is not None else None
+        """The sequence number that the first page must begin with."""
         self._runs: deque[_Run] = deque()
         self.is_ended = False
+        """Whether the shard has ended and was read to its end."""
         self.behind_ms: int | None = None
-        """As of the last read; None before the first."""
-        self.seen_ms = start.seen_ms if start is not None else 0
+        """How far the last read was behind the shard's end; None before the first read."""
+        self.seen_ms = anchor.seen_ms if anchor is not None else 0
+        """The time up to which everything on the shard has been read."""
         self.is_gap = False
-        """Whether the record to begin with was not there any more."""
+        """Whether the stream no longer had the anchor's record."""
         self.empty_reads = 0
+        """The number of reads in a row without a record."""
         self.due_s = 0.0
+        """When the next read may start, by the monotonic clock."""
         self.pending: Future[ShardPage] | None = None
+        """The read under way."""
 
     @property
     def is_at_end(self) -> bool:
-        """Whether all that the shard had at the last read is in hand."""
+        """Whether the buffer has everything that the shard had at the last read."""
         return self.is_ended or self.behind_ms == 0
 
     def reaches(self, position: int) -> bool:
-        """Whether reading on gives the records from a position on, and none of them was dropped."""
+        """Whether the buffer, with further reads, gives all records from a position on."""
         return self.start <= position <= max(self.next, self.start)
 
-    def add(self, got: ShardPage, now_ms: int) -> None:
-        """Take what a read gave.
+    def add_page(self, page: ShardPage, now_ms: int) -> None:
+        """Add the result of a read, and prepare the next request.
 
         Raises:
             StateError: records came out of order.
         """
-        if got.is_throttled:
+        if page.is_throttled:
             return
-        self.behind_ms = got.behind_ms
-        self.seen_ms = max(self.seen_ms, now_ms - got.behind_ms)
-        self.is_ended = got.iterator is None
-        self.empty_reads = 0 if got.sequences else self.empty_reads + 1
-        if got.sequences:
-            self._take(got)
-        last = got.sequences[-1] if got.sequences else self.ask.sequence
-        is_after = bool(got.sequences) or self.ask.is_after
-        self.ask = self.ask._replace(iterator=got.iterator, sequence=last, is_after=is_after)
+        self.behind_ms = page.behind_ms
+        self.seen_ms = max(self.seen_ms, now_ms - page.behind_ms)
+        self.is_ended = page.iterator is None
+        self.empty_reads = 0 if page.sequences else self.empty_reads + 1
+        if page.sequences:
+            self._add_records(page)
+        last = page.sequences[-1] if page.sequences else self.request.sequence
+        is_after = bool(page.sequences) or self.request.is_after
+        self.request = self.request._replace(
+            iterator=page.iterator, sequence=last, is_after=is_after
+        )
 
-    def _take(self, got: ShardPage) -> None:
-        numbers = [int(sequence) for sequence in got.sequences]  # as text they differ in length
-        before = int(self.ask.sequence) if self.ask.is_after else -1
+    def _add_records(self, page: ShardPage) -> None:
+        # compared as integers: as texts the numbers differ in length, and "9" is above "10"
+        numbers = [int(sequence) for sequence in page.sequences]
+        before = int(self.request.sequence) if self.request.is_after else -1
         if any(a >= b for a, b in zip([before, *numbers], numbers, strict=False)):
             raise StateError("the stream delivers records out of order",
                              where=f"{self._stream}/{self.topic_partition[1]}")  # fmt: skip
-        if self._wanted is not None:
-            if numbers[0] != self._wanted:
+        if self._expected is not None:
+            if numbers[0] != self._expected:
+                # retention removed the anchor's record: counting goes on at the wanted position,
+                # and the source decides whether that is an error
                 self.is_gap, self.next = True, self.start
-            self._wanted = None
-        counts = np.array(got.counts, np.int64)
+            self._expected = None
+        counts = np.array(page.counts, np.int64)
         ends = self.next + np.cumsum(counts)
         total = int(counts.sum())
-        self._runs.append(_Run(ends - counts, got.sequences))
-        self.ahead.add(
+        self._runs.append(_Run(ends - counts, page.sequences))
+        self.add(
             Records(
                 [self.topic_partition],
                 np.zeros(total, np.int64),
                 np.arange(self.next, self.next + total, dtype=np.int64),
-                ByteStrings.of(got.keys),
-                ByteStrings.of(got.values),
-                np.array(got.log_times_ms, np.int64),
+                ByteStrings.of(page.keys),
+                ByteStrings.of(page.values),
+                np.array(page.log_times_ms, np.int64),
             )
         )
-        self.next += total
-        self.ahead.drop_before(self.start)
+        self.records.drop_before(self.start)  # earlier parts of the anchor's record
 
     def trim(self, position: int) -> None:
-        """Forget the records before a position; which of Kinesis' records was the last stays."""
-        self.ahead.drop_before(position)
-        self.start = max(self.start, position)
+        """Drop the records before a position; keeps the anchor of the last of them."""
+        super().trim(position)
         while len(self._runs) > 1 and self._runs[1].firsts[0] < position:
             self._runs.popleft()
 
     def anchor(self, position: int) -> Anchor:
-        """The record that a position in hand, or the last one before those, is of.
+        """Return the record of Kinesis that a buffered position, or the last one before, is in.
 
         Raises:
-            StateError: it isn't in hand.
+            StateError: the position was dropped, or not read yet.
         """
         for run in reversed(self._runs):
             if run.firsts[0] <= position:
                 at = int(np.searchsorted(run.firsts, position, side="right")) - 1
                 return Anchor(int(run.firsts[at]), run.sequences[at], self.seen_ms)
         raise StateError(
-            f"position {position} isn't in hand", where=f"{self._stream}/{self.topic_partition[1]}"
+            f"position {position} isn't in the buffer",
+            where=f"{self._stream}/{self.topic_partition[1]}",
         )

@@ -1,4 +1,4 @@
-"""A whole stream from its first record to its end as of now, for those who check what is on it."""
+"""One stream read from its first record to its end as of now: for proofs and for people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _PAUSE_S = 0.2
 
 
 def read_stream(reads: KinesisReads, name: str, topic: str, clock: Clock) -> Iterator[Record]:
-    """All records, parents before children; positions count those of each shard."""
+    """Yield all records, those of parent shards before those of their children.
+
+    A record's position is its index within its shard.
+    """
     family = Family()
     family.learn(reads.shards(name))
     while family.readable:
@@ -26,37 +29,41 @@ def read_stream(reads: KinesisReads, name: str, topic: str, clock: Clock) -> Ite
 
 
 def by_claim(decisions: Iterable[Record]) -> dict[int, list[Record]]:
-    """Decisions by the shard of their claim, in the order of its positions; what is there again
-    stands beside the first. A stream has them in the order in which calls succeeded."""
-    placed: dict[int, list[tuple[int, Record]]] = {}
+    """Return decisions by the shard of their claim, in order of the claim's position there.
+
+    A stream has decisions in the order in which calls succeeded. A decision that was emitted again
+    comes directly after the first one.
+    """
+    by_partition: dict[int, list[tuple[int, Record]]] = {}
     for record in decisions:
-        where = claim_position_of(record.value or b"")
-        placed.setdefault(where.partition, []).append((where.position, record))
+        claim = claim_position_of(record.value or b"")
+        by_partition.setdefault(claim.partition, []).append((claim.position, record))
     return {
         partition: [
             record._replace(partition=partition, position=i)
             for i, (_, record) in enumerate(sorted(rows, key=lambda row: row[0]))
         ]
-        for partition, rows in placed.items()
+        for partition, rows in by_partition.items()
     }
 
 
 def _read_shard(
-    reads: KinesisReads, ask: ReadRequest, topic: str, clock: Clock
+    reads: KinesisReads, request: ReadRequest, topic: str, clock: Clock
 ) -> Iterator[Record]:
     position = 0
     while True:
-        got = reads.read(ask)
-        if got.is_throttled:
+        page = reads.read(request)
+        if page.is_throttled:
             clock.sleep(_PAUSE_S)
             continue
-        for key, content, log_time_ms in zip(got.keys, got.values, got.log_times_ms, strict=True):
+        columns = zip(page.keys, page.values, page.log_times_ms, strict=True)
+        for key, content, log_time_ms in columns:
             value, headers = unwrapped(content)
-            yield Record(topic, ask.shard, position, key, value, log_time_ms, headers)
+            yield Record(topic, request.shard, position, key, value, log_time_ms, headers)
             position += 1
-        if got.iterator is None or (not got.sequences and got.behind_ms == 0):
-            return
-        last = got.sequences[-1] if got.sequences else ask.sequence
-        ask = ask._replace(iterator=got.iterator, sequence=last, is_after=bool(last))
-        if got.behind_ms == 0 or not got.sequences:
-            clock.sleep(_PAUSE_S)  # a shard bears five reads a second
+        if page.iterator is None or (not page.sequences and page.behind_ms == 0):
+            return  # the shard has ended, or nothing has arrived since
+        last = page.sequences[-1] if page.sequences else request.sequence
+        request = request._replace(iterator=page.iterator, sequence=last, is_after=bool(last))
+        if page.behind_ms == 0 or not page.sequences:
+            clock.sleep(_PAUSE_S)  # a shard allows five reads a second

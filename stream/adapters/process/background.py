@@ -1,4 +1,4 @@
-"""An executor for work beside the batches, most of which runs outside the interpreter."""
+"""An executor for background work, most of which runs without the interpreter lock."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 class DaemonThreads(Executor):
     """Runs each piece of work in a daemon thread of its own.
 
-    Unlike a `ThreadPoolExecutor` it doesn't hold up a process that ends: an end in the middle of
-    the work is a crash, and it must be work that a crash can't harm.
+    Unlike a `ThreadPoolExecutor` it doesn't make a process that ends wait. Such an end is a crash
+    for the work, so only work that survives a crash may be submitted.
 
     >>> future = DaemonThreads().submit(lambda: 1 + 1)
     >>> future.result(), future.done()
@@ -20,7 +20,7 @@ class DaemonThreads(Executor):
     """
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Start `fn` in a thread; its result or exception is that of the future."""
+        """Run `fn` in a thread; its result or exception becomes that of the future."""
         future: Future[Any] = Future()
 
         def run() -> None:

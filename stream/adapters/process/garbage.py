@@ -1,4 +1,4 @@
-"""Python's cycle collector and the allocator below it, told how a stream behaves."""
+"""Settings of Python's cycle collector, and of the allocator below it, for a running stream."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Final
 
 _ALIVE_OBJECTS: Final = 200_000
-"""A batch of 2,000 has fewer at any time, so a collection begins between batches if at all."""
+"""A batch of 2,000 has fewer objects at any time, so a collection starts between batches if at
+all."""
 
 _MIB: Final = 1 << 20
 _MALLOPT: Final = {-1: 1024 * _MIB, -2: 32 * _MIB, -3: 32 * _MIB}
@@ -18,12 +19,12 @@ _MALLOPT: Final = {-1: 1024 * _MIB, -2: 32 * _MIB, -3: 32 * _MIB}
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """Look for cycles rarely, and not among what was there before; for the time a stream runs.
+    """Collect cycles rarely, and not among earlier objects, for the body of the `with` statement.
 
     A batch makes many small objects that die with it and form no cycles. By default the collector
-    walks all that was ever imported every few batches to find nothing, a quarter of the time. And a
-    batch's megabytes, given back to the system, are had again page by page from there: they are
-    kept (where the C library is glibc; for good).
+    walks everything that was ever imported every few batches and finds nothing: a quarter of the
+    time. And memory of a batch that is returned to the system must be mapped again page by page for
+    the next one: so it is kept (only where the C library is glibc, and until the process ends).
 
     >>> with rare_collections():
     ...     gc.get_threshold()[0]
@@ -42,6 +43,7 @@ def rare_collections() -> Iterator[None]:
 
 
 def _keep_pages() -> None:
+    """Set glibc's thresholds so high that freed memory stays with the process."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for name, value in _MALLOPT.items():

@@ -1,1 +1,1 @@
-"""What a worker reports: Prometheus metrics, CloudWatch, SNS."""
+"""Reports of a worker: Prometheus metrics, metrics in CloudWatch, alerts to SNS."""

@@ -1,7 +1,7 @@
-"""The worker's metrics in CloudWatch: sent now and then, from a thread of its own.
+"""The worker's metrics in CloudWatch: pushed at intervals, from a thread of its own.
 
-What CloudWatch doesn't take is kept and goes with the next turn: only what is there counts as sent.
-A call whose answer was lost is made again, so a counter can then be told twice.
+Values that CloudWatch doesn't accept are sent with the next push: only accepted ones count as sent.
+A call whose answer was lost is repeated, so a counter's increase can be added twice then.
 """
 
 from __future__ import annotations
@@ -17,24 +17,35 @@ from claimtrace.adapters.aws.errors import named_errors
 from claimtrace.clock import Clock
 from claimtrace.errors import ClaimtraceError
 
-from .cloudwatch_data import Due, Level, Series, Spread, Total, Value, due, requests
+from .cloudwatch_data import (
+    CounterValue,
+    GaugeValue,
+    HistogramValue,
+    Series,
+    Update,
+    Value,
+    requests,
+    updates,
+)
+from .once_until_changed import OnceUntilChanged
 
 _WHERE: Final = "aws.metrics_namespace"
-_LAST_S: Final = 5.0
-"""A worker that ends waits so long for its last numbers to go."""
+_LAST_PUSH_S: Final = 5.0
+"""How long a worker that ends waits for its last push."""
 
 
 class CloudWatch:
-    """Sends the metrics of a registry.
+    """Pushes the metrics of a registry.
 
     Args:
-        client: of boto3, for CloudWatch.
-        namespace: where the metrics are kept.
-        registry: asked for all metrics at each turn.
-        worker: tells this worker's numbers from another's: one of few names, no personal data.
-        clock: for the time of a number.
-        every_s: time between two turns.
-        notify: told once when numbers don't get there, and once when they do again.
+        client: a boto3 client for CloudWatch.
+        namespace: the namespace of the metrics.
+        registry: read at each push.
+        worker: the dimension that tells workers apart: one of few names, no personal data.
+        clock: for the time of a value.
+        every_s: the time between two pushes.
+        notify: called with a line once when CloudWatch doesn't take values, and once when it does
+            again.
     """
 
     def __init__(
@@ -48,87 +59,83 @@ class CloudWatch:
         notify: Callable[[str], None],
     ) -> None:
         self._client, self._namespace, self._registry = client, namespace, registry
-        self._worker, self._clock, self._notify = worker, clock, notify
-        self._every_s = every_s
-        self._known: dict[Series, Value] = {}
-        self._trouble = ""
-        self._ends = threading.Event()
+        self._worker, self._clock, self._every_s = worker, clock, every_s
+        self._sent: dict[Series, Value] = {}
+        self._trouble = OnceUntilChanged(notify)
+        self._is_closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to send."""
+        """Start to push at intervals."""
         self._thread = threading.Thread(target=self._run, name="to CloudWatch", daemon=True)
         self._thread.start()
 
     def send(self) -> None:
-        """One turn: send what CloudWatch doesn't know yet; trouble is said, not raised."""
-        dues = due(self._known, read(self._registry), self._worker, self._clock.now_ms())
+        """Push the changes since the last push; an error is notified, not raised."""
+        now = read(self._registry)
+        changed = updates(self._sent, now, self._worker, self._clock.now_ms())
         try:
-            for part in requests(dues):
+            for part in requests(changed):
                 self._put(part)
         except ClaimtraceError as error:
-            self._note(error)
+            self._report(error)
             return
-        if self._trouble:
-            self._trouble = ""
-            self._notify("CloudWatch takes metrics again")
+        self._trouble.clear("CloudWatch takes metrics again")
 
     def close(self) -> None:
-        """Send what was counted until now, and end; harmless when called again."""
-        self._ends.set()
+        """Push what was counted until now, and end; may be called again."""
+        self._is_closing.set()
         if self._thread is not None:
-            self._thread.join(timeout=_LAST_S)
+            self._thread.join(timeout=_LAST_PUSH_S)
 
     def _run(self) -> None:
-        while not self._ends.wait(self._every_s):
+        while not self._is_closing.wait(self._every_s):
             self.send()
         self.send()
 
-    def _put(self, part: list[Due]) -> None:
+    def _put(self, part: list[Update]) -> None:
+        """Send one request, and note its series as sent."""
         with named_errors("can't send metrics", _WHERE):
             entries = [entry for each in part for entry in each.data]
             self._client.put_metric_data(Namespace=self._namespace, MetricData=entries)
         for each in part:
-            self._known[each.series] = each.known
+            self._sent[each.series] = each.value
 
-    def _note(self, error: ClaimtraceError) -> None:
-        """Say a trouble once, until it is over or another one."""
-        kind = type(error).__name__
-        if kind == self._trouble:
-            return
-        self._trouble = kind
+    def _report(self, error: ClaimtraceError) -> None:
         if error.retryable:
-            self._notify(f"CloudWatch doesn't take metrics, they are kept: {error}")
+            text = f"CloudWatch doesn't take metrics, they are kept: {error}"
         else:
-            self._notify(
+            text = (
                 f"metrics don't get to CloudWatch: {error}; look at cloudwatch:PutMetricData and "
                 "at aws.metrics_namespace; the worker goes on"
             )
+        self._trouble.report(type(error).__name__, text)
 
 
 def read(registry: CollectorRegistry) -> dict[Series, Value]:
-    """All counters, gauges and histograms of a registry as they are now.
+    """Return all counters, gauges and histograms of a registry as they are now.
 
     >>> from prometheus_client import Counter
     >>> registry = CollectorRegistry()
     >>> Counter("taken", "Taken.", registry=registry).inc(3)
     >>> read(registry)
-    {Series(name='taken_total', labels=()): Total(total=3.0)}
+    {Series(name='taken_total', labels=()): CounterValue(total=3.0)}
     """
     found: dict[Series, Value] = {}
     for family in registry.collect():
         if family.type == "histogram":
-            found.update(_spreads(family))
+            found.update(_histograms(family))
         for sample in family.samples:
             series = Series(sample.name, tuple(sorted(sample.labels.items())))
             if family.type == "counter" and sample.name.endswith("_total"):
-                found[series] = Total(sample.value)
+                found[series] = CounterValue(sample.value)
             elif family.type == "gauge":
-                found[series] = Level(sample.value)
+                found[series] = GaugeValue(sample.value)
     return found
 
 
-def _spreads(family: Metric) -> dict[Series, Value]:
+def _histograms(family: Metric) -> dict[Series, Value]:
+    """Return the histograms of a family; Prometheus' buckets are cumulative, ours are not."""
     buckets: dict[Series, list[tuple[float, float]]] = {}
     sums: dict[Series, float] = {}
     for sample in family.samples:
@@ -142,5 +149,6 @@ def _spreads(family: Metric) -> dict[Series, Value]:
     for series, pairs in buckets.items():
         up_to = [0.0, *(count for _, count in pairs)]
         counts = tuple(after - before for before, after in pairwise(up_to))
-        found[series] = Spread(tuple(bound for bound, _ in pairs), counts, sums.get(series, 0.0))
+        bounds = tuple(bound for bound, _ in pairs)
+        found[series] = HistogramValue(bounds, counts, sums.get(series, 0.0))
     return found

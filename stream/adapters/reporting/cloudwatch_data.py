@@ -1,14 +1,14 @@
-"""Metrics as CloudWatch takes them: what a registry says that CloudWatch doesn't know yet.
+"""Metrics in CloudWatch's form: the changes of a registry since the values that were sent last.
 
-Prometheus asks for totals, CloudWatch adds up what it is sent. So a counter is sent as the
-difference to what was sent of it before, a gauge as it is, a histogram as values with counts:
+Prometheus reads totals, CloudWatch adds up what it receives. So a counter is sent as the difference
+to the total that was sent before, a gauge as its value, a histogram as values with counts:
 
 - **A counter** that hasn't changed isn't sent: CloudWatch charges for each metric by the hours in
-  which it gets anything. Only its first value is sent even when it is zero, so that alarms and
-  graphs find the series before the first dead letter. Alarms take a missing value for a good one.
-- **A histogram's** observations stand at the upper bound of their bucket, so a percentile is never
-  told as better than it was. Those above the last bound stand there, or higher as far as the sum
-  says that they must.
+  which it receives a value. Only the first value is sent even when it is zero, so that alarms and
+  graphs find the series before the first dead letter. Alarms treat a missing value as good.
+- **A histogram's** observations are sent at the upper bound of their bucket, so that a percentile
+  is never reported better than it was. Those above the last bound are sent at that bound, or at
+  their mean as far as the sum shows that it must be higher.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any, Final, NamedTuple
 
 MOST_METRICS: Final = 1_000
 MOST_BYTES: Final = 900_000
-"""Of one request; CloudWatch takes 1 MB, and the sizes here are guessed from above."""
+"""The limit of one request: CloudWatch takes 1 MB, and sizes here are upper estimates."""
 MOST_VALUES: Final = 150
-"""Different values of one metric in a request."""
+"""The most different values of one metric in a request."""
 
 _MOST_DIMENSIONS: Final = 30
 _MOST_CHARS: Final = 255
@@ -31,78 +31,83 @@ _UNITS: Final = (("_seconds", "Seconds"), ("_bytes", "Bytes"), ("_records", "Cou
 
 
 class Series(NamedTuple):
-    """One line of a metric: its name, and its labels in order."""
+    """One series of a metric: the metric's name, and its labels in order."""
 
     name: str
     labels: tuple[tuple[str, str], ...] = ()
 
 
-class Total(NamedTuple):
-    """A counter: what it counted since the start; that never falls."""
+class CounterValue(NamedTuple):
+    """A counter: its total since the start, which never falls."""
 
     total: float
 
 
-class Level(NamedTuple):
-    """A gauge: how much it is now."""
+class GaugeValue(NamedTuple):
+    """A gauge: its value now."""
 
     value: float
 
 
-class Spread(NamedTuple):
-    """A histogram: the upper bounds of its buckets, the last one infinite, how many observations
-    are in each alone, and their sum."""
+class HistogramValue(NamedTuple):
+    """A histogram.
+
+    Attributes:
+        bounds: the upper bounds of its buckets, the last one infinite.
+        counts: the number of observations in each bucket alone.
+        sum: the sum of all observations.
+    """
 
     bounds: tuple[float, ...]
     counts: tuple[float, ...]
     sum: float
 
 
-Value = Total | Level | Spread
+Value = CounterValue | GaugeValue | HistogramValue
 Reading = Mapping[Series, Value]
 
 
-class Due(NamedTuple):
-    """What is to be sent of a series; when it is there, CloudWatch knows the series as of `known`.
+class Update(NamedTuple):
+    """The change of a series; once it is sent, CloudWatch has the series as of `value`.
 
     `data` are entries of `MetricData`; all of them go in one request.
     """
 
     series: Series
-    known: Value
+    value: Value
     data: list[dict[str, Any]]
 
 
-def due(known: Reading, now: Reading, worker: str, now_ms: int) -> list[Due]:
-    """What CloudWatch is to be told.
+def updates(sent: Reading, now: Reading, worker: str, now_ms: int) -> list[Update]:
+    """Return the changes that CloudWatch doesn't have yet.
 
     Args:
-        known: each series as of when it was last sent.
-        now: all series as they are.
-        worker: the dimension that tells this worker's numbers from another's.
+        sent: each series as of when it was last sent.
+        now: all series as they are now.
+        worker: the dimension that tells workers apart.
         now_ms: the time of `now`.
 
     >>> records = Series("claimtrace_records_total")
-    >>> [told] = due({records: Total(5)}, {records: Total(7)}, "w1@host", 0)
-    >>> told.data[0]["Value"], told.data[0]["Unit"], told.data[0]["Dimensions"]
+    >>> [update] = updates({records: CounterValue(5)}, {records: CounterValue(7)}, "w1@host", 0)
+    >>> update.data[0]["Value"], update.data[0]["Unit"], update.data[0]["Dimensions"]
     (2, 'Count', [{'Name': 'Worker', 'Value': 'w1@host'}])
-    >>> due({records: Total(7)}, {records: Total(7)}, "w1@host", 0)
+    >>> updates({records: CounterValue(7)}, {records: CounterValue(7)}, "w1@host", 0)
     []
     """
     found = []
     for series, value in now.items():
-        numbers = _numbers(known.get(series), value)
+        numbers = _numbers(sent.get(series), value)
         if numbers:
             plain = _entry(series, worker, now_ms)
-            found.append(Due(series, value, [{**plain, **each} for each in numbers]))
+            found.append(Update(series, value, [{**plain, **each} for each in numbers]))
     return found
 
 
-def requests(dues: Iterable[Due]) -> Iterator[list[Due]]:
-    """Parts of what is due that CloudWatch takes in one request each."""
-    part: list[Due] = []
+def requests(found: Iterable[Update]) -> Iterator[list[Update]]:
+    """Yield updates in parts that CloudWatch takes in one request each."""
+    part: list[Update] = []
     metrics = size = 0
-    for each in dues:
+    for each in found:
         its_size = sum(_size(entry) for entry in each.data)
         if part and (metrics + len(each.data) > MOST_METRICS or size + its_size > MOST_BYTES):
             yield part
@@ -115,7 +120,7 @@ def requests(dues: Iterable[Due]) -> Iterator[list[Due]]:
 
 
 def unit_of(name: str) -> str:
-    """The unit of CloudWatch that a metric's name says.
+    """Return CloudWatch's unit for a metric, by the end of its name.
 
     >>> [unit_of(n) for n in ("batch_seconds", "records_total", "cpu_seconds_total", "ready")]
     ['Seconds', 'Count', 'Seconds', 'None']
@@ -127,31 +132,33 @@ def unit_of(name: str) -> str:
     return "None" if plain == name else "Count"
 
 
-def _numbers(known: Value | None, now: Value) -> list[dict[str, Any]]:
-    """The numbers of a series' entries; none when there is nothing to say."""
-    if isinstance(now, Level):
+def _numbers(sent: Value | None, now: Value) -> list[dict[str, Any]]:
+    """Return the numbers for a series' entries; empty when there is no change to send."""
+    if isinstance(now, GaugeValue):
         return [{"Value": _sendable(now.value)}] if _is_sendable(now.value) else []
-    if isinstance(now, Total):
-        more = now.total - known.total if isinstance(known, Total) else now.total
-        is_news = known is None or more > 0
+    if isinstance(now, CounterValue):
+        more = now.total - sent.total if isinstance(sent, CounterValue) else now.total
+        is_news = sent is None or more > 0
         return [{"Value": _sendable(more)}] if is_news and _is_sendable(more) else []
-    pairs = _observed(known if isinstance(known, Spread) else None, now)
+    pairs = _observed(sent if isinstance(sent, HistogramValue) else None, now)
     return [
         {"Values": [value for value, _ in part], "Counts": [count for _, count in part]}
         for part in _parts(pairs, MOST_VALUES)
     ]
 
 
-def _observed(known: Spread | None, now: Spread) -> list[tuple[float, float]]:
-    """Where the observations since the last time stand, and how many stand there."""
-    if known is None:
-        known = Spread(now.bounds, (0.0,) * len(now.counts), 0.0)
-    new = [count - before for count, before in zip(now.counts, known.counts, strict=True)]
+def _observed(sent: HistogramValue | None, now: HistogramValue) -> list[tuple[float, float]]:
+    """Return the observations since the last push as (value, count): each at its upper bound."""
+    if sent is None:
+        sent = HistogramValue(now.bounds, (0.0,) * len(now.counts), 0.0)
+    new = [count - before for count, before in zip(now.counts, sent.counts, strict=True)]
     pairs = [(bound, n) for bound, n in zip(now.bounds, new, strict=True) if n > 0]
     if pairs and math.isinf(pairs[-1][0]):
+        # observations above the last finite bound: the sum, less the most that all others can have
+        # added to it, is the least that these have added
         _, above = pairs.pop()
         last = max((bound for bound in now.bounds if math.isfinite(bound)), default=0.0)
-        rest = now.sum - known.sum - sum(bound * count for bound, count in pairs)
+        rest = now.sum - sent.sum - sum(bound * count for bound, count in pairs)
         least = rest / above if math.isfinite(rest) else last
         pairs.append((max(last, least), above))
     return [(_sendable(value), count) for value, count in pairs if _is_sendable(value)]
@@ -170,7 +177,7 @@ def _entry(series: Series, worker: str, now_ms: int) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """As CloudWatch takes names: printable ASCII, and not long."""
+    """Return a text in the form of CloudWatch's names: printable ASCII of bounded length."""
     kept = "".join(c if c.isascii() and c.isprintable() else "?" for c in text)
     return kept[:_MOST_CHARS]
 

@@ -1,8 +1,8 @@
-"""What a worker tells Prometheus: one table of all metrics, and the object that the driver calls.
+"""The worker's Prometheus metrics: one table of all of them, and the observer that updates them.
 
-It is called once a batch or more rarely, never once an event. A label's value is a topic or
-partition of the domain, a word of the lists below, or a model of the registry, never something that
-came in with an event: so metrics hold no personal data, and a sender can't make new series.
+The observer is called once a batch or more rarely, never once an event. A label's value is a topic
+or partition of the domain, a word of the lists below, or a model of the registry, never a value
+from an event: so metrics hold no personal data, and a sender can't make new series.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .sns_message import RESULTS
 REBALANCES: Final = ("gained", "revoked", "lost")
 STORES: Final = ("log", "journal", "offline", "snapshots", "models", "schemas")
 OTHER: Final = "other"
-"""Stands for a label value that isn't known here."""
+"""The label value in place of any that isn't known here."""
 
 _OUTPUTS: Final = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
 _BROKERS: Final = re.compile(r"(kafka://)?[^/,\s]+:\d+(,[^/,\s]+:\d+)*")
@@ -52,7 +52,7 @@ _BATCH_RECORDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 
 
 class Metric(NamedTuple):
-    """One row of the table: its name without the prefix, and `buckets` of a histogram."""
+    """One row of the table: the name without its prefix, and the `buckets` of a histogram."""
 
     suffix: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -62,26 +62,26 @@ class Metric(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name as Prometheus has it."""
+        """The full name, with the prefix."""
         return _PREFIX + self.suffix
 
     @property
     def series(self) -> tuple[str, ...]:
-        """The names that can be asked for: a histogram has three."""
+        """The names of the metric's series in a query: a histogram has three."""
         parts = ("_bucket", "_sum", "_count") if self.kind == "histogram" else ("",)
         return tuple(self.name + part for part in parts)
 
 
 METRICS: Final = (
-    # Records: what came in, and what became of it
+    # Records, and what became of them
     Metric("records_total", "counter", "Records decided on, of the owned partitions."),
     Metric("topic_records_total", "counter", "Records applied on all partitions, by topic: the "
            "same on each worker.", ("topic",)),
     Metric("decisions_total", "counter", "Decisions, by outcome.", ("outcome",)),
-    Metric("scored_total", "counter", "Decisions that a model had a part in."),
+    Metric("scored_total", "counter", "Decisions with the score of a model."),
     Metric("dead_letters_total", "counter", "Records refused; their bytes are on claims.dead."),
-    Metric("duplicates_total", "counter", "Records that were there before; nothing changed."),
-    Metric("tombstones_total", "counter", "Records without a value; nothing changed."),
+    Metric("duplicates_total", "counter", "Records of events that were applied before; ignored."),
+    Metric("tombstones_total", "counter", "Records without a value; ignored."),
     Metric("late_claims_total", "counter", "Claims later than stream.allowed_lateness."),
     Metric("profile_changes_total", "counter", "Changes of profiles, such as of a policy."),
     Metric("outcomes_total", "counter", "Outcomes of investigations."),
@@ -93,24 +93,25 @@ METRICS: Final = (
            "decisions.", (), _BATCH_S),
     Metric("batch_records", "histogram", "Records of a batch that were decided on here.", (),
            _BATCH_RECORDS),
-    Metric("journal_round_trip_seconds", "histogram", "Time from a plan to its place in the "
-           "journal.", (), _BATCH_S),
+    Metric("journal_round_trip_seconds", "histogram", "Time of appending a plan to the journal "
+           "and reading it back.", (), _BATCH_S),
     Metric("replayed_records_total", "counter", "Records applied again from the journal, after a "
            "start."),
-    Metric("retained_plans", "gauge", "Applied plans kept in memory for who may have to decide "
-           "on them."),
+    Metric("retained_plans", "gauge", "Applied plans kept in memory for a take-over of "
+           "partitions."),
     # The log and the group
     Metric("position_records", "gauge", "Next position to read.", ("topic", "partition")),
     Metric("lag_records", "gauge", "Records on the log after that position.",
            ("topic", "partition")),
     Metric("owned_partitions", "gauge", "Partitions that this worker decides on."),
     Metric("rebalances_total", "counter", "Changes of ownership, by kind.", ("kind",)),
-    Metric("commits_total", "counter", "Commits of positions that the log took."),
-    Metric("commit_failures_total", "counter", "Commits that were refused; positions come again."),
-    Metric("lost_records_total", "counter", "Records that retention took before they were read."),
+    Metric("commits_total", "counter", "Commits of positions that the log accepted."),
+    Metric("commit_failures_total", "counter", "Commits that were refused; they are retried."),
+    Metric("lost_records_total", "counter", "Records that retention removed before they were "
+           "read."),
     # The worker
-    Metric("ready", "gauge", "1 when /ready says so, else 0."),
-    Metric("pauses_total", "counter", "Waits for something that didn't answer, by what it was.",
+    Metric("ready", "gauge", "1 when /ready answers ready, else 0."),
+    Metric("pauses_total", "counter", "Pauses before a retry, by the store that didn't answer.",
            ("store",)),
     Metric("snapshot_seconds", "histogram", "Time of writing a snapshot.", (), _STORE_S),
     Metric("snapshot_plan_number", "gauge", "Plan of the last snapshot of this run; 0: none yet."),
@@ -121,11 +122,11 @@ METRICS: Final = (
     # The model
     Metric("model_info", "gauge", "1 for the model in charge; no series: the rules decide alone.",
            ("model", "version", "kernel")),
-    Metric("kernel_fallbacks_total", "counter", "Models taken up that run on XGBoost itself, "
+    Metric("kernel_fallbacks_total", "counter", "Models put in charge that run on XGBoost itself, "
            "slowly."),
     Metric("drift_alerts_total", "counter", "Drift alerts raised or cleared; see claims.alerts."),
-    Metric("alert_notices_total", "counter", "Alerts for SNS, by what became of them; the lost "
-           "ones stand on claims.alerts too.", ("result",)),
+    Metric("alert_notices_total", "counter", "Alerts sent to SNS, or lost on the way; lost ones "
+           "are on claims.alerts too.", ("result",)),
 )  # fmt: skip
 """Every metric of a worker, in the order of docs/metrics.md."""
 
@@ -142,16 +143,16 @@ _COUNTED: Final = {
     "unseen_categories_total": "unseen_categories",
     "drift_alerts_total": "alerts",
 }
-"""Counters that are a field of `Counts`."""
+"""The field of `Counts` that each of these counters adds up."""
 
 
 @dataclass
-class _Place:
-    """What is told of one partition, and where it was the last time."""
+class _PartitionMetrics:
+    """The series of one topic-partition, and its position at the last call."""
 
     position: int
     records: Counter
-    at: Gauge
+    next_position: Gauge
     lag: Gauge
 
 
@@ -159,9 +160,10 @@ class WorkerMetrics(WorkerObserver):
     """The metrics of one worker, in a registry of its own.
 
     Args:
-        registry: where they are made, with those of the process (memory, CPU, open files).
-        topics: the domain's topics; a place of any other is told as `other`.
-        now_s: wall time in seconds since 1970, for the age of snapshots.
+        registry: the registry of the metrics; those of the process (memory, CPU, open files) are
+            added to it as well.
+        topics: the domain's topics; any other topic is counted as `other`.
+        now_s: returns the wall time in seconds since 1970, for the age of snapshots.
         notify: see `WorkerObserver`.
 
     >>> registry = CollectorRegistry()
@@ -179,7 +181,7 @@ class WorkerMetrics(WorkerObserver):
         notify: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__(notify)
-        # else each counter has a second series that nobody reads
+        # without this each counter has a second series, the time of its creation
         disable_created_metrics()  # type: ignore[no-untyped-call]
         ProcessCollector(registry=registry)
         self._now_s = now_s
@@ -202,15 +204,15 @@ class WorkerMetrics(WorkerObserver):
         self._outcomes = self._children("decisions_total", OUTCOMES)
         self._rebalances = self._children("rebalances_total", (*REBALANCES, OTHER))
         self._pauses = self._children("pauses_total", (*STORES, OTHER))
-        self._notices = self._children("alert_notices_total", RESULTS)
+        self._alerts = self._children("alert_notices_total", RESULTS)
         self._children("topic_records_total", sorted(self._topics - {JOURNAL_TOPIC}))
-        self._places: dict[tuple[str, int], _Place] = {}
+        self._partitions: dict[tuple[str, int], _PartitionMetrics] = {}
         self._model: tuple[str, str, str] | None = None
         self._is_ready, self._why = False, "starting"
         self._gauges["snapshot_timestamp_seconds"].set(now_s())
 
     def applied(self, plan_number: int, counts: Counts, seconds: float) -> None:
-        """A plan was applied, and decided on: the counts of this plan alone, and its time."""
+        """Count an applied plan: the counts of this plan alone, and its time."""
         self._gauges["plan_number"].set(plan_number)
         self._histograms["batch_seconds"].observe(seconds)
         self._histograms["batch_records"].observe(counts.records)
@@ -226,73 +228,73 @@ class WorkerMetrics(WorkerObserver):
                 self._outcomes[outcome].inc(count)
 
     def topic_partition(self, topic: str, partition: int, position: int, end: int | None) -> None:
-        """The next position to read, and the end of the log there when it is known.
+        """Set the next position to read, and the lag when the end of the partition is known.
 
-        What lies between two calls is counted as records of the topic; the first only says where
-        this run began.
+        Records between two calls' positions are counted as records of the topic; the first call
+        only sets where this run began.
         """
         name = topic if topic in self._topics else OTHER
-        place = self._places.get((name, partition))
-        if place is None:
+        found = self._partitions.get((name, partition))
+        if found is None:
             labels = name, str(int(partition))
-            place = self._places[name, partition] = _Place(
+            found = self._partitions[name, partition] = _PartitionMetrics(
                 position,
                 self._counters["topic_records_total"].labels(name),
                 self._gauges["position_records"].labels(*labels),
                 self._gauges["lag_records"].labels(*labels),
             )
-        if position > place.position:
-            place.records.inc(position - place.position)
-        place.position = position
-        place.at.set(position)
+        if position > found.position:
+            found.records.inc(position - found.position)
+        found.position = position
+        found.next_position.set(position)
         if end is not None:
-            place.lag.set(max(0, end - position))
+            found.lag.set(max(0, end - position))
 
     def owned(self, count: int) -> None:
-        """This worker decides on so many partitions."""
+        """Set the number of partitions that this worker decides on."""
         self._gauges["owned_partitions"].set(count)
 
     def rebalanced(self, kind: str) -> None:
-        """Partitions changed hands: one of `REBALANCES`."""
+        """Count a change of ownership: one of `REBALANCES`."""
         self._rebalances.get(kind, self._rebalances[OTHER]).inc()
 
     def ready(self, is_ready: bool) -> None:
-        """Whether the worker is ready, as `/ready` says."""
+        """Set whether the worker is ready, as `/ready` answers."""
         self._gauges["ready"].set(int(is_ready))
         self._is_ready = is_ready
         if is_ready:
             self._why = ""
 
     def reason(self) -> str:
-        """What `/ready` answers: "" when ready, else why not, in words of ours alone."""
+        """Return the answer of `/ready`: "" when ready, else why not, without foreign text."""
         return "" if self._is_ready else self._why or "not ready"
 
     def paused(self, where: str) -> None:
-        """Something didn't answer, and the worker waits before it tries again.
+        """Count a pause before a retry, because a store or broker didn't answer.
 
-        `where` is one of `STORES`, or what an error says of its place: a path, a topic, a URL. Only
-        which store that is gets into a label.
+        `where` is one of `STORES`, or the `where` of an error: a path, a topic, a URL. The label is
+        only the store that it belongs to.
         """
         store = self._store_of(where)
         self._pauses[store].inc()
         self._why = f"waiting for: {store}"
 
     def snapshot(self, plan: int, seconds: float) -> None:
-        """A snapshot was written."""
+        """Record that a snapshot was written."""
         self._histograms["snapshot_seconds"].observe(seconds)
         self._gauges["snapshot_plan_number"].set(plan)
         self._gauges["snapshot_timestamp_seconds"].set(self._now_s())
 
     def offline(self, seconds: float) -> None:
-        """Rows were appended to the offline store."""
+        """Record the time of an append to the offline store."""
         self._histograms["offline_append_seconds"].observe(seconds)
 
     def journal(self, seconds: float) -> None:
-        """A plan was appended to the journal, and read back."""
+        """Record the time in which a plan was appended to the journal and read back."""
         self._histograms["journal_round_trip_seconds"].observe(seconds)
 
     def model(self, ref: ModelRef | None, kernel: str) -> None:
-        """The model in charge and what computes its margins; harmless when it hasn't changed."""
+        """Set the model in charge and the kernel that computes its margins; often called."""
         labels = None if ref is None else (ref.name, str(ref.version), kernel)
         if labels == self._model:
             return
@@ -306,26 +308,27 @@ class WorkerMetrics(WorkerObserver):
         self._model = labels
 
     def retained(self, count: int) -> None:
-        """So many applied plans are kept in memory."""
+        """Set the number of applied plans that are kept in memory."""
         self._gauges["retained_plans"].set(count)
 
     def notified(self, result: str, count: int) -> None:
-        """Alerts for SNS were `sent`, or `lost`; called from another thread."""
-        self._notices[result].inc(count)
+        """Count alerts that were `sent` to SNS, or `lost`; called from another thread."""
+        self._alerts[result].inc(count)
 
     def lost(self, count: int) -> None:
-        """So many records were taken by retention before they were read."""
+        """Count records that retention removed before they were read."""
         self._counters["lost_records_total"].inc(count)
 
     def committed(self, ok: bool) -> None:
-        """Positions were committed, or refused."""
+        """Count a commit that was accepted, or refused."""
         self._counters["commits_total" if ok else "commit_failures_total"].inc()
 
     def replayed(self, count: int) -> None:
-        """So many records were applied again from the journal."""
+        """Count records that were applied again from the journal."""
         self._counters["replayed_records_total"].inc(count)
 
     def _store_of(self, where: str) -> str:
+        """Return which of `STORES` an error's `where` belongs to, or `OTHER`."""
         if where.startswith(("http:", "https:", "mock:")):
             return "schemas"
         *_, parent, name = ("", *where.rstrip("/").split("/"))
@@ -339,5 +342,5 @@ class WorkerMetrics(WorkerObserver):
         return parent if parent in STORES else OTHER
 
     def _children(self, name: str, values: Iterable[str]) -> dict[str, Counter]:
-        """One series for each value, there from the start: a rate needs its zero."""
+        """Make one series for each label value, all from the start: a rate needs its zero."""
         return {value: self._counters[name].labels(value) for value in values}

@@ -1,4 +1,4 @@
-"""An alert as SNS takes it: a subject for people, attributes for filters, the record as it is."""
+"""The SNS message of an alert: a subject for people, attributes for filters, the record itself."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from claimtrace.ids import digest
 
 MAX_ENTRIES: Final = 10
 MAX_CALL_BYTES: Final = 256 * 1024
-"""Of all messages of a call together, with subjects and attributes."""
+"""The limit of all messages of a call together, with subjects and attributes."""
 
 SENT: Final = "sent"
 LOST: Final = "lost"
 RESULTS: Final = (SENT, LOST)
-"""What becomes of a notice."""
+"""The outcomes of an alert for SNS, as a metric's label has them."""
 
 _SUBJECT_CHARS: Final = 100
 _ID: Final = re.compile(r"[!-~]{1,128}")
 _ENTRY_BYTES: Final = 200
-"""For the names in it."""
+"""An upper bound of the bytes that field names take in an entry."""
 
 
 class SnsMessage(NamedTuple):
-    """An entry of `PublishBatch` without its id, and how much of a call it takes."""
+    """An entry of `PublishBatch` without its id, and an upper bound of its size in bytes."""
 
     entry: dict[str, Any]
     size: int
 
 
 class _Alert(msgspec.Struct):
-    """What is taken from an alert; one of another form has fewer attributes."""
+    """The fields of an alert that its message needs; an alert of another form lacks some."""
 
     alert_id: str = ""
     model: str = ""
@@ -45,12 +45,12 @@ _decode = msgspec.json.Decoder(_Alert).decode
 
 
 def sns_message_of(alert: bytes, *, fifo: bool) -> SnsMessage:
-    """The notice of an alert.
+    """Return the message of an alert.
 
     Args:
         alert: JSON, as on `claims.alerts`.
-        fifo: for a FIFO topic: alerts of one model stay in order, and one that comes again within
-            five minutes is told once.
+        fifo: whether the SNS topic is a FIFO topic: alerts of one model stay in order there, and an
+            alert that is sent again within five minutes is delivered once.
 
     >>> alert = b'{"alert_id":"a1","model":"auto/3","layer":"score","state":"raised"}'
     >>> sns_message_of(alert, fifo=False).entry["Subject"]
@@ -76,7 +76,7 @@ def sns_message_of(alert: bytes, *, fifo: bool) -> SnsMessage:
 
 
 def _subject(alert: _Alert) -> str:
-    """One line of ASCII that begins with a letter."""
+    """Return one line of ASCII that begins with a letter, as SNS demands of a subject."""
     if not (alert.state and alert.layer and alert.model):
         return "claimtrace alert"
     words = f"Drift {alert.state}: {alert.layer} of {alert.model}"
@@ -85,7 +85,7 @@ def _subject(alert: _Alert) -> str:
 
 
 def _attributes(alert: _Alert) -> dict[str, dict[str, str]]:
-    """For filter policies: the model, the layer, the state, and the subjects as a list."""
+    """Return attributes for filter policies: model, layer and state, and the list of subjects."""
     texts = {"model": alert.model, "layer": alert.layer, "state": alert.state}
     made = {n: {"DataType": "String", "StringValue": text} for n, text in texts.items() if text}
     if alert.subjects:

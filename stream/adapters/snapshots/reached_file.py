@@ -1,10 +1,10 @@
-"""How far the effects of the plans are done, beside the journal: so that a restart needn't repeat
-them.
+"""A note, beside the journal, of the last plan whose effects needn't be repeated at a restart.
 
-Running plans again after a crash needs the state, but sealing decisions that the log has, and
-making rows that the store has, would only give the same bytes once more. All that it leaves behind
-in the state are the heads of the chains, and those are noted here after each append of rows. The
-note is small and proves itself; without it, or when it is damaged, everything is done again.
+A restart must apply the plans again to rebuild the state; but sealing decisions that the log has,
+and making rows that the store has, would only give the same bytes once more. The only part of the
+state that this skips are the heads of the chains, and those are noted here after each append of
+rows. The note is small and has a checksum; without a note, or with a damaged one, everything is
+done again.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from claimtrace.adapters.files.atomic_files import write_file
 
 from ...journal.reached import Reached
 
-_PROOF_BYTES = 32
+_CHECKSUM_BYTES = 32
 
 
 class ReachedFile:
-    """The note in a file.
+    """The note in a file: the SHA-256 of the rest, then JSON.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
@@ -38,17 +38,17 @@ class ReachedFile:
         self._path = path
 
     def write(self, reached: Reached) -> None:
-        """Replace the note; durable when it returns."""
+        """Replace the note; it is durable when this returns."""
         content = msgspec.json.encode(reached)
         write_file(self._path, hashlib.sha256(content).digest() + content)
 
     def read(self) -> Reached | None:
-        """The note; None when there is none that is whole."""
+        """Return the note; None when there is none that is whole."""
         try:
             whole = self._path.read_bytes()
         except FileNotFoundError:
             return None
-        proof, content = whole[:_PROOF_BYTES], whole[_PROOF_BYTES:]
-        if hashlib.sha256(content).digest() != proof:
+        checksum, content = whole[:_CHECKSUM_BYTES], whole[_CHECKSUM_BYTES:]
+        if hashlib.sha256(content).digest() != checksum:
             return None
         return msgspec.json.decode(content, type=Reached)

@@ -1,11 +1,11 @@
-"""Snapshots: all state of the engine as of one plan, in one file that proves itself.
+"""Snapshots: all state of the engine as of one plan, in one file with a checksum.
 
     magic, length of the index, index (JSON: names, types, shapes), the arrays' bytes, SHA-256
 
-Written aside and synced beside the stream: by a thread from a copy, where a spare piece of memory
-has room for one (`.copying`), else by a child where the system can fork (`.writing`). Renamed when
-the stream says so, and only then a snapshot is there. The newest two stay: when the newest is
-damaged, the one before it and a longer replay give the same state.
+A snapshot is written under another name and synced in the background: by a thread from a copy, when
+a copy buffer has room for one (`thread_writer`), else by a child process where the system can fork
+(`fork_writer`). It exists once the driver publishes it, by a rename. The newest two are kept: when
+the newest is damaged, the one before and a longer replay give the same state.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from claimtrace.adapters.files.atomic_files import sync_folder
 from claimtrace.errors import StateError
 from featurestore.state_arrays import Arrays
 
-from .fork_writer import ForkWriter, write_here
+from .fork_writer import ForkWriter, write_blocks
 from .thread_writer import CopyBuffer, ThreadWriter, room_for
 
 MAGIC: Final = b"claimtrace-snapshot-2\n"
 KEPT: Final = 2
 CAN_FORK: Final = hasattr(os, "fork") and sys.platform != "darwin"
-"""Apple's libraries don't bear it; there and where there is no fork the stream waits."""
-BESIDE_FROM_BYTES: Final = 16 << 20
-"""A smaller state is written sooner than a child is made and its pages are copied."""
-COPIED_UP_TO_BYTES: Final = 256 << 20
-"""Of a larger state no copy is made: it would take longer than a child's first breath, some 20 ms,
-and that much memory."""
-_SPARE_RATIO: Final = 1.25
-"""Spare memory, for a state that has grown by then."""
+"""Whether a child process may write: Apple's libraries don't survive a fork. Where it may not, and
+no copy is possible, the stream waits for the write."""
+BACKGROUND_FROM_BYTES: Final = 16 << 20
+"""A smaller state is written at once: that is faster than a fork and the copies of its pages."""
+COPY_UP_TO_BYTES: Final = 256 << 20
+"""A larger state isn't copied: that would take longer than a fork, some 20 ms, and that much
+memory."""
+_GROWTH_RATIO: Final = 1.25
+"""The copy buffer is larger than the state by this factor, as the state may have grown by then."""
 _NAME: Final = "snapshot-{:012d}.bin"
 
 
@@ -53,54 +54,56 @@ class Snapshots:
     """The snapshots in a folder.
 
     Args:
-        beside: whether large ones are written while the stream goes on.
-        beside_from_bytes: how large.
-        copied_up_to_bytes: how large a state is written from a copy.
+        folder: the folder; it is made if need be.
+        in_background: whether large states are written while the stream goes on.
+        background_from_bytes: smaller states are written at once.
+        copy_up_to_bytes: larger states aren't written from a copy.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
-        beside: bool = True,
-        beside_from_bytes: int = BESIDE_FROM_BYTES,
-        copied_up_to_bytes: int = COPIED_UP_TO_BYTES,
+        in_background: bool = True,
+        background_from_bytes: int = BACKGROUND_FROM_BYTES,
+        copy_up_to_bytes: int = COPY_UP_TO_BYTES,
     ) -> None:
-        self._folder, self._beside, self._beside_from = folder, beside, beside_from_bytes
-        self._copied_up_to = copied_up_to_bytes
+        self._folder, self._in_background = folder, in_background
+        self._background_from, self._copy_up_to = background_from_bytes, copy_up_to_bytes
         folder.mkdir(parents=True, exist_ok=True)
         self._path: Path | None = None
-        self._writing: ForkWriter | ThreadWriter | None = None
-        self._tidying: Thread | None = None
-        self._spare = CopyBuffer()
+        """Where the snapshot under way will be."""
+        self._writer: ForkWriter | ThreadWriter | None = None
+        self._maintenance: Thread | None = None
+        self._copy_buffer = CopyBuffer()
 
     def is_ready(self, arrays: Arrays) -> bool:
-        """Whether it takes no long wait to begin; if not, sees to it beside the stream."""
+        """Whether `begin` would return soon; if not, makes room for a copy in the background."""
         size = _size(arrays)
-        if not self._beside or not self._beside_from <= size <= self._copied_up_to:
+        if not self._in_background or not self._background_from <= size <= self._copy_up_to:
             return True
-        if self._tidying is not None and self._tidying.is_alive():
+        if self._maintenance is not None and self._maintenance.is_alive():
             return False
-        if not self._spare.has_room(arrays):
-            wanted = int(room_for(arrays) * _SPARE_RATIO)
-            self._tidy(lambda: self._make_room(wanted))
+        if not self._copy_buffer.has_room(arrays):
+            wanted = int(room_for(arrays) * _GROWTH_RATIO)
+            self._start_maintenance(lambda: self._make_room(wanted))
             return False
         return True
 
     def begin(self, plan: int, arrays: Arrays) -> bool:
-        """Begin to write the state as of a plan; the arrays may change once this returns.
+        """Start to write the state as of a plan; the arrays may change once this returns.
 
         Returns:
-            Whether a child reads them meanwhile: then each page of theirs that is written to is
-            copied first.
+            Whether a child process reads the arrays meanwhile: then each of their pages that is
+            changed is copied first.
 
         Raises:
             OSError: the disk is full or read-only.
         """
         assert self._path is None, "one at a time"
-        self._finish_tidying()
+        self._end_maintenance()  # it may hold the copy buffer, and a fork must not meet a thread
         path = self._folder / _NAME.format(plan)
-        aside = path.with_suffix(".aside")
+        aside = path.with_suffix(".aside")  # a crash leaves it; the next publish removes it
         aside.unlink(missing_ok=True)
         entries = [_Entry(name, a.dtype.str, list(a.shape)) for name, a in arrays.items()]
         index = msgspec.json.encode(entries)
@@ -108,98 +111,101 @@ class Snapshots:
         handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         self._path = path
         try:
-            self._writing = self._writing_beside(handle, head, arrays)
-            if self._writing is None:
-                write_here(handle, _blocks(head, arrays), hashlib.sha256())
+            self._writer = self._background_writer(handle, head, arrays)
+            if self._writer is None:
+                write_blocks(handle, _blocks(head, arrays), hashlib.sha256())
         except OSError:
             self.cancel()
             raise
         finally:
             os.close(handle)
-        return isinstance(self._writing, ForkWriter)
+        return isinstance(self._writer, ForkWriter)
 
-    def _writing_beside(
+    def _background_writer(
         self, handle: int, head: bytes, arrays: Arrays
     ) -> ForkWriter | ThreadWriter | None:
-        if not self._beside or _size(arrays) < self._beside_from:
+        """Start a background writer; None when the caller must write at once."""
+        if not self._in_background or _size(arrays) < self._background_from:
             return None
-        if self._spare.has_room(arrays):
-            return ThreadWriter(handle, head, arrays, self._spare, hashlib.sha256())
+        if self._copy_buffer.has_room(arrays):
+            return ThreadWriter(handle, head, arrays, self._copy_buffer, hashlib.sha256())
         if not CAN_FORK:
             return None
         try:
             return ForkWriter(handle, _blocks(head, arrays), hashlib.sha256())
-        except OSError:  # no room for another process: then the stream waits
+        except OSError:  # the system has no room for another process: then the stream waits
             return None
 
     def is_written(self, *, wait: bool = False) -> bool:
-        """Whether the bytes of what was begun are on the disk.
+        """Whether the snapshot under way is written and synced.
 
         Raises:
-            OSError: the disk is full or broken; what was begun is given up.
-            StateError: the child was killed; what was begun is given up.
+            OSError: the disk is full or broken; the snapshot is cancelled.
+            StateError: the writer was killed or is stuck; the snapshot is cancelled.
         """
-        assert self._path is not None, "nothing was begun"
-        if self._writing is None:
+        assert self._path is not None, "no snapshot is under way"
+        if self._writer is None:
             return True
         try:
-            if not self._writing.is_done(wait=wait):
+            if not self._writer.is_done(wait=wait):
                 return False
         except (OSError, StateError):
-            self._writing = None
+            self._writer = None
             self.cancel()
             raise
-        self._writing = None
+        self._writer = None
         return True
 
     def publish(self) -> Path:
-        """Have what was written be there, and drop all but the newest two."""
+        """Make the written snapshot the newest one, and drop all but the newest two."""
         path = self._path
-        assert path is not None, "nothing was begun"
-        assert self._writing is None, "it isn't written yet"
+        assert path is not None, "no snapshot is under way"
+        assert self._writer is None, "the snapshot isn't written yet"
+        # the file was synced before; the rename makes it visible whole, and the folder's sync makes
+        # the rename durable before an older snapshot is removed
         path.with_suffix(".aside").rename(path)
         sync_folder(self._folder)
         self._path = None
         old = [*self._paths()[:-KEPT], *self._folder.glob("*.aside")]
-        self._tidy(lambda: _drop(old))
+        self._start_maintenance(lambda: _drop(old))
         return path
 
-    def _tidy(self, work: Callable[[], object]) -> None:
-        self._finish_tidying()
-        self._tidying = Thread(target=work)
-        self._tidying.start()
+    def _start_maintenance(self, work: Callable[[], object]) -> None:
+        self._end_maintenance()
+        self._maintenance = Thread(target=work)
+        self._maintenance.start()
 
     def _make_room(self, size: int) -> None:
         try:
-            self._spare.make_room(size)
+            self._copy_buffer.make_room(size)
         except MemoryError:
-            self._copied_up_to = 0
+            self._copy_up_to = 0  # no copy from now on: a child process writes
 
     def cancel(self) -> None:
-        """Leave what was begun, if anything was; nothing goes on behind the caller's back then."""
-        self._finish_tidying()
-        if self._writing is not None:
-            self._writing.kill()
-            self._writing = None
+        """Drop an unfinished snapshot; returns when no background work is left."""
+        self._end_maintenance()
+        if self._writer is not None:
+            self._writer.kill()
+            self._writer = None
         if self._path is not None:
             self._path.with_suffix(".aside").unlink(missing_ok=True)
             self._path = None
 
     def write(self, plan: int, arrays: Arrays) -> Path:
-        """All of it, and wait."""
+        """Write and publish a snapshot, and wait for all of it."""
         self.begin(plan, arrays)
         self.is_written(wait=True)
         path = self.publish()
-        self._finish_tidying()
+        self._end_maintenance()
         return path
 
     def newest(self, fits: Callable[[Arrays], bool] = lambda _: True) -> tuple[int, Arrays] | None:
-        """The newest snapshot that is whole and fits: its plan and arrays; None when none does.
+        """Return plan and arrays of the newest snapshot that is whole and fits; None if none does.
 
-        The arrays are views of the file, not to be written to.
+        The arrays are read-only views of the file.
 
         Raises:
-            StateError: when there are snapshots but all are damaged.
+            StateError: there are snapshots, but all are damaged.
         """
         paths = self._paths()
         whole = 0
@@ -222,14 +228,16 @@ class Snapshots:
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("snapshot-*.bin"))
 
-    def _finish_tidying(self) -> None:
-        if self._tidying is not None:
-            self._tidying.join()
-            self._tidying = None
+    def _end_maintenance(self) -> None:
+        """Wait for the maintenance thread."""
+        if self._maintenance is not None:
+            self._maintenance.join()
+            self._maintenance = None
 
 
 def _drop(paths: list[Path]) -> None:
-    for path in paths:  # a large file takes its time to go
+    """Remove files; slow for large ones, so it runs in the background."""
+    for path in paths:
         path.unlink(missing_ok=True)
 
 
@@ -238,7 +246,7 @@ def _size(arrays: Arrays) -> int:
 
 
 def _blocks(head: bytes, arrays: Arrays) -> Iterator[memoryview]:
-    """The bytes of a snapshot; no array is copied that lies in rows."""
+    """Yield the bytes of a snapshot; arrays in row order aren't copied, others row by row."""
     yield memoryview(head)
     for array in arrays.values():
         rows = [array] if array.flags.c_contiguous or array.ndim < 2 else list(array)
@@ -248,14 +256,15 @@ def _blocks(head: bytes, arrays: Arrays) -> Iterator[memoryview]:
 
 
 def _read(path: Path) -> Arrays | None:
+    """Return the arrays of a file, as views of its pages; None when it is damaged."""
     try:
         with path.open("rb") as file:
             whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError:  # it is empty
+    except ValueError:  # an empty file can't be mapped
         return None
     content = memoryview(whole)
-    body, proof = content[:-32], content[-32:]
-    if bytes(body[: len(MAGIC)]) != MAGIC or hashlib.sha256(body).digest() != proof:
+    body, checksum = content[:-32], content[-32:]
+    if bytes(body[: len(MAGIC)]) != MAGIC or hashlib.sha256(body).digest() != checksum:
         return None
     at = len(MAGIC)
     size = int.from_bytes(body[at : at + 8], "little")

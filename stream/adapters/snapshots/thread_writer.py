@@ -1,9 +1,9 @@
-"""A thread that writes a copy of the state to a file, where there is memory for one.
+"""A thread that writes a copy of the state to a file, where there is memory for a copy.
 
-A copy into memory whose pages are there takes some 8 ms for 100 MB. A child of the process
-(`.writing`) takes less at first, but then each page that the stream changes is copied one by one:
-measured .35 s of CPU for the same 100 MB, in which a loaded stream falls half a second behind.
-Hashing, writing and syncing let go of the interpreter.
+A copy into memory whose pages are already mapped takes some 8 ms for 100 MB. A child of the process
+(`fork_writer`) takes less at first, but then each page that the stream changes is copied one by
+one: measured 0.35 s of CPU for the same 100 MB, in which a loaded stream falls half a second
+behind. Hashing, writing and syncing release the interpreter lock.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from numpy.typing import NDArray
 from claimtrace.errors import StateError
 from featurestore.state_arrays import Arrays
 
-from .fork_writer import Hashing, write_here
+from .fork_writer import Hashing, write_blocks
 
 _LINE_BYTES: Final = 64
+"""Copies start at multiples of a cache line."""
 _STEP_BYTES: Final = 1 << 20
 _PATIENCE_S: Final = 300.0
-"""A thread that was waited for so long is stuck."""
+"""A thread that takes longer than this counts as stuck."""
 
 
 class _Stopped(Exception):
-    """Nobody waits for the rest."""
+    """The snapshot was cancelled."""
 
 
 class CopyBuffer:
-    """Memory for a copy of some arrays."""
+    """Memory for a copy of arrays, kept from one snapshot to the next."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
@@ -42,40 +43,44 @@ class CopyBuffer:
         return room_for(arrays) <= self._memory.size
 
     def make_room(self, size: int) -> None:
-        """Have so many bytes, and every page of them."""
+        """Allocate at least `size` bytes, and have the system map every page of them.
+
+        Raises:
+            MemoryError: there isn't so much memory; the buffer is empty then.
+        """
         if size > self._memory.size:
-            self._memory = np.empty(0, np.uint8)  # first let go of the old
+            self._memory = np.empty(0, np.uint8)  # free the old memory first
             memory = np.empty(size, np.uint8)
-            memory.fill(0)
+            memory.fill(0)  # touches every page: `copy` must not wait for the system to map them
             self._memory = memory
 
     def copy(self, arrays: Arrays) -> list[NDArray[np.uint8]]:
-        """The bytes of each array by rows, as they are now."""
+        """Copy the arrays; returns the bytes of each array by rows, as views of the buffer."""
         copies, at = [], 0
         for array in arrays.values():
             end = at + array.nbytes
-            place = self._memory[at:end]
-            np.copyto(place.view(array.dtype).reshape(array.shape), array)
-            copies.append(place)
+            part = self._memory[at:end]
+            np.copyto(part.view(array.dtype).reshape(array.shape), array)
+            copies.append(part)
             at = _aligned(end)
         return copies
 
 
 class ThreadWriter:
-    """The state as it was when this was made, on its way to a file.
+    """Writes the state, as it is when this object is made, to a file in a thread.
 
     Args:
         handle: an open file; the caller may close it.
         head: the bytes before those of the arrays.
-        arrays: may change once this is made.
-        spare: has room for them; nobody else may copy into it meanwhile.
+        arrays: may change once this object is made.
+        copy_buffer: has room for the arrays; no other writer may use it meanwhile.
         hashed: a fresh hash.
     """
 
     def __init__(
-        self, handle: int, head: bytes, arrays: Arrays, spare: CopyBuffer, hashed: Hashing
+        self, handle: int, head: bytes, arrays: Arrays, copy_buffer: CopyBuffer, hashed: Hashing
     ) -> None:
-        copies = spare.copy(arrays)
+        copies = copy_buffer.copy(arrays)
         self._stop = Event()
         self._error: OSError | None = None
         own = os.dup(handle)
@@ -83,11 +88,11 @@ class ThreadWriter:
         self._thread.start()
 
     def is_done(self, *, wait: bool = False) -> bool:
-        """Whether all is written and synced.
+        """Whether the file is written and synced.
 
         Raises:
-            OSError: what the thread met.
-            StateError: it is stuck.
+            OSError: the error that ended the thread.
+            StateError: the thread is stuck.
         """
         if wait:
             self._thread.join(_PATIENCE_S)
@@ -104,7 +109,7 @@ class ThreadWriter:
         return True
 
     def kill(self) -> None:
-        """Stop before the next piece, and wait for that."""
+        """Stop the thread before its next piece; returns when it has ended."""
         self._stop.set()
         self._thread.join(_PATIENCE_S)
 
@@ -112,7 +117,7 @@ class ThreadWriter:
         self, handle: int, head: bytes, copies: list[NDArray[np.uint8]], hashed: Hashing
     ) -> None:
         try:
-            write_here(handle, self._blocks(head, copies), hashed)
+            write_blocks(handle, self._blocks(head, copies), hashed)
         except OSError as error:
             self._error = error
         except _Stopped:
@@ -130,7 +135,7 @@ class ThreadWriter:
 
 
 def room_for(arrays: Arrays) -> int:
-    """How many bytes a copy of arrays takes."""
+    """Return the number of bytes that a copy of arrays takes."""
     return sum(_aligned(array.nbytes) for array in arrays.values())
 
 

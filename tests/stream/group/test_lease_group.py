@@ -1,4 +1,4 @@
-"""Workers with leases: every place has one owner, and who lost it can't say anything of it."""
+"""Workers with leases: every topic-partition has one owner, and only the owner can commit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INPUTS: set[TopicPartition] = {("claims", n) for n in range(5)} | {("labels", 0)
 
 
 class Clock:
-    """The monotonic side of a clock; each worker has its own, and they needn't agree."""
+    """The monotonic side of a clock; each worker has its own, and clocks needn't agree."""
 
     def __init__(self, at_s: float = 0.0) -> None:
         self.at_s = at_s
@@ -58,7 +58,7 @@ def table(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LeaseTable
 
 
 class Workers:
-    """Some workers; time passes for all alike, though their clocks show other times."""
+    """Some workers; time passes alike for all, though their clocks show other times."""
 
     def __init__(self, table: LeaseTable) -> None:
         self.table = table
@@ -77,7 +77,7 @@ class Workers:
         }
 
     def start(self, name: str) -> LeaseGroup:
-        """A worker whose clock is an hour or so off."""
+        """Start a worker whose clock is off by about an hour."""
         clock = self.clocks[name] = Clock(random.Random(name).uniform(0, 7200))
         self.groups[name] = LeaseGroup(
             name, self.table, self.lineage, clock, LEASE_S, lambda: self.finished,
@@ -91,7 +91,7 @@ class Workers:
         self.owned[name] = set(self.groups[name].poll(lambda going: drained.append(set(going))))
 
     def turn(self, *names: str, times: int = 1) -> None:
-        """A part of a lease passes, and the named take part."""
+        """Let a part of a lease pass, and have the named workers poll."""
         for _ in range(times):
             for clock in self.clocks.values():
                 clock.at_s += LEASE_S / 4
@@ -198,7 +198,7 @@ def test_children_of_a_shard_are_shared_out_as_they_come(workers: Workers) -> No
 
 
 def test_a_shard_that_is_done_with_needs_no_owner_any_more(workers: Workers) -> None:
-    """It is let go when its owner has all of it stored, and counts as done for everybody."""
+    """It is released when its owner has stored all of it, and is finished for all workers then."""
     ended: TopicPartition = ("claims", 0)
     first, second = workers.start("a"), workers.start("b")
     groups = {"a": first, "b": second}
@@ -252,7 +252,7 @@ def test_two_that_start_together_never_own_the_same(table: LeaseTable) -> None:
 
 
 class Interrupted(LeasesInMemory):
-    """Something happens between two reads of a turn."""
+    """A table in which something happens between two reads of a renewal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -263,8 +263,8 @@ class Interrupted(LeasesInMemory):
         self._interrupt()
         return found
 
-    def beats(self) -> dict[str, int]:
-        found = super().beats()
+    def heartbeats(self) -> dict[str, int]:
+        found = super().heartbeats()
         self._interrupt()
         return found
 
@@ -274,7 +274,7 @@ class Interrupted(LeasesInMemory):
 
 
 def test_one_that_starts_in_the_middle_of_anothers_turn_is_not_taken_for_gone() -> None:
-    """Whichever of leases and counters is read first, the other read finds what it did."""
+    """Whichever of leases and heartbeats is read first, the other read finds the new worker."""
     table = Interrupted()
     workers = Workers(table)
     table.add(dict.fromkeys(INPUTS, ()))
@@ -287,7 +287,7 @@ def test_one_that_starts_in_the_middle_of_anothers_turn_is_not_taken_for_gone() 
 
 
 class Silent(LeasesInMemory):
-    """A table that doesn't answer at times: nothing is written, or nobody hears that it was."""
+    """A table that doesn't answer at times: before a write, or after it."""
 
     is_down = False
     loses_answers = False
@@ -296,9 +296,9 @@ class Silent(LeasesInMemory):
         self._answer()
         return super().leases()
 
-    def beat(self, worker: str, counter: int) -> None:
+    def write_heartbeat(self, worker: str, counter: int) -> None:
         self._answer()
-        super().beat(worker, counter)
+        super().write_heartbeat(worker, counter)
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
         self._answer()
@@ -349,15 +349,14 @@ def test_what_was_written_and_never_heard_of_is_taken_again_or_let_go() -> None:
 
 
 def test_a_worker_that_starts_asks_for_all_that_ever_was(table: LeaseTable) -> None:
-    """Shards that are done with and not listed any more have marks that a snapshot is held
-    against."""
+    """Finished shards that aren't listed any more have checkpoints to compare a snapshot with."""
     old: set[TopicPartition] = {("claims", 77)}
     table.add(dict.fromkeys(old, ()))
     assert Workers(table).start("a").topic_partitions() == INPUTS | old | {JOURNAL}
 
 
 def some_life(seed: int) -> tuple[Workers, LeasesInMemory]:
-    """Workers come, go, sleep and die; time passes; commits are made in between."""
+    """Workers start, leave, sleep and die; time passes; commits are made in between."""
     rng, table = random.Random(seed), LeasesInMemory()
     workers, emitted = Workers(table), 0
     awake: set[str] = set()
@@ -381,7 +380,7 @@ def some_life(seed: int) -> tuple[Workers, LeasesInMemory]:
 
 
 def committed(workers: Workers, table: LeasesInMemory, name: str, emitted: int) -> None:
-    """Try to commit: it may succeed only for who stands in the table."""
+    """Try to commit: it may succeed only for the owner in the table."""
     owned = workers.owned.get(name, set())
     really = {lease.topic_partition for lease in table.leases() if lease.owner == name}
     try:
@@ -414,9 +413,9 @@ def test_whatever_happens_only_the_owner_is_heard(seed: int) -> None:
 
 
 def test_the_lives_are_eventful() -> None:
-    """Or the test above would prove little."""
+    """Otherwise the test above would prove little."""
     found: list[Any] = [some_life(seed)[1].written for seed in range(40)]
     changes = [(b.owner, a.owner) for rows in found for b, a in rows if b.owner != a.owner]
     taken = [pair for pair in changes if all(pair)]
-    assert len(taken) > 20, "places were taken from owners that were gone"
+    assert len(taken) > 20, "leases were taken from owners that were dead"
     assert len([pair for pair in changes if not pair[1]]) > 20, "and let go by others"

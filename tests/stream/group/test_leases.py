@@ -1,4 +1,4 @@
-"""Leases are shared out fairly and never to two, whoever comes, goes or sleeps."""
+"""Leases are shared fairly and never owned twice, whatever workers start, end or sleep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.group.leases import Lease, Observer, moves
+from stream.group.leases import HeartbeatMonitor, Lease, moves
 
 names = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=5, unique=True)
 
@@ -18,7 +18,7 @@ def table(owners: list[str]) -> list[Lease]:
 
 
 def apply(leases: list[Lease], me: str, alive: list[str], seen: list[Lease]) -> list[Lease]:
-    """What a worker does after it read `seen`, on the table as it is now, conditionally."""
+    """Do what a worker does after it read `seen`, on the table as it is now, conditionally."""
     found = moves(me, seen, alive)
     known = {lease.topic_partition: lease for lease in seen}
     now = []
@@ -45,7 +45,7 @@ def test_all_get_a_fair_share_and_then_nothing_moves(workers, owners, seed) -> N
         for me in rng.sample(workers, len(workers)):
             leases = apply(leases, me, workers, seen if rng.random() < 0.5 else list(leases))
     found = counts(leases, workers)
-    assert sum(found) == len(owners), "no place is without an owner"
+    assert sum(found) == len(owners), "no topic-partition is without an owner"
     assert found[-1] - found[0] <= 1
     for me in workers:
         assert moves(me, leases, workers) == ([], [])
@@ -70,22 +70,22 @@ def test_a_new_worker_gets_its_share_from_those_that_let_go() -> None:
 
 @given(st.lists(st.tuples(st.floats(0.1, 5), st.booleans()), max_size=20))
 def test_a_counter_that_stands_still_is_dead_after_a_lease_by_our_own_clock(steps) -> None:
-    """B13 and B14: no time of anybody else is looked at."""
-    observer, counter, now_s, changed_s = Observer(lease_s=10.0), 5, 1e6, 1e6
-    observer.see({"w": counter}, now_s)
+    """B13 and B14: no other worker's time is used."""
+    monitor, counter, now_s, changed_s = HeartbeatMonitor(lease_s=10.0), 5, 1e6, 1e6
+    monitor.alive({"w": counter}, now_s)
     for wait_s, moves_on in steps:
         now_s += wait_s
         if moves_on:
             counter, changed_s = counter + 1, now_s
-        alive = observer.see({"w": counter}, now_s)
+        alive = monitor.alive({"w": counter}, now_s)
         assert alive == ({"w"} if now_s - changed_s < 10.0 else set())
 
 
 @pytest.mark.parametrize("counter", [4, 5, 6])
 def test_any_change_is_a_sign_of_life(counter: int) -> None:
-    observer = Observer(lease_s=10.0)
-    observer.see({"w": 5}, 0.0)
-    assert observer.see({"w": counter}, 9.0) == {"w"}
-    assert observer.see({"w": counter}, 18.0) == ({"w"} if counter != 5 else set())
-    assert observer.see({}, 19.0) == set()
-    assert observer.see({"w": counter}, 20.0) == {"w"}, "seen for the first time again"
+    monitor = HeartbeatMonitor(lease_s=10.0)
+    monitor.alive({"w": 5}, 0.0)
+    assert monitor.alive({"w": counter}, 9.0) == {"w"}
+    assert monitor.alive({"w": counter}, 18.0) == ({"w"} if counter != 5 else set())
+    assert monitor.alive({}, 19.0) == set()
+    assert monitor.alive({"w": counter}, 20.0) == {"w"}, "seen for the first time again"

@@ -1,4 +1,4 @@
-"""A child is read after all of its parents, whatever order splits and merges come in."""
+"""A child is read after all of its parents, in whatever order splits and merges happen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stream.group.shard_family import Family, Shard, id_of, number_of
 
 
 def grown(choices: list[tuple[int, int]]) -> list[Shard]:
-    """Shards after some splits and merges of those that are open."""
+    """Return the shards after some splits and merges of open shards."""
     shards, is_open = [Shard(0), Shard(1)], [0, 1]
     for kind, which in choices:
         at = which % len(is_open)

@@ -39,7 +39,7 @@ from tests.simulation.shared_parts import (
     SharedRows,
     SharedSource,
 )
-from tests.simulation.shared_world import Network, Sea
+from tests.simulation.shared_world import Network, SharedWorld
 from tests.worlds.random_events import KEY, a_stream
 from tests.worlds.stream_folder import no_models, terms
 
@@ -81,12 +81,12 @@ def test_shared_lives_hold_what_they_are_for() -> None:
     assert min(happened.values()) > 5, happened
     repeats = 0
     for each in lives:
-        sent = [r for (topic, _), part in each.sea.outputs.items() for r in part
+        sent = [r for (topic, _), part in each.world.outputs.items() for r in part
                 if topic == DECISIONS_TOPIC]  # fmt: skip
         repeats += len(sent) - len({r.value for r in sent})
-        assert each.sea.is_transactional <= (len(sent) == len({r.value for r in sent}))
+        assert each.world.is_transactional <= (len(sent) == len({r.value for r in sent}))
     assert repeats > 5, "nobody ever had to send something again"
-    assert sum(len(each.sea.journal) - len(each.sea.plans()) for each in lives) > 3
+    assert sum(len(each.world.journal) - len(each.world.plans()) for each in lives) > 3
 
 
 Change = Callable[[pytest.MonkeyPatch], None]
@@ -112,8 +112,8 @@ def without_before(
 
 def not_read_back(self: SharedJournal, plan: Any) -> Any:
     for _ in range(4):
-        self._sea.turn()
-    self._sea.journal.append(plan)
+        self._world.turn()
+    self._world.journal.append(plan)
     self._next_number += 1
     return plan
 
@@ -224,49 +224,49 @@ def test_another_decision_at_the_end_of_the_log_is_refused() -> None:
 class Alone(NamedTuple):
     """One worker in a world that is calm until told otherwise."""
 
-    sea: Sea
+    world: SharedWorld
     driver: Driver
     member: Member
     rows: SharedRows
 
 
 def alone(stopping: Callable[[], bool] = lambda: False) -> Alone:
-    sea = Sea(np.random.default_rng(1), 1, lambda: None)
-    network, rows = Network(sea), SharedRows(sea)
-    member = Member(sea, network)
+    world = SharedWorld(np.random.default_rng(1), 1, lambda: None)
+    network, rows = Network(world), SharedRows(world)
+    member = Member(world, network)
     driver = Driver(
         Engine(DOMAIN, terms(1), KEY, no_models),
-        LogParts(SharedSource(sea), SharedJournal(sea), network, member),
-        Stores(rows, OwnSnapshots(sea)), Cadence(snapshot=(10**9, 1e9), offline=(1, 1e9)),
-        SharedClock(sea, lambda: None), lambda: None, WorkerObserver(), stopping,
+        LogParts(SharedSource(world), SharedJournal(world), network, member),
+        Stores(rows, OwnSnapshots(world)), Cadence(snapshot=(10**9, 1e9), offline=(1, 1e9)),
+        SharedClock(world, lambda: None), lambda: None, WorkerObserver(), stopping,
     )  # fmt: skip
     driver.recover()
-    put(sea, 0, 20)
-    while not sea.is_quiet():
+    put(world, 0, 20)
+    while not world.is_quiet():
         driver.step(5)
-    return Alone(sea, driver, member, rows)
+    return Alone(world, driver, member, rows)
 
 
-def put(sea: Sea, first: int, count: int) -> None:
+def put(world: SharedWorld, first: int, count: int) -> None:
     for _, event, _, at in a_stream(3, first + count)[first:]:
-        sea.put(Outgoing(event.topic, 0, b"k", encode(event), at))
+        world.put(Outgoing(event.topic, 0, b"k", encode(event), at))
 
 
 def test_asked_to_stop_while_the_store_is_down_it_ends_and_commits_nothing() -> None:
     asked = False
     worker = alone(lambda: asked)
-    before, from_s = dict(worker.sea.checkpoints), worker.sea.now_ms
+    before, from_s = dict(worker.world.checkpoints), worker.world.now_ms
 
     def refuse(*_: Any, **__: Any) -> bool:
         raise StoreUnavailable("no answer", where="the store")
 
     worker.rows.append_once = refuse  # type: ignore[method-assign]
-    put(worker.sea, 20, 10)
+    put(worker.world, 20, 10)
     asked = True
     with pytest.raises(StoreUnavailable):
         worker.driver.step(5)
-    assert worker.sea.now_ms - from_s < 40_000
-    assert worker.sea.checkpoints == before
+    assert worker.world.now_ms - from_s < 40_000
+    assert worker.world.checkpoints == before
     assert StoreUnavailable.exit_code != 0
 
 
@@ -287,10 +287,10 @@ def test_waiting_for_a_store_keeps_the_places() -> None:
 
     worker.rows.append_once = hesitate  # type: ignore[method-assign]
     worker.member.poll = poll  # type: ignore[method-assign,assignment]
-    put(worker.sea, 20, 10)
+    put(worker.world, 20, 10)
     worker.driver.step(5)
     assert polls > 30
-    while not worker.sea.is_quiet():
+    while not worker.world.is_quiet():
         worker.driver.step(5)
 
 

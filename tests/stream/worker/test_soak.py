@@ -28,7 +28,7 @@ from tests.simulation.shared_parts import (
     SharedRows,
     SharedSource,
 )
-from tests.simulation.shared_world import Network, Sea
+from tests.simulation.shared_world import Network, SharedWorld
 from tests.worlds.random_events import DAY_MS, KEY, START, a_claim, ms
 from tests.worlds.stream_folder import no_models, terms
 
@@ -47,14 +47,14 @@ def resident_bytes() -> int:
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_memory_stays_flat() -> None:
     rng = np.random.default_rng(5)
-    sea = Sea(rng, 1, lambda: None)
-    network = Network(sea)
+    world = SharedWorld(rng, 1, lambda: None)
+    network = Network(world)
     driver = Driver(
         Engine(DOMAIN, terms(1, lateness_ms=DAY_MS, remember_ms=3 * DAY_MS), KEY, no_models),
-        LogParts(SharedSource(sea), SharedJournal(sea), network, Member(sea, network)),
-        Stores(SharedRows(sea), OwnSnapshots(sea)),
+        LogParts(SharedSource(world), SharedJournal(world), network, Member(world, network)),
+        Stores(SharedRows(world), OwnSnapshots(world)),
         Cadence(snapshot=(2 * CHUNK, 1e9), offline=(CHUNK, 1e9)),
-        SharedClock(sea, lambda: None),
+        SharedClock(world, lambda: None),
         lambda: None,
         WorkerObserver(),
     )
@@ -63,14 +63,14 @@ def test_memory_stays_flat() -> None:
     for number in range(EVENTS):
         when += timedelta(hours=1)
         claim = a_claim(rng, number, when)
-        sea.put(Outgoing(claim.topic, 0, b"k", encode(claim), ms(when)))
+        world.put(Outgoing(claim.topic, 0, b"k", encode(claim), ms(when)))
         if number % CHUNK == CHUNK - 1:
             while driver.engine.positions.get(("claims.filed", 0), 0) <= number:
                 driver.step(CHUNK // 2)
-            for store in (sea.outputs, sea.rows.tables):
+            for store in (world.outputs, world.rows.tables):
                 for kept in store.values():
                     kept.clear()
-            del sea.inputs["claims.filed", 0][:-1]
+            del world.inputs["claims.filed", 0][:-1]
             sizes.append(resident_bytes())
             retained.append(driver._ownership._retained.records)
     assert driver.counts.claims == EVENTS

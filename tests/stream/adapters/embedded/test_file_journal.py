@@ -1,6 +1,7 @@
-"""The journal's file: a torn end is cut, damage is never read past, a full disk is survived.
+"""The journal's file: a torn end is removed, damage is never read past, a full disk is survived.
 
-What holds for every journal is in `test_journals.py`.
+The contract of every journal is tested in `test_journals.py`.
+
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def test_no_journal_is_said(path):
 
 
 def test_a_plan_that_the_disk_did_not_take_is_tried_again_whole(path):
-    """A full disk takes a part of the line: the next try must not stand behind that part."""
+    """A full disk writes a part of the line: the retry must not be appended behind that part."""
     journal = FileJournal(path, TERMS)
     journal.append(a_plan(1))
     before = path.read_bytes()
@@ -129,11 +130,12 @@ def broken_sync(handle):
     raise OSError(5, "Input/output error")
 
 
-PLACES = [("policies.changed", 0), ("claims.filed", 0), ("claims.filed", 1)]
+TOPIC_PARTITIONS = [("policies.changed", 0), ("claims.filed", 0), ("claims.filed", 1)]
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(PLACES), st.integers(0, 5)), max_size=20), st.integers(0, 20)
+    st.lists(st.tuples(st.sampled_from(TOPIC_PARTITIONS), st.integers(0, 5)), max_size=20),
+    st.integers(0, 20),
 )
 @settings(deadline=None)
 def test_plan_order_is_the_merge_wherever_it_is_cut(arrivals, cut):

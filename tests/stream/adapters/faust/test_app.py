@@ -1,4 +1,4 @@
-"""The Faust app without a broker: safe settings, a watchdog, and no way out but one."""
+"""The Faust app without a broker: safe settings, a watchdog, and the exit at any error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def app_settings(**variables: str) -> dict[str, Any]:
 
 
 def ask(words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Python in a process of its own: Faust's import reads the command line."""
+    """Run Python in a process of its own: Faust's import reads the command line."""
     return subprocess.run([sys.executable, "-c", words], env={**os.environ, **variables}, cwd=ROOT,
                           text=True, capture_output=True, check=False)  # fmt: skip
 

@@ -35,17 +35,17 @@ PARTITIONS = 3
 
 
 class FaustWorker(Worker):
-    """The same worker under `faust worker`."""
+    """One process of `faust worker`."""
 
     said_before = 0
 
     def wait_until_ready(self) -> None:
-        """Until its consumer has its partitions."""
+        """Wait until its consumer has its partitions."""
         until(lambda: b"Worker ready" in self.log.read_bytes()[self.said_before :],
               lambda: self.text[-3000:], 60.0)  # fmt: skip
 
     def start(self, **orders: str) -> None:
-        """Start it; what it says goes to `log`."""
+        """Start the process; its output goes to `log`."""
         assert self.running is None
         self.folder.mkdir(parents=True, exist_ok=True)
         self.said_before = self.log.stat().st_size if self.log.exists() else 0
@@ -76,7 +76,7 @@ def fleet(kafka_clusters, tmp_path: Path) -> Iterator[Fleet]:
 
 
 def in_both_codecs(fleet: Fleet, claims: int, rate: float) -> Iterator[None]:
-    """Feed the first half in lz4, the other in zstd; yields while it goes on."""
+    """Feed the first half in lz4, the other half in zstd, during the `with` block."""
     rows = a_feed(claims, PARTITIONS)
     half = len(rows) // 2
     for codec, part in (("lz4", rows[:half]), ("zstd", rows[half:])):

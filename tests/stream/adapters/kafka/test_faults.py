@@ -1,4 +1,4 @@
-"""A worker on brokers that fail as they are told to: librdkafka's mock cluster, and a real one."""
+"""A worker on brokers that fail on demand: librdkafka's mock cluster, and a real one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bench(mock_kafka: MockCluster) -> Iterator[Bench]:
 
 
 def started(bench: Bench, **kafka: Any) -> OneWorker:
-    """A worker that owns everything and has done what is there."""
+    """Return a worker that owns everything and has decided on all records so far."""
     worker = bench.worker(**kafka)
     until(worker.is_done, worker)
     assert len(worker.owned) == EVERYTHING

@@ -1,4 +1,4 @@
-"""Real workers over a real broker, killed again and again: nothing is lost, nothing differs."""
+"""Real workers over a real broker, killed again and again: no record is lost, no byte differs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_one_worker_from_start_to_end(fleet: Fleet) -> None:
 
 
 def promote(fleet: Fleet, version: int) -> None:
-    """Publish a model in the registry that all workers share, and put it in charge."""
+    """Publish a model in the registry that all workers share, and make it the champion."""
     registry = FolderRegistry(fleet.folder / "models", DOMAIN.name)
     draft, document = a_model(version)
     told = {"actor": "tests", "reason": "for the workers", "at_ms": 1_800_000_000_000}

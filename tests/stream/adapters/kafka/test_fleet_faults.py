@@ -1,6 +1,7 @@
-"""Real workers against a real broker's troubles: nothing is lost, nothing differs, each is told.
+"""Real workers during faults of a real broker: nothing is lost or differs, each fault is reported.
 
 `FLEET_FULL=1` runs the long forms: 30 s without a broker, five leaders killed, more of everything.
+
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from tests.worlds.kafka_fleet import (
 )
 
 PARTITIONS = 3
-PLACES = 3 * PARTITIONS + 1
+GROUP_PARTITIONS = 3 * PARTITIONS + 1
 FULL = bool(os.environ.get("FLEET_FULL"))
 TIMES = 4 if FULL else 1
 """Sizes and counts of kills are multiplied by this."""
@@ -48,7 +49,7 @@ _groups = count()
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One node for all tests here; one after the other breaks it and mends it."""
+    """One broker for all tests here, which stop and restart it in turn."""
     require_kafka()
     with Cluster(tmp_path_factory.mktemp("broker")) as cluster:
         yield cluster
@@ -56,7 +57,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def fleet(broker: Cluster, tmp_path: Path) -> Iterator[Fleet]:
-    """No worker yet; fresh topics and a group of its own."""
+    """A fleet without workers; fresh topics and a group of its own."""
     broker.start()
     make_anew(broker)
     made = Fleet(tmp_path, broker, {"CLAIMTRACE_KAFKA__GROUP": f"group-{next(_groups)}"})
@@ -65,7 +66,7 @@ def fleet(broker: Cluster, tmp_path: Path) -> Iterator[Fleet]:
 
 
 def make_anew(cluster: Cluster, *topics: str) -> None:
-    """Delete topics (all of ours) and make them again."""
+    """Delete the domain's topics and create them again."""
     admin = cluster.admin()
     there = admin.list_topics(timeout=30).topics
     gone = [topic for topic in topics or TOPICS if topic in there]
@@ -80,46 +81,46 @@ def make_anew(cluster: Cluster, *topics: str) -> None:
 
 @cache
 def some_rows(claims: int) -> tuple[Outgoing, ...]:
-    """About so many claims, with doubles and poison; the same ones each time."""
+    """Return rows of about `claims` claims, with duplicates and bad bytes; always the same ones."""
     return tuple(a_feed(claims, PARTITIONS))
 
 
 def halves(claims: int) -> tuple[list[Outgoing], list[Outgoing]]:
-    """The rows in two parts of about the same size."""
+    """Split the rows in two parts of about the same size."""
     rows = some_rows(claims)
     return list(rows[: len(rows) // 2]), list(rows[len(rows) // 2 :])
 
 
 def decisions(fleet: Fleet) -> list[Record]:
-    """What a reader of committed records sees now."""
+    """Return the decisions that a reader of committed records sees now."""
     return read_topic(fleet.cluster.bootstrap, DECISIONS_TOPIC, committed=True)
 
 
 def end_all(fleet: Fleet) -> None:
-    """Ask all workers to end; each does so in order."""
+    """Stop all workers in an orderly way."""
     for worker in fleet.workers:
         if worker.running is not None:
             assert worker.end() == 0, fleet.said()
 
 
 def owns(worker: Worker, topic_partitions: int) -> Callable[[], bool]:
-    """A question: does the worker own at least so many places?"""
+    """Return a condition: the worker owns at least so many topic-partitions."""
     return lambda: worker.metric("owned_partitions") >= topic_partitions
 
 
 def decided(worker: Worker, claims: int) -> Callable[[], bool]:
-    """A question: has the worker decided on so many claims since it began?"""
+    """Return a condition: the worker has decided on so many claims since its start."""
     return lambda: worker.metric("decisions_total") >= claims
 
 
 def losses(worker: Worker) -> float:
-    """How often the group told the worker, by an event or by a refused commit, that it was out."""
+    """Return how often the worker lost partitions, by an event or by a refused commit."""
     refused_commits = worker.metric("commit_failures_total")
     return refused_commits + worker.metric("rebalances_total", kind="lost")
 
 
 def refused(worker: Worker, words: str, *, code: int = 70, timeout_s: float = 30.0) -> float:
-    """It ends by itself, with words about why; returns how many seconds that took."""
+    """Check that the worker ends by itself, with its reason; returns the seconds it took."""
     from_s = time.monotonic()
     assert worker.wait(timeout_s) == code, worker.text[-3000:]
     assert words in worker.text, worker.text[-3000:]
@@ -127,7 +128,7 @@ def refused(worker: Worker, words: str, *, code: int = 70, timeout_s: float = 30
 
 
 def told(**figures: float | str) -> None:
-    """Print what was measured, for those who run with `-s` or `-rP`."""
+    """Print the measurements, for runs with `-s` or `-rP`."""
     print(", ".join(f"{name} {value}" for name, value in figures.items()))
 
 
@@ -183,7 +184,7 @@ def test_a_worker_that_was_stopped_and_goes_on_does_no_harm(fleet: Fleet, output
             until(owns(worker, 3), fleet.said)
             until(decided(worker, 50), fleet.said)
         zombie.send(signal.SIGSTOP)
-        took_s = until(owns(other, PLACES), fleet.said)
+        took_s = until(owns(other, GROUP_PARTITIONS), fleet.said)
         if once:  # its transaction has been aborted when it goes on
             time.sleep(4)
         zombie.send(signal.SIGCONT)
@@ -361,7 +362,7 @@ def test_records_that_retention_took_stop_it_unless_the_settings_say_go_on(fleet
     assert worker.metric("lost_records_total") == lost * PARTITIONS
     end_all(fleet)
     left = {(r.partition, r.position) for r in read_claims(fleet)}
-    decided = {place_of(r) for r in decisions(fleet)}
+    decided = {claim_position(r) for r in decisions(fleet)}
     refusals = {(int(dict(r.headers)["x-dead-partition"]), int(dict(r.headers)["x-dead-position"]))
                 for r in read_topic(fleet.cluster.bootstrap, DEAD_TOPIC)
                 if dict(r.headers)["x-dead-topic"] == b"claims.filed"}  # fmt: skip
@@ -370,12 +371,12 @@ def test_records_that_retention_took_stop_it_unless_the_settings_say_go_on(fleet
 
 
 def read_claims(fleet: Fleet) -> list[Record]:
-    """The claims that are on the log."""
+    """Return the claims that are on the log."""
     return read_topic(fleet.cluster.bootstrap, "claims.filed")
 
 
-def place_of(decision: Record) -> tuple[int, int]:
-    """Where the claim of a decision stands."""
+def claim_position(decision: Record) -> tuple[int, int]:
+    """Return the topic-partition and position of a decision's claim."""
     said = json.loads(decision.value or b"")
     return said["partition"], said["position"]
 
@@ -427,7 +428,7 @@ def test_more_partitions_while_it_runs(fleet: Fleet) -> None:
     moved = [row._replace(partition=PARTITIONS) if n % 3 else row
              for n, row in enumerate(second) if row.topic == "claims.filed"]  # fmt: skip
     feed(fleet.cluster, moved)
-    took_s = until(owns(worker, PLACES + 1), fleet.said, 90)
+    took_s = until(owns(worker, GROUP_PARTITIONS + 1), fleet.said, 90)
     fleet.wait_until_done()
     end_all(fleet)
     repeated = check(fleet, find(fleet), sample=100)

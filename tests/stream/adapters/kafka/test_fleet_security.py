@@ -1,4 +1,4 @@
-"""Real workers at a broker that asks who they are: a refusal is told, mended, and loses nothing."""
+"""Real workers at a broker with logins and ACLs: a refusal is reported, and loses nothing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def fleet(secure: Cluster, tmp_path: Path) -> Iterator[Fleet]:
-    """Fresh topics; the test's own hands come without a login, its workers log in."""
+    """Fresh topics; the test's own clients use a listener without login, its workers log in."""
     admin = secure.admin()
     there = [topic for topic in TOPICS if topic in admin.list_topics(timeout=30).topics]
     for deleted in admin.delete_topics(there).values() if there else ():
@@ -87,7 +87,7 @@ def fleet(secure: Cluster, tmp_path: Path) -> Iterator[Fleet]:
 
 @pytest.fixture
 def user(secure: Cluster) -> Iterator[str]:
-    """A user who may do what a worker may, and no more; its password is the canary."""
+    """A user with exactly the rights of a worker; its password is the canary."""
     name = f"worker-{next(_numbers)}"
     set_password(secure, name, CANARY)
     for entry in WORKER:
@@ -98,7 +98,7 @@ def user(secure: Cluster) -> Iterator[str]:
 
 
 def orders(cluster: Cluster, user: str, listener: str = SASL, **security: str) -> dict[str, str]:
-    """The variables of a worker that logs in."""
+    """Return the variables of a worker that logs in."""
     protocol = {SASL: "sasl_plaintext", SASL_TLS: "sasl_ssl", WRONG_NAME: "ssl"}[listener]
     wanted = {"protocol": protocol, "mechanism": "SCRAM-SHA-512", "username": user,
               "password": CANARY}  # fmt: skip
@@ -109,7 +109,7 @@ def orders(cluster: Cluster, user: str, listener: str = SASL, **security: str) -
 
 
 def refused(worker: Worker, *words: str) -> float:
-    """It ends by itself, as a mistake of its user's, and says so; returns the seconds it took."""
+    """Check that the worker ends by itself, with a usage error; returns the seconds it took."""
     from_s, before = time.monotonic(), len(worker.text)
     assert worker.wait(SOON_S) == 2, worker.text[-3000:]
     said = worker.text[before - 1 :] if before else worker.text
@@ -119,7 +119,7 @@ def refused(worker: Worker, *words: str) -> float:
 
 
 def no_secret(fleet: Fleet) -> None:
-    """Nothing that the workers said or wrote down has a password in it."""
+    """Check that no output or file of the workers has a password in it."""
     written = [path for path in fleet.folder.rglob("*") if path.is_file()]
     assert any(path.suffix == ".log" for path in written)
     secrets = [word.encode() for word in (CANARY, *USERS.values())]
@@ -130,7 +130,7 @@ def no_secret(fleet: Fleet) -> None:
 
 
 def to_the_end(fleet: Fleet, worker: Worker, **own: str) -> None:
-    """Mended, it goes on, and in the end nothing is missing."""
+    """Let the worker continue after the fix, and check that no record is missing."""
     worker.start(**own)
     fleet.wait_until_done()
     assert worker.end() == 0, fleet.said()

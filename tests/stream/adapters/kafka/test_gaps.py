@@ -1,4 +1,4 @@
-"""Positions that are no records, and groups that others share: on a real broker."""
+"""Positions without records, and groups that other clients use: on a real broker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def bench(kafka_clusters: Any) -> Iterator[Bench]:
 
 
 def put_in_transactions(bench: Bench) -> None:
-    """Committed and aborted records by turns; the last thing on each partition is a marker."""
+    """Put committed and aborted records in turns; the last position of a partition is a marker."""
     sure = {"enable_idempotence": True, "linger_ms": 0}
     writer = Producer(client(bench.bootstrap, transactional_id="claims", **sure))
     writer.init_transactions()

@@ -1,4 +1,4 @@
-"""What a group says when a commit is refused; with a real broker: `test_fleet_security.py`."""
+"""The error of a refused commit; with a real broker: `test_fleet_security.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOPICS = ("claims.filed", "claims.adjudicated")
 
 
 class Guarded:
-    """A consumer whose commits are refused as a whole if they are about a topic."""
+    """A consumer whose commits are refused as a whole if they include a forbidden topic."""
 
     def __init__(self, forbidden: str) -> None:
         self._forbidden = forbidden
@@ -33,7 +33,7 @@ class Guarded:
         return offsets
 
     def close(self) -> None:
-        """As a consumer's."""
+        """Do nothing."""
 
 
 @pytest.mark.parametrize("forbidden", TOPICS)

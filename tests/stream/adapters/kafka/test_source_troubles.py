@@ -1,4 +1,4 @@
-"""Records that are gone, topics that change, partitions that are silent: told, or waited for."""
+"""Lost records, changed topics, silent partitions: reported, or waited for."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.servers.kafka import Cluster
 from tests.servers.mock_cluster import MockCluster
 from tests.servers.records import send
 from tests.servers.topics import client, delete_before
-from tests.worlds.kafka_sources import WAIT_S, Bay, a_batch, after, drain, merged
+from tests.worlds.kafka_sources import WAIT_S, KafkaInputs, a_batch, after, drain, merged
 
 
 @pytest.fixture
-def bay(kafka: Cluster) -> Iterator[Bay]:
-    made = Bay(kafka.bootstrap)
+def inputs(kafka: Cluster) -> Iterator[KafkaInputs]:
+    made = KafkaInputs(kafka.bootstrap)
     yield made
     for source in made.sources:
         source.close()
@@ -35,14 +35,14 @@ def bay(kafka: Cluster) -> Iterator[Bay]:
 
 
 def numbered(topic: str, partition: int, number: int) -> list[Outgoing]:
-    """Rows that say where they stand."""
+    """Return rows whose values are their positions."""
     return [
         Outgoing(topic, partition, None, b"%d" % n, 1_780_000_000_000 + n) for n in range(number)
     ]
 
 
 def raised_by(work: Callable[[], Any]) -> ClaimtraceError:
-    """What it raises before long."""
+    """Return the error that the work raises before long."""
     until_s = time.monotonic() + WAIT_S
     while time.monotonic() < until_s:
         try:
@@ -52,11 +52,11 @@ def raised_by(work: Callable[[], Any]) -> ClaimtraceError:
     raise AssertionError("nothing was raised")
 
 
-def test_lost_records_stop_the_worker(bay: Bay) -> None:
-    (topic,) = bay.make(1, 2)
-    send(bay.bootstrap, numbered(topic, 0, 100))
-    delete_before(bay.bootstrap, {(topic, 0): 60})
-    source = bay.source()
+def test_lost_records_stop_the_worker(inputs: KafkaInputs) -> None:
+    (topic,) = inputs.make(1, 2)
+    send(inputs.bootstrap, numbered(topic, 0, 100))
+    delete_before(inputs.bootstrap, {(topic, 0): 60})
+    source = inputs.source()
     error = raised_by(lambda: source.poll({(topic, 0): 10}, 10))
     assert isinstance(error, StateError)
     assert "retention took 50 records before they were read (from 10)" in error.what
@@ -64,62 +64,64 @@ def test_lost_records_stop_the_worker(bay: Bay) -> None:
     assert "on_lost_records" in error.hint
 
 
-def test_lost_records_are_told_and_passed_over_where_that_is_wanted(bay: Bay) -> None:
-    (topic,) = bay.make(1, 2)
-    send(bay.bootstrap, numbered(topic, 0, 100))
-    delete_before(bay.bootstrap, {(topic, 0): 60})
-    source = bay.source(on_lost_records="earliest")
+def test_lost_records_are_told_and_passed_over_where_that_is_wanted(inputs: KafkaInputs) -> None:
+    (topic,) = inputs.make(1, 2)
+    send(inputs.bootstrap, numbered(topic, 0, 100))
+    delete_before(inputs.bootstrap, {(topic, 0): 60})
+    source = inputs.source(on_lost_records="earliest")
     batches = drain(source, 40, lambda: 15, {(topic, 0): 10})
     assert [r.position for batch in batches for r in batch] == list(range(60, 100))
-    assert bay.watching.count == 50
-    (line,) = bay.said
+    assert inputs.watching.count == 50
+    (line,) = inputs.said
     assert f"50 records of {topic}/0 are lost" in line
     assert "going on at 60" in line
 
 
 @pytest.mark.parametrize("policy", ["stop", "earliest"])
-def test_nothing_but_lost_records(bay: Bay, policy: str) -> None:
-    (topic,) = bay.make(1, 1)
-    send(bay.bootstrap, numbered(topic, 0, 30))
-    delete_before(bay.bootstrap, {(topic, 0): 30})
-    source = bay.source(on_lost_records=policy)
+def test_nothing_but_lost_records(inputs: KafkaInputs, policy: str) -> None:
+    (topic,) = inputs.make(1, 1)
+    send(inputs.bootstrap, numbered(topic, 0, 30))
+    delete_before(inputs.bootstrap, {(topic, 0): 30})
+    source = inputs.source(on_lost_records=policy)
     if policy == "stop":
         assert "took 20 records" in raised_by(lambda: source.poll({(topic, 0): 10}, 10)).what
         return
     until_s = time.monotonic() + WAIT_S
-    while not bay.watching.count:
+    while not inputs.watching.count:
         assert source.poll({(topic, 0): 10}, 10) == []
         assert time.monotonic() < until_s
-    send(bay.bootstrap, numbered(topic, 0, 1))
+    send(inputs.bootstrap, numbered(topic, 0, 1))
     (batch,) = drain(source, 1, lambda: 10, {(topic, 0): 10})
-    assert (batch[0].position, bay.watching.count) == (30, 20)
+    assert (batch[0].position, inputs.watching.count) == (30, 20)
 
 
-def test_a_first_start_begins_with_what_is_left(bay: Bay) -> None:
-    (topic,) = bay.make(1, 1)
-    send(bay.bootstrap, numbered(topic, 0, 30))
-    delete_before(bay.bootstrap, {(topic, 0): 10})
-    batches = drain(bay.source(), 20, lambda: 7)
+def test_a_first_start_begins_with_what_is_left(inputs: KafkaInputs) -> None:
+    (topic,) = inputs.make(1, 1)
+    send(inputs.bootstrap, numbered(topic, 0, 30))
+    delete_before(inputs.bootstrap, {(topic, 0): 10})
+    batches = drain(inputs.source(), 20, lambda: 7)
     assert [r.position for batch in batches for r in batch] == list(range(10, 30))
-    assert bay.said == []
+    assert inputs.said == []
 
 
 @pytest.mark.parametrize("policy", ["stop", "earliest"])
-def test_a_plan_whose_records_are_gone_is_not_run_on_others(bay: Bay, policy: str) -> None:
-    (topic,) = bay.make(1, 1)
-    send(bay.bootstrap, numbered(topic, 0, 40))
-    (batch, *_) = drain(bay.source(), 40, lambda: 20)
+def test_a_plan_whose_records_are_gone_is_not_run_on_others(
+    inputs: KafkaInputs, policy: str
+) -> None:
+    (topic,) = inputs.make(1, 1)
+    send(inputs.bootstrap, numbered(topic, 0, 40))
+    (batch, *_) = drain(inputs.source(), 40, lambda: 20)
     plan = plan_of(1, batch, None, 0)
-    delete_before(bay.bootstrap, {(topic, 0): 10})
-    late = bay.source(on_lost_records=policy)
+    delete_before(inputs.bootstrap, {(topic, 0): 10})
+    late = inputs.source(on_lost_records=policy)
     assert isinstance(raised_by(lambda: late.fetch(plan.ranges)), StateError)
-    assert bay.watching.count == 0
+    assert inputs.watching.count == 0
 
 
-def test_a_position_beyond_the_end_is_another_topic(bay: Bay) -> None:
-    (topic,) = bay.make(1, 2)
-    send(bay.bootstrap, numbered(topic, 1, 10))
-    source = bay.source(on_lost_records="earliest")
+def test_a_position_beyond_the_end_is_another_topic(inputs: KafkaInputs) -> None:
+    (topic,) = inputs.make(1, 2)
+    send(inputs.bootstrap, numbered(topic, 1, 10))
+    source = inputs.source(on_lost_records="earliest")
     assert source.poll({(topic, 1): 10}, 10) == [], "at its end is nothing wrong"
     error = raised_by(lambda: source.poll({(topic, 1): 11}, 10))
     assert isinstance(error, StateError)
@@ -127,26 +129,26 @@ def test_a_position_beyond_the_end_is_another_topic(bay: Bay) -> None:
     assert "made anew" in error.hint
 
 
-def test_a_topic_that_is_not_there_is_named(bay: Bay) -> None:
-    bay.topics = ("source.nowhere",)
+def test_a_topic_that_is_not_there_is_named(inputs: KafkaInputs) -> None:
+    inputs.topics = ("source.nowhere",)
     with pytest.raises(ConfigError, match=r"no topic source.nowhere") as caught:
-        bay.source().poll({}, 10)
+        inputs.source().poll({}, 10)
     assert "topics create" in caught.value.hint
 
 
-def test_new_partitions_are_read_from_their_beginning(bay: Bay) -> None:
-    (topic,) = bay.make(1, 1)
-    send(bay.bootstrap, numbered(topic, 0, 5))
-    source = bay.source()
+def test_new_partitions_are_read_from_their_beginning(inputs: KafkaInputs) -> None:
+    (topic,) = inputs.make(1, 1)
+    send(inputs.bootstrap, numbered(topic, 0, 5))
+    source = inputs.source()
     (first,) = drain(source, 5, lambda: 10)
     at = after({}, first)
-    KafkaTopics(Settings(source=f"kafka://{bay.bootstrap}").kafka_connection).grow({topic: 3})
-    send(bay.bootstrap, [row for partition in (1, 2) for row in numbered(topic, partition, 7)])
+    KafkaTopics(Settings(source=f"kafka://{inputs.bootstrap}").kafka_connection).grow({topic: 3})
+    send(inputs.bootstrap, [row for partition in (1, 2) for row in numbered(topic, partition, 7)])
     assert source.poll(at, 100) == [], "looked for now and then only"
-    bay.clock.shift_s += 31
+    inputs.clock.shift_s += 31
     more = drain(source, 14, lambda: 4, at)
     assert [r for batch in more for r in batch] == merged(
-        [r for r in bay.there() if r.partition], (topic,)
+        [r for r in inputs.there() if r.partition], (topic,)
     )
     assert source.fetch(plan_of(1, more[0], None, 0).ranges) == more[0]
 
@@ -157,7 +159,7 @@ MANY = 45_000
 
 
 def fill(bootstrap: str, topic: str, partition: int, number: int) -> None:
-    """Many small records, not all of them waited for one by one."""
+    """Produce many small records, without a wait for each of them."""
     producer = Producer(client(bootstrap, linger_ms=20, queue_buffering_max_messages=MANY * 2))
     for n in range(number):
         producer.produce(topic, b"%d" % n, partition=partition, timestamp=1_780_000_000_000 + n)
@@ -165,29 +167,31 @@ def fill(bootstrap: str, topic: str, partition: int, number: int) -> None:
 
 
 @pytest.fixture
-def far(mock_kafka: MockCluster) -> Iterator[tuple[Bay, MockCluster]]:
-    """One partition with many records, and one whose leader is down."""
-    bay = Bay(mock_kafka.bootstrap)
-    bay.topics = ("source.far",)
+def far(mock_kafka: MockCluster) -> Iterator[tuple[KafkaInputs, MockCluster]]:
+    """A partition with many records, and one whose leader is down."""
+    inputs = KafkaInputs(mock_kafka.bootstrap)
+    inputs.topics = ("source.far",)
     mock_kafka.create_topic("source.far", 2)
     mock_kafka.set_leader("source.far", 0, 1)
     mock_kafka.set_leader("source.far", 1, 2)
-    fill(bay.bootstrap, "source.far", 0, MANY)
-    fill(bay.bootstrap, "source.far", 1, 50)
+    fill(inputs.bootstrap, "source.far", 0, MANY)
+    fill(inputs.bootstrap, "source.far", 1, 50)
     mock_kafka.down(2)
-    yield bay, mock_kafka
-    for source in bay.sources:
+    yield inputs, mock_kafka
+    for source in inputs.sources:
         source.close()
 
 
 def held(source: KafkaSource) -> int:
-    """How many records it has read ahead."""
+    """Return the number of records that the source has read ahead."""
     return sum(len(buffer.records) for buffer in source._buffers.values())
 
 
-def test_a_silent_partition_is_waited_for_and_then_not(far: tuple[Bay, MockCluster]) -> None:
-    bay, mock = far
-    source, taken = bay.source(), 0
+def test_a_silent_partition_is_waited_for_and_then_not(
+    far: tuple[KafkaInputs, MockCluster],
+) -> None:
+    inputs, mock = far
+    source, taken = inputs.source(), 0
     at: dict[TopicPartition, int] = {}
     from_s = time.monotonic()
     until_s = from_s + WAIT_S
@@ -205,10 +209,12 @@ def test_a_silent_partition_is_waited_for_and_then_not(far: tuple[Bay, MockClust
     assert [p for n, p in positions if n == 0] == list(range(taken, MANY))
 
 
-def test_a_partition_that_was_held_back_is_fetched_for_plans(far: tuple[Bay, MockCluster]) -> None:
+def test_a_partition_that_was_held_back_is_fetched_for_plans(
+    far: tuple[KafkaInputs, MockCluster],
+) -> None:
     """Another worker writes the plans now: this one no longer polls, and must not wait for ever."""
-    bay, _ = far
-    source = bay.source()
+    inputs, _ = far
+    source = inputs.source()
     batch = a_batch(source, {}, 10)
     assert any(buffer.is_paused for buffer in source._buffers.values()), "it was held back"
     position = 0
@@ -220,9 +226,11 @@ def test_a_partition_that_was_held_back_is_fetched_for_plans(far: tuple[Bay, Moc
         position = to
 
 
-def test_a_partition_that_was_held_back_is_read_after_a_seek(far: tuple[Bay, MockCluster]) -> None:
-    bay, _ = far
-    source = bay.source()
+def test_a_partition_that_was_held_back_is_read_after_a_seek(
+    far: tuple[KafkaInputs, MockCluster],
+) -> None:
+    inputs, _ = far
+    source = inputs.source()
     batch = a_batch(source, {}, 10)
     (span,) = plan_of(1, batch, None, 0).ranges
     ranges = [type(span)(span.topic, 0, MANY - 5, MANY)]

@@ -1,6 +1,7 @@
-"""Shards that push: the same records as by polling, whenever a subscription ends.
+"""Enhanced fan-out: the same records as by polling, whenever a subscription ends.
 
-The whole contract of transports runs over it too (`test_transports.py`, in the long run).
+The contract of transports runs over it too (`test_transports.py`, in the long run).
+
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _numbers = itertools.count()
 
 
 class Reader:
-    """Asks on and on, as the source does."""
+    """Reads on and on, as the source does."""
 
     def __init__(self, reads: Any, ask: ReadRequest) -> None:
         self.reads, self.ask = reads, ask
@@ -172,7 +173,7 @@ def test_a_server_that_ends_it_every_second_loses_nothing(tmp_path: Path) -> Non
             reader.until_has(sent)
         assert len(set(itertools.chain(*(got.sequences for got in reader.got)))) == len(sent)
         server.kill()
-        with pytest.raises(StoreUnavailable, match="can't be pushed to"):
+        with pytest.raises(StoreUnavailable, match="can't read the subscription"):
             reader.until(lambda: False)
         reads.close()
 
@@ -180,7 +181,8 @@ def test_a_server_that_ends_it_every_second_loses_nothing(tmp_path: Path) -> Non
 def test_another_worker_with_the_same_name_is_told(
     ministack: Ministack, name: str, fan_out: Callable[..., FanOutReads]
 ) -> None:
-    """For five seconds AWS refuses it, then it takes the shard over; the first one hears who."""
+    """For five seconds AWS refuses the second worker; then it takes the shard over, and the first
+    fails with the reason."""
     put(ministack, name, n(3))
     first = Reader(fan_out(name, "same"), ReadRequest(name, 0))
     first.until_has(n(3))
@@ -222,7 +224,7 @@ def test_a_server_that_does_not_push_is_waited_for_and_named(kinesis: KinesisLoc
     reads = FanOutReads(kinesis.client(), "w", SystemClock())
     reads.register("pushless")
     reader = Reader(reads, ReadRequest("pushless", 0))
-    with pytest.raises(StoreUnavailable, match="can't be pushed to"):
+    with pytest.raises(StoreUnavailable, match="can't read the subscription"):
         reader.until(lambda: False)
 
 
@@ -259,7 +261,7 @@ def test_without_http2_it_is_said_what_to_install(
 
 
 def message(payload: bytes, **headers: str) -> bytes:
-    """As the service frames it: lengths, their sum, headers, payload, the sum of all."""
+    """Return a payload in the service's frame: lengths, their sum, headers, payload, checksum."""
     raw = b"".join(
         bytes([len(key) + 1]) + b":" + key.replace("_", "-").encode()
         + b"\x07" + struct.pack(">H", len(value)) + value.encode()

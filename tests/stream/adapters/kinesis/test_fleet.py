@@ -26,7 +26,7 @@ def fleet(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[KinesisFleet]:
-    """Workers that share a table there."""
+    """Workers that share a table."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")  # the workers' are in their environment
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
     dynamodb = request.getfixturevalue("dynamodb") if request.param == "dynamodb" else None
@@ -37,7 +37,7 @@ def fleet(
 
 @pytest.mark.slow
 def test_two_workers_killed_and_paused_while_shards_split_and_merge(fleet: KinesisFleet) -> None:
-    """B1, B2, B3, B11, B13: ten kills; one is stopped for longer than its lease and goes on."""
+    """B1, B2, B3, B11, B13: ten kills; one worker is stopped beyond its lease, and resumed."""
     kills = 10 if os.environ.get("FLEET_FULL") else 4
     rows = a_feed(220 * (kills + 2), SHARDS)
     rng = random.Random(3)

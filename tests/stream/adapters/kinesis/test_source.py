@@ -1,4 +1,4 @@
-"""What is read from streams is all there is, once, keys in order, through splits and merges."""
+"""The records read from streams: all, once, keys in order, through splits and merges."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ DAY_MS = 86_400_000
 TOPICS = ("claims", "labels")
 
 
-class Bay:
-    """Two topics on streams of their own, and what was put there."""
+class KinesisInputs:
+    """Two topics on streams of their own, and the records that were put there."""
 
     def __init__(self, kinesis: KinesisLocal, shards: int = 2) -> None:
         self.client = kinesis.client()
-        name = f"bay{next(_numbers)}"
+        name = f"inputs{next(_numbers)}"
         self.streams = {topic: f"{name}.{topic}" for topic in TOPICS}
         create_streams(self.client, {self.streams["claims"]: shards, self.streams["labels"]: 1})
         self.sent: dict[str, list[bytes]] = {}
@@ -40,7 +40,7 @@ class Bay:
         self._sources: list[KinesisSource] = []
 
     def put(self, count: int, keys: int = 9, topic: str = "claims", packed: int = 1) -> None:
-        """Put records, several of a key in one if wanted; their values count them."""
+        """Put records, several of a key in one if `packed`; their values count them."""
         entries = []
         for start in range(0, count, packed):
             parts, key = [], f"k{self.count // packed % keys}"
@@ -56,7 +56,7 @@ class Bay:
             )
 
     def split(self, number: int) -> None:
-        """Halve a shard of the claims."""
+        """Split a shard of the claims in two."""
         stream = self.streams["claims"]
         shard = next(s for s in KinesisReads(self.client).shards(stream) if s.number == number)
         middle = (shard.first_hash + shard.last_hash) // 2 + 1
@@ -66,7 +66,7 @@ class Bay:
         wait_until_active(self.client, stream)
 
     def merge(self, one: int, other: int) -> None:
-        """Join two neighbours."""
+        """Merge two adjacent shards."""
         stream = self.streams["claims"]
         self.client.merge_shards(
             StreamName=stream, ShardToMerge=id_of(one), AdjacentShardToMerge=id_of(other)
@@ -74,7 +74,7 @@ class Bay:
         wait_until_active(self.client, stream)
 
     def source(self, client: Any = None, limit: int = 1000, on_lost: Any = None) -> KinesisSource:
-        """A reader, which doesn't wait between reads."""
+        """Open a source that doesn't wait between reads."""
         made = KinesisSource(
             KinesisReads(client or self._kinesis.client(), limit), self.streams, SystemClock(),
             on_lost or refuse, DAY_MS,
@@ -84,7 +84,7 @@ class Bay:
         return made
 
     def close(self) -> None:
-        """Let go of the readers."""
+        """Close the sources."""
         for source in self._sources:
             source.close()
 
@@ -94,7 +94,7 @@ def refuse(what: str) -> None:
 
 
 class Reader:
-    """Takes batches, and remembers the plans that they were."""
+    """Takes batches, and keeps their plans."""
 
     def __init__(self, source: KinesisSource) -> None:
         self.source = source
@@ -106,7 +106,7 @@ class Reader:
         return [record for _, records in self.plans for record in records]
 
     def read(self, count: int, most: Any = lambda: 50) -> None:
-        """Read until there are so many."""
+        """Read until there are `count` records."""
         until_s = time.monotonic() + 60
         while len(self.records) < count:
             assert time.monotonic() < until_s, f"{len(self.records)} of {count}"
@@ -118,43 +118,43 @@ class Reader:
                     self.positions[span.topic, span.partition] = span.to_position
 
     def go_on(self, source: KinesisSource) -> None:
-        """With another source, as after a crash: from a snapshot's bookmarks."""
+        """Continue with another source from a snapshot's bookmarks, as after a crash."""
         bookmarks = self.source.bookmarks(self.positions)
         self.source = source
         source.resume(bookmarks)
 
 
 @pytest.fixture
-def bay(kinesis: KinesisLocal) -> Iterator[Bay]:
-    made = Bay(kinesis)
+def inputs(kinesis: KinesisLocal) -> Iterator[KinesisInputs]:
+    made = KinesisInputs(kinesis)
     yield made
     made.close()
 
 
-def check(bay: Bay, reader: Reader) -> None:
-    """Everything once, keys in order, positions without holes; and each plan can be read again."""
+def check(inputs: KinesisInputs, reader: Reader) -> None:
+    """Check that each record came once, keys in order, without gaps, and that plans can be read."""
     keyed: dict[str, list[bytes]] = {}
     for record in reader.records:
         keyed.setdefault((record.key or b"").decode(), []).append(record.value or b"")
-    assert keyed == bay.sent
+    assert keyed == inputs.sent
     topic_partitions: dict[TopicPartition, list[int]] = {}
     for record in reader.records:
         topic_partitions.setdefault((record.topic, record.partition), []).append(record.position)
     assert all(found == list(range(len(found))) for found in topic_partitions.values())
     for topic_partition, position in reader.positions.items():
         assert position == len(topic_partitions[topic_partition])
-    again = bay.source()
+    again = inputs.source()
     for ranges, records in random.Random(1).sample(reader.plans, len(reader.plans)):
         assert list(again.fetch(ranges)) == records
 
 
-def test_all_is_read_however_the_batches_are_cut(bay: Bay) -> None:
-    bay.put(300)
-    bay.put(60, keys=3, topic="labels")
-    bay.sent = {}
-    bay.count = 0
-    bay.put(200)
-    reader = Reader(bay.source(limit=37))
+def test_all_is_read_however_the_batches_are_cut(inputs: KinesisInputs) -> None:
+    inputs.put(300)
+    inputs.put(60, keys=3, topic="labels")
+    inputs.sent = {}
+    inputs.count = 0
+    inputs.put(200)
+    reader = Reader(inputs.source(limit=37))
     rng = random.Random(5)
     reader.read(560, lambda: rng.randint(1, 60))
     times_ms = [record.log_time_ms for record in reader.records]
@@ -162,104 +162,114 @@ def test_all_is_read_however_the_batches_are_cut(bay: Bay) -> None:
     assert len({(r.topic, r.partition, r.position) for r in reader.records}) == 560
 
 
-def test_split_merge_and_split_of_a_split_while_reading(bay: Bay) -> None:
-    """B1, B2, B3: and the reader is another one every now and then."""
-    reader = Reader(bay.source(limit=20))
-    bay.put(100)
+def test_split_merge_and_split_of_a_split_while_reading(inputs: KinesisInputs) -> None:
+    """B1, B2, B3: and the reader is replaced every now and then."""
+    reader = Reader(inputs.source(limit=20))
+    inputs.put(100)
     reader.read(40)
-    bay.split(0)
-    bay.put(100)
-    reader.go_on(bay.source(limit=20))
+    inputs.split(0)
+    inputs.put(100)
+    reader.go_on(inputs.source(limit=20))
     reader.read(120)
-    bay.split(2)  # a child of 0
-    bay.put(100)
+    inputs.split(2)  # a child of 0
+    inputs.put(100)
     reader.read(130)
-    reader.go_on(bay.source(limit=20))
-    bay.merge(5, 3)  # a grandchild with its uncle
-    bay.put(100)
-    reader.go_on(bay.source(limit=20))
+    reader.go_on(inputs.source(limit=20))
+    inputs.merge(5, 3)  # a grandchild with its uncle
+    inputs.put(100)
+    reader.go_on(inputs.source(limit=20))
     reader.read(400)
-    check(bay, reader)
+    check(inputs, reader)
     assert {r.partition for r in reader.records} >= {0, 1, 2, 4, 6}
-    reader.go_on(bay.source())  # everything is read: nothing comes twice
+    reader.go_on(inputs.source())  # everything is read: nothing comes twice
     for _ in range(10):
         assert not len(reader.source.poll(reader.positions, 100))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_any_resharding_with_a_new_reader_at_any_time(kinesis: KinesisLocal, seed: int) -> None:
-    bay, rng = Bay(kinesis), random.Random(seed)
-    reader = Reader(bay.source(limit=15))
+    inputs, rng = KinesisInputs(kinesis), random.Random(seed)
+    reader = Reader(inputs.source(limit=15))
     for _ in range(6):
-        bay.put(rng.randint(0, 40), packed=rng.choice([1, 1, 4]))
+        inputs.put(rng.randint(0, 40), packed=rng.choice([1, 1, 4]))
         is_open = sorted(
-            (s for s in KinesisReads(bay.client).shards(bay.streams["claims"]) if not s.is_closed),
+            (
+                s
+                for s in KinesisReads(inputs.client).shards(inputs.streams["claims"])
+                if not s.is_closed
+            ),
             key=lambda shard: shard.first_hash,
         )
         if rng.random() < 0.5 or len(is_open) < 2:
-            bay.split(rng.choice(is_open).number)
+            inputs.split(rng.choice(is_open).number)
         else:
             at = rng.randrange(len(is_open) - 1)
-            bay.merge(is_open[at].number, is_open[at + 1].number)
-        reader.read(rng.randint(len(reader.records), bay.count), lambda: rng.randint(1, 30))
+            inputs.merge(is_open[at].number, is_open[at + 1].number)
+        reader.read(rng.randint(len(reader.records), inputs.count), lambda: rng.randint(1, 30))
         if rng.random() < 0.5:
-            reader.go_on(bay.source(limit=15))
-    reader.read(bay.count)
-    check(bay, reader)
-    bay.close()
+            reader.go_on(inputs.source(limit=15))
+    reader.read(inputs.count)
+    check(inputs, reader)
+    inputs.close()
 
 
-def test_packed_records_are_cut_and_read_again_in_the_middle(bay: Bay) -> None:
-    bay.put(90, keys=1, packed=20)
-    reader = Reader(bay.source())
+def test_packed_records_are_cut_and_read_again_in_the_middle(inputs: KinesisInputs) -> None:
+    inputs.put(90, keys=1, packed=20)
+    reader = Reader(inputs.source())
     reader.read(90, lambda: 7)
-    check(bay, reader)
-    half = Reader(bay.source())
+    check(inputs, reader)
+    half = Reader(inputs.source())
     half.read(49, lambda: 7)
-    half.go_on(bay.source())
+    half.go_on(inputs.source())
     half.read(90, lambda: 7)
     assert half.records == reader.records
 
 
-def test_a_record_that_only_looks_packed_is_one_record(bay: Bay) -> None:
-    """B9: it will be a dead letter; what stands beside it goes on."""
+def test_a_record_that_only_looks_packed_is_one_record(inputs: KinesisInputs) -> None:
+    """B9: it will be a dead letter; the records beside it are read."""
     broken = aggregated([Part("k0", b"a"), Part("k0", b"b")])[:-1] + b"\0"
     for data in (b"before", broken, b"behind"):
-        bay.client.put_record(StreamName=bay.streams["claims"], Data=data, PartitionKey="k0")
-    reader = Reader(bay.source())
+        inputs.client.put_record(StreamName=inputs.streams["claims"], Data=data, PartitionKey="k0")
+    reader = Reader(inputs.source())
     reader.read(3)
     assert [record.value for record in reader.records] == [b"before", broken, b"behind"]
 
 
-def test_an_expired_iterator_is_replaced_where_it_was(kinesis: KinesisLocal, bay: Bay) -> None:
+def test_an_expired_iterator_is_replaced_where_it_was(
+    kinesis: KinesisLocal, inputs: KinesisInputs
+) -> None:
     """B5: after the last record that was read, none twice and none skipped."""
     client = kinesis.client()
-    bay.put(120)
-    reader = Reader(bay.source(client, limit=10))
+    inputs.put(120)
+    reader = Reader(inputs.source(client, limit=10))
     reader.read(30)
     inject(client, "GetRecords", times(5, error("ExpiredIteratorException")))
     reader.read(120)
-    check(bay, reader)
+    check(inputs, reader)
 
 
-def test_throttled_reads_and_lists_lose_nothing(kinesis: KinesisLocal, bay: Bay) -> None:
+def test_throttled_reads_and_lists_lose_nothing(
+    kinesis: KinesisLocal, inputs: KinesisInputs
+) -> None:
     """B6."""
     client = kinesis.client()
-    bay.put(60)
+    inputs.put(60)
     inject(client, "ListShards", times(1, error("LimitExceededException")))
     inject(client, "GetRecords", times(7, error("ProvisionedThroughputExceededException")))
-    reader = Reader(bay.source(client, limit=10))
+    reader = Reader(inputs.source(client, limit=10))
     with pytest.raises(StoreUnavailable, match="list"):
         reader.read(1)
     reader.read(60)
-    check(bay, reader)
+    check(inputs, reader)
 
 
-def test_an_empty_page_with_a_lag_is_read_past(kinesis: KinesisLocal, bay: Bay) -> None:
-    """B10: the shard is not at its end, so the others' newer records wait for it."""
+def test_an_empty_page_with_a_lag_is_read_past(
+    kinesis: KinesisLocal, inputs: KinesisInputs
+) -> None:
+    """B10: the shard is not at its end, so newer records of other shards wait for it."""
     client = kinesis.client()
-    bay.put(20)
-    reader = Reader(bay.source(client, limit=100))
+    inputs.put(20)
+    reader = Reader(inputs.source(client, limit=100))
     iterators: list[str] = []
 
     def empty(request: Any) -> Any:
@@ -271,7 +281,7 @@ def test_an_empty_page_with_a_lag_is_read_past(kinesis: KinesisLocal, bay: Bay) 
 
     inject(client, "GetRecords", empty)
     reader.read(20)
-    check(bay, reader)
+    check(inputs, reader)
     assert len(iterators) >= 6
 
 
@@ -279,7 +289,7 @@ def test_an_empty_page_with_a_lag_is_read_past(kinesis: KinesisLocal, bay: Bay) 
 
 
 class FakeReads:
-    """A stream of one shard whose pages are given."""
+    """A stream of one shard whose pages the test gives."""
 
     is_shared = True
 
@@ -304,7 +314,7 @@ def page(
 
 
 class StoppedClock:
-    """The time that a test says."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.at_s = 1000.0
@@ -386,9 +396,9 @@ def test_a_quiet_shard_is_asked_less_often_and_a_busy_one_as_often_as_may_be() -
 
 def test_where_a_shard_goes_on_is_refused_when_it_is_not_known() -> None:
     source, _, _ = faked(page(1))
-    with pytest.raises(StateError, match="nobody knows where position 7 is"):
+    with pytest.raises(StateError, match="no record of the stream is known for position 7"):
         source.poll({("claims", 0): 7}, 10)
-    with pytest.raises(StateError, match="doesn't say where"):
+    with pytest.raises(StateError, match="doesn't name the record"):
         source.fetch([Range("claims", 0, 0, 1)])
     source.close()
 
@@ -425,7 +435,7 @@ def test_a_shard_that_goes_before_it_was_read_is_told() -> None:
 
 
 def test_who_only_reads_what_plans_say_misses_no_shard() -> None:
-    """It never reads one to its end; who writes the plans does."""
+    """A worker that only fetches never reads a shard to its end; the writer of the plans does."""
     source, reads, clock = faked(page(5, behind_ms=50_000))
     assert source.topic_partitions() == {("claims", 0)}
     (record,) = source.fetch([Range("claims", 0, 0, 1, "0:5")])

@@ -1,4 +1,4 @@
-"""A worker whose rights go away waits until it may read again; nothing is skipped."""
+"""A worker that loses its rights waits until it may read again; no record is skipped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.simulation.histories import a_history
 def test_a_worker_waits_until_it_may_read_again(
     kinesis: KinesisLocal, tmp_path: Path, code: str
 ) -> None:
-    """B17: it says so and is not ready; what it couldn't read is no dead letter."""
+    """B17: it reports why and isn't ready; records that it couldn't read are no dead letters."""
     story = story_of(a_history(46), plain=True)
     ground = KinesisGround(tmp_path / "ground", kinesis)
     ground.put(story.rows)

@@ -1,4 +1,4 @@
-"""CloudWatch adds up what Prometheus would read: nothing twice, nothing left out."""
+"""CloudWatch adds up the values that Prometheus would read: none twice, none left out."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from cli.wiring.workspace import Workspace
 from stream.adapters.reporting.cloudwatch import CloudWatch, read
 from stream.adapters.reporting.cloudwatch_data import (
     MOST_METRICS,
-    Due,
-    Level,
+    CounterValue,
+    GaugeValue,
+    HistogramValue,
     Series,
-    Spread,
-    Total,
-    due,
+    Update,
     requests,
     unit_of,
+    updates,
 )
 from stream.adapters.reporting.prometheus import METRICS, WorkerMetrics
 from stream.worker.observer import WorkerObserver
@@ -49,7 +49,7 @@ NOW_MS = 1_800_000_000_000
 
 
 class Registry:
-    """Three metrics, and what was done to them."""
+    """Three metrics, and the changes made to them."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -58,8 +58,8 @@ class Registry:
         self.histogram = Histogram("batch_seconds", ".", registry=self.registry, buckets=BOUNDS)
 
 
-class Heard:
-    """A client that keeps what it is sent; `refuses` says of each call whether it fails."""
+class FakeCloudWatch:
+    """A client that keeps what it is sent; `refuses` tells for each call whether it fails."""
 
     def __init__(self, refuses: Callable[[], bool] = lambda: False) -> None:
         self.entries: list[dict[str, Any]] = []
@@ -81,8 +81,8 @@ def sender(registry: CollectorRegistry, client: Any, said: Any = None) -> CloudW
                       3600.0, said if said is not None else lambda _: None)  # fmt: skip
 
 
-def place_of(value: float) -> float:
-    """The slow way: the bound that an observation is told at; the last for what lies above."""
+def bound_of(value: float) -> float:
+    """Return the bound at which an observation is sent, the slow way; at most the last bound."""
     return min((bound for bound in BOUNDS if value <= bound), default=BOUNDS[-1])
 
 
@@ -100,7 +100,7 @@ TURN = st.fixed_dictionaries(
 def test_what_was_sent_adds_up_to_what_was_counted(turns: list[dict[str, Any]]) -> None:
     made, counted, observed, levels = Registry(), Tally[str](), Tally[float](), []
     fails = False
-    client = Heard(lambda: fails)
+    client = FakeCloudWatch(lambda: fails)
     cloud = sender(made.registry, client)
     for turn in [*turns, {"counts": [], "observed": [], "level": 0.0, "fails": False}]:
         for topic, count in turn["counts"]:
@@ -108,7 +108,7 @@ def test_what_was_sent_adds_up_to_what_was_counted(turns: list[dict[str, Any]]) 
             counted[topic] += count
         for value in turn["observed"]:
             made.histogram.observe(value)
-            observed[place_of(value)] += 1
+            observed[bound_of(value)] += 1
         made.gauge.set(turn["level"])
         fails = turn["fails"]
         if not fails and math.isfinite(turn["level"]):
@@ -128,7 +128,7 @@ def test_what_was_sent_adds_up_to_what_was_counted(turns: list[dict[str, Any]]) 
 def test_the_first_zero_is_sent_and_no_other() -> None:
     made = Registry()
     made.counter.labels("a")
-    client = Heard()
+    client = FakeCloudWatch()
     cloud = sender(made.registry, client)
     for count in (0, 0, 3, 0, 0, 1):
         made.counter.labels("a").inc(count)
@@ -138,8 +138,9 @@ def test_the_first_zero_is_sent_and_no_other() -> None:
 
 def test_an_entry_says_what_where_and_when() -> None:
     worker = {"Name": "Worker", "Value": "w1@host"}
-    found = due(
-        {}, {Series("c_batch_seconds_total", (("topic", "naïve\n"), ("empty", ""))): Total(2.5)},
+    found = updates(
+        {},
+        {Series("c_batch_seconds_total", (("topic", "naïve\n"), ("empty", ""))): CounterValue(2.5)},
         "w1@host", NOW_MS,
     )  # fmt: skip
     assert found[0].data == [{
@@ -155,7 +156,9 @@ def test_observations_above_the_last_bound_stand_as_high_as_they_must() -> None:
     made = Registry()
     for value in (0.1, 0.2, 50.0, 70.0):
         made.histogram.observe(value)
-    (found,) = [each for each in due({}, read(made.registry), "w", 0) if each.data[0].get("Values")]
+    (found,) = [
+        each for each in updates({}, read(made.registry), "w", 0) if each.data[0].get("Values")
+    ]
     values, counts = found.data[0]["Values"], found.data[0]["Counts"]
     assert (values[0], counts) == (0.5, [2, 2])
     assert 4.0 < values[1] <= 60.0
@@ -164,16 +167,16 @@ def test_observations_above_the_last_bound_stand_as_high_as_they_must() -> None:
 
 def test_numbers_that_cloudwatch_refuses_are_not_sent() -> None:
     values = {
-        Series(str(n)): Level(v) for n, v in enumerate((math.nan, -math.inf, 2.0**361, 1e-200))
+        Series(str(n)): GaugeValue(v) for n, v in enumerate((math.nan, -math.inf, 2.0**361, 1e-200))
     }
-    assert [each.data[0]["Value"] for each in due({}, values, "w", 0)] == [0.0]
-    assert due({}, {Series("t_total"): Total(math.inf)}, "w", 0) == []
+    assert [each.data[0]["Value"] for each in updates({}, values, "w", 0)] == [0.0]
+    assert updates({}, {Series("t_total"): CounterValue(math.inf)}, "w", 0) == []
 
 
 def test_a_spread_of_many_values_is_several_entries_of_one_request() -> None:
     bounds = (*map(float, range(1, 400)), math.inf)
-    spread = Spread(bounds, (1.0,) * 400, 1e6)
-    (found,) = due({}, {Series("h"): spread}, "w", 0)
+    spread = HistogramValue(bounds, (1.0,) * 400, 1e6)
+    (found,) = updates({}, {Series("h"): spread}, "w", 0)
     assert [len(entry["Values"]) for entry in found.data] == [150, 150, 100]
     assert sum(sum(entry["Counts"]) for entry in found.data) == 400
 
@@ -181,7 +184,9 @@ def test_a_spread_of_many_values_is_several_entries_of_one_request() -> None:
 @given(st.lists(st.integers(1, 5), max_size=40))
 def test_requests_keep_all_in_order_and_each_series_whole(sizes: list[int]) -> None:
     entry = {"MetricName": "m" * 200, "Dimensions": [], "Values": [0.5] * 150}
-    dues = [Due(Series(str(n)), Level(0), [entry] * 40 * size) for n, size in enumerate(sizes)]
+    dues = [
+        Update(Series(str(n)), GaugeValue(0), [entry] * 40 * size) for n, size in enumerate(sizes)
+    ]
     parts = list(requests(dues))
     assert [each for part in parts for each in part] == dues
     assert all(part for part in parts)
@@ -229,7 +234,7 @@ class _Raw:
 
 
 def refusal(request: Any, status: int, code: str) -> AWSResponse:
-    """An error as the service writes it."""
+    """Return an error response in the service's form."""
     body = json.dumps({"__type": code, "message": "injected"}).encode()
     return AWSResponse(request.url, status, JSON, _Raw(body))
 
@@ -245,7 +250,7 @@ def inject(client: Any, answers: Sequence[tuple[int, str] | None]) -> None:
 
 
 def sum_of(aws: Ministack, namespace: str, name: str, **labels: str) -> float:
-    """What CloudWatch has of a metric in all."""
+    """Return the sum of a metric in CloudWatch."""
     now = datetime.now(UTC)
     points = aws.client("cloudwatch").get_metric_statistics(
         Namespace=namespace, MetricName=name, Period=60, Statistics=["Sum"],
@@ -292,7 +297,7 @@ def test_of_a_turn_that_fails_in_the_middle_only_the_rest_goes_again() -> None:
     for n in range(MOST_METRICS + 5):
         counter.labels(str(n)).inc()
     answers = iter([False, True])
-    client = Heard(lambda: next(answers, False))
+    client = FakeCloudWatch(lambda: next(answers, False))
     cloud = sender(registry, client)
     cloud.send()
     cloud.send()
@@ -301,7 +306,7 @@ def test_of_a_turn_that_fails_in_the_middle_only_the_rest_goes_again() -> None:
 
 
 def test_a_worker_that_ends_sends_its_last_numbers() -> None:
-    made, client = Registry(), Heard()
+    made, client = Registry(), FakeCloudWatch()
     cloud = sender(made.registry, client)
     cloud.start()
     made.counter.labels("a").inc(4)

@@ -1,4 +1,4 @@
-"""Alerts reach an SNS topic: each that the log has, in its bytes; and nothing is held up by it."""
+"""Alerts reach an SNS topic: all that are on the log, in their bytes; SNS delays no decision."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _numbers = itertools.count()
 
 
 class Topic(NamedTuple):
-    """A topic, and a queue that hears it."""
+    """An SNS topic, and a queue that subscribes to it."""
 
     arn: str
     heard: Callable[[int], list[dict[str, Any]]]
-    """So many notifications, as SNS puts them in a queue; the last call says that there are no
-    more."""
+    """Returns the notifications in the queue, after a wait for the given number of them; one more
+    receive shows that the queue has no others."""
 
 
 def a_topic(aws: Ministack, *, fifo: bool = False, policy: dict[str, Any] | None = None) -> Topic:
@@ -86,40 +86,41 @@ def outgoing(alert: bytes, topic: str = ALERTS_TOPIC) -> Outgoing:
     return Outgoing(topic, 0, b"k", alert, 1)
 
 
-class Told:
-    """Notices on a topic, and what they said and counted; all is over when it is closed."""
+class AlertSender(WorkerObserver):
+    """A notifier on a topic, with the lines that it notified and its counts of alerts."""
 
     def __init__(self, aws: Ministack, arn: str, client: Any = None) -> None:
-        self.words: list[str] = []
+        self.lines: list[str] = []
+        super().__init__(self.lines.append)
         self.counts: Counter[str] = Counter()
-        self.settled = threading.Condition()
+        self.counted = threading.Condition()
         self.client = client or aws.client("sns")
-        self.notices = SnsNotifier(
-            self.client, arn, self.words.append, self._count, jitter=lambda: 0.0,
-        )  # fmt: skip
+        self.notifier = SnsNotifier(self.client, arn, self, jitter=lambda: 0.0)
 
-    def _count(self, result: str, count: int) -> None:
-        with self.settled:
+    def notified(self, result: str, count: int) -> None:
+        """Count alerts that were sent or lost."""
+        with self.counted:
             self.counts[result] += count
-            self.settled.notify_all()
+            self.counted.notify_all()
 
     def wait(self, count: int) -> None:
-        """Return when it is known what became of so many."""
-        with self.settled:
-            assert self.settled.wait_for(lambda: self.counts.total() >= count, timeout=60)
+        """Return when `count` alerts were sent or lost."""
+        with self.counted:
+            assert self.counted.wait_for(lambda: self.counts.total() >= count, timeout=60)
 
 
 @pytest.fixture
-def told(ministack: Ministack) -> Iterator[Callable[..., Told]]:
-    made: list[Told] = []
+def a_sender(ministack: Ministack) -> Iterator[Callable[..., AlertSender]]:
+    """Makes senders, and closes them afterwards."""
+    made: list[AlertSender] = []
 
-    def make(arn: str, client: Any = None) -> Told:
-        made.append(Told(ministack, arn, client))
+    def make(arn: str, client: Any = None) -> AlertSender:
+        made.append(AlertSender(ministack, arn, client))
         return made[-1]
 
     yield make
     for each in made:
-        each.notices.close()
+        each.notifier.close()
 
 
 class _Raw:
@@ -171,11 +172,11 @@ class Sink:
 
 
 def test_each_alert_is_told_in_its_bytes_and_nothing_else(
-    ministack: Ministack, told: Callable[..., Told]
+    ministack: Ministack, a_sender: Callable[..., AlertSender]
 ) -> None:
     topic = a_topic(ministack)
-    teller, sink = told(topic.arn), Sink()
-    output = NotifyingOutput(sink, teller.notices)
+    sender, sink = a_sender(topic.arn), Sink()
+    output = NotifyingOutput(sink, sender.notifier)
     alerts = [an_alert(n) for n in range(23)]
     rows = [outgoing(b'{"claim":1}', DECISIONS_TOPIC), *(outgoing(each) for each in alerts)]
     output.emit(7, rows)
@@ -191,24 +192,26 @@ def test_each_alert_is_told_in_its_bytes_and_nothing_else(
         "state": {"Type": "String", "Value": "raised"},
         "subjects": {"Type": "String.Array", "Value": '["claim_amount","unseen categories"]'},
     }
-    assert (teller.counts, teller.words) == ({"sent": 23}, [])
+    assert (sender.counts, sender.lines) == ({"sent": 23}, [])
 
 
-def test_who_subscribes_can_choose(ministack: Ministack, told: Callable[..., Told]) -> None:
+def test_who_subscribes_can_choose(
+    ministack: Ministack, a_sender: Callable[..., AlertSender]
+) -> None:
     topic = a_topic(ministack, policy={"state": ["cleared"]})
-    teller = told(topic.arn)
-    teller.notices.tell([an_alert(1), an_alert(2, state="cleared"), an_alert(3)])
-    teller.notices.close()
-    assert teller.counts == {"sent": 3}
+    sender = a_sender(topic.arn)
+    sender.notifier.send([an_alert(1), an_alert(2, state="cleared"), an_alert(3)])
+    sender.notifier.close()
+    assert sender.counts == {"sent": 3}
     assert [each["Message"].encode() for each in topic.heard(1)] == [an_alert(2, state="cleared")]
 
 
 def test_nobody_hears_of_what_the_log_does_not_have(
-    ministack: Ministack, told: Callable[..., Told]
+    ministack: Ministack, a_sender: Callable[..., AlertSender]
 ) -> None:
     topic = a_topic(ministack)
-    teller, sink = told(topic.arn), Sink()
-    output = NotifyingOutput(sink, teller.notices)
+    sender, sink = a_sender(topic.arn), Sink()
+    output = NotifyingOutput(sink, sender.notifier)
     output.emit(1, [outgoing(an_alert(1))])
     output.abort()
     output.flush()
@@ -225,7 +228,7 @@ def test_nobody_hears_of_what_the_log_does_not_have(
     output.flush()
     output.close()
     assert [each["Message"].encode() for each in topic.heard(2)] == [an_alert(2), an_alert(3)]
-    assert teller.counts == {"sent": 2}
+    assert sender.counts == {"sent": 2}
 
 
 @pytest.mark.parametrize(
@@ -233,37 +236,37 @@ def test_nobody_hears_of_what_the_log_does_not_have(
                          (503, "ServiceUnavailable"), (400, "KMSThrottling")],
 )  # fmt: skip
 def test_while_sns_is_away_alerts_wait(
-    ministack: Ministack, told: Callable[..., Told], status: int, code: str
+    ministack: Ministack, a_sender: Callable[..., AlertSender], status: int, code: str
 ) -> None:
     topic = a_topic(ministack)
-    teller = told(topic.arn)
+    sender = a_sender(topic.arn)
     left = iter(range(3))
-    inject(teller.client, lambda request: refusal(request, status, code)
+    inject(sender.client, lambda request: refusal(request, status, code)
            if next(left, None) is not None else None)  # fmt: skip
-    teller.notices.tell([an_alert(1)])
-    teller.wait(1)
-    teller.notices.close()
+    sender.notifier.send([an_alert(1)])
+    sender.wait(1)
+    sender.notifier.close()
     assert [each["Message"].encode() for each in topic.heard(1)] == [an_alert(1)]
-    assert teller.counts == {"sent": 1}
-    first, second = teller.words
+    assert sender.counts == {"sent": 1}
+    first, second = sender.lines
     assert code in first
     assert second == "SNS takes alerts again"
 
 
 def test_a_queue_that_is_full_loses_the_newest_and_holds_nobody_up(
-    ministack: Ministack, told: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+    ministack: Ministack, a_sender: Callable[..., AlertSender], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sns, "ROOM", 25)
+    monkeypatch.setattr(sns, "MAX_WAITING", 25)
     topic = a_topic(ministack)
-    teller, answers = told(topic.arn), threading.Event()
-    inject(teller.client, lambda _: answers.wait(60) and None)
+    sender, answers = a_sender(topic.arn), threading.Event()
+    inject(sender.client, lambda _: answers.wait(60) and None)
     for n in range(30):
-        teller.notices.tell([an_alert(n)])
-    assert teller.counts == {"lost": 5}
+        sender.notifier.send([an_alert(n)])
+    assert sender.counts == {"lost": 5}
     answers.set()
-    teller.wait(30)
-    assert teller.counts == {"lost": 5, "sent": 25}
-    assert len(teller.words) == 1, teller.words
+    sender.wait(30)
+    assert sender.counts == {"lost": 5, "sent": 25}
+    assert len(sender.lines) == 1, sender.lines
     found = {each["Message"].encode() for each in topic.heard(25)}
     assert found == {an_alert(n) for n in range(25)}
 
@@ -274,38 +277,38 @@ def test_a_queue_that_is_full_loses_the_newest_and_holds_nobody_up(
      (403, "InvalidClientTokenId", "credentials")],
 )  # fmt: skip
 def test_what_a_person_must_mend_is_said_once_and_the_worker_goes_on(
-    ministack: Ministack, told: Callable[..., Told], status: int, code: str, hint: str
+    ministack: Ministack, a_sender: Callable[..., AlertSender], status: int, code: str, hint: str
 ) -> None:
     topic = a_topic(ministack)
-    teller, is_wrong = told(topic.arn), True
-    inject(teller.client, lambda request: refusal(request, status, code) if is_wrong else None)
+    sender, is_wrong = a_sender(topic.arn), True
+    inject(sender.client, lambda request: refusal(request, status, code) if is_wrong else None)
     for n in range(3):
-        teller.notices.tell([an_alert(n)])
-        teller.wait(n + 1)
-    assert len(teller.words) == 1
-    assert hint in teller.words[0]
+        sender.notifier.send([an_alert(n)])
+        sender.wait(n + 1)
+    assert len(sender.lines) == 1
+    assert hint in sender.lines[0]
     is_wrong = False
-    teller.notices.tell([an_alert(3)])
-    teller.wait(4)
-    assert teller.counts == {"lost": 3, "sent": 1}
+    sender.notifier.send([an_alert(3)])
+    sender.wait(4)
+    assert sender.counts == {"lost": 3, "sent": 1}
     assert [each["Message"].encode() for each in topic.heard(1)] == [an_alert(3)]
 
 
 def test_a_topic_that_is_not_there_is_named(
-    ministack: Ministack, told: Callable[..., Told]
+    ministack: Ministack, a_sender: Callable[..., AlertSender]
 ) -> None:
-    teller = told("arn:aws:sns:eu-central-1:000000000000:nowhere")
-    teller.notices.tell([an_alert(1)])
-    teller.wait(1)
-    assert teller.counts == {"lost": 1}
-    assert "make the topic" in teller.words[0]
+    sender = a_sender("arn:aws:sns:eu-central-1:000000000000:nowhere")
+    sender.notifier.send([an_alert(1)])
+    sender.wait(1)
+    assert sender.counts == {"lost": 1}
+    assert "make the topic" in sender.lines[0]
 
 
 def test_of_a_call_only_what_was_refused_goes_again(
-    ministack: Ministack, told: Callable[..., Told]
+    ministack: Ministack, a_sender: Callable[..., AlertSender]
 ) -> None:
     topic = a_topic(ministack)
-    teller = told(topic.arn)
+    sender = a_sender(topic.arn)
     calls: list[list[str]] = []
 
     def fault(request: Any) -> Any:
@@ -320,54 +323,56 @@ def test_of_a_call_only_what_was_refused_goes_again(
         return answer(request, 200, f"<PublishBatchResult><Successful>{rest}</Successful>"
                                     f"<Failed>{failed}</Failed></PublishBatchResult>")  # fmt: skip
 
-    inject(teller.client, fault)
-    teller.notices.tell([an_alert(n) for n in range(4)])
-    teller.wait(4)
+    inject(sender.client, fault)
+    sender.notifier.send([an_alert(n) for n in range(4)])
+    sender.wait(4)
     assert [len(call) for call in calls] == [4, 1]
     assert calls[1] == [an_alert(1).decode()]
-    assert teller.counts == {"sent": 3, "lost": 1}
+    assert sender.counts == {"sent": 3, "lost": 1}
 
 
 def test_a_fifo_topic_keeps_the_order_and_tells_a_repetition_once(
-    ministack: Ministack, told: Callable[..., Told]
+    ministack: Ministack, a_sender: Callable[..., AlertSender]
 ) -> None:
     topic = a_topic(ministack, fifo=True)
-    teller = told(topic.arn)
+    sender = a_sender(topic.arn)
     for n in (0, 1, 2, 1, 3, 0):
-        teller.notices.tell([an_alert(n)])
-    teller.notices.close()
-    assert teller.counts == {"sent": 6}
+        sender.notifier.send([an_alert(n)])
+    sender.notifier.close()
+    assert sender.counts == {"sent": 6}
     heard = [each["Message"].encode() for each in topic.heard(4)]
     assert heard == [an_alert(n) for n in range(4)]
 
 
-def test_calls_are_as_large_as_sns_takes(ministack: Ministack, told: Callable[..., Told]) -> None:
+def test_calls_are_as_large_as_sns_takes(
+    ministack: Ministack, a_sender: Callable[..., AlertSender]
+) -> None:
     topic = a_topic(ministack)
-    teller = told(topic.arn)
+    sender = a_sender(topic.arn)
     sizes: list[int] = []
-    inject(teller.client, lambda request: sizes.append(sum(map(len, messages_of(request)))))
+    inject(sender.client, lambda request: sizes.append(sum(map(len, messages_of(request)))))
     large = [an_alert(n, hint="x" * 60_000) for n in range(9)]
-    teller.notices.tell([*large, an_alert(10, hint="x" * MAX_CALL_BYTES)])
-    teller.notices.close()
-    assert teller.counts == {"sent": 9, "lost": 1}
-    assert "larger than SNS takes" in teller.words[0]
+    sender.notifier.send([*large, an_alert(10, hint="x" * MAX_CALL_BYTES)])
+    sender.notifier.close()
+    assert sender.counts == {"sent": 9, "lost": 1}
+    assert "larger than SNS takes" in sender.lines[0]
     assert max(sizes) <= MAX_CALL_BYTES
     assert len(topic.heard(9)) == 9
 
 
 def test_the_end_waits_for_nobody(
-    ministack: Ministack, told: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+    ministack: Ministack, a_sender: Callable[..., AlertSender], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sns, "GRACE_S", 0.05)
-    teller, answers = told(a_topic(ministack).arn), threading.Event()
-    inject(teller.client, lambda _: answers.wait(60) and None)
-    teller.notices.tell([an_alert(1), an_alert(2)])
-    teller.notices.close()
-    assert teller.counts == {"lost": 2}
-    assert "the worker ends" in teller.words[0]
+    sender, answers = a_sender(a_topic(ministack).arn), threading.Event()
+    inject(sender.client, lambda _: answers.wait(60) and None)
+    sender.notifier.send([an_alert(1), an_alert(2)])
+    sender.notifier.close()
+    assert sender.counts == {"lost": 2}
+    assert "the worker ends" in sender.lines[0]
     answers.set()
-    teller.notices.close()
-    assert teller.counts == {"lost": 2}
+    sender.notifier.close()
+    assert sender.counts == {"lost": 2}
 
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=150)

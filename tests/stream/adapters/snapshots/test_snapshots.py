@@ -1,4 +1,4 @@
-"""Snapshots are there whole or not at all; a damaged one is passed over, and nothing is lost."""
+"""A snapshot exists whole or not at all; a damaged one is skipped, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ ARRAYS = {
 
 @pytest.fixture
 def store(tmp_path):
-    """Its snapshots are written by a child."""
-    return Snapshots(tmp_path, beside_from_bytes=0, copied_up_to_bytes=-1)
+    """A store whose snapshots a child process writes."""
+    return Snapshots(tmp_path, background_from_bytes=0, copy_up_to_bytes=-1)
 
 
 def copying(folder, arrays=None):
-    """Its snapshots are written by a thread from a copy, for which it has room now."""
-    found = Snapshots(folder, beside_from_bytes=0)
+    """Return a store whose snapshots a thread writes from a copy; it has room for one now."""
+    found = Snapshots(folder, background_from_bytes=0)
     arrays = ARRAYS if arrays is None else arrays
     assert not found.is_ready(arrays)
     until_s = time.monotonic() + 30
@@ -82,17 +82,21 @@ def test_what_changes_after_the_beginning_is_not_in_it(store, tmp_path, by):
 
 
 def test_in_the_loop_and_beside_it_the_bytes_are_the_same(tmp_path):
-    by_child = Snapshots(tmp_path / "child", beside_from_bytes=0, copied_up_to_bytes=-1)
-    stores = [Snapshots(tmp_path / "here", beside=False), by_child, copying(tmp_path / "copy")]
+    by_child = Snapshots(tmp_path / "child", background_from_bytes=0, copy_up_to_bytes=-1)
+    stores = [
+        Snapshots(tmp_path / "here", in_background=False),
+        by_child,
+        copying(tmp_path / "copy"),
+    ]
     contents = {store.write(3, ARRAYS).read_bytes() for store in stores}
     assert len(contents) == 1
 
 
 def test_a_copy_has_room_made_for_it_only_where_one_is_wanted(tmp_path, monkeypatch):
     big = {"a": np.zeros(1000)}
-    assert Snapshots(tmp_path, beside=False).is_ready(big)
-    assert Snapshots(tmp_path, beside_from_bytes=8001).is_ready(big), "written here"
-    assert Snapshots(tmp_path, beside_from_bytes=0, copied_up_to_bytes=7999).is_ready(big), (
+    assert Snapshots(tmp_path, in_background=False).is_ready(big)
+    assert Snapshots(tmp_path, background_from_bytes=8001).is_ready(big), "written here"
+    assert Snapshots(tmp_path, background_from_bytes=0, copy_up_to_bytes=7999).is_ready(big), (
         "a child"
     )
     store = copying(tmp_path, big)
@@ -105,7 +109,7 @@ def test_a_copy_has_room_made_for_it_only_where_one_is_wanted(tmp_path, monkeypa
         raise MemoryError
 
     monkeypatch.setattr(CopyBuffer, "make_room", none_left)
-    without = Snapshots(tmp_path, beside_from_bytes=0)
+    without = Snapshots(tmp_path, background_from_bytes=0)
     assert not without.is_ready(big)
     without.cancel()
     assert without.is_ready(big)
@@ -114,7 +118,7 @@ def test_a_copy_has_room_made_for_it_only_where_one_is_wanted(tmp_path, monkeypa
 
 
 def slow(monkeypatch, seconds: float) -> None:
-    """Children that are still writing when the test looks."""
+    """Delay the writes of child processes, so that they are still writing when the test looks."""
     write = writing._write_all
     monkeypatch.setattr(writing, "_write_all", lambda *a: (time.sleep(seconds), write(*a)))
 
@@ -124,7 +128,7 @@ def test_a_child_that_is_killed_leaves_the_older_one(store, tmp_path, monkeypatc
     slow(monkeypatch, 60)
     store.begin(2, ARRAYS)
     assert not store.is_written()
-    os.kill(store._writing._pid, signal.SIGKILL)
+    os.kill(store._writer._pid, signal.SIGKILL)
     with pytest.raises(StateError, match="was killed") as caught:
         store.is_written(wait=True)
     assert "memory" in caught.value.hint
@@ -143,7 +147,7 @@ def test_a_full_disk_is_told_and_leaves_the_older_one(tmp_path, monkeypatch, by)
         store = copying(tmp_path)
     else:
         store = Snapshots(
-            tmp_path, beside=by == "child", beside_from_bytes=0, copied_up_to_bytes=-1
+            tmp_path, in_background=by == "child", background_from_bytes=0, copy_up_to_bytes=-1
         )
     store.write(1, ARRAYS)
     monkeypatch.setattr(writing, "_write_all", full)
@@ -163,7 +167,7 @@ def test_without_room_for_a_child_the_stream_waits(store, monkeypatch):
 
 
 def test_the_child_holds_on_to_nothing_of_its_parent(store, monkeypatch):
-    """A lock or a connection must be free when its owner is gone, though the child writes on."""
+    """A lock or a connection must be free once its owner has ended, even while the child writes."""
     reading, owned = os.pipe()
     slow(monkeypatch, 60)
     store.begin(2, ARRAYS)
@@ -177,7 +181,7 @@ def test_the_child_holds_on_to_nothing_of_its_parent(store, monkeypatch):
 def test_who_leaves_leaves_nothing_behind(store, tmp_path, monkeypatch):
     slow(monkeypatch, 60)
     store.begin(2, ARRAYS)
-    pid = store._writing._pid
+    pid = store._writer._pid
     store.cancel()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -215,7 +219,7 @@ def test_a_write_that_was_cut_short_is_not_there(store, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(writing.os, "fsync", gone)
         with pytest.raises(KeyboardInterrupt):
-            Snapshots(tmp_path, beside=False).write(2, ARRAYS)
+            Snapshots(tmp_path, in_background=False).write(2, ARRAYS)
     assert store.newest()[0] == 1
     assert list(tmp_path.glob("*.aside"))
     store.write(3, ARRAYS)
@@ -248,7 +252,7 @@ def test_all_damaged_is_an_error_that_says_what_to_do(store, tmp_path):
 
 
 def test_an_older_one_and_a_longer_replay_give_the_same_state(tmp_path):
-    """And so do no snapshots at all, as the error's hint promises."""
+    """As do no snapshots at all, which the error's hint promises."""
     world = World(tmp_path, snapshot_every=50)
     world.put(as_records(a_stream(21, 180)))
     world.run()

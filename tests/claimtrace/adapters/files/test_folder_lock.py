@@ -44,8 +44,8 @@ def test_released_is_free(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path / "new")
     with pytest.raises(StateError, match="in use"):
         FolderLock(tmp_path / "new")
-    lock.release()
-    lock.release()
+    lock.close()
+    lock.close()
     assert (tmp_path / "new" / LOCK_NAME).read_text() == ""
     with FolderLock(tmp_path / "new") as again:
         assert again.folder == tmp_path / "new"

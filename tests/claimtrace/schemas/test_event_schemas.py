@@ -27,11 +27,11 @@ from claimtrace.events import Event, EventId
 from claimtrace.schemas.event_schemas import (
     avro_schema,
     avro_values,
-    breaches,
     json_schema,
     subject_of,
 )
 from claimtrace_examples.auto_claims import ClaimFiled
+from tests.oracles.schema_evolution import breaches
 from tests.worlds.published_schemas import KINDS, made, published
 from tests.worlds.random_events import a_stream
 

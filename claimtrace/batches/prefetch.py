@@ -1,4 +1,4 @@
-"""Records of one partition that were read before they are needed, in the pieces that came."""
+"""Records of one partition that were read ahead, in the pieces in which they arrived."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .records import Records
 
 
 class Prefetch:
-    """A queue of records by ascending position; nothing is copied, whatever is cut off.
+    """A queue of records by ascending position; pieces are sliced, never copied.
 
     >>> from claimtrace.events import Record
     >>> ahead = Prefetch()
@@ -30,13 +30,13 @@ class Prefetch:
         return self._count
 
     def add(self, records: Records) -> None:
-        """Append records, all of them behind those that are there."""
+        """Append records; their positions are above all that are queued."""
         if len(records):
             self._pieces.append(records)
             self._count += len(records)
 
     def drop_before(self, position: int) -> None:
-        """Forget the records before a position."""
+        """Drop the records before a position."""
         while self._pieces:
             piece = self._pieces[0]
             cut = int(np.searchsorted(piece.positions, position))
@@ -47,7 +47,7 @@ class Prefetch:
             self._pieces.popleft()
 
     def first(self, most: int) -> list[Records]:
-        """The first `most` records, in pieces."""
+        """Return the first `most` records, in pieces; they stay queued."""
         found = []
         for piece in self._pieces:
             if most <= 0:
@@ -57,6 +57,6 @@ class Prefetch:
         return found
 
     def until(self, position: int) -> Records:
-        """The records before a position."""
+        """Return the records before a position; they stay queued."""
         ends = [int(np.searchsorted(piece.positions, position)) for piece in self._pieces]
         return Records.joined([p[:end] for p, end in zip(self._pieces, ends, strict=True)])

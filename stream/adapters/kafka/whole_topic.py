@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from claimtrace.adapters.kafka.client import Troubles
+from claimtrace.adapters.kafka.client import BrokerErrors
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Record
@@ -23,7 +23,7 @@ _TURN_S: Final = 0.2
 
 def partitions_of(connection: KafkaConnection, topic: str) -> int:
     """How many partitions a topic has; 0 when there is none."""
-    troubles = Troubles(connection)
+    troubles = BrokerErrors(connection)
     consumer = reader(connection, troubles)
     try:
         there = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics
@@ -44,7 +44,7 @@ def read_partition(
         ConfigError: the topic may not be read.
         StoreUnavailable: the brokers don't deliver.
     """
-    troubles = Troubles(connection)
+    troubles = BrokerErrors(connection)
     consumer = reader(connection, troubles)
     try:
         low, end = ends_of(consumer, troubles, (topic, partition), connection.security.username)
@@ -59,7 +59,7 @@ def read_partition(
         consumer.close()
 
 
-def _pages(consumer: Any, troubles: Troubles, topic: str, end: int) -> Iterator[list[Any]]:
+def _pages(consumer: Any, troubles: BrokerErrors, topic: str, end: int) -> Iterator[list[Any]]:
     """What arrives before an offset, until that or the end of what is committed is reached."""
     turns = 0
     while turns < _TURNS:

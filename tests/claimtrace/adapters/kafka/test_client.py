@@ -11,8 +11,8 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 
 from claimtrace.adapters.kafka.client import (
+    BrokerErrors,
     ClientConfig,
-    Troubles,
     client_config,
     connect,
     security_password,
@@ -156,19 +156,19 @@ def test_a_configuration_never_shows_itself():
 
 @pytest.mark.parametrize("kind", [Consumer, Producer, AdminClient])
 def test_clients_are_made_of_it_and_stay_quiet(kind, capfd):
-    troubles = Troubles(settings().kafka_connection)
+    broker_errors = BrokerErrors(settings().kafka_connection)
     more = {"group.id": "g"} if kind is Consumer else {}
     client = connect(
-        kind, client_config(settings().kafka_connection) | {"error_cb": troubles} | more
+        kind, client_config(settings().kafka_connection) | {"error_cb": broker_errors} | more
     )
     for _ in range(40):
         client.poll(0.05)
-        if troubles.last:
+        if broker_errors.last:
             break
-    assert "refused" in troubles.last or troubles.down
-    troubles.check()
-    troubles.answered()
-    assert not troubles.down
+    assert "refused" in broker_errors.last or broker_errors.down
+    broker_errors.check()
+    broker_errors.answered()
+    assert not broker_errors.down
     assert capfd.readouterr() == ("", "")
 
 
@@ -186,28 +186,28 @@ def test_a_wrong_property_is_named_when_a_client_is_made():
 
 
 def test_troubles_tell_a_person_at_once_and_keep_the_rest():
-    troubles = Troubles(login().kafka_connection)
-    troubles(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
-    assert (troubles.down, troubles.last) == (False, "Connection refused")
-    troubles(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
-    assert troubles.down
-    troubles.check()
-    troubles(KafkaError(KafkaError._AUTHENTICATION, "Authentication failed"))
+    broker_errors = BrokerErrors(login().kafka_connection)
+    broker_errors(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
+    assert (broker_errors.down, broker_errors.last) == (False, "Connection refused")
+    broker_errors(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    assert broker_errors.down
+    broker_errors.check()
+    broker_errors(KafkaError(KafkaError._AUTHENTICATION, "Authentication failed"))
     with pytest.raises(ConfigError) as said:
-        troubles.check()
+        broker_errors.check()
     assert "security.username" in said.value.hint
     assert "CLAIMTRACE_SECURITY__PASSWORD" in said.value.hint
     assert CANARY not in str(said.value)
 
 
 def test_a_connection_that_breaks_in_a_login_is_no_wrong_password():
-    troubles = Troubles(login().kafka_connection)
+    broker_errors = BrokerErrors(login().kafka_connection)
     for code, text in (
         (KafkaError._AUTHENTICATION, "SASL handshake failed: Local: Broker transport failure"),
         (KafkaError._SSL, "SSL handshake failed: Disconnected"),
     ):
-        troubles(KafkaError(code, text))
-        troubles.check()
+        broker_errors(KafkaError(code, text))
+        broker_errors.check()
 
 
 # -- errors ---------------------------------------------------------------------------------------
@@ -303,9 +303,11 @@ def test_without_the_signer_the_extra_is_named(monkeypatch):
 
 
 def test_a_token_that_cannot_be_had_names_region_and_identity():
-    troubles = Troubles(login(mechanism="OAUTHBEARER", region="eu-central-1").kafka_connection)
+    broker_errors = BrokerErrors(
+        login(mechanism="OAUTHBEARER", region="eu-central-1").kafka_connection
+    )
     text = "Failed to acquire SASL OAUTHBEARER token: OAuth callback raised exception"
-    troubles(KafkaError(KafkaError._AUTHENTICATION, text))
+    broker_errors(KafkaError(KafkaError._AUTHENTICATION, text))
     with pytest.raises(ConfigError) as said:
-        troubles.check()
+        broker_errors.check()
     assert "security.region" in said.value.hint

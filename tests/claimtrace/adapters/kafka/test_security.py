@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
 
-from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.client import BrokerErrors, client_config, connect
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.adapters.kafka.topics_admin import KafkaTopics
 from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
@@ -85,8 +85,8 @@ def send(wanted: Settings, topic: str, **arguments: str) -> None:
 
 def receive(wanted: Settings, topic: str, group: str) -> bytes:
     """The first record, as a member of a group."""
-    troubles = Troubles(wanted.kafka_connection)
-    own = {"group.id": group, "auto.offset.reset": "earliest", "error_cb": troubles}
+    broker_errors = BrokerErrors(wanted.kafka_connection)
+    own = {"group.id": group, "auto.offset.reset": "earliest", "error_cb": broker_errors}
     member = connect(
         Consumer, client_config(wanted.kafka_connection) | own | {"enable.auto.commit": False}
     )
@@ -95,7 +95,7 @@ def receive(wanted: Settings, topic: str, group: str) -> bytes:
         deadline = time.monotonic() + SOON_S
         while time.monotonic() < deadline:
             got = member.poll(0.2)
-            troubles.check()
+            broker_errors.check()
             if got is None:
                 continue
             if got.error() is not None:

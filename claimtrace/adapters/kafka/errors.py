@@ -143,10 +143,7 @@ def hint_for(error: KafkaError, where: str, user: str = "", operation: str = "")
     if code in _LOGIN:
         # a broker that goes down during a login is reported with the same code
         return None if _NETWORK.search(error.str()) else LOGIN_HINT
-    if code in (
-        KafkaError._SSL,
-        KafkaError._TRANSPORT,
-    ):  # the code depends on the handshake's stage
+    if code in (KafkaError._SSL, KafkaError._TRANSPORT):  # depends on the handshake's stage
         return TLS_HINT if _CERTIFICATE.search(error.str()) else None
     if code in _TOO_LARGE:
         return "raise max.message.bytes of the topic: kafka-configs --alter --entity-type topics"

@@ -1,4 +1,4 @@
-"""Settings: file, then environment; a mistake names the field, the nearest name and the place."""
+"""Settings: file, then environment; a mistake names the field, the nearest name and the source."""
 
 from __future__ import annotations
 
@@ -101,9 +101,11 @@ def test_no_secret_shows_itself():
         assert "password" in shown
 
 
-@pytest.mark.parametrize(("toml", "environment", "said", "hint"), WRONG, ids=[w[2] for w in WRONG])
-def test_a_mistake_is_named(toml, environment, said, hint):
-    with pytest.raises(ConfigError, match=said) as caught:
+@pytest.mark.parametrize(
+    ("toml", "environment", "message", "hint"), WRONG, ids=[w[2] for w in WRONG]
+)
+def test_a_mistake_is_named(toml, environment, message, hint):
+    with pytest.raises(ConfigError, match=message) as caught:
         load_settings(toml, environment, "the.toml")
     assert hint in caught.value.hint
     assert caught.value.exit_code == 2

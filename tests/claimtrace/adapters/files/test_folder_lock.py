@@ -1,4 +1,4 @@
-"""A folder has one owner, in this process or another, and is free again when the owner dies."""
+"""A folder has one owner, in this process or another; the lock ends with its owner."""
 
 from __future__ import annotations
 

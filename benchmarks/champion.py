@@ -34,7 +34,7 @@ from models.artefact import Draft, Thresholds
 from models.baselines import build_baselines
 from models.calibration import fit_calibration
 from models.kernels.forest import Forest
-from models.registry.adapters.folder import Registry
+from models.registry.adapters.folder import FolderRegistry
 from models.scorer import Scorer
 from monitoring.windows.reference import build_reference
 from stream.decisions.outcomes import SCORE_DIGITS
@@ -71,7 +71,7 @@ def make_champion(folder: Path) -> Scorer:
 
 def load_champion(folder: Path) -> Scorer:
     """Load the scorer of the published model."""
-    return Scorer.load(Registry(folder, NAME).load(1))
+    return Scorer.load(FolderRegistry(folder, NAME).load(1))
 
 
 def served_vectors(policies: int, claims: int) -> NDArray[np.float64]:
@@ -130,7 +130,7 @@ def publish(matrix: NDArray[np.float64], folder: Path, seed: int = 7) -> None:
         reference=msgspec.Raw(msgspec.json.encode(reference)),
         baselines=build_baselines(names, matrix),
     )
-    Registry(folder, NAME).publish(
+    FolderRegistry(folder, NAME).publish(
         draft, fitted.model_json, actor="benchmark", reason="measured", at_ms=to_ms(START)
     )
 

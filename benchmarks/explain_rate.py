@@ -17,8 +17,8 @@ from benchmarks.champion import NAME
 from benchmarks.command import command
 from models.kernels.forest import Forest
 from models.kernels.shap import Contributions
-from models.registry.adapters.folder import Registry
-from models.scorer import check_rows
+from models.registry.adapters.folder import FolderRegistry
+from models.self_check import check_rows
 
 COUNTS = (1, 8, 16, 25, 32, 64, 256)
 REPETITIONS, REPETITION_ROWS = 41, 256
@@ -40,7 +40,7 @@ def cost_us(tables: Contributions, forest: Forest, count: int) -> float:
 
 def run(models: Path) -> list[dict[str, float]]:
     """Measure the cost at each number of rows."""
-    forest = Forest.from_xgboost_json(Registry(models, NAME).load(1).model_json)
+    forest = Forest.from_xgboost_json(FolderRegistry(models, NAME).load(1).model_json)
     tables = Contributions.of(forest)
     return [{"rows": count, "us_per_row": cost_us(tables, forest, count)} for count in COUNTS]
 

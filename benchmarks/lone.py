@@ -24,8 +24,8 @@ from benchmarks.command import command, say
 from benchmarks.line import NOW_MS
 from claimtrace_examples.auto_claims import ClaimFiled
 from models.kernels.forest import Forest
-from models.registry.adapters.folder import Registry
-from models.scorer import check_rows
+from models.registry.adapters.folder import FolderRegistry
+from models.self_check import check_rows
 from stream.adapters.process.garbage import rare_collections
 from stream.journal.plan import plan_of
 
@@ -52,7 +52,7 @@ def run(models: Path, *, policies: int, warm: int, claims: int) -> dict[str, Any
             if at >= warm:
                 (explained_ms if effects.counts.referred else decided_ms).append(took_ms)
         line.close()
-    forest = Forest.from_xgboost_json(Registry(models, NAME).load(1).model_json)
+    forest = Forest.from_xgboost_json(FolderRegistry(models, NAME).load(1).model_json)
     return {
         "decided": _percentiles(decided_ms),
         "explained": _percentiles(explained_ms),

@@ -20,23 +20,23 @@ from benchmarks.command import command, say
 from benchmarks.stopwatch import Stopwatch
 from benchmarks.throughput import SNAPSHOT_EVERY, fill_log, measure
 from stream.adapters.process.garbage import rare_collections
-from stream.offline_rows.rows import Waiting
+from stream.offline_rows.rows import PendingRows
 from stream.worker.driver import Driver
 
 BATCHES: Final = (500, 2000)
 PLACES: Final = (
     ("_source.poll", "read"),
     ("_journal.append", "journal"),
-    ("engine.wire.read", "decode"),
+    ("engine.decoder.read", "decode"),
     ("engine.intake.take", "features"),
     ("scorer.margins", "score"),
     ("scorer.probabilities", "score"),
     ("engine.decider._explain", "explain"),
     ("engine._drift.count", "drift"),
-    ("engine._drift.closed", "drift"),
-    ("engine.decider._sort_out", "decide and seal"),
-    ("engine.decider._claims", "decide and seal"),
-    ("engine.decider._rows", "rows"),
+    ("engine._drift.judge_closed", "drift"),
+    ("engine.decider._count_records", "decide and seal"),
+    ("engine.decider._decide_claims", "decide and seal"),
+    ("engine.decider._offline_rows", "rows"),
     ("_flush", "offline store"),
     ("_duty._sink.emit", "emit"),
     ("_saving.begin", "snapshot"),
@@ -58,7 +58,7 @@ def time_stages(watch: Stopwatch, driver: Driver, scorer: object) -> None:
             watch.time(owner, name, stage)
         else:
             say(f"there is no {path}: its time counts as rest")
-    watch.time(Waiting, "add", "offline store")  # each table has an instance of its own
+    watch.time(PendingRows, "add", "offline store")  # each table has an instance of its own
 
 
 def run(models: Path, *, policies: int, warm: int, events_each: int) -> dict[str, Any]:

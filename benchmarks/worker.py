@@ -17,7 +17,7 @@ from typing import Any, Final
 from benchmarks.canonical import drift_window_ms
 from benchmarks.champion import NAME
 from benchmarks.processes import Watched
-from models.registry.adapters.folder import Registry
+from models.registry.adapters.folder import FolderRegistry
 
 PLAIN: Final = ("claimtrace", "stream", "--json")
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -85,6 +85,6 @@ def end(running: subprocess.Popen[Any]) -> None:
 
 def make_champion_current(models: Path) -> None:
     """Point the alias `champion`, which a worker loads, to the canonical model."""
-    registry = Registry(models, NAME)
+    registry = FolderRegistry(models, NAME)
     if registry.alias("champion") is None:
         registry.move_alias("champion", 1, actor="benchmark", reason="measured", at_ms=0)

@@ -34,11 +34,20 @@ BYTES_BEHIND = len(UNLINKED)
 
 
 class ModelRef(msgspec.Struct, frozen=True):
-    """The model that scored; its version is immutable, and the digest proves that."""
+    """The reference of a model version, which is immutable; the digest proves its bytes.
+
+    >>> ModelRef("auto_claims", 3, "ab12").label
+    'auto_claims/3'
+    """
 
     name: str
     version: int
     digest: str
+
+    @property
+    def label(self) -> str:
+        """The name and version in one word, `NAME/VERSION`, for people and drift records."""
+        return f"{self.name}/{self.version}"
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -122,8 +131,8 @@ class SealedDecision(Decision, frozen=True, kw_only=True):
 def seal(decision: Decision, chain_before: str) -> tuple[bytes, str]:
     """Encode a decision and link it to the one before; returns its bytes and its chain value.
 
-    The slow, obvious form, which tests compare `stream.decisions` with: the stream seals a batch at
-    a time.
+    The stream seals whole batches instead (`stream.decisions.sealer`); this is the slow oracle of
+    that sealer, whose bytes must be equal to these.
 
     >>> check_seal(b'{"a":1,"chain":"' + b"0" * 64 + b'"}', GENESIS)
     False

@@ -91,7 +91,7 @@ app.add_typer(offline.offline_app, name="offline", rich_help_panel=_INSPECT)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns its exit code. A user's mistake never shows a stack trace."""
+    """Run a command and return its exit code; a user's mistake never shows a stack trace."""
     try:
         answer = app(args=arguments, standalone_mode=False)
         return answer if isinstance(answer, int) else 0

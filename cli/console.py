@@ -1,4 +1,4 @@
-"""What people see: one console, errors with their mend, text from outside made harmless."""
+"""The console: output for people, errors with their fix, text from outside made harmless."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ err = Console(stderr=True, highlight=False)
 
 
 def safe(text: object) -> str:
-    """Text from a log or a file, without control characters, terminal escapes or markup.
+    """Return text from outside without control characters, terminal escapes or markup.
 
     >>> safe("\\x1b[31m[bold]claim\\r\\n")
     '[31m\\\\[bold]claim'
@@ -47,12 +47,12 @@ def notify(line: str) -> None:
 
 
 def print_json(thing: Any) -> None:
-    """For programs: one JSON document on standard output, nothing else."""
+    """Print one JSON document on standard output, and nothing else, for programs."""
     sys.stdout.write(msgspec.json.encode(thing).decode() + "\n")
 
 
 def table(title: str, header: list[str], rows: list[list[str]], numbers: int = 0) -> None:
-    """A plain table; the last `numbers` columns are right-aligned."""
+    """Print a plain table; the last `numbers` columns are right-aligned."""
     made = Table(title=title or None, title_justify="left", title_style="bold", box=None,
                  pad_edge=False, header_style="dim")  # fmt: skip
     for i, name in enumerate(header):
@@ -66,7 +66,7 @@ def table(title: str, header: list[str], rows: list[list[str]], numbers: int = 0
 
 
 def indented(rows: list[tuple[str, str]]) -> None:
-    """Pairs under a heading; what doesn't fit a line goes on below its own column."""
+    """Print pairs under a heading; long text wraps below its own column."""
     if not rows:
         return
     grid = Table.grid(padding=(0, 2))
@@ -76,7 +76,7 @@ def indented(rows: list[tuple[str, str]]) -> None:
 
 
 class _Rate(ProgressColumn):
-    """Records done and records a second."""
+    """A progress column with the records done and the records a second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -86,9 +86,9 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(title: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Any]:
-    """A progress bar on standard error; yields `advance(records, note="")`.
+    """Show a progress bar on standard error; yields `advance(records, note="")`.
 
-    On no terminal, or when quiet, nothing is drawn.
+    Without a terminal, or when quiet, no bar is drawn.
     """
     columns = (
         SpinnerColumn(),
@@ -112,7 +112,7 @@ def progress(title: str, total: int | None = None, *, quiet: bool = False) -> It
 
 
 def show_error(error: ClaimtraceError) -> None:
-    """What went wrong, where, and what to do; never a stack trace."""
+    """Print an error for a user: what went wrong, where, and the fix; never a stack trace."""
     err.print(f"[bold red]error:[/] {safe(error.what)}")
     if error.where:
         err.print(f"  [dim]where[/]  {safe(error.where)}")
@@ -121,7 +121,10 @@ def show_error(error: ClaimtraceError) -> None:
 
 
 def write_trace(error: BaseException, log_file: Path) -> Path | None:
-    """Append our own fault, with its trace, to the log file; None when that can't be written."""
+    """Append a fault of the product, with its trace, to the log file.
+
+    Returns the file, or None when it can't be written.
+    """
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with log_file.open("a") as file:
@@ -132,5 +135,5 @@ def write_trace(error: BaseException, log_file: Path) -> Path | None:
 
 
 def is_users(error: ClaimtraceError) -> bool:
-    """Whether the user can mend it: then there is no trace at all."""
+    """Whether the user can fix an error; such errors never show a trace."""
     return isinstance(error, UsageError)

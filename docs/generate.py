@@ -20,6 +20,9 @@ from stream.adapters.reporting.prometheus import METRICS, OTHER, REBALANCES, STO
 from stream.adapters.reporting.sns_message import RESULTS
 from stream.decisions.outcomes import OUTCOMES
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from docs.map import with_map
+
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py; change the code, then `make docs`. -->\n"
 
@@ -133,7 +136,13 @@ def _listed(words: Iterable[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
 
+def architecture_page() -> str:
+    """The page of the architecture, with the map of today's folders."""
+    return with_map((HERE / "architecture.md").read_text(encoding="utf-8"))
+
+
 PAGES = {
+    "architecture.md": architecture_page,
     "settings.md": settings_page,
     "features.md": features_page,
     "dead-letters.md": refusals_page,

@@ -1,3 +1,3 @@
-"""A published model: it scores and explains, bit for bit."""
+"""Published models: loading, scoring and SHAP explanations, reproducible bit for bit."""
 
-import claimtrace as _claimtrace  # noqa: F401 - names the folder for compiled kernels first
+import claimtrace as _claimtrace  # noqa: F401 - sets the kernel cache folder before numba compiles

@@ -1,9 +1,9 @@
-"""A published model: XGBoost's JSON and a manifest that says what it is and proves its bytes.
+"""Model artefacts: XGBoost's JSON and a manifest that describes the model and proves its bytes.
 
     NAME/000001/manifest.json    its SHA-256 is the version's digest
-    NAME/000001/model.json       its SHA-256 stands in the manifest
+    NAME/000001/model.json       its SHA-256 is recorded in the manifest
 
-Both are compared before anything is parsed; nothing is ever unpickled.
+Both digests are verified before anything is parsed; nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .calibration import Calibration
 from .kernels.xgboost_json import MAX_FEATURES
 
 MAX_BYTES: Final = 64 * 2**20
-"""Of the manifest, and of the model. 200 trees of depth 6 are 1 MB of JSON."""
+"""Size limit of each file, manifest and model. 200 trees of depth 6 are 1 MB of JSON."""
 
 MANIFEST_FILE: Final = "manifest.json"
 MODEL_FILE: Final = "model.json"
@@ -33,26 +33,29 @@ _NAME = re.compile(r"[a-z0-9](?!.*\.\.)[a-z0-9._-]{0,63}")
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Calibrated probabilities from which a claim is referred, or reviewed; `review <= refer`."""
+    """The lowest calibrated probabilities at which a claim is referred or reviewed.
+
+    They satisfy `0 <= review <= refer <= 1`.
+    """
 
     refer: float
     review: float
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What training knows of a model before the registry numbers it.
+    """The description of a trained model before the registry assigns a version number.
 
     Attributes:
-        created_at_ms: when it was trained.
-        domain: the module whose definitions it was trained under.
-        definitions: their digest.
-        features: names in the order of the matrix.
-        calibration: from margin to probability.
-        thresholds: for `refer` and `review`.
-        capacity_per_day: claims a day that `refer` was set for.
-        reference: the drift reference, JSON owned by `monitoring`.
-        baselines: percentile grid of each feature, `baselines.build_baselines`.
-        metrics: the evaluation.
+        created_at_ms: time of the training, in ms.
+        domain: name of the module whose definitions the model was trained under.
+        definitions: digest of those definitions.
+        features: feature names in the column order of the matrix.
+        calibration: curve from margin to probability.
+        thresholds: scores for `refer` and `review`.
+        capacity_per_day: investigations a day that the `refer` threshold was chosen for.
+        reference: drift reference, JSON whose format `monitoring` owns.
+        baselines: percentile grid of each feature, from `baselines.build_baselines`.
+        metrics: results of the evaluation.
         lineage: query, table versions, counts, time range, parameters, seed, library versions.
     """
 
@@ -71,7 +74,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Manifest(Draft, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A draft with its name, its number and the digest of its model."""
+    """A draft with the model's name, its version number, and the digest and size of its JSON."""
 
     name: str
     version: int
@@ -81,7 +84,7 @@ class Manifest(Draft, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """A version as read back, its digests proven."""
+    """A model version read from the registry, with both digests verified."""
 
     ref: ModelRef
     manifest: Manifest
@@ -89,10 +92,13 @@ class Artefact:
 
 
 def write_manifest(draft: Draft, name: str, version: int, model_json: bytes) -> tuple[bytes, str]:
-    """The bytes of manifest.json and their digest; checked as if they were read back.
+    """Encode manifest.json; returns its bytes and their digest.
+
+    The bytes are checked with `read_artefact`, so a version that could not be loaded is never
+    written.
 
     Raises:
-        ModelError: what would be refused on reading.
+        ModelError: the manifest or the model would be refused on loading.
     """
     fields = {field: getattr(draft, field) for field in Draft.__struct_fields__}
     manifest = Manifest(
@@ -113,45 +119,54 @@ def write_manifest(draft: Draft, name: str, version: int, model_json: bytes) -> 
 def read_artefact(
     manifest_json: bytes, model_json: bytes, ref: ModelRef, where: str = ""
 ) -> Artefact:
-    """Prove the bytes of a version against its reference, then parse and check the manifest.
+    """Verify the bytes of a version against its reference, then parse and check the manifest.
+
+    Args:
+        where: path or name for error messages; `NAME/VERSION` when empty.
 
     Raises:
-        ModelError: another digest, too large, damaged, of another name, version or feature schema.
+        ModelError: a digest differs, a file is too large or damaged, or the manifest belongs to
+            another name, version or feature list.
     """
     where = where or f"{ref.name}/{ref.version:06d}"
     for content, file in ((manifest_json, MANIFEST_FILE), (model_json, MODEL_FILE)):
         if len(content) > MAX_BYTES:
             raise ModelError(f"larger than {MAX_BYTES >> 20} MiB", where=f"{where}/{file}")
-    _prove(manifest_json, ref.digest, f"{where}/{MANIFEST_FILE}")
+    # The digest is checked before parsing: a file that was tampered with never reaches a parser.
+    _verify_digest(manifest_json, ref.digest, f"{where}/{MANIFEST_FILE}")
     try:
         manifest = msgspec.json.decode(manifest_json, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(f"not a manifest: {error}", where=f"{where}/{MANIFEST_FILE}") from error
-    _prove(model_json, manifest.model_digest, f"{where}/{MODEL_FILE}")
+    _verify_digest(model_json, manifest.model_digest, f"{where}/{MODEL_FILE}")
     if (manifest.name, manifest.version) != (ref.name, ref.version):
         raise ModelError(
-            f"the manifest is of {manifest.name} {manifest.version}",
+            f"the manifest belongs to {manifest.name} {manifest.version}",
             where=where,
-            hint="a version's folder is never renamed; restore it from a copy",
+            hint="a version's folder must not be renamed; restore the folder from a copy",
         )
-    _check(manifest, f"{where}/{MANIFEST_FILE}")
+    _check_manifest(manifest, f"{where}/{MANIFEST_FILE}")
     _check_features(manifest.features, model_json, f"{where}/{MODEL_FILE}")
     return Artefact(ref, manifest, model_json)
 
 
 def check_name(name: str, what: str) -> None:
-    """See that a model's or alias's name is a safe folder name.
+    """Check that the name of a model or alias is safe as a folder name.
+
+    Args:
+        what: the kind of name, for the error message.
 
     Raises:
-        ModelError: it isn't.
+        ModelError: the name holds other characters, is too long, or contains `..`.
     """
     if not _NAME.fullmatch(name):
         raise ModelError(
-            f"{what} {name[:80]!r} isn't a name", hint="use a-z, 0-9 and . _ - ; at most 64"
+            f"{what} {name[:80]!r} isn't a valid name",
+            hint="use a-z, 0-9 and . _ - ; at most 64 characters",
         )
 
 
-def _prove(content: bytes, expected: str, where: str) -> None:
+def _verify_digest(content: bytes, expected: str, where: str) -> None:
     found = digest(content)
     if found != expected:
         raise ModelError(
@@ -161,7 +176,7 @@ def _prove(content: bytes, expected: str, where: str) -> None:
         )
 
 
-def _check(manifest: Manifest, where: str) -> None:
+def _check_manifest(manifest: Manifest, where: str) -> None:
     check_name(manifest.name, "model")
     if manifest.schema_version != 1:
         raise ModelError(f"schema version {manifest.schema_version}, not 1", where=where)
@@ -171,38 +186,47 @@ def _check(manifest: Manifest, where: str) -> None:
         raise ModelError(
             f"thresholds refer {manifest.thresholds.refer}, review {manifest.thresholds.review}",
             where=where,
-            hint="they must hold 0 <= review <= refer <= 1",
+            hint="thresholds must satisfy 0 <= review <= refer <= 1",
         )
     if not 0.0 < manifest.capacity_per_day < float("inf"):
-        raise ModelError(f"a capacity of {manifest.capacity_per_day} claims a day", where=where)
+        raise ModelError(
+            f"capacity_per_day is {manifest.capacity_per_day}, not positive and finite", where=where
+        )
     names = manifest.features
     if not 1 <= len(names) <= MAX_FEATURES or len(set(names)) != len(names) or "" in names:
-        raise ModelError(f"{len(names)} features, some empty, twice, or too many", where=where)
+        raise ModelError(
+            f"{len(names)} feature names, some of them empty, repeated, or too many", where=where
+        )
     manifest.calibration.check(where)
     for name, grid in manifest.baselines.items():
         values = np.array(grid, np.float64)
         sound = len(grid) <= GRID and np.isfinite(values).all() and (np.diff(values) >= 0).all()
         if name not in names or not sound:
-            raise ModelError(f"the baseline of {name} isn't the grid of a feature", where=where)
+            raise ModelError(
+                f"the baseline of {name} isn't a rising grid of a known feature", where=where
+            )
 
 
-class _Counted(msgspec.Struct):
+class _LearnerModelParam(msgspec.Struct):
     num_feature: str
 
 
-class _Named(msgspec.Struct):
-    learner_model_param: _Counted
+class _Learner(msgspec.Struct):
+    learner_model_param: _LearnerModelParam
     feature_names: list[str] = []
 
 
-class _Model(msgspec.Struct):
-    learner: _Named
+class _ModelHead(msgspec.Struct):
+    learner: _Learner
 
 
 def _check_features(features: list[str], model_json: bytes, where: str) -> None:
-    """The model's own names, in its order, are the manifest's; without names, their number is."""
+    """Check the manifest's feature names against the model's own names and their order.
+
+    A model that was fitted without names is checked by the number of features alone.
+    """
     try:
-        learner = msgspec.json.decode(model_json, type=_Model).learner
+        learner = msgspec.json.decode(model_json, type=_ModelHead).learner
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(f"not a model in XGBoost's JSON: {error}", where=where) from error
     count = learner.learner_model_param.num_feature
@@ -210,12 +234,12 @@ def _check_features(features: list[str], model_json: bytes, where: str) -> None:
         raise ModelError(f"{count} features, the manifest has {len(features)}", where=where)
     if not learner.feature_names:
         return
-    for place, (own, expected) in enumerate(zip(learner.feature_names, features, strict=False)):
+    for index, (own, expected) in enumerate(zip(learner.feature_names, features, strict=False)):
         if own != expected:
             raise ModelError(
-                f"feature {place} is {own!r}, the manifest says {expected!r}",
+                f"feature {index} is {own!r}, the manifest has {expected!r}",
                 where=where,
-                hint="train and publish with the names of the definitions, in their order",
+                hint="train and publish with the feature names of the definitions, in their order",
             )
     if len(learner.feature_names) != len(features):
         raise ModelError(f"{len(learner.feature_names)} feature names", where=where)

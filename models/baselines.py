@@ -1,4 +1,4 @@
-"""What is usual for a feature: the percentiles of training, for the words of a reason."""
+"""Percentiles of each feature in training, against which reasons compare a claim's value."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 GRID: Final = 101
-"""Percentiles 0, 1 .. 100."""
+"""Points of a grid: the percentiles 0, 1 .. 100."""
 
 
 def build_baselines(names: Sequence[str], matrix: NDArray[np.float64]) -> dict[str, list[float]]:
-    """The percentile grid of each column of float64[n, features]; empty where all is missing.
+    """Compute the percentile grid of each column of float64[n, features].
 
-    Grid points are values that occurred, so that 0 or 1 of a flag stays 0 or 1.
+    Grid points are values that occur in the column, so the grid of a 0/1 flag holds only 0 and 1.
+    The grid of a column without finite values is empty.
 
     >>> grids = build_baselines(["a"], np.array([[1.0], [np.nan], [3.0], [2.0]]))
     >>> grids["a"][0], grids["a"][50], grids["a"][100]
     (1.0, 2.0, 3.0)
     """
     grids: dict[str, list[float]] = {}
-    for place, name in enumerate(names):
-        column = np.sort(matrix[:, place][np.isfinite(matrix[:, place])])
+    for index, name in enumerate(names):
+        # Adding 0.0 turns -0.0 into 0.0: a sort may leave equal zeros in any order.
+        column = np.sort(matrix[:, index][np.isfinite(matrix[:, index])]) + 0.0
         steps = (np.arange(GRID) * max(len(column) - 1, 0)) // (GRID - 1)
         grids[name] = column[steps].tolist() if len(column) else []
     return grids
 
 
 def percentile(grid: Sequence[float], value: float) -> float | None:
-    """Where a value stands among training's, 0 .. 100; None without a grid or a value.
+    """Return the percentile of a value on a training grid, 0 .. 100.
 
-    A value that fills a stretch of the grid stands in its middle.
+    A value that fills several grid points gets the middle of them. None if the grid is empty or
+    the value is missing (NaN).
 
     >>> percentile([0.0, 0.0, 0.0, 1.0, 5.0], 0.0)
     25.0

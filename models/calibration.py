@@ -1,9 +1,9 @@
-"""From margin to probability: a rising line through a few knots, fitted on labels kept apart.
+"""Calibration from margin to probability: a rising piecewise linear curve, fitted on held-out data.
 
 Isotonic regression (pool adjacent violators: Ayer, Brunk, Ewing, Reid, Silverman 1955) finds the
-rising step function nearest to the labels. Steps become knots at their mean margin, and straight
-lines join the knots, so that the order of claims is kept and equal scores stay rare. Evaluating
-uses only + - * / and comparisons: the same probability on every machine.
+rising step function nearest to the labels. Each step becomes a knot at its mean margin, and
+straight lines join the knots, so that the order of claims is kept and equal scores stay rare.
+Evaluation uses only + - * / and comparisons, so a probability is the same on every machine.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from numpy.typing import NDArray
 from claimtrace.errors import ModelError
 
 MIN_FRAUDS: Final = 10
-"""Fewer known frauds can't carry a curve; then margins are only shifted to the base rate."""
+"""Fewest frauds for a curve; with fewer, margins are only shifted to the base rate."""
 
 KNOT_ROWS: Final = 20
-"""A knot stands for at least this many rows: three frauds at the very top are no certainty."""
+"""Fewest rows behind a knot: three frauds at the very top don't make a probability near 1."""
 
 MAX_KNOTS: Final = 512
-"""More steps than this are noise, and a look-up that no cache holds."""
+"""Most knots of a curve; more steps would be noise, and a table too large for the CPU's cache."""
 
 FLOOR: Final = 1e-6
-"""Nothing is certain: probabilities stay within [FLOOR, 1 - FLOOR]."""
+"""Distance that fitted probabilities keep from 0 and 1: they lie within [FLOOR, 1 - FLOOR]."""
 
 REACH: Final = 16.0
-"""Log-odds beyond the outer knots where the line reaches FLOOR and 1 - FLOOR, at the least."""
+"""Least distance in log-odds from the outer knots to the points FLOOR and 1 - FLOOR."""
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The knots of the curve; it is flat before the first and after the last.
+    """A calibration curve as a list of knots; flat before the first knot and after the last.
 
-    `method` is `isotonic`, `shift` (too few frauds) or `given`; `rows` and `frauds` are what it was
-    fitted on.
+    `method` is `isotonic`, `shift` (too few frauds) or `given` (not fitted); `rows` and `frauds`
+    count the data that the curve was fitted on.
 
     >>> curve = Calibration(knot_margins=[-2.0, 0.0], knot_probabilities=[0.1, 0.5])
     >>> curve.probabilities(np.array([-9.0, -1.5, 3.0])).tolist()
@@ -51,45 +51,48 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     frauds: int = 0
 
     def probabilities(self, margins: NDArray[Any]) -> NDArray[np.float64]:
-        """The calibrated probability of each margin: float[n] -> float64[n]; NaN stays NaN."""
+        """Return the calibrated probabilities of margins: float[n] -> float64[n]; NaN stays NaN."""
         return interpolate(margins, *self.knots())
 
     def knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Margins and probabilities of the knots, as `interpolate` takes them."""
+        """Return the knots' margins and probabilities as the arrays that `interpolate` takes."""
         return np.array(self.knot_margins, np.float64), np.array(
             self.knot_probabilities, np.float64
         )
 
     def check(self, where: str = "") -> None:
-        """See that the knots are a curve.
+        """Check that the knots form a rising curve.
 
         Raises:
-            ModelError: margins don't rise, or probabilities fall or leave 0 .. 1.
+            ModelError: margins don't rise, probabilities fall or leave 0 .. 1, or the numbers of
+                both differ or are out of range.
         """
-        margins, chances = self.knots()
-        if not 1 <= len(margins) == len(chances) <= MAX_KNOTS:
+        margins, probabilities = self.knots()
+        if not 1 <= len(margins) == len(probabilities) <= MAX_KNOTS:
             raise ModelError(
-                f"a calibration of {len(margins)} margins and {len(chances)} probabilities",
+                f"a calibration of {len(margins)} margins and {len(probabilities)} probabilities",
                 where=where,
-                hint=f"give as many of one as of the other, 1 .. {MAX_KNOTS}",
+                hint=f"give equally many margins and probabilities, 1 .. {MAX_KNOTS}",
             )
         if not (np.isfinite(margins).all() and (np.diff(margins) > 0).all()):
             raise ModelError("the calibration's margins don't rise", where=where)
-        inside = bool(((chances >= 0.0) & (chances <= 1.0)).all())
-        if not (inside and (np.diff(chances) >= 0).all()):
+        inside = bool(((probabilities >= 0.0) & (probabilities <= 1.0)).all())
+        if not (inside and (np.diff(probabilities) >= 0).all()):
             raise ModelError("the calibration's probabilities don't rise in 0 .. 1", where=where)
 
 
 def fit_calibration(margins: NDArray[Any], labels: NDArray[Any]) -> Calibration:
     """Fit a curve to margins float[n] and labels bool or 0/1 [n] of claims the model hasn't seen.
 
-    Each knot's probability is its share of frauds, with one row more at the overall rate, so that
-    no handful of rows is certain. With fewer than `MIN_FRAUDS` frauds (or honest claims) the curve
-    is the logistic function, shifted by the one number that gives the right overall rate; that
-    trusts the model's own spread, and `method` says so.
+    Each knot's probability is the share of frauds among its rows and one more row at the overall
+    rate, so a few rows never give a probability of 0 or 1. With fewer than `MIN_FRAUDS` frauds (or
+    legitimate claims) the curve is the logistic function, shifted by the one number that gives the
+    right overall rate. The shift trusts the spread of the model's margins; `method` is then
+    `shift`.
 
     Raises:
-        ModelError: there are no rows, or margins and labels don't match or hold other values.
+        ModelError: there are no rows, margins and labels have different shapes, or a value is not
+            finite or no label.
 
     >>> rng = np.random.default_rng(1)
     >>> labels = rng.random(5000) < 0.2
@@ -104,18 +107,19 @@ def fit_calibration(margins: NDArray[Any], labels: NDArray[Any]) -> Calibration:
         raise ModelError("margins must be finite, labels 0 or 1")
     rows, frauds = len(y), int(y.sum())
     fit = _isotonic if min(frauds, rows - frauds) >= MIN_FRAUDS else _shift
-    at, chance = fit(x, y)
-    chance = np.clip(np.maximum.accumulate(chance), FLOOR, 1.0 - FLOOR)
+    knot_margins, probabilities = fit(x, y)
+    probabilities = np.clip(np.maximum.accumulate(probabilities), FLOOR, 1.0 - FLOOR)
     method = fit.__name__.lstrip("_")
-    return Calibration(at.tolist(), chance.tolist(), method, rows, frauds)
+    return Calibration(knot_margins.tolist(), probabilities.tolist(), method, rows, frauds)
 
 
 def pool_adjacent_violators(
     values: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Where the blocks of the best rising step function start, in weighted squares.
+    """Return the block starts of the rising step function with the least weighted squared error.
 
-    float64[n], float64[n] -> int64[blocks]; each block's weighted mean exceeds the one before.
+    float64[n], float64[n] -> int64[blocks]; each block's weighted mean exceeds that of the block
+    before.
 
     >>> pool_adjacent_violators(np.array([1.0, 3.0, 2.0, 4.0]), np.ones(4)).tolist()
     [0, 1, 3]
@@ -123,10 +127,11 @@ def pool_adjacent_violators(
     starts: list[int] = []
     sums: list[float] = []
     totals: list[float] = []
-    for place in range(len(values)):
-        starts.append(place)
-        sums.append(float(values[place] * weights[place]))
-        totals.append(float(weights[place]))
+    for index in range(len(values)):
+        starts.append(index)
+        sums.append(float(values[index] * weights[index]))
+        totals.append(float(weights[index]))
+        # The last two means are compared by cross-multiplication; a division would round.
         while len(sums) > 1 and sums[-2] * totals[-1] >= sums[-1] * totals[-2]:
             starts.pop()
             last_sum, last_total = sums.pop(), totals.pop()
@@ -136,42 +141,53 @@ def pool_adjacent_violators(
 
 
 def interpolate(
-    margins: NDArray[Any], at: NDArray[np.float64], chance: NDArray[np.float64]
+    margins: NDArray[Any],
+    knot_margins: NDArray[np.float64],
+    knot_probabilities: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The line through the knots (at, chance) at each margin; float[n] -> float64[n]."""
+    """Evaluate the curve through the knots at each margin: float[n] -> float64[n]; NaN stays NaN.
+
+    `knot_margins` and `knot_probabilities` are float64[knots], as `Calibration.knots` gives them.
+    """
     out = np.empty(len(margins), np.float64)
-    _interpolate(np.require(margins, np.float64, ["C", "W"]), at, chance, out)
+    _interpolate(np.require(margins, np.float64, ["C", "W"]), knot_margins, knot_probabilities, out)
     return out
 
 
 def _isotonic(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Fit knots by isotonic regression; returns their margins and probabilities."""
     distinct, where = np.unique(x, return_inverse=True)
     rows = np.bincount(where).astype(np.float64)
     frauds = np.bincount(where, weights=y)
     steps = pool_adjacent_violators(frauds / rows, rows)
-    starts = _thinned(
+    starts = _join_steps(
         np.add.reduceat(rows, steps), steps, max(KNOT_ROWS, len(x) // (MAX_KNOTS // 2))
     )
     knot_rows = np.add.reduceat(rows, starts)
-    at = np.add.reduceat(distinct * rows, starts) / knot_rows
-    chance = (np.add.reduceat(frauds, starts) + y.mean()) / (knot_rows + 1.0)
-    rising = np.concatenate(([True], np.diff(at) > 0))  # means of nearly equal margins may round
-    at, chance = at[rising], chance[rising]
-    below, above = max(REACH, 8.0 * (at[0] - x.min())), max(REACH, 8.0 * (x.max() - at[-1]))
-    at = np.concatenate(([at[0] - below], at, [at[-1] + above]))
-    return at, np.concatenate(([FLOOR], chance, [1.0 - FLOOR]))
+    margins = np.add.reduceat(distinct * rows, starts) / knot_rows
+    probabilities = (np.add.reduceat(frauds, starts) + y.mean()) / (knot_rows + 1.0)
+    # The means of nearly equal margins may round to the same float: knots must rise strictly.
+    rising = np.concatenate(([True], np.diff(margins) > 0))
+    margins, probabilities = margins[rising], probabilities[rising]
+    # Two outer knots let the curve go on rising beyond the means of the outermost steps.
+    below = max(REACH, 8.0 * (margins[0] - x.min()))
+    above = max(REACH, 8.0 * (x.max() - margins[-1]))
+    margins = np.concatenate(([margins[0] - below], margins, [margins[-1] + above]))
+    return margins, np.concatenate(([FLOOR], probabilities, [1.0 - FLOOR]))
 
 
-def _thinned(rows: NDArray[np.float64], starts: NDArray[np.int64], least: int) -> NDArray[np.int64]:
-    """Join steps from the top down until each has `least` rows; the lowest takes what is left."""
+def _join_steps(
+    rows: NDArray[np.float64], starts: NDArray[np.int64], least: int
+) -> NDArray[np.int64]:
+    """Join steps from the top down until each has `least` rows; the lowest takes the rest."""
     kept: list[int] = []
-    held = 0.0
+    pending = 0.0
     for step in range(len(starts) - 1, -1, -1):
-        held += rows[step]
-        if held >= least:
+        pending += rows[step]
+        if pending >= least:
             kept.append(int(starts[step]))
-            held = 0.0
-    if held and kept:
+            pending = 0.0
+    if pending and kept:
         kept.pop()
     if not kept or kept[-1] != 0:
         kept.append(0)
@@ -179,6 +195,10 @@ def _thinned(rows: NDArray[np.float64], starts: NDArray[np.int64], least: int) -
 
 
 def _shift(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Shift the logistic function to the overall rate; returns margins and probabilities of knots.
+
+    The shift is found by bisection: 100 halvings exhaust float64.
+    """
     rate = (y.sum() + 0.5) / (len(y) + 1.0)
     low, high = -x.max() - 40.0, -x.min() + 40.0
     for _ in range(100):
@@ -192,34 +212,36 @@ def _shift(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[Any]
 
 
 def _logistic(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
-    chances: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
-    return chances
+    # exp overflows float64 beyond 709.
+    probabilities: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -700.0, 700.0)))
+    return probabilities
 
 
 @njit(cache=True)
 def _interpolate(
     margins: NDArray[np.float64],
-    at: NDArray[np.float64],
-    chance: NDArray[np.float64],
+    knots: NDArray[np.float64],
+    probabilities: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> None:
-    last = at.size - 1
+    last = knots.size - 1
     for row in range(margins.size):
         margin = margins[row]
         if margin != margin:
             out[row] = margin
-        elif margin <= at[0]:
-            out[row] = chance[0]
-        elif margin >= at[last]:
-            out[row] = chance[last]
+        elif margin <= knots[0]:
+            out[row] = probabilities[0]
+        elif margin >= knots[last]:
+            out[row] = probabilities[last]
         else:
             low, high = 0, last
             while high - low > 1:
                 middle = (low + high) >> 1
-                if at[middle] <= margin:
+                if knots[middle] <= margin:
                     low = middle
                 else:
                     high = middle
-            share = (margin - at[low]) / (at[high] - at[low])
-            value = chance[low] + share * (chance[high] - chance[low])
-            out[row] = min(value, chance[high])
+            share = (margin - knots[low]) / (knots[high] - knots[low])
+            value = probabilities[low] + share * (probabilities[high] - probabilities[low])
+            # Rounding may carry the value just above the upper knot, where the curve would fall.
+            out[row] = min(value, probabilities[high])

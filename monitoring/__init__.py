@@ -1,3 +1,3 @@
-"""Watching a model at work: statistics of what it saw, compared with what it was trained on."""
+"""Monitoring of a model in production: statistics of live claims, compared with its training."""
 
-import claimtrace as _claimtrace  # noqa: F401 - names the folder for compiled kernels first
+import claimtrace as _claimtrace  # noqa: F401 - sets the kernel cache folder before numba compiles

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from claimtrace.rooms import ROOMS
 from cli.__main__ import app
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +62,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_files_that_the_documents_name_exist(page):
-    rooms = "claimtrace|featurestore|stream|training|producers|tests|examples|benchmarks"
+    rooms = "|".join((*ROOMS, "tests", "benchmarks", "docs", "deploy"))
     for path in re.findall(rf"`((?:{rooms})/[\w./]+)`", page.read_text()):
         assert (ROOT / path.split(":")[0]).exists(), f"{page.name} names {path}"
 
@@ -76,14 +77,16 @@ def test_every_command_stands_in_the_readme():
 def test_the_package_list_is_exact():
     import tomllib
 
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    rooms = {name.split(".")[0] for name in listed}
-    found = {
+    from setuptools import find_packages
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    found = find_packages(str(ROOT), include=project["packages"]["find"]["include"])
+    there = {
         ".".join(path.parent.relative_to(ROOT).parts)
-        for room in rooms
-        for path in (ROOT / room).rglob("__init__.py")
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*.py")
     }
-    assert sorted(listed) == sorted(found)
+    assert sorted(found) == sorted(there)
 
 
 def test_the_lock_has_hashes_and_names_no_host():

@@ -1,1 +1,1 @@
-"""From logged features and late labels to a published, immutable model."""
+"""Training: from served feature vectors and late labels to a published, immutable model."""

@@ -1,7 +1,7 @@
-"""The training job: a plain table of named steps over one work bench.
+"""The training job: a plain table of named steps that fill in one `TrainingRun`.
 
-Each step reads what the steps before it left on the bench and leaves its own. A step is added by
-writing a function and putting its name into the table, where its place in the order can be seen:
+Each step reads the attributes that earlier steps have set and sets its own. To add a step, write a
+function and put it into the table, which shows the order:
 
     steps = (*STEPS[:2], ("tune", search_parameters), *STEPS[2:])
     train(offline, registry, settings, at_ms=now, steps=steps)
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,22 +21,31 @@ from claimtrace.decisions import ModelRef
 from claimtrace.settings.schema import Settings
 from models.calibration import Calibration, fit_calibration
 from models.kernels.forest import Forest
+from models.registry.registry import ModelRegistry
 
-from .data.dataset import Dataset, MonthShare, Offline, load_dataset, maturity, utc_month
+from .data.dataset import Dataset, MonthShare, load_dataset, maturity, utc_month
 from .data.split import Split, split_dataset
 from .evaluation.capacity import SCORE_DECIMALS, Threshold, threshold_for
-from .evaluation.evaluate import Evaluation, Measured, Panel, bootstrap, evaluate
+from .evaluation.evaluate import Evaluation, Measured, Panel, bootstrap
+from .evaluation.evaluate import evaluate as evaluate_model
 from .fitting.fitters import FITTERS, Fitted, Progress, silent
 from .release.gate import Verdict, compare, first_model
-from .release.publish import CHAMPION, ModelRegistry, build_draft, publish
+from .release.publish import CHAMPION, build_draft
+from .release.publish import publish as publish_version
 from .report import SplitPart, TrainingReport
+
+if TYPE_CHECKING:
+    from featurestore.offline.adapters.delta import OfflineStore
 
 
 @dataclass(slots=True)
-class Bench:
-    """What a training run works on; the second part is left by the steps, in their order."""
+class TrainingRun:
+    """The inputs and results of one training run.
 
-    offline: Offline
+    The first group of attributes is given; the second is set by the steps, in their order.
+    """
+
+    offline: OfflineStore
     registry: ModelRegistry
     settings: Settings
     at_ms: int
@@ -63,130 +72,130 @@ class Bench:
     published: ModelRef = field(init=False)
 
 
-Step = Callable[[Bench], None]
+Step = Callable[[TrainingRun], None]
 
 
-def collect(bench: Bench) -> None:
-    """Read the served vectors and the verdicts known now."""
-    bench.dataset = load_dataset(bench.offline, bench.at_ms)
-    bench.maturity = maturity(bench.dataset, utc_month)
+def collect(run: TrainingRun) -> None:
+    """Read the served vectors, and the verdicts known at `at_ms`."""
+    run.dataset = load_dataset(run.offline, run.at_ms)
+    run.maturity = maturity(run.dataset, utc_month)
 
 
-def divide(bench: Bench) -> None:
-    """Split by time and by policy."""
-    chosen = bench.settings.training
-    bench.split = split_dataset(
-        bench.dataset, test_share=chosen.test_share, min_frauds=chosen.min_frauds
+def split(run: TrainingRun) -> None:
+    """Split the data set by time and by policy."""
+    chosen = run.settings.training
+    run.split = split_dataset(
+        run.dataset, test_share=chosen.test_share, min_frauds=chosen.min_frauds
     )
 
 
-def fit(bench: Bench) -> None:
-    """Fit on the oldest claims, stop by the calibration claims, and score every claim."""
-    dataset, split = bench.dataset, bench.split
-    bench.fitted = FITTERS[bench.fitter](
+def fit(run: TrainingRun) -> None:
+    """Fit on the oldest claims, stop early by the calibration claims, and score every claim."""
+    dataset, split = run.dataset, run.split
+    run.fitted = FITTERS[run.fitter](
         dataset.matrix[split.train],
         dataset.is_fraud[split.train],
         dataset.matrix[split.calibration],
         dataset.is_fraud[split.calibration],
-        bench.params,
-        bench.settings.training.seed,
-        bench.progress,
+        run.params,
+        run.settings.training.seed,
+        run.progress,
     )
-    # The stream's own kernel scores here too: what is judged is what will serve.
-    forest = Forest.from_xgboost_json(bench.fitted.model_json)
-    bench.margins = forest.margins(dataset.matrix)
+    # Scored by the stream's own kernel, so that the evaluation is of exactly what will be served.
+    forest = Forest.from_xgboost_json(run.fitted.model_json)
+    run.margins = forest.margins(dataset.matrix)
 
 
-def calibrate(bench: Bench) -> None:
-    """From margins to probabilities, on claims that the trees were not fitted on."""
-    rows = bench.split.calibration
-    bench.calibration = fit_calibration(bench.margins[rows], bench.dataset.is_fraud[rows])
-    if bench.calibration.method != "isotonic":
-        bench.notes.append("too few frauds for a calibration curve: the margins are only shifted")
-    bench.probabilities = bench.calibration.probabilities(bench.margins)
+def calibrate(run: TrainingRun) -> None:
+    """Fit the curve from margins to probabilities, on claims that the trees were not fitted on."""
+    rows = run.split.calibration
+    run.calibration = fit_calibration(run.margins[rows], run.dataset.is_fraud[rows])
+    if run.calibration.method != "isotonic":
+        run.notes.append("too few frauds for a calibration curve: the margins are only shifted")
+    run.probabilities = run.calibration.probabilities(run.margins)
 
 
-def judge(bench: Bench) -> None:
-    """Evaluate on the newest claims, beside the champion under the same draws."""
-    dataset, seed = bench.dataset, bench.settings.training.seed
-    capacity = bench.settings.decision.capacity_per_day
-    panel = bench.panel = Panel.of(dataset, bench.split, capacity)
-    scores = [bench.margins[panel.rows]]
-    chances = [bench.probabilities[panel.rows]]
-    bench.champion = bench.registry.alias(CHAMPION)
-    served = _champion_scores(bench) if bench.champion else None
+def evaluate(run: TrainingRun) -> None:
+    """Evaluate on the newest claims, and compare with the champion under the same draws."""
+    dataset, seed = run.dataset, run.settings.training.seed
+    capacity = run.settings.decision.capacity_per_day
+    panel = run.panel = Panel.of(dataset, run.split, capacity)
+    scores = [run.margins[panel.rows]]
+    probabilities = [run.probabilities[panel.rows]]
+    run.champion = run.registry.alias(CHAMPION)
+    served = _champion_scores(run) if run.champion else None
     if served is not None:
         scores.append(served[0])
-        chances.append(served[1])
+        probabilities.append(served[1])
     models = [Measured(panel, one) for one in scores]
-    bench.drawn = bootstrap(panel, models, seed)
+    run.drawn = bootstrap(panel, models, seed)
     results = [
-        evaluate(panel, margins, chance, drawn)
-        for margins, chance, drawn in zip(scores, chances, bench.drawn, strict=True)
+        evaluate_model(panel, margins, calibrated, drawn)
+        for margins, calibrated, drawn in zip(scores, probabilities, run.drawn, strict=True)
     ]
-    bench.evaluation = results[0]
-    bench.champion_evaluation = results[1] if served is not None else None
+    run.evaluation = results[0]
+    run.champion_evaluation = results[1] if served is not None else None
     points = [model.metrics() for model in models]
     if served is not None:
-        bench.verdict = compare(points[0], points[1], bench.drawn[0], bench.drawn[1])
+        run.verdict = compare(points[0], points[1], run.drawn[0], run.drawn[1])
     else:
-        bench.verdict = first_model(points[0], bench.drawn[0], bench.evaluation.base_ratio)
+        run.verdict = first_model(points[0], run.drawn[0], run.evaluation.base_ratio)
 
 
-def set_thresholds(bench: Bench) -> None:
-    """Turn the capacity into scores, on all claims since the test time began."""
-    times = bench.dataset.event_times_ms
-    recent = times >= bench.split.test_start_ms
-    days = max(1.0, (int(times[-1]) + 1 - bench.split.test_start_ms) / DAY_MS)
-    scores = np.round(bench.probabilities[recent], SCORE_DECIMALS)
-    chosen = bench.settings.decision
-    bench.thresholds = {
+def set_thresholds(run: TrainingRun) -> None:
+    """Choose the thresholds by capacity, on all claims since the test time began."""
+    times = run.dataset.event_times_ms
+    recent = times >= run.split.test_start_ms
+    days = max(1.0, (int(times[-1]) + 1 - run.split.test_start_ms) / DAY_MS)
+    scores = np.round(run.probabilities[recent], SCORE_DECIMALS)
+    chosen = run.settings.decision
+    run.thresholds = {
         "refer": threshold_for(scores, days, chosen.capacity_per_day),
         "review": threshold_for(scores, days, chosen.review_per_day),
     }
-    for name, threshold in bench.thresholds.items():
+    for name, threshold in run.thresholds.items():
         if threshold.note:
-            bench.notes.append(f"threshold for {name}: {threshold.note}")
+            run.notes.append(f"threshold for {name}: {threshold.note}")
 
 
-def release(bench: Bench) -> None:
-    """Publish the version and move the alias when the gate said so."""
+def publish(run: TrainingRun) -> None:
+    """Publish the version, and make it champion if the gate promotes it."""
     draft = build_draft(
-        dataset=bench.dataset,
-        split=bench.split,
-        fitted=bench.fitted,
-        calibration=bench.calibration,
-        probabilities=bench.probabilities,
-        thresholds=bench.thresholds,
-        evaluation=bench.evaluation,
-        verdict=bench.verdict,
-        settings=bench.settings,
-        created_at_ms=bench.at_ms,
+        dataset=run.dataset,
+        split=run.split,
+        fitted=run.fitted,
+        calibration=run.calibration,
+        probabilities=run.probabilities,
+        thresholds=run.thresholds,
+        evaluation=run.evaluation,
+        verdict=run.verdict,
+        settings=run.settings,
+        created_at_ms=run.at_ms,
     )
-    bench.published = publish(
-        bench.registry,
+    run.published = publish_version(
+        run.registry,
         draft,
-        bench.fitted.model_json,
-        bench.verdict,
-        champion=bench.champion,
-        actor=bench.actor,
-        at_ms=bench.at_ms,
+        run.fitted.model_json,
+        run.verdict,
+        champion=run.champion,
+        actor=run.actor,
+        at_ms=run.at_ms,
     )
 
 
 STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("collect", collect),
-    ("divide", divide),
+    ("split", split),
     ("fit", fit),
     ("calibrate", calibrate),
-    ("judge", judge),
+    ("evaluate", evaluate),
     ("thresholds", set_thresholds),
-    ("release", release),
+    ("publish", publish),
 )
 
 
 def train(
-    offline: Offline,
+    offline: OfflineStore,
     registry: ModelRegistry,
     settings: Settings,
     *,
@@ -196,21 +205,23 @@ def train(
     fitter: str = "xgboost",
     steps: Sequence[tuple[str, Step]] = STEPS,
 ) -> TrainingReport:
-    """Fit, judge and publish a model from what the offline store knew at `at_ms`.
+    """Fit, evaluate and publish a model from the data known to the offline store at `at_ms`.
 
     The same store, settings and `at_ms` give the same model, byte for byte.
 
     Args:
-        at_ms: now; verdicts and decisions known later don't exist.
+        at_ms: the present time; verdicts and decisions that became known later are ignored.
         progress: called as `progress(step, done, total)`.
-        actor: who stands in the approvals log.
+        actor: the actor recorded in the approvals log.
+        fitter: a name in `FITTERS`.
+        steps: the steps to run, in order.
 
     Raises:
-        UsageError: the store holds too little to learn from or to judge by; says what is missing.
-        ConfigError: a parameter that the fitter doesn't take.
-        StateError: the champion was moved while this ran.
+        UsageError: the store holds too little data; the error names what is missing.
+        ConfigError: the fitter refuses a parameter.
+        StateError: the champion was changed during the run.
     """
-    bench = Bench(
+    run = TrainingRun(
         offline=offline,
         registry=registry,
         settings=settings,
@@ -222,41 +233,44 @@ def train(
     )
     for name, step in steps:
         progress(name, 0, 1)
-        step(bench)
+        step(run)
         progress(name, 1, 1)
-    return _report(bench)
+    return _report(run)
 
 
-def _champion_scores(bench: Bench) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
-    """Margins and probabilities of the champion on the panel; None when it can't score it."""
-    artefact = bench.registry.load(CHAMPION)
+def _champion_scores(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
+    """Return the champion's margins and probabilities on the panel.
+
+    None if the champion has other definitions and can't score these claims.
+    """
+    artefact = run.registry.load(CHAMPION)
     manifest, name = artefact.manifest, f"champion {artefact.ref.version}"
     if (manifest.definitions, manifest.features) != (
-        bench.dataset.definitions,
-        bench.dataset.features,
+        run.dataset.definitions,
+        run.dataset.features,
     ):
-        bench.notes.append(f"{name} is of other definitions and can't score these claims")
+        run.notes.append(f"{name} was trained under other definitions and can't score these claims")
         return None
-    if int(manifest.lineage.get("fitted_until_ms", 0)) > bench.split.test_start_ms:
-        bench.notes.append(f"{name} has seen part of the test time: it is favoured")
+    if int(manifest.lineage.get("fitted_until_ms", 0)) > run.split.test_start_ms:
+        run.notes.append(f"{name} was trained on a part of the test time, which favours it")
     margins = Forest.from_xgboost_json(artefact.model_json).margins(
-        bench.dataset.matrix[bench.panel.rows]
+        run.dataset.matrix[run.panel.rows]
     )
     return margins, manifest.calibration.probabilities(margins)
 
 
-def _report(bench: Bench) -> TrainingReport:
-    dataset, split = bench.dataset, bench.split
+def _report(run: TrainingRun) -> TrainingReport:
+    dataset, split = run.dataset, run.split
     parts = (("train", split.train), ("calibration", split.calibration), ("test", split.test))
     return TrainingReport(
-        model=bench.published,
-        promoted=bench.verdict.promote,
-        verdict=bench.verdict,
-        champion_before=bench.champion,
-        at_ms=bench.at_ms,
+        model=run.published,
+        promoted=run.verdict.promote,
+        verdict=run.verdict,
+        champion_before=run.champion,
+        at_ms=run.at_ms,
         definitions=dataset.definitions,
         features=len(dataset.features),
-        maturity=bench.maturity,
+        maturity=run.maturity,
         parts=[
             SplitPart(
                 name=name,
@@ -268,11 +282,11 @@ def _report(bench: Bench) -> TrainingReport:
             for name, rows in parts
         ],
         lost=split.lost,
-        fitter=bench.fitter,
-        rounds=bench.fitted.rounds,
-        params=bench.fitted.params,
-        evaluation=bench.evaluation,
-        champion_evaluation=bench.champion_evaluation,
-        thresholds=bench.thresholds,
-        notes=bench.notes,
+        fitter=run.fitter,
+        rounds=run.fitted.rounds,
+        params=run.fitted.params,
+        evaluation=run.evaluation,
+        champion_evaluation=run.champion_evaluation,
+        thresholds=run.thresholds,
+        notes=run.notes,
     )

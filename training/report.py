@@ -1,4 +1,4 @@
-"""What a training run tells: one struct for programs, tables in words for people."""
+"""The report of a training run: one struct for programs, and tables in words for people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .release.gate import Verdict
 
 
 class SplitPart(msgspec.Struct, frozen=True):
-    """One split: its claims, known frauds, and the event times of its first and last claim."""
+    """One split: its claims and known frauds, and the event times of its first and last claim."""
 
     name: str
     claims: int
@@ -26,7 +26,7 @@ class SplitPart(msgspec.Struct, frozen=True):
 
 
 class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a training run that a person or a program may ask for; encodes to JSON."""
+    """The results of a training run; encodes to JSON."""
 
     schema_version: int = 1
     model: ModelRef
@@ -49,7 +49,7 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table of words, for a console or a page; the first column names, the others say."""
+    """A table of texts for a console; the first column names the row."""
 
     title: str
     header: list[str]
@@ -57,33 +57,12 @@ class Table(msgspec.Struct, frozen=True):
 
 
 def tables_of(report: TrainingReport) -> list[Table]:
-    """The report as tables: quality, capacity, splits, verdicts by month, and what was lost."""
+    """Lay out the report as tables: quality, thresholds, splits, verdicts by month, claims lost."""
     return [_quality(report), _thresholds(report), _parts(report), _maturity(report), _lost(report)]
 
 
-def markdown_of(report: TrainingReport) -> str:
-    """The report as a Markdown page."""
-    lines = [
-        f"# Model {report.model.name} version {report.model.version}",
-        "",
-        f"**{report.verdict.words}**",
-    ]
-    for table in tables_of(report):
-        lines += [
-            "",
-            f"## {table.title}",
-            "",
-            _line(table.header),
-            _line(["---"] * len(table.header)),
-        ]
-        lines += [_line(row) for row in table.rows]
-    if report.notes:
-        lines += ["", "## Notes", "", *(f"- {note}" for note in report.notes)]
-    return "\n".join(lines) + "\n"
-
-
 def money(cents: int) -> str:
-    """Cents as whole major units.
+    """Format cents as whole major units.
 
     >>> money(123_456_789)
     '1,234,568'
@@ -93,7 +72,7 @@ def money(cents: int) -> str:
 
 def _quality(report: TrainingReport) -> Table:
     models = [report.evaluation]
-    header = ["on the newest claims", "this model"]
+    header = ["on the test claims", "this model"]
     if report.champion_evaluation is not None:
         models.append(report.champion_evaluation)
         header.append("champion")
@@ -103,7 +82,7 @@ def _quality(report: TrainingReport) -> Table:
         ["average precision", *(_interval(m.average_precision) for m in models)],
         ["AUC", *(_interval(m.auc) for m in models)],
         [f"precision {per_day}", *(_interval(m.precision) for m in models)],
-        ["its ceiling", *(_number(m.precision_ceiling) for m in models)],
+        ["highest possible precision", *(_number(m.precision_ceiling) for m in models)],
         [f"frauds found {per_day}", *(_interval(m.recall) for m in models)],
     ]
     if first.money_found_ratio is not None:
@@ -140,17 +119,13 @@ def _maturity(report: TrainingReport) -> Table:
         ]
         for share in report.maturity
     ]
-    header = ["month", "claims", "with a verdict", "frauds", "median days to it"]
+    header = ["month", "claims", "with a verdict", "frauds", "median days to the verdict"]
     return Table("Verdicts by month of the claim", header, rows)
 
 
 def _lost(report: TrainingReport) -> Table:
     rows = [[reason, f"{claims:,}"] for reason, claims in report.lost.items()]
-    return Table("Claims with a verdict that were left out", ["because", "claims"], rows)
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return Table("Claims with a verdict that were left out", ["reason", "claims"], rows)
 
 
 def _number(value: float) -> str:

@@ -1,1 +1,1 @@
-"""Workspace, assembly of engine and driver, champion, observers."""
+"""The wiring: workspace, assembly of engine and driver, champion, observers."""

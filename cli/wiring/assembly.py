@@ -99,7 +99,7 @@ def shared_scorer_of(workspace: Workspace) -> Callable[[ModelRef], Scorer]:
             return workspace.scorer_of(ref)
         except ModelError as error:
             raise StoreUnavailable(
-                f"a plan needs the model {ref.name}/{ref.version}: {error.what}",
+                f"a plan needs the model {ref.label}: {error.what}",
                 where="models",
                 hint="all workers need the same registry: share the folder models/",
             ) from error

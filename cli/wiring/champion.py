@@ -44,9 +44,7 @@ class Champion:
             return ref
         scorer = self._workspace.scorer_of(ref)
         if scorer.manifest.definitions != self._workspace.domain.definitions_digest:
-            self._notify(
-                f"model {ref.name}/{ref.version} was trained under other definitions: not used"
-            )
+            self._notify(f"model {ref.label} was trained under other definitions: not used")
             return self._ref
         for note in scorer.notes:
             self._notify(note)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from claimtrace.schemas.adapters.registry import Schemas
     from featurestore.definitions.domain import Domain
     from featurestore.offline.adapters.delta import OfflineStore
-    from models.registry.adapters.folder import Registry
+    from models.registry.adapters.folder import FolderRegistry
     from models.scorer import Scorer
     from stream.journal.terms import Terms
 
@@ -34,7 +34,7 @@ CHAMPION = "champion"
 
 
 class Workspace:
-    """The settings of a run, and all parts of the system that hang on them, made when asked for."""
+    """The settings of a run, and the paths and stores that depend on them, opened on first use."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -46,11 +46,11 @@ class Workspace:
     def open(cls, config: Path | None, folder: Path | None, source: str | None = None) -> Workspace:
         """Read the settings; an option beats the environment, which beats the file.
 
-        The file is the one that was named, else `claimtrace.toml` here, else the one that lies in
-        the folder: what a folder was made with stays with it.
+        The file is the one that was named, else `claimtrace.toml` here, else the one in the folder,
+        so that a folder keeps the settings that it was made with.
 
         Raises:
-            UsageError: when a file that was named isn't there.
+            UsageError: the file that was named doesn't exist.
         """
         if config is not None and not config.is_file():
             raise UsageError("there is no such settings file", where=str(config))
@@ -66,7 +66,7 @@ class Workspace:
         return cls(load_settings(toml, environment, str(path)))
 
     def at_source(self, source: str) -> Workspace:
-        """The same settings with another source."""
+        """Return a workspace with these settings and another source."""
         environment = {"CLAIMTRACE_SOURCE": source}
         checked = load_settings(None, environment, "--source").source
         return Workspace(msgspec.structs.replace(self.settings, source=checked))
@@ -80,17 +80,17 @@ class Workspace:
 
     @property
     def log_path(self) -> Path:
-        """The embedded log."""
+        """The file of the embedded log."""
         return self.folder / "log.db"
 
     @property
     def state_folder(self) -> Path:
-        """Journal, snapshots and lock of the stream."""
+        """The folder of journal, snapshots and lock of the stream."""
         return self.folder / "state"
 
     @property
     def journal_path(self) -> Path:
-        """The journal of plans."""
+        """The file of the journal of plans."""
         return self.state_folder / "journal"
 
     @property
@@ -100,14 +100,14 @@ class Workspace:
 
     @property
     def truth_path(self) -> Path:
-        """What the simulator knows and the log doesn't."""
+        """The file of the simulator's ground truth, which is not on the log."""
         return self.folder / "truth.parquet"
 
     def log(self, *, create: bool = False) -> EmbeddedLog:
-        """Open the embedded log, with the domain's topics when it is made.
+        """Open the embedded log; `create` makes it with the domain's topics if it doesn't exist.
 
         Raises:
-            UsageError: when there is none yet and it isn't to be made.
+            UsageError: there is no log yet, and none is to be made.
         """
         from claimtrace.adapters.embedded_log.log import EmbeddedLog
 
@@ -125,11 +125,11 @@ class Workspace:
         return log
 
     @cached_property
-    def registry(self) -> Registry:
-        """The models."""
-        from models.registry.adapters.folder import Registry
+    def registry(self) -> FolderRegistry:
+        """The registry of models."""
+        from models.registry.adapters.folder import FolderRegistry
 
-        return Registry(self.models_folder, name=self.domain.name)
+        return FolderRegistry(self.models_folder, name=self.domain.name)
 
     @cached_property
     def offline(self) -> OfflineStore:
@@ -139,7 +139,7 @@ class Workspace:
         return OfflineStore(self.settings.offline or self.folder / "offline")
 
     def terms(self) -> Terms:
-        """What the settings ask of a journal."""
+        """Return the terms of a journal under these settings."""
         from stream.journal.terms import Terms
 
         settings, domain = self.settings, self.domain
@@ -163,32 +163,34 @@ class Workspace:
 
     @property
     def has_journal(self) -> bool:
-        """Whether a stream has run here, as far as this machine knows."""
+        """Whether a stream has run on this folder, or may have run on a shared log."""
         return self.settings.source != "local" or self.journal_path.exists()
 
     def scorer_of(self, ref: ModelRef) -> Scorer:
-        """The loaded, verified model of a version; loaded once."""
-        from models.registry.adapters.self_checks import CheckNotes
+        """Return the loaded, verified model of a version; it is loaded once."""
+        from models.registry.adapters.passed_checks import PassedChecks
         from models.scorer import Scorer
 
         found = self._scorers.get(ref)
         if found is None:
-            notes = CheckNotes(self.state_folder / "checked")
-            found = Scorer.load(self.registry.load(ref), self_check=not notes.has(ref.digest))
+            passed = PassedChecks(self.state_folder / "checked")
+            found = Scorer.load(self.registry.load(ref), self_check=not passed.has(ref.digest))
             if found.kernel == found.explain_kernel == "numba":
-                notes.add(ref.digest)
+                passed.add(ref.digest)
             self._scorers[ref] = found
         return found
 
     def warm_up(self) -> None:
-        """Load the champion and its kernels now, so that the first batch doesn't wait for them."""
+        """Load the champion and compile its kernels, so that the first batch doesn't wait for
+        them."""
         ref = self.registry.alias(CHAMPION)
         if ref is not None:
             self.scorer_of(ref)
 
     @cached_property
     def schemas(self) -> Schemas | None:
-        """The schema registry, when the settings name one; what it said is kept in the folder."""
+        """The schema registry of the settings, with a cache in the folder; None when none is
+        named."""
         if not self.settings.schemas.registry:
             return None
         from claimtrace.schemas.adapters.registry import Schemas

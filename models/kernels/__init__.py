@@ -1,1 +1,1 @@
-"""Trees, SHAP contributions and the reader of XGBoost's JSON, compiled with numba."""
+"""Tree margins and SHAP contributions compiled with numba, and the reader of XGBoost's JSON."""

@@ -1,11 +1,12 @@
-"""XGBoost's trees in flat arrays, walked by a kernel that gives XGBoost's margins bit for bit.
+"""XGBoost's trees in flat arrays, and a kernel that computes XGBoost's margins bit for bit.
 
-Two ideas make the walk short:
+Two ideas make the walk through a tree short:
 
-- Every row is laid out twice, once with missing as -inf and once as +inf. A node that sends missing
-  to the left reads the first copy, else the second, so one comparison decides.
-- A leaf is its own left child and its threshold is NaN: a walk of fixed length has no branches, and
-  the compiler walks many rows at once.
+- Every row is laid out twice, once with missing values as -inf and once as +inf. A node that sends
+  missing values to the left reads the first copy, other nodes the second, so that one comparison
+  decides.
+- A leaf is its own left child and its threshold is NaN: a walk of fixed length needs no branches,
+  and the compiler can walk many rows at once.
 """
 
 from __future__ import annotations
@@ -23,23 +24,24 @@ from .xgboost_json import read_model
 
 _BLOCK: Final = 32
 _BLOCK_WORTH: Final = 20
-"""From this many rows on a whole block of 32 is quicker than rows one by one (measured)."""
+"""Rows from which on a whole block of 32 is faster than rows one by one (measured)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forest:
-    """The trees of one binary classifier; nodes of a tree lie level by level, siblings together.
+    """The trees of one binary classifier, stored level by level with siblings next to each other.
 
     Attributes:
-        features: columns of the matrix.
-        feature_names: as XGBoost knows them; empty when it was fitted without names.
+        features: number of columns of the matrix.
+        feature_names: names stored by XGBoost; empty when the model was fitted without names.
         base_margin: log-odds of `base_score`, float32, the start of every sum.
-        column: uint32[nodes]; `feature` where missing goes left, `features + feature` where right.
-        threshold: float32[nodes]; a value goes left if it is below; NaN at leaves.
-        left: uint32[nodes]; the left child, the right one follows it; a leaf is its own.
+        column: uint32[nodes]; `feature` where missing values go left, `features + feature` where
+            they go right.
+        threshold: float32[nodes]; a value below the threshold goes left; NaN at leaves.
+        left: uint32[nodes]; the left child, followed by the right child; a leaf points to itself.
         leaf: float32[nodes]; margin of a leaf, 0 at inner nodes.
-        cover: float64[nodes]; sum of hessians of the training rows that came by.
-        roots: uint32[trees + 1]; the first node of each tree, and the end.
+        cover: float64[nodes]; sum of hessians of the training rows that reached the node.
+        roots: uint32[trees + 1]; the first node of each tree, and the number of nodes.
         depths: int64[trees]; levels below each root.
     """
 
@@ -56,9 +58,10 @@ class Forest:
 
     @classmethod
     def from_xgboost_json(cls, document: bytes, where: str = "model.json") -> Forest:
-        """Read what `Booster.save_raw("json")` wrote (XGBoost 2 or 3, `binary:logistic`, `gbtree`).
+        """Read the output of `Booster.save_raw("json")`.
 
-        All trees count, as in `Booster.predict`: cut a model that stopped early before it is saved.
+        Supported are XGBoost 2 and 3 with `binary:logistic` and `gbtree`. All trees count, as in
+        `Booster.predict`: slice a model that stopped early before saving it.
 
         Raises:
             ModelError: the document is damaged, or not a binary classifier with logistic loss.
@@ -80,17 +83,17 @@ class Forest:
 
     @property
     def trees(self) -> int:
-        """How many trees there are."""
+        """The number of trees."""
         return len(self.depths)
 
     def margins(self, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Log-odds of each row before calibration: float64[n, features] -> float32[n].
+        """Compute the log-odds of each row before calibration: float64[n, features] -> float32[n].
 
         Values are rounded to float32 as XGBoost rounds them; NaN is missing. A row's margin doesn't
-        depend on the rows around it.
+        depend on the other rows of the matrix.
 
         Raises:
-            ModelError: the matrix has another number of columns.
+            ModelError: the number of columns differs from `features`.
         """
         rows = as_rows(matrix, self.features)
         out = np.empty(len(rows), np.float32)
@@ -102,10 +105,12 @@ class Forest:
 
 
 def as_rows(matrix: NDArray[np.float64], features: int) -> NDArray[np.float64]:
-    """The matrix as contiguous, writable float64[n, features], the one layout kernels take.
+    """Convert a matrix to contiguous, writable float64[n, features], the only layout kernels take.
+
+    One layout means one compiled version of each kernel.
 
     Raises:
-        ModelError: it has another shape.
+        ModelError: the matrix has another shape.
     """
     if matrix.ndim != 2 or matrix.shape[1] != features:
         raise ModelError(
@@ -116,6 +121,7 @@ def as_rows(matrix: NDArray[np.float64], features: int) -> NDArray[np.float64]:
 
 
 def _frozen(values: list[Any], dtype: Any) -> NDArray[Any]:
+    """Return the values as a read-only array."""
     array = np.array(values, dtype)
     array.flags.writeable = False
     return array
@@ -157,7 +163,10 @@ def _lay_out(
     stride: int,
     block: NDArray[np.float32],
 ) -> None:
-    """Column by column: missing as -inf in the first copy, as +inf in the second."""
+    """Write rows column by column, missing values as -inf in the first copy and +inf in the second.
+
+    Conversion to float32 comes before the test for NaN, as in XGBoost.
+    """
     for row in range(rows):
         for feature in range(features):
             value = np.float32(matrix[first + row, feature])
@@ -177,16 +186,20 @@ def _walk_block(
     depths: NDArray[np.int64],
     base_margin: np.float32,
 ) -> NDArray[np.float32]:
-    """All rows of a block side by side; unsigned indices spare the check for negative ones."""
+    """Walk all rows of a block side by side; returns float32[32] margins.
+
+    Unsigned indices spare numba's check for negative ones.
+    """
     at = np.empty(_BLOCK, np.uint32)
     sums = np.full(_BLOCK, base_margin, np.float32)
     for tree in range(depths.size):
         at[:] = roots[tree]
         for _ in range(depths[tree]):
             for row in range(_BLOCK):
+                # At a leaf the comparison with NaN is false and the row stays where it is.
                 node = at[row]
-                place = np.uint32(column[node] * np.uint32(_BLOCK) + np.uint32(row))
-                at[row] = left[node] + np.uint32(block[place] >= threshold[node])
+                cell = np.uint32(column[node] * np.uint32(_BLOCK) + np.uint32(row))
+                at[row] = left[node] + np.uint32(block[cell] >= threshold[node])
         for row in range(_BLOCK):
             sums[row] += leaf[at[row]]
     return sums
@@ -203,7 +216,7 @@ def _walk_row(
     depths: NDArray[np.int64],
     base_margin: np.float32,
 ) -> np.float32:
-    """One row; the processor overlaps the trees by itself."""
+    """Walk one row; the processor overlaps the trees by itself."""
     total = base_margin
     for tree in range(depths.size):
         node = roots[tree]

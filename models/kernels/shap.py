@@ -1,27 +1,31 @@
-"""Exact SHAP contributions: what each feature added to a row's margin.
+"""Exact SHAP contributions: the part of a row's margin that each feature adds.
 
 Path-dependent TreeSHAP (Lundberg, Erion, Lee: "Consistent individualized feature attribution for
-tree ensembles", arXiv 1802.03888) averages over the orders in which features become known; where a
-split's feature is not known, the row goes both ways, by their share of the training cover. Let each
-feature become known at a moment of its own, uniform in 0..1: all orders are as likely, and what a
-feature adds is an integral over the moment t when it does, others being known with probability t.
-For m features on a path this is a polynomial of degree m - 1 in t, so four points of Gauss and
-Legendre give the integral itself, up to m = 8 (Quadrature TreeSHAP, arXiv 2605.04497).
+tree ensembles", arXiv 1802.03888) averages over all orders in which features become known. Where a
+split's feature is unknown, the row follows both branches, weighted by their shares of the training
+cover. Let each feature become known at a random time, independent and uniform in 0..1: all orders
+are then equally likely, and the contribution of a feature is an integral over the time t at which
+it becomes known, when each other feature is known with probability t. For m features on a path the
+integrand is a polynomial of degree m - 1 in t, so Gauss-Legendre quadrature with four points is
+exact up to m = 8 (Quadrature TreeSHAP, arXiv 2605.04497).
 
-At a given t a tree is walked once down and once up, all rows of a block together. Let a split send
-the share r of the cover to the left, and the row too (o = 1) or not (o = 0). Then
+For a given t the kernel walks a tree once down and once up, all rows of a block together. Let a
+split send the share r of its cover to the left, and let o be 1 if the row goes left too, else 0.
+Let `reach` be the probability of arriving at the split, `left` and `right` the expected values of
+its two branches. Then
 
-    share = t o + (1 - t) r             of what reaches the split goes to the left,
-    share left + (1 - share) right      is its worth, from the worths of its two sides,
-    (o - r) (left - right) reach        is what its feature adds.
+    share = t o + (1 - t) r             is the probability of going left from the split,
+    share left + (1 - share) right      is the expected value of the split,
+    (o - r) (left - right) reach        is the contribution of its feature.
 
-Where the path has split on the feature before, with R of the cover on the row's side in all: a row
-that was turned away then is here because the feature isn't known, so r of it goes to the left, and
-the feature adds nothing. A row that wasn't is here knowing it with probability
+A path may test a feature again. Let R be the product of the cover shares of the branches taken at
+the earlier splits on it. If the row itself would have left the path at one of them, it can only
+arrive here while the feature is unknown: it goes left with probability r, and the feature
+contributes nothing. Otherwise the feature is known on arrival with probability
 
     u = t / (t + (1 - t) R)
 
-which takes the place of t above, and the feature adds u (1 - u) / (t (1 - t)) times as much.
+which replaces t above, and the contribution is multiplied by u (1 - u) / (t (1 - t)).
 """
 
 from __future__ import annotations
@@ -69,17 +73,22 @@ from .splits import (
 )
 
 _SLOT: Final = (2 * POINTS + 2) * ROWS
-"""Floats that a walk keeps of a split, for each row: at each point its reach, later its worth, and
-its share; then step and way."""
+"""Floats of working memory for a split in one block of rows.
+
+For each row and quadrature point the reach (overwritten by the expected value on the way up) and
+the share; then for each row the step (o - r) and the way it went (`LEFT`, `RIGHT` or 0).
+"""
 
 _REACH, _SHARE = np.uintp(0), np.uintp(POINTS * ROWS)
 _STEP, _WAY = np.uintp(2 * POINTS * ROWS), np.uintp((2 * POINTS + 1) * ROWS)
+"""Offsets of these four in a slot."""
 
 
 def _quadrature() -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Points and weights of Gauss and Legendre on 0..1; by their formula, to be the same anywhere.
+    """Return the points float64[4] and weights float32[4] of Gauss-Legendre quadrature on 0..1.
 
-    Abramowitz, Stegun: Handbook of Mathematical Functions, 25.4.29 and table 25.4.
+    Computed by their closed formula, so they are the same on every machine. Source: Abramowitz,
+    Stegun: Handbook of Mathematical Functions, 25.4.29 and table 25.4.
     """
     root = np.sqrt(1.2)
     outer, inner = np.sqrt((3 + 2 * root) / 7) / 2, np.sqrt((3 - 2 * root) / 7) / 2
@@ -93,12 +102,12 @@ _MOMENTS, _WEIGHTS = _quadrature()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contributions:
-    """Explains a forest's margins.
+    """The SHAP explainer of one forest.
 
     Attributes:
-        features: columns of the matrix.
-        bias: the expected margin over the training cover.
-        splits: what the kernel reads.
+        features: number of columns of the matrix.
+        bias: expected margin over the training cover.
+        splits: the tables that the kernel reads.
     """
 
     features: int
@@ -107,24 +116,24 @@ class Contributions:
 
     @classmethod
     def of(cls, forest: Forest, where: str = "model.json") -> Contributions:
-        """Prepare a forest; milliseconds.
+        """Build the tables of a forest; takes milliseconds.
 
         Raises:
-            UnsupportedModelError: a path tests more than 8 features, the splits would take
-                more than 256 MiB, or the covers don't tell the shares.
+            UnsupportedModelError: a path tests more than 8 features, the tables would take
+                more than 256 MiB, or the covers don't determine the shares.
         """
         splits = Splits.of(forest, _MOMENTS, where)
         return cls(forest.features, float(forest.base_margin) + splits.expected, splits)
 
     def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What each feature adds to the margin: float64[n, features] -> float64[n, features + 1].
+        """Compute SHAP contributions: float64[n, features] -> float64[n, features + 1].
 
-        The last column is the bias, the same for every row; a row sums to its margin, but for
-        float32's rounding. A row's contributions don't depend on the rows around it. Eight rows
-        cost little more than one.
+        The last column is the bias, the same for every row; a row sums to its margin within
+        float32's rounding. A row's contributions don't depend on the other rows of the matrix.
+        Eight rows cost little more than one.
 
         Raises:
-            ModelError: the matrix has another number of columns.
+            ModelError: the number of columns differs from `features`.
         """
         rows = as_rows(matrix, self.features)
         out = np.empty((len(rows), self.features + 1), np.float64)
@@ -146,7 +155,7 @@ def _explain(
     weights: NDArray[np.float32],
     out: NDArray[np.float64],
 ) -> None:
-    """Block by block; a column's two halves are missing as -inf and as +inf, as in the forest."""
+    """Explain rows block by block, laid out twice for missing values as in the forest's kernel."""
     count, features = matrix.shape
     values = np.zeros(2 * features * ROWS, np.float32)
     sums = np.empty(2 * features * ROWS, np.float64)
@@ -183,7 +192,11 @@ def _walk_down(
     work: NDArray[np.float32],
     sums: NDArray[np.float64],
 ) -> None:
-    """What reaches each split; the worth of those between leaves, and what they add."""
+    """Compute the reach of each split; finish the splits whose children are both leaves.
+
+    Such a split's expected value and contribution need nothing from below. Parents come before
+    children in the tables, so one forward loop visits them in order.
+    """
     left, right, neither = spread(LEFT), spread(RIGHT), spread(0)
     rows, slot = np.uintp(ROWS), np.uintp(_SLOT)
     if first < end:
@@ -201,6 +214,8 @@ def _walk_down(
         cover = spread_row(numbers, number + COVER)
         step = choose(goes_left, left, neither) - cover
         before = np.uintp(links[link + BEFORE]) * slot
+        # Whether the row itself took the path's branch at the earlier split on this feature. Slot 0
+        # stands for "no earlier split": its way is always LEFT, and so is SIDE then.
         passed = same(load_row(work, before + _WAY), spread(links[link + SIDE]))
         share = choose(passed, share, cover)
         step = choose(passed, step, neither)
@@ -230,7 +245,10 @@ def _walk_up(
     work: NDArray[np.float32],
     sums: NDArray[np.float64],
 ) -> None:
-    """What all other splits add; a split's worth takes the place of what reached it."""
+    """Compute the contributions of all other splits, children before parents.
+
+    A split's expected value overwrites its reach, which is no longer needed then.
+    """
     rows, slot = np.uintp(ROWS), np.uintp(_SLOT)
     for at in range(end - 1, first - 1, -1):
         link, number = np.uintp(at) * np.uintp(LINKS), np.uintp(at) * np.uintp(NUMBERS)

@@ -1,9 +1,10 @@
-"""The splits of a forest, in the order and the shape in which contributions are summed.
+"""The splits of a forest as flat tables, in the order in which the SHAP kernel reads them.
 
-A tree's splits follow each other level by level, in slots from 1 on, siblings together; slot 0
-stands for none. A leaf whose sibling is a split takes part as a split between two equal leaves, so
-that a split's children are two slots or two leaves. The kernel reads flat arrays of fixed records:
-it takes their lanes by place.
+A tree's splits are numbered level by level, siblings next to each other; their numbers, called
+slots, start at 1, and slot 0 means "no split". A leaf whose sibling is a split is stored as a split
+between two equal leaves, so that the children of a split are either two slots or two leaves. Both
+tables hold one record of fixed width for each split, because the kernel loads several neighbouring
+numbers of a record at once.
 """
 
 from __future__ import annotations
@@ -20,40 +21,42 @@ from .simd import POINTS
 from .xgboost_json import UnsupportedModelError
 
 MAX_PATH: Final = 2 * POINTS
-"""Different features on one path for which a quadrature of `POINTS` points is exact."""
+"""Most distinct features on one path for which a quadrature of `POINTS` points is exact."""
 
 MAX_TABLE_BYTES: Final = 256 * 2**20
-"""Links and numbers together; 200 trees of depth 6 take 1 MB."""
+"""Size limit of both tables together; 200 trees of depth 6 take 1 MB."""
 
 _ROUNDING: Final = 1e-5
-"""Covers are float32: two sides may miss their split's by about 1e-7 of it."""
+"""Tolerated relative error of covers: in float32, two branches may miss their sum by about 1e-7."""
 
 LEFT: Final = 1
 RIGHT: Final = -1
+"""The branches of a split; a row that has left the path before has the number 0."""
 
 LINKS: Final = 4
-"""A split's record in `links`:
+"""Width of a split's record in `links`, int32 each:
 
-- `COLUMN`: `feature` where missing goes left, `features + feature` where right.
-- `CHILD`: the left child's slot, the right one's follows it; 0: both are leaves.
-- `BEFORE`, `SIDE`: where the path last split on the feature, and the side it took there; slot 0 and
-  `LEFT` if it didn't.
+- `COLUMN`: `feature` where missing values go left, `features + feature` where they go right.
+- `CHILD`: slot of the left child; the right child has the next one. 0: both children are leaves.
+- `BEFORE`, `SIDE`: slot of the last split above on the same feature and the branch the path took
+  there; slot 0 and `LEFT` if there is no such split.
 """
 
-COLUMN, CHILD, BEFORE, SIDE = (np.uintp(place) for place in range(LINKS))
+COLUMN, CHILD, BEFORE, SIDE = (np.uintp(index) for index in range(LINKS))
 
 NUMBERS: Final = 4 + 3 * POINTS
-"""A split's record in `numbers`:
+"""Width of a split's record in `numbers`, float32 each:
 
-- `THRESHOLD`: a value goes left if it is below.
+- `THRESHOLD`: a value below the threshold goes left.
 - `COVER`: the left child's share of the cover.
-- `LEFT_LEAF`, `RIGHT_LEAF`: their margins, where `CHILD` is 0.
-- `HELD`, `FAILED`: for each point, the share that goes left if the row does, and if it doesn't.
-- `SCALE`: for each point, the factor of what the feature adds.
+- `LEFT_LEAF`, `RIGHT_LEAF`: margins of the two leaves, where `CHILD` is 0.
+- `HELD`, `FAILED`: for each quadrature point, the probability of going left if the row itself goes
+  left, and if the row goes right.
+- `SCALE`: for each quadrature point, the factor of the contribution.
 """
 
-THRESHOLD, COVER, LEFT_LEAF, RIGHT_LEAF = (np.uintp(place) for place in range(4))
-HELD, FAILED, SCALE = (np.uintp(4 + place * POINTS) for place in range(3))
+THRESHOLD, COVER, LEFT_LEAF, RIGHT_LEAF = (np.uintp(index) for index in range(4))
+HELD, FAILED, SCALE = (np.uintp(4 + index * POINTS) for index in range(3))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +64,11 @@ class Splits:
     """The splits of all trees.
 
     Attributes:
-        trees: int64[trees + 1]; the first split of each tree, and the end.
-        slots: of the largest tree, slot 0 included.
+        trees: int64[trees + 1]; the first split of each tree, and the number of splits.
+        slots: number of slots of the largest tree, slot 0 included.
         links: int32[splits * LINKS].
         numbers: float32[splits * NUMBERS].
-        expected: the expected sum of leaves over the training cover.
+        expected: expected sum of leaves over the training cover.
     """
 
     trees: NDArray[np.int64]
@@ -76,19 +79,21 @@ class Splits:
 
     @classmethod
     def of(cls, forest: Forest, points: NDArray[np.float64], where: str) -> Splits:
-        """Lay out the splits of a forest for a quadrature at these points, float64[POINTS] in 0..1.
+        """Build the tables of a forest for a quadrature at `points`, float64[POINTS] in 0..1.
 
         Raises:
-            UnsupportedModelError: a path tests more than `MAX_PATH` features, the numbers would
+            UnsupportedModelError: a path tests more than `MAX_PATH` features, the tables would
                 exceed `MAX_TABLE_BYTES`, a split has no cover, so that its shares are unknown, or
-                they don't add up to one.
+                the shares of its branches don't add up to one.
         """
         inner = np.flatnonzero(forest.left != np.arange(len(forest.left)))
         cover, left = forest.cover[inner], forest.left[inner]
         if not cover.all():
             raise UnsupportedModelError("a split has no cover", where=where)
         if (np.abs(forest.cover[left] + forest.cover[left + 1] - cover) > _ROUNDING * cover).any():
-            raise UnsupportedModelError("a split's cover is not that of its sides", where=where)
+            raise UnsupportedModelError(
+                "a split's cover is not the sum of its branches' covers", where=where
+            )
         parents = _parents(forest.left)
         longest = _longest_path(parents, forest.column, forest.left, forest.features)
         if longest > MAX_PATH:
@@ -113,7 +118,7 @@ class Splits:
 
 @njit(cache=True)
 def _parents(left: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """Each node's parent, -1 at roots."""
+    """Return the parent of each node, -1 at roots."""
     parents = np.full(left.size, -1, np.int64)
     for node in range(left.size):
         child = np.int64(left[node])
@@ -130,7 +135,7 @@ def _longest_path(
     left: NDArray[np.uint32],
     features: int,
 ) -> int:
-    """The most different features that one leaf's path tests."""
+    """Return the largest number of distinct features that the path to a leaf tests."""
     longest = 0
     seen = np.full(features, -1, np.int64)
     for leaf in range(left.size):
@@ -152,7 +157,7 @@ def _longest_path(
 def _slots(
     parents: NDArray[np.int64], left: NDArray[np.uint32], roots: NDArray[np.uint32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each node's slot in its tree (0: it has none), and the splits before each tree."""
+    """Return each node's slot in its tree (0: no slot), and the splits before each tree."""
     slot = np.zeros(left.size, np.int64)
     trees = np.zeros(roots.size, np.int64)
     for tree in range(roots.size - 1):
@@ -183,7 +188,7 @@ def _fill(
     links: NDArray[np.int32],
     numbers: NDArray[np.float32],
 ) -> float:
-    """Write each split's links and numbers; returns the expected sum of leaves."""
+    """Write the records of all splits; returns the expected sum of leaves."""
     expected = 0.0
     at = 0
     reached = np.ones(left.size, np.float64)
@@ -198,6 +203,7 @@ def _fill(
             continue
         link, number = links[at * LINKS :], numbers[at * NUMBERS :]
         at += 1
+        # A leaf here is one with a slot: a split between two equal leaves, which adds nothing.
         before, side, ratio = (-1, LEFT, 1.0) if is_leaf else _before(
             node, parents, column, left, cover, features
         )  # fmt: skip
@@ -209,6 +215,7 @@ def _fill(
         number[THRESHOLD], number[COVER] = threshold[node], share
         number[LEFT_LEAF] = leaf[child]
         number[RIGHT_LEAF] = leaf[node] if is_leaf else leaf[child + 1]
+        # `known` is u of the formula in `shap`; with ratio 1 (no earlier split) it is t itself.
         for q in range(POINTS):
             whole = points[q] + (1.0 - points[q]) * ratio
             known, unknown = points[q] / whole, (1.0 - points[q]) * ratio / whole
@@ -227,7 +234,11 @@ def _before(
     cover: NDArray[np.float64],
     features: int,
 ) -> tuple[int, int, float]:
-    """The last split on the same feature above (-1: none), the side taken, and the path's ratio."""
+    """Find the last split above on the same feature (-1: none), the branch taken, and the ratio.
+
+    The ratio is the product of the cover shares of the branches that the path took at all earlier
+    splits on the feature.
+    """
     feature = np.int64(column[split]) % features
     found, side, ratio = -1, LEFT, 1.0
     child, node = split, parents[split]

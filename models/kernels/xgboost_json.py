@@ -1,6 +1,7 @@
-"""Reading XGBoost's own JSON strictly: what isn't a sound binary classifier is refused by name.
+"""Strict reader of XGBoost's own JSON: only sound binary classifiers are accepted.
 
-Nodes are renumbered level by level, so that the right child always follows the left one.
+Each refusal names its reason. Nodes are renumbered level by level, so that the right child always
+follows the left one.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ import numpy as np
 from claimtrace.errors import ModelError
 
 MAX_DEPTH: Final = 16
-"""Levels below the root. A fixed-length walk of deeper, lopsided trees would waste most steps."""
+"""Most levels below a root; a fixed-length walk through deeper, lopsided trees wastes steps."""
 
 MAX_NODES: Final = 20_000_000
-"""Nodes of all trees: their arrays stay below half a GiB."""
+"""Most nodes of all trees together; their arrays then stay below half a GiB."""
 
 MAX_FEATURES: Final = 4096
-"""Columns of the matrix; the two copies of a block of rows then stay below 1 MiB."""
+"""Most columns of the matrix; the two copies of a block of rows then take at most 1 MiB."""
 
 _LEAF: Final = -1
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
 class UnsupportedModelError(ModelError):
-    """A sound model that the kernels don't take; XGBoost itself can still score it."""
+    """The error for a sound model that the kernels don't support; XGBoost itself can score it."""
 
 
 @dataclass(slots=True)
 class XgboostModel:
-    """A model's trees as columns over their nodes; `forest.Forest` says what each column holds."""
+    """A model's trees as columns over their nodes; `forest.Forest` documents each column."""
 
     features: int
     feature_names: tuple[str, ...]
@@ -49,7 +50,9 @@ class XgboostModel:
 
 
 def read_model(document: bytes, where: str = "model.json") -> XgboostModel:
-    """Read what `Booster.save_raw("json")` wrote (XGBoost 2 or 3, `binary:logistic`, `gbtree`).
+    """Read the output of `Booster.save_raw("json")` of XGBoost 2 or 3.
+
+    The model must have the objective `binary:logistic` and the booster `gbtree`.
 
     Raises:
         ModelError: the document is damaged, or not a binary classifier with logistic loss.
@@ -133,7 +136,12 @@ def _parse(document: bytes, where: str) -> _Learner:
 
 
 def _binary_trees(learner: _Learner, where: str) -> list[_Tree]:
-    """Refuse what isn't a binary classifier; say what is one but needs XGBoost itself."""
+    """Return the trees of a binary classifier that the kernels support.
+
+    Raises:
+        ModelError: the model isn't a binary classifier.
+        UnsupportedModelError: the model is one, but only XGBoost itself can score it.
+    """
     objective, booster = learner.objective.name, learner.gradient_booster
     parameters = learner.learner_model_param
     if objective != "binary:logistic":
@@ -163,10 +171,10 @@ def _whole(text: str, what: str, where: str) -> int:
 
 
 def _log_odds(base_score: str, where: str) -> np.float32:
-    """The base margin, `-log(1 / p - 1)`, in float32 as XGBoost computes it.
+    """Compute the base margin `-log(1 / p - 1)` in float32 as XGBoost does.
 
-    `base_score` is `5E-1`, or `[5E-1]` since XGBoost 3.1. The logarithm is decimal's, which is
-    correctly rounded on every machine, because it stands in every margin.
+    `base_score` is `5E-1`, or `[5E-1]` since XGBoost 3.1. The base margin is part of every margin,
+    so its logarithm is taken from `decimal`, which rounds correctly on every machine.
     """
     text = base_score.strip()
     text = text[1:-1] if text[:1] == "[" and text[-1:] == "]" else text
@@ -183,7 +191,11 @@ def _log_odds(base_score: str, where: str) -> np.float32:
 
 
 def _flatten(tree: _Tree, model: XgboostModel, where: str) -> None:
-    """Append one tree level by level, and check that it is one."""
+    """Append a tree's nodes level by level; checks that the nodes form a tree.
+
+    `placed` counts the nodes that have a number. More numbers than nodes mean that a node has two
+    parents or is its own ancestor, so the check also ends the walk on a cyclic document.
+    """
     _check_lengths(tree, where)
     features, start = model.features, len(model.column)
     level, depth, placed = [0], 0, 1
@@ -195,7 +207,9 @@ def _flatten(tree: _Tree, model: XgboostModel, where: str) -> None:
             left, right = tree.left_children[node], tree.right_children[node]
             value, cover = tree.split_conditions[node], tree.sum_hessian[node]
             if not (abs(value) <= _FLOAT32_MAX and 0.0 <= cover < math.inf):
-                raise ModelError(f"node {node} has a value that is no finite float32", where=where)
+                raise ModelError(
+                    f"node {node} has a value that isn't a finite float32", where=where
+                )
             model.cover.append(cover)
             if left == _LEAF:
                 model.left.append(len(model.left))

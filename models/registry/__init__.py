@@ -1,1 +1,1 @@
-"""Which version was approved, by whom, and when: the append-only approvals log."""
+"""The contract of model registries, and the append-only log of approvals."""

@@ -1,9 +1,9 @@
-"""The approvals log: who let which version do what, when and why; nothing in it can be rewritten.
+"""The approvals log: an append-only, hash-chained record of who approved which version, and why.
 
-One JSON object a line. Each ends in `chain`, the SHA-256 over the chain of the line before and this
-line without its own, as sealed decisions do, so an edited, dropped or inserted line is found. Whole
-lines cut off the end are not: keep the last `chain` elsewhere if that matters. The state of an
-alias *is* the last line about it: moving one is one append.
+Each line is one JSON object. Its last field, `chain`, is the SHA-256 over the chain of the line
+before and this line without `chain`, as in sealed decisions, so an edited, dropped or inserted line
+is detected. Whole lines cut off at the end are not detected: keep the last `chain` elsewhere if
+that matters. The state of an alias *is* the last line about the alias: moving it is one append.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import msgspec
 from claimtrace.decisions import GENESIS, chain_of, check_seal
 from claimtrace.errors import StateError
 
-MAX_WORDS: Final = 2000
-"""Characters of a reason, and of an actor's name."""
+MAX_TEXT_LENGTH: Final = 2000
+"""Most characters of a reason, and of an actor's name."""
 
 Act = Literal["published", "moved", "withdrawn", "rejected"]
 
@@ -28,14 +28,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Attributes:
         number: 1, 2, 3 ... without gaps.
-        at_ms: when, by the clock of who wrote it.
-        act: `published` a version, `moved` an alias to it, `withdrawn` an alias, or `rejected` a
-            version.
-        actor: a person, or the job that acted for one.
-        reason: in words.
-        version, digest: what it is about; None when an alias is withdrawn.
-        alias, from_version: of `moved` and `withdrawn`; None when it stood nowhere before.
-        evidence: digest of what the actor looked at, such as a training report.
+        at_ms: time of the act by the writer's clock, in ms.
+        act: `published` (a version), `moved` (an alias to a version), `withdrawn` (an alias) or
+            `rejected` (a version).
+        actor: the person who decided, or the job that acted for a person.
+        reason: the reason in words.
+        version, digest: the version concerned; None when an alias is withdrawn.
+        alias, from_version: only for `moved` and `withdrawn`: the alias, and the version that it
+            pointed to before; `from_version` is None if the alias wasn't set.
+        evidence: digest of the material the actor decided on, such as a training report.
     """
 
     number: int
@@ -55,40 +56,47 @@ class _Sealed(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Approvals:
-    """The log as read: its entries, the chain's end, and how many bytes of the file are whole."""
+class ApprovalsLog:
+    """An approvals log as read from its bytes.
+
+    Attributes:
+        entries: all entries, oldest first.
+        head: chain of the last line, to be continued by the next.
+        whole_bytes: length of the file without an incomplete last line.
+    """
 
     entries: tuple[Entry, ...] = ()
     head: str = GENESIS
     whole_bytes: int = 0
 
     def version(self, version: int) -> Entry | None:
-        """The line that published a version."""
+        """Return the entry that published a version; None if the version doesn't exist."""
         for entry in self.entries:
             if entry.act == "published" and entry.version == version:
                 return entry
         return None
 
     def alias(self, alias: str) -> Entry | None:
-        """The line that put an alias where it is; None if it stands nowhere."""
-        return _standing([entry for entry in self.entries if entry.alias == alias])
+        """Return the entry that moved an alias to its version; None if the alias isn't set."""
+        return _last_move([entry for entry in self.entries if entry.alias == alias])
 
     def live_at(self, alias: str, at_ms: int) -> Entry | None:
-        """The line by which an alias stood where it did at a time: version, who, why and when.
+        """Return the entry by which an alias was set at a time: version, who, why and when.
 
-        Should two clocks disagree, the order of the log decides.
+        None if the alias wasn't set then. If the clocks of two writers disagree, the order of the
+        log decides.
         """
-        return _standing(
+        return _last_move(
             [entry for entry in self.entries if entry.alias == alias and entry.at_ms <= at_ms]
         )
 
     def aliases(self) -> dict[str, int]:
-        """Where every alias stands, in the order of their names."""
+        """Return every alias that is set and its version, in the order of their names."""
         names = sorted({entry.alias for entry in self.entries if entry.alias is not None})
-        standing = {name: self.alias(name) for name in names}
+        moves = {name: self.alias(name) for name in names}
         return {
             name: entry.version
-            for name, entry in standing.items()
+            for name, entry in moves.items()
             if entry is not None and entry.version is not None
         }
 
@@ -105,15 +113,16 @@ class Approvals:
         from_version: int | None = None,
         evidence: str | None = None,
     ) -> tuple[Entry, bytes]:
-        """The next entry and the bytes to append, newline included.
+        """Build the next entry and the bytes to append, newline included.
 
         Raises:
-            StateError: nobody is named, or no reason is given: the log could not answer for it.
+            StateError: the actor or the reason is empty or too long; an approval without them
+                could not be accounted for.
         """
-        for word, what in ((actor, "actor"), (reason, "reason")):
-            if not word.strip() or len(word) > MAX_WORDS:
+        for text, what in ((actor, "actor"), (reason, "reason")):
+            if not text.strip() or len(text) > MAX_TEXT_LENGTH:
                 raise StateError(
-                    f"the {what} is empty or longer than {MAX_WORDS}",
+                    f"the {what} is empty or longer than {MAX_TEXT_LENGTH} characters",
                     where="approvals",
                     hint="say who decided, and why",
                 )
@@ -127,11 +136,11 @@ class Approvals:
         return entry, body[:-1] + b',"chain":"' + chain.encode() + b'"}\n'
 
 
-def read_approvals(content: bytes, where: str = "approvals.log") -> Approvals:
-    """Read a log and prove its chain. A last line that a crash tore (no newline) doesn't count.
+def read_approvals(content: bytes, where: str = "approvals.log") -> ApprovalsLog:
+    """Read a log and verify its chain; an incomplete last line (no newline) is ignored.
 
     Raises:
-        StateError: names the first line that doesn't follow from the one before.
+        StateError: a line doesn't continue the chain; the error names the first such line.
     """
     whole = content.rfind(b"\n") + 1
     entries: list[Entry] = []
@@ -140,16 +149,17 @@ def read_approvals(content: bytes, where: str = "approvals.log") -> Approvals:
         entry = _read_line(line, head)
         if entry is None or entry.number != number:
             raise StateError(
-                "the line is damaged or doesn't follow from the one before",
+                "the line is damaged or doesn't continue the chain of the line before",
                 where=f"{where}, line {number}",
-                hint="compare with a copy; lines after it can't be trusted either",
+                hint="compare with a copy; the lines after this one can't be trusted either",
             )
         entries.append(entry)
         head = chain_of(line)
-    return Approvals(tuple(entries), head, whole)
+    return ApprovalsLog(tuple(entries), head, whole)
 
 
 def _read_line(line: bytes, head: str) -> Entry | None:
+    """Decode one line; None if it is damaged or doesn't continue the chain `head`."""
     if not check_seal(line, head):
         return None
     try:
@@ -159,5 +169,6 @@ def _read_line(line: bytes, head: str) -> Entry | None:
     return Entry(**{name: getattr(sealed, name) for name in Entry.__struct_fields__})
 
 
-def _standing(about: list[Entry]) -> Entry | None:
+def _last_move(about: list[Entry]) -> Entry | None:
+    """Return the last of the entries about one alias if it set the alias (not withdrew it)."""
     return about[-1] if about and about[-1].act == "moved" else None

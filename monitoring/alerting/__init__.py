@@ -1,1 +1,1 @@
-"""When a drift becomes an alert, and the words of the alert."""
+"""Drift alerts: when lasting drift raises one, and the wording of its text."""

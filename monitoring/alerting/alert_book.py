@@ -1,8 +1,8 @@
-"""Alerts that last: m of the last n judged windows must drift, then people hear of it once.
+"""Alerts on lasting drift: raised once when m of the last n judged windows have drifted.
 
-A single drifted window is often a busy Monday; the record of it stands on `claims.drift` anyway.
-State is kept for each model and layer, and counted for each subject (a feature, the score, a rate):
-two windows in which *different* features drift are not one drift that lasts.
+A single drifted window is often just a busy Monday; its record is written to `claims.drift` in any
+case. State is kept for each model and layer, and drift is counted for each subject (a feature, the
+score, a rate): two windows in which *different* features drift are not one lasting drift.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from ..layers.records import (
 from .wording import HINTS, effects_of, names_text, time_text
 
 TOP_EFFECTS: Final = 5
-"""Effects put in words on one alert; the others are on the drift record."""
+"""Most effects described on one alert; the drift record has the others."""
 
 
 class _Seen(msgspec.Struct, forbid_unknown_fields=True):
-    """A judged window, and what drifted in it."""
+    """A judged window, and the subjects that drifted in it."""
 
     from_ms: int
     to_ms: int
@@ -40,18 +40,18 @@ class _Seen(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Layer(msgspec.Struct, forbid_unknown_fields=True):
-    """The last n judged windows of one layer, and what is raised since when."""
+    """The last n judged windows of one layer, and its raised subjects with their start in ms."""
 
     seen: list[_Seen]
     raised: dict[str, int]
 
 
 class AlertBook:
-    """Raises and clears drift alerts.
+    """The state of all drift alerts: raises and clears alerts from drift records.
 
     A subject is raised when it drifted in `m` of the last `n` judged windows of its layer, and
-    cleared when it did in none of them. Windows with too few rows aren't judged and don't count.
-    What is raised (or cleared) by the same window and layer comes as one alert.
+    cleared when it drifted in none of them. Windows with too few rows aren't judged and don't
+    count. Subjects that are raised (or cleared) by the same window and layer share one alert.
 
     Raises:
         ConfigError: unless 1 <= m <= n.
@@ -72,10 +72,10 @@ class AlertBook:
         self._models: dict[str, dict[str, _Layer]] = {}
 
     def observe(self, record: DriftRecord) -> list[DriftAlert]:
-        """Take in the verdict on one window; returns what it raises and clears.
+        """Take in the drift record of one window; returns the alerts that it raises and clears.
 
-        Records of a model come in the order of time. A window that a layer has already seen, or an
-        older one, changes nothing, so a repeated record is harmless.
+        Records of a model must be given in the order of time. A window that a layer has already
+        seen, or an older one, changes nothing, so a repeated record is harmless.
         """
         effects = effects_of(record)
         states = {
@@ -90,12 +90,12 @@ class AlertBook:
         return alerts
 
     def raised(self, model: str) -> dict[str, dict[str, int]]:
-        """What is raised now under a model: layer -> subject -> since when, in ms."""
+        """Return the subjects that are raised for a model: layer -> subject -> start in ms."""
         layers = self._models.get(model, {})
         return {name: dict(layer.raised) for name, layer in layers.items() if layer.raised}
 
     def retire(self, model: str, at_ms: int) -> list[DriftAlert]:
-        """Forget a model that no longer scores, and clear what it had raised."""
+        """Drop a model that no longer scores; returns the alerts that clear its raised subjects."""
         return [
             _alert(model, name, CLEARED, at_ms, layer.raised, dict.fromkeys(layer.raised, ""))
             for name, layer in sorted(self._models.pop(model, {}).items())
@@ -103,16 +103,16 @@ class AlertBook:
         ]
 
     def state(self) -> dict[str, Any]:
-        """The whole state as plain dicts and lists, for a snapshot."""
+        """Return the whole state as plain dicts and lists, for a snapshot."""
         plain: dict[str, Any] = msgspec.to_builtins(self._models)
         return plain
 
     @classmethod
     def restore(cls, m: int, n: int, state: dict[str, Any]) -> AlertBook:
-        """A book that goes on from `state()`; m and n may have changed since.
+        """Restore a book from the result of `state()`; m and n may have changed since.
 
         Raises:
-            StateError: when the state isn't one.
+            StateError: the state doesn't have the form of `state()`.
         """
         book = cls(m, n)
         try:
@@ -134,28 +134,31 @@ class AlertBook:
             return []
         layer.seen.append(_Seen(record.window_from_ms, record.window_to_ms, list(effects)))
         del layer.seen[: -self.n]
+        # A subject can only become raised by a window in which it drifted: the effects' order,
+        # strongest first, is the order of the alert's subjects.
         raised = {}
         for subject in effects:
             hits = [seen.from_ms for seen in layer.seen if subject in seen.drifted]
             if len(hits) >= self.m and subject not in layer.raised:
                 raised[subject] = hits[0]
-        still = {subject for seen in layer.seen for subject in seen.drifted}
-        cleared = {s: at for s, at in sorted(layer.raised.items()) if s not in still}
-        layer.raised = {s: at for s, at in layer.raised.items() if s in still} | raised
+        recent = {subject for seen in layer.seen for subject in seen.drifted}
+        cleared = {s: at for s, at in sorted(layer.raised.items()) if s not in recent}
+        layer.raised = {s: at for s, at in layer.raised.items() if s in recent} | raised
         at_ms = record.window_to_ms
         alerts = []
         if raised:
-            words = {subject: effects[subject] for subject in raised}
-            alerts.append(_alert(record.model, name, RAISED, at_ms, raised, words))
+            texts = {subject: effects[subject] for subject in raised}
+            alerts.append(_alert(record.model, name, RAISED, at_ms, raised, texts))
         if cleared:
-            words = dict.fromkeys(cleared, f"as in training for {len(layer.seen)} windows")
-            alerts.append(_alert(record.model, name, CLEARED, at_ms, cleared, words))
+            texts = dict.fromkeys(cleared, f"as in training for {len(layer.seen)} windows")
+            alerts.append(_alert(record.model, name, CLEARED, at_ms, cleared, texts))
         return alerts
 
 
 def _alert(
-    model: str, layer: str, state: str, at_ms: int, since: dict[str, int], words: dict[str, str]
+    model: str, layer: str, state: str, at_ms: int, since: dict[str, int], texts: dict[str, str]
 ) -> DriftAlert:
+    """Build an alert; `since` maps subjects to their start in ms, `texts` to their effects."""
     subjects, since_ms = list(since), min(since.values())
     if state == RAISED:
         text = f"{names_text(subjects)} drifted under {model} since {time_text(since_ms)}"
@@ -172,6 +175,6 @@ def _alert(
         at_ms=at_ms,
         subjects=subjects,
         text=text,
-        effects=[f"{s}: {words[s]}" for s in subjects[:TOP_EFFECTS] if words[s]],
+        effects=[f"{s}: {texts[s]}" for s in subjects[:TOP_EFFECTS] if texts[s]],
         hint=hint,
     )

@@ -1,4 +1,4 @@
-"""Drift in words: what a person reads on an alert, from the numbers of a drift record."""
+"""The wording of drift alerts: texts for people, made from the numbers of a drift record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNSEEN: Final = "unseen categories"
 SCORES: Final = "score"
 REFERRALS: Final = "referral rate"
 FRAUDS: Final = "fraud rate"
-"""Subjects that aren't features."""
+"""The subjects of alerts that aren't features."""
 
 HINTS: Final = {
     INPUTS: (
@@ -37,28 +37,28 @@ HINTS: Final = {
         "of the fraud rate calls for a new training and new thresholds"
     ),
 }
-"""What to do next, by layer."""
+"""Recommended actions, by layer."""
 
 
 def effects_of(record: DriftRecord) -> dict[str, dict[str, str]]:
-    """What drifted in this window, by layer, strongest first: subject -> the effect in words."""
-    inputs = {f.feature: _feature_words(f) for f in record.inputs.features if f.drifted}
+    """Describe the drift of a window: layer -> subject -> effect in words, strongest first."""
+    inputs = {f.feature: _feature_text(f) for f in record.inputs.features if f.drifted}
     unseen = record.inputs.unseen
     if unseen is not None and unseen.drifted:
-        inputs[UNSEEN] = _rate_words(unseen, "of claims have a category that training never saw")
+        inputs[UNSEEN] = _rate_text(unseen, "of claims have a category that training never saw")
     score = {}
     if record.score.referral is not None and record.score.referral.drifted:
-        score[REFERRALS] = _rate_words(record.score.referral, "of claims are referred")
+        score[REFERRALS] = _rate_text(record.score.referral, "of claims are referred")
     if record.score.values is not None and record.score.values.drifted:
-        score[SCORES] = _distance_words(record.score.values)
+        score[SCORES] = _distance_text(record.score.values)
     outcome = {}
     if record.outcome.fraud is not None and record.outcome.fraud.drifted:
-        outcome[FRAUDS] = _rate_words(record.outcome.fraud, "of the decided claims are fraud")
+        outcome[FRAUDS] = _rate_text(record.outcome.fraud, "of the decided claims are fraud")
     return {INPUTS: inputs, SCORE: score, OUTCOME: outcome}
 
 
 def time_text(time_ms: int) -> str:
-    """A time for people, in UTC.
+    """Format a time in ms for people, in UTC.
 
     >>> time_text(0)
     '1970-01-01 00:00 UTC'
@@ -67,7 +67,7 @@ def time_text(time_ms: int) -> str:
 
 
 def names_text(names: list[str], at_most: int = 3) -> str:
-    """The first names, and how many more there are.
+    """Join the first `at_most` names, and the number of further ones.
 
     >>> names_text(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
@@ -76,18 +76,18 @@ def names_text(names: list[str], at_most: int = 3) -> str:
     return ", ".join(names[:at_most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _feature_words(feature: FeatureDrift) -> str:
-    words = []
+def _feature_text(feature: FeatureDrift) -> str:
+    texts = []
     if feature.values.drifted:
-        words.append(_distance_words(feature.values))
+        texts.append(_distance_text(feature.values))
     if feature.missing.drifted:
-        words.append(_rate_words(feature.missing, "missing"))
+        texts.append(_rate_text(feature.missing, "missing"))
     if feature.outside.drifted:
-        words.append(_rate_words(feature.outside, "outside the range of training"))
-    return "; ".join(words)
+        texts.append(_rate_text(feature.outside, "outside the range of training"))
+    return "; ".join(texts)
 
 
-def _distance_words(values: Distance) -> str:
+def _distance_text(values: Distance) -> str:
     if values.higher_ratio >= 0.52:
         direction = "higher"
     elif values.higher_ratio <= 0.48:
@@ -95,16 +95,16 @@ def _distance_words(values: Distance) -> str:
     else:
         direction = "spread differently"
     if values.bin_above is None:
-        place = "" if values.bin_to is None else f" at most {values.bin_to:.6g}"
+        span = "" if values.bin_to is None else f" at most {values.bin_to:.6g}"
     elif values.bin_to is None:
-        place = f" above {values.bin_above:.6g}"
+        span = f" above {values.bin_above:.6g}"
     else:
-        place = f" above {values.bin_above:.6g} to {values.bin_to:.6g}"
+        span = f" above {values.bin_above:.6g} to {values.bin_to:.6g}"
     return (
-        f"values {direction}: {values.bin_ratio:.1%}{place}, {values.bin_reference_ratio:.1%} in "
+        f"values {direction}: {values.bin_ratio:.1%}{span}, {values.bin_reference_ratio:.1%} in "
         f"training (PSI {values.psi:.3g}, by chance {values.psi_expected:.2g})"
     )
 
 
-def _rate_words(rate: RateDrift, what: str) -> str:
+def _rate_text(rate: RateDrift, what: str) -> str:
     return f"{rate.ratio:.1%} {what}, {rate.reference_ratio:.1%} in training"

@@ -1,1 +1,1 @@
-"""Drift of inputs and scores between a window and the reference."""
+"""Drift of inputs, scores and outcomes between a window and the reference."""

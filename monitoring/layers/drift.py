@@ -1,21 +1,22 @@
-"""One window judged against the model's reference: the record for the topic `claims.drift`.
+"""The drift test: a window compared with the model's reference, as a record for `claims.drift`.
 
-Three layers are kept apart, because they call for different people: `inputs` (what comes in:
-values, missing values, unseen categories), `score` (what the model makes of it: the distribution
-of scores and the referral rate) and `outcome` (what investigators found). Inputs that drift while
-the score doesn't are usually information, not trouble.
+Three layers are kept apart, because different people act on them: `inputs` (values, missing values
+and unseen categories of the features), `score` (the distribution of scores and the referral rate)
+and `outcome` (the findings of investigators). Drift of the inputs without drift of the score is
+usually information, not a problem.
 
-**How drift is decided.** Two questions, both must be answered yes:
+**The decision.** A difference counts as drift if it passes two tests:
 
-1. *Is it there?* Each layer's p-values go through Benjamini and Hochberg's procedure. A fixed z has
-   no answer to 70 features: at z > 3 one window in ten would raise a false alarm on some feature,
-   and the number would change with the features. With a false-discovery ratio of 1 %, at most one
-   undrifted window in a hundred finds anything, however many features there are.
-2. *Does it matter?* The size must pass a floor, or else every large window drifts: PSI beyond
-   chance over `psi_floor` (log-normal amounts with sigma 1.4: a ring that quintuples 5 % of them
-   makes .004, 10 % inflation .004, 25 % .023, 5 % .0008), rates by `rate_floor` and
-   `relative_floor`; and over what windows of the training time differ among themselves
-   (`Reference.window_noise`), where that is known for the same width of window.
+1. *Significance.* The p-values of each layer go through the procedure of Benjamini and Hochberg. A
+   fixed limit on z doesn't suit 70 features: at z > 3 one window in ten would raise a false alarm
+   on some feature, and the rate would depend on the number of features. With a false-discovery
+   ratio of 1 %, at most one window in a hundred without drift shows any, for any number of
+   features.
+2. *Size.* The difference must exceed a floor, or else every large window would drift. PSI beyond
+   chance must exceed `psi_floor` (log-normal amounts with sigma 1.4: a ring that quintuples 5 % of
+   them gives .004, 10 % inflation .004, 25 % .023, 5 % .0008); rates must exceed `rate_floor` or
+   `relative_floor`. PSI and the referral rate must also exceed the differences among windows of the
+   training time (`Reference.window_noise`), where these are known for the same width of window.
 
 Every number is rounded to 6 significant digits before it is written.
 """
@@ -59,13 +60,19 @@ from .records import (
 
 
 class DriftPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What counts as drift.
+    """The limits beyond which a difference counts as drift.
 
-    `min_count` claims (settings: `drift.min_count`) and `min_labels` outcomes are needed for a
-    verdict. `rate_floor` is a difference of ratios (.01 is one percentage point) for missing,
-    unseen and out-of-range values; the referral and fraud rates must differ by `relative_floor` of
-    themselves (.25 is a quarter). The values of `moving` features follow the calendar by nature:
-    only whether they are missing is judged.
+    Attributes:
+        min_count: claims that a window needs to be judged (settings: `drift.min_count`).
+        min_labels: outcomes that a window needs for its `outcome` layer to be judged.
+        false_discovery_ratio: limit for the procedure of Benjamini and Hochberg.
+        psi_floor: least PSI beyond chance.
+        rate_floor: least difference of ratios (.01 is one percentage point) for missing, unseen
+            and out-of-range values.
+        relative_floor: least difference of the referral and fraud rates, relative to the
+            reference's rate (.25 is a quarter).
+        moving: features whose values follow the calendar by nature; only their missing values are
+            judged.
     """
 
     min_count: int = 200
@@ -78,14 +85,14 @@ class DriftPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(tile: Tile, reference: Reference, policy: DriftPolicy = DriftPolicy()) -> DriftRecord:  # noqa: B008 - frozen
-    """Compare a closed window with what the model saw in training. Pure: same tile, same record.
+    """Compare a closed window with the model's reference; the same tile gives the same record.
 
     Raises:
-        ModelError: when the tile was counted on another reference's bins.
+        ModelError: the tile was counted on the bins of another reference.
 
     >>> import numpy as np
-    >>> from .reference import build_reference
-    >>> from .tiles import TileBook
+    >>> from monitoring.windows.reference import build_reference
+    >>> from monitoring.windows.tile_book import TileBook
     >>> scores = np.linspace(0, 0.2, 1000)
     >>> reference = build_reference(["x"], np.arange(1000.0)[:, None], scores, scores > 0.19)
     >>> book = TileBook(reference, "demo/1", window_ms=60_000, lateness_ms=0)
@@ -115,7 +122,7 @@ def judge(tile: Tile, reference: Reference, policy: DriftPolicy = DriftPolicy())
 
 
 class _Test(NamedTuple):
-    """One question: how likely by chance, and how many times the floor."""
+    """One difference: its p-value, and its size in multiples of the floor."""
 
     p: float
     strength: float
@@ -127,6 +134,8 @@ _NO_TEST = _Test(1.0, 0.0)
 def _judge_inputs(tile: Tile, reference: Reference, policy: DriftPolicy) -> Inputs:
     if not tile.n:
         return Inputs(ABSENT, 0, [], None)
+    # Three tests a feature (values, missing, outside) and one on unseen categories: all of them
+    # enter the correction for many tests together.
     measured = []
     tests: list[_Test] = []
     for f, feature in enumerate(reference.features):
@@ -163,7 +172,7 @@ def _judge_inputs(tile: Tile, reference: Reference, policy: DriftPolicy) -> Inpu
                 outside=_rate(outside, hit[2]),
             )
         )
-    # Sorting is stable: what is equal stays in definition order.
+    # The sort is stable: features of equal strength stay in definition order.
     features.sort(key=lambda feature: (not feature.drifted, -feature.strength))
     state = _state(found, tile.n, policy.min_count)
     drifted = sum(feature.drifted for feature in features)
@@ -176,13 +185,13 @@ def _judge_score(tile: Tile, reference: Reference, policy: DriftPolicy) -> Score
     values = psi(reference.score.counts, tile.score_counts)
     floor = _floor(reference, tile, policy, None)
     referral = rate_difference(reference.referred, reference.scored, tile.referred, tile.n)
-    least = policy.relative_floor * referral.reference_ratio
+    rate_floor = policy.relative_floor * referral.reference_ratio
     noise = reference.window_noise
     if noise is not None and noise.window_ms == tile.window_to_ms - tile.window_from_ms:
-        least = max(least, noise.referral_ratio)
+        rate_floor = max(rate_floor, noise.referral_ratio)
     tests = [
         _Test(values.p, (values.value - values.expected) / floor),
-        _Test(referral.p, _times(abs(referral.difference), least)),
+        _Test(referral.p, _multiple(abs(referral.difference), rate_floor)),
     ]
     found = _found(tests, policy, tile.n >= policy.min_count)
     return Score(
@@ -196,17 +205,19 @@ def _judge_outcome(tile: Tile, reference: Reference, policy: DriftPolicy) -> Out
     if not tile.labels or not reference.labels:
         return Outcome(ABSENT, tile.labels, None)
     fraud = rate_difference(reference.frauds, reference.labels, tile.frauds, tile.labels)
-    least = policy.relative_floor * fraud.reference_ratio
-    tests = [_Test(fraud.p, _times(abs(fraud.difference), least))]
+    rate_floor = policy.relative_floor * fraud.reference_ratio
+    tests = [_Test(fraud.p, _multiple(abs(fraud.difference), rate_floor))]
     found = _found(tests, policy, tile.labels >= policy.min_labels)
     state = _state(found, tile.labels, policy.min_labels)
     return Outcome(state, tile.labels, _rate(fraud, found[0]))
 
 
 def _found(tests: Sequence[_Test], policy: DriftPolicy, enough: bool) -> list[bool]:
-    believed = benjamini_hochberg([test.p for test in tests], policy.false_discovery_ratio)
+    """Return for each test whether it found drift: enough rows, significant, above the floor."""
+    significances = benjamini_hochberg([test.p for test in tests], policy.false_discovery_ratio)
     return [
-        enough and there and test.strength >= 1 for there, test in zip(believed, tests, strict=True)
+        enough and is_significant and test.strength >= 1
+        for is_significant, test in zip(significances, tests, strict=True)
     ]
 
 
@@ -217,19 +228,24 @@ def _state(found: Sequence[bool], count: int, needed: int) -> str:
 
 
 def _floor(reference: Reference, tile: Tile, policy: DriftPolicy, f: int | None) -> float:
-    """The PSI beyond chance that matters: the policy's, or that of ordinary windows if greater."""
+    """Return the floor of PSI beyond chance for feature f (None: the score).
+
+    The greater of the policy's floor and the noise among windows of the training time.
+    """
     noise = reference.window_noise
     if noise is None or noise.window_ms != tile.window_to_ms - tile.window_from_ms:
         return policy.psi_floor
     return max(policy.psi_floor, noise.score if f is None else noise.features[f])
 
 
-def _times(size: float, least: float) -> float:
-    return size / least if least else float(size > 0)
+def _multiple(size: float, floor: float) -> float:
+    """Return size / floor; with a floor of 0 any difference passes."""
+    return size / floor if floor else float(size > 0)
 
 
 def _outside(feature: FeatureReference, counts: Sequence[int]) -> int:
-    # A feature that was always missing has one bin and no range to be outside of.
+    """Count the rows in the two outer bins."""
+    # A feature that was always missing in training has one bin and no range.
     return counts[0] + counts[-1] if feature.edges else 0
 
 
@@ -248,7 +264,7 @@ def _distance(
 ) -> Distance:
     ref_n, n = max(1, sum(feature.counts)), max(1, sum(counts))
     changes = [abs(c / n - r / ref_n) for r, c in zip(feature.counts, counts, strict=True)]
-    most = changes.index(max(changes))
+    most = changes.index(max(changes))  # the bin whose share changed most
     return Distance(
         psi=significant(values.value),
         psi_expected=significant(values.expected),

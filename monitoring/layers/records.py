@@ -1,6 +1,6 @@
-"""What the drift watch writes: the record of one window (`claims.drift`) and the alert.
+"""The outputs of monitoring: the drift record of one window (`claims.drift`) and the drift alert.
 
-Both are encoded as JSON by the caller; topics stand in `claimtrace.decisions`. Every number has at
+Both are encoded as JSON by the caller; `claimtrace.decisions` names the topics. Every number has at
 most 6 significant digits.
 """
 
@@ -14,20 +14,20 @@ OK: Final = "ok"
 DRIFT: Final = "drift"
 TOO_FEW: Final = "too few"
 ABSENT: Final = "absent"
-"""States of a layer: `absent` when the window has nothing of it, `too few` rows to judge."""
+"""States of a layer: `absent` if the window has no rows for it, `too few` if it can't be judged."""
 
 INPUTS: Final = "inputs"
 SCORE: Final = "score"
 OUTCOME: Final = "outcome"
-"""Layers: what comes in, what the model makes of it, what investigators found."""
+"""The layers: features, scores and referrals, findings of investigators."""
 
 RAISED: Final = "raised"
 CLEARED: Final = "cleared"
-"""States of an alert."""
+"""The states of an alert."""
 
 
 class RateDrift(msgspec.Struct, frozen=True):
-    """A rate of the window beside the reference's."""
+    """A rate in the window, compared with the reference's."""
 
     ratio: float
     reference_ratio: float
@@ -37,11 +37,12 @@ class RateDrift(msgspec.Struct, frozen=True):
 
 
 class Distance(msgspec.Struct, frozen=True):
-    """How far a histogram is from the reference's, in three measures and a direction.
+    """The distance of a histogram from the reference's: three measures and a direction.
 
-    `psi_expected` is what chance alone gives at this size, `psi_floor` what it must exceed that by.
-    `higher_ratio` is the share of pairs in which the live value is the higher (.5: neither).
-    Between `bin_above` (None: no bound) and `bin_to` lies the bin whose share changed most, from
+    `psi_expected` is the PSI that chance alone gives at this number of rows; to count as drift,
+    `psi` must exceed it by `psi_floor`. `higher_ratio` is the share of pairs (reference row, live
+    row) in which the live value is higher (.5: no direction). The bin whose share changed most
+    reaches from above `bin_above` to `bin_to` (None: no bound); its share changed from
     `bin_reference_ratio` to `bin_ratio`.
     """
 
@@ -61,9 +62,10 @@ class Distance(msgspec.Struct, frozen=True):
 
 
 class FeatureDrift(msgspec.Struct, frozen=True):
-    """One feature's verdict. `strength` is its size in multiples of the floor, to rank by.
+    """The drift of one feature.
 
-    `outside` are values below the least or above the greatest of training.
+    `strength` is the size of the difference in multiples of the floor, for ranking. `outside` is
+    the rate of values below the least or above the greatest value of training.
     """
 
     feature: str
@@ -75,7 +77,7 @@ class FeatureDrift(msgspec.Struct, frozen=True):
 
 
 class Inputs(msgspec.Struct, frozen=True):
-    """The layer of what comes in: features ranked, drifted first and strongest first."""
+    """The layer of the features: drifted features first, then the strongest first."""
 
     state: str
     drifted: int
@@ -84,7 +86,7 @@ class Inputs(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """The layer of what the model makes of it."""
+    """The layer of the model's output: the distribution of scores, and the referral rate."""
 
     state: str
     values: Distance | None
@@ -92,7 +94,7 @@ class Score(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The layer of what investigators found: the fraud rate of the labels decided in the window."""
+    """The layer of investigators' findings: the fraud rate of the labels decided in the window."""
 
     state: str
     labels: int
@@ -100,7 +102,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict on one window under one model; `state` is the worst of its layers."""
+    """The drift record of one window under one model; `state` is the worst state of its layers."""
 
     schema_version: int = 1
     model: str
@@ -116,12 +118,13 @@ class DriftRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DriftAlert(msgspec.Struct, frozen=True, kw_only=True):
-    """Drift that lasts, or that is over, for people: once when raised, once when cleared.
+    """An alert for people that drift lasts, or is over: sent once when raised, once when cleared.
 
-    `subjects` are what drifted in this layer (feature names, or `unseen categories`, `score`,
-    `referral rate`, `fraud rate`), strongest first; `effects` says the same of the top few in
-    words. `since_ms` is the start of the first drifted window, `at_ms` the end of the window that
-    settled it. The id depends on these alone, so a repeated alert is recognised.
+    `subjects` names what drifted in this layer (feature names, or `unseen categories`, `score`,
+    `referral rate`, `fraud rate`), strongest first; `effects` describes the first few in words.
+    `since_ms` is the start of the first drifted window, `at_ms` the end of the window that raised
+    or cleared the alert. `alert_id` is a digest of model, layer, state, `at_ms` and `subjects`, so
+    a repeated alert is recognised.
     """
 
     schema_version: int = 1

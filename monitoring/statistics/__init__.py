@@ -1,1 +1,1 @@
-"""Distances between distributions."""
+"""Distances between distributions, and their significance."""

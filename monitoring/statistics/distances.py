@@ -1,13 +1,13 @@
-"""How far two histograms, or two rates, lie apart, and whether chance alone explains it.
+"""Distances of two histograms, and differences of two rates, with their significance.
 
-Pure functions of counts on the same bins, so they hold for rows, merged tiles and subtracted tiles
-alike. A distance that ignores the number of rows either cries wolf on small windows or sleeps on
-large ones; so each comes as a *size* (for people, and to rank) and a *p-value* (to decide whether
-it is there at all).
+All functions are pure and take counts on the same bins, so they work on rows, merged tiles and
+subtracted tiles alike. A distance that ignores the number of rows gives false alarms on small
+windows or overlooks drift in large ones. Therefore each difference has a *size* (for people, and
+for ranking) and a *p-value* (for the decision whether it is more than chance).
 
-Logarithms are used here: none of this is on the path of a decision. What leaves for a topic is
-rounded to 6 significant digits (`significant`), so that the last bits of a machine's `log` don't
-show in its bytes.
+Logarithms are allowed here because no decision depends on these numbers. Numbers that are written
+to a topic are rounded to 6 significant digits (`significant`), so that the last bits of a
+machine's `log` don't change their bytes.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 MIN_EXPECTED_COUNT: Final = 5.0
-"""Cochran's rule: neighbouring bins are pooled until both sides expect this many rows."""
+"""Least expected rows of a bin on both sides; smaller neighbours are pooled (Cochran's rule)."""
 
 SMOOTHING_COUNT: Final = 0.5
-"""Added to every bin on both sides, as Haldane and Anscombe did for log-odds: no log of zero."""
+"""Rows added to every bin on both sides to avoid log(0), as Haldane and Anscombe for log-odds."""
 
 Floats = NDArray[np.float64]
 
 
 class Psi(NamedTuple):
-    """A population stability index with what chance alone would give.
+    """A population stability index, and its distribution without drift.
 
-    `expected` is its mean without drift, `z` how many standard deviations it lies above, `p` the
-    probability of so much without drift, `bins` those left after pooling.
+    `expected` is the mean without drift, `z` the distance of `value` from this mean in standard
+    deviations, `p` the probability of at least this value without drift, and `bins` the number of
+    bins after pooling.
     """
 
     value: float
@@ -43,7 +44,10 @@ class Psi(NamedTuple):
 
 
 class RateDifference(NamedTuple):
-    """A rate beside its reference: `z` pooled two-sample, `p` exact (Fisher), both two-sided."""
+    """A rate compared with its reference: `z` is the pooled two-sample z, `p` Fisher's exact test.
+
+    Both are two-sided.
+    """
 
     ratio: float
     reference_ratio: float
@@ -53,7 +57,7 @@ class RateDifference(NamedTuple):
 
 
 def significant(number: float) -> float:
-    """The number with 6 significant digits.
+    """Round a number to 6 significant digits.
 
     >>> significant(0.123456789), significant(1234567.0)
     (0.123457, 1234570.0)
@@ -62,16 +66,16 @@ def significant(number: float) -> float:
 
 
 def psi(ref_counts: ArrayLike, counts: ArrayLike) -> Psi:
-    """The population stability index: sum of (p - q) ln(p / q) over bins; symmetric.
+    """Compute the population stability index: the sum of (p - q) ln(p / q) over bins; symmetric.
 
-    Without drift it is about (1/n + 1/m) chi2 with (bins - 1) degrees of freedom (B. Yurdakul,
-    Statistical Properties of Population Stability Index, 2018), n and m being the rows of each
-    side. `expected` and `z` use that mean and standard deviation; `p` is chi2's own tail: with few
-    degrees of freedom chi2 is far from normal, and a plain z would raise false alarms on features
-    with few bins.
+    Without drift the index is distributed about as (1/n + 1/m) chi2 with (bins - 1) degrees of
+    freedom, n and m being the rows of each side (B. Yurdakul, Statistical Properties of Population
+    Stability Index, 2018). `expected` and `z` use the mean and standard deviation of this
+    distribution; `p` is the tail of chi2 itself: with few degrees of freedom chi2 is far from
+    normal, and a limit on z would raise false alarms on features with few bins.
 
     Neighbouring bins are pooled until the smaller side expects `MIN_EXPECTED_COUNT` rows in each,
-    and `SMOOTHING_COUNT` is added to each. One bin left, or an empty side, is a distance of 0.
+    and `SMOOTHING_COUNT` is added to each. The distance is 0 if one bin is left or a side is empty.
 
     >>> psi([50, 50], [50, 50]).value
     0.0
@@ -96,9 +100,10 @@ def psi(ref_counts: ArrayLike, counts: ArrayLike) -> Psi:
 
 
 def ks(ref_counts: ArrayLike, counts: ArrayLike) -> float:
-    """Kolmogorov and Smirnov's distance on bins: the greatest gap between the cumulative shares.
+    """Compute the Kolmogorov-Smirnov distance on bins: the greatest gap of the cumulative shares.
 
-    At most the distance of the rows themselves, and equal to it where the gap falls on an edge.
+    The result is at most the distance of the rows themselves, and equal to that distance if the
+    greatest gap falls on an edge.
 
     >>> ks([1, 1, 1, 1], [0, 0, 2, 2])
     0.5
@@ -108,7 +113,9 @@ def ks(ref_counts: ArrayLike, counts: ArrayLike) -> float:
 
 
 def linf(ref_counts: ArrayLike, counts: ArrayLike) -> float:
-    """The greatest change of one bin's share (Deequ's and Model Monitor's distance of categories).
+    """Compute the greatest change of one bin's share.
+
+    Deequ and SageMaker Model Monitor use this distance for categories.
 
     >>> linf([2, 2], [3, 1])
     0.25
@@ -118,10 +125,10 @@ def linf(ref_counts: ArrayLike, counts: ArrayLike) -> float:
 
 
 def higher_ratio(ref_counts: ArrayLike, counts: ArrayLike) -> float:
-    """Pairs (reference row, live row) in which the live one is higher, ties counted half.
+    """Compute the share of pairs (reference row, live row) with the higher live value; ties half.
 
-    Mann and Whitney's U over its maximum: 0.5 says neither side is higher. It gives drift a
-    direction that heavy tails don't disturb, as they would a mean.
+    This is the Mann-Whitney U divided by its maximum; 0.5 means that neither side is higher. It
+    gives drift a direction that, unlike a difference of means, heavy tails don't disturb.
 
     >>> higher_ratio([1, 1], [0, 2]), higher_ratio([1, 2], [1, 2])
     (0.75, 0.5)
@@ -136,9 +143,9 @@ def higher_ratio(ref_counts: ArrayLike, counts: ArrayLike) -> float:
 def rate_difference(ref_hits: int, ref_n: int, hits: int, n: int) -> RateDifference:
     """Compare `hits` of `n` live rows with `ref_hits` of `ref_n` reference rows.
 
-    `z` is the pooled two-sample z, to read; `p` is Fisher's exact test, twice the tail away from
-    the mean: the rates watched here are often near zero, where z calls one unlucky row in a small
-    window certain.
+    `z`, the pooled two-sample z, is for display. Decisions use `p`, Fisher's exact test (twice the
+    tail away from the mean): the monitored rates are often near zero, where z would take a single
+    row in a small window for certain drift.
 
     >>> rate_difference(50, 1000, 5, 100).p
     1.0
@@ -157,7 +164,7 @@ def rate_difference(ref_hits: int, ref_n: int, hits: int, n: int) -> RateDiffere
 
 
 def missing_rate_difference(ref_missing: int, ref_n: int, missing: int, n: int) -> RateDifference:
-    """The rate of missing values against the reference's (the completeness of Model Monitor).
+    """Compare the rate of missing values with the reference's (Model Monitor's completeness).
 
     >>> missing_rate_difference(0, 5000, 100, 1000).difference
     0.1
@@ -165,21 +172,13 @@ def missing_rate_difference(ref_missing: int, ref_n: int, missing: int, n: int) 
     return rate_difference(ref_missing, ref_n, missing, n)
 
 
-def unseen_rate(unseen: int, n: int) -> float:
-    """The share of rows with a category that training never saw; 0 for no rows.
-
-    >>> unseen_rate(3, 300)
-    0.01
-    """
-    return unseen / n if n else 0.0
-
-
 def benjamini_hochberg(p_values: Sequence[float], false_discovery_ratio: float) -> list[bool]:
-    """Which of many tests to believe, so that at most this share of the believed are false.
+    """Select the significant among many tests, limiting the expected share of false ones.
 
-    Y. Benjamini and Y. Hochberg, Controlling the False Discovery Rate, 1995: with the p-values in
-    rising order, all up to the last with p <= rank / count * ratio. Without any drift, the chance
-    of believing even one is at most the ratio; it holds for positively dependent tests too.
+    Y. Benjamini and Y. Hochberg, Controlling the False Discovery Rate, 1995: of the p-values in
+    rising order, all are selected up to the last with p <= rank / count * ratio. Without any drift,
+    the chance that even one test is selected is at most the ratio. The limit holds for positively
+    dependent tests too.
 
     >>> benjamini_hochberg([0.001, 0.03, 0.04, 0.9], 0.05)
     [True, False, False, False]
@@ -208,7 +207,11 @@ def _shares(ref_counts: ArrayLike, counts: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _pool(ref: Floats, live: Floats) -> tuple[Floats, Floats]:
-    """Join neighbouring bins from the left until each is heavy enough; the rest joins the last."""
+    """Pool neighbouring bins from the left until each holds enough rows; the rest joins the last.
+
+    A bin has enough rows if both sides expect `MIN_EXPECTED_COUNT` in it under a common
+    distribution.
+    """
     m, n = ref.sum(), live.sum()
     needed = MIN_EXPECTED_COUNT * (n + m) / min(n, m)
     pooled: list[list[float]] = []
@@ -227,7 +230,10 @@ def _pool(ref: Floats, live: Floats) -> tuple[Floats, Floats]:
 
 
 def _chi2_above(value: float, freedom: int) -> float:
-    """P(chi2 > value), exact: the upper incomplete gamma function at halves, by its recurrence."""
+    """Return P(chi2 > value), exact: the upper incomplete gamma function by its recurrence.
+
+    The recurrence starts at 1/2 or 1, according to the parity of `freedom`.
+    """
     half = max(value, 0.0) / 2
     if not half:
         return 1.0
@@ -239,11 +245,13 @@ def _chi2_above(value: float, freedom: int) -> float:
 
 
 def _fisher(ref_hits: int, ref_n: int, hits: int, n: int) -> float:
+    """Return twice the tail of the hypergeometric distribution that `hits` lies in, at most 1."""
     total = hits + ref_hits
     tail = term = math.exp(
         _log_choose(n, hits) + _log_choose(ref_n, ref_hits) - _log_choose(n + ref_n, total)
     )
-    # Each hypergeometric term is the one before times a ratio; away from the mean they shrink.
+    # Each term of the tail is the term before times a ratio. Away from the mean terms shrink, so
+    # the sum may stop once a term is below its last bit.
     if hits * (n + ref_n) >= total * n:
         for k in range(hits, min(total, n)):
             term *= (total - k) * (n - k) / ((k + 1) * (ref_n - total + k + 1))

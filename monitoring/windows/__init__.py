@@ -1,1 +1,1 @@
-"""Mergeable counts of one time window (tiles), and the reference to compare them with."""
+"""Mergeable counts of time windows (tiles), and the reference that they are compared with."""

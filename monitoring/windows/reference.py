@@ -1,9 +1,9 @@
-"""What a model saw in training, as histograms: the ground that live windows are compared with.
+"""The drift reference: histograms of a model's training rows, for comparison with live windows.
 
-Bins are `(edge before, edge]`. The inner edges are values of the training rows chosen so that bins
-weigh the same; the two outer bins hold what training never saw, below its least and above its
-greatest value. A live window that is counted on the same edges can be merged and subtracted
-exactly, in any order, which no randomised sketch can (`tiles`).
+A bin is `(previous edge, edge]`. The inner edges are values of the training rows, chosen so that
+bins hold equally many rows; the two outer bins are for values below the least and above the
+greatest value of training. Live windows that are counted on the same edges can be merged and
+subtracted exactly, in any order, which randomised sketches don't allow (`tile`).
 
 The reference is part of the published artefact: written as JSON, read with `read_reference`.
 """
@@ -22,25 +22,27 @@ from claimtrace.errors import ModelError
 from ..statistics.distances import psi, significant
 
 MAX_BINS: Final = 20
-"""Bins of one feature, the two outer ones included: finer ones lose power at a day's claims."""
+"""Most bins of a feature, outer bins included; at a day's claims, finer bins lose power."""
 
 SCORE_LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
-"""Quantiles that are edges of the score: finer at the top, where decisions are made."""
+"""Quantiles that become edges of the score: finer at the top, where decisions are made."""
 
 MIN_NOISE_WINDOWS: Final = 5
+"""Fewest training windows from which the noise among windows can be estimated."""
+
 MIN_NOISE_ROWS: Final = 100
-"""Fewer windows, or fewer rows in one, say nothing about how windows differ among themselves."""
+"""Fewest rows of a window that counts for this estimate."""
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
 class FeatureReference(msgspec.Struct, frozen=True):
-    """One feature's training histogram, and three numbers for people.
+    """One feature's training histogram, and three statistics for people.
 
-    `counts[i]` are the rows in `(edges[i-1], edges[i]]`, so there is one more count than edges;
-    `missing` are the NaN. `mean`, `std` and `median` are over finite values, None where there are
-    none.
+    `counts[i]` is the number of rows in `(edges[i-1], edges[i]]`, so there is one more count than
+    edges; `missing` counts NaN. `mean`, `std` and `median` are taken over finite values, and None
+    without any.
     """
 
     name: str
@@ -53,12 +55,13 @@ class FeatureReference(msgspec.Struct, frozen=True):
 
 
 class WindowNoise(msgspec.Struct, frozen=True):
-    """How far windows of the training time lie from their whole: season, weekday, repeat claimants.
+    """The ordinary differences between windows of the training time and the whole training time.
 
-    Each number is the mean over windows + 3 standard deviations of the PSI beyond chance (`score`
-    and `features`, in definition order) and of the referral rate's distance (`referral_ratio`).
-    A live window that is no farther off than this isn't news. The rule of mean + 3 standard
-    deviations over reference windows is NannyML's.
+    Season, weekday and repeat claimants cause such differences; a live window that differs no more
+    than this doesn't count as drift. Each number is the mean over windows + 3 standard deviations,
+    of the PSI beyond chance (`score`, and `features` in definition order) and of the referral
+    rate's distance (`referral_ratio`). The rule of mean + 3 standard deviations over reference
+    windows is NannyML's.
     """
 
     window_ms: int
@@ -69,12 +72,19 @@ class WindowNoise(msgspec.Struct, frozen=True):
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a live window is compared with; made once, with the model.
+    """Everything that a live window is compared with; made once, when the model is trained.
 
-    `n` are the rows behind it; `unseen` have at least one category unknown to the encoder; of the
-    `scored` ones `referred` would be referred; of `labels` known outcomes `frauds` are fraud.
-    `score` is a histogram in calibrated probability, with the least score that is referred just
-    above an edge.
+    Attributes:
+        n: number of rows.
+        features: histograms of the features, in definition order.
+        score: histogram of the calibrated probability; the lowest score that is referred lies just
+            above an edge.
+        refer_threshold: scores from here on are referred; None if unknown.
+        referred: rows with a score that would be referred.
+        unseen: rows with at least one category that the encoder doesn't know.
+        labels: known outcomes.
+        frauds: known outcomes that are fraud.
+        window_noise: ordinary differences among windows; None if there are too few windows.
     """
 
     schema_version: int = 1
@@ -90,12 +100,12 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def names(self) -> list[str]:
-        """The features' names, in definition order."""
+        """The names of the features, in definition order."""
         return [feature.name for feature in self.features]
 
     @property
     def scored(self) -> int:
-        """Rows with a score: the referral rate is theirs."""
+        """The number of rows with a score, the denominator of the referral rate."""
         return self.n - self.score.missing
 
 
@@ -113,21 +123,22 @@ def build_reference(
 ) -> Reference:
     """Count the training rows. The same rows in any order give the same reference.
 
-    Give the *served* vectors, and scores of rows the model wasn't fitted on (NaN for the others):
-    in-sample scores are too confident, and every live window would look drifted.
+    Pass the *served* vectors, and scores only of rows that the model wasn't fitted on (NaN for the
+    others): in-sample scores are too confident, and every live window would seem to drift.
 
     Args:
         names: F names in definition order.
         matrix: float64[n, F], NaN where missing.
-        scores: float64[n], calibrated probabilities, NaN where there is none.
-        referred: bool[n], whether the row would be referred; counted where there is a score.
+        scores: float64[n], calibrated probabilities, NaN for rows without a score.
+        referred: bool[n], whether the row would be referred; counted for rows with a score.
         labels: bool[n], or float64[n] with 1 fraud, 0 legitimate, NaN unknown.
         refer_threshold: scores from here on are referred; becomes an edge.
-        unseen: int64[n], categories of the row that the encoder doesn't know; none when left out.
-        event_times_ms, window_ms: give both for `window_noise`, with the width of live windows.
+        unseen: int64[n], number of the row's categories that the encoder doesn't know; default 0.
+        event_times_ms, window_ms: int64[n] and the width of live windows; both are needed for
+            `window_noise`.
 
     Raises:
-        ModelError: when shapes or names don't fit.
+        ModelError: shapes differ, or names are repeated.
 
     >>> reference = build_reference(
     ...     ["amount"], np.array([[1.0], [2.0], [np.nan]]), np.array([0.1, 0.2, 0.9]),
@@ -165,7 +176,8 @@ def read_reference(document: object, where: str = "reference") -> Reference:
     """Read a reference from JSON bytes, `msgspec.Raw` or the plain dict of a manifest.
 
     Raises:
-        ModelError: when it isn't one: a wrong type, edges that don't rise, counts that don't fit.
+        ModelError: the document isn't a reference: a wrong type, edges that don't rise, or counts
+            that don't match the edges.
 
     >>> read_reference({"n": 1})
     Traceback (most recent call last):
@@ -194,13 +206,13 @@ def read_reference(document: object, where: str = "reference") -> Reference:
 
 
 def bin_counts(column: Floats, edges: Sequence[float]) -> Counts:
-    """Rows in each bin `(edges[i-1], edges[i]]`, NaN left out: int64[len(edges) + 1].
+    """Count the rows in each bin `(edges[i-1], edges[i]]`, without NaN: int64[len(edges) + 1].
 
     >>> bin_counts(np.array([1.0, 2.0, 2.5, np.nan]), [1.0, 2.0]).tolist()
     [1, 1, 1]
     """
-    places = np.searchsorted(np.asarray(edges, dtype=np.float64), column[~np.isnan(column)], "left")
-    return np.bincount(places, minlength=len(edges) + 1).astype(np.int64)
+    bins = np.searchsorted(np.asarray(edges, dtype=np.float64), column[~np.isnan(column)], "left")
+    return np.bincount(bins, minlength=len(edges) + 1).astype(np.int64)
 
 
 def _check_shapes(
@@ -215,7 +227,7 @@ def _check_shapes(
         raise ModelError(
             f"{len(names)} names ({len(set(names))} different) for a matrix of {matrix.shape}",
             where="drift reference",
-            hint="give one name for each column, each once",
+            hint="give each column one name, and no name twice",
         )
     columns = (("scores", scores), ("referred", referred), ("labels", labels), ("unseen", unseen))
     for what, column in columns:
@@ -223,27 +235,32 @@ def _check_shapes(
             raise ModelError(
                 f"{len(column)} {what} for {len(matrix)} rows",
                 where="drift reference",
-                hint="give one for each row",
+                hint="give one value for each row",
             )
 
 
 def _finite(column: Floats) -> Floats:
-    return np.sort(column[np.isfinite(column)])
+    """Return the finite values in rising order, zeros without a sign."""
+    # 0.0 and -0.0 are equal for a sort, which leaves them in any order: adding 0.0 makes all of
+    # them 0.0, or else edges and median would depend on the order of rows and on the processor.
+    return np.sort(column[np.isfinite(column)]) + 0.0
 
 
 def _outer_edges(ordered: Floats) -> tuple[float, float]:
-    # Bins are closed above, so the edge that keeps the least value out of the outer bin lies one
-    # step below it; clipped, since infinity has no place in JSON.
+    """Return the edges that separate the range of the sorted values from the two outer bins."""
+    # Bins are closed above, so the edge below the least value lies one float below that value;
+    # clipped, since JSON has no infinity.
     with np.errstate(over="ignore"):
         least = float(np.nextafter(ordered[0], -np.inf))
     return max(least, -float(np.finfo(np.float64).max)), float(ordered[-1])
 
 
 def _equal_mass_edges(ordered: Floats) -> list[float]:
-    """Edges for the sorted values: upper empirical quantiles of what the bins before have left.
+    """Choose edges for sorted values so that bins hold equally many rows.
 
-    Shares are drawn up anew after each bin, so a heavy value (the zeros of a count) costs one bin
-    and the others still divide the tail. Edges are values that occur: nothing is interpolated.
+    After each bin the remaining rows are divided anew among the remaining bins, so a frequent value
+    (the zeros of a count) takes one bin and the others still divide the tail. Edges are values that
+    occur; nothing is interpolated.
     """
     if not len(ordered):
         return []
@@ -259,14 +276,15 @@ def _equal_mass_edges(ordered: Floats) -> list[float]:
 
 
 def _score_edges(ordered: Floats, refer_threshold: float | None) -> list[float]:
+    """Choose edges for sorted scores: quantiles at `SCORE_LEVELS`, and the referral threshold."""
     edges: set[float] = set()
     if len(ordered):
         edges.update(_outer_edges(ordered))
-        # Levels in thousandths, so that the place is found in integers.
-        places = [-(-len(ordered) * round(level * 1000) // 1000) - 1 for level in SCORE_LEVELS]
-        edges.update(float(ordered[place]) for place in places)
+        # Levels in thousandths, so that the row of a quantile is computed in integers.
+        rows = [-(-len(ordered) * round(level * 1000) // 1000) - 1 for level in SCORE_LEVELS]
+        edges.update(float(ordered[row]) for row in rows)
     if refer_threshold is not None:
-        # "From the threshold on" is refer: the threshold itself belongs above the edge.
+        # Scores equal to the threshold are referred, so the threshold belongs above the edge.
         edges.add(float(np.nextafter(refer_threshold, -np.inf)))
     return sorted(edges)
 
@@ -278,14 +296,15 @@ def _histogram(name: str, column: Floats, edges: list[float]) -> FeatureReferenc
         edges=edges,
         counts=bin_counts(column, edges).tolist(),
         missing=int(np.count_nonzero(np.isnan(column))),
-        mean=_shown(np.mean, finite),
-        std=_shown(np.std, finite),
+        mean=_rounded(np.mean, finite),
+        std=_rounded(np.std, finite),
         median=float(finite[(len(finite) - 1) // 2]) if len(finite) else None,
     )
 
 
-def _shown(statistic: Callable[[Floats], np.float64], finite: Floats) -> float | None:
-    # Values near the greatest float overflow here, and JSON has no word for that.
+def _rounded(statistic: Callable[[Floats], np.float64], finite: Floats) -> float | None:
+    """Return a statistic with 6 significant digits; None without values or on overflow."""
+    # Statistics of values near the greatest float overflow, and JSON has no infinity.
     with np.errstate(over="ignore", invalid="ignore"):
         number = float(statistic(finite)) if len(finite) else np.nan
     return significant(number) if np.isfinite(number) else None
@@ -300,6 +319,7 @@ def _window_noise(
     windows: Counts,
     window_ms: int,
 ) -> WindowNoise | None:
+    """Estimate the noise among windows; None if fewer than `MIN_NOISE_WINDOWS` have enough rows."""
     rows = _split(windows, np.ones(len(windows), dtype=np.bool_))
     scored = _split(windows, ~np.isnan(scores))
     if len(rows) < MIN_NOISE_WINDOWS:
@@ -307,8 +327,8 @@ def _window_noise(
 
     def beyond_chance(feature: FeatureReference, column: Floats, parts: list[Counts]) -> float:
         whole = np.asarray(feature.counts, dtype=np.int64)
-        seen = [psi(whole, bin_counts(column[part], feature.edges)) for part in parts]
-        return _usual([max(0.0, one.value - one.expected) for one in seen])
+        distances = [psi(whole, bin_counts(column[part], feature.edges)) for part in parts]
+        return _upper_limit([max(0.0, each.value - each.expected) for each in distances])
 
     rates = np.array([np.mean(referred[part]) for part in scored])
     return WindowNoise(
@@ -316,20 +336,21 @@ def _window_noise(
         windows=len(rows),
         features=[beyond_chance(f, c, rows) for f, c in zip(features, matrix.T, strict=True)],
         score=beyond_chance(score, scores, scored),
-        referral_ratio=_usual(np.abs(rates - np.mean(rates)).tolist() if len(rates) else []),
+        referral_ratio=_upper_limit(np.abs(rates - np.mean(rates)).tolist() if len(rates) else []),
     )
 
 
 def _split(windows: Counts, wanted: NDArray[np.bool_]) -> list[Counts]:
-    """The row numbers of each window with enough wanted rows, in order of time."""
-    some = np.flatnonzero(wanted)
-    ordered = some[np.argsort(windows[some], kind="stable")]
+    """Return the row numbers of each window with enough wanted rows, in order of time."""
+    chosen = np.flatnonzero(wanted)
+    ordered = chosen[np.argsort(windows[chosen], kind="stable")]
     cuts = np.flatnonzero(np.diff(windows[ordered])) + 1
     parts = np.split(ordered, cuts)
     return [part for part in parts if len(part) >= MIN_NOISE_ROWS]
 
 
-def _usual(distances: list[float]) -> float:
+def _upper_limit(distances: list[float]) -> float:
+    """Return mean + 3 standard deviations of distances; 0 if there are too few to tell."""
     if len(distances) < MIN_NOISE_WINDOWS:
         return 0.0
     return significant(float(np.mean(distances) + 3 * np.std(distances)))

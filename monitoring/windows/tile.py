@@ -1,7 +1,7 @@
-"""The counts of one window of live rows: merged and subtracted exactly, in any order.
+"""Tiles: the counts of one window of live rows, merged and subtracted exactly in any order.
 
-Counts are integers on the fixed edges of the model's reference: partitions, hours and days add up,
-and a sliding window is "plus the new, minus the old".
+Counts are integers on the fixed edges of the model's reference. Therefore partitions, hours and
+days add up, and a sliding window moves on by adding the new tile and subtracting the old.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from claimtrace.errors import ModelError, StateError
 class Tile(msgspec.Struct, frozen=True, kw_only=True):
     """The counts of one closed window `[window_from_ms, window_to_ms)` under one model.
 
-    `counts[f][b]` are the rows of feature f in bin b of the reference, `missing[f]` its NaN;
-    `score_counts` and `unscored` the same for the score. `unseen` are the rows with at least one
-    unseen category, `unseen_values` all of them. `late` rows came too late for their own tile.
-    `labels` and `frauds` are outcomes decided in the window.
+    `counts[f][b]` is the number of rows of feature f in bin b of the reference, `missing[f]` the
+    number of NaN; `score_counts` and `unscored` are the same for the score. `unseen` counts rows
+    with at least one unseen category, `unseen_values` all unseen categories. `late` counts rows
+    that arrived after their own window had closed. `labels` and `frauds` count outcomes decided in
+    the window.
     """
 
     schema_version: int = 1
@@ -49,14 +50,14 @@ _NUMBERS: Final = (
     "labels",
     "frauds",
 )
-"""Fields of a tile that are plain counts."""
+"""The fields of a tile that are plain counts."""
 
 
 def merge(a: Tile, b: Tile) -> Tile:
-    """The tile of both: counts added, the window from the earlier start to the later end.
+    """Add two tiles; the window reaches from the earlier start to the later end.
 
     Raises:
-        ModelError: when they are of different models or bins.
+        ModelError: the tiles belong to different models or bins.
 
     >>> one = Tile(model="demo/1", window_from_ms=0, window_to_ms=10, n=2, counts=[[1, 1]],
     ...            missing=[0], score_counts=[2, 0])
@@ -70,14 +71,14 @@ def merge(a: Tile, b: Tile) -> Tile:
 
 
 def subtract(a: Tile, b: Tile) -> Tile:
-    """What is left of `a` without its part `b`: `subtract(merge(a, b), b) == a`.
+    """Remove the part `b` from `a`, so that `subtract(merge(a, b), b) == a`.
 
-    The window loses `b`'s where that is its head or tail (a sliding window moves on); otherwise
-    (a partition's share of the same window) it stays.
+    If the window of `b` is the head or tail of `a`'s, the window shrinks by it (a sliding window
+    moves on); otherwise (`b` is a partition's share of the same window) the window stays.
 
     Raises:
-        ModelError: when they are of different models or bins.
-        StateError: when `b` isn't a part of `a`: a count would fall below zero.
+        ModelError: the tiles belong to different models or bins.
+        StateError: `b` isn't a part of `a`: a count would fall below zero.
     """
     start, end = a.window_from_ms, a.window_to_ms
     if b.window_from_ms == start and b.window_to_ms < end:
@@ -91,7 +92,7 @@ def _combine(a: Tile, b: Tile, sign: int, window_from_ms: int, window_to_ms: int
     same_bins = [len(row) for row in a.counts] == [len(row) for row in b.counts]
     if a.model != b.model or not same_bins or len(a.score_counts) != len(b.score_counts):
         raise ModelError(
-            "tiles of different models have no sum",
+            "tiles of different models or bins can't be combined",
             where=f"{a.model}, {b.model}",
             hint="combine tiles of one model version only",
         )
@@ -104,9 +105,9 @@ def _combine(a: Tile, b: Tile, sign: int, window_from_ms: int, window_to_ms: int
     missing, score = each(a.missing, b.missing), each(a.score_counts, b.score_counts)
     if min(*numbers.values(), *missing, *score, *(low for row in counts for low in row), 0) < 0:
         raise StateError(
-            "a tile was subtracted from one that it isn't a part of",
+            "a tile was subtracted from another that doesn't contain it",
             where=f"{a.model}, window from {b.window_from_ms} to {b.window_to_ms} ms",
-            hint="subtract only what was merged",
+            hint="subtract only tiles that were merged before",
         )
     return Tile(
         model=a.model,

@@ -1,13 +1,13 @@
-"""Live rows as counts on the reference's bins, one tile for each tumbling window of event time.
+"""Counting of live rows on the reference's bins, one tile for each tumbling window of event time.
 
-A window closes by the order of rows, not of calls (`watermark`): wherever a batch is cut, the same
-rows give the same tiles. A row for a closed window isn't counted in it; it adds to `late` of the
-next tile that closes.
+Windows close by the order of rows, not of calls (`watermark`): the same rows give the same tiles,
+wherever batches are cut. A row for a closed window isn't counted in that window; it adds to `late`
+of the next tile that closes.
 
-Outcomes are counted by the time the label was decided, not by the time of its claim: labels come
-weeks after the claim's window has closed. They have a clock and tiles of their own (`n == 0`), so
-that the order in which a batch hands over claims and labels doesn't matter. The view by age of the
-claim needs the offline store.
+Outcomes are counted by the time at which the label was decided, not by the time of its claim:
+labels arrive weeks after the claim's window has closed. Outcomes have their own watermark and tiles
+(with `n == 0`), so that the order in which a batch hands over claims and labels doesn't matter.
+Outcomes by age of the claim need the offline store.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from claimtrace.ids import digest_of
 
 from .reference import Reference
 from .tile import Tile, merge, subtract
-from .watermark import WindowClock
+from .watermark import Watermark
 
 __all__ = ["MAX_OPEN_WINDOWS", "Tile", "TileBook", "merge", "subtract"]
 
 MAX_OPEN_WINDOWS: Final = 64
-"""Windows that wait for late rows. Each costs 16 kB for 64 features; 64 hold two months of days."""
+"""Most windows open for late rows. Each takes 16 kB for 64 features; 64 are two months of days."""
 
 _WIDTH: Final = 32
-"""Columns of the count table: a power of two, for a binary search of five comparisons."""
+"""Columns of the count table: a power of two, for a binary search with five comparisons."""
 
 _MISSING: Final = _WIDTH - 1
-"""The column of NaN, beyond any bin (a reference has at most 20)."""
+"""The column that counts NaN, beyond any bin (a reference has at most 20)."""
 
 _TOTALS: Final = 4
 """Totals of a window: rows, referred rows, rows with an unseen category, unseen categories."""
@@ -47,17 +47,18 @@ Counts = NDArray[np.int64]
 
 
 class TileBook:
-    """Counts rows into open windows and hands out each window's tile once, when it closes.
+    """Counts of rows in open windows; each window's tile is handed out once, when it closes.
 
     Args:
-        reference: the model's, whose edges are counted on.
-        model_label: names the model on every tile, such as `auto_claims/3`.
+        reference: the model's reference, whose edges separate the bins.
+        model_label: name of the model on every tile, such as `auto_claims/3`.
         window_ms: width of a window; windows start at multiples of it since 1970 UTC.
-        lateness_ms: how long after its end a window waits for late rows. Held to what
-            `MAX_OPEN_WINDOWS` windows cover: beyond, the oldest are closed and their rows late.
+        lateness_ms: how long after its end a window waits for late rows. Limited to the time that
+            `MAX_OPEN_WINDOWS` windows cover; beyond that the oldest windows are closed, and rows
+            for them are late.
 
     Raises:
-        ConfigError: for a window or lateness out of range.
+        ConfigError: the window or the lateness is out of range.
 
     >>> from .reference import build_reference
     >>> flags = np.array([False, True])
@@ -88,8 +89,9 @@ class TileBook:
         for row, histogram in zip(self._edges, histograms, strict=True):
             row[: len(histogram.edges)] = histogram.edges
         self._features = len(reference.features)
-        self._claims = WindowClock(window_ms, self.lateness_ms)
-        self._outcomes = WindowClock(window_ms, self.lateness_ms)
+        self._claims = Watermark(window_ms, self.lateness_ms)
+        self._outcomes = Watermark(window_ms, self.lateness_ms)
+        # Open windows are neighbours, so a window's row in these tables is its number modulo slots.
         slots = self._claims.slots
         self._counts = np.zeros((slots, len(histograms), _WIDTH), dtype=np.int64)
         self._totals = np.zeros((slots, _TOTALS), dtype=np.int64)
@@ -115,12 +117,12 @@ class TileBook:
         Args:
             event_times_ms: int64[n].
             matrix: float64[n, F] in the reference's order, NaN where missing.
-            scores: float64[n], calibrated probabilities, NaN where there is none.
+            scores: float64[n], calibrated probabilities, NaN for rows without a score.
             referred: bool[n].
-            unseen: int64[n], categories of the row that training never saw.
+            unseen: int64[n], number of the row's categories that training never saw.
 
         Raises:
-            ModelError: when the matrix has other features than the reference, or lengths differ.
+            ModelError: the matrix has other features than the reference, or lengths differ.
         """
         times = np.ascontiguousarray(event_times_ms, dtype=np.int64)
         n = len(times)
@@ -137,8 +139,9 @@ class TileBook:
         scored = np.ascontiguousarray(scores, dtype=np.float64)
         flags = np.ascontiguousarray(referred, dtype=np.bool_)
         unknown = np.ascontiguousarray(unseen, dtype=np.int64)
-        for start, end, first in self._claims.stretches(times):
-            self._seal_claims(self._claims.closing(first))
+        # Windows are closed between rows, exactly where the watermark passes their end.
+        for start, end, first in self._claims.runs(times):
+            self._seal_claims(self._claims.close_below(first))
             part = slice(start, end)
             self._late[0] += _count(
                 times[part],
@@ -154,16 +157,16 @@ class TileBook:
             )
 
     def add_outcomes(self, event_times_ms: Counts, fraud: NDArray[np.bool_]) -> None:
-        """Count n matured labels by the time they were decided.
+        """Count n matured labels by the time at which they were decided.
 
         Args:
-            event_times_ms: int64[n], when the outcome was decided.
+            event_times_ms: int64[n], decision times of the outcomes.
             fraud: bool[n].
         """
         times = np.ascontiguousarray(event_times_ms, dtype=np.int64)
         found = np.ascontiguousarray(fraud, dtype=np.int64)
-        for start, end, first in self._outcomes.stretches(times):
-            self._seal_outcomes(self._outcomes.closing(first))
+        for start, end, first in self._outcomes.runs(times):
+            self._seal_outcomes(self._outcomes.close_below(first))
             windows = times[start:end] // self.window_ms
             timely = windows >= first
             slots = windows[timely] % len(self._labels)
@@ -172,23 +175,23 @@ class TileBook:
             self._late[1] += np.count_nonzero(~timely)
 
     def close(self) -> list[Tile]:
-        """The tiles closed since the last call, each exactly once.
+        """Hand out the tiles closed since the last call, each exactly once.
 
-        Tiles of claims come in the order of time, and so do tiles of outcomes.
+        Tiles of claims are in the order of time among themselves, and so are tiles of outcomes.
         """
         tiles, self._sealed = self._sealed, []
         return tiles
 
     def flush(self) -> list[Tile]:
-        """Close every open window now, as when a model retires; later rows for them are late."""
+        """Close every open window now, as at a change of model; later rows for them are late."""
         self._seal_claims(self._claims.close_all())
         self._seal_outcomes(self._outcomes.close_all())
         return self.close()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The whole state as plain arrays, for a snapshot; copies, not views."""
+        """Return the whole state as plain arrays, for a snapshot; copies, not views."""
         sealed = msgspec.json.encode(self._sealed)
-        clocks = [self._claims.numbers(), self._outcomes.numbers()]
+        clocks = [self._claims.state(), self._outcomes.state()]
         return {
             "clocks": np.array(clocks, dtype=np.int64),
             "late": self._late.copy(),
@@ -208,20 +211,20 @@ class TileBook:
         lateness_ms: int,
         arrays: Mapping[str, NDArray[Any]],
     ) -> TileBook:
-        """A book that goes on exactly where the one of `arrays()` stopped.
+        """Restore a book from the result of `arrays()`.
 
         Raises:
-            StateError: when the arrays are of another model, reference, window or lateness.
+            StateError: the arrays belong to another model, reference, window or lateness.
         """
         book = cls(reference, model_label, window_ms, lateness_ms)
         if np.asarray(arrays["identity"], dtype=np.uint8).tobytes() != book._identity():
             raise StateError(
-                "the drift counts are of another model, reference or window",
+                "the drift counts belong to another model, reference or window",
                 where=model_label,
-                hint="start a new book, or restore with the model and settings they were made with",
+                hint="start a new book, or restore with the model and settings of the snapshot",
             )
-        for clock, numbers in zip((book._claims, book._outcomes), arrays["clocks"], strict=True):
-            clock.set(int(numbers[0]), int(numbers[1]))
+        for mark, state in zip((book._claims, book._outcomes), arrays["clocks"], strict=True):
+            mark.restore(int(state[0]), int(state[1]))
         book._late[:] = arrays["late"]
         book._counts[:] = arrays["counts"]
         book._totals[:] = arrays["totals"]
@@ -231,6 +234,7 @@ class TileBook:
         return book
 
     def _identity(self) -> bytes:
+        """Return a digest of everything that the meaning of the counts depends on."""
         settings = [self.model_label, self.window_ms, self.lateness_ms]
         return bytes.fromhex(digest_of([*settings, self._reference]))
 
@@ -286,9 +290,11 @@ class TileBook:
         )
 
     def _trimmed(self, table: Counts) -> list[list[int]]:
+        """Return the counts of each histogram's own bins, without the columns beyond them."""
         return [row[:bins].tolist() for row, bins in zip(table, self._bins, strict=True)]
 
     def _take_late(self, kind: int) -> int:
+        """Return and reset the number of late claims (0) or late outcomes (1)."""
         late, self._late[kind] = int(self._late[kind]), 0
         return late
 
@@ -306,7 +312,7 @@ def _count(
     counts: Counts,
     totals: Counts,
 ) -> int:
-    """Add rows to the windows from `first` on; returns how many rows were too late."""
+    """Count rows in the windows from `first` on; returns the number of late rows."""
     slots, features = counts.shape[0], matrix.shape[1]
     late = 0
     for i in range(len(times_ms)):
@@ -320,21 +326,22 @@ def _count(
         totals[slot, 2] += unseen[i] > 0
         totals[slot, 3] += unseen[i]
         for f in range(features):
-            counts[slot, f, _place(edges, f, matrix[i, f])] += 1
-        counts[slot, features, _place(edges, features, scores[i])] += 1
+            counts[slot, f, _bin_of(edges, f, matrix[i, f])] += 1
+        counts[slot, features, _bin_of(edges, features, scores[i])] += 1
     return late
 
 
 @njit(cache=True, inline="always")
-def _place(edges: Floats, f: int, value: float) -> np.int64:
-    """The number of edges below the value: its bin. Rows of edges are filled up with infinity.
+def _bin_of(edges: Floats, f: int, value: float) -> np.int64:
+    """Return the bin of a value: the number of edges below it, or `_MISSING` for NaN.
 
-    Sums of comparisons in place of branches, which a processor can't foresee: 7 times faster.
+    Rows of edges are padded with infinity. Comparisons are summed instead of branched on, because
+    a processor can't predict such branches: 7 times faster.
     """
-    place = np.int64(0)
-    place += 16 * (edges[f, 15] < value)
-    place += 8 * (edges[f, place + 7] < value)
-    place += 4 * (edges[f, place + 3] < value)
-    place += 2 * (edges[f, place + 1] < value)
-    place += edges[f, place] < value
-    return place if value == value else np.int64(_MISSING)
+    below = np.int64(0)
+    below += 16 * (edges[f, 15] < value)
+    below += 8 * (edges[f, below + 7] < value)
+    below += 4 * (edges[f, below + 3] < value)
+    below += 2 * (edges[f, below + 1] < value)
+    below += edges[f, below] < value
+    return below if value == value else np.int64(_MISSING)

@@ -1,7 +1,8 @@
-"""When tumbling windows close: a watermark of event time, moved row by row.
+"""The watermark of event time that closes tumbling windows, advanced row by row.
 
-Closing is decided by the order of rows alone. If it were decided once a batch, a late row would be
-counted or not depending on where the batch was cut, and a replay would differ from the original.
+The order of rows alone decides when a window closes. If it were decided once a batch, a late row
+would be counted or not depending on where the batch was cut, and a replay would differ from the
+original.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 _NEVER: Final = -(2**62)
-"""The watermark before the first row: far from overflow when a lateness is subtracted."""
+"""The watermark before the first row: subtracting a lateness from it doesn't overflow int64."""
 
 
-class WindowClock:
+class Watermark:
     """The greatest event time so far, and the first window that is still open.
 
-    Windows are numbered: window w is `[w * window_ms, (w + 1) * window_ms)` ms since 1970 UTC. It
-    closes when its end plus the lateness is not after the watermark. So at most
-    `lateness_ms // window_ms + 2` windows are open, and they are neighbours: a window's place in a
-    table of that many rows is its number modulo their count.
+    Windows are numbered: window w is `[w * window_ms, (w + 1) * window_ms)` ms since 1970 UTC, and
+    closes when the watermark reaches its end plus the lateness. Therefore at most
+    `slots = lateness_ms // window_ms + 2` windows are open, and they are neighbours: in a table of
+    `slots` rows, a window has the row of its number modulo `slots`.
 
-    >>> clock = WindowClock(window_ms=10, lateness_ms=5)
-    >>> for start, end, first in clock.stretches(np.array([7, 12, 25, 9])):
-    ...     print(start, end, list(clock.closing(first)))
+    >>> watermark = Watermark(window_ms=10, lateness_ms=5)
+    >>> for start, end, first in watermark.runs(np.array([7, 12, 25, 9])):
+    ...     print(start, end, list(watermark.close_below(first)))
     0 2 []
     2 4 [0, 1]
     """
@@ -41,14 +42,14 @@ class WindowClock:
 
     @property
     def watermark_ms(self) -> int | None:
-        """The greatest event time so far; None before the first row."""
+        """The greatest event time so far, in ms; None before the first row."""
         return None if self._watermark_ms == _NEVER else self._watermark_ms
 
-    def stretches(self, times_ms: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-        """Cut rows where windows close: (start row, end row, first open window of these rows).
+    def runs(self, times_ms: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+        """Cut rows into runs where windows close: (start row, end row, first open window).
 
-        Before the rows of a stretch are counted, `closing(first)` names the windows to close.
-        Rows of a stretch whose window is below `first` are late.
+        Call `close_below(first)` before the rows of a run are counted. Rows of a run whose window
+        is below `first` are late.
         """
         if not len(times_ms):
             return
@@ -60,23 +61,23 @@ class WindowClock:
         for start, end in pairwise(cuts):
             yield start, end, int(firsts[start])
 
-    def closing(self, first: int) -> range:
-        """The open windows below `first`, in order of time: they are closed from now on."""
+    def close_below(self, first: int) -> range:
+        """Close the windows below `first`; returns those that were open, in order of time."""
         before, self._first = self._first, max(first, self._first)
         if before == _NEVER:
             return range(0)
         return range(before, min(self._first, before + self.slots))
 
     def close_all(self) -> range:
-        """The windows still open, in order of time: closed from now on, whatever the lateness."""
+        """Close all windows regardless of the lateness; returns those that were open, in order."""
         if self._watermark_ms == _NEVER:
             return range(0)
-        return self.closing(self._watermark_ms // self.window_ms + 1)
+        return self.close_below(self._watermark_ms // self.window_ms + 1)
 
-    def numbers(self) -> tuple[int, int]:
-        """The whole state, for a snapshot."""
+    def state(self) -> tuple[int, int]:
+        """Return the whole state for a snapshot: the watermark in ms and the first open window."""
         return self._watermark_ms, self._first
 
-    def set(self, watermark_ms: int, first: int) -> None:
-        """Go on from `numbers()` of another clock of the same window and lateness."""
+    def restore(self, watermark_ms: int, first: int) -> None:
+        """Set the state from `state()` of a watermark with the same window and lateness."""
         self._watermark_ms, self._first = watermark_ms, first

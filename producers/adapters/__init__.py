@@ -1,1 +1,1 @@
-"""Where producers meet disks: files in, the embedded log out."""
+"""Input files, and sinks on Kafka, Kinesis and the embedded log."""

@@ -1,4 +1,4 @@
-"""CSV and Parquet files as batches of rows, without holding more than a batch."""
+"""Read CSV and Parquet files in batches of rows, holding one batch at a time, and replay them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FLUSH_DEADLINE_S: Final = 30.0
 
 
 def read_mapping(path: Path) -> ReplayMapping:
-    """The mapping in a TOML file.
+    """Read the mapping from a TOML file.
 
     Raises:
-        UsageError: there is no such file.
-        ConfigError: it isn't a mapping.
+        UsageError: the file can't be read.
+        ConfigError: the file isn't a valid mapping.
     """
     try:
         return load_mapping(path.read_bytes(), str(path))
@@ -36,11 +36,16 @@ def read_mapping(path: Path) -> ReplayMapping:
 
 
 def row_batches(path: Path, columns: Sequence[str]) -> Iterator[RowBatch]:
-    """The named columns of a `.csv` (all text, nothing taken for missing but the empty) or a
-    `.parquet` file, in its order. Columns that aren't there are left to the caller to report.
+    """Read columns of a `.csv` (or `.csv.gz`) or a `.parquet` file, in the order of its rows.
+
+    All values of a CSV file are text, and only the empty text counts as missing.
+
+    Args:
+        path: the file; its suffix decides on the format.
+        columns: names to read. Those that the file lacks are left out, for the caller to report.
 
     Raises:
-        UsageError: the file is missing, of another kind, or broken; names it and the reason.
+        UsageError: the file is missing, of another format, or broken; names file and reason.
     """
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
@@ -70,7 +75,16 @@ def replay_files(
     speed: float = 0.0,
     progress: Progress = no_progress,
 ) -> int:
-    """Send the events of some files, merged by arrival; returns how many records were sent."""
+    """Send the events of some files, merged by arrival; returns the number of records sent.
+
+    Args:
+        files: each with its mapping.
+        sink: flushed at the end, within 30 s.
+        partitions: of the topics written.
+        clock: for the pace.
+        speed: times real time; 0 doesn't wait.
+        progress: called with the number of records of each batch sent.
+    """
     sources = [
         Replay(mapping, partitions, str(path)).records(row_batches(path, mapping.columns()))
         for path, mapping in files
@@ -85,13 +99,14 @@ def replay_files(
 
 
 def _cells(column: Any) -> list[Any]:
-    if pa.types.is_timestamp(column.type):  # nanoseconds would come as pandas' own type
+    if pa.types.is_timestamp(column.type):  # nanoseconds would become pandas' own type
         column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     cells: list[Any] = column.to_pylist()
     return cells
 
 
 def _csv(path: Path, columns: Sequence[str]) -> Iterable[Any]:
+    # opened twice: every column is forced to text, for which the names must be known
     with csv.open_csv(path) as probe:
         there = probe.schema.names
     return csv.open_csv(  # type: ignore[no-any-return]

@@ -1,8 +1,8 @@
 # ruff: noqa: SLF001 - librdkafka's own error codes begin with an underscore
-"""Records into Kafka: idempotent, acknowledged by all copies in sync, in transactions on request.
+"""Write records to Kafka: idempotent, acknowledged by all in-sync replicas, in transactions or not.
 
-One producer of librdkafka. Nothing that was taken is dropped in silence: what a broker refuses for
-good is raised by the next `send` or `flush`, and what can't be sent yet is kept.
+One producer of librdkafka. No accepted record is dropped silently: a permanent failure of a record
+is raised by the next `send` or `flush`, and records that can't be sent yet are kept.
 """
 
 from __future__ import annotations
@@ -32,38 +32,39 @@ from .kafka_transactions import Aborted, Transactions
 __all__ = ["Aborted", "Fenced", "KafkaSink"]
 
 _SLICE_S: Final = 0.25
-"""Longest time inside librdkafka before troubles, deadlines and Ctrl-C are looked at."""
+"""Longest call of librdkafka, between which errors, deadlines and Ctrl-C are checked."""
 
 _CLOSE_S: Final = 5.0
 _USUAL: Final = ClientConfig(
     {
         "linger.ms": 5,
-        "topic.metadata.propagation.max.ms": 10_000,  # a topic that isn't there is said this soon
+        "topic.metadata.propagation.max.ms": 10_000,  # an unknown topic is reported after this
     }
 )
 _PURGED: Final = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
 
 
 class KafkaSink:
-    """A `producers.sending.sink.Sink` on a Kafka cluster; topics must be there.
+    """A `producers.sending.sink.Sink` on a Kafka cluster, whose topics must exist.
 
-    A record with a partition goes there; one with partition -1 goes where its key says, as Java's
-    clients have it (murmur2), without a key anywhere. A record is acknowledged when all copies in
-    sync have it; librdkafka sends again what got no answer, without doubles and in order.
+    A record with partition -1 goes to the partition of its key, as with Java's clients (murmur2),
+    or to any partition without a key; others go to their own partition. A record is acknowledged
+    when all in-sync replicas have it; librdkafka retries unanswered records in order and without
+    duplicates.
 
-    With a `transactional_id`, records are sent between `begin` and `commit` or `abort` only, and a
-    reader that reads committed records sees all of them or none. A second sink with the same id
-    fences the first.
+    With a `transactional_id`, records can be sent only between `begin` and `commit` or `abort`, and
+    a consumer of committed records sees all of them or none. A second sink with the same id fences
+    the first.
 
     Args:
-        connection: where the cluster is, who we are, how to compress.
+        connection: brokers, credentials and compression.
         transactional_id: turns transactions on.
         message_timeout_s: a record without an acknowledgement for this long has failed; 0: never.
-            Not for transactions, which have a time-out of their own.
-        send_deadline_s: how long `send` waits for room in a full queue.
+            Not used with transactions, which have a time-out of their own.
+        send_deadline_s: longest wait of `send` for room in a full queue.
 
     Raises:
-        ConfigError: a setting is wrong; nothing was sent to the brokers yet.
+        ConfigError: a setting is invalid; no broker was contacted yet.
     """
 
     def __init__(
@@ -82,16 +83,16 @@ class KafkaSink:
         config |= {
             "error_cb": self.troubles,
             "on_delivery": self._delivered,
-            "delivery.report.only.error": True,  # the acknowledged are counted, not called for
+            "delivery.report.only.error": True,  # successes are counted, not called back
             "acks": "all",
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "compression.type": connection.kafka.compression,
-            # a partition that was added is known before anybody owns it
+            # so that an added partition is known before a worker owns it
             "topic.metadata.refresh.interval.ms": 5_000,
         }
         if transactional_id:
-            # a sink that was killed holds up readers of committed records for no longer than this
+            # the longest time for which a killed sink blocks consumers of committed records
             longest_ms = connection.kafka.properties.get("transaction.timeout.ms", 15_000)
             config |= {"transactional.id": transactional_id, "transaction.timeout.ms": longest_ms}
         else:
@@ -113,23 +114,23 @@ class KafkaSink:
 
     @property
     def acknowledged(self) -> int:
-        """Records that the brokers have acknowledged; never more than that."""
+        """Number of records that the brokers have acknowledged; never an overestimate."""
         return self._taken - self.failed - self.unacknowledged
 
     @property
     def unacknowledged(self) -> int:
-        """Records that were taken and are neither acknowledged nor refused."""
+        """Number of records that were accepted and have neither been acknowledged nor failed."""
         queued = self._left if self._producer is None else len(self._producer)
-        # librdkafka's queue also holds what it has to tell, such as that a broker is down
+        # the length of librdkafka's queue includes events, such as that a broker is down
         return min(queued + len(self._waiting), self._taken - self.failed)
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
-        """Take records; returns before they are acknowledged. Waits for room in a full queue.
+        """Accept records; returns before they are acknowledged. Waits for room in a full queue.
 
         Raises:
-            StoreUnavailable: no room in time: none of these was taken; send the same again.
-            ConfigError, StateError: records of before were refused for good, or a login was. It is
-                said once; the others of before go on.
+            StoreUnavailable: no room in time: none of these was accepted; retry the same records.
+            ConfigError, StateError: an earlier record or the login failed permanently. Raised once;
+                the other earlier records are still sent.
         """
         self.check()
         if self._transactions is not None:
@@ -137,6 +138,7 @@ class KafkaSink:
         end_s = time.monotonic() + self._send_deadline_s
         if not self._hand_over(end_s):
             raise self._unavailable("the queue is full")
+        # accepted from here on: what doesn't fit the queue waits beside it, in order
         self._taken += len(outgoing)
         queued = self._produce(outgoing)
         if queued < len(outgoing):
@@ -145,11 +147,11 @@ class KafkaSink:
         self._producer.poll(0)
 
     def flush(self, deadline_s: float) -> None:
-        """Return when all that was taken is acknowledged.
+        """Wait until all accepted records are acknowledged.
 
         Raises:
-            StoreUnavailable: not in time; says how many wait. They are kept: flush again.
-            ConfigError, StateError: some were refused for good, or a login was.
+            StoreUnavailable: not in time; states how many records wait. They are kept: flush again.
+            ConfigError, StateError: a record or the login failed permanently.
         """
         end_s = time.monotonic() + deadline_s
         while True:
@@ -164,9 +166,9 @@ class KafkaSink:
                 raise self._unavailable(f"no acknowledgement within {deadline_s:g} s")
 
     def close(self) -> None:
-        """Flush for some seconds, give up what the brokers don't take, and let go of them.
+        """Flush for up to 5 s, abandon what the brokers don't acknowledge, and disconnect.
 
-        An open transaction is taken back. Doesn't raise: whoever must know calls `flush` before.
+        An open transaction is aborted. Never raises: a caller that must know calls `flush` before.
         """
         if self._producer is None:
             return
@@ -189,7 +191,7 @@ class KafkaSink:
         """Begin a transaction; the first one fences all older sinks of the same id.
 
         Raises:
-            StoreUnavailable: no answer in time; begin again.
+            StoreUnavailable: no answer in time; retry.
             Fenced: a newer sink has this id; close this one.
         """
         self._in_transactions().begin(deadline_s)
@@ -198,14 +200,14 @@ class KafkaSink:
     def commit(
         self, offsets: list[TopicPartition], group_metadata: object, deadline_s: float = 30.0
     ) -> None:
-        """Commit what was sent since `begin`, together with a group's offsets (next to read).
+        """Commit the records sent since `begin`, together with a group's offsets (next to read).
 
         Raises:
-            Aborted: nothing of it is visible; begin again and send the same again.
-            Fenced: the group has moved on without us, or a newer sink has this id; nothing of it is
-                visible.
-            ConfigError: a record or the group was refused; nothing of it is visible.
-            StoreUnavailable, but not `Aborted`: it isn't known yet whether it holds; commit again.
+            Aborted: none of the records is visible; begin again and send the same records.
+            Fenced: this member is no longer in the group's generation, or a newer sink has this id;
+                none of the records is visible.
+            ConfigError: a record or the group was refused; none of the records is visible.
+            StoreUnavailable, but not `Aborted`: the outcome is not known yet; commit again.
         """
         transactions = self._in_transactions()
         if not self._hand_over(time.monotonic() + deadline_s):
@@ -217,10 +219,10 @@ class KafkaSink:
             raise
 
     def abort(self, deadline_s: float = 30.0) -> None:
-        """Take back what was sent since `begin`; does nothing outside of a transaction.
+        """Abort the records sent since `begin`; does nothing outside of a transaction.
 
         Raises:
-            StoreUnavailable: no answer in time; abort again.
+            StoreUnavailable: no answer in time; retry.
         """
         transactions = self._in_transactions()
         if transactions.is_open:
@@ -231,10 +233,10 @@ class KafkaSink:
     # -- inside -----------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Raise what was learned since the last call: a refused login, a refused record.
+        """Raise an error reported since the last call: a refused login or a failed record.
 
         Raises:
-            ConfigError, StateError, StoreUnavailable: as `error_of` has it.
+            ConfigError, StateError, StoreUnavailable: see `error_of`.
         """
         self.troubles.check()
         if self._failure is not None:
@@ -242,24 +244,24 @@ class KafkaSink:
             raise error_of(error, "can't write", topic, user=self._user, operation="Write")
 
     def _produce(self, outgoing: Sequence[Outgoing]) -> int:
-        """Put records into the queue; returns how many it took before it was full."""
+        """Put records into librdkafka's queue; returns how many fitted before it was full."""
         produce, queued = self._producer.produce, 0
         rows = outgoing.rows() if isinstance(outgoing, OutgoingBatch) else outgoing
         for topic, partition, key, value, log_time_ms, headers in rows:
-            try:  # by place: names cost .3 us a record
+            try:  # positional arguments: keywords cost .3 us a record
                 if headers:
                     produce(topic, value, key, partition, None, None, log_time_ms, list(headers))
                 else:
                     produce(topic, value, key, partition, None, None, log_time_ms)
             except BufferError:
                 return queued
-            except KafkaException as failure:  # such as a record above message.max.bytes
+            except KafkaException as failure:  # for example a record above message.max.bytes
                 self._refused(failure.args[0], topic)
             queued += 1
         return queued
 
     def _hand_over(self, end_s: float) -> bool:
-        """Put what waits for room into the queue; False when there was no room in time."""
+        """Move waiting records into the queue; returns False when there was no room in time."""
         while self._waiting:
             queued = self._produce(self._waiting)
             for _ in range(queued):
@@ -273,23 +275,23 @@ class KafkaSink:
         return True
 
     def _delivered(self, error: KafkaError | None, record: Message) -> None:
-        """librdkafka's report on a record; only of those that failed."""
+        """Take librdkafka's report on a record; only failures are reported."""
         if error is not None:
             self._refused(error, record.topic() or "")
 
     def _refused(self, error: KafkaError, topic: str) -> None:
         self.failed += 1
-        if self._failure is None and error.code() not in _PURGED:  # the purge was our own wish
+        if self._failure is None and error.code() not in _PURGED:  # we purged it
             self._failure = error, topic
 
     def _forget_aborted(self) -> None:
-        """Don't count what was acknowledged within a transaction that was taken back."""
+        """Count records of an aborted transaction as failed, even if they were acknowledged."""
         if not self._in_transactions().is_open:
             self.failed = self._taken - self.unacknowledged - self._acknowledged_before
 
     def _in_transactions(self) -> Transactions:
         if self._transactions is None:
-            raise StateError("no transactions here: closed, or made without a transactional_id")
+            raise StateError("no transactions: the sink is closed or has no transactional_id")
         return self._transactions
 
     def _unavailable(self, what: str) -> StoreUnavailable:

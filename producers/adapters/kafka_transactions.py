@@ -1,7 +1,7 @@
 """The transactions of one producer: begin, commit with a group's offsets, abort.
 
-Each call of librdkafka may be given up and called again; it goes on where it was. So waiting is
-done in short turns, between which a refused login is seen and Ctrl-C works.
+A call of librdkafka that timed out may be repeated and resumes where it was. So waiting is done in
+short turns, between which a refused login is noticed and Ctrl-C works.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _PAUSE_S: Final = 0.05
 
 
 class Aborted(StoreUnavailable):
-    """The transaction was taken back by the brokers' wish: begin again and send the same again."""
+    """The brokers required an abort of the transaction: begin again and send the same records."""
 
 
 class Transactions:
-    """What one transactional producer has open; `check` raises troubles that waiting doesn't mend.
+    """The state of one transactional producer.
 
     Args:
         producer: of confluent-kafka, with a `transactional.id`.
         name: that id.
-        user: who we are to the brokers, for the ACL in a hint.
-        check: raises what the producer was told outside of calls.
+        user: our user name at the brokers, for the ACL in a hint.
+        check: raises permanent errors that reached the producer's callbacks between calls.
     """
 
     def __init__(self, producer: Any, name: str, user: str, check: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ class Transactions:
         self.is_open = False
 
     def begin(self, deadline_s: float) -> None:
-        """Begin one; what an earlier one left open is aborted first."""
+        """Begin a transaction; one that is still open is aborted first."""
         end_s = time.monotonic() + deadline_s
         try:
             if not self._ready:
@@ -59,10 +59,11 @@ class Transactions:
     def commit(
         self, offsets: list[TopicPartition], group_metadata: object, deadline_s: float
     ) -> None:
-        """Commit the open one; goes on with a commit that got no answer."""
+        """Commit the open transaction, or resume a commit that got no answer."""
         self.must_be_open()
         end_s = time.monotonic() + deadline_s
         try:
+            # once the commit has begun, offsets can't be added: a retry only repeats the commit
             if offsets and not self._is_committing:
                 self._repeat(
                     lambda turn_s: self._producer.send_offsets_to_transaction(
@@ -76,13 +77,13 @@ class Transactions:
             error = failure.args[0]
             if error.txn_requires_abort():
                 self.abort(max(_TURN_S, end_s - time.monotonic()))
-                self._check()  # a record that was refused says more than the transaction does
+                self._check()  # the error of a failed record explains more than the transaction's
                 raise self._aborted(error) from None
-            raise self._error(error, "it isn't known yet whether the commit holds") from None
+            raise self._error(error, "the outcome of the commit is not known yet") from None
         self.is_open = self._is_committing = False
 
     def abort(self, deadline_s: float) -> None:
-        """Take the open one back, if there is one."""
+        """Abort the open transaction, if there is one."""
         if not self.is_open:
             return
         try:
@@ -92,12 +93,12 @@ class Transactions:
         self.is_open = self._is_committing = False
 
     def must_be_open(self) -> None:
-        """Raise `StateError` outside of a transaction."""
+        """Raise `StateError` unless a transaction is open."""
         if not self.is_open:
             raise StateError("no transaction was begun", where=self._name, hint="call begin first")
 
     def _repeat(self, call: Callable[[float], object], end_s: float) -> None:
-        """Call until it is through, fails for good, or the time is up."""
+        """Call until success, a permanent error, or the deadline `end_s` (monotonic)."""
         while True:
             left_s = end_s - time.monotonic()
             try:
@@ -105,7 +106,7 @@ class Transactions:
                 return
             except KafkaException as failure:
                 self._producer.poll(0)
-                if not failure.args[0].txn_requires_abort():
+                if not failure.args[0].txn_requires_abort():  # the caller aborts before it checks
                     self._check()
                 if not failure.args[0].retriable() or left_s <= _TURN_S:
                     raise
@@ -114,7 +115,9 @@ class Transactions:
     def _aborted(self, error: KafkaError) -> ClaimtraceError:
         ours = error_of(error, "the transaction was aborted", self._name, user=self._user)
         if isinstance(ours, StoreUnavailable):
-            return Aborted(ours.what, where=self._name, hint="begin again and send the same")
+            return Aborted(
+                ours.what, where=self._name, hint="begin again and send the same records"
+            )
         return ours
 
     def _error(self, error: KafkaError, what: str) -> ClaimtraceError:

@@ -1,9 +1,9 @@
-"""Records into Kinesis streams, hundreds in a call, one call of a stream at a time.
+"""Write records to Kinesis streams, hundreds in a call, one call at a time for each stream.
 
-**Order.** A call may take some of its records and refuse others (a shard that is asked too much);
-only those are sent again, behind the others of the call. So records of one key keep their order
-unless one of them was refused: Kinesis has no better for calls of several. What depends on order
-says so itself: decisions have positions, events have times.
+**Order.** A call may accept some of its records and refuse others (of a throttled shard); only the
+refused ones are retried, after the others of the call. So records of one key keep their order
+unless one of them was refused: Kinesis offers no more for calls with several records. Where order
+matters the records themselves carry it: decisions have positions, events have times.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from .kinesis_aggregation import Aggregation
 MAX_ENTRIES: Final = 500
 MAX_CALL_BYTES: Final = 5 << 20
 MAX_ENTRY_BYTES: Final = 1 << 20
-"""With its partition key. Streams can be set to take more; their default is this."""
+"""Including the partition key. The default of a stream, which can be configured to accept more."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 _ROOM: Final = 50_000
-"""Records that wait; who sends more waits too."""
+"""Entries that may wait for one stream; with more `send` raises `StoreUnavailable`."""
 
 
 class _Waiting(NamedTuple):
@@ -46,13 +46,14 @@ class _Waiting(NamedTuple):
 
 
 class KinesisSink:
-    """Sends records; a thread of each stream makes the calls.
+    """A `Sink` on Kinesis streams; one thread for each stream makes its calls.
 
     Args:
-        connection: which streams, where they are, and whether to put several records into one.
+        connection: stream names, endpoint, and whether to aggregate records.
         clock: for deadlines.
-        client: of boto3; None: one as the settings have it.
-        jitter: draws the share of a pause that is kept, so that many don't come back together.
+        client: of boto3; None: one made from the settings.
+        jitter: draws the fraction of each back-off pause that is waited, so that many producers
+            don't retry at the same time.
     """
 
     def __init__(
@@ -73,20 +74,20 @@ class KinesisSink:
 
     @property
     def acknowledged(self) -> int:
-        """Records that the streams have taken; never more than that."""
+        """Number of records that the streams have accepted; never an overestimate."""
         return sum(lane.acknowledged for lane in self._lanes.values())
 
     @property
     def unacknowledged(self) -> int:
-        """Records that were sent and aren't there yet."""
+        """Number of records that were sent and are not in their stream yet."""
         return self._taken - self.acknowledged
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
-        """Take records; returns before they are there.
+        """Accept records; returns before they are in their streams.
 
         Raises:
-            ConfigError: a record is too large, or records of before were refused for good.
-            StoreUnavailable: there is no room; none of these was taken.
+            ConfigError: a record is too large, or an earlier call failed permanently.
+            StoreUnavailable: too many records wait; none of these was accepted.
         """
         self.check()
         topics: dict[str, list[tuple[str, bytes]]] = {}
@@ -97,6 +98,7 @@ class KinesisSink:
         lanes = [
             (self._lane(stream_name(self._connection, topic)), r) for topic, r in topics.items()
         ]
+        # checks and encoding come before the first `take`, so that all are accepted or none
         for lane, _ in lanes:
             lane.must_have_room()
         for lane, entries in [(lane, self._entries(lane.name, records)) for lane, records in lanes]:
@@ -104,11 +106,11 @@ class KinesisSink:
         self._taken += len(outgoing)
 
     def flush(self, deadline_s: float) -> None:
-        """Return when all that was sent is there.
+        """Wait until all accepted records are in their streams.
 
         Raises:
-            StoreUnavailable: not in time; what waits is kept: flush again.
-            ConfigError: some were refused for good.
+            StoreUnavailable: not in time; the waiting records are kept: flush again.
+            ConfigError: a call failed permanently; its records are kept.
         """
         until_s = self._clock.monotonic_s() + deadline_s
         for lane in self._lanes.values():
@@ -123,13 +125,13 @@ class KinesisSink:
             )
 
     def check(self) -> None:
-        """Raise what was learned since the last call."""
+        """Raise a permanent error of a call since the last check."""
         for lane in self._lanes.values():
             lane.check()
 
     def close(self) -> None:
-        """Send what waits, for some seconds, and let go of the streams."""
-        with suppress(ClaimtraceError):  # who must know flushes before
+        """Send waiting records for up to 2 s, and end the threads. Never raises."""
+        with suppress(ClaimtraceError):  # a caller that must know flushes before
             self.flush(_LONGEST_PAUSE_S)
         for lane in self._lanes.values():
             lane.close()
@@ -140,7 +142,7 @@ class KinesisSink:
         return self._lanes[name]
 
     def _first_hashes(self, name: str) -> list[int]:
-        """The first hash of each open shard."""
+        """List the first hash key of each open shard."""
         with named_errors("can't list the shards", name):
             pages = self._client.get_paginator("list_shards").paginate(StreamName=name)
             listed = [shard for page in pages for shard in page["Shards"]]
@@ -160,7 +162,7 @@ class KinesisSink:
             size = len(entry.Data) + len(entry.PartitionKey.encode())
             if size > MAX_ENTRY_BYTES:
                 raise ConfigError(
-                    f"a record of {size:,} bytes is more than a stream takes", where=name,
+                    f"a record of {size:,} bytes is larger than a stream accepts", where=name,
                     hint="send less in one event",
                 )  # fmt: skip
             waiting.append(_Waiting(entry, size, count))
@@ -168,7 +170,7 @@ class KinesisSink:
 
 
 class _Lane:
-    """What goes to one stream, in order."""
+    """The queue and the thread of one stream."""
 
     def __init__(
         self, wire: FastKinesis, name: str, clock: Clock, jitter: Callable[[], float]
@@ -187,7 +189,7 @@ class _Lane:
         with self._changed:
             if len(self._waiting) > _ROOM:
                 raise StoreUnavailable(
-                    "the stream doesn't take as much as comes"
+                    "the stream accepts fewer records than are sent"
                     + (self.trouble and f": {self.trouble}"),
                     where=self.name,
                 )
@@ -226,6 +228,7 @@ class _Lane:
                 if self._is_closed:
                     return
                 call = self._next_call()
+            # the call's entries stay in the queue meanwhile, so that `flush` waits for them
             refused = self._put(call)
             with self._changed:
                 if self._is_closed:
@@ -251,7 +254,7 @@ class _Lane:
         return call
 
     def _put(self, call: Sequence[_Waiting]) -> list[_Waiting]:
-        """Those that must be sent again; none when all are there or can't ever be."""
+        """Make one call; returns the entries to retry, all of them after an error of the call."""
         try:
             with named_errors("can't write", self.name):
                 codes = self._wire.put_records(self.name, [each.entry for each in call])

@@ -1,7 +1,7 @@
-"""Several small records in one of Kinesis', in the form of Amazon's producer library.
+"""Aggregate several small records into one Kinesis record, in the format of Amazon's KPL.
 
-A shard takes a thousand records a second, however small they are; packed, it takes a megabyte. A
-packed record goes to one shard, so only what belongs to the same one is packed together.
+A shard accepts a thousand records a second, however small they are; with aggregation a megabyte. An
+aggregated record goes to one shard, so only records of the same shard are aggregated.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from claimtrace.adapters.kinesis.kpl_aggregation import Part, aggregated, aggreg
 from claimtrace.clock import Clock
 
 MAX_PACKED_BYTES: Final = 50 << 10
-"""As Amazon's library: small enough that one lost record is no disaster."""
+"""The limit of Amazon's library as well: little is lost with one broken record."""
 _SHARDS_EVERY_S: Final = 10.0
 
 
 class Aggregation:
-    """Packs records by the shard that their keys fall on.
+    """Aggregates records by the shard that their partition keys hash to.
 
     Args:
-        first_hashes: of a stream, the first hash of each shard that is open now.
-        clock: for asking again. Keys that fall elsewhere since are read all the same, but for a
-            moment not in order with their others.
+        first_hashes: returns the first hash key of each open shard of a stream.
+        clock: the shards are listed again every 10 s. After a reshard, records of a key that moved
+            are still read, but until then not in order with the key's other records.
     """
 
     def __init__(self, first_hashes: Callable[[str], Sequence[int]], clock: Clock) -> None:
@@ -34,7 +34,7 @@ class Aggregation:
         self._known: dict[str, tuple[float, list[int]]] = {}
 
     def entries(self, name: str, records: Sequence[tuple[str, bytes]]) -> list[tuple[Entry, int]]:
-        """Records with how many each holds, in order for each shard."""
+        """Make entries of records, each with its number of records, in order for each shard."""
         firsts = self._firsts(name)
         packs: dict[int, list[Part]] = {}
         sizes: dict[int, int] = {}
@@ -60,7 +60,7 @@ class Aggregation:
 
 
 def hash_of(key: str) -> int:
-    """Where a partition key falls: the MD5 as a number of 128 bits.
+    """Hash a partition key as Kinesis does: the MD5 as a number of 128 bits.
 
     >>> hash_of("a") == 0x0cc175b9c0f1b6a831c399e269772661
     True

@@ -1,4 +1,4 @@
-"""Records into the embedded log, and a whole simulation with its truth beside it."""
+"""Write records to the embedded log, or a whole simulation with its ground truth in a file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TRUTH_SCHEMA: Final = pa.schema(
 class LocalSink:
     """A `Sink` on an embedded log that is already open; every `send` is durable when it returns.
 
-    Topics must be there: `log.create_topic`.
+    Topics must exist: `log.create_topic`.
     """
 
     def __init__(self, log: EmbeddedLog, progress: Progress = no_progress) -> None:
@@ -37,16 +37,16 @@ class LocalSink:
         self._progress = progress
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
-        """Append all, or none."""
+        """Append all records in one commit, or none of them."""
         if outgoing:
             self._log.append(outgoing)
             self._progress(len(outgoing))
 
     def flush(self, deadline_s: float) -> None:
-        """Nothing waits."""
+        """Return at once: `send` has made everything durable."""
 
     def close(self) -> None:
-        """The log belongs to the caller and stays open."""
+        """Do nothing: the log belongs to the caller and stays open."""
 
 
 def write_chunks(
@@ -55,16 +55,16 @@ def write_chunks(
     truth_path: Path | None = None,
     progress: Progress = no_progress,
 ) -> int:
-    """Write a simulation: one commit a chunk; the truth as Parquet, apart from the log.
+    """Write a simulation, one commit for each chunk, and the ground truth as a Parquet file.
 
     Args:
         chunks: of `Simulation.chunks`.
         log: has the simulation's topics.
         truth_path: a new Parquet file of `TRUTH_SCHEMA`; an old one is replaced.
-        progress: told the records of each chunk once they are durable.
+        progress: called with the number of records of each chunk once they are durable.
 
     Returns:
-        How many records were written.
+        The number of records written.
     """
     written = 0
     with ExitStack() as files:

@@ -1,1 +1,1 @@
-"""Tables of claims as events: a mapping names topic, key, time and fields."""
+"""Replay tables of claims as events; a mapping declares topic, key, time and fields."""

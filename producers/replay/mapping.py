@@ -1,11 +1,11 @@
-"""How a table becomes events: a declaration, as TOML or as a Python dict.
+"""The mapping of a table to events, declared as TOML or as a Python dict.
 
 topic = "claims.filed"
 key = "policy_id"                      # the field whose value is the record's key
 time = { field = "filed_at", column = "Date", unit = "iso" }
 constants = { currency = "USD" }
 
-[fields]                               # field = column, or a table that says more
+[fields]                               # field = column, or a table with its settings
 claim_id = "ClaimNumber"
 total_claim_cents = { column = "Amount", kind = "cents" }
 
@@ -34,20 +34,21 @@ TimeUnit = Literal["iso", "ms", "s", "days", "row"]
 
 
 class FieldColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a field comes from. `cents` multiplies by `scale` exactly, in decimals."""
+    """The column of a field and its type. `cents` multiplies by `scale` exactly, in decimals."""
 
     column: str
     kind: Kind = "text"
     scale: int = 100
     prefix: str = ""
-    """Put before a text: ids of different tables stay apart."""
+    """Put before a text, so that ids of different tables differ."""
 
 
 class TimeColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """When it happened.
+    """The column of a time and its unit.
 
-    `iso`: ISO 8601, or as `format` (strptime) says; UTC when it has no zone. `ms`, `s`, `days`:
-    numbers since `origin`. `row`: for undated tables, `origin` plus the row's number times `every`.
+    `iso`: ISO 8601, or the strptime pattern in `format`; UTC without a zone. `ms`, `s`, `days`:
+    numbers since `origin`. `row`: for undated tables, `origin` plus the row's number (from 0) times
+    `every`.
     """
 
     field: str = ""
@@ -59,11 +60,11 @@ class TimeColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LabelColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The outcome as an event of its own, `delay` after the arrival of the one it is about."""
+    """An outcome column, sent as an event `delay` after the arrival of the row's own event."""
 
     column: str
     values: dict[str, str]
-    """Column text to outcome; rows with another text get no label."""
+    """Outcome by column text; rows with another text get no label."""
     delay: str
     topic: str
     id_field: str
@@ -74,24 +75,24 @@ class LabelColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReplayMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table as a source of events."""
+    """The mapping of one table."""
 
     topic: str
     key: str
     time: TimeColumn
     fields: dict[str, str | FieldColumn]
     id_field: str = ""
-    """The event's id, needed for labels; taken from the first field when it isn't said."""
+    """The field with the event's id, needed for labels; the first field by default."""
     arrival: TimeColumn | None = None
-    """When it became known; the event's own time when nothing is said."""
+    """When the event became known; its own time by default."""
     constants: dict[str, Any] = {}
     label: LabelColumn | None = None
     sort: bool = False
-    """Sort by arrival first: holds the table in memory, so it has a limit of rows."""
+    """Sort by arrival first. Holds the table in memory, so the number of rows is limited."""
     max_sort_rows: int = 5_000_000
 
     def columns(self) -> list[str]:
-        """The columns it reads, each once, in order."""
+        """List the columns that the mapping reads, each once, in order."""
         named = [each if isinstance(each, str) else each.column for each in self.fields.values()]
         times = [when for when in (self.time, self.arrival) if when is not None]
         named.extend(when.column for when in times if when.unit != "row")
@@ -103,8 +104,12 @@ class ReplayMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load_mapping(source: bytes | dict[str, Any], where: str = "") -> ReplayMapping:
     """Read a mapping from TOML bytes or a dict.
 
+    Args:
+        source: the mapping.
+        where: its file, for errors.
+
     Raises:
-        ConfigError: unknown or missing keys, wrong types, a duration that is none.
+        ConfigError: unknown or missing keys, wrong types, an invalid duration.
 
     >>> table = {"topic": "t", "key": "a", "time": {"column": "T"}, "fields": {"a": "A"}}
     >>> load_mapping(table).columns()
@@ -121,9 +126,9 @@ def load_mapping(source: bytes | dict[str, Any], where: str = "") -> ReplayMappi
     except ValueError as error:  # of TOML, of UTF-8, of msgspec, of a duration
         raise ConfigError(f"not a mapping: {error}", where=where) from error
     if mapping.key not in mapping.fields:
-        raise ConfigError(f"key {mapping.key!r} is none of the fields", where=where)
+        raise ConfigError(f"key {mapping.key!r} is not one of the fields", where=where)
     if mapping.id_field and mapping.id_field not in mapping.fields:
-        raise ConfigError(f"id_field {mapping.id_field!r} is none of the fields", where=where)
+        raise ConfigError(f"id_field {mapping.id_field!r} is not one of the fields", where=where)
     for when in (mapping.time, mapping.arrival):
         if when is not None and when.unit != "row" and not when.column:
             raise ConfigError("a time needs a column, or unit = 'row'", where=where)

@@ -1,4 +1,4 @@
-"""Any table as events: rows to records in order of arrival, at a chosen speed."""
+"""Turn the rows of a table into records in order of arrival, at a chosen speed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNIT_MS: Final = {"ms": 1, "s": SECOND_MS, "days": DAY_MS}
 
 
 class RowBatch(NamedTuple):
-    """Some rows of a table: `columns[name][i]` is row `first_row + i`, counted from 1."""
+    """Consecutive rows of a table: `columns[name][i]` is row `first_row + i`, counted from 1."""
 
     first_row: int
     columns: dict[str, list[Any]]
@@ -35,8 +35,8 @@ class Replay:
     """Turns the rows of one table into records.
 
     Args:
-        mapping: which column becomes what.
-        partitions: of the topics written.
+        mapping: of columns to fields.
+        partitions: number of partitions of the topics written.
         where: the file, for errors.
     """
 
@@ -57,10 +57,11 @@ class Replay:
         self._partition = lru_cache(maxsize=1 << 17)(lambda key: partition_of(key, partitions))
 
     def records(self, batches: Iterable[RowBatch]) -> Iterator[Outgoing]:
-        """The events and their labels; log times never run backwards.
+        """Yield the events and their labels; log times never decrease.
 
-        Without `sort` the table's order is the order of arrival, and a row behind a later one is a
-        late event. Labels wait in memory for their time; what waits at the end comes at the end.
+        Without `sort` the table's order is the order of arrival, and a row after one with a later
+        time is a late event. Labels wait in memory until their time; those that still wait after
+        the last row are yielded then.
 
         Raises:
             UsageError: a value can't be read; names file, row and column.
@@ -75,6 +76,7 @@ class Replay:
                 yield heapq.heappop(waiting)[2]
             yield event._replace(log_time_ms=latest_ms)
             if label is not None:
+                # numbered, so that labels of one time keep their order and are never compared
                 at_ms = max(label.log_time_ms, latest_ms)
                 heapq.heappush(waiting, (at_ms, next(number), label._replace(log_time_ms=at_ms)))
         while waiting:
@@ -83,6 +85,7 @@ class Replay:
     def _in_order(
         self, batches: Iterable[RowBatch]
     ) -> Iterator[tuple[int, Outgoing, Outgoing | None]]:
+        """Yield arrival, event and label of each row, sorted by arrival if the mapping asks so."""
         rows = (row for batch in batches for row in self._rows(batch))
         if not self._mapping.sort:
             yield from rows
@@ -100,6 +103,7 @@ class Replay:
         yield from held
 
     def _rows(self, batch: RowBatch) -> Iterator[tuple[int, Outgoing, Outgoing | None]]:
+        """Yield arrival, event and label of each row, in table order."""
         mapping = self._mapping
         missing = [name for name in mapping.columns() if name not in batch.columns]
         if missing:
@@ -108,7 +112,7 @@ class Replay:
                 where=self._where,
                 hint="it has " + ", ".join(batch.columns),
             )
-        plan = [
+        readers = [
             (name, batch.columns[self._fields[name].column], read)
             for name, read in self._readers.items()
         ]
@@ -122,10 +126,10 @@ class Replay:
             fields: dict[str, Any] = dict(mapping.constants)
             if mapping.time.field:
                 fields[mapping.time.field] = iso(event_ms)
-            for name, column, read in plan:
+            for name, column, read in readers:
                 value = column[index]
                 if value is None or value == "":
-                    continue
+                    continue  # missing: the field is left out, never guessed
                 try:
                     fields[name] = read(value)
                 except (ValueError, ArithmeticError) as error:
@@ -157,8 +161,8 @@ class Replay:
 
     def _outgoing(self, topic: str, fields: dict[str, Any], key: Any, log_time_ms: int) -> Outgoing:
         text = "" if key is None else str(key)
-        place = self._partition(text)
-        return Outgoing(topic, place, text.encode() or None, _encode(fields), log_time_ms)
+        partition = self._partition(text)
+        return Outgoing(topic, partition, text.encode() or None, _encode(fields), log_time_ms)
 
     def _time(self, when: TimeColumn, batch: RowBatch, index: int, row: int) -> int:
         value = row - 1 if when.unit == "row" else batch.columns[when.column][index]
@@ -171,19 +175,19 @@ class Replay:
         return UsageError(
             f"can't read {value!r}",
             where=f"{self._where} row {row} column {column}",
-            hint="mend the file, or the kind, unit or format of the mapping",
+            hint="fix the file, or the kind, unit or format in the mapping",
         )
 
 
 def merge_by_arrival(*sources: Iterable[Outgoing]) -> Iterator[Outgoing]:
-    """Several replays as one, by log time; the first source wins among equals."""
+    """Merge replays by log time; at equal times the first source comes first."""
     return heapq.merge(*sources, key=lambda record: record.log_time_ms)
 
 
 def paced(
     records: Iterable[Outgoing], clock: Clock, speed: float, batch_records: int = 1000
 ) -> Iterator[list[Outgoing]]:
-    """Hand on records in batches, `speed` times as fast as they arrived; 0 doesn't wait at all.
+    """Yield records in batches, `speed` times as fast as they arrived; 0 never waits.
 
     >>> from claimtrace.clock import ManualClock
     >>> clock = ManualClock()
@@ -215,7 +219,7 @@ def paced(
 
 
 def iso(time_ms: int) -> str:
-    """A time as it stands in events: ISO 8601, UTC, ms.
+    """Format a time as in events: ISO 8601 in UTC with milliseconds.
 
     >>> iso(1_522_540_831_000)
     '2018-04-01T00:00:31.000Z'
@@ -225,13 +229,14 @@ def iso(time_ms: int) -> str:
 
 
 def _reader(field: FieldColumn) -> Callable[[Any], Any]:
-    """The function that reads a cell, whose None and empty text are sorted out before."""
+    """Return the function that reads a cell; None and empty text never reach it."""
     if field.kind == "text":
         return lambda value: field.prefix + _text(value)
     if field.kind == "integer":
         return _integer
     if field.kind == "number":
         return _number
+    # decimals: a float times 100 would be off by one now and then
     scale = Decimal(field.scale)
     return lambda value: int(
         (Decimal(_text(value)) * scale).to_integral_value(rounding=ROUND_HALF_EVEN)
@@ -260,7 +265,7 @@ def _time_reader(when: TimeColumn, where: str) -> Callable[[Any], int]:
     try:
         origin_ms = _datetime_ms(datetime.fromisoformat(when.origin))
     except ValueError as error:
-        raise ConfigError(f"origin {when.origin!r} is no date", where=where) from error
+        raise ConfigError(f"origin {when.origin!r} is not a date", where=where) from error
     if when.unit == "row":
         every_ms = duration_ms(when.every)
         return lambda row: origin_ms + row * every_ms
@@ -277,7 +282,7 @@ def _parse_time(value: Any, pattern: str) -> int:
         return _datetime_ms(value)
     text = _text(value).strip()
     if pattern:
-        return _datetime_ms(datetime.strptime(text, pattern))  # the zone is added below
+        return _datetime_ms(datetime.strptime(text, pattern))  # `_datetime_ms` adds the zone
     return _datetime_ms(datetime.fromisoformat(text))
 
 

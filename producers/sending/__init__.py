@@ -1,1 +1,1 @@
-"""Records on their way to a log: chunks, pace, headers, the contract of a sink."""
+"""The way of records to a log: chunks, pace, headers, live times, the contract of a sink."""

@@ -1,4 +1,4 @@
-"""Consecutive records of all topics, as a producer hands them to a sink."""
+"""Chunks: consecutive records of all topics, as the simulator yields them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Part:
-    """Records of one partition, in order; columns of one length."""
+    """Records of one partition in order, as columns of one length."""
 
     topic: str
     partition: int
@@ -21,7 +21,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Truth:
-    """What really happened with the claims of a chunk; kept apart, never on the log."""
+    """The ground truth about the claims of a chunk, as columns; never written to the log."""
 
     claim_id: list[str]
     is_fraud: list[bool]
@@ -31,7 +31,10 @@ class Truth:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive records of all topics, and the truth about the claims first filed in them."""
+    """Consecutive records of all topics, and the truth about the claims first filed in them.
+
+    `records_count` is the number of records of all parts.
+    """
 
     parts: list[Part]
     truth: Truth

@@ -1,4 +1,4 @@
-"""The headers of what we produce: which schema, and a trace to follow it by."""
+"""The headers of produced records: the name of the schema and a trace id."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _TRACE_HEX: Final = 32
 
 
 class Headers:
-    """Adds `schema` and `traceparent` to records.
+    """Adds the headers `schema` and `traceparent` to records.
 
-    The ids of a trace are a digest of the run, the record's number, its topic and its key: nothing
-    is drawn, and two runs never share one.
+    The ids of a trace are a digest of the run, the record's number, its topic and its key: no
+    randomness is needed, and two runs never share a trace.
 
     Args:
-        run: names this run, such as its time of start.
+        run: the name of this run, for example its time of start.
 
     >>> record = Outgoing("claims.filed", 0, b"p-1", b"{}", 1)
     >>> [dict(Headers(run)([record])[0].headers)["traceparent"][:9] for run in "ab"]
@@ -37,7 +37,7 @@ class Headers:
         self._count = 0
 
     def __call__(self, records: Iterable[Outgoing]) -> list[Outgoing]:
-        """The records with their headers, in the same order."""
+        """Return the records with these headers added, in the same order."""
         return [
             record._replace(headers=(*record.headers, *self._headers(record))) for record in records
         ]

@@ -1,4 +1,4 @@
-"""A history as if it happened now: every event's times move to when it is sent."""
+"""Live times: move the times of recorded events to the moment when they are sent."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Final
 
 from claimtrace.events import EPOCH, Outgoing
 
-REMEMBERED: Final = 200_000
-"""How many events back a repetition is known, so that it stays the same event, byte for byte."""
+REMEMBERED_EVENTS: Final = 200_000
+"""Number of past events among which a repeated one is recognised and moved by the same time."""
 
 _TIME: Final = re.compile(rb'"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{3})?)(Z?)"')
 _ID: Final = re.compile(rb'"(clm|chg|adj)-(\d{9,})"')
 
 
-class Live:
-    """Moves the times in events, and their log times, by what lies between log time and now.
+class LiveTimes:
+    """Moves the log time of events to now, and all times inside of an event by the same distance.
 
-    Within an event all times keep their distances: what was reported three days after it happened
-    still is, and what was late still is. Between events the distances are those of the sending.
-    An event that comes twice is moved once: both copies have the same bytes.
+    Times within an event keep their distances: a claim reported three days after the incident stays
+    so, and a late event stays late. The distances between events are those of sending. A repeated
+    event is moved by the same distance as its first copy, so that both have the same bytes.
 
     Args:
-        now_ms: tells the time.
-        run: goes into the ids that the simulator gives, since the same simulation at another time
-            is another story: under the same ids its events would contradict the first.
+        now_ms: returns the current time.
+        run: put into the ids that the simulator gave; empty: ids stay. The same simulation sent at
+            another time would otherwise use the same ids for different events.
 
-    >>> live = Live(lambda: 1_704_153_601_000)
+    >>> live = LiveTimes(lambda: 1_704_153_601_000)
     >>> old = Outgoing("t", 0, None, b'{"at":"2024-01-01T00:00:00.000Z"}', 1_704_067_201_000)
     >>> live([old])[0].value
     b'{"at":"2024-01-02T00:00:00.000Z"}'
@@ -41,7 +41,7 @@ class Live:
         self._shifts_ms: dict[bytes, int] = {}
 
     def __call__(self, records: Iterable[Outgoing]) -> list[Outgoing]:
-        """JSON events with times as ISO 8601 in UTC, moved to now."""
+        """Return the events moved to now; values are JSON with times as ISO 8601 in UTC."""
         return [self._moved(record) for record in records]
 
     def _moved(self, record: Outgoing) -> Outgoing:
@@ -51,18 +51,18 @@ class Live:
         shifts_ms = self._shifts_ms
         name = hashlib.blake2b(record.value, digest_size=8).digest()
         shift_ms = shifts_ms.setdefault(name, now_ms - record.log_time_ms)
-        if len(shifts_ms) > REMEMBERED:
+        if len(shifts_ms) > REMEMBERED_EVENTS:
             del shifts_ms[next(iter(shifts_ms))]  # the oldest: a dict keeps its order
-        value = moved(record.value, shift_ms)
+        value = moved_by(record.value, shift_ms)
         if self._run:
-            value = renamed(value, self._run)
+            value = with_run(value, self._run)
         return record._replace(value=value, log_time_ms=now_ms)
 
 
-def moved(value: bytes, by_ms: int) -> bytes:
-    """The bytes of an event with every time in it moved; all else as it was, faults included.
+def moved_by(value: bytes, by_ms: int) -> bytes:
+    """Move every time in the bytes of an event; all other bytes stay, malformed ones included.
 
-    >>> moved(b'{"a":"2024-01-01T00:00:00.000Z","b":"2024-13-01T00:00:00Z"', 1500)
+    >>> moved_by(b'{"a":"2024-01-01T00:00:00.000Z","b":"2024-13-01T00:00:00Z"', 1500)
     b'{"a":"2024-01-01T00:00:01.500Z","b":"2024-13-01T00:00:00Z"'
     """
     by = timedelta(milliseconds=by_ms)
@@ -71,7 +71,7 @@ def moved(value: bytes, by_ms: int) -> bytes:
         text, zone = found.groups()
         try:
             time = datetime.fromisoformat(text.decode()).replace(tzinfo=UTC) + by
-        except (ValueError, OverflowError):  # not a day of the calendar: a fault that stays
+        except (ValueError, OverflowError):  # not a calendar date: a fault that is kept
             return found.group()
         since_ms = (time - EPOCH) // timedelta(milliseconds=1)
         return f'"{_iso(since_ms)}'.encode() + zone + b'"'
@@ -79,10 +79,10 @@ def moved(value: bytes, by_ms: int) -> bytes:
     return _TIME.sub(later, value)
 
 
-def renamed(value: bytes, run: str) -> bytes:
-    """The bytes of a simulated event with the run in the ids of claims, changes and outcomes.
+def with_run(value: bytes, run: str) -> bytes:
+    """Put the run into the ids of claims, changes and outcomes in the bytes of a simulated event.
 
-    >>> renamed(b'{"claim_id":"clm-000000004","policy_id":"pol-0000044"}', "r1")
+    >>> with_run(b'{"claim_id":"clm-000000004","policy_id":"pol-0000044"}', "r1")
     b'{"claim_id":"clm-r1-000000004","policy_id":"pol-0000044"}'
     """
     return _ID.sub(rb'"\1-' + run.encode() + rb'-\2"', value)

@@ -1,7 +1,7 @@
-"""Records at a steady rate: so many a second, whatever the sink does.
+"""Send records at a steady rate, whatever the sink does.
 
-The schedule is fixed when it begins: record n is due at n / rate. After a stall the records that
-are overdue go at once, so that the mean holds and a stall shows as what it is.
+The schedule is fixed when it begins: record n is due at n / rate. After a stall of the sink the
+overdue records are sent at once, so that the mean rate holds and the stall shows in their delay.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from claimtrace.events import Outgoing
 from .chunks import Chunk
 
 BATCH_RECORDS: Final = 1000
-_TURN_S: Final = 0.02
-_NAP_S: Final = 0.2
+_MIN_SLEEP_S: Final = 0.02
+_MAX_SLEEP_S: Final = 0.2
+"""Bounds of one sleep: not for each record at high rates, and a request to stop is seen soon."""
 
 
 def never() -> bool:
-    """Nobody asks to stop."""
+    """Return False: the default of `stopping`, without a way to ask for a stop."""
     return False
 
 
@@ -34,16 +35,16 @@ def evenly(
     at_once_until_ms: int | None = None,
     stopping: Callable[[], bool] = never,
 ) -> Iterator[list[Outgoing]]:
-    """Hand on records in batches of up to `BATCH_RECORDS`, `rate` of them a second.
+    """Yield records in batches of up to `BATCH_RECORDS`, `rate` records a second.
 
     Args:
-        records: in the order they are to be sent.
-        clock: tells the time and waits.
-        rate: records a second; 0: as fast as they are taken.
+        records: in the order of sending.
+        clock: for the time and for waiting.
+        rate: records a second; 0: without waiting.
         for_s: stop after this many seconds; None: when the records end.
-        at_once_until_ms: records with a log time before this go at once, before the schedule
-            begins: the portfolio that a simulation opens with.
-        stopping: asked often; stop when it says so.
+        at_once_until_ms: records with a log time before this are yielded without waiting, before
+            the schedule begins: the opening portfolio of a simulation.
+        stopping: called several times a second; returns True to stop.
 
     Raises:
         UsageError: the rate or the time is negative.
@@ -68,7 +69,7 @@ def evenly(
                 batch = []
             schedule = _Schedule(clock, rate, for_s)
         if schedule is not None and not schedule.is_due():
-            if batch:  # not while they wait: their time has come
+            if batch:  # these are due: yield them before waiting for the next one
                 yield batch
                 batch = []
             if not schedule.wait(stopping):
@@ -84,7 +85,7 @@ def evenly(
 
 
 class _Schedule:
-    """When the next record is due; it looks at the clock only when it must."""
+    """The due times of records; reads the clock only when the known due records are used up."""
 
     def __init__(self, clock: Clock, rate: float, for_s: float | None) -> None:
         self._clock = clock
@@ -95,7 +96,7 @@ class _Schedule:
         self._due_count = 0  # records due by the last look at the clock
 
     def is_due(self) -> bool:
-        """Whether the next record is due now; counts it when it is."""
+        """Whether the next record is due; if so it counts as sent."""
         if self._rate == 0:
             return True
         if self._count >= self._due_count:
@@ -106,17 +107,17 @@ class _Schedule:
         return True
 
     def wait(self, stopping: Callable[[], bool]) -> bool:
-        """Wait for the next record and count it; False when the time is over, or on request."""
+        """Wait until the next record is due and count it; False at the end or on a stop."""
         due_s = self._began_s + self._count / self._rate
         while not self.is_due():
             if stopping() or self.is_over():
                 return False
             left_s = due_s - self._clock.monotonic_s()
-            self._clock.sleep(min(_NAP_S, max(_TURN_S, left_s)))
+            self._clock.sleep(min(_MAX_SLEEP_S, max(_MIN_SLEEP_S, left_s)))
         return not self.is_over()
 
     def is_over(self) -> bool:
-        """Whether the time that was given is over."""
+        """Whether `for_s` has elapsed."""
         elapsed_s = self._clock.monotonic_s() - self._began_s
         return self._for_s is not None and elapsed_s >= self._for_s
 
@@ -126,11 +127,11 @@ class _Schedule:
 
 
 def records_of(chunk: Chunk, *, by_key: bool) -> list[Outgoing]:
-    """The records of a simulation's chunk, in order of arrival.
+    """Make the records of a simulation's chunk, in order of arrival.
 
     Args:
         chunk: of `Simulation.chunks`.
-        by_key: leave the partition to the log (-1), which goes by the key.
+        by_key: set partition -1, so that the sink chooses by the key.
     """
     merged = [
         Outgoing(part.topic, -1 if by_key else part.partition, key, value, log_time_ms)

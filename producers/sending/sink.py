@@ -1,4 +1,4 @@
-"""Where records go: one small contract for the embedded log, Kafka, Kinesis and tests."""
+"""The contract of a sink for records: the embedded log, Kafka, Kinesis and tests implement it."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from typing import Protocol
 from claimtrace.events import Outgoing
 
 Progress = Callable[[int], None]
-"""Called with the number of records that are on the log *since the last call*."""
+"""Called with the number of records written to the log *since the last call*."""
 
 
 def no_progress(records_count: int) -> None:
-    """Report to nobody."""
+    """Ignore the count: the default of `progress`."""
 
 
 class Sink(Protocol):
-    """Takes records in order; what `flush` returned for is durable.
+    """Accepts records in order; those sent before a `flush` that returned are durable.
 
     Raises, from any method:
-        claimtrace.errors.StoreUnavailable: the log doesn't answer; try the same records again.
+        claimtrace.errors.StoreUnavailable: the log doesn't answer; retry the same records.
     """
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
         """Accept records, in order within a partition; may return before they are durable."""
 
     def flush(self, deadline_s: float) -> None:
-        """Return when all that was sent is durable; `StoreUnavailable` at the deadline."""
+        """Wait until all accepted records are durable; `StoreUnavailable` at the deadline."""
 
     def close(self) -> None:
-        """Flush what can be flushed and let go of the log."""
+        """Flush what can be flushed and release the log."""
 
 
 class ListSink:
-    """Keeps what it gets; for tests and for looking at a simulation.
+    """A sink that keeps records in the list `sent`.
+
+    Shipped on purpose, as a double for users' tests and for inspecting a simulation; no part of the
+    product uses it.
 
     >>> sink = ListSink()
     >>> sink.send([Outgoing("claims.filed", 0, b"p-1", b"{}", 1)])
@@ -45,11 +48,11 @@ class ListSink:
         self.sent: list[Outgoing] = []
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
-        """Keep them."""
+        """Append the records to `sent`."""
         self.sent.extend(outgoing)
 
     def flush(self, deadline_s: float) -> None:
-        """Nothing waits."""
+        """Return at once: no record waits."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to release."""

@@ -1,1 +1,1 @@
-"""The claims simulator: a world of policies, honest claims, fraud scenarios and labels."""
+"""The claims simulator: policies, honest claims, fraud scenarios and labels, drawn from a seed."""

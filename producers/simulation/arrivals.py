@@ -1,4 +1,4 @@
-"""One block of days: how many claims are filed when, by whom, and when they reach the log."""
+"""The claims of one block of days: their number, time, policy and arrival on the log."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .scenarios import (
     STOLEN_IDENTITY,
     WAVE_EVERY_DAYS,
     Portfolio,
+    apply_scenarios,
     choose_policies,
-    commit,
     rings_at_once,
     scenario_of,
 )
 from .world import YEAR_MS, World
 
 WEEK: Final = np.array([1.18, 1.21, 1.06, 1.06, 1.12, 0.66, 0.71])
-"""Claims filed by weekday, from Monday; mean 1."""
+"""Relative number of claims filed by weekday, from Monday; mean 1."""
 _YEAR_SWING: Final = 0.18
 _PEAK_DAY_OF_YEAR: Final = 325
 _FILING_HOURS: Final = (
@@ -43,28 +43,28 @@ _NEW_SHOPS: Final = 24
 
 @dataclass(frozen=True)
 class Block:
-    """The claims filed in some days, sorted by the time they were filed."""
+    """The claims filed in some days, sorted by filing time."""
 
     claims: Claims
     log_ms: Ints
-    """When each reaches the log."""
+    """Arrival of each claim on the log, ms."""
     repeated: Ints
-    """Rows that come a second time ..."""
+    """Rows of claims that are delivered a second time."""
     repeated_ms: Ints
-    """... and when."""
+    """Arrival of each second delivery, ms."""
     fault: Ints
-    """For each claim the fault in it, by `dirty.KINDS`; -1 for none."""
+    """The fault of each claim, an index of `dirty.KINDS`; -1 for none."""
 
     def spoil(self, values: npt.NDArray[Any], rng: np.random.Generator) -> None:
-        """Put the faults into the encoded claims."""
+        """Put the faults into the encoded claims, in place."""
         for row in np.flatnonzero(self.fault >= 0).tolist():
             values[row] = spoil(values[row], int(self.fault[row]), rng)
 
 
 def daily_claims(config: SimulationConfig, days: Ints) -> Floats:
-    """Expected claims a day: the mean, the week and the year (most in late autumn)."""
+    """Compute the expected claims of each day: mean times week times year (peak in late autumn)."""
     epoch_day = config.start_ms // DAY_MS + days
-    weekday = (epoch_day + 3) % 7
+    weekday = (epoch_day + 3) % 7  # 1970-01-01 was a Thursday
     year = 1 + _YEAR_SWING * np.cos(2 * np.pi * (epoch_day - _PEAK_DAY_OF_YEAR) / 365.25)
     expected: Floats = config.claims_per_day * WEEK[weekday] * year
     return expected
@@ -73,7 +73,14 @@ def daily_claims(config: SimulationConfig, days: Ints) -> Floats:
 def draw_block(
     config: SimulationConfig, world: World, book: Book, from_day: int, to_day: int
 ) -> Block:
-    """Everything about the claims filed in `[from_day, to_day)`."""
+    """Draw everything about the claims filed on the days `[from_day, to_day)`.
+
+    Args:
+        config: of the simulation.
+        world: the policies.
+        book: their changing attributes, already updated for these days.
+        from_day, to_day: counted from the start of the simulation.
+    """
     rng = generator(config.seed, "claims", from_day)
     days = np.arange(from_day, to_day)
     day = np.repeat(days, rng.poisson(daily_claims(config, days)))
@@ -85,6 +92,7 @@ def draw_block(
     ring = _ring_of(config, scenario, day, rng)
     filed_ms, scenario, ring = _with_commanded(config, days, filed_ms, scenario, ring)
 
+    # honest policies are drawn by their frailty, guilty ones by their scenario
     start_ms = config.start_ms + from_day * DAY_MS
     portfolio = Portfolio.of(world, start_ms)
     frailty = np.cumsum(world.frailty[portfolio.in_force])
@@ -94,16 +102,16 @@ def draw_block(
 
     claims = honest_claims(world, book, policy, filed_ms, rng)
     claims.scenario, claims.ring = scenario, ring
-    commit(claims, world, rng)
+    apply_scenarios(claims, world, rng)
     _inflate(claims, config)
     for drift in config.drifts:
         _drift(claims, world, config, drift, rng)
-    claims = _sorted(claims)
+    claims = _sorted(claims)  # last: stolen identities have changed filing times
     return _arrivals(claims, config, generator(config.seed, "arrivals", from_day))
 
 
 def _ring_of(config: SimulationConfig, scenario: Ints, day: Ints, rng: np.random.Generator) -> Ints:
-    """The ring behind each staged accident, the wave behind each stolen identity, else -1."""
+    """Draw the ring of each staged accident and the wave of each stolen identity; else -1."""
     at_once = rings_at_once(config)
     staged = day // RING_DAYS * at_once + rng.integers(0, at_once, len(day))
     ring = np.where(scenario == STAGED_RING, staged, -1)
@@ -113,7 +121,7 @@ def _ring_of(config: SimulationConfig, scenario: Ints, day: Ints, rng: np.random
 def _with_commanded(
     config: SimulationConfig, days: Ints, filed_ms: Ints, scenario: Ints, ring: Ints
 ) -> tuple[Ints, Ints, Ints]:
-    """Add the claims of rings on command that fall into these days."""
+    """Add the claims of commanded rings that are filed on these days."""
     low_ms = config.start_ms + int(days[0]) * DAY_MS
     high_ms = config.start_ms + (int(days[-1]) + 1) * DAY_MS
     for number, command in enumerate(config.rings):
@@ -128,6 +136,7 @@ def _with_commanded(
 
 
 def _inflate(claims: Claims, config: SimulationConfig) -> None:
+    """Raise amounts by the yearly inflation since the start, in place."""
     years = (claims.filed_ms - config.start_ms) / YEAR_MS
     _raise_amounts(claims, (1 + config.inflation_per_year_ratio) ** years)
 
@@ -140,7 +149,7 @@ def _raise_amounts(claims: Claims, by: Floats) -> None:
 def _drift(
     claims: Claims, world: World, config: SimulationConfig, drift: Drift, rng: np.random.Generator
 ) -> None:
-    """Change the claims filed from the day of a drift on."""
+    """Change the claims filed from the day of a drift on, in place."""
     after = claims.filed_ms >= config.start_ms + drift.at_day * DAY_MS
     hit = after & (rng.random(len(claims)) < drift.size)
     if drift.kind == "inflation":
@@ -160,16 +169,16 @@ def _sorted(claims: Claims) -> Claims:
 
 
 def _arrivals(claims: Claims, config: SimulationConfig, rng: np.random.Generator) -> Block:
-    """Seconds for most claims, hours or days for late ones; and what comes twice or dirty."""
+    """Draw arrivals, seconds after filing or hours to days for late claims; duplicates; faults."""
     count = len(claims)
     transit_ms = np.minimum(lognormal(rng, count, 4_000, 1.0), 10 * MINUTE_MS)
     late_ms = np.minimum(2 * HOUR_MS + rng.exponential(1.5 * DAY_MS, count), _MAX_LATE_MS)
     late = rng.random(count) < config.late_ratio
     log_ms = claims.filed_ms + np.where(late, late_ms, transit_ms).astype(np.int64)
     repeated = np.flatnonzero(rng.random(count) < config.duplicate_ratio)
-    later_ms = MINUTE_MS + rng.exponential(6 * HOUR_MS, len(repeated)).astype(np.int64)
+    second_ms = MINUTE_MS + rng.exponential(6 * HOUR_MS, len(repeated)).astype(np.int64)
     ratios = config.dirty.ratios()
     clean = 1 - sum(ratios)
     fault = choose(rng, count, (*ratios, clean))
     fault = np.where(fault == len(KINDS), -1, fault)
-    return Block(claims, log_ms, repeated, log_ms[repeated] + later_ms, fault)
+    return Block(claims, log_ms, repeated, log_ms[repeated] + second_ms, fault)

@@ -1,4 +1,4 @@
-"""What is on its way to the log: columns that wait for their time of arrival."""
+"""The backlog: rows in columns that wait for their time of arrival on the log."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Columns = dict[str, npt.NDArray[Any]]
 
 
 class Backlog:
-    """Rows with `log_ms` and `number` columns; taken in the order of (log_ms, number).
+    """Rows with columns `log_ms` and `number`, taken in the order of (log_ms, number).
 
-    That order depends on the rows alone, so it doesn't matter how often or how far `take` looks.
+    The order depends on the rows alone, not on how often and up to which time `take` is called.
 
     >>> backlog = Backlog()
     >>> backlog.add({"log_ms": np.array([30, 10]), "number": np.array([1, 2])})
@@ -28,11 +28,11 @@ class Backlog:
         return sum(len(columns["log_ms"]) for columns in self._waiting)
 
     def add(self, columns: Columns) -> None:
-        """Let rows wait; all columns have one length."""
+        """Add rows, as columns of one length."""
         self._waiting.append(columns)
 
     def take(self, until_ms: int | None) -> Columns:
-        """All rows that arrive before `until_ms` (None: all there are), sorted."""
+        """Remove and return the rows that arrive before `until_ms` (None: all rows), sorted."""
         if not self._waiting:
             return {"log_ms": np.zeros(0, np.int64), "number": np.zeros(0, np.int64)}
         names = list(self._waiting[0])

@@ -1,4 +1,4 @@
-"""What a simulation is asked for: its size, its frauds, its dirt, and what happens on command."""
+"""The configuration of a simulation: size, frauds, faulty records, drifts and rings on command."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Drift:
     """A lasting change of the claims filed from `at_day` on.
 
     `size` is a share or a ratio: inflation 0.3 makes amounts 30 % higher; new_shop_mix 0.4 sends
-    40 % of repairs to shops nobody has seen; missing_field 0.5 leaves the police report out of half
-    the claims; channel_shift 0.5 moves half of the claims to the app.
+    40 % of repairs to new shops; missing_field 0.5 leaves the police report out of half the claims;
+    channel_shift 0.5 moves half of the claims to the app.
     """
 
     at_day: int
@@ -32,7 +32,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class Ring:
-    """A staged-accident ring on command: `claims` claims from `at_day` on, within `spread_days`."""
+    """A commanded ring of staged accidents: `claims` claims in `spread_days` from `at_day` on."""
 
     at_day: int
     claims: int = 12
@@ -41,7 +41,7 @@ class Ring:
 
 @dataclass(frozen=True)
 class ScenarioShares:
-    """How the frauds divide over the scenarios; only the ratios matter."""
+    """The distribution of frauds over the scenarios; only the ratios of the shares matter."""
 
     staged_ring: float = 0.26
     crooked_shop: float = 0.22
@@ -50,7 +50,7 @@ class ScenarioShares:
     stolen_identity: float = 0.12
 
     def ratios(self) -> tuple[float, ...]:
-        """In the order of `scenarios.SCENARIOS`, without `none`."""
+        """Return the shares in the order of `scenarios.SCENARIOS`, without `none`."""
         return (
             self.staged_ring,
             self.crooked_shop,
@@ -62,7 +62,7 @@ class ScenarioShares:
 
 @dataclass(frozen=True)
 class DirtyShares:
-    """Shares of claims with a fault of each kind; a claim has one at the most."""
+    """The shares of claims with a fault of each kind; a claim has at most one fault."""
 
     missing_fields: float = 0.010
     placeholder_phone: float = 0.004
@@ -71,7 +71,7 @@ class DirtyShares:
     malformed: float = 0.0005
 
     def ratios(self) -> tuple[float, ...]:
-        """In the order of `dirty.KINDS`."""
+        """Return the shares in the order of `dirty.KINDS`."""
         return (
             self.missing_fields,
             self.placeholder_phone,
@@ -81,14 +81,12 @@ class DirtyShares:
         )
 
 
-NO_DIRT: Final = DirtyShares(0, 0, 0, 0, 0)
-
-
 @dataclass(frozen=True)
 class SimulationConfig:
     """Everything that a simulation depends on: the same config gives the same bytes.
 
-    Day 0 begins at `start_ms` (a midnight, UTC); the portfolio's profiles arrive in the day before.
+    Day 0 begins at `start_ms` (midnight UTC); the profiles of the opening portfolio arrive during
+    the day before.
     """
 
     seed: int = 7
@@ -101,14 +99,14 @@ class SimulationConfig:
     fraud_ratio: float = 0.03
     scenarios: ScenarioShares = ScenarioShares()
     undetected_ratio: float = 0.06
-    """Of the frauds: never found, settled and labelled as legit."""
+    """Share of frauds that are never found: settled, and labelled as legit."""
     unlabelled_ratio: float = 0.04
-    """Of all claims: no outcome ever arrives."""
+    """Share of all claims for which no outcome ever arrives."""
 
     late_ratio: float = 0.01
-    """Of the claims: reach the log hours or days after they were filed."""
+    """Share of claims that reach the log hours or days after filing."""
     duplicate_ratio: float = 0.005
-    """Of the claims: the same bytes come again later."""
+    """Share of claims that are delivered a second time with the same bytes."""
     dirty: DirtyShares = DirtyShares()
     inflation_per_year_ratio: float = 0.05
 
@@ -116,10 +114,10 @@ class SimulationConfig:
     rings: tuple[Ring, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what can't be simulated.
+        """Check that the config can be simulated.
 
         Raises:
-            ConfigError: naming the field.
+            ConfigError: a field is out of range; names the field.
         """
         ranges = (
             ("days", self.days, 1, 36_500),
@@ -139,11 +137,11 @@ class SimulationConfig:
             if not low <= value <= high:
                 raise ConfigError(f"{name} = {value} is not within {low} .. {high}", where=name)
         if min(self.scenarios.ratios()) < 0 or sum(self.scenarios.ratios()) <= 0:
-            raise ConfigError("shares of scenarios must be positive", where="scenarios")
+            raise ConfigError("shares of scenarios must be >= 0, and not all 0", where="scenarios")
         for drift in self.drifts:
             if drift.kind not in DRIFT_KINDS:
                 raise ConfigError(
-                    f"there is no drift {drift.kind!r}", hint="one of " + ", ".join(DRIFT_KINDS)
+                    f"unknown kind of drift {drift.kind!r}", hint="one of " + ", ".join(DRIFT_KINDS)
                 )
         for ring in self.rings:
             if ring.claims < 1 or ring.spread_days < 1:

@@ -1,4 +1,4 @@
-"""Dirt as it comes: a few claims with fields missing, placeholders, odd spellings, broken JSON."""
+"""Faults of real input: missing fields, placeholders, odd spellings, unseen values, broken JSON."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ Fields = dict[str, Any]
 
 
 def _missing_fields(fields: Fields, rng: np.random.Generator) -> bytes:
-    """One to three optional fields are not there at all."""
+    """Leave out one to three optional fields."""
     for name in rng.permutation(np.array(_OPTIONAL))[: rng.integers(1, 4)].tolist():
         fields.pop(name, None)
     return msgspec.json.encode(fields)
 
 
 def _placeholder_phone(fields: Fields, rng: np.random.Generator) -> bytes:
-    """What people type to get past a required field; it must not link strangers."""
+    """Put a value that people type to get past a required field; it must not link strangers."""
     fields["phone"] = PLACEHOLDER_PHONES[int(rng.integers(len(PLACEHOLDER_PHONES)))]
     return msgspec.json.encode(fields)
 
 
 def _unseen_category(fields: Fields, rng: np.random.Generator) -> bytes:
-    """A value that no definition knows."""
+    """Put a category that no definition lists."""
     name = _CATEGORIES[int(rng.integers(len(_CATEGORIES)))]
     fields[name] = _UNSEEN[int(rng.integers(len(_UNSEEN)))]
     return msgspec.json.encode(fields)
 
 
 def _mixed_case(fields: Fields, rng: np.random.Generator) -> bytes:
-    """The same values in another spelling: upper case, padding."""
+    """Spell the same values differently: upper or lower case, padding."""
     for name in _CATEGORIES:
         value = fields.get(name)
         if isinstance(value, str):
@@ -59,7 +59,7 @@ def _mixed_case(fields: Fields, rng: np.random.Generator) -> bytes:
 
 
 def _malformed(fields: Fields, rng: np.random.Generator) -> bytes:
-    """Not an event at all: cut short, a wrong type, a broken encoding, two documents in one."""
+    """Break the event: cut short, a wrong type, invalid UTF-8, or two documents in one value."""
     whole = msgspec.json.encode(fields)
     kind = int(rng.integers(4))
     if kind == 0:
@@ -81,7 +81,7 @@ KINDS: Final[tuple[tuple[str, Callable[[Fields, np.random.Generator], bytes]], .
 
 
 def spoil(value: bytes, kind: int, rng: np.random.Generator) -> bytes:
-    """The bytes of an event with the fault `KINDS[kind]` in it.
+    """Put the fault `KINDS[kind]` into the bytes of an event.
 
     >>> rng = np.random.default_rng(1)
     >>> spoil(b'{"channel":"web","vin":"1HG"}', 3, rng)

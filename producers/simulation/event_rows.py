@@ -1,4 +1,4 @@
-"""The claims domain on the wire: how claims, profiles and outcomes are written as JSON."""
+"""Write claims, profiles and outcomes of the claims domain as JSON rows."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from .world import EDUCATIONS, GENDERS, LIABILITIES, STATES, World
 _STREETS: Final = ("Oak St", "Main St", "Cedar Ave", "2nd Ave", "Lake Rd", "Park Blvd", "Elm St")
 _MAKES: Final = ("1HGCM8263", "2T1BURHE4", "1FADP3F28", "3N1AB7AP9", "5YJ3E1EA7", "WBA8E9G51")
 
+# The JSON text of each field with slots for its columns, see `RowTemplate`.
 _CLAIM_SLOTS: Final = {
     "claim_id": '"clm-%09d"',
     "filed_at": '"%sZ"',
@@ -94,7 +95,8 @@ _OUTCOME_SLOTS: Final = {
     "source": "%s",
 }
 
-_WHAT: Final = (
+# Runs of fields with few distinct values, each written as one column, see `fuse`.
+_INCIDENT_FIELDS: Final = (
     "driver_relationship",
     "incident_type",
     "collision_type",
@@ -102,7 +104,7 @@ _WHAT: Final = (
     "authorities_contacted",
     "police_report_available",
 )
-_WHAT_CODES: Final = (
+_INCIDENT_CODES: Final = (
     "relationship",
     "incident_type",
     "collision_type",
@@ -110,8 +112,8 @@ _WHAT_CODES: Final = (
     "authorities",
     "police_report",
 )
-_WHO: Final = ("num_vehicles_involved", "num_injuries", "num_witnesses")
-_WHEN: Final = ("incident_month", "incident_day", "incident_dow", "incident_hour")
+_COUNT_FIELDS: Final = ("num_vehicles_involved", "num_injuries", "num_witnesses")
+_CALENDAR_FIELDS: Final = ("incident_month", "incident_day", "incident_dow", "incident_hour")
 
 Picks = npt.NDArray[np.object_]
 _TABLES: Final[dict[str, Picks]] = {
@@ -138,7 +140,7 @@ _MAKE_TABLE: Final = np.array(_MAKES, object)
 
 
 class EventClasses(NamedTuple):
-    """The domain's three event classes, handed in: this room knows no domain by import."""
+    """The domain's three event classes, passed as arguments: `producers` imports no domain."""
 
     claim_filed: type[Event]
     policy_changed: type[Event]
@@ -146,15 +148,21 @@ class EventClasses(NamedTuple):
 
 
 class Writers:
-    """Turns columns into the bytes of a domain's events."""
+    """Encodes columns as the bytes of a domain's events.
+
+    Raises:
+        ConfigError: an event class lacks a field that the simulator writes.
+    """
 
     def __init__(self, events: EventClasses) -> None:
-        self._claim = RowTemplate(events.claim_filed, _CLAIM_SLOTS, (_WHAT, _WHO, _WHEN))
+        self._claim = RowTemplate(
+            events.claim_filed, _CLAIM_SLOTS, (_INCIDENT_FIELDS, _COUNT_FIELDS, _CALENDAR_FIELDS)
+        )
         self._profile = RowTemplate(events.policy_changed, _PROFILE_SLOTS)
         self._outcome = RowTemplate(events.claim_adjudicated, _OUTCOME_SLOTS)
 
     def claims(self, claims: Claims, number: Ints, world: World) -> list[bytes]:
-        """One `claim_filed` a row; `number` makes the claim's id."""
+        """Encode a `claim_filed` event for each row; `number` gives the claim's id."""
         policy = claims.policy
         return self._claim.rows(
             {
@@ -174,18 +182,20 @@ class Writers:
                     _STREET_TABLE[claims.address // 9973 % len(_STREETS)].tolist(),
                     (claims.address // (9973 * len(_STREETS))).tolist(),
                 ),
-                _WHAT[0]: fuse(
-                    _WHAT,
-                    [getattr(claims, name) for name in _WHAT_CODES],
-                    [_TABLES[name].tolist() for name in _WHAT_CODES],
+                _INCIDENT_FIELDS[0]: fuse(
+                    _INCIDENT_FIELDS,
+                    [getattr(claims, name) for name in _INCIDENT_CODES],
+                    [_TABLES[name].tolist() for name in _INCIDENT_CODES],
                 ),
-                _WHO[0]: fuse(
-                    _WHO, [claims.vehicles, claims.injuries, claims.witnesses], [None] * 3
+                _COUNT_FIELDS[0]: fuse(
+                    _COUNT_FIELDS, [claims.vehicles, claims.injuries, claims.witnesses], [None] * 3
                 ),
                 "injury_claim_cents": claims.injury_cents.tolist(),
                 "vehicle_claim_cents": claims.vehicle_cents.tolist(),
                 "total_claim_cents": (claims.injury_cents + claims.vehicle_cents).tolist(),
-                _WHEN[0]: fuse(_WHEN, calendar(claims.incident_ms), [None] * 4),
+                _CALENDAR_FIELDS[0]: fuse(
+                    _CALENDAR_FIELDS, calendar(claims.incident_ms), [None] * 4
+                ),
                 "channel": _pick("channel", claims.channel),
                 "postcode": claims.postcode.tolist(),
                 "narrative": _narratives(claims),
@@ -193,7 +203,7 @@ class Writers:
         )
 
     def profiles(self, profiles: Profiles, number: Ints, world: World) -> list[bytes]:
-        """One `policy_changed` a row."""
+        """Encode a `policy_changed` event for each row; `number` gives the change's id."""
         policy = profiles.policy
         coded = {
             "policy_state": "state",
@@ -221,7 +231,10 @@ class Writers:
         )
 
     def outcomes(self, claim: Ints, decided_ms: Ints, outcome: Ints, source: Ints) -> list[bytes]:
-        """One `claim_adjudicated` a row; a claim has at most one, so it lends its number."""
+        """Encode a `claim_adjudicated` event for each row.
+
+        A claim has at most one outcome, so the outcome's id has the number of the claim.
+        """
         return self._outcome.rows(
             {
                 "adjudication_id": claim.tolist(),
@@ -234,7 +247,7 @@ class Writers:
 
 
 def calendar(times_ms: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """Month 1-12, day 1-31, day of the week 0-6 from Monday, hour 0-23, all UTC.
+    """Compute month 1-12, day 1-31, day of the week 0-6 from Monday and hour 0-23, all in UTC.
 
     >>> [int(part[0]) for part in calendar(np.array([1_709_208_000_000]))]  # 2024-02-29 12:00, Thu
     [2, 29, 3, 12]
@@ -247,18 +260,18 @@ def calendar(times_ms: Ints) -> tuple[Ints, Ints, Ints, Ints]:
 
 
 def claim_ids(number: Ints) -> Sequence[str]:
-    """The ids of claims by number, as they stand on the log."""
+    """Format the ids of claims by number, as on the log."""
     return list(map("clm-%09d".__mod__, number.tolist()))
 
 
 def _narratives(claims: Claims) -> tuple[list[str], ...]:
-    """Five columns of sentences, each among those that fit the incident."""
+    """Pick five columns of sentences, each among those that fit the incident."""
     always = np.zeros(len(claims), np.int64)
     fits = (claims.incident_type, always, always, (claims.injuries > 0).astype(np.int64), always)
     parts: list[list[str]] = []
     for number, (choices, fit) in enumerate(zip(_SENTENCES, fits, strict=True)):
         sizes = np.array([len(sentences) for sentences in choices])
-        firsts = np.cumsum(sizes) - sizes
+        firsts = np.cumsum(sizes) - sizes  # of each choice among the concatenated sentences
         picked = firsts[fit] + claims.text[:, number] % sizes[fit]
         parts.append(np.concatenate(choices)[picked].tolist())
     return tuple(parts)
@@ -270,6 +283,6 @@ def _pick(table: str, codes: Ints) -> list[str]:
 
 
 def _phone_numbers(person: Ints) -> Ints:
-    """Ten digits from a number, one to one below 10^9; negative stays negative."""
+    """Make ten digits of each number, one to one below 10^9; negative numbers give -1."""
     scattered = 2_000_000_000 + person * 387_420_489 % 999_999_937
     return np.where(person < 0, -1, scattered)

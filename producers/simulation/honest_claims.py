@@ -1,4 +1,4 @@
-"""Honest claims, in columns: what happened, how bad it was, and where it was repaired.
+"""Honest claims, in columns: incident, severity, amounts, shop and clinic.
 
 Shares of categories and amounts follow the published AWS auto-claims example (5,000 raw claims).
 Scenarios start from these columns and change some of them.
@@ -30,7 +30,7 @@ COLLISION, BREAK_IN, THEFT = range(3)
 MINOR, MAJOR, TOTALED = range(3)
 APP: Final = 1
 NOBODY: Final = -1
-"""Where there is no shop, clinic or other party."""
+"""The number in place of a shop, clinic or other party that doesn't exist."""
 
 _RELATIONSHIP_WEIGHTS: Final = (0.801, 0.1, 0.053, 0.046)
 _INCIDENT_WEIGHTS: Final = (0.854, 0.097, 0.049)
@@ -77,16 +77,16 @@ class Claims:
     vehicle_cents: Ints
     channel: Ints
     text: Ints
-    """`[claims, PARTS_COUNT]`: picks the sentence of each part of the narrative."""
+    """`[claims, PARTS_COUNT]`: the number that picks the sentence of each part of the narrative."""
     scenario: Ints
-    """Ground truth; never on the log."""
+    """Ground truth, an index of `scenarios.SCENARIOS`; never on the log."""
     ring: Ints
 
     def __len__(self) -> int:
         return len(self.policy)
 
     def check(self) -> None:
-        """All columns have one length; a broken scenario is found here, not on the log."""
+        """Assert that all columns have one length, so that a broken scenario fails early."""
         for field in fields(self):
             if len(getattr(self, field.name)) != len(self.policy):
                 raise AssertionError(f"column {field.name} has another length")
@@ -95,7 +95,7 @@ class Claims:
 def honest_claims(
     world: World, book: Book, policy: Ints, filed_ms: Ints, rng: np.random.Generator
 ) -> Claims:
-    """Draw everything about the claims of `policy`, filed at `filed_ms`, as honest people's."""
+    """Draw honest claims of the policies `policy`, filed at `filed_ms`."""
     count = len(policy)
     incident_type = choose(rng, count, _INCIDENT_WEIGHTS)
     crash = incident_type == COLLISION
@@ -104,14 +104,14 @@ def honest_claims(
     authorities = choose(rng, count, _AUTHORITY_WEIGHTS)
     towed_away = (incident_type == THEFT) & (rng.random(count) < 0.8)
     state = world.state[policy]
-    clinic = world.clinics.near(rng, state)
+    clinic = world.clinics.draw_nearby(rng, state)
     other_phone = rng.integers(0, min(9 * world.policies, 20_000_000), count)
     vehicles = np.where(crash, choose(rng, count, _VEHICLE_WEIGHTS), 1)
     claims = Claims(
         policy=policy,
         filed_ms=filed_ms,
         incident_ms=incident_times_ms(filed_ms, rng),
-        shop=np.where(towed_away, NOBODY, world.shops.near(rng, state)),
+        shop=np.where(towed_away, NOBODY, world.shops.draw_nearby(rng, state)),
         clinic=np.where(injuries > 0, clinic, NOBODY),
         phone=world.phone[policy],
         other_phone=np.where(vehicles > 1, 20_000_000 + other_phone, NOBODY),
@@ -139,24 +139,25 @@ def honest_claims(
 
 
 def incident_times_ms(filed_ms: Ints, rng: np.random.Generator) -> Ints:
-    """When it happened: mostly hours or a few days before the claim, at the hours people drive."""
+    """Draw incident times: mostly hours or a few days before filing, at the hours people drive."""
     count = len(filed_ms)
     days = np.minimum(lognormal(rng, count, 1.2, 1.0), 60.0).astype(np.int64)
     hour = choose(rng, count, _HOUR_WEIGHTS)
     at_ms = (filed_ms // DAY_MS - days) * DAY_MS + hour * HOUR_MS
     at_ms += rng.integers(0, 60, count) * MINUTE_MS
+    # never after the claim was filed
     past_ms: Ints = np.where(at_ms < filed_ms, at_ms, filed_ms - 20 * MINUTE_MS)
     return past_ms
 
 
 def vehicle_amounts_cents(severity: Ints, rng: np.random.Generator) -> Ints:
-    """Damage to the car by severity: medians about 9,900, 14,900 and 30,500 in major units."""
+    """Draw the damage to the car by severity: medians about 9,900, 14,900, 30,500 major units."""
     spread = lognormal(rng, len(severity), 1.0, 0.3)
     return np.rint(_VEHICLE_MEDIANS_CENTS[severity] * spread).astype(np.int64)
 
 
 def injury_amounts_cents(injuries: Ints, rng: np.random.Generator) -> Ints:
-    """Long-tailed, none without injuries."""
+    """Draw long-tailed amounts in steps of 100 major units; zero without injuries."""
     amounts: Floats = injuries * lognormal(rng, len(injuries), _INJURY_MEDIAN_CENTS, 0.8)
     rounded: Floats = np.minimum(np.rint(amounts / 10_000) * 10_000, _MAX_INJURY_CENTS)
     return rounded.astype(np.int64)

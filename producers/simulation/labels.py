@@ -1,8 +1,8 @@
-"""Outcomes that arrive weeks later: by whom, after how long, and how often never.
+"""Outcomes that arrive weeks after a claim: source, delay, and the share that never arrives.
 
 The published curve: the days from filing to the outcome on the log are lognormal,
 
-| source | who | median | sigma | 95 % by |
+| source | claims | median | sigma | 95 % by |
 |---|---|---|---|---|
 | settlement | paid or declined as filed | 16 d | 0.55 | 40 d |
 | investigation | all found frauds, and 4 % of honest claims | 45 d | 0.45 | 94 d |
@@ -31,12 +31,12 @@ MEDIAN_DAYS: Final = (16.0, 45.0)
 SIGMA: Final = (0.55, 0.45)
 INVESTIGATED_HONEST_RATIO: Final = 0.04
 TYPICAL_INVESTIGATED_RATIO: Final = 0.067
-"""Of all claims at the default fraud rate: the weight of investigations in the whole curve."""
+"""Share of claims that are investigated at the default fraud rate, for the curve of all claims."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Outcomes in columns; `row` indexes the claims they were drawn for."""
+    """Outcomes in columns; `row` is the index of the claim."""
 
     row: Ints
     arrives_ms: Ints
@@ -46,11 +46,11 @@ class Labels:
 
 
 def delay_cdf(age_days: float, source: str | None = None) -> float:
-    """Share of the outcomes (of those that ever arrive) that are known `age_days` after filing.
+    """Compute the share of outcomes, among those that ever arrive, known `age_days` after filing.
 
     Args:
         age_days: days since the claim was filed.
-        source: one of `SOURCES`, or None for all together at the default fraud rate.
+        source: one of `SOURCES`; None: all together at the default fraud rate.
 
     >>> round(delay_cdf(16, "settlement"), 3), round(delay_cdf(45, "investigation"), 3)
     (0.5, 0.5)
@@ -75,11 +75,18 @@ def draw_labels(
     config: SimulationConfig,
     rng: np.random.Generator,
 ) -> Labels:
-    """The outcomes of some claims, `[claims]` in; never before the claim itself is on the log."""
+    """Draw the outcomes of some claims; none arrives before the claim itself is on the log.
+
+    Args:
+        is_fraud, filed_ms, on_log_ms: `[claims]`, the truth, filing times and arrivals.
+        config: the ratios of frauds never found and of claims never labelled.
+        rng: the generator to draw from.
+    """
     count = len(is_fraud)
     found = is_fraud & (rng.random(count) >= config.undetected_ratio)
-    looked_at = rng.random(count) < INVESTIGATED_HONEST_RATIO
-    source = (found | (looked_at & ~is_fraud)).astype(np.int64)
+    audited = rng.random(count) < INVESTIGATED_HONEST_RATIO
+    source = (found | (audited & ~is_fraud)).astype(np.int64)
+    # both are drawn for every claim: a claim's source doesn't shift the draws of the others
     days = np.where(
         source == 1,
         lognormal(rng, count, MEDIAN_DAYS[1], SIGMA[1]),

@@ -1,8 +1,9 @@
-"""What people write on a claim: sentences by number, so that a narrative is five small integers.
+"""The sentences of claim narratives; a narrative is five small integers, one for each part.
 
-A part is picked among the sentences that fit what happened, so the words never contradict the rest.
+A part is picked among the sentences that fit the incident, so the text never contradicts the other
+fields.
 
-Plain ASCII without quotes or backslashes: the sentences are put into JSON as they stand.
+Sentences are plain ASCII without quotes or backslashes: they are put into JSON without escaping.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ CLOSINGS: Final = (
     "Please call me in the evening if there are questions.",
 )
 OPENINGS: Final = (CRASHES, BREAK_INS, THEFTS)
-"""By type of incident, in the order of `honest.INCIDENT_TYPES`."""
+"""By type of incident, in the order of `honest_claims.INCIDENT_TYPES`."""
 PARTS_COUNT: Final = 5
 LARGEST: Final = 1000
-"""A claim holds a number below this for each part; what it picks depends on the incident."""
+"""A claim has a number below this for each part; the incident decides which sentence it picks."""

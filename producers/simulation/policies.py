@@ -1,4 +1,4 @@
-"""Policies that live: profiles at the start, at inception, at renewal and when they change."""
+"""The life of policies: profile events at the start, at inception, at renewal and on changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEW_CARS_PER_YEAR: Final = 0.08
 
 @dataclass
 class Book:
-    """What changes about policies over time, `[policies]` each; starts as the world says."""
+    """The attributes of policies that change over time, `[policies]` each."""
 
     postcode: Ints
     auto_year: Ints
@@ -27,7 +27,7 @@ class Book:
 
     @classmethod
     def of(cls, world: World) -> Book:
-        """The book on the first day."""
+        """Make the book of the first day, with the values of the world."""
         return cls(
             world.postcode.copy(),
             world.auto_year.copy(),
@@ -38,7 +38,7 @@ class Book:
 
 @dataclass(frozen=True)
 class Profiles:
-    """Profile changes, in columns sorted by `changed_ms`."""
+    """Profile changes in columns, sorted by `changed_ms`."""
 
     policy: Ints
     changed_ms: Ints
@@ -51,7 +51,7 @@ class Profiles:
 
 
 def opening(world: World, book: Book, start_ms: int, rng: np.random.Generator) -> Profiles:
-    """The profiles of all policies in force at `start_ms`; they arrive in the day before."""
+    """Make the profiles of the policies in force at `start_ms`; they arrive in the day before."""
     policy = np.flatnonzero((world.inception_ms < start_ms) & (world.end_ms > start_ms))
     at_ms = start_ms - DAY_MS + rng.integers(0, DAY_MS - HOUR_MS, len(policy))
     return _profiles(world, book, policy, at_ms, start_ms, rng)
@@ -60,12 +60,16 @@ def opening(world: World, book: Book, start_ms: int, rng: np.random.Generator) -
 def changes(
     world: World, book: Book, start_ms: int, from_ms: int, to_ms: int, rng: np.random.Generator
 ) -> Profiles:
-    """Inceptions, renewals, moves, new cars in `[from_ms, to_ms)`; brings the book up to date."""
+    """Make the profile changes within `[from_ms, to_ms)` and update the book.
+
+    These are inceptions, renewals, moves and new cars.
+    """
     begun = np.flatnonzero((world.inception_ms >= from_ms) & (world.inception_ms < to_ms))
     in_force = (world.inception_ms < from_ms) & (world.end_ms >= to_ms)
     into_year = (from_ms - world.inception_ms) % YEAR_MS
     renewed = np.flatnonzero(in_force & (into_year + (to_ms - from_ms) > YEAR_MS))
     renewed_ms = from_ms + YEAR_MS - into_year[renewed]
+    # at a renewal the claims of the past year become part of the profile
     book.past_claims[renewed] = np.minimum(book.claims_since_renewal[renewed], 20)
     book.claims_since_renewal[renewed] = 0
 
@@ -85,6 +89,7 @@ def changes(
 def _profiles(
     world: World, book: Book, policy: Ints, at_ms: Ints, start_ms: int, rng: np.random.Generator
 ) -> Profiles:
+    """Make profiles of `policy` at `at_ms` from the updated book, sorted by time."""
     order = np.argsort(at_ms, kind="stable")
     policy, at_ms = policy[order], at_ms[order]
     return Profiles(

@@ -1,7 +1,7 @@
-"""Columns to rows: JSON events written from a template of their class, 100,000s a second.
+"""Write columns as JSON events from a template of their class, 100,000s a second.
 
-Building a struct a row and encoding it costs about 5 us; filling a template about 2. The template
-is made from the class itself, in its order of fields, and a test decodes what it writes.
+Building and encoding a struct for each row costs about 5 us, filling a template about 2. The
+template is made from the class, in the order of its fields, and a test decodes its output.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class RowTemplate:
 
     Args:
         event_class: its field names are the JSON names.
-        slots: for each field that is written, JSON text with as many `%` slots as columns, such as
+        slots: JSON text of each written field, with as many `%` slots as it has columns, such as
             `'"pol-%07d"'`, `'%s'` for a column of JSON literals, or a constant.
-        fused: runs of neighbouring fields that take few values together: each run is one column of
-            ready members, made by `fuse` and given under the name of its first field.
+        fused: runs of neighbouring fields with few distinct combinations: each run is one column of
+            JSON members, made by `fuse` and passed under the name of its first field.
 
     Raises:
         ConfigError: the class has no such field.
@@ -66,12 +66,13 @@ class RowTemplate:
         rest = {name for run in fused for name in run[1:]}
         kept = [name for name in ordered if name not in rest]
         members = ["%s" if name in firsts else f'"{name}":{slots[name]}' for name in kept]
-        # Constant text and slots in turn: joining beats `%`, which parses its pattern each row.
+        # constant text and slots alternate: joining is faster than `%`, which parses its pattern
+        # for each row
         self._pieces = _SLOT.split("{" + ",".join(members) + "}")
         self._names = [name for name in kept if name in firsts or "%" in slots[name]]
 
     def rows(self, columns: Mapping[str, Column | tuple[Column, ...]]) -> list[bytes]:
-        """The events, one a row; every column is as long as the first."""
+        """Encode an event for each row; all columns have one length."""
         flat: list[Column] = []
         for name in self._names:
             column = columns[name]
@@ -79,18 +80,20 @@ class RowTemplate:
         size = len(flat[0])
         texts: list[Iterable[str]] = [repeat(piece, size) for piece in self._pieces]
         for number, column in enumerate(flat):
+            # the odd pieces are the slots, in the order of the columns
             texts[2 * number + 1] = _written(self._pieces[2 * number + 1], column)
         return [row.encode() for row in map("".join, zip(*texts, strict=True))]
 
 
 def _written(slot: str, column: Column) -> Iterable[str]:
+    """Fill a slot with each value of a column."""
     if slot == "%s":
         return column
     return map(str, column) if slot == "%d" else map(slot.__mod__, column)
 
 
 def fuse(names: Sequence[str], codes: Sequence[Ints], texts: Sequence[Column | None]) -> Column:
-    """One column of JSON members for several fields whose values repeat together.
+    """Make one column of JSON members for several fields with few distinct combinations.
 
     Args:
         names: of the fields, in the order of their class.
@@ -100,12 +103,14 @@ def fuse(names: Sequence[str], codes: Sequence[Ints], texts: Sequence[Column | N
     >>> fuse(["a", "b"], [np.array([0, 1, 0]), np.array([7, 2, 7])], [['"x"', "null"], None])
     ['"a":"x","b":7', '"a":null,"b":2', '"a":"x","b":7']
     """
+    # a combination is a number in mixed radix: each distinct one is written once
     joint = np.zeros(len(codes[0]), np.int64)
     sizes = [int(column.max(initial=0)) + 1 for column in codes]
     for column, size in zip(codes, sizes, strict=True):
         joint = joint * size + column
     distinct, where = np.unique(joint, return_inverse=True)
     members: list[list[str]] = []
+    # the digits are taken from the last field to the first
     for name, size, table in reversed(list(zip(names, sizes, texts, strict=True))):
         values = (distinct % size).tolist()
         distinct = distinct // size
@@ -119,12 +124,12 @@ def fuse(names: Sequence[str], codes: Sequence[Ints], texts: Sequence[Column | N
 
 
 def literals(values: Sequence[str | None]) -> npt.NDArray[np.object_]:
-    """The JSON texts of a few values, to be picked by code: `literals(STATES)[codes].tolist()`."""
+    """Encode a few values as JSON, to be picked by code: `literals(STATES)[codes].tolist()`."""
     return np.array([msgspec.json.encode(value).decode() for value in values], object)
 
 
 def iso_times(times_ms: Ints) -> Column:
-    """ISO 8601 with milliseconds, in UTC; the template adds the `Z`, which is faster than numpy.
+    """Format times as ISO 8601 in UTC; the template adds the `Z`, which is faster than numpy.
 
     >>> iso_times(np.array([0, 1_704_067_200_005]))
     ['1970-01-01T00:00:00.000', '2024-01-01T00:00:00.005']
@@ -134,6 +139,6 @@ def iso_times(times_ms: Ints) -> Column:
 
 
 def nullable(pattern: str, numbers: Ints) -> Column:
-    """JSON texts of numbers, `null` where they are negative."""
+    """Format numbers as JSON texts, `null` for negative ones."""
     quoted = f'"{pattern}"'
     return [NULL if number < 0 else quoted % number for number in numbers.tolist()]

@@ -1,6 +1,6 @@
-"""Named frauds. Each takes the rows it is given of honest columns and turns them into its own.
+"""The fraud scenarios. Each changes its rows of honest claims, in columns, into its frauds.
 
-| scenario | who | what gives it away |
+| scenario | policies | signs |
 |---|---|---|
 | staged_ring | eight policies, for six weeks | the same phones, accounts, shop, clinic, words |
 | crooked_shop | one shop in two hundred | minor damage at twice the price, no police, no witness |
@@ -8,8 +8,8 @@
 | early_policy | policies younger than 40 days | theft or total loss, several insurers before |
 | stolen_identity | any customers, in waves | new phone, account and address; at night, by app |
 
-Everything that a ring, a shop or a wave shares is a hash of its number, so blocks of time need no
-memory of each other. Frauds are drawn with noise: none is certain from one field.
+All values that a ring, a shop or a wave shares are hashes of its number, so blocks of time share no
+state. Frauds are drawn with noise: no single field identifies them.
 """
 
 from __future__ import annotations
@@ -54,33 +54,33 @@ WAVE_EVERY_DAYS: Final = 30
 WAVE_DAYS: Final = 5
 EARLY_DAYS: Final = 40
 COMMANDED_RINGS: Final = 1 << 30
-"""Rings on command are numbered from here."""
+"""The number of the first commanded ring."""
 
 _RING_CLAIMS: Final = 10
 _RING_POLICIES: Final = 8
 _RING_PHONES: Final = 3
 _RING_ACCOUNTS: Final = 2
 _NEW_PEOPLE: Final = 40_000_000
-"""Phones, accounts and addresses that no honest customer has are numbered from here."""
+"""The first number of phones, accounts and addresses that no honest customer has."""
 
 Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Portfolio:
-    """Who can be chosen in a block of time."""
+    """The policies that frauds can be drawn from in a block of time."""
 
     in_force: Ints
     is_in_force: npt.NDArray[np.bool_]
     """`[policies]`."""
     young: Ints
-    """In force, and younger than `EARLY_DAYS`."""
+    """Policies in force that are younger than `EARLY_DAYS`."""
     propensity_edges: Floats
-    """Running sum of propensity times frailty over `in_force`: cheating takes claiming."""
+    """Running sum of propensity times frailty over `in_force`: who claims more cheats more."""
 
     @classmethod
     def of(cls, world: World, at_ms: int) -> Portfolio:
-        """Policies whose profile has been on the log for a while at `at_ms`."""
+        """Select the policies in force at `at_ms` whose profile has been on the log for an hour."""
         is_in_force = (world.inception_ms < at_ms - HOUR_MS) & (world.end_ms > at_ms)
         in_force = np.flatnonzero(is_in_force)
         young = in_force[world.inception_ms[in_force] > at_ms - EARLY_DAYS * DAY_MS]
@@ -89,19 +89,19 @@ class Portfolio:
         )
 
     def cheaters(self, rng: np.random.Generator, count: int) -> Ints:
-        """Customers by their propensity."""
+        """Draw policies by their propensity to cheat."""
         at = rng.random(count) * self.propensity_edges[-1]
         chosen: Ints = self.in_force[np.searchsorted(self.propensity_edges, at, side="right")]
         return chosen
 
 
 def scenario_of(config: SimulationConfig, day: Ints, rng: np.random.Generator) -> Ints:
-    """Which scenario each fraud belongs to; stolen identities come in waves of `WAVE_DAYS`."""
+    """Draw the scenario of each fraud; stolen identities come in waves of `WAVE_DAYS`."""
     ratios = np.array(config.scenarios.ratios())
     calm = ratios.copy()
     calm[-1] = 0.0
     wave = ratios.copy()
-    wave[-1] *= WAVE_EVERY_DAYS / WAVE_DAYS
+    wave[-1] *= WAVE_EVERY_DAYS / WAVE_DAYS  # so that the mean share stays as configured
     in_wave = day % WAVE_EVERY_DAYS < WAVE_DAYS
     drawn = np.where(
         in_wave,
@@ -112,7 +112,7 @@ def scenario_of(config: SimulationConfig, day: Ints, rng: np.random.Generator) -
 
 
 def rings_at_once(config: SimulationConfig) -> int:
-    """How many rings are active, so that each files about ten claims in its life."""
+    """Compute the number of active rings, so that each files about ten claims in its life."""
     ratios = config.scenarios.ratios()
     share = ratios[0] / sum(ratios)
     staged = config.claims_per_day * config.fraud_ratio * share * RING_DAYS
@@ -122,12 +122,15 @@ def rings_at_once(config: SimulationConfig) -> int:
 def choose_policies(
     scenario: Ints, ring: Ints, portfolio: Portfolio, rng: np.random.Generator
 ) -> Ints:
-    """The policy behind each fraud, by its scenario; `ring` is the ring of staged accidents."""
+    """Draw the policy of each fraud by its scenario; `ring` is the ring of staged accidents.
+
+    Rows without a fraud (scenario 0) get a policy as well, which the caller ignores.
+    """
     count = len(scenario)
     policy = portfolio.cheaters(rng, count)
     slot = rng.integers(0, _RING_POLICIES, count)
     member = mix(ring, slot, 11) % len(portfolio.is_in_force)
-    still = portfolio.is_in_force[member]
+    still = portfolio.is_in_force[member]  # a lapsed member is replaced by any cheater
     policy = np.where((scenario == STAGED_RING) & still, member, policy)
     anyone = portfolio.in_force[rng.integers(0, len(portfolio.in_force), count)]
     policy = np.where(scenario == STOLEN_IDENTITY, anyone, policy)
@@ -137,18 +140,18 @@ def choose_policies(
     return policy
 
 
-def commit(claims: Claims, world: World, rng: np.random.Generator) -> None:
-    """Turn the rows that carry a scenario into its frauds, in place."""
-    acts = (staged_ring, crooked_shop, inflated_injury, early_policy, stolen_identity)
-    for number, act in enumerate(acts, start=1):
+def apply_scenarios(claims: Claims, world: World, rng: np.random.Generator) -> None:
+    """Change the rows of each scenario into its frauds, in place."""
+    scenarios = (staged_ring, crooked_shop, inflated_injury, early_policy, stolen_identity)
+    for number, change in enumerate(scenarios, start=1):
         rows = np.flatnonzero(claims.scenario == number)
         if len(rows):
-            act(claims, rows, world, rng)
+            change(claims, rows, world, rng)
     claims.check()
 
 
 def staged_ring(claims: Claims, rows: Rows, world: World, rng: np.random.Generator) -> None:
-    """Rear-end collisions at low speed with full cars, among people who know each other."""
+    """Stage rear-end collisions at low speed with full cars, among people who know each other."""
     count, ring = len(rows), claims.ring[rows]
     burner = rng.integers(0, _RING_PHONES, count)
     claims.phone[rows] = _NEW_PEOPLE + mix(ring, burner, 1) % 10_000_000
@@ -168,14 +171,14 @@ def staged_ring(claims: Claims, rows: Rows, world: World, rng: np.random.Generat
     claims.clinic[rows] = np.where(hurt, mix(ring, 4) % world.clinics.count, NOBODY)
     claims.injury_cents[rows] = injury_amounts_cents(claims.injuries[rows], rng)
     claims.vehicle_cents[rows] = vehicle_amounts_cents(claims.severity[rows], rng)
-    for part in range(PARTS_COUNT):  # the same words, now and then changed
+    for part in range(PARTS_COUNT):  # the same sentences, changed now and then
         same = rng.random(count) < 0.75
         words = mix(ring, part, 5) % LARGEST
         claims.text[rows, part] = np.where(same, words, claims.text[rows, part])
 
 
 def crooked_shop(claims: Claims, rows: Rows, world: World, rng: np.random.Generator) -> None:
-    """Minor damage, made larger in the workshop."""
+    """Inflate the repair of minor damage, at one of a few shops."""
     count = len(rows)
     crooked = max(1, world.shops.count // 200)
     claims.shop[rows] = mix(rng.integers(0, crooked, count), world.seed, 6) % world.shops.count
@@ -184,17 +187,18 @@ def crooked_shop(claims: Claims, rows: Rows, world: World, rng: np.random.Genera
     claims.vehicle_cents[rows] = np.rint(amounts * lognormal(rng, count, 1.7, 0.25)).astype(
         np.int64
     )
-    _quietly(claims, rows, rng)
+    _without_witnesses(claims, rows, rng)
 
 
 def inflated_injury(claims: Claims, rows: Rows, world: World, rng: np.random.Generator) -> None:
-    """Therapy that never took place, billed by a clinic that lives on it."""
+    """Bill therapy that never took place, mostly by one of a few clinics."""
     count = len(rows)
+    # a mill is a clinic that lives on such bills
     mills = max(1, world.clinics.count // 40)
     at_mill = rng.random(count) < 0.7
     mill = mix(rng.integers(0, mills, count), world.seed, 7) % world.clinics.count
     claims.injuries[rows] = 1 + choose(rng, count, (0.35, 0.3, 0.2, 0.15))
-    nearby = world.clinics.near(rng, world.state[claims.policy[rows]])
+    nearby = world.clinics.draw_nearby(rng, world.state[claims.policy[rows]])
     claims.clinic[rows] = np.where(at_mill, mill, nearby)
     claims.incident_type[rows] = COLLISION
     claims.collision_type[rows] = choose(rng, count, (0.25, 0.6, 0.15))
@@ -208,7 +212,7 @@ def inflated_injury(claims: Claims, rows: Rows, world: World, rng: np.random.Gen
 
 
 def early_policy(claims: Claims, rows: Rows, world: World, rng: np.random.Generator) -> None:
-    """The car vanishes, or is a total loss, days after it was insured."""
+    """Claim a theft or a total loss days after the inception of the policy."""
     count = len(rows)
     kind = np.array([COLLISION, BREAK_IN, THEFT])[choose(rng, count, (0.35, 0.3, 0.35))]
     crash = kind == COLLISION
@@ -220,11 +224,11 @@ def early_policy(claims: Claims, rows: Rows, world: World, rng: np.random.Genera
     since_ms = claims.filed_ms[rows] - world.inception_ms[claims.policy[rows]]
     back_ms = (rng.random(count) * np.clip(since_ms, HOUR_MS, 10 * DAY_MS)).astype(np.int64)
     claims.incident_ms[rows] = claims.filed_ms[rows] - np.maximum(back_ms, 20 * MINUTE_MS)
-    _quietly(claims, rows, rng)
+    _without_witnesses(claims, rows, rng)
 
 
 def stolen_identity(claims: Claims, rows: Rows, _world: World, rng: np.random.Generator) -> None:
-    """Someone else files in a customer's name; the money goes to accounts opened for it."""
+    """File in a customer's name, from new phones and by app, with payment to new accounts."""
     count = len(rows)
     wave = claims.ring[rows]
     claims.phone[rows] = _NEW_PEOPLE + mix(wave, rng.integers(0, 4, count), 8) % 10_000_000
@@ -238,11 +242,11 @@ def stolen_identity(claims: Claims, rows: Rows, _world: World, rng: np.random.Ge
     claims.severity[rows] = MINOR
     amounts = vehicle_amounts_cents(claims.severity[rows], rng)
     claims.vehicle_cents[rows] = np.rint(amounts / 50_000).astype(np.int64) * 50_000
-    _quietly(claims, rows, rng)
+    _without_witnesses(claims, rows, rng)
 
 
-def _quietly(claims: Claims, rows: Rows, rng: np.random.Generator) -> None:
-    """No police, no witnesses, no other car, nobody hurt: as in the AWS example's frauds."""
+def _without_witnesses(claims: Claims, rows: Rows, rng: np.random.Generator) -> None:
+    """Remove police, witnesses, other cars and injuries at random, as in the AWS example."""
     count = len(rows)
     no_police = rng.random(count) < 0.6
     claims.police_report[rows] = np.where(no_police, 0, claims.police_report[rows])

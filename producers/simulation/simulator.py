@@ -1,9 +1,9 @@
 """The claims simulator: from a config to the records of a log, in order of arrival.
 
-Time is cut into blocks of one to seven days, by the config alone. Each block draws its profile
-changes, claims and outcomes from generators of its own; rows then wait in backlogs until their time
-of arrival. So neither the size of chunks nor where the caller stops changes a byte, and memory
-holds one block and what is on its way.
+Time is cut into blocks of one to seven days, depending on the config alone. Each block draws its
+profile changes, claims and outcomes from generators of its own; rows then wait in backlogs until
+their time of arrival. So neither the size of chunks nor the place where the caller stops changes a
+byte, and memory holds one block and the rows that wait.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Simulation:
     claimtrace.errors.ConfigError: Event has no field ...
 
     Args:
-        config: what is simulated; the same config gives the same bytes.
-        events: the domain's classes; `rows` lists the fields that they must have.
+        config: the same config gives the same bytes.
+        events: the domain's classes; `event_rows` lists the fields that they must have.
 
     Raises:
         ConfigError: an event class lacks a field.
@@ -67,18 +67,18 @@ class Simulation:
 
     @property
     def topics(self) -> list[str]:
-        """Claims, profiles, outcomes."""
+        """The topics of claims, profiles and outcomes, in this order."""
         return list(self._topics)
 
     def chunks(
         self, until_day: int | None = None, chunk_records: int = CHUNK_RECORDS
     ) -> Iterator[Chunk]:
-        """Everything that arrives before `until_day`, from where the last call stopped.
+        """Yield all records that arrive before `until_day`, from where the last call stopped.
 
         Args:
-            until_day: None for the whole run. What would arrive after its last day never does:
-                the claims of the last weeks have no outcome yet, as in life.
-            chunk_records: at most this many records a chunk, up to records of one millisecond.
+            until_day: None: the whole run. Records that would arrive after its last day are never
+                yielded: the claims of the last weeks have no outcome yet, as in reality.
+            chunk_records: most records of a chunk; records of one millisecond are never divided.
         """
         config = self._config
         last_day = config.days if until_day is None else min(until_day, config.days)
@@ -89,12 +89,14 @@ class Simulation:
         yield from self._emit(end_ms, chunk_records)
 
     def _open_portfolio(self) -> None:
+        """Queue the profiles of the opening portfolio."""
         config = self._config
         rng = generator(config.seed, "policies", 0)
         self._add_profiles(opening(self._world, self._book, config.start_ms, rng))
         self._drawn_until_ms = config.start_ms
 
     def _draw_next(self) -> None:
+        """Draw the next block of days and queue its rows."""
         config, day = self._config, self._next_day
         to_day = min(day + self._block_days, config.days)
         from_ms = config.start_ms + day * DAY_MS
@@ -135,10 +137,10 @@ class Simulation:
             "ring": claims.ring,
         }
         self._waiting[0].add(columns)
-        again = {name: column[block.repeated] for name, column in columns.items()}
-        again["log_ms"] = block.repeated_ms
-        again["scenario"] = np.full(len(block.repeated), -1)  # the truth is told once
-        self._waiting[0].add(again)
+        repeats = {name: column[block.repeated] for name, column in columns.items()}
+        repeats["log_ms"] = block.repeated_ms
+        repeats["scenario"] = np.full(len(block.repeated), -1)  # not in the truth a second time
+        self._waiting[0].add(repeats)
         rng = generator(self._config.seed, "labels", day)
         labels = draw_labels(claims.scenario > 0, claims.filed_ms, block.log_ms, self._config, rng)
         self._waiting[2].add(
@@ -153,9 +155,9 @@ class Simulation:
         )
 
     def _emit(self, until_ms: int, chunk_records: int) -> Iterator[Chunk]:
-        """What arrives before `until_ms`, cut by time so that no chunk is larger than asked."""
+        """Yield the records that arrive before `until_ms`, cut by time into limited chunks."""
         due = [backlog.take(until_ms) for backlog in self._waiting]
-        if len(due[2]["log_ms"]):
+        if len(due[2]["log_ms"]):  # outcomes are encoded late: fewer bytes wait for weeks
             values = self._writers.outcomes(
                 due[2]["number"], due[2]["decided_ms"], due[2]["outcome"], due[2]["source"]
             )
@@ -163,6 +165,7 @@ class Simulation:
         times = np.sort(np.concatenate([columns["log_ms"] for columns in due]))
         start = [0, 0, 0]
         while sum(start) < len(times):
+            # at least one millisecond further, even if it has more records than a chunk
             at = sum(start) + chunk_records
             cut_ms = (
                 until_ms if at >= len(times) else max(int(times[at]), int(times[sum(start)]) + 1)
@@ -176,6 +179,7 @@ class Simulation:
             yield self._chunk(rows, cut_ms)
 
     def _chunk(self, rows: list[Columns], until_ms: int) -> Chunk:
+        """Make a chunk of rows of claims, profiles and outcomes, split by partition."""
         parts: list[Part] = []
         for topic, columns in zip(self._topics, rows, strict=True):
             if not len(columns["log_ms"]):
@@ -198,6 +202,7 @@ def _objects(values: list[bytes]) -> npt.NDArray[Any]:
 
 
 def _truth(claims: Columns) -> Truth:
+    """Collect the truth about claims, without repeated deliveries (scenario -1)."""
     if not len(claims["log_ms"]):
         return Truth([], [], [], [])
     first = np.flatnonzero(claims["scenario"] >= 0)

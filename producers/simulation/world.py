@@ -1,7 +1,7 @@
-"""The world that claims come from: policies that live, people, cars, shops and clinics.
+"""The world that claims come from: policies, people, cars, shops and clinics.
 
-Everything is a column; a policy, a shop, a phone is a number. The shares of categories follow the
-published AWS auto-claims example (its 5,000 raw customers), so that models meet familiar ground.
+Attributes are columns; a policy, a shop, a phone is a number. The shares of categories follow the
+published AWS auto-claims example (its 5,000 raw customers), so that models see similar data.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ _CLINICS_PER_POLICY: Final = 1 / 600
 
 
 @dataclass(frozen=True)
-class Places:
+class Businesses:
     """Shops or clinics, sorted by state, with long-tailed sizes."""
 
     count: int
     state: Ints
     edges: Floats
-    """Running sum of the sizes, `[count]`."""
+    """Running sum of the relative sizes, `[count]`."""
     state_from: Floats
     """Sum of the sizes before each state, `[len(STATES) + 1]`."""
 
-    def near(self, rng: np.random.Generator, states: Ints) -> Ints:
-        """One place in each state of the list, by size."""
+    def draw_nearby(self, rng: np.random.Generator, states: Ints) -> Ints:
+        """Draw a business in each of the states, by size."""
         low, high = self.state_from[states], self.state_from[states + 1]
         at = low + rng.random(len(states)) * (high - low)
         return np.minimum(np.searchsorted(self.edges, at, side="right"), self.count - 1)
@@ -64,14 +64,14 @@ class Places:
 
 @dataclass(frozen=True)
 class World:
-    """Columns over policies, `[policies]`, unless said otherwise."""
+    """The attributes of policies as columns, `[policies]` unless stated otherwise."""
 
     seed: int
     inception_ms: Ints
     end_ms: Ints
-    """When it lapses; a policy is in force in `[inception_ms, end_ms)`."""
+    """Lapse of the policy, which is in force in `[inception_ms, end_ms)`."""
     months_before: Ints
-    """Months as a customer at the inception."""
+    """Months as a customer at the inception of the policy."""
     customer: Ints
     phone: Ints
     bank: Ints
@@ -88,28 +88,28 @@ class World:
     insurers: Ints
     past_claims: Ints
     frailty: Floats
-    """How often it claims, honestly: mean 1, long-tailed, so that repeat claimants exist."""
+    """Relative rate of honest claims: mean 1, long-tailed, so that repeat claimants exist."""
     propensity: Floats
-    """Weight among those who cheat: how fraud depends on the customer in the AWS example."""
+    """Relative rate of fraud by customer attributes, as in the AWS example."""
     partition: Ints
     key: npt.NDArray[np.object_]
-    shops: Places
-    clinics: Places
+    shops: Businesses
+    clinics: Businesses
 
     @property
     def policies(self) -> int:
-        """How many there are over the whole run."""
+        """The number of policies over the whole run."""
         return len(self.inception_ms)
 
     def months_as_customer(self, policy: Ints, at_ms: Ints | int) -> Ints:
-        """Whole months, as a profile states them."""
+        """Compute whole months as a customer at `at_ms`, as in a profile."""
         months = self.months_before[policy] + (at_ms - self.inception_ms[policy]) // MONTH_MS
         whole: Ints = np.maximum(months, 0)
         return whole
 
 
 def make_world(config: SimulationConfig) -> World:
-    """Draw the world of a simulation; depends on the config alone."""
+    """Draw the world of a simulation, which depends on the config alone."""
     rng = generator(config.seed, "world")
     count = config.policies
     inception_ms, months_before, end_ms = _lives(config, rng)
@@ -146,13 +146,13 @@ def make_world(config: SimulationConfig) -> World:
         propensity=_propensity(months, age, gender, insurers, past_claims),
         partition=np.array([partition_of(each, config.partitions) for each in ids], np.int64),
         key=np.array([each.encode() for each in ids], object),
-        shops=_places(rng, max(24, round(count * _SHOPS_PER_POLICY)), 0.9),
-        clinics=_places(rng, max(18, round(count * _CLINICS_PER_POLICY)), 1.3),
+        shops=_businesses(rng, max(24, round(count * _SHOPS_PER_POLICY)), 0.9),
+        clinics=_businesses(rng, max(18, round(count * _CLINICS_PER_POLICY)), 1.3),
     )
 
 
 def _lives(config: SimulationConfig, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
-    """Inception, months as a customer then, and end. Some incept, and some lapse, in the run."""
+    """Draw inception, months as a customer at the inception, and end; some are within the run."""
     count = config.policies
     run_ms = config.days * DAY_MS
     new = rng.random(count) < min(0.5, _NEW_PER_YEAR_RATIO * run_ms / YEAR_MS)
@@ -168,23 +168,24 @@ def _lives(config: SimulationConfig, rng: np.random.Generator) -> tuple[Ints, In
 
 
 def _families(rng: np.random.Generator, count: int, ratio: float) -> Ints:
-    """Each policy's first relative: chains of neighbours share a number."""
+    """Draw families: the number of each policy's first relative, shared by runs of neighbours."""
     first = np.where(rng.random(count) < ratio, -1, np.arange(count))
     first[0] = 0
     return np.maximum.accumulate(first)
 
 
-def _places(rng: np.random.Generator, count: int, exponent: float) -> Places:
+def _businesses(rng: np.random.Generator, count: int, exponent: float) -> Businesses:
+    """Draw businesses with sizes by Zipf's law; every state has at least one."""
     spread = choose(rng, count - len(STATES), _STATE_WEIGHTS)
     state = np.sort(np.concatenate((np.arange(len(STATES)), spread)))
     rank = rng.permutation(count) + 1
     edges = np.cumsum(1.0 / rank**exponent)
     firsts = np.searchsorted(state, np.arange(len(STATES) + 1))
-    return Places(count, state, edges, np.concatenate(([0.0], edges))[firsts])
+    return Businesses(count, state, edges, np.concatenate(([0.0], edges))[firsts])
 
 
 def _propensity(months: Ints, age: Ints, gender: Ints, insurers: Ints, past: Ints) -> Floats:
-    """Relative fraud rates by customer attribute, as measured on the AWS example's clean rows.
+    """Compute relative fraud rates by customer, as measured on the AWS example's clean rows.
 
     Insurers 1 -> 1.7 %, 5 -> 13.2 %; at most 6 months 11.8 %, 5-10 years 1.7 %; 18-25 years 5.0 %,
     over 60 1.8 %; male 4.1 %, else 1.5 %; two or more claims in the past year 9-20 %.

@@ -1,1 +1,1 @@
-"""What stands on a decision, and its bytes: outcomes, reasons, the seal, dead letters."""
+"""The content and the bytes of a decision: outcomes, reasons, the seal; and dead letters."""

@@ -1,7 +1,8 @@
-"""Bad input, kept whole: original key, bytes and headers, and in further headers what was wrong.
+"""Dead letters: refused input with its original key, bytes and headers, and with the reason.
 
-The value on `claims.dead` is the value that came in, so that it can be sent again after a mend. Of
-a value over the limit the first bytes are kept, with its digest; the input log has the rest.
+The value on `claims.dead` is the original value, so that it can be sent again after a fix. Of a
+value over the limit only the first bytes are kept, with the digest of the whole; the input log has
+the rest.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ from claimtrace.limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_VALUE_BYTES
 from claimtrace.refusals import Refusal
 
 KEPT_OF_OVERSIZE_BYTES: Final = 4096
+"""Length of the part of an oversize value that is kept."""
 PREFIX: Final = "x-dead-"
+"""Start of the names of the headers that a dead letter adds."""
 
 
 def dead_letter(record: Record, refusal: Refusal) -> Outgoing:
-    """The record for the dead-letter topic, on the partition of the input."""
+    """Make the record for the dead-letter topic, on the partition of the input.
+
+    Its headers are those of `PREFIX`, followed by the original ones as far as they fit.
+    """
     value = record.value or b""
-    told = {
+    context = {
         "topic": record.topic,
         "partition": str(record.partition),
         "position": str(record.position),
@@ -32,10 +38,10 @@ def dead_letter(record: Record, refusal: Refusal) -> Outgoing:
         "hint": refusal.hint,
     }
     if len(value) > MAX_VALUE_BYTES:
-        told["bytes"] = str(len(value))
-        told["digest"] = digest(value)
+        context["bytes"] = str(len(value))
+        context["digest"] = digest(value)
         value = value[:KEPT_OF_OVERSIZE_BYTES]
-    headers = tuple((PREFIX + name, text.encode()) for name, text in told.items())
+    headers = tuple((PREFIX + name, text.encode()) for name, text in context.items())
     return Outgoing(
         DEAD_TOPIC,
         record.partition,
@@ -47,7 +53,7 @@ def dead_letter(record: Record, refusal: Refusal) -> Outgoing:
 
 
 def _pruned(headers: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], ...]:
-    """The original headers as far as they fit the limits."""
+    """Keep the first original headers that fit `MAX_HEADERS` and `MAX_HEADER_BYTES` together."""
     kept: list[tuple[str, bytes]] = []
     size = 0
     for name, value in headers[:MAX_HEADERS]:

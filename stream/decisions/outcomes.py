@@ -1,4 +1,4 @@
-"""From score and rules to what happens with a claim: approve, review or refer."""
+"""The outcome of a claim, approve, review or refer, from its score and the rules that fired."""
 
 from __future__ import annotations
 
@@ -14,23 +14,29 @@ from featurestore.definitions.features import Rule
 from models.scorer import Scorer
 
 OUTCOMES: Final = ("approve", "review", "refer")
+"""By level: 0, 1, 2."""
 BANDS: Final = ("low", "medium", "high", "unscored")
 UNSCORED: Final = 3
 SCORE_DIGITS: Final = 9
-"""Digits behind the point of a probability: finer than any calibration can mean."""
+"""Decimal places of a probability: finer than the resolution of any calibration."""
 
 
 def levels_of(scores: NDArray[np.float64], review: float, refer: float) -> NDArray[np.int64]:
-    """0 approve, 1 review, 2 refer for each probability; 0 without one (NaN).
+    """Return the level of each probability, int64[n]: 0 approve, 1 review, 2 refer; 0 for NaN.
+
+    Args:
+        scores: float64[n], NaN for a claim without a score.
+        review, refer: the least probabilities of levels 1 and 2; review <= refer.
 
     >>> levels_of(np.array([0.1, 0.5, 0.9, np.nan]), 0.4, 0.8).tolist()
     [0, 1, 2, 0]
     """
+    # with review <= refer the number of thresholds reached is the level
     return (scores >= review).astype(np.int64) + (scores >= refer).astype(np.int64)
 
 
 def thresholds_of(scorer: Scorer | None) -> tuple[float, float]:
-    """From which probability on a claim is reviewed and referred; never without a model."""
+    """Return the least probabilities for review and for referral; infinite without a model."""
     if scorer is None:
         return np.inf, np.inf
     thresholds = scorer.manifest.thresholds
@@ -40,17 +46,27 @@ def thresholds_of(scorer: Scorer | None) -> tuple[float, float]:
 def rule_hits(
     rules: Sequence[Rule], columns: Columns, rows: int
 ) -> tuple[dict[int, list[RuleHit]], NDArray[np.int64]]:
-    """The rules that fired, in their order, of the claims that have any; and the highest level that
-    they ask for, of each."""
+    """Evaluate the rules on some claims.
+
+    Args:
+        rules: in the order of the definitions.
+        columns: the named columns that the rules read, of `rows` values each.
+        rows: number of claims.
+
+    Returns:
+        The hits in rule order, by row, for rows that have any; and int64[rows], the highest level
+        that the fired rules of each row ask for, 0 without one.
+    """
     hits: dict[int, list[RuleHit]] = {}
     levels = np.zeros(rows, np.int64)
     for rule in rules:
+        # a rule without fields is one number; NaN (a missing value) never fires
         fired = np.broadcast_to(rule.when.evaluate(columns), rows) == 1
-        places = np.flatnonzero(fired)
-        if not places.size:
+        fired_rows = np.flatnonzero(fired)
+        if not fired_rows.size:
             continue
         hit = RuleHit(rule.name, rule.text)
-        for i in places.tolist():
+        for i in fired_rows.tolist():
             hits.setdefault(i, []).append(hit)
         levels[fired] = np.maximum(levels[fired], OUTCOMES.index(rule.outcome))
     return hits, levels

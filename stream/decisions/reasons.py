@@ -1,4 +1,4 @@
-"""Why a claim was referred, in words: the largest contributions, with value and baseline."""
+"""The reasons of a referral, in words: the largest SHAP contributions, with value and baseline."""
 
 from __future__ import annotations
 
@@ -15,90 +15,100 @@ from models.baselines import percentile
 
 _DAY_MS = 86_400_000
 _ROUND = 9
-"""Digits behind the point of a contribution; sums still match the margin within 1e-6."""
+"""Decimal places of a contribution; sums still match the margin within 1e-6."""
 
 
-class Explained(NamedTuple):
-    """The reasons of one claim, and what they leave over."""
+class Explanation(NamedTuple):
+    """The reasons of one claim, with the part of its margin that they don't cover.
+
+    `rest_margin` is the sum of the contributions that are not listed, `base_margin` that of the
+    model without any feature; all in margin (log-odds).
+    """
 
     reasons: list[Reason]
     rest_margin: float
     base_margin: float
 
 
-_Said = tuple[Baseline | None, str]
-_MOST_SAID: Final = 4096
-"""Values of a feature whose words are kept: all of a count's, few of an amount's."""
+_Phrase = tuple[Baseline | None, str]
+_MAX_CACHED_PHRASES: Final = 4096
+"""Values of a feature whose phrases are cached: all values of a count, few of an amount."""
 
 
 class _Wording(NamedTuple):
-    """What the words about one feature are made of, whatever its value."""
+    """The parts of the text about one feature that don't depend on its value."""
 
     name: str
     subject: str
     is_flag: bool
     in_cents: bool
-    own_at: int
-    """Place of the feature that tells what is usual here; -1 for none."""
+    own_index: int
+    """Index of the feature that holds the usual value of this entity; -1 for none."""
     own_in_cents: bool
     grid: Sequence[float]
-    said: dict[float | str, _Said]
-    """What was said of some values before, where only the value decides."""
+    phrases: dict[float | str, _Phrase]
+    """Cache by value, used where the phrase depends on the value alone (`own_index` is -1)."""
     entity: str
     width_ms: int
     delay_ms: int
 
 
 class Explainer:
-    """Puts exact contributions into words.
+    """Turns exact SHAP contributions into reasons.
 
     Args:
         features: the definitions, in order.
         baselines: percentile grid of each feature in training.
-        most: how many reasons are listed; the others are summed into the rest.
+        max_reasons: most reasons of a claim; the other contributions are summed into the rest.
     """
 
     def __init__(
-        self, features: Sequence[Feature], baselines: Mapping[str, Sequence[float]], most: int
+        self,
+        features: Sequence[Feature],
+        baselines: Mapping[str, Sequence[float]],
+        max_reasons: int,
     ) -> None:
         names = [feature.name for feature in features]
         self._wordings = [_wording(feature, names, baselines) for feature in features]
-        self._most = most
+        self._max_reasons = max_reasons
 
     def explain(
         self,
         matrix: NDArray[np.float64],
         contributions: NDArray[np.float64],
         event_times_ms: Sequence[int],
-    ) -> list[Explained]:
-        """Reasons for some claims.
+    ) -> list[Explanation]:
+        """Explain some claims, in order; the largest contribution of each comes first.
 
         Args:
             matrix: float64[n, F], their served vectors.
             contributions: float64[n, F + 1], in margin (log-odds); the last is the base.
-            event_times_ms: of each, for the windows.
+            event_times_ms: the event time of each, for the windows of its reasons.
         """
+        # stable, so that equal contributions keep the order of the definitions
         orders = np.argsort(-np.abs(contributions[:, :-1]), axis=1, kind="stable")
         rows = zip(
-            orders[:, : self._most].tolist(), matrix.tolist(), contributions.tolist(),
+            orders[:, : self._max_reasons].tolist(), matrix.tolist(), contributions.tolist(),
             event_times_ms, strict=True,
         )  # fmt: skip
         return [self._explain(*row) for row in rows]
 
     def _explain(
         self, order: list[int], values: list[float], shares: list[float], event_time_ms: int
-    ) -> Explained:
+    ) -> Explanation:
         base = shares.pop()
         reasons = []
         listed = 0.0
         for i in order:
             share = round(shares[i], _ROUND)
             if share == 0.0:
-                break
+                break  # sorted by size: all that follow are zero as well
             listed += share
             reasons.append(_reason(self._wordings[i], values[i], values, share, event_time_ms))
+        # fsum is exact, so the rest doesn't depend on the order of the sum; what rounding took
+        # from the listed shares is in the rest
         rest = round(math.fsum(shares) - listed, _ROUND)
-        return Explained(reasons, rest, round(base, _ROUND))
+        return Explanation(reasons, rest, round(base, _ROUND))
 
 
 def _wording(
@@ -115,10 +125,10 @@ def _wording(
         subject=subject,
         is_flag=isinstance(feature, Own) and bool(feature.equals),
         in_cents="_cents" in feature.name,
-        own_at=names.index(feature.baseline) if feature.baseline in names else -1,
+        own_index=names.index(feature.baseline) if feature.baseline in names else -1,
         own_in_cents="_cents" in feature.baseline,
         grid=baselines.get(feature.name, ()),
-        said={},
+        phrases={},
         entity=entity,
         width_ms=width_ms,
         delay_ms=delay_ms,
@@ -128,16 +138,17 @@ def _wording(
 def _reason(
     wording: _Wording, value: float, values: list[float], share: float, event_time_ms: int
 ) -> Reason:
-    if wording.own_at >= 0:
-        baseline, text = _say(wording, value, values[wording.own_at])
+    if wording.own_index >= 0:
+        baseline, text = _phrase(wording, value, values[wording.own_index])
     else:
-        key = value if value and value == value else str(value)  # 0.0 == -0.0, and they read apart
-        said = wording.said.get(key)
-        if said is None:
-            said = _say(wording, value, math.nan)
-            if len(wording.said) < _MOST_SAID:
-                wording.said[key] = said
-        baseline, text = said
+        # 0.0 == -0.0 but their texts differ, and NaN != NaN would never be found: keyed by text
+        key = value if value and value == value else str(value)
+        phrase = wording.phrases.get(key)
+        if phrase is None:
+            phrase = _phrase(wording, value, math.nan)
+            if len(wording.phrases) < _MAX_CACHED_PHRASES:
+                wording.phrases[key] = phrase
+        baseline, text = phrase
     counted = None
     if wording.entity:
         until = event_time_ms - wording.delay_ms
@@ -145,28 +156,28 @@ def _reason(
     return Reason(wording.name, value if value == value else None, share, text, baseline, counted)
 
 
-def _say(wording: _Wording, value: float, own: float) -> _Said:
-    """What a value is compared with, and the words about it."""
+def _phrase(wording: _Wording, value: float, own: float) -> _Phrase:
+    """Compare and describe a value; `own` is the usual value of its entity, or NaN."""
     grid = wording.grid
-    place = percentile(grid, value)
+    rank = percentile(grid, value)
     baseline = None
     if own == own:
-        baseline = Baseline("own", own, place)
-    elif place is not None:
-        baseline = Baseline("peers", grid[len(grid) // 2], place)
-    return baseline, _words(wording, value, place, own)
+        baseline = Baseline("own", own, rank)
+    elif rank is not None:
+        baseline = Baseline("peers", grid[len(grid) // 2], rank)  # the median of training
+    return baseline, _text(wording, value, rank, own)
 
 
-def _words(wording: _Wording, value: float, place: float | None, own: float) -> str:
+def _text(wording: _Wording, value: float, rank: float | None, own: float) -> str:
     if wording.is_flag:
         return wording.subject if value == 1 else f"not: {wording.subject}"
     text = f"{wording.subject}: {_number(wording.in_cents, value)}"
     if own == own:
         text += f", usually {_number(wording.own_in_cents, own)} here"
-    if place is not None and place >= 75:
-        text += f"; higher than {math.floor(place)} % of claims"
-    elif place is not None and place <= 25:
-        text += f"; lower than {math.floor(100 - place)} % of claims"
+    if rank is not None and rank >= 75:
+        text += f"; higher than {math.floor(rank)} % of claims"
+    elif rank is not None and rank <= 25:
+        text += f"; lower than {math.floor(100 - rank)} % of claims"
     return text
 
 

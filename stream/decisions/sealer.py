@@ -1,7 +1,23 @@
-"""Decisions written down a batch at a time: the bytes of `Decision`, without making one of each.
+"""Encode and chain the decisions of a batch, without making a `Decision` object for each.
 
-What comes out is what `claimtrace.decisions.seal` gives for the same values, byte for byte;
-`tests/stream/decisions/test_sealer.py` compares the two. `decision_text` puts the bytes together.
+The bytes are those of `claimtrace.decisions.seal`, the slow oracle, for the same values;
+`tests/stream/decisions/test_sealer.py` compares the two. `text_kernel` puts the bytes together.
+
+A decision is fixed pieces of text (P, the same for all), variants (V, one of a few texts of the
+batch, each encoded once) and values of its own, in this order:
+
+    P0 {"schema_version":1,"decision_id":"          UUID of the id hash
+    P1 ","claim_id":"                               claim id, escaped as in JSON
+    V0 ","policy":..,"topic":..,"partition":..,"position":    position
+    P2 ,"event_time_ms":  P3 ,"log_time_ms":  P4 ,"known_time_ms":    log time as known time
+    P5 ,"score":  P6 ,"margin":                     numbers, null for NaN
+    V1 ,"band":..,"outcome":..,"threshold":..,"rules":
+    V2 rules, "base_margin", "rest_margin", "reasons"
+    P7 ,"features":[                                the served vector
+    P8 ],"feature_hash":"                           hex digits
+    V3 ","model":..,"definitions":..,"rules_digest":..,"shadow":[],"flags":[..]
+       }                                            `UNLINKED`, whose brace becomes a comma and
+                                                    whose zeros become the chain (`_link`)
 """
 
 from __future__ import annotations
@@ -28,7 +44,7 @@ from claimtrace.decisions import (
 from claimtrace.ids import id_prefix
 
 from .outcomes import BANDS, OUTCOMES
-from .reasons import Explained
+from .reasons import Explanation
 from .text_kernel import ID_CHARS, Columns, Texts, cut, write_decisions
 
 _encode = msgspec.json.Encoder().encode
@@ -38,14 +54,15 @@ _PIECES: Final = (
     b',"log_time_ms":', b',"known_time_ms":', b',"score":', b',"margin":', b',"features":[',
     b'],"feature_hash":"',
 )  # fmt: skip
-"""What stands before each value: see `Columns.pieces`."""
+"""P0 to P8 of the layout above; see `Columns.pieces`."""
 
 
 class Verdicts(NamedTuple):
-    """What stands on the decisions of a batch beside their facts, one of each a claim.
+    """The judgement on each claim of a batch, in columns.
 
-    `scores` and `margins` are float64[n], NaN without a model; `bands`, `outcomes` and `flags`
-    int64[n], numbers of `BANDS`, `OUTCOMES` and `flag_sets`; `rules` those that fired, by place.
+    `scores` and `margins` are float64[n], NaN without a model; `bands`, `outcomes` and `flags` are
+    int64[n], indexes of `BANDS`, `OUTCOMES` and `flag_sets`; `rules` holds the rules that fired, by
+    row.
     """
 
     scores: NDArray[np.float64]
@@ -58,7 +75,7 @@ class Verdicts(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    """The sealed decisions of a batch, in columns: texts as uint8[n, characters], and bytes."""
+    """The sealed decisions of a batch: texts as uint8[n, characters], and the bytes to send."""
 
     decision_ids: NDArray[np.uint8]
     feature_hashes: NDArray[np.uint8]
@@ -67,7 +84,7 @@ class Sealed(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What all decisions of a batch share."""
+    """The values that all decisions of a batch share."""
 
     policy: str
     threshold: float | None
@@ -82,20 +99,21 @@ def seal_all(
     ids: ByteStrings,
     matrix: NDArray[np.float64],
     verdicts: Verdicts,
-    explained: Mapping[int, Explained],
+    explanations: Mapping[int, Explanation],
     chains: dict[int, str],
     buffer: bytearray,
 ) -> Sealed:
-    """Write the decisions on claims down and link each to the one before it on its partition.
+    """Encode the decisions on some claims and link each to the one before it on its partition.
 
     Args:
-        frame: what they share.
-        claims, ids: in order; the ids of their events.
+        frame: the values that they share.
+        claims, ids: the claims in log order, and the ids of their events.
         matrix: float64[n, features], their served vectors.
-        verdicts: one of each a claim.
-        explained: by place among the claims, for those that are referred.
-        chains: the head of each partition's chain; moves on.
-        buffer: to work in; nothing in it counts, before or after.
+        verdicts: the judgement on each.
+        explanations: by row, of the referred ones.
+        chains: the head of each partition's chain; updated in place.
+        buffer: scratch memory, reused from batch to batch; its content has no meaning outside of
+            this call.
     """
     records, texts = claims.records, Texts()
     hashes = np.ascontiguousarray(sha256_rows(matrix)[:, :_HASH_BYTES])
@@ -104,15 +122,15 @@ def seal_all(
         pieces=np.array([texts.number(piece) for piece in _PIECES], np.int64),
         variants=np.array(
             [
-                _places(records, frame, texts),
-                _judged(verdicts, frame, texts),
-                _reasons(verdicts.rules, explained, len(claims), texts),
-                _ends(verdicts, frame, texts),
+                _source_texts(records, frame, texts),
+                _outcome_texts(verdicts, frame, texts),
+                _reason_texts(verdicts.rules, explanations, len(claims), texts),
+                _tail_texts(verdicts, frame, texts),
             ]
         ),
         id_hashes=sha1_each(id_prefix(frame.policy), ids),
         feature_hashes=hashes,
-        claims=_quoted(ids),
+        claims=_escaped(ids),
         integers=np.stack([records.positions, claims.event_times_ms, records.log_times_ms]),
         numbers=np.column_stack([verdicts.scores, verdicts.margins, matrix]),
     )
@@ -125,6 +143,7 @@ def seal_all(
         decision_ids=cut(written, starts + len(_PIECES[0]), ID_CHARS),
         feature_hashes=np.frombuffer(digits, np.uint8).reshape(len(claims), 2 * _HASH_BYTES),
         chains=cut(written, ends + CHAIN_AT, len(GENESIS)),
+        # a copy: the buffer is overwritten by the next batch
         bodies=ByteStrings.packed(written[: sizes.sum()].copy(), sizes),
     )
 
@@ -136,27 +155,29 @@ def _link(
     partitions: NDArray[np.int64],
     chains: dict[int, str],
 ) -> None:
-    """Link decisions where they lie, each to the one before it on its partition.
+    """Link decisions in place, each to the one before it on its partition.
 
     Args:
-        written: uint8, the decisions, `UNLINKED` behind each.
-        starts, ends: where each lies, without its last brace.
-        partitions: of each.
-        chains: the head of each partition's chain; moves on.
+        written: uint8, the decisions, each followed by `UNLINKED`.
+        starts, ends: int64[n], the bounds of each, without its last brace.
+        partitions: int64[n], the partition of each.
+        chains: the head of each partition's chain; updated in place.
     """
     numbers, owners = np.unique(partitions, return_inverse=True)
     known = "".join(chains.get(partition, GENESIS) for partition in numbers.tolist())
     heads = np.frombuffer(known.encode(), np.uint8).reshape(len(numbers), len(GENESIS)).copy()
+    # the hash is over the closed object; then its brace becomes the comma before the chain field
     chain_up(written, starts, ends + 1, owners, heads, CHAIN_AT - 1)
     written[ends] = ord(",")
     for partition, head in zip(numbers.tolist(), heads, strict=True):
         chains[partition] = head.tobytes().decode()
 
 
-def _places(records: Records, frame: Frame, texts: Texts) -> NDArray[np.int64]:
+def _source_texts(records: Records, frame: Frame, texts: Texts) -> NDArray[np.int64]:
+    """Make V0, with policy, topic and partition."""
     numbers = [
         texts.number(
-            f'","policy":{_text(frame.policy)},"topic":{_text(topic)}'
+            f'","policy":{_json(frame.policy)},"topic":{_json(topic)}'
             f',"partition":{partition},"position":'.encode()
         )
         for topic, partition in records.topic_partitions
@@ -164,8 +185,9 @@ def _places(records: Records, frame: Frame, texts: Texts) -> NDArray[np.int64]:
     return np.array(numbers, np.int64)[records.parts]
 
 
-def _judged(verdicts: Verdicts, frame: Frame, texts: Texts) -> NDArray[np.int64]:
-    threshold = _text(frame.threshold)
+def _outcome_texts(verdicts: Verdicts, frame: Frame, texts: Texts) -> NDArray[np.int64]:
+    """Make V1, with band, outcome and threshold."""
+    threshold = _json(frame.threshold)
     numbers = [
         [
             texts.number(
@@ -178,41 +200,48 @@ def _judged(verdicts: Verdicts, frame: Frame, texts: Texts) -> NDArray[np.int64]
     return np.array(numbers)[verdicts.bands, verdicts.outcomes]
 
 
-def _reasons(
-    rules: Mapping[int, list[RuleHit]], explained: Mapping[int, Explained], rows: int, texts: Texts
+def _reason_texts(
+    rules: Mapping[int, list[RuleHit]],
+    explanations: Mapping[int, Explanation],
+    rows: int,
+    texts: Texts,
 ) -> NDArray[np.int64]:
+    """Make V2, with rules, margins and reasons; most claims have none and share one text."""
     none = texts.number(b'[],"base_margin":null,"rest_margin":null,"reasons":[]')
     found = np.full(rows, none)
-    for i in sorted({*rules, *explained}):
-        why = explained.get(i)
+    for i in sorted({*rules, *explanations}):  # sorted: no set is iterated on the decision path
+        explanation = explanations.get(i)
         base, rest, reasons = (
-            (why.base_margin, why.rest_margin, why.reasons) if why else (None, None, ())
+            (explanation.base_margin, explanation.rest_margin, explanation.reasons)
+            if explanation
+            else (None, None, ())
         )
         found[i] = texts.number(
-            f'{_text(rules.get(i, ()))},"base_margin":{_text(base)}'
-            f',"rest_margin":{_text(rest)},"reasons":{_text(reasons)}'.encode()
+            f'{_json(rules.get(i, ()))},"base_margin":{_json(base)}'
+            f',"rest_margin":{_json(rest)},"reasons":{_json(reasons)}'.encode()
         )
     return found
 
 
-def _ends(verdicts: Verdicts, frame: Frame, texts: Texts) -> NDArray[np.int64]:
+def _tail_texts(verdicts: Verdicts, frame: Frame, texts: Texts) -> NDArray[np.int64]:
+    """Make V3, with model, digests and flags."""
     numbers = [
         texts.number(
-            f'","model":{_text(frame.model)},"definitions":{_text(frame.definitions)}'
-            f',"rules_digest":{_text(frame.rules)},"shadow":[],"flags":{_text(names)}'.encode()
+            f'","model":{_json(frame.model)},"definitions":{_json(frame.definitions)}'
+            f',"rules_digest":{_json(frame.rules)},"shadow":[],"flags":{_json(names)}'.encode()
         )
         for names in verdicts.flag_sets
     ]
     return np.array(numbers, np.int64)[verdicts.flags]
 
 
-def _text(thing: Any) -> str:
-    return _encode(thing).decode()
+def _json(value: Any) -> str:
+    return _encode(value).decode()
 
 
-def _quoted(ids: ByteStrings) -> ByteStrings:
-    """The texts as they stand between quotes in JSON."""
+def _escaped(ids: ByteStrings) -> ByteStrings:
+    """Escape ids as JSON has them between its quotes."""
     whole = ids.content_alone().tobytes()
-    if len(_encode(whole.decode())) == len(whole) + 2:  # nothing is escaped
+    if len(_encode(whole.decode())) == len(whole) + 2:  # nothing to escape: the usual case
         return ids
     return ByteStrings.of([_encode((each or b"").decode())[1:-1] for each in ids])

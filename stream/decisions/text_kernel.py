@@ -1,9 +1,9 @@
-"""The bytes of many decisions put together by one kernel: pieces of text, ids, whole numbers.
+"""Write the bytes of many decisions by one kernel: pieces of text, ids, numbers.
 
-A decision is a fixed frame with about twenty values in it. What decisions share is encoded once and
-copied; whole numbers, of which there are many, are written digit by digit; other numbers need the
-shortest digits that read back to the same float, which is msgspec's art: it writes them all in one
-call. `stream.decisions.sealer` says what goes where.
+A decision is a fixed frame with about twenty values in it. Texts that decisions share are encoded
+once and copied; whole numbers, of which there are many, are written digit by digit; other numbers
+need the shortest digits that read back to the same float, for which msgspec encodes all of them in
+one call. The layout of a decision is described in `stream.decisions.sealer`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from claimtrace.buffers.jit import kernel
 
 _encode = msgspec.json.Encoder().encode
 _WHOLE_BELOW: Final = 1e15
-"""From 1e16 on, msgspec writes a whole number with an exponent."""
+"""Whole numbers below this are written by the kernel; from 1e16 on msgspec writes an exponent."""
 
 _NULL, _WHOLE, _OTHER = 0, 1, 2
+"""Kinds of numbers: written as null, by the kernel, by msgspec."""
 _LONGEST_FLOAT: Final = 26  # bytes, with a comma
-_LONGEST_INTEGER: Final = 20
+_LONGEST_INTEGER: Final = 20  # bytes, with a sign
 
 ID_CHARS: Final = 36
 HASH_CHARS: Final = 32
 
 
 class Texts:
-    """Texts one behind the other, each known by its number.
+    """A table of texts without repetitions, each referred to by its number.
 
     >>> texts = Texts()
     >>> texts.number(b"a"), texts.number(b"b"), texts.number(b"a")
@@ -42,11 +43,11 @@ class Texts:
         self._numbers: dict[bytes, int] = {}
 
     def number(self, text: bytes) -> int:
-        """The number of a text; a new one gets the next."""
+        """Return the number of a text; a new text gets the next number."""
         return self._numbers.setdefault(text, len(self._numbers))
 
-    def laid_out(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """All bytes, and where each text starts and, behind the last, ends."""
+    def joined(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Return all texts joined, and int64[texts + 1]: their starts, and the end of the last."""
         bounds = bounds_of([len(text) for text in self._numbers])
         return np.frombuffer(b"".join(self._numbers), np.uint8), bounds
 
@@ -54,10 +55,10 @@ class Texts:
 class Columns(NamedTuple):
     """The values of some decisions, a row each.
 
-    `pieces` int64[9] and `variants` int64[4, n] are numbers of texts; `id_hashes` uint8[n, 20] are
-    SHA-1, `feature_hashes` uint8[n, 16]; `claims` are the ids as JSON has them between quotes;
-    `integers` int64[3, n] are position, event time and log time; `numbers` float64[n, 2 + features]
-    are score, margin and the vector.
+    `pieces` int64[9] (P0 to P8) and `variants` int64[4, n] (V0 to V3) are numbers of texts;
+    `id_hashes` uint8[n, 20] are SHA-1, `feature_hashes` uint8[n, 16]; `claims` are the ids as JSON
+    has them between its quotes; `integers` int64[3, n] are position, event time and log time;
+    `numbers` float64[n, 2 + features] are score, margin and the vector.
     """
 
     texts: Texts
@@ -71,27 +72,28 @@ class Columns(NamedTuple):
 
 
 def write_decisions(
-    columns: Columns, behind: bytes, buffer: bytearray
+    columns: Columns, suffix: bytes, buffer: bytearray
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Write the decisions, but for what links them; returns their starts and ends.
+    """Write decisions without their chain; returns their starts and ends, int64[n] each.
 
     Args:
         columns: their values.
-        behind: what to write behind the end of each.
-        buffer: where to; becomes longer as needed. One that is used again and again is quicker
-            than a new one: its pages are there.
+        suffix: written after the end of each.
+        buffer: the output, extended as needed; no view of it may be alive then (`BufferError`). A
+            buffer that is reused is faster than a new one, whose pages would have to be mapped.
     """
     rows, width = columns.numbers.shape
     kinds, others = _kinds(columns.numbers)
-    text, bounds = columns.texts.laid_out()
+    text, bounds = columns.texts.joined()
     lengths = np.diff(bounds)
-    a_row = len(behind) + lengths[columns.pieces].sum() + ID_CHARS + HASH_CHARS
+    # an upper bound of the size, so that the kernel needs no checks
+    a_row = len(suffix) + lengths[columns.pieces].sum() + ID_CHARS + HASH_CHARS
     a_row += 4 * _LONGEST_INTEGER + width * _LONGEST_FLOAT
-    room = int(rows * a_row + lengths[columns.variants].sum() + columns.claims.sizes.sum())
-    buffer.extend(bytes(max(room - len(buffer), 0)))
+    needed = int(rows * a_row + lengths[columns.variants].sum() + columns.claims.sizes.sum())
+    buffer.extend(bytes(max(needed - len(buffer), 0)))
     starts, ends = np.empty(rows, np.int64), np.empty(rows, np.int64)
     _write(
-        np.frombuffer(buffer, np.uint8), np.frombuffer(behind, np.uint8), text, bounds,
+        np.frombuffer(buffer, np.uint8), np.frombuffer(suffix, np.uint8), text, bounds,
         columns.pieces, columns.variants, columns.id_hashes, columns.feature_hashes,
         columns.claims.content_alone(), columns.claims.bounds(), columns.integers,
         columns.numbers, kinds, others, starts, ends,
@@ -100,7 +102,7 @@ def write_decisions(
 
 
 def cut(written: NDArray[np.uint8], starts: NDArray[np.int64], width: int) -> NDArray[np.uint8]:
-    """uint8[n, width]: the texts of one length that lie at some places.
+    """Copy the texts of one length that begin at `starts`, as uint8[n, width].
 
     >>> cut(np.frombuffer(b"ab.cd", np.uint8), np.array([0, 3]), 2).tobytes()
     b'abcd'
@@ -110,14 +112,17 @@ def cut(written: NDArray[np.uint8], starts: NDArray[np.int64], width: int) -> ND
 
 
 def _kinds(numbers: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """How each number is written, and the JSON of those that msgspec writes."""
+    """Return the kind of each number, and the JSON array of those that msgspec writes."""
     kinds, others = np.empty(numbers.shape, np.uint8), np.empty(numbers.size)
-    count = _sort_out(numbers, kinds, others)
+    count = _classify(numbers, kinds, others)
     return kinds, np.frombuffer(_encode(others[:count].tolist()), np.uint8)
 
 
-# Indexes in the kernels are unsigned: numba then needs not look whether one is negative, and the
+# Indexes in the kernels are unsigned: numba then doesn't test whether an index is negative, and the
 # compiler turns the loops of `_copy` into wide moves (measured: an eighth of the time).
+#
+# `at` is always the next byte of `out`. Bytes are ASCII codes: 44 comma, 45 minus, 46 point,
+# 48 zero, 53 five, 87 + 10 letter a, 93 closing bracket; 110 117 108 108 is null.
 
 
 @njit(inline="always")
@@ -149,7 +154,7 @@ def _put_integer(out, at, number):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def _put_hex(out, at, hashed, row, first, last):  # type: ignore[no-untyped-def]
-    """The hex digits `[first, last)` of a row."""
+    """Write the hex digits `[first, last)` of a row of hashes."""
     for i in range(first, last):
         byte = hashed[row, i >> 1]
         digit = byte & 15 if i & 1 else byte >> 4
@@ -160,12 +165,13 @@ def _put_hex(out, at, hashed, row, first, last):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def _put_id(out, at, hashed, row):  # type: ignore[no-untyped-def]
-    """A UUID of version 5: the first 122 bits of a SHA-1, and six that say what it is."""
+    """Write a UUID version 5: 128 bits of a SHA-1, six of them replaced by version and variant."""
     at = _put_hex(out, at, hashed, row, 0, 8)
     out[at] = 45
     at = _put_hex(out, at + np.uint64(1), hashed, row, 8, 12)
-    out[at], out[at + np.uint64(1)] = 45, 53
+    out[at], out[at + np.uint64(1)] = 45, 53  # the version replaces hex digit 12
     at = _put_hex(out, at + np.uint64(2), hashed, row, 13, 16)
+    # the variant replaces the two upper bits of hex digit 16
     variant = 8 + ((hashed[row, 8] >> 4) & 3)
     out[at], out[at + np.uint64(1)] = 45, variant + (48 if variant < 10 else 87)
     at = _put_hex(out, at + np.uint64(2), hashed, row, 17, 20)
@@ -175,13 +181,14 @@ def _put_id(out, at, hashed, row):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def _put_number(out, at, number, kind, others, read):  # type: ignore[no-untyped-def]
-    """A float and, behind `read`, the place of the next that msgspec wrote."""
+    """Write a float; `read` is the index of the next number in `others`, msgspec's array."""
     one = np.uint64(1)
     if kind == _WHOLE:
         at = _put_integer(out, at, np.int64(number))
         out[at], out[at + one] = 46, 48
         return at + np.uint64(2), read
     if kind == _OTHER:
+        # copied up to the comma or bracket that ends it; `read` moves past that
         while others[read] != 44 and others[read] != 93:
             out[at] = others[read]
             at += one
@@ -193,7 +200,8 @@ def _put_number(out, at, number, kind, others, read):  # type: ignore[no-untyped
 
 
 @kernel
-def _sort_out(numbers, kinds, others):  # type: ignore[no-untyped-def]
+def _classify(numbers, kinds, others):  # type: ignore[no-untyped-def]
+    """Set the kind of each number and copy those for msgspec to `others`; returns their count."""
     count = 0
     for row in range(numbers.shape[0]):
         for column in range(numbers.shape[1]):
@@ -201,7 +209,7 @@ def _sort_out(numbers, kinds, others):  # type: ignore[no-untyped-def]
             kind = _NULL
             if np.isfinite(number):
                 is_whole = abs(number) < _WHOLE_BELOW and number == np.trunc(number)
-                # -0.0 keeps its sign
+                # -0.0 goes to msgspec, which keeps its sign; an integer would lose it
                 kind = _WHOLE if is_whole and (number != 0 or not np.signbit(number)) else _OTHER
             if kind == _OTHER:
                 others[count] = number
@@ -215,7 +223,7 @@ def _write(  # type: ignore[no-untyped-def]
     out, behind, text, bounds, pieces, variants, id_hashes, feature_hashes, claims,
     claim_bounds, integers, numbers, kinds, others, starts, ends,
 ):  # fmt: skip
-    at, read = np.uint64(0), np.uint64(1)  # behind the bracket
+    at, read = np.uint64(0), np.uint64(1)  # past the opening bracket of `others`
     for row in range(starts.size):
         starts[row] = at
         at = _copy(out, at, text, bounds[pieces[0]], bounds[pieces[0] + 1])
@@ -225,13 +233,13 @@ def _write(  # type: ignore[no-untyped-def]
         variant = variants[0, row]
         at = _copy(out, at, text, bounds[variant], bounds[variant + 1])
         at = _put_integer(out, at, integers[0, row])
-        for i in range(3):  # the log time is when it was known, too
+        for i in range(3):  # event, log and known time; the log time is the known time, too
             at = _copy(out, at, text, bounds[pieces[2 + i]], bounds[pieces[2 + i] + 1])
             at = _put_integer(out, at, integers[min(1 + i, 2), row])
         for i in range(2):
             at = _copy(out, at, text, bounds[pieces[5 + i]], bounds[pieces[5 + i] + 1])
             at, read = _put_number(out, at, numbers[row, i], kinds[row, i], others, read)
-        for i in range(1, 3):
+        for i in range(1, 3):  # outcome texts, then reason texts
             variant = variants[i, row]
             at = _copy(out, at, text, bounds[variant], bounds[variant + 1])
         at = _copy(out, at, text, bounds[pieces[7]], bounds[pieces[7] + 1])
@@ -244,5 +252,5 @@ def _write(  # type: ignore[no-untyped-def]
         at = _put_hex(out, at, feature_hashes, row, 0, 32)
         variant = variants[3, row]
         at = _copy(out, at, text, bounds[variant], bounds[variant + 1])
-        ends[row] = at
+        ends[row] = at  # the suffix doesn't count
         at = _copy(out, at, behind, 0, behind.size)

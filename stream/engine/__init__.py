@@ -1,1 +1,1 @@
-"""The engine: a batch changes the state and is decided on; drift is counted on the way."""
+"""Apply a batch to the state, decide on it, and count drift on the way."""

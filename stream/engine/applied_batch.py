@@ -1,4 +1,4 @@
-"""What a batch leaves when it has changed the state: all that decisions need, now or later."""
+"""A batch after its state changes: everything needed to decide on it, now or at a take-over."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ from ..journal.plan import Plan
 
 
 class Scored(NamedTuple):
-    """What the model says of each claim: margins float32[n], scores float64[n], NaN if none;
-    `levels` int64[n]: 0 approve, 1 review, 2 refer."""
+    """The model's results for the new claims of a batch, a row each.
+
+    `margins` float32[n] (log-odds) and `scores` float64[n] (calibrated probabilities) are NaN
+    without a model; `broken` bool[n] marks scores outside of [0, 1], which are NaN as well;
+    `levels` int64[n] are 0 approve, 1 review, 2 refer.
+    """
 
     margins: NDArray[np.float32]
     scores: NDArray[np.float64]
@@ -29,26 +33,31 @@ class Scored(NamedTuple):
 
 
 class AppliedBatch(NamedTuple):
-    """A batch after it has changed the state; `said` is what the drift watch has to say."""
+    """A batch after its state changes.
+
+    `decoded` are the records as events or refusals, `ingested` what the feature state made of the
+    accepted events, `drift_results` the drift records and alerts of the windows that it closed.
+    """
 
     plan: Plan
     records: Records
-    read: DecodedBatch
-    taken: IntakeResult
+    decoded: DecodedBatch
+    ingested: IntakeResult
     scorer: Scorer | None
     scored: Scored
-    said: Sequence[DriftRecord | DriftAlert]
+    drift_results: Sequence[DriftRecord | DriftAlert]
 
 
 def score(scorer: Scorer | None, matrix: NDArray[np.float64]) -> Scored:
-    """What a model says of the rows of a matrix; nothing without a model."""
+    """Score the rows of a matrix, float64[n, features]; all NaN and level 0 without a model."""
     rows = len(matrix)
     if scorer is None or not rows:
-        nothing = np.full(rows, np.nan)
+        missing = np.full(rows, np.nan)
         broken, levels = np.zeros(rows, np.bool_), np.zeros(rows, np.int64)
-        return Scored(nothing.astype(np.float32), nothing, broken, levels)
+        return Scored(missing.astype(np.float32), missing, broken, levels)
     margins = scorer.margins(matrix)
     scores = np.round(scorer.probabilities(margins), SCORE_DIGITS)
+    # written so that NaN is broken too: every comparison with NaN is false
     broken = ~((scores >= 0.0) & (scores <= 1.0))
     scores = np.where(broken, np.nan, scores)
     return Scored(margins, scores, broken, levels_of(scores, *thresholds_of(scorer)))

@@ -1,8 +1,8 @@
 """From an applied batch to decisions: rules, explanation, seal, dead letters, offline rows.
 
-A worker decides on the places that it owns: a record's effects belong to the partition it came on,
-what drift has to say belongs to the journal. Who decides never matters for the bytes; the chains
-are the only state here, one a partition of the claims.
+A worker decides on the topic-partitions that it owns: a record's effects belong to the partition it
+came from, drift records and alerts belong to the owner of the journal. The bytes are the same
+whichever worker decides; the only state is the head of the chain of each claims partition.
 """
 
 from __future__ import annotations
@@ -26,190 +26,215 @@ from monitoring.layers.records import DriftAlert, DriftRecord
 
 from ..decisions.dead_letters import dead_letter
 from ..decisions.outcomes import UNSCORED, rule_hits, thresholds_of
-from ..decisions.reasons import Explained, Explainer
+from ..decisions.reasons import Explainer, Explanation
 from ..decisions.sealer import Frame, Verdicts, seal_all
 from ..journal.plan import JOURNAL, TopicPartition
 from ..journal.terms import Terms
-from ..offline_rows.rows import BatchRows, Decided
+from ..offline_rows.rows import BatchRows, DecisionColumns
 from .applied_batch import AppliedBatch
 from .drift_watch import as_outgoing
 from .effects import Counts, Effects
 
 NO_MODEL, MODEL_ERROR = "no_model", "model_error"
-"""Flags of a decision that the model had no part in."""
+"""Flags of a decision without a score: no model was live, or its score was outside of [0, 1]."""
 
 _CONFLICT = Refusal("id_conflict")
 
 TRACE_HEADER = "traceparent"
-"""W3C trace context: a decision carries on the trace of its claim."""
+"""Header of the W3C trace context; a decision carries that of its claim."""
 
 
 class Decider:
-    """Decides on applied batches; `chains` holds the head of each partition's chain."""
+    """Decides on applied batches; `chains` holds the head of each partition's chain.
+
+    Args:
+        domain: definitions and rules.
+        terms: of the journal; they set how many reasons a referred claim gets.
+    """
 
     def __init__(self, domain: Domain, terms: Terms) -> None:
         self._domain = domain
         self._terms = terms
         self._definitions = domain.definitions_digest
         self._rules = domain.rules_digest
-        self._explained_by: tuple[Scorer | None, Explainer] = None, Explainer([], {}, 0)
+        self._explainer: tuple[Scorer | None, Explainer] = None, Explainer([], {}, 0)
         self._buffer = bytearray()
         self.chains: dict[int, str] = {}
 
     def decide(self, applied: AppliedBatch, owned: Set[TopicPartition] | None = None) -> Effects:
-        """What the batch wants done on the places owned; on all of them when None is given."""
+        """Decide on a batch; returns the effects of the topic-partitions that are owned.
+
+        Args:
+            applied: the batch; each partition's batches must be decided in plan order, because
+                every decision is linked to the one before it.
+            owned: the topic-partitions to decide on, `JOURNAL` for drift; None: all of them.
+        """
         ranges = applied.plan.ranges
         touched = {JOURNAL, *((span.topic, span.partition) for span in ranges)}
-        mine = None if owned is None or touched <= owned else owned
+        # None is the usual case of a worker that owns all of the batch: no record is looked up
+        selected = None if owned is None or touched <= owned else owned
         records = applied.records
-        is_mine = np.ones(len(records), np.bool_) if mine is None else records.is_on(mine)
-        counts, dead = self._sort_out(applied, is_mine)
-        sent, decided = self._claims(applied, is_mine, counts)
-        has_journal = mine is None or JOURNAL in mine
-        counts.unmatched_labels = applied.taken.unmatched_labels if has_journal else 0
-        said = applied.said if has_journal else ()
-        counts.alerts = sum(isinstance(each, DriftAlert) for each in said)
-        rows = self._rows(applied, is_mine, decided, said)
-        notices = tuple(
+        is_owned = np.ones(len(records), np.bool_) if selected is None else records.is_on(selected)
+        counts, dead = self._count_records(applied, is_owned)
+        sent, decided = self._decide_claims(applied, is_owned, counts)
+        has_journal = selected is None or JOURNAL in selected
+        counts.unmatched_labels = applied.ingested.unmatched_labels if has_journal else 0
+        drift_results = applied.drift_results if has_journal else ()
+        counts.alerts = sum(isinstance(each, DriftAlert) for each in drift_results)
+        rows = self._offline_rows(applied, is_owned, decided, drift_results)
+        log_lines = tuple(
             f"drift alert {each.state}, {each.layer}: {each.text}"
-            for each in said
+            for each in drift_results
             if isinstance(each, DriftAlert)
         )
+        # no clock is read: drift records get the log time of the batch's last record
         log_time_ms = int(records.log_times_ms[-1]) if len(records) else 0
-        others = OutgoingBatch.of([*dead, *as_outgoing(list(said), log_time_ms)])
-        return Effects(OutgoingBatch([*sent, *others.parts]), rows, counts, notices)
+        others = OutgoingBatch.of([*dead, *as_outgoing(list(drift_results), log_time_ms)])
+        return Effects(OutgoingBatch([*sent, *others.parts]), rows, counts, log_lines)
 
-    def _sort_out(
-        self, applied: AppliedBatch, is_mine: NDArray[np.bool_]
+    def _count_records(
+        self, applied: AppliedBatch, is_owned: NDArray[np.bool_]
     ) -> tuple[Counts, list[Outgoing]]:
-        """Count what came, and turn what can't be taken into dead letters, in log order."""
-        facts, accepted, refused = applied.read
-        statuses, mine = applied.taken.statuses, is_mine[accepted]
+        """Count owned records by outcome and make dead letters of refused ones, in log order."""
+        facts, accepted, refused = applied.decoded
+        statuses, owned = applied.ingested.statuses, is_owned[accepted]
         conflicts = accepted[statuses == CONFLICT].tolist()
-        odd = {**dict.fromkeys(conflicts, _CONFLICT), **refused}
-        odd = {i: answer for i, answer in odd.items() if is_mine[i]}
+        # by index among the records; None is a tombstone, which is counted but no dead letter
+        rejected = {**dict.fromkeys(conflicts, _CONFLICT), **refused}
+        rejected = {i: refusal for i, refusal in rejected.items() if is_owned[i]}
         dead = [
-            dead_letter(applied.records[i], answer)
-            for i, answer in sorted(odd.items(), key=lambda each: each[0])
-            if answer is not None
+            dead_letter(applied.records[i], refusal)
+            for i, refusal in sorted(rejected.items(), key=lambda each: each[0])
+            if refusal is not None
         ]
-        is_new, labels = mine & (statuses == NEW), self._domain.labels
-        known = facts.records.is_of(self._domain.claim.topic)
+        is_new, labels = owned & (statuses == NEW), self._domain.labels
+        is_counted = facts.records.is_of(self._domain.claim.topic)  # new claims: `_decide_claims`
         counts = Counts(
-            records=int(np.count_nonzero(is_mine)),
-            tombstones=len(odd) - len(dead),
+            records=int(np.count_nonzero(is_owned)),
+            tombstones=len(rejected) - len(dead),
             dead=len(dead),
-            duplicates=int(np.count_nonzero(mine & (statuses == DUPLICATE))),
+            duplicates=int(np.count_nonzero(owned & (statuses == DUPLICATE))),
         )
         if labels is not None:
             is_label = facts.records.is_of(labels.event.topic)
             counts.labels = int(np.count_nonzero(is_new & is_label))
-            known |= is_label
-        counts.changes = int(np.count_nonzero(is_new & ~known))
+            is_counted |= is_label
+        counts.changes = int(np.count_nonzero(is_new & ~is_counted))
         return counts, dead
 
-    def _claims(
-        self, applied: AppliedBatch, is_mine: NDArray[np.bool_], counts: Counts
-    ) -> tuple[list[OutgoingColumns], Decided | None]:
-        """Judge, explain and seal the new claims of the places owned."""
-        facts, accepted, _ = applied.read
-        taken, scored = applied.taken, applied.scored
-        hits, asked = rule_hits(self._domain.rules, taken.vectors.columns, len(taken.claims))
-        levels = np.maximum(np.maximum(scored.levels, asked), scored.broken.astype(np.int64))
-        chosen = np.flatnonzero(is_mine[accepted[taken.claims]])
+    def _decide_claims(
+        self, applied: AppliedBatch, is_owned: NDArray[np.bool_], counts: Counts
+    ) -> tuple[list[OutgoingColumns], DecisionColumns | None]:
+        """Judge, explain and seal the new claims of the owned partitions, and count them."""
+        facts, accepted, _ = applied.decoded
+        ingested, scored = applied.ingested, applied.scored
+        rules, columns = self._domain.rules, ingested.vectors.columns
+        hits, rule_levels = rule_hits(rules, columns, len(ingested.claims))
+        # the strictest of model and rules; a claim whose score broke is reviewed at the least (1)
+        levels = np.maximum(np.maximum(scored.levels, rule_levels), scored.broken.astype(np.int64))
+        chosen = np.flatnonzero(is_owned[accepted[ingested.claims]])
         own_levels = levels[chosen]
         counts.claims = len(chosen)
-        counts.late = int(np.count_nonzero(taken.late[chosen]))
+        counts.late = int(np.count_nonzero(ingested.late[chosen]))
         counts.referred = int(np.count_nonzero(own_levels == 2))
         counts.reviewed = int(np.count_nonzero(own_levels == 1))
         counts.scored = int(np.count_nonzero(~np.isnan(scored.scores[chosen])))
-        counts.unseen_categories = int(np.count_nonzero(taken.vectors.flags[chosen] & UNSEEN))
+        counts.unseen_categories = int(np.count_nonzero(ingested.vectors.flags[chosen] & UNSEEN))
         if not len(chosen):
             return [], None
-        own = facts.take(taken.claims[chosen])
-        ids = ByteStrings.of_texts(own.event_ids)
-        verdicts = _verdicts(applied, own, chosen, own_levels, hits)
-        explained = self._explain(applied, own, chosen, np.flatnonzero(own_levels == 2))
+        claims = facts.take(ingested.claims[chosen])
+        ids = ByteStrings.of_texts(claims.event_ids)
+        verdicts = _verdicts(applied, claims, chosen, own_levels, hits)
+        explanations = self._explain(applied, claims, chosen, np.flatnonzero(own_levels == 2))
         threshold = thresholds_of(applied.scorer)[1] if applied.scorer is not None else None
         frame = Frame(self._domain.name, threshold, applied.plan.model, self._definitions,
                       self._rules)  # fmt: skip
-        matrix = taken.vectors.matrix[chosen]
-        sealed = seal_all(frame, own, ids, matrix, verdicts, explained, self.chains,
+        matrix = ingested.vectors.matrix[chosen]
+        sealed = seal_all(frame, claims, ids, matrix, verdicts, explanations, self.chains,
                           self._buffer)  # fmt: skip
-        keys = taken.vectors.split_keys.take(chosen)
-        # rows have no use for the bytes, and wait for long
-        unsent = sealed._replace(bodies=ByteStrings.none(0))
-        decided = Decided(frame, own, matrix, verdicts, unsent, keys,
-                          taken.vectors.amounts[chosen])  # fmt: skip
-        return [_outgoing(own, ids, sealed.bodies)], decided
+        keys = ingested.vectors.split_keys.take(chosen)
+        # offline rows don't contain the bytes, and wait in memory until the next append
+        without_bodies = sealed._replace(bodies=ByteStrings.none(0))
+        decided = DecisionColumns(frame, claims, matrix, verdicts, without_bodies, keys,
+                                  ingested.vectors.amounts[chosen])  # fmt: skip
+        return [_outgoing(claims, ids, sealed.bodies)], decided
 
     def _explain(
         self,
         applied: AppliedBatch,
         claims: AcceptedEvents,
-        places: NDArray[np.int64],
+        chosen: NDArray[np.int64],
         referred: NDArray[np.int64],
-    ) -> dict[int, Explained]:
-        """Why some of the claims (by place among them) are referred."""
-        scorer, matrix = applied.scorer, applied.taken.vectors.matrix[places[referred]]
+    ) -> dict[int, Explanation]:
+        """Explain the referred claims; returns the explanations by index among `claims`.
+
+        Args:
+            applied: the batch.
+            claims: its owned claims.
+            chosen: int64, the rows of `claims` among the new claims of the batch.
+            referred: int64, indexes of the referred ones among `claims`.
+        """
+        scorer, matrix = applied.scorer, applied.ingested.vectors.matrix[chosen[referred]]
         if scorer is None or not referred.size or not self._terms.reasons:
             return {}
-        if scorer is not self._explained_by[0]:
+        if scorer is not self._explainer[0]:  # an explainer is built once for each model
             baselines = scorer.manifest.baselines
             explainer = Explainer(self._domain.features, baselines, self._terms.reasons)
-            self._explained_by = scorer, explainer
+            self._explainer = scorer, explainer
         times = claims.event_times_ms[referred].tolist()
-        found = self._explained_by[1].explain(matrix, scorer.contributions(matrix), times)
+        found = self._explainer[1].explain(matrix, scorer.contributions(matrix), times)
         return dict(zip(referred.tolist(), found, strict=True))
 
-    def _rows(
+    def _offline_rows(
         self,
         applied: AppliedBatch,
-        is_mine: NDArray[np.bool_],
-        decided: Decided | None,
-        said: Sequence[DriftRecord | DriftAlert],
+        is_owned: NDArray[np.bool_],
+        decided: DecisionColumns | None,
+        drift_results: Sequence[DriftRecord | DriftAlert],
     ) -> dict[str, BatchRows]:
-        """What the rows for the offline store are made of; tables without rows are left out."""
-        domain, read = self._domain, applied.read
+        """Collect the sources of the offline rows by table, without tables that get none."""
+        domain, decoded = self._domain, applied.decoded
         labels = domain.labels.event.topic if domain.labels else ""
-        is_new = is_mine[read.accepted] & (applied.taken.statuses == NEW)
+        is_new = is_owned[decoded.accepted] & (applied.ingested.statuses == NEW)
         by_topic = {
-            topic: read.facts.take(np.flatnonzero(is_new & read.facts.records.is_of(topic)))
+            topic: decoded.facts.take(np.flatnonzero(is_new & decoded.facts.records.is_of(topic)))
             for topic in (labels, *(group.event.topic for group in domain.groups))
         }
-        made = BatchRows(
+        sources = BatchRows(
             domain=domain,
-            records=applied.records.take(np.flatnonzero(is_mine)),
-            read=read.part(is_mine),
+            records=applied.records.take(np.flatnonzero(is_owned)),
+            decoded=decoded.part(is_owned),
             decided=decided,
             labels=by_topic[labels],
             changes={g.name: by_topic[g.event.topic] for g in domain.groups
                      if by_topic[g.event.topic]},
-            drift=[each for each in said if isinstance(each, DriftRecord)],
+            drift=[each for each in drift_results if isinstance(each, DriftRecord)],
         )  # fmt: skip
-        return dict.fromkeys(made.tables(), made)
+        return dict.fromkeys(sources.tables(), sources)
 
 
 def _verdicts(
     applied: AppliedBatch,
     claims: AcceptedEvents,
-    places: NDArray[np.int64],
+    chosen: NDArray[np.int64],
     levels: NDArray[np.int64],
     hits: Mapping[int, list[RuleHit]],
 ) -> Verdicts:
+    """Collect the verdicts on `claims`, which are rows `chosen` of the batch's new claims."""
     scored, scorer = applied.scored, applied.scorer
-    known = ~np.isnan(scored.scores[places])
-    margins = np.where(known, scored.margins[places].astype(np.float64), np.nan)
-    bits = claims.flags | applied.taken.vectors.flags[places]
-    odd, flags = np.unique(bits << 1 | scored.broken[places], return_inverse=True)
+    has_score = ~np.isnan(scored.scores[chosen])
+    margins = np.where(has_score, scored.margins[chosen].astype(np.float64), np.nan)
+    bits = claims.flags | applied.ingested.vectors.flags[chosen]
+    # few combinations occur in a batch: each is named and, in the sealer, encoded once
+    combinations, flags = np.unique(bits << 1 | scored.broken[chosen], return_inverse=True)
     return Verdicts(
-        scores=scored.scores[places],
+        scores=scored.scores[chosen],
         margins=margins,
-        bands=np.where(known, scored.levels[places], UNSCORED),
+        bands=np.where(has_score, scored.levels[chosen], UNSCORED),
         outcomes=levels,
         flags=flags,
-        flag_sets=[_flags(each >> 1, scorer, bool(each & 1)) for each in odd.tolist()],
-        rules={i: hits[place] for i, place in enumerate(places.tolist()) if place in hits},
+        flag_sets=[_flags(each >> 1, scorer, bool(each & 1)) for each in combinations.tolist()],
+        rules={i: hits[row] for i, row in enumerate(chosen.tolist()) if row in hits},
     )
 
 
@@ -223,7 +248,7 @@ def _flags(bits: int, scorer: Scorer | None, broken: bool) -> tuple[str, ...]:
 
 
 def _outgoing(claims: AcceptedEvents, ids: ByteStrings, bodies: ByteStrings) -> OutgoingColumns:
-    """Decisions on their way, each with the trace that its claim came with."""
+    """Make outgoing records of decisions, each with the trace header of its claim."""
     records = claims.records
     traces: list[Headers] | None = None
     if records.headers is not None:

@@ -1,4 +1,4 @@
-"""Drift on the way: scored claims are counted into tiles, closed windows are judged."""
+"""Drift of the live model: count scored claims into tiles and judge each window that closes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,13 @@ from ..journal.terms import Terms
 
 
 class DriftWatch:
-    """The tiles of the model in charge, and the alerts of all models."""
+    """The tiles of the model that scores now, and the alerts of all models.
+
+    Args:
+        terms: window, lateness, least count, and the m-of-n rule of alerts.
+        moving: features whose values follow the calendar; only the share of missing values is
+            judged for them.
+    """
 
     def __init__(self, terms: Terms, moving: frozenset[str] = frozenset()) -> None:
         self._terms = terms
@@ -36,18 +42,22 @@ class DriftWatch:
         self._reference: Any = None
 
     def switch_model(self, ref: ModelRef, scorer: Scorer) -> list[DriftRecord | DriftAlert]:
-        """Another model scores from now on: close the windows of the one before."""
+        """Count for another model from now on; returns the results of the one before.
+
+        Its open windows are closed early and judged, and its alerts are retired. Does nothing when
+        the model is the same.
+        """
         if ref == self._model:
             return []
-        said: list[DriftRecord | DriftAlert] = []
+        results: list[DriftRecord | DriftAlert] = []
         if self._book is not None:
             at_ms = self._book.watermark or 0
-            said += self._judge(self._book.flush())
-            said += self._alerts.retire(self._book.model_label, at_ms)
+            results += self._judge(self._book.flush())
+            results += self._alerts.retire(self._book.model_label, at_ms)
         self._model = ref
-        self._reference = read_reference(scorer.manifest.reference, f"{ref.name}/{ref.version}")
+        self._reference = read_reference(scorer.manifest.reference, ref.label)
         self._book = self._new_book(ref)
-        return said
+        return results
 
     def count(
         self,
@@ -57,38 +67,46 @@ class DriftWatch:
         referred: NDArray[np.bool_],
         unseen: NDArray[np.int64],
     ) -> None:
-        """Count scored claims, in log order."""
+        """Count scored claims, in log order.
+
+        Args:
+            times_ms: int64[n], their event times.
+            matrix: float64[n, features], their served vectors.
+            scores: float64[n], NaN where the model gave none.
+            referred: bool[n].
+            unseen: int64[n], 1 where a category was not known to the definitions.
+        """
         if self._book is not None:
             self._book.add(times_ms, matrix, scores, referred, unseen)
 
     def count_outcomes(self, times_ms: list[int], frauds: list[bool]) -> None:
-        """Count outcomes by when they were decided."""
+        """Count labels by the time they were decided at, ms."""
         if self._book is not None and times_ms:
             self._book.add_outcomes(np.array(times_ms, np.int64), np.array(frauds, np.bool_))
 
-    def closed(self) -> list[DriftRecord | DriftAlert]:
-        """Judge the windows that have closed."""
+    def judge_closed(self) -> list[DriftRecord | DriftAlert]:
+        """Judge the windows that have closed since the last call."""
         return self._judge(self._book.close()) if self._book is not None else []
 
     def arrays(self) -> Arrays:
-        """All state, for a snapshot."""
+        """Return all state as named arrays, for a snapshot; none before the first model."""
         if self._book is None:
             return {}
         ref = msgspec.json.encode([self._model, self._alerts.state()])
         return {"model": np.frombuffer(ref, np.uint8), **self._book.arrays()}
 
     def restore(self, arrays: Arrays, scorer_of: Callable[[ModelRef], Scorer]) -> None:
-        """Take state from a snapshot."""
+        """Replace all state by that of a snapshot."""
         if not arrays:
             return
         ref, alerts = msgspec.json.decode(arrays["model"].tobytes(), type=tuple[ModelRef, Any])
         manifest = scorer_of(ref).manifest
         self._model = ref
-        self._reference = read_reference(manifest.reference, f"{ref.name}/{ref.version}")
+        self._reference = read_reference(manifest.reference, ref.label)
         terms = self._terms
         self._book = TileBook.restore(
             self._reference,
-            _label(ref),
+            ref.label,
             terms.drift_window_ms,
             terms.drift_lateness_ms,
             {name: array for name, array in arrays.items() if name != "model"},
@@ -97,21 +115,19 @@ class DriftWatch:
 
     def _new_book(self, ref: ModelRef) -> TileBook:
         terms = self._terms
-        return TileBook(
-            self._reference, _label(ref), terms.drift_window_ms, terms.drift_lateness_ms
-        )
+        return TileBook(self._reference, ref.label, terms.drift_window_ms, terms.drift_lateness_ms)
 
     def _judge(self, tiles: list[Tile]) -> list[DriftRecord | DriftAlert]:
-        said: list[DriftRecord | DriftAlert] = []
-        for tile in tiles:
+        results: list[DriftRecord | DriftAlert] = []
+        for tile in tiles:  # in window order: alerts count the last n windows
             record = judge(tile, self._reference, self._policy)
-            said.append(record)
-            said += self._alerts.observe(record)
-        return said
+            results.append(record)
+            results += self._alerts.observe(record)
+        return results
 
 
-def as_outgoing(said: list[DriftRecord | DriftAlert], log_time_ms: int) -> list[Outgoing]:
-    """Drift records and alerts on their topics."""
+def as_outgoing(results: list[DriftRecord | DriftAlert], log_time_ms: int) -> list[Outgoing]:
+    """Encode drift records and alerts for their topics, both of which have one partition, 0."""
     return [
         Outgoing(
             DRIFT_TOPIC if isinstance(each, DriftRecord) else ALERTS_TOPIC,
@@ -120,9 +136,5 @@ def as_outgoing(said: list[DriftRecord | DriftAlert], log_time_ms: int) -> list[
             encode(each),
             log_time_ms,
         )
-        for each in said
+        for each in results
     ]
-
-
-def _label(ref: ModelRef) -> str:
-    return f"{ref.name}/{ref.version}"

@@ -1,4 +1,4 @@
-"""What a batch wants done to the world: values that the driver carries out, in its order."""
+"""The effects of a batch as plain values, which the driver carries out in its written order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..offline_rows.rows import BatchRows
 
 @dataclass
 class Counts:
-    """What became of the records so far; each one that came in is in exactly one of six.
+    """Totals of records by outcome; each record is counted in exactly one of six.
 
     records = claims + changes + labels + duplicates + dead + tombstones
     """
@@ -33,17 +33,20 @@ class Counts:
     alerts: int = 0
 
     def add(self, other: Counts) -> None:
-        """Sum up, in place."""
+        """Add the counts of another batch to these, in place."""
         for name in self.__dataclass_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass(frozen=True)
 class Effects:
-    """Records to emit, what the offline store's rows are made of by table, the counts of one plan,
-    and what a person should read in the log."""
+    """The effects of one plan.
+
+    `outgoing` are the records to emit, `rows` the sources of the offline store's rows by table,
+    `counts` the totals of this plan, and `log_lines` the lines for the operator's log.
+    """
 
     outgoing: Sequence[Outgoing]
     rows: dict[str, BatchRows]
     counts: Counts = field(default_factory=Counts)
-    notices: tuple[str, ...] = ()
+    log_lines: tuple[str, ...] = ()

@@ -1,10 +1,11 @@
-"""A batch of records changes the state: decoding, windows, margins; no clock, network or disk.
+"""Apply batches of records to the state: decoding, windows, scores; no clock, network or disk.
 
     records -> decode -> refuse or accept -> de-duplicate -> features -> score -> drift
-            -> `AppliedBatch`: all that decisions on this batch need, now or later
+            -> `AppliedBatch`: everything needed to decide on this batch, now or later
 
-Every worker applies every plan, in order; which of them decides (`stream.engine.decider`) never
-matters. Events of one batch see each other in order, and no decision depends on where a batch ends.
+Every worker applies every plan, in order; it never matters for the result which worker decides
+(`stream.engine.decider`). Events of one batch see each other in order, and no decision depends on
+where a batch ends.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ from .effects import Effects
 
 
 class Engine:
-    """The state of one order of events, and the arithmetic over it.
+    """The state after a sequence of plans, and the arithmetic that advances it.
 
     Args:
         domain: definitions and rules.
-        terms: what the journal was begun with.
-        key: for the indexes of ids.
-        scorer_of: gives the loaded, verified model of a version.
-        plain: turns what a schema registry framed into plain JSON; None without a registry.
+        terms: the terms that the journal was begun with.
+        key: the SipHash key of the id indexes.
+        scorer_of: returns the loaded, verified model of a version.
+        plain: turns a value framed by a schema registry into plain JSON; None without a registry.
     """
 
     def __init__(
@@ -59,46 +60,52 @@ class Engine:
         self.domain = domain
         self.decider = Decider(domain, terms)
         self._scorer_of = scorer_of
-        self.wire = ColumnDecoder(domain.events, domain.currency, key, plain)
+        self.decoder = ColumnDecoder(domain.events, domain.currency, key, plain)
         self.intake = Intake(domain, key, terms.lateness_ms, terms.remember_ms)
-        self._is_flat = self.intake.features.can_read(self.wire.claims)
+        self._is_flat = self.intake.features.can_read(self.decoder.claims)
         self._drift = DriftWatch(terms, domain.moving_features)
         self.positions: dict[TopicPartition, int] = {}
         self.plan = 0
 
     def step(self, plan: Plan, records: Sequence[Record]) -> Effects:
-        """Apply a plan and decide on all of it."""
+        """Apply a plan and decide on all of its partitions."""
         return self.decider.decide(self.apply(plan, records))
 
     def apply(self, plan: Plan, records: Sequence[Record]) -> AppliedBatch:
-        """Apply a plan to its records, given in plan order; the next plan must follow this one."""
+        """Apply the next plan to the state.
+
+        Args:
+            plan: its number must follow the last one applied.
+            records: the plan's records, in plan order.
+        """
         assert plan.number == self.plan + 1, "plans are applied in order, each once"
         scorer = self._scorer_of(plan.model) if plan.model is not None else None
         records = Records.of(records)
-        read, taken = self.take_in(records, plan.unknown_schemas)
-        said: list[DriftRecord | DriftAlert] = []
+        decoded, ingested = self.ingest(records, plan.unknown_schemas)
+        drift_results: list[DriftRecord | DriftAlert] = []
         if plan.model is not None and scorer is not None:
-            said += self._drift.switch_model(plan.model, scorer)
-        scored = score(scorer, taken.vectors.matrix)
+            # before anything of this batch is counted: a tile holds claims of one model only
+            drift_results += self._drift.switch_model(plan.model, scorer)
+        scored = score(scorer, ingested.vectors.matrix)
         if scorer is not None:
-            self._count_drift(read.facts, taken, scored)
-        said += self._drift.closed()
+            self._count_drift(decoded.facts, ingested, scored)
+        drift_results += self._drift.judge_closed()
         for span in plan.ranges:
             self.positions[span.topic, span.partition] = span.to_position
         self.plan = plan.number
-        return AppliedBatch(plan, records, read, taken, scorer, scored, said)
+        return AppliedBatch(plan, records, decoded, ingested, scorer, scored, drift_results)
 
-    def take_in(
+    def ingest(
         self, records: Sequence[Record], unknown_schemas: Sequence[int] = ()
     ) -> tuple[DecodedBatch, IntakeResult]:
-        """Decode records, and take what is accepted into the features."""
+        """Decode records and apply the accepted events to the feature state."""
         records = Records.of(records)
         columns: JsonColumns | None = None
         if self._is_flat:
-            read, columns = self.wire.read(records, unknown_schemas)
-        else:
-            read = decoded_batch_of(records, self.wire.decode(records, unknown_schemas))
-        return read, self.intake.take(read.facts, columns)
+            decoded, columns = self.decoder.read(records, unknown_schemas)
+        else:  # a field that the features read isn't in the columns: an event object for each
+            decoded = decoded_batch_of(records, self.decoder.decode(records, unknown_schemas))
+        return decoded, self.intake.take(decoded.facts, columns)
 
     def tidy(self) -> Iterator[int]:
         """Give back memory that nothing can reach, a slice at a time: see `Intake.tidy`."""
@@ -109,7 +116,7 @@ class Engine:
         self.intake.forget()
 
     def arrays(self) -> Arrays:
-        """All state, for a snapshot."""
+        """Return all state as named arrays, for a snapshot."""
         topic_partitions = sorted(self.positions.items())
         plain = msgspec.json.encode(
             [self.plan, topic_partitions, sorted(self.decider.chains.items())]
@@ -121,27 +128,27 @@ class Engine:
         }
 
     def restore(self, arrays: Arrays) -> None:
-        """Take state from a snapshot."""
+        """Replace all state by that of a snapshot."""
         self.plan, positions, chains = plain_state(arrays)
         self.positions, self.decider.chains = dict(positions), dict(chains)
         self.intake.restore(below("intake/", arrays))
         self._drift.restore(below("drift/", arrays), self._scorer_of)
 
-    def _count_drift(self, facts: AcceptedEvents, taken: IntakeResult, scored: Scored) -> None:
-        times = facts.event_times_ms[taken.claims]
-        unseen = ((taken.vectors.flags & UNSEEN) != 0).astype(np.int64)
+    def _count_drift(self, facts: AcceptedEvents, ingested: IntakeResult, scored: Scored) -> None:
+        times = facts.event_times_ms[ingested.claims]
+        unseen = ((ingested.vectors.flags & UNSEEN) != 0).astype(np.int64)
         referred = scored.levels == 2
-        self._drift.count(times, taken.vectors.matrix, scored.scores, referred, unseen)
-        labels = taken.outcomes
+        self._drift.count(times, ingested.vectors.matrix, scored.scores, referred, unseen)
+        labels = ingested.outcomes
         self._drift.count_outcomes([time for time, _ in labels], [fraud for _, fraud in labels])
 
 
 def plain_state(
     arrays: Arrays,
 ) -> tuple[int, list[tuple[TopicPartition, int]], list[tuple[int, str]]]:
-    """A snapshot's plan, positions and chains."""
-    kind = tuple[int, list[tuple[TopicPartition, int]], list[tuple[int, str]]]
+    """Read the plan number, the positions and the chain heads of a snapshot."""
+    shape = tuple[int, list[tuple[TopicPartition, int]], list[tuple[int, str]]]
     found: tuple[int, list[tuple[TopicPartition, int]], list[tuple[int, str]]] = (
-        msgspec.json.decode(arrays["engine"].tobytes(), type=kind)
+        msgspec.json.decode(arrays["engine"].tobytes(), type=shape)
     )
     return found

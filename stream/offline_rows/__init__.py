@@ -1,1 +1,1 @@
-"""What a batch leaves for the offline store, as Arrow tables."""
+"""The rows of a batch for the offline store, as Arrow tables."""

@@ -1,6 +1,6 @@
-"""Columns of rows: what lies in Python and numpy as Arrow arrays, each in the way that costs least.
+"""Build Arrow arrays from Python and numpy values, each in the cheapest way.
 
-Words that repeat become dictionaries: they are written to a file as they are.
+Texts that repeat become dictionary arrays, which are written to Parquet without being expanded.
 """
 
 from __future__ import annotations
@@ -17,48 +17,64 @@ from claimtrace.batches.records import Records, TopicPartition
 from claimtrace.buffers.byte_strings import ByteStrings
 
 _MOST_BYTES = 2**31
-"""More don't fit an array with 32-bit offsets."""
+"""An array with 32-bit offsets holds fewer bytes than this."""
 
 
 def table_of(schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
-    """A table with columns in the schema's order and of its types, or dictionaries of those."""
+    """Make a table of columns in the schema's order.
+
+    A column that is an Arrow array keeps its type (it may be a dictionary array); others get the
+    type of the schema.
+    """
     arrays = []
     for field in schema:
         column = columns[field.name]
-        made = isinstance(column, pa.Array)
-        arrays.append(column if made else pa.array(column, field.type))
+        is_array = isinstance(column, pa.Array)
+        arrays.append(column if is_array else pa.array(column, field.type))
     fields = [field.with_type(array.type) for field, array in zip(schema, arrays, strict=True)]
     return pa.table(arrays, pa.schema(fields))
 
 
-def chained(parts: Iterable[Iterable[Any]]) -> list[Any]:
-    """Elements behind each other."""
+def concatenated(parts: Iterable[Iterable[Any]]) -> list[Any]:
+    """Put the elements of all parts into one list."""
     return list(chain.from_iterable(parts))
 
 
 def topic_partitions(parts: Sequence[Records]) -> dict[str, Any]:
-    """Topic, partition and position of each record."""
+    """Make the columns `topic`, `partition` and `position` of some batches of records."""
+    # each batch numbers its topic-partitions by itself: renumber them over all batches
     found: dict[TopicPartition, int] = {}
-    own = [[found.setdefault(each, len(found)) for each in part.topic_partitions] for part in parts]
+    renumbered = [
+        [found.setdefault(each, len(found)) for each in part.topic_partitions] for part in parts
+    ]
     rows = np.concatenate(
-        [np.array(new, np.int64)[part.parts] for new, part in zip(own, parts, strict=True)]
+        [np.array(new, np.int64)[part.parts] for new, part in zip(renumbered, parts, strict=True)]
     )
     return {
-        "topic": words([topic for topic, _ in found], rows),
+        "topic": dictionary_texts([topic for topic, _ in found], rows),
         "partition": np.array([partition for _, partition in found], np.int32)[rows],
         "position": np.concatenate([part.positions for part in parts]),
     }
 
 
-def words(values: Sequence[str | None], rows: NDArray[np.int64] | None = None) -> pa.Array:
-    """Few different texts as a dictionary: `values[i]` for each i of `rows`, or each once.
+def dictionary_texts(
+    values: Sequence[str | None], rows: NDArray[np.int64] | None = None
+) -> pa.Array:
+    """Make a dictionary array of a few distinct texts.
 
-    >>> words(["a", None, "a"]).to_pylist(), words(["x", "y"], np.array([1, 1])).to_pylist()
-    (['a', None, 'a'], ['y', 'y'])
+    Args:
+        values: texts, None for null.
+        rows: int64[n], picks `values[i]` for each i; None: each value once, in order.
+
+    >>> dictionary_texts(["a", None, "a"]).to_pylist()
+    ['a', None, 'a']
+    >>> dictionary_texts(["x", "y"], np.array([1, 1])).to_pylist()
+    ['y', 'y']
     """
+    # dict.fromkeys keeps the order, so equal inputs give equal dictionaries
     texts = [text for text in dict.fromkeys(values) if text is not None]
     if rows is not None and len(texts) == len(values):
-        codes = rows.astype(np.int32)
+        codes = rows.astype(np.int32)  # the values are distinct: rows are the codes already
     else:
         known: dict[str | None, int] = {text: i for i, text in enumerate(texts)}
         known[None] = -1
@@ -72,10 +88,12 @@ def words(values: Sequence[str | None], rows: NDArray[np.int64] | None = None) -
     return pa.DictionaryArray.from_arrays(indices, pa.array(texts or [""]), safe=False)
 
 
-def numbers(kind: pa.DataType, values: Sequence[float | None], rows: NDArray[np.int64]) -> pa.Array:
-    """`values[i]` for each i of `rows`.
+def picked_numbers(
+    kind: pa.DataType, values: Sequence[float | None], rows: NDArray[np.int64]
+) -> pa.Array:
+    """Make a number array of `values[i]` for each i of `rows`, null for None.
 
-    >>> numbers(pa.int64(), [7, None], np.array([0, 0, 1])).to_pylist()
+    >>> picked_numbers(pa.int64(), [7, None], np.array([0, 0, 1])).to_pylist()
     [7, 7, None]
     """
     if len(values) == 1:
@@ -83,10 +101,10 @@ def numbers(kind: pa.DataType, values: Sequence[float | None], rows: NDArray[np.
     return pa.array(values, kind).take(pa.array(rows))
 
 
-def texts_of(table: NDArray[np.uint8]) -> pa.Array:
-    """Texts that are all of one length, from uint8[n, characters].
+def fixed_texts(table: NDArray[np.uint8]) -> pa.Array:
+    """Make a text array of texts of one length, from uint8[n, characters] in ASCII.
 
-    >>> texts_of(np.frombuffer(b"0aff", np.uint8).reshape(2, 2)).to_pylist()
+    >>> fixed_texts(np.frombuffer(b"0aff", np.uint8).reshape(2, 2)).to_pylist()
     ['0a', 'ff']
     """
     rows, width = table.shape
@@ -95,7 +113,11 @@ def texts_of(table: NDArray[np.uint8]) -> pa.Array:
 
 
 def byte_strings(parts: Sequence[ByteStrings], kind: pa.DataType | None = None) -> pa.Array:
-    """Bytes of some batches, or texts, null for none at all; copied once.
+    """Make one array of the byte strings of some batches, null for missing ones; copied once.
+
+    Args:
+        parts: the byte strings of each batch.
+        kind: binary by default; `pa.string()` for bytes that are UTF-8.
 
     >>> byte_strings([ByteStrings.of([b"x", None]), ByteStrings.of([b""])]).to_pylist()
     [b'x', None, b'']
@@ -106,13 +128,13 @@ def byte_strings(parts: Sequence[ByteStrings], kind: pa.DataType | None = None) 
     if is_missing.all():
         return pa.nulls(len(joined), kind)
     if bounds[-1] >= _MOST_BYTES:
-        return pa.array(list(joined), kind)  # which says what is wrong
-    there = np.packbits(~is_missing, bitorder="little") if is_missing.any() else None
-    return _cut(kind, joined.content, bounds.astype(np.int32), there)
+        return pa.array(list(joined), kind)  # raises a clear error where the kind can't hold it
+    validity = np.packbits(~is_missing, bitorder="little") if is_missing.any() else None
+    return _cut(kind, joined.content, bounds.astype(np.int32), validity)
 
 
 def text_lists(rows: Sequence[Sequence[str]]) -> pa.Array:
-    """Lists of texts; mostly all are empty.
+    """Make an array of lists of texts; the usual case, all empty, is built without a loop.
 
     >>> text_lists([["late"], []]).to_pylist()
     [['late'], []]
@@ -122,10 +144,10 @@ def text_lists(rows: Sequence[Sequence[str]]) -> pa.Array:
     return pa.ListArray.from_arrays(np.zeros(len(rows) + 1, np.int32), pa.array([], pa.string()))
 
 
-def vectors(matrix: NDArray[np.float64]) -> pa.Array:
-    """The rows of a matrix as lists; not copied.
+def float_lists(matrix: NDArray[np.float64]) -> pa.Array:
+    """Make an array of lists from the rows of a matrix, without a copy.
 
-    >>> vectors(np.array([[1.0, np.nan]])).to_pylist()
+    >>> float_lists(np.array([[1.0, np.nan]])).to_pylist()
     [[1.0, nan]]
     """
     rows, width = matrix.shape
@@ -134,8 +156,9 @@ def vectors(matrix: NDArray[np.float64]) -> pa.Array:
 
 
 def _cut(
-    kind: pa.DataType, written: Any, offsets: NDArray[np.int32], there: Any = None
+    kind: pa.DataType, content: Any, offsets: NDArray[np.int32], validity: Any = None
 ) -> pa.Array:
-    validity = None if there is None else pa.py_buffer(there)
-    buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(written)]
+    """Make an array over `content`, cut at `offsets`; `validity` has a bit for each value."""
+    bits = None if validity is None else pa.py_buffer(validity)
+    buffers = [bits, pa.py_buffer(offsets), pa.py_buffer(content)]
     return pa.Array.from_buffers(kind, len(offsets) - 1, buffers)

@@ -1,8 +1,9 @@
-"""Rows for the offline store: the raw back-up, decisions with their vectors, labels, profiles.
+"""Rows for the offline store: raw records, decisions with their vectors, labels, profiles, drift.
 
-A batch says what its rows are made of (`BatchRows`). `Waiting` turns batches into columns a few
-thousand records at a time: while they are still near the processor, and so that a small batch
-doesn't pay for columns of its own. Words that repeat are dictionaries, here and in the files.
+A batch only hands over the sources of its rows (`BatchRows`). `PendingRows` turns batches into
+columns a few thousand records at a time: while the records are still in the processor's cache, and
+so that a small batch doesn't pay for columns of its own. Texts that repeat are dictionary arrays,
+in memory and in the files.
 """
 
 from __future__ import annotations
@@ -27,22 +28,25 @@ from ..decisions.outcomes import BANDS, OUTCOMES
 from ..decisions.sealer import Frame, Sealed, Verdicts
 from .arrow_columns import (
     byte_strings,
-    chained,
-    numbers,
+    concatenated,
+    dictionary_texts,
+    fixed_texts,
+    float_lists,
+    picked_numbers,
     table_of,
     text_lists,
-    texts_of,
     topic_partitions,
-    vectors,
-    words,
 )
 
-_AT_ONCE: Final = 8000
-"""Records. Enough to spread the cost of some forty columns, and not long enough to grow cold."""
+_RECORDS_PER_TABLE: Final = 8000
+"""Enough to spread the fixed cost of about forty columns, and few enough to stay in the cache."""
 
 
-class Decided(NamedTuple):
-    """The decisions of a batch in columns, with what the offline rows have beside them."""
+class DecisionColumns(NamedTuple):
+    """The decisions of a batch in columns, with the other values of their offline rows.
+
+    `policy_keys` are empty and `amounts_cents` float64[n] NaN where a claim has none.
+    """
 
     frame: Frame
     claims: AcceptedEvents
@@ -54,25 +58,25 @@ class Decided(NamedTuple):
 
 
 class BatchRows(NamedTuple):
-    """What a batch's rows are made of: its records with their answers, decisions, and facts."""
+    """The sources of a batch's rows: its records, raw and decoded, decisions, labels, changes."""
 
     domain: Domain
     records: Records
-    read: DecodedBatch
-    decided: Decided | None
+    decoded: DecodedBatch
+    decided: DecisionColumns | None
     labels: AcceptedEvents
     changes: Mapping[str, Sequence[AcceptedRecord]]
     drift: Sequence[DriftRecord]
 
     def tables(self) -> list[str]:
-        """The tables that get rows."""
+        """List the tables that get rows."""
         parts = {EVENTS: self.records, DECISIONS: self.decided, LABELS: self.labels,
                  PROFILES: self.changes, DRIFT: self.drift}  # fmt: skip
         return [table for table, part in parts.items() if part]
 
 
-class Waiting:
-    """The rows of one table that wait for their append, in order."""
+class PendingRows:
+    """The rows of one table that wait for the next append, in order."""
 
     def __init__(self, table: str) -> None:
         self._table = table
@@ -81,15 +85,16 @@ class Waiting:
         self._built: list[pa.Table] = []
 
     def add(self, batch: BatchRows) -> None:
-        """Take what a batch has for the table."""
+        """Add a batch; every `_RECORDS_PER_TABLE` records its rows are built."""
         self._batches.append(batch)
         self._records += len(batch.records)
-        if self._records >= _AT_ONCE:
+        if self._records >= _RECORDS_PER_TABLE:
             self._build()
 
     def rows(self) -> pa.Table:
-        """All of them."""
+        """Return all rows as one table, which may be asked for again."""
         self._build()
+        # each build has dictionaries of its own: make one for each column
         return pa.concat_tables(self._built).unify_dictionaries()
 
     def _build(self) -> None:
@@ -99,9 +104,11 @@ class Waiting:
 
 
 def build(table: str, batches: Sequence[BatchRows]) -> pa.Table:
-    """The rows of some batches for one table, in order; words may be dictionaries."""
+    """Build the rows of some batches for one table, in order; texts may be dictionary arrays."""
     if table == EVENTS:
-        return event_rows([batch.records for batch in batches], [batch.read for batch in batches])
+        return event_rows(
+            [batch.records for batch in batches], [batch.decoded for batch in batches]
+        )
     if table == DECISIONS:
         return decision_rows([batch.decided for batch in batches if batch.decided is not None])
     if table == DRIFT:
@@ -112,75 +119,86 @@ def build(table: str, batches: Sequence[BatchRows]) -> pa.Table:
     return pa.concat_tables([profile_rows(domain, batch.changes) for batch in batches])
 
 
-def event_rows(parts: Sequence[Records], reads: Sequence[DecodedBatch]) -> pa.Table:
-    """Every record as it stood on the log, refused ones too."""
+def event_rows(parts: Sequence[Records], decoded: Sequence[DecodedBatch]) -> pa.Table:
+    """Build one row for each record as it was on the log, refused ones included.
+
+    Args:
+        parts: the records of each batch.
+        decoded: the same records decoded.
+    """
     rows = sum(map(len, parts))
     columns = topic_partitions(parts) | {
         "key": byte_strings([part.keys for part in parts]),
         "value": byte_strings([part.values for part in parts]),
         "log_time_ms": np.concatenate([part.log_times_ms for part in parts]),
-        "event_id": chained(read.facts.event_ids for read in reads),
-        "event_time_ms": np.concatenate([read.facts.event_times_ms for read in reads]),
+        "event_id": concatenated(each.facts.event_ids for each in decoded),
+        "event_time_ms": np.concatenate([each.facts.event_times_ms for each in decoded]),
         "accepted": np.ones(rows, np.bool_),
-        "reason": words([None], np.zeros(rows, np.int64)),
+        "reason": dictionary_texts([None], np.zeros(rows, np.int64)),
     }
-    if any(read.refused for read in reads):
-        columns |= _with_refused(parts, reads, columns)
+    # the columns above hold the accepted events only, which usually are all
+    if any(each.refused for each in decoded):
+        columns |= _with_refused(parts, decoded, columns)
     return table_of(SCHEMAS[EVENTS], columns)
 
 
 def _with_refused(
-    parts: Sequence[Records], reads: Sequence[DecodedBatch], columns: Mapping[str, Any]
+    parts: Sequence[Records], decoded: Sequence[DecodedBatch], columns: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The columns of which refused records have other values, or none."""
+    """Make the columns in which refused records and tombstones have other values, or null."""
     starts = bounds_of([len(part) for part in parts])
-    at = np.concatenate([start + each.accepted for start, each in zip(starts, reads, strict=False)])
+    # `starts` has one element more, the total
+    at = np.concatenate(
+        [start + each.accepted for start, each in zip(starts, decoded, strict=False)]
+    )
     is_accepted = np.zeros(starts[-1], np.bool_)
     is_accepted[at] = True
     ids, times = np.full(starts[-1], None, object), np.zeros(starts[-1], np.int64)
     ids[at], times[at] = columns["event_id"], columns["event_time_ms"]
     reasons: list[str | None] = [None] * len(ids)
-    for start, read in zip(starts.tolist(), reads, strict=False):
-        for place, answer in read.refused.items():
-            reasons[start + place] = answer.reason if answer is not None else None
+    for start, each in zip(starts.tolist(), decoded, strict=False):
+        for i, refusal in each.refused.items():
+            reasons[start + i] = refusal.reason if refusal is not None else None
     return {
         "event_id": ids,
         "event_time_ms": pa.array(times, mask=~is_accepted),
         "accepted": is_accepted,
-        "reason": words(reasons),
+        "reason": dictionary_texts(reasons),
     }
 
 
-def decision_rows(parts: Sequence[Decided]) -> pa.Table:
-    """One row an accepted claim, with its served vector."""
+def decision_rows(parts: Sequence[DecisionColumns]) -> pa.Table:
+    """Build one row for each accepted claim, with its served vector."""
     records = [part.claims.records for part in parts]
     log_times = np.concatenate([each.log_times_ms for each in records])
     amounts = np.concatenate([part.amounts_cents for part in parts])
     verdicts, sealed = [part.verdicts for part in parts], [part.sealed for part in parts]
     columns = topic_partitions(records) | {
-        "decision_id": texts_of(np.concatenate([each.decision_ids for each in sealed])),
-        "claim_id": chained(part.claims.event_ids for part in parts),
+        "decision_id": fixed_texts(np.concatenate([each.decision_ids for each in sealed])),
+        "claim_id": concatenated(part.claims.event_ids for part in parts),
         "event_time_ms": np.concatenate([part.claims.event_times_ms for part in parts]),
         "log_time_ms": log_times,
         "known_time_ms": log_times,
         "score": pa.array(np.concatenate([each.scores for each in verdicts]), from_pandas=True),
         "margin": pa.array(np.concatenate([each.margins for each in verdicts]), from_pandas=True),
-        "band": words(BANDS, np.concatenate([each.bands for each in verdicts])),
-        "outcome": words(OUTCOMES, np.concatenate([each.outcomes for each in verdicts])),
-        "flags": text_lists(chained(_flags(each) for each in verdicts)),
-        "rules": text_lists(chained(_rules(each) for each in verdicts)),
-        "features": vectors(np.concatenate([part.matrix for part in parts])),
-        "feature_hash": texts_of(np.concatenate([each.feature_hashes for each in sealed])),
-        "chain": texts_of(np.concatenate([each.chains for each in sealed])),
-        "policy_key": byte_strings([_or_none(part.policy_keys) for part in parts], pa.string()),
+        "band": dictionary_texts(BANDS, np.concatenate([each.bands for each in verdicts])),
+        "outcome": dictionary_texts(OUTCOMES, np.concatenate([each.outcomes for each in verdicts])),
+        "flags": text_lists(concatenated(_flags(each) for each in verdicts)),
+        "rules": text_lists(concatenated(_rules(each) for each in verdicts)),
+        "features": float_lists(np.concatenate([part.matrix for part in parts])),
+        "feature_hash": fixed_texts(np.concatenate([each.feature_hashes for each in sealed])),
+        "chain": fixed_texts(np.concatenate([each.chains for each in sealed])),
+        "policy_key": byte_strings(
+            [_none_if_empty(part.policy_keys) for part in parts], pa.string()
+        ),
         "amount_cents": pa.array(np.nan_to_num(amounts).astype(np.int64), mask=np.isnan(amounts)),
     }
     columns |= _shared([part.frame for part in parts], [len(part.claims) for part in parts])
     return table_of(SCHEMAS[DECISIONS], columns)
 
 
-def _or_none(keys: ByteStrings) -> ByteStrings:
-    """Keys, none at all for an empty one."""
+def _none_if_empty(keys: ByteStrings) -> ByteStrings:
+    """Turn empty keys into missing ones."""
     return ByteStrings(keys.content, keys.starts, np.where(keys.sizes == 0, -1, keys.sizes))
 
 
@@ -190,31 +208,34 @@ def _flags(verdicts: Verdicts) -> list[Sequence[str]]:
 
 def _rules(verdicts: Verdicts) -> list[Sequence[str]]:
     names: list[Sequence[str]] = [()] * len(verdicts.scores)
-    for place, hits in verdicts.rules.items():
-        names[place] = [hit.rule for hit in hits]
+    for row, hits in verdicts.rules.items():
+        names[row] = [hit.rule for hit in hits]
     return names
 
 
 def _shared(frames: Sequence[Frame], sizes: Sequence[int]) -> dict[str, Any]:
-    """The columns of what the decisions of a batch share, for some batches."""
+    """Make the columns that are the same within a batch; `sizes` are the decisions of each."""
+    # frames repeat from batch to batch: a new one comes with a new model only
     different = list(dict.fromkeys(frames))
     rows = np.repeat([different.index(frame) for frame in frames], sizes)
     models = [frame.model for frame in different]
     return {
-        "policy": words([frame.policy for frame in different], rows),
-        "threshold": numbers(pa.float64(), [frame.threshold for frame in different], rows),
-        "model_name": words([model.name if model else None for model in models], rows),
-        "model_version": numbers(
+        "policy": dictionary_texts([frame.policy for frame in different], rows),
+        "threshold": picked_numbers(pa.float64(), [frame.threshold for frame in different], rows),
+        "model_name": dictionary_texts([model.name if model else None for model in models], rows),
+        "model_version": picked_numbers(
             pa.int64(), [model.version if model else None for model in models], rows
         ),
-        "model_digest": words([model.digest if model else None for model in models], rows),
-        "definitions": words([frame.definitions for frame in different], rows),
-        "rules_digest": words([frame.rules for frame in different], rows),
+        "model_digest": dictionary_texts(
+            [model.digest if model else None for model in models], rows
+        ),
+        "definitions": dictionary_texts([frame.definitions for frame in different], rows),
+        "rules_digest": dictionary_texts([frame.rules for frame in different], rows),
     }
 
 
 def label_rows(domain: Domain, parts: Sequence[AcceptedEvents]) -> pa.Table:
-    """One row an outcome; `is_fraud` is null where the outcome is no verdict."""
+    """Build one row for each label; `is_fraud` is null where the outcome is no verdict."""
     labels = domain.labels
     assert labels is not None
     events = [facts.event(i) for facts in parts for i in range(len(facts))]
@@ -224,19 +245,19 @@ def label_rows(domain: Domain, parts: Sequence[AcceptedEvents]) -> pa.Table:
     log_times = np.concatenate([each.log_times_ms for each in records])
     columns = topic_partitions(records) | {
         "claim_id": [getattr(event, labels.claim) or "" for event in events],
-        "event_id": chained(facts.event_ids for facts in parts),
+        "event_id": concatenated(facts.event_ids for facts in parts),
         "outcome": outcomes,
         "is_fraud": [verdicts.get(outcome) for outcome in outcomes],
         "decided_at_ms": np.concatenate([facts.event_times_ms for facts in parts]),
         "known_time_ms": log_times,
         "log_time_ms": log_times,
-        "source": words([getattr(event, labels.source) for event in events]),
+        "source": dictionary_texts([getattr(event, labels.source) for event in events]),
     }
     return table_of(SCHEMAS[LABELS], columns)
 
 
 def profile_rows(domain: Domain, facts: Mapping[str, Sequence[AcceptedRecord]]) -> pa.Table:
-    """One row a change of a profile, by group."""
+    """Build one row for each profile change, group by group."""
     rows = []
     for group in domain.groups:
         for record, accepted in facts.get(group.name, ()):
@@ -255,7 +276,7 @@ def profile_rows(domain: Domain, facts: Mapping[str, Sequence[AcceptedRecord]]) 
 
 
 def drift_rows(records: Sequence[DriftRecord]) -> pa.Table:
-    """One row a judged window."""
+    """Build one row for each judged window."""
     rows = []
     for record in records:
         name, _, version = record.model.rpartition("/")

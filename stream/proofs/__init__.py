@@ -1,1 +1,1 @@
-"""Replay and back-fill, compared with what was served."""
+"""Proofs: replay and back-fill, compared with the served decisions and vectors."""

@@ -1,4 +1,4 @@
-"""The served vectors computed again from the log, and compared with what was served."""
+"""Compute the vectors again from the log and compare them with the served ones."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ from ..journal.plan import Plan
 from ..journal.source import Source
 
 BATCH_RECORDS = 3_333
-"""Not a divisor of anything: the back-fill must not depend on the borders that live batches had."""
+"""Not a divisor of usual batch sizes: no vector may depend on the batch borders of the live run."""
 
 Vectors = dict[tuple[int, int], NDArray[np.float64]]
+"""float64[features] by (partition, position) of the claim."""
 
 
 @dataclass(frozen=True)
 class FeatureDiff:
-    """Served against back-filled: how many of `values` differ, and vectors only one side has."""
+    """Differences between served and back-filled vectors.
+
+    `vectors` (of `values` numbers) were on both sides and `differing` of the numbers are unequal;
+    `missing` vectors were not served, `extra` ones are served only or of another width; `worst`
+    names up to five features with their differing values, the most first.
+    """
 
     vectors: int
     values: int
@@ -41,44 +47,58 @@ def backfill(
     source: Source,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Vectors:
-    """Every accepted claim's vector by (partition, position), in the journal's order."""
+    """Compute the vector of every accepted claim, in the journal's order.
+
+    Args:
+        engine: without any state.
+        plans: the whole journal, or its beginning.
+        source: the input log.
+        progress: called with the number of records of each batch.
+    """
     vectors: Vectors = {}
     for records in _rebatched(plans, source):
-        read, taken = engine.take_in(records)
-        claims = read.facts.take(taken.claims).records
-        places = zip(claims.partitions(), claims.positions.tolist(), strict=True)
-        vectors.update(zip(places, taken.vectors.matrix, strict=True))
+        decoded, ingested = engine.ingest(records)
+        claims = decoded.facts.take(ingested.claims).records
+        positions = zip(claims.partitions(), claims.positions.tolist(), strict=True)
+        vectors.update(zip(positions, ingested.vectors.matrix, strict=True))
         progress(len(records))
     return vectors
 
 
 def compare(vectors: Vectors, served: Iterable[pa.RecordBatch], domain: Domain) -> FeatureDiff:
-    """Compare with the offline store's rows of (partition, position, features, definitions)."""
-    left = dict(vectors)
+    """Compare back-filled vectors with the served ones.
+
+    Args:
+        vectors: of `backfill`.
+        served: rows of the offline store with `partition`, `position` and `features`.
+        domain: the definitions that both sides use.
+    """
+    unmatched = dict(vectors)
     width = len(domain.features)
     differing = np.zeros(width, np.int64)
     compared = extra = 0
     for batch in served:
-        places = zip(batch["partition"].to_pylist(), batch["position"].to_pylist(), strict=True)
+        positions = zip(batch["partition"].to_pylist(), batch["position"].to_pylist(), strict=True)
         flat = batch["features"].flatten().to_numpy(zero_copy_only=False)
-        if len(flat) != batch.num_rows * width:
+        if len(flat) != batch.num_rows * width:  # of other definitions: not comparable
             extra += batch.num_rows
             continue
-        for place, row in zip(places, flat.reshape(-1, width), strict=True):
-            mine = left.pop(place, None)
-            if mine is None:
+        for position, row in zip(positions, flat.reshape(-1, width), strict=True):
+            own = unmatched.pop(position, None)
+            if own is None:
                 extra += 1
                 continue
             compared += 1
-            differing += ~((mine == row) | (np.isnan(mine) & np.isnan(row)))
+            differing += ~((own == row) | (np.isnan(own) & np.isnan(row)))
     order: list[Any] = np.argsort(-differing, kind="stable").tolist()
     names = domain.feature_names
     worst = [(names[i], int(differing[i])) for i in order[:5] if differing[i]]
     total = int(differing.sum())
-    return FeatureDiff(compared, compared * width, total, len(left), extra, worst)
+    return FeatureDiff(compared, compared * width, total, len(unmatched), extra, worst)
 
 
 def _rebatched(plans: Iterable[Plan], source: Source) -> Iterator[list[Record]]:
+    """Yield the records of all plans in batches of `BATCH_RECORDS`."""
     waiting: list[Record] = []
     for plan in plans:
         waiting += source.fetch(plan.ranges)

@@ -1,4 +1,4 @@
-"""Proofs: decisions replayed and compared byte for byte, chains checked link by link."""
+"""Replay decisions and compare them byte for byte; check the chains link by link."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from ..journal.plan import Plan
 from ..journal.source import Source
 
 _REPEATABLE: Final = 100_000
-"""Decisions of a partition among which a repetition is recognised."""
+"""Number of the last decisions of a partition among which a repetition is recognised."""
 
 
 @dataclass(frozen=True)
-class Replayed:
-    """What a replay found: of `decisions` on the log, `differ` have other bytes or are missing."""
+class ReplayResult:
+    """The result of a replay.
+
+    Of `decisions`, those of the plans and those on the log without a plan, `differ` have other
+    bytes, are missing or have no plan; `first` describes the first of these.
+    """
 
     plans: int
     records: int
@@ -32,8 +36,8 @@ class Replayed:
 
 
 @dataclass(frozen=True)
-class Chained:
-    """What a check of the chains found: `broken` names each place where a link doesn't hold."""
+class ChainCheck:
+    """The result of a check of the chains; `broken` names each decision whose link doesn't hold."""
 
     decisions: int
     broken: list[str]
@@ -48,7 +52,7 @@ def replay(
     emit: Callable[[int, Sequence[Outgoing]], None] | None = None,
     *,
     may_repeat: bool = False,
-) -> Replayed:
+) -> ReplayResult:
     """Run the plans on a fresh engine and compare every decision with the one on the log.
 
     Args:
@@ -56,9 +60,9 @@ def replay(
         plans: the whole journal, or its beginning.
         source: the input log.
         decisions_of: reads the decisions of a partition from its beginning.
-        progress: told the records of each plan.
-        emit: also given the effects of each plan, for a copy.
-        may_repeat: the log may hold a decision again with the same bytes (`without_repeats`).
+        progress: called with the number of records of each plan.
+        emit: called with the number and the outgoing records of each plan, to write a copy.
+        may_repeat: the log may hold a decision twice with the same bytes (`without_repeats`).
     """
     readers: dict[int, Iterator[Record]] = {}
     seen = records = decisions = differ = 0
@@ -77,13 +81,14 @@ def replay(
             if outgoing.partition not in readers:
                 found = decisions_of(outgoing.partition)
                 readers[outgoing.partition] = without_repeats(found) if may_repeat else found
+            # decisions of a partition are on the log in the order in which they are made here
             reader = readers[outgoing.partition]
             stored = next(reader, None)
             if stored is None or stored.value != outgoing.value:
                 differ += 1
-                place = f"{DECISIONS_TOPIC}/{outgoing.partition}"
+                where = f"{DECISIONS_TOPIC}/{outgoing.partition}"
                 what = f" position {stored.position} differs" if stored else " ends too early"
-                first = first or f"{place}{what} (plan {plan.number})"
+                first = first or f"{where}{what} (plan {plan.number})"
         progress(len(batch))
     for partition, reader in sorted(readers.items()):
         extra = sum(1 for _ in reader)
@@ -91,14 +96,14 @@ def replay(
             decisions += extra
             differ += extra
             first = first or f"{DECISIONS_TOPIC}/{partition} has {extra} that no plan explains"
-    return Replayed(seen, records, decisions, differ, first)
+    return ReplayResult(seen, records, decisions, differ, first)
 
 
 def without_repeats(records: Iterable[Record]) -> Iterator[Record]:
-    """Decisions without those that came before with the same bytes.
+    """Skip decisions that repeat an earlier one of the same position with the same bytes.
 
-    Where a log has no transactions, a worker that was replaced may have sent its last decisions
-    once more, behind those of the next owner. Other bytes for the same claim are no repetition.
+    On a log without transactions, a worker that was replaced may have sent its last decisions once
+    more, after those of the next owner. Other bytes for the same claim are no repetition.
     """
     sent: dict[int, bytes] = {}
     for record in records:
@@ -112,15 +117,20 @@ def without_repeats(records: Iterable[Record]) -> Iterator[Record]:
         if sent.get(position) == proof:
             continue
         sent[position] = proof
-        if len(sent) > 2 * _REPEATABLE:
+        if len(sent) > 2 * _REPEATABLE:  # halved now and then; a dict keeps its order
             sent = dict(list(sent.items())[-_REPEATABLE:])
         yield record
 
 
 def check_chains(
     partitions: Mapping[int, Iterable[Record]], *, may_repeat: bool = False
-) -> Chained:
-    """Whether nothing was edited, dropped, inserted or reordered on any partition."""
+) -> ChainCheck:
+    """Check that no decision was edited, dropped, inserted or reordered on any partition.
+
+    Args:
+        partitions: the decisions of each partition from its beginning.
+        may_repeat: the log may hold a decision twice with the same bytes (`without_repeats`).
+    """
     decisions = 0
     broken: list[str] = []
     for partition, records in sorted(partitions.items()):
@@ -130,5 +140,5 @@ def check_chains(
             value = record.value or b""
             if not check_seal(value, before):
                 broken.append(f"{DECISIONS_TOPIC}/{partition} position {record.position}")
-            before = chain_of(value)
-    return Chained(decisions, broken)
+            before = chain_of(value)  # also of a broken one, so that its successors are checked
+    return ChainCheck(decisions, broken)

@@ -262,8 +262,8 @@ class Driver:
         self._observer.passed("emitted")
         for interval in (self._offline_interval, self._snapshotting.interval):
             interval.count(len(records))
-        for notice in effects.notices:
-            self._observer.notify(notice)
+        for line in effects.log_lines:
+            self._observer.notify(line)
         self._run_due()
         self._snapshotting.run_maintenance(len(records))
         return effects.counts

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, Future
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -17,25 +17,8 @@ from claimtrace.clock import Clock
 
 from ..group.group import Checkpoint
 from ..journal.plan import TopicPartition
-from ..offline_rows.rows import BatchRows, Waiting
-
-
-class Rows(Protocol):
-    """The offline store; each writer numbers its appends with plans."""
-
-    def append_once(
-        self, table: str, rows: pa.Table, *, versions: Mapping[str, int], before: Mapping[str, int]
-    ) -> bool:
-        """Append rows and set the version of each writer, if the versions are still `before`.
-
-        Returns False when these versions are stored already.
-
-        Raises:
-            Superseded: another worker has appended as one of the writers.
-        """
-
-    def committed(self, table: str, writer: str) -> int:
-        """Return the last version of a writer in a table; -1 when there is none."""
+from ..offline_rows.rows import BatchRows, PendingRows
+from .parts import Rows
 
 
 class Stored(NamedTuple):
@@ -76,7 +59,7 @@ class OfflineWriter:
     ) -> None:
         self._rows, self._retry, self._executor = rows, retry, executor
         self._clock, self._appended = clock, appended
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, PendingRows] = {}
         self._versions: dict[tuple[str, str], int] = {}
         self._left: list[_Append] = []
         self._coming: Stored | None = None
@@ -99,7 +82,7 @@ class OfflineWriter:
 
     def add(self, table: str, rows: BatchRows) -> None:
         """Keep the rows of a batch for the next append."""
-        self._waiting.setdefault(table, Waiting(table)).add(rows)
+        self._waiting.setdefault(table, PendingRows(table)).add(rows)
 
     def version(self, table: str, writer: str) -> int:
         """Return the last plan whose rows of a writer are stored; the store is asked once."""

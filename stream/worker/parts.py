@@ -1,21 +1,20 @@
-"""The parts that a driver is assembled from: the log, the stores, and how often work is due."""
+"""The parts that a driver is assembled from, and their contracts: log, stores, cadence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
+
+import pyarrow as pa
 
 from claimtrace.events import Outgoing, Record
+from featurestore.state_arrays import Arrays
 
 from ..group.group import Group
 from ..journal.journal import Journal
+from ..journal.reached import Reached
 from ..journal.source import Source
-
-if TYPE_CHECKING:
-    from ..adapters.snapshots.reached_file import ReachedFile
-    from .offline_writer import Rows
-    from .snapshotting import SnapshotStore
 
 
 class Output(Protocol):
@@ -49,14 +48,67 @@ class LogParts(NamedTuple):
     """Asks the schema registry which schema ids of a batch it doesn't know."""
 
 
+class Rows(Protocol):
+    """The offline store; each writer numbers its appends with plans."""
+
+    def append_once(
+        self, table: str, rows: pa.Table, *, versions: Mapping[str, int], before: Mapping[str, int]
+    ) -> bool:
+        """Append rows and set the version of each writer, if the versions are still `before`.
+
+        Returns False when these versions are stored already.
+
+        Raises:
+            Superseded: another worker has appended as one of the writers.
+        """
+
+    def committed(self, table: str, writer: str) -> int:
+        """Return the last version of a writer in a table; -1 when there is none."""
+
+
+class SnapshotStore(Protocol):
+    """The contract of a store of snapshots."""
+
+    def is_ready(self, arrays: Arrays) -> bool:
+        """Whether `begin` wouldn't have to wait; otherwise the store prepares itself."""
+
+    def begin(self, plan: int, arrays: Arrays) -> bool:
+        """Start to write the state as of a plan; the arrays may change once this returns.
+
+        Returns whether the arrays are read meanwhile, so that each page that changes is copied.
+        """
+
+    def is_written(self, *, wait: bool = False) -> bool:
+        """Whether the snapshot that was begun is durable."""
+
+    def publish(self) -> object:
+        """Make the written snapshot the newest one."""
+
+    def cancel(self) -> None:
+        """Drop a snapshot that was begun; returns when no background work is left."""
+
+    def newest(self, fits: Callable[[Arrays], bool] = ...) -> tuple[int, Arrays] | None:
+        """Return plan and arrays of the newest whole snapshot that fits."""
+
+
+class ReachedStore(Protocol):
+    """Keeps a note of the last plan whose effects are emitted and stored."""
+
+    def write(self, reached: Reached) -> None:
+        """Replace the note."""
+
+    def read(self) -> Reached | None:
+        """Return the note; None when there is none that is whole."""
+
+
 class Stores(NamedTuple):
     """The stores beside the log."""
 
     rows: Rows
     snapshots: SnapshotStore
-    reached: ReachedFile | None = None
-    """Where it is noted which plan's effects are done, so that a restart needn't repeat them. With
-    a group its checkpoints say that, and this note isn't used."""
+    reached: ReachedStore | None = None
+    """Spares a restart the effects that are done. With a group its checkpoints say that, and this
+    note isn't used."""
     executor: Executor | None = None
     """Appends rows beside the batches; None: the worker appends them itself, between batches."""
 

@@ -14,8 +14,8 @@ it moves would have to be copied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterator, Set
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,7 +30,7 @@ from ..journal.plan import TopicPartition
 from .interval import Interval
 from .observer import WorkerObserver
 from .ownership import Ownership
-from .parts import LogParts
+from .parts import LogParts, SnapshotStore
 from .retry import Retry
 
 UNITS_A_RECORD: Final = 16
@@ -44,31 +44,6 @@ to 3 us: 20 to 100 an event in the first batches. Small batches keep that below 
 
 _STUCK_S: Final = 600.0
 """A snapshot that takes longer than this is cancelled."""
-
-
-class SnapshotStore(Protocol):
-    """The contract of a store of snapshots."""
-
-    def is_ready(self, arrays: Arrays) -> bool:
-        """Whether `begin` wouldn't have to wait; otherwise the store prepares itself."""
-
-    def begin(self, plan: int, arrays: Arrays) -> bool:
-        """Start to write the state as of a plan; the arrays may change once this returns.
-
-        Returns whether the arrays are read meanwhile, so that each page that changes is copied.
-        """
-
-    def is_written(self, *, wait: bool = False) -> bool:
-        """Whether the snapshot that was begun is durable."""
-
-    def publish(self) -> object:
-        """Make the written snapshot the newest one."""
-
-    def cancel(self) -> None:
-        """Drop a snapshot that was begun; returns when no background work is left."""
-
-    def newest(self, fits: Callable[[Arrays], bool] = ...) -> tuple[int, Arrays] | None:
-        """Return plan and arrays of the newest whole snapshot that fits."""
 
 
 class _Unpublished(NamedTuple):

@@ -133,7 +133,7 @@ def test_topics_are_made_once_checked_and_grown(own, tmp_path):
 def test_a_topic_that_was_made_again_has_another_id(own, tmp_path):
     session = session_of(own, tmp_path)
     cluster = KafkaTopics(session.settings.kafka_connection)
-    wanted = wanted_topics(["claims.filed"], session.settings)
+    wanted = wanted_topics(["claims.filed"], session.settings.kafka, session.settings.partitions)
     cluster.create(wanted)
     cluster.create(wanted)  # another worker made them at the same time
     before = topic_ids(session.settings.kafka_connection, ["claims.filed"])

@@ -28,7 +28,10 @@ MORE = ("contracts", "adjudicated", "claimed")
 
 _CRASHED = 137
 _SEVERAL = """
-import contextlib, io, json, runpy, sys
+import contextlib, io, json, os, runpy, sys
+if point := os.environ.get("CRASH_AT"):
+    from stream.worker.observer import WorkerObserver
+    WorkerObserver.passed = lambda self, passed: os._exit(137) if passed == point else None
 answers = []
 for command in json.loads(sys.argv.pop()):
     sys.argv[1:] = command
@@ -41,7 +44,8 @@ for command in json.loads(sys.argv.pop()):
     answers.append([code, out.getvalue(), err.getvalue()])
 print(json.dumps(answers))
 """
-"""Does `python -m claimtrace` several times, because its imports and kernels take their time."""
+"""Does `python -m claimtrace` several times, because its imports and kernels take their time; with
+`CRASH_AT` a worker ends at that point of `stream.worker.driver.CRASH_POINTS` as in a crash."""
 
 
 class Crashed(RuntimeError):

@@ -215,7 +215,8 @@ class Ground(ABC):
     ) -> Worker:  # fmt: skip
         source, journal, sink = parts
         told, said = Told(), list[str]()
-        told.notify, told.passed = said.append, crash  # type: ignore[method-assign]
+        told.notify = said.append
+        told.passed = crash  # type: ignore[method-assign, assignment]
         snapshots = Snapshots(self.folder / name / "snapshots")
         driver = Driver(
             self.engine(),
@@ -314,7 +315,7 @@ class KafkaGround(Ground):
             group = KafkaGroup(
                 self.settings(**member).kafka_connection, DOMAIN.topics, clock, output
             )
-            group._settings = settings  # for its own readers
+            group._connection = settings.kafka_connection
             closes.append(group.leave)
             parts = source, journal, output
             return self._worker(name, crash, parts, die, group=group, commit_s=0.0)

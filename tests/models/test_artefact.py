@@ -1,3 +1,5 @@
+"""Artefacts: digests before parsing, and manifests that are refused."""
+
 from __future__ import annotations
 
 import doctest
@@ -27,7 +29,7 @@ def parts(**changes: Any) -> tuple[bytes, ModelRef]:
 
 
 def resealed(content: bytes, **changes: Any) -> tuple[bytes, ModelRef]:
-    """A manifest that someone edited and gave a fitting digest."""
+    """Edit a manifest and give it a matching digest, as a forger would."""
     edited_json = msgspec.json.encode({**msgspec.json.decode(content), **changes})
     return edited_json, ModelRef("claims", 1, digest(edited_json))
 
@@ -82,7 +84,7 @@ def test_large_files_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(("name", "version"), [("claims", 2), ("cards", 1)])
 def test_a_renamed_folder_is_found(name: str, version: int) -> None:
     content, ref = parts()
-    with pytest.raises(ModelError, match="the manifest is of claims 1"):
+    with pytest.raises(ModelError, match="the manifest belongs to claims 1"):
         read_artefact(content, MODEL, ModelRef(name, version, ref.digest))
 
 
@@ -134,7 +136,7 @@ def test_a_model_without_names_is_held_to_their_number() -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "a..b", "/a", "a/b", ".a", "A", "a" * 65, "a\n"])
 def test_names_are_safe_as_folders(name: str) -> None:
-    with pytest.raises(ModelError, match="isn't a name"):
+    with pytest.raises(ModelError, match="isn't a valid name"):
         check_name(name, "model")
 
 
@@ -151,4 +153,8 @@ def test_baselines() -> None:
     for value in (-9.0, -1.0, 0.0, 1.3, 9.0):
         share = 100 * (matrix[:, 0] < value).mean()
         assert baselines.percentile(grids["a"], value) == pytest.approx(share, abs=1.0)
+    zeros = np.array([[0.0]] * 9 + [[-0.0]])
+    for column in (zeros, zeros[::-1]):
+        grid = baselines.build_baselines(["z"], column)["z"]
+        assert str(grid) == str([0.0] * 101)
     assert [baselines.percentile([2.0], value) for value in (1.0, 2.0, 3.0)] == [0.0, 50.0, 100.0]

@@ -1,3 +1,5 @@
+"""Calibration: isotonic and shifted curves, their knots and their evaluation."""
+
 from __future__ import annotations
 
 import doctest

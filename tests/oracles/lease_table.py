@@ -23,8 +23,10 @@ class LeasesInMemory:
 
     def add(self, places: Mapping[TopicPartition, tuple[int, ...]]) -> None:
         """Those that aren't there."""
-        for place, parents in places.items():
-            self.rows.setdefault(place, Lease(place, "", 0, None, parents=parents))
+        for topic_partition, parents in places.items():
+            self.rows.setdefault(
+                topic_partition, Lease(topic_partition, "", 0, None, parents=parents)
+            )
 
     def finished(self) -> dict[TopicPartition, int]:
         """What was said to be."""
@@ -32,17 +34,17 @@ class LeasesInMemory:
 
     def finish(self, places: Mapping[TopicPartition, int]) -> None:
         """Say so."""
-        for place, plan in places.items():
-            self.plans.setdefault(place, plan)
+        for topic_partition, plan in places.items():
+            self.plans.setdefault(topic_partition, plan)
 
     def swap(self, changes: Sequence[tuple[Lease, Lease]]) -> bool:
         """All or none, if each stands as expected."""
         for before, _ in changes:
-            now = self.rows[before.place]
+            now = self.rows[before.topic_partition]
             if (now.owner, now.counter) != (before.owner, before.counter):
                 return False
         for before, after in changes:
-            self.rows[after.place] = after
+            self.rows[after.topic_partition] = after
             self.written.append((before, after))
         return True
 

@@ -14,9 +14,9 @@ from claimtrace.clock import DAY_MS
 from claimtrace_examples.card_payments import DOMAIN
 from featurestore.offline.tables import DECISIONS
 from stream.adapters.embedded.file_journal import read_plans
+from tests.oracles.handbook_protocol import mean_of, prequential
 from tests.worlds.handbook import TRAIN_STARTS, expected_features, read_transactions, write_log
 from tests.worlds.real_data import BESIDE, needs
-from training.evaluation.handbook import mean_of, prequential
 from training.fitting.fitters import FITTERS
 
 DATA = BESIDE / "handbook"

@@ -30,7 +30,7 @@ from stream.adapters.embedded.file_journal import read_plans
 from stream.adapters.embedded.log import EmbeddedOutput, EmbeddedSource
 from stream.engine.effects import Counts
 from stream.proofs.verify import check_chains, replay
-from stream.worker.driver import Sink
+from stream.worker.parts import Output
 from tests.oracles.naive_features import naive_vectors
 from tests.simulation.delayed_work import DelayedWork
 from tests.simulation.histories import History, Told, a_history, told
@@ -95,7 +95,7 @@ class Sea(World):
     delta: bool = False
     rows: RowsInMemory = field(default_factory=RowsInMemory)
 
-    def sink(self, log: EmbeddedLog) -> Sink:
+    def sink(self, log: EmbeddedLog) -> Output:
         """The log's sink, unreliable."""
         return Unreliable(EmbeddedOutput(log, self.partitions), self.trouble)
 

@@ -1,4 +1,4 @@
-"""From the offline store to a promoted, loadable, verifiable version."""
+"""The pipeline from the offline store to a promoted, loadable, verifiable version."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from claimtrace.errors import StateError, UsageError
 from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSettings
 from featurestore.offline.tables import definitions_rows, rows_of
 from models.kernels.forest import Forest
-from models.registry.adapters.folder import Registry
+from models.registry.adapters.folder import FolderRegistry
 from models.scorer import Scorer
 from monitoring.windows.reference import read_reference
 from tests.worlds.claims_history import DIGEST, FEATURES, History, write_history
 from training.data.dataset import load_dataset
-from training.pipeline import STEPS, Bench, train
+from training.pipeline import STEPS, TrainingRun, train
 from training.release.publish import reference_rows
-from training.report import TrainingReport, markdown_of, tables_of
+from training.report import TrainingReport, tables_of
 
 SETTINGS = Settings(
     decision=DecisionSettings(capacity_per_day=2, review_per_day=5),
@@ -34,18 +34,18 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> History:
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(tmp_path / "models")
+def registry(tmp_path: Path) -> FolderRegistry:
+    return FolderRegistry(tmp_path / "models")
 
 
 def run(
-    history: History, registry: Registry, settings: Settings = SETTINGS, **more
+    history: History, registry: FolderRegistry, settings: Settings = SETTINGS, **more
 ) -> TrainingReport:
     return train(history.store, registry, settings, at_ms=history.end_ms, **more)
 
 
 def test_a_first_model_is_published_promoted_and_serves(
-    history: History, registry: Registry
+    history: History, registry: FolderRegistry
 ) -> None:
     report = run(history, registry)
     assert report.promoted
@@ -65,7 +65,9 @@ def test_a_first_model_is_published_promoted_and_serves(
     assert live.reason == report.verdict.words
 
 
-def test_the_thresholds_let_the_capacity_through(history: History, registry: Registry) -> None:
+def test_the_thresholds_let_the_capacity_through(
+    history: History, registry: FolderRegistry
+) -> None:
     report = run(history, registry)
     scorer = Scorer.load(registry.load("champion"))
     dataset = load_dataset(history.store, history.end_ms)
@@ -80,7 +82,7 @@ def test_the_thresholds_let_the_capacity_through(history: History, registry: Reg
 
 
 def test_the_drift_reference_is_of_all_claims_with_scores_out_of_sample(
-    history: History, registry: Registry
+    history: History, registry: FolderRegistry
 ) -> None:
     report = run(history, registry)
     manifest = registry.load("champion").manifest
@@ -101,7 +103,7 @@ def test_the_drift_reference_is_of_all_claims_with_scores_out_of_sample(
 
 
 def test_the_same_store_and_time_give_the_same_model(history: History, tmp_path: Path) -> None:
-    one, two = Registry(tmp_path / "one"), Registry(tmp_path / "two")
+    one, two = FolderRegistry(tmp_path / "one"), FolderRegistry(tmp_path / "two")
     first, second = run(history, one), run(history, two)
     assert first == second
     assert one.load("champion").model_json == two.load("champion").model_json
@@ -109,7 +111,7 @@ def test_the_same_store_and_time_give_the_same_model(history: History, tmp_path:
 
 
 def test_an_equal_challenger_is_published_rejected_and_the_champion_stays(
-    history: History, registry: Registry
+    history: History, registry: FolderRegistry
 ) -> None:
     first = run(history, registry)
     second = run(history, registry)
@@ -121,7 +123,7 @@ def test_an_equal_challenger_is_published_rejected_and_the_champion_stays(
     assert "kept the champion: no better" in registry.history()[-1].reason
 
 
-def test_a_better_challenger_takes_the_place(history: History, registry: Registry) -> None:
+def test_a_better_challenger_becomes_champion(history: History, registry: FolderRegistry) -> None:
     weak = msgspec.structs.replace(
         SETTINGS, training=TrainingSettings(params={"rounds": 1, "max_depth": 1})
     )
@@ -137,7 +139,7 @@ def test_a_better_challenger_takes_the_place(history: History, registry: Registr
     )
 
 
-def test_noise_is_not_promoted(tmp_path: Path, registry: Registry) -> None:
+def test_noise_is_not_promoted(tmp_path: Path, registry: FolderRegistry) -> None:
     noise = write_history(tmp_path / "offline", signal=0.0)
     report = run(noise, registry)
     assert not report.promoted
@@ -145,8 +147,8 @@ def test_noise_is_not_promoted(tmp_path: Path, registry: Registry) -> None:
     assert registry.alias("champion") is None
 
 
-def test_a_champion_of_other_definitions_is_said_and_not_compared(
-    tmp_path: Path, registry: Registry
+def test_a_champion_of_other_definitions_is_noted_and_not_compared(
+    tmp_path: Path, registry: FolderRegistry
 ) -> None:
     history = write_history(tmp_path / "offline")
     run(history, registry)
@@ -166,30 +168,30 @@ def test_a_champion_of_other_definitions_is_said_and_not_compared(
 
 
 def test_an_alias_that_moved_meanwhile_is_not_overwritten(
-    history: History, registry: Registry
+    history: History, registry: FolderRegistry
 ) -> None:
     weak = msgspec.structs.replace(
         SETTINGS, training=TrainingSettings(params={"rounds": 1, "max_depth": 1})
     )
     run(history, registry, weak)
 
-    def intrude(bench: Bench) -> None:
-        other = Registry(registry.folder.parent)
+    def intrude(training: TrainingRun) -> None:
+        other = FolderRegistry(registry.folder.parent)
         run(history, other)
 
     steps = (*STEPS[:-1], ("intrude", intrude), STEPS[-1])
-    with pytest.raises(StateError, match="champion stands at"):
+    with pytest.raises(StateError, match="champion points to"):
         run(history, registry, steps=steps)
     assert registry.alias("champion") == registry.versions()[1]
     assert len(registry.versions()) == 3
 
 
-def test_steps_report_and_can_be_inserted(history: History, registry: Registry) -> None:
+def test_steps_report_and_can_be_inserted(history: History, registry: FolderRegistry) -> None:
     calls: list[tuple[str, int, int]] = []
 
-    def tune(bench: Bench) -> None:
-        assert bench.split.train.size
-        bench.params["rounds"] = 3
+    def tune(training: TrainingRun) -> None:
+        assert training.split.train.size
+        training.params["rounds"] = 3
 
     report = run(
         history,
@@ -199,12 +201,12 @@ def test_steps_report_and_can_be_inserted(history: History, registry: Registry) 
     )
     assert report.rounds <= 3
     names = [name for name, done, total in calls if (done, total) == (0, 1)]
-    expected = ["collect", "divide", "tune", "fit", "calibrate", "judge", "thresholds", "release"]
+    expected = ["collect", "split", "tune", "fit", "calibrate", "evaluate", "thresholds", "publish"]
     assert names == expected
 
 
 def test_too_little_to_learn_from_is_refused_and_nothing_is_published(
-    tmp_path: Path, registry: Registry
+    tmp_path: Path, registry: FolderRegistry
 ) -> None:
     small = write_history(tmp_path / "offline", claims=60, days=30)
     with pytest.raises(UsageError, match="known frauds"):
@@ -212,24 +214,22 @@ def test_too_little_to_learn_from_is_refused_and_nothing_is_published(
     assert registry.versions() == []
 
 
-def test_what_is_judged_is_what_serves(history: History, registry: Registry) -> None:
-    benches: list[Bench] = []
-    run(history, registry, steps=(*STEPS, ("look", benches.append)))
-    bench, artefact = benches[0], registry.load("champion")
-    margins = Forest.from_xgboost_json(artefact.model_json).margins(bench.dataset.matrix)
-    assert margins.tobytes() == bench.margins.tobytes()
+def test_what_is_judged_is_what_serves(history: History, registry: FolderRegistry) -> None:
+    runs: list[TrainingRun] = []
+    run(history, registry, steps=(*STEPS, ("look", runs.append)))
+    training, artefact = runs[0], registry.load("champion")
+    margins = Forest.from_xgboost_json(artefact.model_json).margins(training.dataset.matrix)
+    assert margins.tobytes() == training.margins.tobytes()
     calibrated = artefact.manifest.calibration.probabilities(margins)
-    assert calibrated.tobytes() == bench.probabilities.tobytes()
-    assert not set(reference_rows(bench.dataset, bench.split)) & set(bench.split.train)
+    assert calibrated.tobytes() == training.probabilities.tobytes()
+    assert not set(reference_rows(training.dataset, training.split)) & set(training.split.train)
 
 
-def test_the_report_reads_as_json_and_as_a_page(history: History, registry: Registry) -> None:
+def test_the_report_reads_as_json_and_as_tables(history: History, registry: FolderRegistry) -> None:
     report = run(history, registry)
     assert msgspec.json.decode(msgspec.json.encode(report), type=TrainingReport) == report
-    page = markdown_of(report)
-    for table in tables_of(report):
-        assert f"## {table.title}" in page
-        assert all(len(row) == len(table.header) for row in table.rows)
-    assert "fraud money found at 2 a day" in page
-    again = run(history, registry)
-    assert "| champion |" in markdown_of(again)
+    tables = tables_of(report)
+    assert all(len(row) == len(table.header) for table in tables for row in table.rows)
+    assert "fraud money found at 2 a day" in [row[0] for row in tables[0].rows]
+    second = run(history, registry)
+    assert "champion" in tables_of(second)[0].header

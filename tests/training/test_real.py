@@ -1,4 +1,4 @@
-"""The real data beside the checkout: published numbers, and a bar that says leak or no leak.
+"""The real data beside the checkout: published numbers, and a limit above which there is a leak.
 
 The features are computed here from the READMEs, apart from the product, so that fitters and
 protocol are measured on their own; the stream's own vectors are compared elsewhere.
@@ -14,8 +14,8 @@ import pytest
 
 from claimtrace.clock import DAY_MS
 from models.kernels.forest import Forest
+from tests.oracles.handbook_protocol import mean_of, prequential
 from tests.worlds.real_data import BESIDE, needs
-from training.evaluation.handbook import mean_of, prequential
 from training.evaluation.metrics import auc, average_precision
 from training.fitting.fitters import fit_xgboost, silent
 
@@ -27,14 +27,14 @@ DAY_S = 86_400
 
 
 def sorted_by(ids: np.ndarray, seconds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Order by (id, time), and one rising number that says both; ids are 2**40 s apart."""
+    """Return the order by (id, time), and rising keys; the keys of two ids are 2**40 s apart."""
     key = pd.factorize(ids)[0].astype(np.int64) * 2**40 + seconds - seconds[0] + 60 * DAY_S
     order = np.argsort(key, kind="stable")
     return order, key[order]
 
 
 def handbook_features(table: pd.DataFrame, seconds: np.ndarray) -> np.ndarray:
-    """The 15 inputs of the handbook's README: float64[n, 15]."""
+    """Compute the 15 inputs of the handbook's README: float64[n, 15]."""
     cents = np.round(table.TX_AMOUNT.to_numpy() * 100).astype(np.int64)
     frauds = table.TX_FRAUD.to_numpy(dtype=np.int64)
     matrix = np.empty((len(table), 15))
@@ -43,18 +43,18 @@ def handbook_features(table: pd.DataFrame, seconds: np.ndarray) -> np.ndarray:
     matrix[:, 2] = seconds % DAY_S // 3600 <= 6
     order, key = sorted_by(table.CUSTOMER_ID.to_numpy(), seconds)
     sums, here = np.concatenate([[0], np.cumsum(cents[order])]), np.arange(len(key)) + 1
-    for place, days in enumerate((1, 7, 30)):
+    for index, days in enumerate((1, 7, 30)):
         since = np.searchsorted(key, key - days * DAY_S, "right")
-        matrix[order, 3 + 2 * place] = here - since
-        matrix[order, 4 + 2 * place] = (sums[here] - sums[since]) / 100 / (here - since)
+        matrix[order, 3 + 2 * index] = here - since
+        matrix[order, 4 + 2 * index] = (sums[here] - sums[since]) / 100 / (here - since)
     order, key = sorted_by(table.TERMINAL_ID.to_numpy(), seconds)
     sums = np.concatenate([[0], np.cumsum(frauds[order])])
     until = np.searchsorted(key, key - 7 * DAY_S, "right")
-    for place, days in enumerate((1, 7, 30)):
+    for index, days in enumerate((1, 7, 30)):
         since = np.searchsorted(key, key - (7 + days) * DAY_S, "right")
         count = until - since
-        matrix[order, 9 + 2 * place] = count
-        matrix[order, 10 + 2 * place] = (sums[until] - sums[since]) / np.maximum(count, 1)
+        matrix[order, 9 + 2 * index] = count
+        matrix[order, 10 + 2 * index] = (sums[until] - sums[since]) / np.maximum(count, 1)
     return matrix
 
 
@@ -79,7 +79,7 @@ def test_the_handbooks_published_table() -> None:
 
 
 def aws_claims() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both draws, each claim with its own draw's customer: matrix[10000, 45], frauds, policies."""
+    """Read both draws, each claim with its draw's customer: matrix[10000, 45], frauds, policies."""
     symbols = str.maketrans("", "", "!@#$%^&*()_+=-/\\`~{}|<>?")
 
     def raw(file: str) -> pd.DataFrame:

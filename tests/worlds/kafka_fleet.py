@@ -24,6 +24,8 @@ from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.loading import load_settings
 from claimtrace_examples.auto_claims import DOMAIN
+from cli.transports.choice import open_transport
+from cli.wiring.assembly import build_engine
 from cli.wiring.workspace import Workspace
 from stream.journal.plan import in_plan_order
 from stream.proofs.verify import check_chains
@@ -205,13 +207,13 @@ def find(fleet: Fleet) -> Found:
 def find_by(session: Workspace, read: Callable[[str], Iterable[Record]]) -> Found:
     """Read the topics, and go through the journal with a dictionary for what was seen."""
     inputs = {(r.topic, r.partition, r.position): r for topic in DOMAIN.topics for r in read(topic)}
-    wire = session.engine().wire
+    wire = build_engine(session).decoder
     facts: list[tuple[str, Any, int, int]] = []
     claims: dict[str, tuple[int, int]] = {}
     refused: set[tuple[str, int, int]] = set()
     seen: dict[tuple[str, str], bytes | None] = {}
     planned = 0
-    with session.transport() as transport:
+    with open_transport(session) as transport:
         for plan in transport.plans():
             batch = in_plan_order(
                 [

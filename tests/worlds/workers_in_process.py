@@ -133,7 +133,7 @@ class Bench:
             settings.kafka_connection, f"bench-{len(self.opened)}" if exactly_once else ""
         )
         group = KafkaGroup(member.kafka_connection, DOMAIN.topics, clock, output)
-        group._settings = settings
+        group._connection = settings.kafka_connection
         self.opened += [source.close, journal.close, output.close, group.leave]
         engine = Engine(DOMAIN, terms(0), KEY, no_models)
         said: list[str] = []

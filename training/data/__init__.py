@@ -1,1 +1,1 @@
-"""The data set of a training: served vectors joined with labels as known, and its splits."""
+"""The data set of a training run: served vectors, labels as known at its time, and the splits."""

@@ -1,15 +1,15 @@
-"""The training data: vectors as they were served, with verdicts as they were known.
+"""The training data: vectors as they were served, with the verdicts known at a given time.
 
-Nothing is computed again: what a claim's features were is what the decision logged. A claim that
-has no verdict is not a legitimate claim: it has no label, counts in no metric, and still takes a
-place in the day's capacity.
+No feature is recomputed: a claim's features are the ones that its decision logged. A claim without
+a verdict isn't a legitimate claim: it has no label, counts in no metric, and still uses up a part
+of the day's capacity.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -21,31 +21,24 @@ from claimtrace.errors import StateError, UsageError
 from claimtrace.ids import digest_of
 from featurestore.offline.tables import DECISIONS, DEFINITIONS, LABELS, newest_digest_query
 
+if TYPE_CHECKING:
+    from featurestore.offline.adapters.delta import OfflineStore
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MAX_ROWS: Final = 2_000_000
-"""The newest claims that are read: 80 features of them are 1.3 GB."""
+"""Most claims that are read, the newest first; 80 features of them are 1.3 GB."""
 
 NEVER_MS: Final = -1
-"""The time at which a verdict became known, where there is none."""
+"""The value of `label_known_ms` for claims without a verdict."""
 
 _MATURE_QUANTILE = 0.8
 _MAX_YOUNG_RATIO = 0.25
 
 
-class Offline(Protocol):
-    """What training needs of the offline store."""
-
-    def sql(self, query: str) -> pa.Table:
-        """Answer one reading statement."""
-
-    def tables(self) -> dict[str, int]:
-        """Tables with their versions."""
-
-
 class MonthShare(msgspec.Struct, frozen=True):
-    """How far the verdicts on a month's claims have come in."""
+    """The progress of the verdicts on one month's claims."""
 
     month: str
     claims: int
@@ -55,7 +48,7 @@ class MonthShare(msgspec.Struct, frozen=True):
 
     @property
     def labelled_ratio(self) -> float:
-        """Claims with a verdict among all, 0 .. 1."""
+        """The share of claims with a verdict, 0 .. 1."""
         return self.labelled / self.claims
 
 
@@ -64,15 +57,17 @@ class Dataset:
     """All claims scored under one digest of definitions, in order of event time and claim id.
 
     Attributes:
-        definitions: the digest; `features` are its F names in vector order.
+        definitions: digest of the definitions.
+        features: the F feature names of the definitions, in vector order.
         claim_ids: n strings.
         matrix: float64[n, F], the served vectors, NaN where missing.
         labels: float64[n]: 1 fraud, 0 legitimate, NaN no verdict known at `at_ms`.
-        event_times_ms, label_known_ms: int64[n]; `NEVER_MS` where there is no verdict.
-        groups: int64[n], equal for claims that must not be split (one policy).
-        amounts_cents: float64[n], NaN where the claim says no amount.
-        unseen: int64[n], 1 where a category was one that the definitions don't list.
-        at_ms: what was known at this time, and nothing later.
+        event_times_ms: int64[n].
+        label_known_ms: int64[n], when the verdict became known; `NEVER_MS` without a verdict.
+        groups: int64[n], equal for claims that must stay in one split (claims of one policy).
+        amounts_cents: float64[n], NaN where the claim has no amount.
+        unseen: int64[n], 1 if the claim has a category that the definitions don't list, else 0.
+        at_ms: time of the reading; nothing that became known later is included.
         lineage: table versions, queries and counts, enough to read the same rows again.
     """
 
@@ -91,30 +86,30 @@ class Dataset:
 
     @property
     def is_fraud(self) -> NDArray[np.bool_]:
-        """bool[n]; False for legitimate claims and for those without a verdict."""
+        """bool[n]; False for legitimate claims and for claims without a verdict."""
         return np.asarray(self.labels == 1)
 
     @property
     def has_label(self) -> NDArray[np.bool_]:
-        """bool[n]: a verdict is known."""
+        """bool[n]; whether a verdict is known."""
         return ~np.isnan(self.labels)
 
     @property
     def days(self) -> Ints:
-        """int64[n]: the day (UTC) of the claim's event time."""
+        """int64[n]; the day (UTC) of the claim's event time, counted from 1970."""
         return self.event_times_ms // DAY_MS
 
 
-def load_dataset(offline: Offline, at_ms: int, *, max_rows: int = MAX_ROWS) -> Dataset:
+def load_dataset(offline: OfflineStore, at_ms: int, *, max_rows: int = MAX_ROWS) -> Dataset:
     """Read the served vectors of the newest definitions, with the verdicts known at `at_ms`.
 
-    The verdict of a claim is its latest one by decision time; outcomes that are neither fraud nor
-    legitimate are none. A claim that was decided more than once (another topic, a replay) counts
-    with its first vector. Of more than `max_rows` claims the newest are read.
+    The verdict of a claim is its latest one by decision time; an outcome that is neither fraud nor
+    legitimate isn't a verdict. A claim that was decided more than once (on another topic, in a
+    replay) counts once, with its first vector. Of more than `max_rows` claims the newest are read.
 
     Raises:
         UsageError: no decisions, labels or definitions are stored yet.
-        StateError: a vector isn't as long as its definitions say.
+        StateError: the length of a vector differs from the number of features defined.
     """
     tables = offline.tables()
     for table in (DECISIONS, LABELS, DEFINITIONS):
@@ -160,9 +155,9 @@ def load_dataset(offline: Offline, at_ms: int, *, max_rows: int = MAX_ROWS) -> D
 
 
 def claims_query(digest: str, at_ms: int, max_rows: int = MAX_ROWS) -> str:
-    """The SQL behind a data set; it stands in the model's lineage."""
+    """Return the SQL query of a data set; it is recorded in the model's lineage."""
     literal = "'" + digest.replace("'", "''") + "'"
-    # Vectors join last, by place: windows over rows that carry them would copy them.
+    # Vectors are joined last, by position: window functions over rows with vectors would copy them.
     return f"""
 WITH verdicts AS (
   SELECT claim_id, is_fraud, known_time_ms FROM {LABELS}
@@ -190,28 +185,27 @@ ORDER BY d.event_time_ms, claim_id""".strip()  # noqa: S608
 
 
 def mature_until_ms(dataset: Dataset) -> int:
-    """Claims up to this event time are old enough for their verdicts to be a fair sample.
+    """Return the event time in ms up to which the known verdicts are a fair sample.
 
-    Verdicts take time, and quick ones are not like slow ones. The delay within which 80 % of the
-    verdicts came, taken over the older half of the time (the newer half hasn't seen its slow ones),
-    is left free before `at_ms`; never more than a quarter of the time span, so that a short history
-    can still be used.
+    Verdicts take time, and fast verdicts differ from slow ones. Therefore the newest claims are
+    left out: those within the delay before `at_ms` in which 80 % of the verdicts arrive. The delay
+    is measured on the older half of the time, because slow verdicts of the newer half are still
+    missing. At most a quarter of the time span is left out, so that a short history can be used.
     """
-    labelled = dataset.has_label
-    times = dataset.event_times_ms
+    labelled, times = dataset.has_label, dataset.event_times_ms
     if not np.any(labelled):
         return int(times[-1])
     first, last = int(times[0]), int(times[-1])
     older = labelled & (times <= first + (last - first) // 2)
     known = older if np.any(older) else labelled
     delays = np.sort(dataset.label_known_ms[known] - times[known])
-    usual = int(delays[min(len(delays) - 1, int(_MATURE_QUANTILE * len(delays)))])
-    youngest = last - int(_MAX_YOUNG_RATIO * (last - first))
-    return min(last, max(dataset.at_ms - usual, youngest))
+    delay = int(delays[min(len(delays) - 1, int(_MATURE_QUANTILE * len(delays)))])
+    earliest = last - int(_MAX_YOUNG_RATIO * (last - first))
+    return min(last, max(dataset.at_ms - delay, earliest))
 
 
 def maturity(dataset: Dataset, month_of: Callable[[int], str]) -> list[MonthShare]:
-    """Verdicts by the month of the claim; `month_of` names the month of a time in ms."""
+    """Count claims and verdicts by the month of the claim; `month_of` names the month of a time."""
     starts = np.unique(dataset.days)
     months = np.array([month_of(int(day) * DAY_MS) for day in starts])
     month_of_row = months[np.searchsorted(starts, dataset.days)]
@@ -235,7 +229,7 @@ def maturity(dataset: Dataset, month_of: Callable[[int], str]) -> list[MonthShar
 
 
 def utc_month(time_ms: int) -> str:
-    """The month of a time, as `2026-11`; pure calendar arithmetic.
+    """Return the month (UTC) of a time in ms as `2026-11`; pure calendar arithmetic.
 
     >>> utc_month(0), utc_month(1_000_000_000_000)
     ('1970-01', '2001-09')
@@ -243,7 +237,8 @@ def utc_month(time_ms: int) -> str:
     return str(np.datetime64(time_ms, "ms").astype("datetime64[M]"))
 
 
-def _features(offline: Offline, digest: str) -> list[str]:
+def _features(offline: OfflineStore, digest: str) -> list[str]:
+    """Read the feature names of a digest of definitions, in vector order."""
     literal = "'" + digest.replace("'", "''") + "'"
     query = (
         f"SELECT DISTINCT feature_position, feature FROM {DEFINITIONS} "  # noqa: S608
@@ -257,6 +252,7 @@ def _features(offline: Offline, digest: str) -> list[str]:
 
 
 def _matrix(rows: pa.Table, features: int) -> Floats:
+    """Return the served vectors as float64[n, features]."""
     vectors = rows["features"].combine_chunks()
     lengths = np.unique(np.asarray(vectors.value_lengths()))
     if lengths.tolist() != [features]:
@@ -277,7 +273,7 @@ def _ints(rows: pa.Table, column: str) -> Ints:
 
 
 def _codes(column: pa.ChunkedArray) -> Ints:
-    """int64[n], the same for equal strings: ranks of the sorted distinct values."""
+    """Encode strings as int64[n], equal for equal strings: ranks of the sorted distinct values."""
     return np.unique(column.to_numpy(zero_copy_only=False).astype(str), return_inverse=True)[
         1
     ].astype(np.int64)

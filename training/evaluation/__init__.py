@@ -1,1 +1,1 @@
-"""How good a model is: metrics, capacity, comparison."""
+"""The evaluation of a model: ranking metrics, thresholds by capacity, bootstrap intervals."""

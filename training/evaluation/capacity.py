@@ -1,4 +1,4 @@
-"""From "we can investigate 40 claims a day" to the score from which a claim is referred."""
+"""Thresholds by capacity: the score from which 40 claims a day, say, can be investigated."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from claimtrace.errors import UsageError
 Floats = NDArray[np.float64]
 
 SCORE_DECIMALS = 9
-"""The stream rounds probabilities to this before it compares them; so thresholds do too."""
+"""Decimals to which the stream rounds probabilities before comparing them; thresholds too."""
 
 
 class Threshold(msgspec.Struct, frozen=True):
-    """Claims with a score at or above `value` are taken.
+    """A threshold on the score: claims with a score at or above `value` pass.
 
-    `expected_per_day` is how many that were in the time it was set on; `note` is empty, or says in
-    words why that isn't the capacity.
+    `expected_per_day` is the number of such claims a day in the data that the threshold was chosen
+    on; `note` is empty, or explains in words why this number differs from the capacity.
     """
 
     value: float
@@ -28,18 +28,18 @@ class Threshold(msgspec.Struct, frozen=True):
 
 
 def threshold_for(scores: Floats, days: float, capacity_per_day: float) -> Threshold:
-    """The lowest threshold that lets at most the capacity through.
+    """Return the lowest threshold that lets at most the capacity pass.
 
-    Equal scores pass together or not at all. When even the highest group of equal scores is more
-    than the capacity it passes all the same: better too many than none, and the note says so.
+    Claims of equal score pass together or not at all. If even the highest score is shared by more
+    claims than the capacity, they all pass: too many is better than none, and the note explains it.
 
     Args:
-        scores: float64[n], probabilities of *all* claims of the time, with a verdict or not.
-        days: how long that time was.
+        scores: float64[n], probabilities of *all* claims of a time span, with or without a verdict.
+        days: length of the time span.
         capacity_per_day: claims a day, above 0.
 
     Raises:
-        UsageError: there are no scores or no time.
+        UsageError: there are no scores, or the time span or the capacity isn't positive.
 
     >>> threshold_for(np.array([0.9, 0.5, 0.5, 0.1]), days=1, capacity_per_day=2).value
     0.9
@@ -51,16 +51,16 @@ def threshold_for(scores: Floats, days: float, capacity_per_day: float) -> Thres
             f"no threshold for {capacity_per_day:g} a day: {len(scores)} claims of {days:g} days"
         )
     levels, counts = np.unique(np.round(scores, SCORE_DECIMALS), return_counts=True)
-    above = np.cumsum(counts[::-1])[::-1]
+    above = np.cumsum(counts[::-1])[::-1]  # claims at or above each level
     if above[0] <= capacity_per_day * days:
         note = f"the capacity is more than all {above[0] / days:.3g} claims a day: all pass"
         return Threshold(0.0, capacity_per_day, float(above[0] / days), note)
     fits = np.flatnonzero(above <= capacity_per_day * days)
-    place = int(fits[0]) if len(fits) else len(levels) - 1
-    expected = float(above[place] / days)
+    level = int(fits[0]) if len(fits) else len(levels) - 1
+    expected = float(above[level] / days)
     note = ""
     if not len(fits):
-        note = f"{above[place]} claims share the highest score: more than the capacity pass"
+        note = f"{above[level]} claims share the highest score: more than the capacity pass"
     elif expected < 0.8 * capacity_per_day:
-        note = f"{counts[place - 1]} claims share the next score: they would exceed the capacity"
-    return Threshold(float(levels[place]), capacity_per_day, expected, note)
+        note = f"{counts[level - 1]} claims share the next score: they would exceed the capacity"
+    return Threshold(float(levels[level]), capacity_per_day, expected, note)

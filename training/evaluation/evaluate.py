@@ -1,4 +1,4 @@
-"""How good a model is where it counts: ranking, and what a day's capacity finds, in money too.
+"""The evaluation of a model: ranking metrics, and the frauds and money found within the capacity.
 
 Intervals are 95 %, from a bootstrap that draws whole policies: claims of one policy are not
 independent, and drawing rows would make every interval too narrow (Davison and Hinkley,
@@ -23,14 +23,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 DRAWS: Final = 400
-"""Bootstrap draws: the ends of a 95 % interval then stand on 10 draws each."""
+"""Bootstrap draws; 10 draws then lie beyond each end of a 95 % interval."""
 
 METRICS: Final = ("average_precision", "auc", "precision", "recall", "money_found_ratio")
-"""What `Measured.metrics` gives, in order. The last three are at capacity."""
+"""The metrics that `Measured.metrics` computes, in order. The last three are at capacity."""
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A number on the test rows, and the 95 % interval around it."""
+    """A metric on the test rows, and the 95 % interval around it."""
 
     value: float
     low: float
@@ -38,11 +38,12 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """One model on the test time. Ratios are 0 .. 1; money is None where claims say no amounts.
+    """The evaluation of one model on the test time.
 
-    `precision` is frauds among the referred claims that have a verdict, `precision_ceiling` what a
-    perfect ranking would reach with the same capacity (days with fewer frauds than places keep it
-    below 1), `recall` the share of known frauds that the capacity finds.
+    Ratios are 0 .. 1; money is None if claims have no amounts. `precision` is the share of frauds
+    among the referred claims that have a verdict, and `recall` the share of known frauds that are
+    referred, both within the capacity. `precision_ceiling` is the precision of a perfect ranking
+    with the same capacity; days with fewer frauds than capacity keep it below 1.
     """
 
     claims: int
@@ -64,17 +65,17 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
-    """All claims of the test time, with a verdict or not: those take places in the capacity too.
+    """All claims of the test time, with or without a verdict: both use up the day's capacity.
 
     Attributes:
-        rows: int64[n], places in the data set.
+        rows: int64[n], row numbers in the data set.
         labels: float64[n], 1 fraud, 0 legitimate, NaN unknown.
-        days: int64[n], counted from the first.
-        day_count: days from the first to the last, quiet ones included.
-        groups: int64[n], 0 .. number of policies - 1.
+        days: int64[n], counted from the first day of the test time.
+        day_count: days from the first to the last, including days without claims.
+        groups: int64[n], policies as 0 .. number of policies - 1.
         fraud_cents: float64[n], the amount of a known fraud, else 0.
         has_money: whether any known fraud has an amount.
-        capacity_per_day: claims that can be investigated.
+        capacity_per_day: claims that can be investigated a day.
     """
 
     rows: Ints
@@ -88,7 +89,7 @@ class Panel:
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split, capacity_per_day: float) -> Panel:
-        """The panel of a split's test time."""
+        """Collect the claims of a split's test time."""
         times = dataset.event_times_ms
         rows = np.flatnonzero((times >= split.test_start_ms) & (times < split.test_end_ms))
         labels, days = dataset.labels[rows], dataset.days[rows]
@@ -105,33 +106,36 @@ class Panel:
         )
 
     @property
-    def places(self) -> Floats:
-        """float64[day_count]: places each day; a fraction is saved up for the days that follow.
+    def capacities(self) -> Floats:
+        """float64[day_count]: whole claims that can be investigated on each day.
 
-        The same total on any number of days: 0.5 a day is one claim every other day.
+        Fractions are carried over to the following days: 0.5 a day is one claim every other day.
         """
         sums = np.floor(np.arange(self.day_count + 1) * self.capacity_per_day + 1e-9)
         return np.asarray(np.diff(sums), dtype=np.float64)
 
 
 class Measured:
-    """One model's scores on a panel, ordered once; then any weighting of the rows is cheap."""
+    """One model's scores on a panel, sorted once, so that metrics of any row weights are cheap."""
 
     def __init__(self, panel: Panel, scores: NDArray[np.floating]) -> None:
         self._panel = panel
         self._known = np.flatnonzero(~np.isnan(panel.labels))
         self._ranking = Ranking(panel.labels[self._known] == 1, scores[self._known])
-        # Of equal scores on one day the earlier claim goes first, as it would be picked up.
+        # Of equal scores on one day the earlier claim comes first, as an investigator takes it.
         self._order = np.lexsort((np.arange(len(scores)), -scores, panel.days))
         ordered_days = panel.days[self._order]
         self._day_start = np.searchsorted(ordered_days, ordered_days)
-        self._places = panel.places[ordered_days]
+        self._capacities = panel.capacities[ordered_days]
         self._is_fraud = (panel.labels[self._order] == 1).astype(np.float64)
         self._is_known = (~np.isnan(panel.labels[self._order])).astype(np.float64)
         self._cents = panel.fraud_cents[self._order]
 
     def metrics(self, weights: Floats | None = None) -> Floats:
-        """float64[5]: `METRICS` under float64[n] weights (one each when None); NaN: undefined."""
+        """Compute `METRICS` as float64[5] under row weights float64[n] (None: one each).
+
+        NaN where a metric is undefined.
+        """
         known = None if weights is None else weights[self._known]
         each = np.ones(len(self._order)) if weights is None else weights[self._order]
         taken = self.taken(each)
@@ -147,50 +151,54 @@ class Measured:
         )
 
     def taken(self, each: Floats) -> Floats:
-        """How much of each row (in day, then score order) the day's places take: float64[n]."""
+        """Return the part of each row's weight within the day's capacity: float64[n].
+
+        Rows, here and in `each`, are in the order of day and then score.
+        """
         until = np.cumsum(each)
         before = until - each
         before_in_day = before - before[self._day_start]
-        return np.clip(self._places - before_in_day, 0.0, each)
+        return np.clip(self._capacities - before_in_day, 0.0, each)
 
     def judged_by_day(self) -> Floats:
-        """float64[day_count]: claims with a verdict that the day's places take."""
+        """Count the claims with a verdict within each day's capacity: float64[day_count]."""
         taken = self.taken(np.ones(len(self._order))) * self._is_known
         days = self._panel.days[self._order]
         return np.asarray(np.bincount(days, taken, self._panel.day_count), np.float64)
 
     def money_found_cents(self) -> int:
-        """Cents of known frauds within the capacity."""
+        """Sum the amounts of known frauds within the capacity, in cents."""
         return int(_dot(self.taken(np.ones(len(self._order))), self._cents))
 
 
 def bootstrap(
-    panel: Panel, models: Sequence[Measured], seed: int, draws: int = DRAWS
+    panel: Panel, measured: Sequence[Measured], seed: int, draws: int = DRAWS
 ) -> NDArray[np.float64]:
-    """Metrics of every model under the same draws of policies: float64[models, draws, 5].
+    """Compute the metrics of every model under the same draws of policies.
 
-    Models share a draw, so their differences have the (much smaller) spread of pairs.
+    Returns float64[models, draws, 5]. Because all models share the draws, their differences have
+    the (much smaller) spread of paired samples.
     """
     generator = np.random.default_rng(seed)
     policies = int(panel.groups.max()) + 1
-    drawn = np.empty((len(models), draws, len(METRICS)))
+    drawn = np.empty((len(measured), draws, len(METRICS)))
     for draw in range(draws):
         counts = np.bincount(generator.integers(0, policies, policies), minlength=policies)
         weights = counts[panel.groups].astype(np.float64)
-        for place, model in enumerate(models):
-            drawn[place, draw] = model.metrics(weights)
+        for index, model in enumerate(measured):
+            drawn[index, draw] = model.metrics(weights)
     return drawn
 
 
 def evaluate(
     panel: Panel, scores: NDArray[np.floating], probabilities: Floats, drawn: Floats
 ) -> Evaluation:
-    """The evaluation of one model.
+    """Evaluate one model on a panel.
 
     Args:
-        scores: float[n] margins; they rank (probabilities may tie).
-        probabilities: float64[n], calibrated; they are judged as probabilities.
-        drawn: float64[draws, 5], this model's part of `bootstrap`.
+        scores: float[n], margins, used for ranking (probabilities may have ties).
+        probabilities: float64[n], calibrated, used for calibration error and Brier score.
+        drawn: float64[draws, 5], this model's part of the result of `bootstrap`.
     """
     known = ~np.isnan(panel.labels)
     is_fraud = panel.labels[known] == 1
@@ -216,10 +224,10 @@ def evaluate(
 
 
 def precision_ceiling(panel: Panel, measured: Measured) -> float:
-    """The best precision for as many claims with a verdict as this ranking refers each day.
+    """Return the best precision for the number of judged claims that this ranking refers each day.
 
-    Of the referred claims some have no verdict (yet) and count for nothing; the ceiling fills the
-    same number of judged places with that day's known frauds first.
+    Some of the referred claims have no verdict (yet) and don't count. A perfect ranking would fill
+    the same number of judged claims of a day with that day's known frauds first.
     """
     frauds = np.bincount(panel.days, panel.labels == 1, panel.day_count)
     judged = measured.judged_by_day()
@@ -227,10 +235,10 @@ def precision_ceiling(panel: Panel, measured: Measured) -> float:
 
 
 def _intervals(values: Floats, drawn: Floats) -> list[Interval]:
-    """The draws give the spread, the point gives the place.
+    """Return the 95 % intervals: quantiles of the draws, moved so that their median is the value.
 
-    A policy that is drawn twice takes two places of a day, so draws find a little less at capacity
-    than the rows themselves: moved onto the point, their quantiles are an interval around it.
+    A policy that is drawn twice uses up the capacity twice, so draws find a little less at capacity
+    than the rows themselves; without the shift the intervals would lie too low.
     """
     ends = []
     for value, sample in zip(values, drawn.T, strict=True):
@@ -245,7 +253,7 @@ def _intervals(values: Floats, drawn: Floats) -> list[Interval]:
 
 
 def _dot(one: Floats, other: Floats) -> float:
-    # Not BLAS: its threads add in another order on every machine, and cost more than the sum.
+    # Not BLAS: its threads add in a different order on every machine, and cost more than the sum.
     return float(np.sum(one * other))
 
 

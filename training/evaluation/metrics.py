@@ -1,8 +1,8 @@
-"""Ranking metrics in plain numpy, weighted so that a bootstrap only has to draw weights.
+"""Ranking metrics in plain numpy, with row weights, so that a bootstrap only has to draw weights.
 
-Everywhere: `labels` are bool[n] (fraud), `scores` float[n] (margins or probabilities, higher is
-more suspicious), `weights` float64[n] or None for one each; a weight of 2 counts a row twice. Rows
-of equal score are one step: their order can't matter.
+In all functions, `labels` is bool[n] (True: fraud), `scores` float[n] (margins or probabilities,
+higher is more suspicious), and `weights` float64[n] or None for one each; a weight of 2 counts a
+row twice. Rows of equal score form one step, so that their order doesn't matter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 
 class Ranking:
-    """Rows ordered once by score; the metrics of many weightings are then sums in that order.
+    """Rows sorted once by score, so that the metrics of any row weights are sums in that order.
 
     >>> ranking = Ranking(np.array([True, False, True]), np.array([0.9, 0.5, 0.1]))
     >>> ranking.average_precision(), ranking.auc()
@@ -31,7 +31,7 @@ class Ranking:
         self._ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], len(ordered) > 0))
 
     def average_precision(self, weights: Floats | None = None) -> float:
-        """Sum over the steps of precision times the recall gained; NaN without any fraud.
+        """Return the sum over steps of precision times the recall gained; NaN without any fraud.
 
         Source: scikit-learn's `average_precision_score`, AP = sum (R_n - R_{n-1}) P_n.
         """
@@ -43,7 +43,9 @@ class Ranking:
         return float(np.sum(gained * precision) / frauds[-1])
 
     def auc(self, weights: Floats | None = None) -> float:
-        """Chance that a fraud scores above a legitimate claim, ties half; NaN without one of them.
+        """Return the probability that a fraud scores above a legitimate claim; ties count half.
+
+        NaN without any fraud or without any legitimate claim.
 
         Source: the Mann-Whitney form of the area under the ROC curve.
         """
@@ -57,27 +59,27 @@ class Ranking:
         return float(won / (frauds[-1] * legit[-1]))
 
     def _steps(self, weights: Floats | None) -> tuple[Floats, Floats]:
-        """Cumulative weight of frauds and of rows at the end of every step."""
+        """Return the cumulative weights of frauds and of rows at the end of every step."""
         each = np.ones(len(self._order)) if weights is None else weights[self._order]
         return np.cumsum(each * self._frauds)[self._ends], np.cumsum(each)[self._ends]
 
 
 def average_precision(labels: Bools, scores: NDArray[np.floating]) -> float:
-    """Average precision of one ranking; see `Ranking.average_precision`."""
+    """Compute the average precision of one ranking; see `Ranking.average_precision`."""
     return Ranking(labels, scores).average_precision()
 
 
 def auc(labels: Bools, scores: NDArray[np.floating]) -> float:
-    """Area under the ROC curve; see `Ranking.auc`."""
+    """Compute the area under the ROC curve of one ranking; see `Ranking.auc`."""
     return Ranking(labels, scores).auc()
 
 
 def calibration_error(labels: Bools, probabilities: Floats, bins: int = 10) -> float:
-    """Mean distance between the probability said and the share of frauds, over equal-mass bins.
+    """Compute the mean distance between predicted probability and share of frauds, over bins.
 
-    Rows are ordered by probability and cut into `bins` parts of equal size (fewer when there are
-    fewer rows); each part weighs its share. Source: expected calibration error with adaptive bins,
-    Nixon et al., "Measuring Calibration in Deep Learning", 2019.
+    Rows are sorted by probability and cut into `bins` parts of equal size (fewer parts if there are
+    fewer rows); each part has the weight of its share of rows. Source: expected calibration error
+    with adaptive bins, Nixon et al., "Measuring Calibration in Deep Learning", 2019.
 
     >>> calibration_error(np.array([True, False]), np.array([1.0, 0.0]))
     0.0
@@ -91,7 +93,7 @@ def calibration_error(labels: Bools, probabilities: Floats, bins: int = 10) -> f
 
 
 def brier(labels: Bools, probabilities: Floats) -> float:
-    """Mean squared distance of the probability from what happened (Brier, 1950).
+    """Compute the mean squared difference between probability and outcome (Brier, 1950).
 
     >>> brier(np.array([True, False]), np.array([0.5, 0.5]))
     0.25
@@ -102,12 +104,13 @@ def brier(labels: Bools, probabilities: Floats) -> float:
 def card_precision(
     labels: Bools, scores: NDArray[np.floating], customers: Ints, days: Ints, k: int = 100
 ) -> tuple[float, float]:
-    """Frauds among the k most suspicious customers of a day, mean of the days; and its ceiling.
+    """Compute the share of frauds among the k most suspicious customers of a day, and its ceiling.
 
-    A customer counts once a day, with the highest score and whether any row was fraud. A customer
-    who was caught (in the k highest, and fraud) leaves before the next day. The ceiling is what a
-    perfect ranking reaches under the same rule: every defrauded customer once, on the first day.
-    Source: Fraud Detection Handbook, chapter 4, "Card Precision top-k".
+    Both are means over the days. A customer counts once a day, with the highest score, and as fraud
+    if any row was. A customer who was caught (one of the k highest, and fraud) is left out from the
+    next day on. The ceiling is the result of a perfect ranking under the same rule: every defrauded
+    customer once, on the first day. Source: Fraud Detection Handbook, chapter 4, "Card Precision
+    top-k".
 
     Args:
         customers, days: int64[n].

@@ -1,1 +1,1 @@
-"""Models fitted to a data set."""
+"""Fitting of models to a data set."""

@@ -1,7 +1,7 @@
-"""What fits a model: a plain table of functions, each with defaults that were chosen, not left.
+"""Fitters: a plain table of functions that fit a model, each with deliberately chosen defaults.
 
-A fitter gets vectors and verdicts and gives XGBoost's own JSON, which the stream's kernel reads.
-The same rows, parameters and seed give the same bytes: one thread, no draw that isn't seeded.
+A fitter takes vectors and verdicts and returns XGBoost's own JSON, which the stream's kernels read.
+The same rows, parameters and seed give the same bytes: one thread, and every random draw is seeded.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Params = Mapping[str, float | int | str]
 Progress = Callable[[str, int, int], None]
-"""Called with a step's name, what is done, and the total."""
+"""A callback for progress: (name of the step, units done, units in all)."""
 
 XGBOOST_DEFAULTS: Final[Params] = {
-    # Histograms with fine bins: 256, XGBoost's default, blur heavy-tailed amounts.
+    # Histograms with fine bins: XGBoost's default of 256 is too coarse for heavy-tailed amounts.
     "tree_method": "hist",
     "max_bin": 1024,
     # Fraud is rare and the signals are few: shallow trees, small steps, strong shrinkage.
@@ -36,14 +36,17 @@ XGBOOST_DEFAULTS: Final[Params] = {
     "subsample": 0.8,
     "colsample_bytree": 0.8,
     "rounds": 400,
-    # The average precision of a hundred frauds is noisy: without a floor, the best of the first few
-    # trees wins by luck (measured on the AWS claims: .123 without, .125 with, on fresh folds).
+    # The average precision of a hundred frauds is noisy: without a minimum, one of the first few
+    # trees wins by chance (measured on the AWS claims: .123 without, .125 with, on fresh folds).
     "least_rounds": 60,
     "patience": 50,
 }
 _OURS: Final = frozenset({"rounds", "least_rounds", "patience"})
-"""Trees at the most and at the least, and trees without a better average precision on the stop rows
-before fitting ends. The other parameters are XGBoost's."""
+"""Parameters that aren't XGBoost's.
+
+The most and the fewest trees, and the number of trees without a better average precision on the
+stop rows after which fitting ends.
+"""
 
 _FIXED: Final[Mapping[str, object]] = {
     "objective": "binary:logistic",
@@ -51,8 +54,7 @@ _FIXED: Final[Mapping[str, object]] = {
     "nthread": 1,
     "disable_default_eval_metric": 1,
 }
-"""What the stream's kernel and the promise of equal bytes depend on."""
-
+"""Parameters that users can't change: the stream's kernels and equal bytes depend on them."""
 
 _TUNABLE: Final = frozenset(XGBOOST_DEFAULTS) | {
     "base_score",
@@ -75,15 +77,18 @@ _ALIASES: Final[Mapping[str, str]] = {
     "num_boost_round": "rounds",
     "early_stopping_rounds": "patience",
 }
-"""One name for one thing: two names of a parameter in one call would fight."""
+"""XGBoost's other names of parameters, for the hint of the refusal.
 
+They are refused because one call could then hold a parameter twice, with different values.
+"""
 
 _BOUND: Final = 1e37
+"""Bound of the values in training; see `_bounded`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted model: its JSON, the trees kept, and everything that led to it."""
+    """A fitted model: its JSON, the number of trees kept, all parameters, and library versions."""
 
     model_json: bytes
     rounds: int
@@ -93,7 +98,9 @@ class Fitted:
 
 Fitter = Callable[[Floats, Bools, Floats, Bools, Params, int, Progress], Fitted]
 """(train matrix, train labels, stop matrix, stop labels, parameters, seed, progress) -> Fitted.
-With no stop rows all rounds are fitted."""
+
+Without frauds in the stop rows, all rounds are fitted.
+"""
 
 
 def fit_xgboost(
@@ -105,14 +112,14 @@ def fit_xgboost(
     seed: int,
     progress: Progress,
 ) -> Fitted:
-    """Boosted trees on float64[n, F] with NaN where missing; stops by average precision.
+    """Fit boosted trees on float64[n, F], NaN where missing; stops by average precision.
 
-    `base_score` is the training rows' share of frauds unless a parameter says otherwise, so that
-    the first trees needn't learn it. All features are numbers: no categorical splits, which the
-    stream's kernel doesn't walk.
+    The default of `base_score` is the training rows' share of frauds, so that the first trees
+    needn't learn it. All features are treated as numbers: the stream's kernels don't support
+    categorical splits.
 
     Raises:
-        ConfigError: a parameter is fixed, or XGBoost doesn't take it.
+        ConfigError: a parameter is fixed or unknown, or XGBoost refuses it.
     """
     import xgboost
 
@@ -152,16 +159,17 @@ FITTERS: Final[Mapping[str, Fitter]] = {"xgboost": fit_xgboost}
 
 
 def silent(step: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress."""
 
 
 def _chosen(params: Params, labels: Bools) -> dict[str, float | int | str]:
+    """Check the user's parameters and complete them with the defaults."""
     fixed = sorted(set(params) & ({"seed", *_FIXED}))
     if fixed:
         raise ConfigError(
             f"parameter {fixed[0]} is fixed",
             where="training.params",
-            hint="the seed is training.seed; the others keep models equal byte for byte",
+            hint="set the seed as training.seed; the others keep models equal byte for byte",
         )
     for name in sorted(set(params) - _TUNABLE):
         near = difflib.get_close_matches(name, sorted(_TUNABLE), n=1, cutoff=0.5)
@@ -174,16 +182,17 @@ def _chosen(params: Params, labels: Bools) -> dict[str, float | int | str]:
     prior = float(np.clip(np.mean(labels) if len(labels) else 0.5, 1e-4, 0.5))
     chosen = {"base_score": prior, **XGBOOST_DEFAULTS, **params}
     if chosen["tree_method"] == "exact":
-        # There are no bins then, and XGBoost warns of parameters that it doesn't use.
+        # The exact method has no bins, and XGBoost warns of parameters that it doesn't use.
         chosen.pop("max_bin")
     return chosen
 
 
 def _bounded(matrix: Floats) -> Floats:
-    """XGBoost refuses infinities, and its outermost bin ends at twice the greatest value.
+    """Clip values to +-1e37 for training.
 
-    A bound with room below float32's own keeps every threshold finite, and whatever lies beyond it
-    still falls on the side where it belongs when it is scored as it is.
+    XGBoost refuses infinities, and its outermost bin ends at twice the greatest value. A bound well
+    below float32's own keeps every threshold finite. A value beyond the bound still takes the right
+    branch when it is scored unclipped.
     """
     return np.clip(matrix, -_BOUND, _BOUND)
 
@@ -194,7 +203,10 @@ def _by_average_precision(margins: NDArray[np.float32], rows: Any) -> tuple[str,
 
 def _watch(xgboost: Any, rounds: int, least: int, patience: int, progress: Progress) -> Any:
     class Watch(xgboost.callback.TrainingCallback):  # type: ignore[misc]
-        """Reports every round; remembers the best one and stops when none has followed it."""
+        """Reports every round, and stops fitting when no better round has followed the best.
+
+        Only rounds from `least` on count; `patience` rounds are waited for after the best.
+        """
 
         best_rounds = rounds
         best_value = -1.0

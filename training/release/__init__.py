@@ -1,1 +1,1 @@
-"""From a fitted model to a published, approved version: the gate and the publication."""
+"""The release of a model: the gate that compares it with the champion, and the publication."""

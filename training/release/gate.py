@@ -1,7 +1,8 @@
-"""Whether a new model takes the champion's place: better on the point, not worse beyond doubt.
+"""The gate: whether a new model replaces the champion.
 
-Both are measured on the same claims, newer than anything the new model has seen, under the same
-draws of policies. A champion keeps its place in a tie: a change has a cost of its own.
+The challenger must be better in the point estimate, and the interval must exclude that it is much
+worse. Both models are measured on the same claims, newer than any that the challenger was fitted
+on, under the same draws of policies. In a tie the champion stays, because a change has a cost.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from ..evaluation.evaluate import METRICS
 Floats = NDArray[np.float64]
 
 TOLERANCE: Final = 0.05
-"""How much of a metric the lower end of the interval may give away: 5 % of the champion's value."""
+"""Accepted loss at the lower end of the interval: 5 % of the champion's value of a metric."""
 
 MIN_LIFT: Final = 1.5
-"""A first model must beat the share of frauds (what chance would give) by this factor."""
+"""Least average precision of a first model, in multiples of the share of frauds (pure chance)."""
 
 _GUARDED: Final = ("average_precision", "money_found_ratio")
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Challenger minus champion in one metric, with the 90 % interval of the pairs."""
+    """Challenger minus champion in one metric, with the 90 % interval of the paired difference."""
 
     metric: str
     champion: float
@@ -37,7 +38,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What the gate says, in words a person can sign."""
+    """The decision of the gate, and its reason in words that a person can sign."""
 
     promote: bool
     words: str
@@ -47,34 +48,35 @@ class Verdict(msgspec.Struct, frozen=True):
 def compare(
     challenger: Floats, champion: Floats, challenger_drawn: Floats, champion_drawn: Floats
 ) -> Verdict:
-    """Champion against challenger, paired.
+    """Compare a challenger with the champion by paired draws.
 
-    Promotes when average precision is better on the point, and neither it nor the money found at
-    capacity (recall where claims say no amounts) is worse by more than `TOLERANCE` at the lower end
-    of the one-sided 95 % interval.
+    The challenger is promoted if its average precision is better in the point estimate, and neither
+    average precision nor the money found at capacity (recall if claims have no amounts) is worse by
+    more than `TOLERANCE` at the lower end of the one-sided 95 % interval.
 
     Args:
         challenger, champion: float64[5], `METRICS` on the test rows.
         challenger_drawn, champion_drawn: float64[draws, 5], under the same draws.
     """
     differences = []
-    for place in (METRICS.index(name) for name in _guarded(champion)):
-        sample = challenger_drawn[:, place] - champion_drawn[:, place]
+    for metric in (METRICS.index(name) for name in _guarded(champion)):
+        sample = challenger_drawn[:, metric] - champion_drawn[:, metric]
         sound = sample[~np.isnan(sample)]
         low, high = np.quantile(sound, [0.05, 0.95]) if len(sound) else (np.nan, np.nan)
         differences.append(
             Difference(
-                metric=METRICS[place],
-                champion=float(champion[place]),
-                challenger=float(challenger[place]),
-                difference=float(challenger[place] - champion[place]),
+                metric=METRICS[metric],
+                champion=float(champion[metric]),
+                challenger=float(challenger[metric]),
+                difference=float(challenger[metric] - champion[metric]),
                 low=float(low),
                 high=float(high),
             )
         )
+    # Written as "not >=", so that an undefined interval (NaN) counts as worse.
     worse = [d for d in differences if not d.low >= -TOLERANCE * d.champion]
     first = differences[0]
-    words = "; ".join(_say(d) for d in differences)
+    words = "; ".join(_text(d) for d in differences)
     if not first.difference > 0:
         return Verdict(False, f"kept the champion: no better. {words}", differences)
     if worse:
@@ -84,10 +86,10 @@ def compare(
 
 
 def first_model(challenger: Floats, drawn: Floats, base_ratio: float) -> Verdict:
-    """Without a champion: is it clearly better than drawing claims by lot?
+    """Decide on a model without a champion: it must be clearly better than chance.
 
-    Promotes when average precision is at least `MIN_LIFT` times the share of frauds, and the AUC is
-    above one half at the lower end of its 95 % interval.
+    The model is promoted if its average precision is at least `MIN_LIFT` times the share of frauds,
+    and the AUC exceeds one half at the lower end of its 95 % interval.
 
     >>> metrics = np.array([0.3, 0.8, 0.0, 0.0, 0.0])
     >>> first_model(metrics, np.tile(metrics, (9, 1)), base_ratio=0.1).promote
@@ -107,6 +109,7 @@ def first_model(challenger: Floats, drawn: Floats, base_ratio: float) -> Verdict
 
 
 def _guarded(champion: Floats) -> tuple[str, ...]:
+    """Return the metrics in which a challenger must not be worse; average precision first."""
     has_money = not np.isnan(champion[METRICS.index("money_found_ratio")])
     return _GUARDED if has_money else ("average_precision", "recall")
 
@@ -115,7 +118,7 @@ def _plain(metric: str) -> str:
     return metric.replace("_ratio", "").replace("_", " ")
 
 
-def _say(d: Difference) -> str:
+def _text(d: Difference) -> str:
     return (
         f"{_plain(d.metric)} {d.challenger:.3f} against {d.champion:.3f} "
         f"({d.difference:+.3f}, {d.low:+.3f} .. {d.high:+.3f})"

@@ -1,14 +1,14 @@
-"""From a judged model to an immutable version: the manifest with everything the stream needs.
+"""Publication of an evaluated model: the manifest with everything that the stream needs.
 
-The version is published whatever the gate says, so that a refusal can be looked into; only the
-alias waits for the verdict. The alias moves last, and only from where the gate saw it.
+The version is published whatever the gate decides, so that a rejection can be examined; only the
+alias depends on the verdict. The alias moves last, and only if it still points to the champion
+that the gate compared with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import EllipsisType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -18,9 +18,10 @@ from claimtrace.clock import duration_ms
 from claimtrace.decisions import ModelRef
 from claimtrace.ids import digest_of
 from claimtrace.settings.schema import Settings
-from models.artefact import Artefact, Draft, Thresholds
+from models.artefact import Draft, Thresholds
 from models.baselines import build_baselines
 from models.calibration import Calibration
+from models.registry.registry import ModelRegistry
 from monitoring.windows.reference import Reference, build_reference
 
 from ..data.dataset import Dataset
@@ -33,52 +34,12 @@ from .gate import Verdict
 CHAMPION: Final = "champion"
 
 
-class ModelRegistry(Protocol):
-    """What training needs of the registry; `models.registry.adapters.folder` is one."""
-
-    def publish(
-        self,
-        draft: Draft,
-        model_json: bytes,
-        *,
-        actor: str,
-        reason: str,
-        at_ms: int,
-        evidence: str | None = None,
-    ) -> ModelRef:
-        """Give a model the next number and write it for good."""
-
-    def load(self, which: ModelRef | str | int) -> Artefact:
-        """Read a version, proven by its digest."""
-
-    def alias(self, alias: str) -> ModelRef | None:
-        """Where an alias stands."""
-
-    def move_alias(
-        self,
-        alias: str,
-        version: int | None,
-        *,
-        actor: str,
-        reason: str,
-        at_ms: int,
-        expected: int | EllipsisType | None = ...,
-        evidence: str | None = None,
-    ) -> ModelRef | None:
-        """Move an alias, if it still stands where expected."""
-
-    def reject(
-        self, version: int, *, actor: str, reason: str, at_ms: int, evidence: str | None = None
-    ) -> None:
-        """Write down that a version was not let through."""
-
-
 def reference_rows(dataset: Dataset, split: Split) -> NDArray[np.int64]:
-    """The claims that live windows are compared with: all since the calibration time began.
+    """Return the rows that live windows are compared with: all since the calibration time began.
 
-    All, not only those with a verdict, because live windows hold all; and none from the training
-    time, because the model's scores there are in-sample: too sure, so that every live window would
-    look drifted.
+    Claims without a verdict are included because live windows include them. Claims of the training
+    time are excluded because their scores are in-sample and too confident: every live window would
+    seem to drift.
     """
     return np.flatnonzero(dataset.event_times_ms >= split.calibration_start_ms)
 
@@ -90,12 +51,14 @@ def drift_reference(
     refer_threshold: float,
     window_ms: int,
 ) -> Reference:
-    """The reference of `reference_rows`; verdicts count where they are a fair sample.
+    """Build the drift reference of `reference_rows`.
+
+    Verdicts count only up to the end of the test time, where they are a fair sample.
 
     Args:
         probabilities: float64[n], of all claims of the data set.
         refer_threshold: scores from here on are referred.
-        window_ms: the width of live windows, for the noise among windows.
+        window_ms: width of live windows, for the noise among windows.
     """
     rows = reference_rows(dataset, split)
     times = dataset.event_times_ms[rows]
@@ -126,7 +89,7 @@ def build_draft(
     settings: Settings,
     created_at_ms: int,
 ) -> Draft:
-    """Everything the registry writes into the manifest, except its own number and digests."""
+    """Build the manifest without name, version number and digests, which the registry adds."""
     refer, review = thresholds["refer"].value, thresholds["review"].value
     reference = drift_reference(
         dataset, split, probabilities, refer, duration_ms(settings.drift.window)
@@ -152,7 +115,7 @@ def build_draft(
 
 
 def lineage_of(dataset: Dataset, split: Split, fitted: Fitted) -> dict[str, Any]:
-    """Where the model comes from: rows, split, parameters, libraries."""
+    """Describe the origin of a model: rows, split, parameters, library versions."""
     parts = {"train": split.train, "calibration": split.calibration, "test": split.test}
     return {
         "dataset": dataset.lineage,
@@ -185,13 +148,13 @@ def publish(
     actor: str,
     at_ms: int,
 ) -> ModelRef:
-    """Publish the version, then move the champion to it or write down why not.
+    """Publish a version, then make it champion or record why it was rejected.
 
     Args:
-        champion: where the alias stood when the gate judged; moved since: refused.
+        champion: the champion that the gate compared with; None if there was none.
 
     Raises:
-        StateError: somebody else moved the champion meanwhile; the version stays published.
+        StateError: the champion was changed meanwhile; the version stays published.
     """
     evidence = digest_of(draft.metrics)
     ref = registry.publish(

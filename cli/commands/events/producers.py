@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _INTERRUPTED: Final = 130
 _ROOM_S: Final = 1.0
-"""How long `send` waits for room before Ctrl-C is looked at."""
+"""How long `send` waits for room in the client's queue before it looks for Ctrl-C."""
 
 _FLUSH_S: Final = 60.0
 _HASTY_FLUSH_S: Final = 5.0
@@ -38,7 +38,7 @@ Change = Callable[[Sequence[Outgoing]], Sequence[Outgoing]]
 
 
 class Fed(msgspec.Struct, frozen=True):
-    """What became of the records: only what the log has acknowledged counts as there.
+    """Counts of a run: only records that the log has acknowledged count as sent.
 
     `opening` of them went at once, before the clock of `rate` (acknowledged a second) began.
     """
@@ -55,7 +55,7 @@ class Fed(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class _Source:
-    """What is fed: records in order, and before which log time they go at once."""
+    """Records in order, and the log time before which they are sent at once."""
 
     records: Iterable[Outgoing]
     at_once_until_ms: int | None = None
@@ -63,7 +63,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Target:
-    """Where it goes, and how to ask what arrived."""
+    """The log to send to, and functions that count acknowledged and failed records."""
 
     sink: Sink
     acknowledged: Callable[[], int]
@@ -164,13 +164,13 @@ def _replayed(workspace: Workspace, file: Path, mapping: Path | None, *, by_key:
 
 
 def _changes(workspace: Workspace, run: str, *, live: bool, simulated: bool) -> list[Change]:
-    """What is done to each batch just before it is sent, in order."""
+    """Return the changes that are made to each batch just before it is sent, in order."""
     from producers.sending.headers import Headers
-    from producers.sending.live_times import Live
+    from producers.sending.live_times import LiveTimes
 
     changes: list[Change] = []
     if live:
-        changes.append(Live(workspace.clock.now_ms, run if simulated else ""))
+        changes.append(LiveTimes(workspace.clock.now_ms, run if simulated else ""))
     changes.append(Headers(run))
     settings = workspace.settings
     if settings.schemas.registry and settings.source.startswith(KAFKA):
@@ -179,7 +179,7 @@ def _changes(workspace: Workspace, run: str, *, live: bool, simulated: bool) -> 
 
 
 def _framed(workspace: Workspace) -> Change:
-    """Values in the wire format of the schema registry."""
+    """Return a change that frames values with the id of their schema in the registry."""
     from claimtrace.schemas.adapters.registry import Encoder
 
     encoder = Encoder(workspace.settings.schemas, list(workspace.domain.events))
@@ -197,7 +197,7 @@ def _framed(workspace: Workspace) -> Change:
 
 @contextmanager
 def _target(workspace: Workspace) -> Iterator[_Target]:
-    """The log that `source` names, opened; closed at the end."""
+    """Open the log that `source` names, and close it at the end."""
     if workspace.settings.source.startswith(KAFKA):
         from producers.adapters.kafka import KafkaSink
 
@@ -279,7 +279,7 @@ def _feed(
 def _send(
     sink: Sink, outgoing: Sequence[Outgoing], stopping: Callable[[], bool], advance: Any
 ) -> bool:
-    """Send, however long the log is down; False when somebody asked to stop before it took them."""
+    """Send a batch, however long the log is down; False when a stop was asked for first."""
     told = False
     while True:
         try:
@@ -295,7 +295,7 @@ def _send(
 
 
 def _show(fed: Fed, where: str) -> None:
-    """The counts in a line; what isn't acknowledged is named."""
+    """Print the counts in a line, with the records that were not acknowledged."""
     out.print(
         f"[bold]{fed.acknowledged:,}[/] of {fed.sent:,} events acknowledged by {safe(where)} in "
         f"{fed.seconds:.1f} s ([cyan]{fed.rate:,.0f}/s[/])"

@@ -41,13 +41,13 @@ def simulate(
         bool, typer.Option("--json", help="Print what was written as JSON.")
     ] = False,
 ) -> None:
-    """Make a log of claims, policy changes and outcomes of a world that never was.
+    """Make a log of claims, policy changes and outcomes of a simulated world.
 
-    Policies live, families share phones, shops have their regulars, amounts inflate; five kinds of
-    fraud hide among them: staged-accident rings, a crooked repair shop, inflated injuries,
-    early-policy claims and a wave of stolen identities. Outcomes arrive weeks later, some never;
-    some events are late, doubled or dirty. What is really fraud goes to truth.parquet, not on the
-    log.
+    Policies begin and end, families share phones, shops have regular customers, amounts inflate.
+    Five kinds of fraud are among the claims: staged-accident rings, a crooked repair shop, inflated
+    injuries, early-policy claims and a wave of stolen identities. Outcomes arrive weeks later, some
+    never; some events are late, doubled or malformed. The ground truth goes to truth.parquet, not
+    on the log.
 
     Kinds of drift: inflation, new_shop_mix, missing_field, channel_shift.
     """
@@ -70,11 +70,8 @@ def simulate(
     log = workspace.log(create=True)
     try:
         if sum(log.ends(workspace.domain.claim.topic)) and not append:
-            raise UsageError(
-                "the log has claims already",
-                where=str(workspace.log_path),
-                hint="name another --folder, or --append to add to it",
-            )
+            raise UsageError("the log has claims already", where=str(workspace.log_path),
+                             hint="name another --folder, or --append to add to it")  # fmt: skip
         expected = round(days * claims_per_day * 2) + policies
         with progress("simulate", expected, quiet=as_json) as advance:
             chunks = simulation_of(config).chunks()
@@ -92,7 +89,7 @@ def simulate(
 
 
 def simulation_of(config: SimulationConfig) -> Simulation:
-    """A simulation that writes the events of the claims domain."""
+    """Return a simulation that writes the events of the claims domain."""
     from claimtrace_examples.auto_claims import ClaimAdjudicated, ClaimFiled, PolicyChanged
     from producers.simulation.event_rows import EventClasses
     from producers.simulation.simulator import Simulation
@@ -101,7 +98,7 @@ def simulation_of(config: SimulationConfig) -> Simulation:
 
 
 def only_auto_claims(workspace: Workspace) -> None:
-    """Refuse to simulate for another domain than the one the simulator knows."""
+    """Refuse to simulate for a domain other than auto claims."""
     from claimtrace_examples.auto_claims import ClaimFiled
 
     if workspace.domain.claim is not ClaimFiled:
@@ -114,7 +111,7 @@ def only_auto_claims(workspace: Workspace) -> None:
 
 
 def midnight_ms(text: str) -> int:
-    """The ms at which a day such as 2025-01-01 begins, in UTC."""
+    """Return the time at which a day such as 2025-01-01 begins in UTC, in milliseconds."""
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:

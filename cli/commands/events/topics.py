@@ -1,4 +1,4 @@
-"""`claimtrace topics`: make the topics or streams that a domain needs, and see if they are well."""
+"""`claimtrace topics`: make and check the topics or streams that a domain needs."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def create(
         typer.Option(help="Partitions of inputs and decisions; topics with fewer get more."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be made; make nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be made; make nothing.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Make the topics that aren't there; again and again, if you like.
+    """Make the missing topics; the command may be repeated.
 
     What is there is never changed, but for more partitions when you ask for them: keys may move to
-    other partitions then, and nothing is lost. What differs from what is needed is said, with the
+    other partitions then, and nothing is lost. Differences from what is needed are shown, with the
     command that mends it.
     """
     workspace: Workspace = ctx.obj
@@ -68,11 +68,11 @@ def create(
         table_state = _table(workspace)
     after = before if dry_run else cluster.found([topic.name for topic in wanted])
     found_now = after | (_as_made(missing) if dry_run else {})
-    said = _complaints(workspace, wanted, found_now)
+    found_wrong = _complaints(workspace, wanted, found_now)
     made = [topic.name for topic in missing]
     if as_json:
         print_json({"made": made, "grown": grown, "there": sorted(before), "dry_run": dry_run,
-                    "complaints": said})  # fmt: skip
+                    "complaints": found_wrong})  # fmt: skip
         return
     verb = "would be made" if dry_run else "made"
     state = {topic.name: "there" for topic in wanted}
@@ -81,7 +81,7 @@ def create(
     _show(wanted, found_now, state)
     if table_state:
         out.print(f"table {safe(workspace.settings.kinesis.table)}: {table_state}")
-    _tell(said)
+    _show_complaints(found_wrong)
 
 
 @app.command("list")
@@ -89,23 +89,23 @@ def list_(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
 ) -> None:
-    """The domain's topics as they are, and what is wrong with them."""
+    """Show the domain's topics as they are, and what is wrong with them."""
     workspace: Workspace = ctx.obj
     wanted = _wanted(workspace, None)
     found = _cluster(workspace).found([topic.name for topic in wanted])
-    said = _complaints(workspace, wanted, found)
+    found_wrong = _complaints(workspace, wanted, found)
     if as_json:
-        print_json({"topics": list(found.values()), "complaints": said})
+        print_json({"topics": list(found.values()), "complaints": found_wrong})
         return
     _show(wanted, found, {t.name: "there" if t.name in found else "missing" for t in wanted})
-    _tell(said)
+    _show_complaints(found_wrong)
 
 
 def check_topics(workspace: Workspace) -> str:
-    """For `doctor`: the topics in a few words.
+    """Return a line on the topics for `doctor`.
 
     Raises:
-        ConfigError: the first thing that is wrong, with the way to mend it.
+        ConfigError: the first thing that is wrong, with the fix.
         StoreUnavailable: the brokers don't answer.
     """
     if workspace.settings.source == "local":
@@ -121,7 +121,7 @@ def check_topics(workspace: Workspace) -> str:
 
 
 def _table(workspace: Workspace) -> str:
-    """Journal and leases of workers on Kinesis stand in a table: have it there, and say so."""
+    """Make the table of journal and leases of workers on Kinesis; returns its state in a line."""
     if not workspace.settings.source.startswith(KINESIS):
         return ""
     from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
@@ -159,7 +159,8 @@ def _matching(
     found: Mapping[str, FoundTopic],
     partitions: int | None,
 ) -> list[WantedTopic]:
-    """What is wanted, as wide as the inputs that are there: outputs go where inputs came from."""
+    """Return the wanted topics with as many partitions as the existing inputs: a decision goes to
+    the partition number of its claim."""
     inputs = [topic.name for topic in wanted if topic.role == "input"]
     widest = max((found[name].partitions for name in inputs if name in found), default=0)
     if partitions is not None and partitions < widest:
@@ -171,7 +172,7 @@ def _matching(
 def _to_grow(
     wanted: list[WantedTopic], found: Mapping[str, FoundTopic], *, asked: bool
 ) -> dict[str, int]:
-    """Topics with too few partitions; inputs only when it was asked for, since keys move."""
+    """Return the topics with too few partitions; inputs only on request, since keys would move."""
     return {
         topic.name: topic.partitions
         for topic in wanted
@@ -213,7 +214,7 @@ def _show(
     table("", ["topic", "", "kept", "partitions", "copies"], rows, numbers=3)
 
 
-def _tell(said: list[Complaint]) -> None:
-    for each in said:
+def _show_complaints(found_wrong: list[Complaint]) -> None:
+    for each in found_wrong:
         out.print(f"[yellow]{safe(each.topic)}[/]: {safe(each.what)}")
         out.print(f"  [dim]fix[/] {safe(each.hint)}")

@@ -72,7 +72,7 @@ def run_diff(workspace: Workspace, *, quiet: bool = False) -> Any:
 
 
 def show_diff(result: Any) -> None:
-    """The result of a back-fill in a line or two."""
+    """Print the result of a back-fill in a line or two."""
     state = "[bold green]0[/]" if not result.differing else f"[bold red]{result.differing:,}[/]"
     out.print(f"{state} of {result.values:,} values differ between live and back-fill "
               f"[dim]({result.vectors:,} vectors; {result.missing:,} missing, {result.extra:,} "

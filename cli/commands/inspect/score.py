@@ -1,4 +1,4 @@
-"""`claimtrace score`: what would be decided on some claims now."""
+"""`claimtrace score`: decide on claims from a file as of now, without writing anything."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def score(
 ) -> None:
     """Say what would be decided on some claims, as things stand now; nothing is written.
 
-    The claims see the state of the stream's folder, and each other in their order, as they would on
-    the log. What is wrong with a claim is said as it would stand in the dead letters.
+    The claims are decided on with the state of the stream's folder, and count each other in their
+    order, as on the log. A claim that would become a dead letter is reported with its reason.
     """
     workspace: Workspace = ctx.obj
     records = _read_claims(workspace, file)
@@ -56,7 +56,7 @@ def score(
 
 
 def show_decision(decision: SealedDecision) -> None:
-    """One decision for people: outcome, score, and the reasons with their shares."""
+    """Print one decision: outcome, score, and the reasons with their contributions."""
     color = {"refer": "red", "review": "yellow", "approve": "green"}[decision.outcome]
     scored = f"score {decision.score:.4f}" if decision.score is not None else "no model"
     flags = f" [dim]{', '.join(decision.flags)}[/]" if decision.flags else ""
@@ -69,7 +69,7 @@ def show_decision(decision: SealedDecision) -> None:
 
 
 def _read_claims(workspace: Workspace, file: Path) -> list[Record]:
-    """One record a claim, as if it stood at the end of the log now."""
+    """Return one record for each claim, as if it was at the end of the log now."""
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -92,7 +92,7 @@ def _is_lines(lines: list[bytes]) -> bool:
 
 
 def _decide(workspace: Workspace, records: list[Record]) -> Sequence[Outgoing]:
-    """Run the claims through a copy of the stream's state."""
+    """Decide on the claims with a copy of the stream's state."""
     from stream.adapters.snapshots.snapshots import Snapshots
     from stream.journal.plan import Plan
 
@@ -111,7 +111,7 @@ def _decide(workspace: Workspace, records: list[Record]) -> Sequence[Outgoing]:
 
 
 def top_referred(workspace: Workspace, most: int) -> list[SealedDecision]:
-    """The referred claims with the highest scores among the newest decisions.
+    """Return the referred claims with the highest scores among the newest decisions.
 
     Raises:
         StateError: when nothing has been decided yet.

@@ -42,7 +42,7 @@ def verify(
 
 
 def run_verify(workspace: Workspace, into: Path | None = None, *, quiet: bool = False) -> Any:
-    """Replay the journal on a fresh engine; returns a `stream.proofs.verify.Replayed`."""
+    """Replay the journal on a fresh engine; returns a `stream.proofs.verify.ReplayResult`."""
     from claimtrace.adapters.embedded_log.log import EmbeddedLog
     from stream.adapters.embedded.log import EmbeddedOutput
     from stream.proofs.verify import replay
@@ -68,7 +68,7 @@ def run_verify(workspace: Workspace, into: Path | None = None, *, quiet: bool = 
 
 
 def run_chain(workspace: Workspace) -> Any:
-    """Check every chain; returns a `stream.proofs.verify.Chained`."""
+    """Check every chain; returns a `stream.proofs.verify.ChainCheck`."""
     from stream.proofs.verify import check_chains
 
     with open_transport(workspace) as transport:
@@ -78,7 +78,7 @@ def run_chain(workspace: Workspace) -> Any:
 
 
 def show_verified(result: Any) -> None:
-    """The result of either proof in a line."""
+    """Print the result of either proof in a line."""
     broken = getattr(result, "broken", None)
     if broken is None:
         state = "[bold green]0[/]" if not result.differ else f"[bold red]{result.differ:,}[/]"

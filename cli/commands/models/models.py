@@ -37,7 +37,7 @@ def list_models(
         out.print("no model yet; [dim]claimtrace train[/] makes one")
         return
     rows = [
-        [f"{ref.name}/{ref.version}", alias, _when(m.created_at_ms), ref.digest[:12],
+        [ref.label, alias, _when(m.created_at_ms), ref.digest[:12],
          f"{m.thresholds.refer:.4f}", f"{m.capacity_per_day:g}"]
         for ref, m, alias in found
     ]  # fmt: skip
@@ -49,7 +49,7 @@ def history(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Everything that happened to the models: who, when, why."""
+    """Show the approvals log: what happened to the models, who did it, when and why."""
     entries = ctx.obj.registry.history()
     if as_json:
         print_json(entries)
@@ -68,7 +68,7 @@ def live_at(
     when: Annotated[str, typer.Argument(help="A time, such as 2026-03-01T12:00:00Z.")],
     alias: Annotated[str, typer.Option(help="Which alias.")] = CHAMPION,
 ) -> None:
-    """Which model was live at a time, and who had approved it."""
+    """Show which model was live at a time, and who had approved it."""
     try:
         time = datetime.fromisoformat(when)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`claimtrace train`: fit, judge and publish a model on the vectors that were served."""
+"""`claimtrace train`: fit, evaluate and publish a model on the vectors that were served."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def run_training(
 
 
 def show_report(report: Any) -> None:
-    """The verdict and the tables of a training run."""
+    """Print the verdict and the tables of a training run."""
     from training.report import tables_of
 
     state = "[bold green]promoted[/]" if report.promoted else "[bold yellow]not promoted[/]"
-    out.print(f"model [bold]{report.model.name}/{report.model.version}[/] {state}: "
+    out.print(f"model [bold]{report.model.label}[/] {state}: "
               f"{safe(report.verdict.words)}")  # fmt: skip
     for each in tables_of(report):
         out.print()

@@ -26,15 +26,15 @@ def stream(
 ) -> None:
     """Take events from the log, decide on every claim, and write decisions, drift and alerts.
 
-    Goes on from where it stopped, whatever happened: the journal says what was planned, and a plan
-    that was cut short is run again to the same bytes. Ctrl-C or SIGTERM finishes the batch in work,
-    writes a snapshot and leaves; nothing is lost.
+    The stream continues where it stopped: the journal holds every plan, and a plan that a crash
+    interrupted is run again with the same bytes. Ctrl-C or SIGTERM finishes the current batch,
+    writes a snapshot and ends; nothing is lost.
 
-    With no champion in the registry the rules decide alone, and every decision says so; a model
-    that `claimtrace train` promotes is taken up at the next batch.
+    Without a champion in the registry the rules decide alone, and every decision is flagged
+    no_model; a model that `claimtrace train` promotes is used from the next batch on.
 
-    On Kafka, start as many workers as you like, each with a --folder of its own: the group shares
-    the partitions out, and who goes is replaced. Make the topics first: `claimtrace topics create`.
+    On Kafka, start as many workers as you like, each with a --folder of its own: the group divides
+    the partitions among them. Make the topics first: `claimtrace topics create`.
     """
     workspace: Workspace = ctx.obj if source is None else ctx.obj.at_source(source)
     ran = run_stream(workspace, until_end=until_end, quiet=as_json)

@@ -1,4 +1,4 @@
-"""`claimtrace demo`: the main job from end to end, on a world that never was."""
+"""`claimtrace demo`: the main job from end to end, on a simulated world."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Story:
-    """How much world the demo makes, and what happens on its last day."""
+    """The size of the demo's world, and the events of its last day."""
 
     history_days: int = 365
     claims_per_day: float = 330.0
@@ -96,7 +96,7 @@ def demo(
 
 
 def _demo_settings(workspace: Workspace, story: Story) -> Any:
-    """The user's settings, with drift windows that fit into one day."""
+    """Return the user's settings with drift windows that fit into one day."""
     settings = workspace.settings
     share = story.claims_per_day / 1000
     decision = msgspec.structs.replace(
@@ -107,13 +107,13 @@ def _demo_settings(workspace: Workspace, story: Story) -> Any:
 
 
 def _in_small_batches(workspace: Workspace) -> Workspace:
-    """The same, at the batch size of a live stream; decisions don't depend on it."""
+    """Return the workspace with the batch size of a live stream; decisions don't depend on it."""
     live = msgspec.structs.replace(workspace.settings.stream, batch_records=_LIVE_BATCH_RECORDS)
     return Workspace(msgspec.structs.replace(workspace.settings, stream=live))
 
 
 def _keep_settings(workspace: Workspace) -> None:
-    """Leave the settings in the folder, so that later commands on it have the same."""
+    """Write the settings into the folder, so that later commands on it have the same."""
     settings = workspace.settings
     lines = [
         "# What the demo was made with; commands on this folder read it.",
@@ -170,7 +170,7 @@ def _title(name: str, words: str) -> None:
 
 
 def _show_referred(workspace: Workspace, story: Story) -> None:
-    """The top of the queue, and how much of the ring is in it."""
+    """Print the top of the queue, and how many claims of the ring are in it."""
     day_start_ms = story.start_ms + story.history_days * DAY_MS
     referred = [d for d in top_referred(workspace, 10_000) if d.event_time_ms >= day_start_ms]
     out.print(f"[bold]the day's queue[/]: {len(referred):,} claims referred; the first of them:")

@@ -1,4 +1,4 @@
-"""`claimtrace doctor`: is everything here as it must be?"""
+"""`claimtrace doctor`: check the installation, the log, the state, the models and the stores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LEAST_FREE_BYTES = 2**30
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One check: what it found, and what to do when it isn't well."""
+    """The finding of one check, with a hint when the check failed."""
 
     check: str
     ok: bool
@@ -34,10 +34,10 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def check_rooms() -> None:
-    """Refuse to start when a room is not ours: a `stream.py` of the user's can shadow it.
+    """Refuse to start when another package shadows a room, such as a user's own `stream.py`.
 
     Raises:
-        ConfigError: names the room and where it was found instead.
+        ConfigError: names the room and the file that shadows it.
     """
     for room in ROOMS:
         spec = find_spec(room)
@@ -178,10 +178,10 @@ def _models(workspace: Workspace) -> str:
         return "no champion yet: rules decide alone; claimtrace train makes one"
     scorer = workspace.scorer_of(ref)
     if scorer.manifest.definitions != workspace.domain.definitions_digest:
-        raise ConfigError(f"{ref.name}/{ref.version} was trained under other definitions",
+        raise ConfigError(f"{ref.label} was trained under other definitions",
                           hint="train again: claimtrace train")  # fmt: skip
     notes = f"; {'; '.join(scorer.notes)}" if scorer.notes else ""
-    return f"champion {ref.name}/{ref.version}, {scorer.kernel} kernel{notes}"
+    return f"champion {ref.label}, {scorer.kernel} kernel{notes}"
 
 
 def _offline(workspace: Workspace) -> str:

@@ -13,7 +13,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -46,7 +46,9 @@ from ..tables import (
 )
 from .delta_errors import first_line, ours
 from .parquet import add_file
-from .s3_files import SCHEME, S3Files
+
+if TYPE_CHECKING:
+    from .s3_files import S3Files
 
 KEEP_HOURS = 168
 """Files that a newer version replaced are kept a week, for readers that still hold them."""
@@ -57,6 +59,7 @@ CLEAN_EVERY = 100
 LOG_DAYS = 1
 """The log of older versions goes: on a local disk each of its files makes each commit slower."""
 
+S3 = "s3://"
 STATISTICS = "delta.dataSkippingStatsColumns"
 PLAIN_WRITER = 2
 """The Delta protocol of tables without constraints, generated columns or a change feed."""
@@ -254,7 +257,9 @@ class OfflineStore:
 
     def _files(self, table: str) -> pafs.FileSystem | S3Files:
         """The table's own folder."""
-        if self._folder.startswith(SCHEME) and self._options is None:
+        if self._folder.startswith(S3) and self._options is None:
+            from .s3_files import S3Files  # boto3 takes half a second to import
+
             self._s3_files = self._s3_files or S3Files(self._folder)
             return self._s3_files.below(table)
         if self._is_local:

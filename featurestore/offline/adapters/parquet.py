@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from time import time_ns
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from ..tables import plain_type, statistics_columns
-from .s3_files import S3Files
+
+if TYPE_CHECKING:
+    from .s3_files import S3Files
 
 ROWS_PER_GROUP: Final = 131_072
 """What a reader holds decoded at once: 40 MB of 40 features."""

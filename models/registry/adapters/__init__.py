@@ -1,1 +1,1 @@
-"""The registry's folder on disk, and the notes on passed self-checks."""
+"""The model registry on a local folder, and the record of passed self-checks."""

@@ -3,8 +3,8 @@
     FOLDER/NAME/000001/{manifest.json, model.json}
     FOLDER/NAME/approvals.log
 
-A version exists once the log says `published`. Its folder is in place by then, so a crash between
-the two leaves a folder that nothing refers to, and its number is not used again.
+A version exists once the log holds its line `published`. Its folder is written before that line, so
+a crash between the two leaves a folder that nothing refers to, and its number is never used again.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from ...artefact import (
     read_artefact,
     write_manifest,
 )
-from ..approvals_log import Approvals, Entry, read_approvals
+from ..approvals_log import ApprovalsLog, Entry, read_approvals
+from ..registry import ModelRegistry, Which
 
 LOG_FILE: Final = "approvals.log"
 MAX_LOG_BYTES: Final = 256 * 2**20
-"""Half a million lines of it."""
-
-Which = ModelRef | str | int
-"""A version by reference, by alias (`"champion"`) or by number."""
+"""Size limit of the log: half a million lines."""
 
 
-class Registry:
-    """The versions and aliases of one model name. Reading needs no lock and changes nothing.
+class FolderRegistry(ModelRegistry):
+    """The registry of one model name on a local folder.
+
+    Writers exclude each other by a lock on the log file, across processes too.
 
     Raises:
         ModelError: the name isn't a safe folder name.
@@ -64,31 +64,21 @@ class Registry:
         at_ms: int,
         evidence: str | None = None,
     ) -> ModelRef:
-        """Give a model the next number and write it for good; aliases stay where they are.
-
-        Raises:
-            ModelError: the manifest or the model would be refused on loading; nothing is written.
-            StateError: the log is damaged, or actor or reason is missing.
-        """
         with self._writing() as (approvals, handle):
+            # Folders without a line count too: the number of an interrupted publish isn't reused.
             version = 1 + max([0, *self._numbers(), *_published(approvals)])
             content, manifest_digest = write_manifest(draft, self.name, version, model_json)
             _, line = approvals.line(
                 "published", at_ms=at_ms, actor=actor, reason=reason, version=version,
                 digest=manifest_digest, evidence=evidence,
             )  # fmt: skip
+            # First the folder, then the line: whoever reads the line finds the version complete.
             files = {MANIFEST_FILE: content, MODEL_FILE: model_json}
             write_folder(self._path(version), files)
             _append(handle, line, approvals.whole_bytes)
         return ModelRef(self.name, version, manifest_digest)
 
     def load(self, which: Which) -> Artefact:
-        """Read a version, proven against the log: its digest stands in the line that published it.
-
-        Raises:
-            ModelError: there is no such version or alias, or its files are damaged.
-            StateError: the log is damaged.
-        """
         ref = self._resolve(which)
         path = self._path(ref.version)
         try:
@@ -103,16 +93,13 @@ class Registry:
         return read_artefact(manifest, model, ref, str(path))
 
     def versions(self) -> list[ModelRef]:
-        """Every published version, oldest first."""
         published = _published(self._read())
         return [ModelRef(self.name, version, digest) for version, digest in published.items()]
 
     def alias(self, alias: str) -> ModelRef | None:
-        """Where an alias stands; None if nowhere."""
         return self._ref(self._read().alias(alias))
 
     def aliases(self) -> dict[str, int]:
-        """Every alias and the version where it stands."""
         return self._read().aliases()
 
     def move_alias(
@@ -126,25 +113,16 @@ class Registry:
         expected: int | EllipsisType | None = ...,
         evidence: str | None = None,
     ) -> ModelRef | None:
-        """Move an alias to a version, or withdraw it (None), by one synced append.
-
-        `expected` is where the caller saw the alias (None: nowhere): of two that decide at once
-        the second is refused. Left out, it isn't compared. The version is loaded first, so an
-        alias never stands on a damaged one.
-
-        Raises:
-            ModelError: there is no such version, or it is damaged.
-            StateError: the alias has moved since, or the log is damaged.
-        """
         check_name(alias, "alias")
         with self._writing() as (approvals, handle):
-            standing = approvals.alias(alias)
-            current = standing.version if standing else None
+            last = approvals.alias(alias)
+            current = last.version if last else None
             if expected is not ... and expected != current:
                 raise StateError(
-                    f"{alias} stands at {_number(current)}, not at {_number(expected)}",
+                    f"{alias} points to {_number(current)}, not to {_number(expected)}",
                     where=str(self._log),
-                    hint="someone moved it meanwhile; look at its history and decide again",
+                    hint="someone else moved the alias meanwhile; look at its history and decide "
+                    "again",
                 )
             ref = self.load(version).ref if version is not None else None
             _, line = approvals.line(
@@ -158,12 +136,6 @@ class Registry:
     def reject(
         self, version: int, *, actor: str, reason: str, at_ms: int, evidence: str | None = None
     ) -> None:
-        """Write down that a version was looked at and not let through; it stays where it is.
-
-        Raises:
-            ModelError: there is no such version.
-            StateError: the log is damaged, or actor or reason is missing.
-        """
         with self._writing() as (approvals, handle):
             published = approvals.version(version)
             if published is None:
@@ -175,44 +147,41 @@ class Registry:
             _append(handle, line, approvals.whole_bytes)
 
     def history(self) -> list[Entry]:
-        """Every line of the approvals log, oldest first."""
         return list(self._read().entries)
 
     def live_at(self, alias: str, at_ms: int) -> Entry | None:
-        """What an alias stood at then, and who put it there, why and when; None if nowhere."""
         return self._read().live_at(alias, at_ms)
 
     def verify(self) -> list[str]:
-        """Prove the log's chain and every version's bytes; what is wrong, in words, or nothing."""
         try:
             approvals = self._read()
         except StateError as error:
             return [str(error)]
-        wrong: list[str] = []
+        problems: list[str] = []
         published = _published(approvals)
         for version in published:
             try:
                 self.load(version)
             except ClaimtraceError as error:
-                wrong.append(str(error))
+                problems.append(str(error))
         unlisted = [number for number in self._numbers() if number not in published]
-        wrong += [
-            f"version {number} is not in the log: a publish was interrupted, or lines were cut"
+        problems += [
+            f"version {number} is not in the log: a publish was interrupted, or lines were cut off"
             f" [{self._path(number)}]"
             for number in unlisted
         ]
-        return wrong
+        return problems
 
     def _resolve(self, which: Which) -> ModelRef:
         approvals = self._read()
         if isinstance(which, str):
             ref = self._ref(approvals.alias(which))
             if ref is None:
-                stand = ", ".join(f"{name} at {at}" for name, at in approvals.aliases().items())
+                known = ", ".join(f"{name} -> {to}" for name, to in approvals.aliases().items())
                 raise ModelError(
-                    f"no version stands at {which!r}",
+                    f"alias {which!r} points to no version",
                     where=str(self._log),
-                    hint=f"aliases: {stand}" if stand else "publish a version and move an alias",
+                    hint=f"aliases: {known}" if known else "publish a version and move an alias",
                 )
             return ref
         version = which.version if isinstance(which, ModelRef) else which
@@ -224,11 +193,11 @@ class Registry:
                 f"version {version} is {ref.name} {ref.digest[:12]}..,"
                 f" not {which.name} {which.digest[:12]}..",
                 where=str(self._log),
-                hint="the reference is of another registry",
+                hint="the reference belongs to another registry",
             )
         return ref
 
-    def _unknown(self, version: int, approvals: Approvals) -> ModelError:
+    def _unknown(self, version: int, approvals: ApprovalsLog) -> ModelError:
         published = list(_published(approvals))
         known = f"published: {published[0]} .. {published[-1]}" if published else "none published"
         return ModelError(f"there is no version {version}", where=str(self.folder), hint=known)
@@ -246,22 +215,26 @@ class Registry:
             return []
         return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
 
-    def _read(self) -> Approvals:
+    def _read(self) -> ApprovalsLog:
         try:
             content = read_file(self._log, MAX_LOG_BYTES)
         except FileNotFoundError:
-            return Approvals()
+            return ApprovalsLog()
         return read_approvals(content, str(self._log))
 
     @contextmanager
-    def _writing(self) -> Iterator[tuple[Approvals, int]]:
-        """Hold the log's lock; what a crash tore off its end is cut first."""
+    def _writing(self) -> Iterator[tuple[ApprovalsLog, int]]:
+        """Hold the lock of the log; yields the log as read under the lock, and its file handle.
+
+        A last line that a crash left incomplete is cut off first.
+        """
         make_folder(self.folder)
         created = not self._log.exists()
         handle = os.open(self._log, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             if created:
                 sync_folder(self.folder)
+            # The lock goes with the handle: closing it, or the death of the process, releases it.
             fcntl.flock(handle, fcntl.LOCK_EX)
             approvals = self._read()
             os.ftruncate(handle, approvals.whole_bytes)
@@ -271,7 +244,11 @@ class Registry:
 
 
 def _append(handle: int, line: bytes, at: int) -> None:
-    """All of the line or nothing: what the disk didn't take for sure is cut again."""
+    """Append a line at offset `at` and sync it; cut it off again if the disk refuses it.
+
+    Raises:
+        OSError: the line could not be written and synced; the file is as before.
+    """
     written = 0
     try:
         while written < len(line):
@@ -282,7 +259,8 @@ def _append(handle: int, line: bytes, at: int) -> None:
         raise
 
 
-def _published(approvals: Approvals) -> dict[int, str]:
+def _published(approvals: ApprovalsLog) -> dict[int, str]:
+    """Return the published versions and the digests of their manifests, oldest first."""
     return {
         entry.version: entry.digest
         for entry in approvals.entries
@@ -291,4 +269,4 @@ def _published(approvals: Approvals) -> dict[int, str]:
 
 
 def _number(version: int | EllipsisType | None) -> str:
-    return "nothing" if version is None else f"version {version}"
+    return "no version" if version is None else f"version {version}"

@@ -9,10 +9,10 @@ import pytest
 from claimtrace.adapters.required_topics import FoundTopic, WantedTopic, complaints, wanted_topics
 from claimtrace.clock import DAY_MS, HOUR_MS
 from claimtrace.decisions import DECISIONS_TOPIC, JOURNAL_TOPIC
-from claimtrace.settings.schema import KafkaSettings, Settings
+from claimtrace.settings.schema import KafkaSettings
 
 INPUTS = ("policies.changed", "claims.filed")
-COPIES_3 = Settings(kafka=KafkaSettings(replication=3, min_insync=2))
+COPIES_3 = KafkaSettings(replication=3, min_insync=2)
 
 
 def wanted() -> list[WantedTopic]:

@@ -18,7 +18,7 @@ from featurestore.state import event_ledger as ledger
 from featurestore.state import id_reclaim as forgetting
 from featurestore.state import profiles
 from featurestore.state.intake import Intake
-from featurestore.windows.aggregates import entity_windows as entities
+from featurestore.windows import entity_windows as entities
 from tests.oracles.naive_features import naive_vectors
 from tests.worlds.random_events import DAY_MS, KEY, START, a_stream, as_facts, as_records, ms
 

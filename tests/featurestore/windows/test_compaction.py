@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.windows.aggregates import compaction as sliding
+from featurestore.windows import compaction as sliding
 from featurestore.windows.entity_series import (
     BLOCK_SIZES,
     EVERYWHERE,

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from featurestore.windows.aggregates import int128 as exact
+from featurestore.windows import int128 as exact
 
 WORD = st.integers(0, 2**64 - 1)
 AMOUNT = st.integers(-(2**40), 2**40)

@@ -1,3 +1,5 @@
+"""The forest kernel: XGBoost's margins bit for bit."""
+
 from __future__ import annotations
 
 import numpy as np

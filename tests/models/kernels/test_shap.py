@@ -1,3 +1,5 @@
+"""The SHAP kernel against brute-force Shapley values, the plain formula and XGBoost."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -29,7 +31,7 @@ def test_contributions_are_xgboosts(depth: int) -> None:
     rng = np.random.default_rng(depth)
     matrix = np.concatenate((some_rows(rng, 300, 9), rows_at_splits(document, rng, 300)))
     names = fitted.feature_names
-    matrix = np.where(np.isinf(matrix), np.sign(matrix) * 3e38, matrix)  # a DMatrix refuses inf
+    matrix = np.where(np.isinf(matrix), np.sign(matrix) * 3e38, matrix)  # no inf in a DMatrix
     expected = fitted.predict(xgboost.DMatrix(matrix, feature_names=names), pred_contribs=True)
     got = tables_of(document).contributions(matrix)
     assert got.dtype == np.float64
@@ -102,7 +104,7 @@ def test_the_bytes_are_those_of_plain_float32(seed: int, model: tuple[int, int, 
     assert tables.contributions(matrix).tobytes() == np.array(expected).tobytes()
 
 
-def test_sides_without_cover_are_shapley_values_too() -> None:
+def test_branches_without_cover_are_shapley_values_too() -> None:
     def change(parsed: dict) -> None:
         for tree in parsed["learner"]["gradient_booster"]["model"]["trees"]:
             left, right, cover = tree["left_children"], tree["right_children"], tree["sum_hessian"]
@@ -142,13 +144,13 @@ def test_a_split_without_cover_is_unsupported() -> None:
         tables_of(edited(document, change))
 
 
-def test_sides_that_miss_their_splits_cover_are_unsupported() -> None:
+def test_branches_that_miss_their_splits_cover_are_unsupported() -> None:
     def change(parsed: dict) -> None:
         tree = parsed["learner"]["gradient_booster"]["model"]["trees"][1]
         tree["sum_hessian"][tree["left_children"][0]] *= 1.001
 
     _, document = booster()
-    with pytest.raises(UnsupportedModelError, match="not that of its sides"):
+    with pytest.raises(UnsupportedModelError, match="not the sum of its branches' covers"):
         tables_of(edited(document, change))
 
 

@@ -1,3 +1,5 @@
+"""The vector operations inside kernels, each against numpy."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -86,7 +88,7 @@ def test_a_choice_follows_the_row_and_nan_is_neither_below_nor_the_same(
     np.testing.assert_array_equal(out[COUNT:], np.where(one[0] == other[0], -1.0, 0.5))
 
 
-def test_spreading_and_adding_touch_their_places_only() -> None:
+def test_spreading_and_adding_touch_only_their_elements() -> None:
     a = np.arange(COUNT, dtype=np.float32) + np.float32(0.1)
     sums = np.full(ROWS + 4, 1e9)
     out = np.full(COUNT + ROWS + 1, -1, np.float32)

@@ -1,3 +1,5 @@
+"""The reader of XGBoost's JSON: damaged and unsupported documents are refused by name."""
+
 from __future__ import annotations
 
 import contextlib
@@ -80,7 +82,7 @@ def test_a_damaged_model_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
-def test_what_only_xgboost_can_score_is_said_apart(name: str) -> None:
+def test_a_model_that_only_xgboost_can_score_is_named_as_such(name: str) -> None:
     with pytest.raises(UnsupportedModelError):
         read_model(edited(DOCUMENT, UNSUPPORTED[name]))
 
@@ -120,10 +122,10 @@ def test_what_is_no_model_is_refused(document: bytes) -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(place=st.integers(0, len(DOCUMENT) - 1), byte=st.integers(0, 255))
-def test_any_changed_byte_gives_a_model_or_a_named_refusal(place: int, byte: int) -> None:
+@given(index=st.integers(0, len(DOCUMENT) - 1), byte=st.integers(0, 255))
+def test_any_changed_byte_gives_a_model_or_a_named_refusal(index: int, byte: int) -> None:
     mutated = bytearray(DOCUMENT)
-    mutated[place] = byte
+    mutated[index] = byte
     with contextlib.suppress(ModelError):
         assert read_model(bytes(mutated)).roots[0] == 0
 
@@ -138,7 +140,7 @@ def test_the_base_score_of_every_version_is_read(text: str, margin: float) -> No
 
 
 def test_documents_of_older_versions_are_read() -> None:
-    """Bare base score, no split types, no names, booleans for defaults."""
+    """Older documents: bare base score, no split types, no names, booleans for defaults."""
 
     def change(parsed: Any) -> None:
         parsed["version"] = [2, 0, 3]

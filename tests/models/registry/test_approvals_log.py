@@ -1,3 +1,5 @@
+"""The approvals log: aliases at a time, the chain, and damaged or incomplete lines."""
+
 from __future__ import annotations
 
 import msgspec
@@ -7,11 +9,11 @@ from hypothesis import strategies as st
 
 from claimtrace.decisions import GENESIS
 from claimtrace.errors import StateError
-from models.registry.approvals_log import Approvals, read_approvals
+from models.registry.approvals_log import ApprovalsLog, read_approvals
 
 
 def log(*moves: tuple[str, int | None, int]) -> bytes:
-    """A log of (alias, version or None, at_ms)."""
+    """Build a log from moves (alias, version or None, at_ms)."""
     content = b""
     for alias, version, at_ms in moves:
         _, line = read_approvals(content).line(
@@ -35,7 +37,7 @@ MOVES = log(
 
 def test_an_empty_log_says_nothing() -> None:
     approvals = read_approvals(b"")
-    assert approvals == Approvals()
+    assert approvals == ApprovalsLog()
     assert approvals.head == GENESIS
     assert approvals.alias("champion") is None
     assert approvals.aliases() == {}
@@ -71,18 +73,18 @@ def test_two_clocks_that_disagree_leave_the_order_of_the_log() -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(place=st.integers(0, len(MOVES) - 1), byte=st.integers(0, 255))
-def test_any_changed_byte_is_found_and_its_line_named(place: int, byte: int) -> None:
+@given(index=st.integers(0, len(MOVES) - 1), byte=st.integers(0, 255))
+def test_any_changed_byte_is_found_and_its_line_named(index: int, byte: int) -> None:
     mutated = bytearray(MOVES)
-    if mutated[place] == byte:
+    if mutated[index] == byte:
         return
-    mutated[place] = byte
-    if place == len(MOVES) - 1:  # without its newline the last line is a torn one
+    mutated[index] = byte
+    if index == len(MOVES) - 1:  # without its newline the last line is incomplete
         assert len(read_approvals(bytes(mutated)).entries) == 4
         return
     with pytest.raises(StateError) as caught:
         read_approvals(bytes(mutated), "log")
-    assert caught.value.where == f"log, line {MOVES[:place].count(10) + 1}"
+    assert caught.value.where == f"log, line {MOVES[:index].count(10) + 1}"
 
 
 def test_a_dropped_inserted_or_moved_line_is_found() -> None:
@@ -110,14 +112,14 @@ def test_a_torn_last_line_does_not_count(cut: int) -> None:
 @pytest.mark.parametrize(("actor", "reason"), [("", "r"), ("a", " \n"), ("a" * 2001, "r")])
 def test_nobody_and_no_reason_are_refused(actor: str, reason: str) -> None:
     with pytest.raises(StateError, match="is empty or longer"):
-        Approvals().line(
+        ApprovalsLog().line(
             "rejected", at_ms=1, actor=actor, reason=reason, version=1, digest="d" * 64
         )
 
 
 def test_a_reason_of_any_characters_stays_one_line() -> None:
     reason = 'two\nlines, "quotes", \u2028 and \U0001f600'
-    entry, line = Approvals().line(
+    entry, line = ApprovalsLog().line(
         "rejected", at_ms=1, actor="ana", reason=reason, version=1, digest="d" * 64, evidence="e"
     )
     assert line.count(b"\n") == 1

@@ -1,4 +1,4 @@
-"""Alerts: once when drift lasts, once when it is over, the same after a restart."""
+"""Drift alerts: one when drift lasts, one when drift is over, and the same after a restart."""
 
 from __future__ import annotations
 

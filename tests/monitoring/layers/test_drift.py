@@ -1,4 +1,4 @@
-"""Verdicts: what drifted and only that, by layer, at any number of features."""
+"""The drift test finds what drifted and only that, by layer, at any number of features."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _drifted(record):
 
 
 def test_quiet_without_drift(reference):
-    """Sixty windows of 121 tests each: at most one window in a hundred may speak up."""
+    """Judge sixty windows of 121 tests each: at most one window in a hundred may show drift."""
     records = [_judge(reference, seed, n) for n in (200, 1_000, 5_000) for seed in range(20)]
     assert [record.state for record in records].count(DRIFT) <= 2
     assert sum(len(_drifted(record)) for record in records) <= 2
@@ -136,7 +136,7 @@ def test_the_score_layer_is_its_own(reference):
 
 
 def test_a_difference_that_does_not_matter_is_no_drift(reference):
-    """Enough rows make everything significant; the floor says whether it matters."""
+    """With enough rows every difference is significant; the floor decides whether it counts."""
 
     def slight(rng, matrix, scores):
         matrix[:, 0] *= 1.06

@@ -1,4 +1,4 @@
-"""The reference: bins of equal mass, nothing lost, the threshold an edge, JSON both ways."""
+"""The drift reference: bins of equal mass, no row lost, the threshold an edge, JSON both ways."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_every_value_is_in_exactly_one_bin(column):
     assert np.all(np.isfinite(edges))
     assert len(feature.counts) == len(edges) + 1 <= MAX_BINS
     assert sum(feature.counts) + feature.missing == len(column)
-    places = [naive_bin(feature.edges, value) for value in column if not math.isnan(value)]
-    assert feature.counts == [places.count(place) for place in range(len(edges) + 1)]
-    if all(abs(value) < 1e308 for value in column if not math.isnan(value)) and places:
-        # Nothing of training lies outside the range of training, and no inner bin is empty.
+    bins = [naive_bin(feature.edges, value) for value in column if not math.isnan(value)]
+    assert feature.counts == [bins.count(number) for number in range(len(edges) + 1)]
+    if all(abs(value) < 1e308 for value in column if not math.isnan(value)) and bins:
+        # No training row is in an outer bin, and no inner bin is empty.
         assert feature.counts[0] == feature.counts[-1] == 0
         assert min(feature.counts[1:-1]) > 0
 
@@ -55,6 +55,12 @@ def test_the_order_of_rows_is_irrelevant(column, random):
     shuffled = list(column)
     random.shuffle(shuffled)
     assert msgspec.json.encode(_build(column)) == msgspec.json.encode(_build(shuffled))
+
+
+def test_zeros_of_both_signs_in_any_order_are_the_same_reference():
+    zeros = [0.0] * 9 + [-0.0]
+    built = {msgspec.json.encode(_build(column)) for column in (zeros, zeros[::-1], [0.0] * 10)}
+    assert len(built) == 1
 
 
 def test_bins_of_a_continuous_feature_weigh_the_same():

@@ -1,4 +1,4 @@
-"""Tiles against a row-by-row oracle; batch borders, order and restarts leave no trace."""
+"""Tiles against a row-by-row oracle; batch borders, order and restarts change nothing."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_order_within_the_lateness_leaves_no_trace(rows, window_ms, random):
     shuffled = list(rows)
     random.shuffle(shuffled)
     books = _book(window_ms, 400), _book(window_ms, 400)
-    # Short windows hold less lateness than the rows spread over: there, order is the point.
+    # Rows spread over more time than short windows wait: then the order of rows matters.
     if books[0].lateness_ms < 300:
         return
     for book, some in zip(books, (rows, shuffled), strict=True):
@@ -107,7 +107,7 @@ def test_order_within_the_lateness_leaves_no_trace(rows, window_ms, random):
 
 @given(ROWS, WINDOW, LATENESS, st.integers(0, 60))
 @settings(deadline=None)
-def test_a_restored_book_goes_on_exactly(rows, window_ms, lateness_ms, cut):
+def test_a_restored_book_continues_exactly(rows, window_ms, lateness_ms, cut):
     book = _book(window_ms, lateness_ms)
     _add(book, rows[:cut])
     book.add_outcomes(np.array([row[0] for row in rows[:cut]]), np.ones(len(rows[:cut]), bool))
@@ -171,7 +171,7 @@ def test_late_rows_are_counted_on_the_next_tile():
     book = _book(10, 5)
     _add(book, [(t, *row) for t in (5, 14, 9, 15, 9, 9, 30, 40)])
     tiles = [(tile.window_from_ms, tile.n, tile.late) for tile in book.close()]
-    # At 15 the window from 0 closes; both 9s after it are late for it.
+    # At 15 the window from 0 closes; both rows of time 9 after it are late.
     assert tiles == [(0, 2, 0), (10, 2, 2)]
     assert [(tile.window_from_ms, tile.late) for tile in book.flush()] == [(30, 0), (40, 0)]
 

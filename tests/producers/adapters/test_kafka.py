@@ -1,4 +1,4 @@
-"""The Kafka sink on a real broker: what is acknowledged is there, what isn't is said."""
+"""The Kafka sink on a real broker: acknowledged records are stored, failed ones are reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def topic(kafka: Cluster) -> str:
 
 @pytest.fixture
 def sinks(kafka: Cluster) -> Iterator[Callable[..., KafkaSink]]:
-    """Makes sinks on the shared broker and closes them at the end."""
+    """A factory of sinks on the shared broker, which are closed at the end."""
     made: list[KafkaSink] = []
 
     def make(**arguments: object) -> KafkaSink:
@@ -51,27 +51,27 @@ def outgoing(topic: str, numbers: range, partition: int = 0) -> list[Outgoing]:
 
 
 @pytest.mark.parametrize("transactional_id", ["", "worker-1"])
-def test_the_producer_is_one_that_loses_nothing(monkeypatch, transactional_id):
-    asked: dict[str, object] = {}
-    monkeypatch.setattr("producers.adapters.kafka.connect", lambda _, config: asked.update(config))
+def test_the_configuration_of_the_producer_loses_nothing(monkeypatch, transactional_id):
+    config: dict[str, object] = {}
+    monkeypatch.setattr("producers.adapters.kafka.connect", lambda _, asked: config.update(asked))
     own = KafkaSettings(compression="zstd", properties={"linger.ms": 9})
     KafkaSink(
         Settings(source="kafka://a:1", kafka=own).kafka_connection,
         transactional_id=transactional_id,
     )
-    assert asked["acks"] == "all"
-    assert asked["enable.idempotence"] is True
-    assert asked["partitioner"] == "murmur2_random"
-    assert asked["compression.type"] == "zstd"
-    assert asked["linger.ms"] == 9
+    assert config["acks"] == "all"
+    assert config["enable.idempotence"] is True
+    assert config["partitioner"] == "murmur2_random"
+    assert config["compression.type"] == "zstd"
+    assert config["linger.ms"] == 9
     if transactional_id:
-        assert asked["transactional.id"] == "worker-1"
-        assert "message.timeout.ms" not in asked
+        assert config["transactional.id"] == "worker-1"
+        assert "message.timeout.ms" not in config
     else:
-        assert asked["message.timeout.ms"] == 0
+        assert config["message.timeout.ms"] == 0
 
 
-def test_a_record_that_was_given_a_time_fails_after_it():
+def test_a_record_fails_after_the_message_timeout():
     sink = KafkaSink(Settings(source="kafka://127.0.0.1:1").kafka_connection, message_timeout_s=0.3)
     sink.send(outgoing("t", range(3)))
     with pytest.raises(StoreUnavailable, match="timed out"):
@@ -123,28 +123,28 @@ def test_a_full_queue_is_waited_for_and_drops_nothing(kafka, topic):
     assert [r.value for r in read_topic(kafka.bootstrap, topic)] == [b"%d" % n for n in range(5000)]
 
 
-def test_a_record_too_large_is_said_at_the_next_call_and_the_others_arrive(kafka, topic, sinks):
+def test_a_record_too_large_is_reported_at_the_next_call_and_the_others_arrive(kafka, topic, sinks):
     sink = sinks()
     sink.send(outgoing(topic, range(3)))
     sink.send([Outgoing(topic, 0, b"k", b"x" * 2_000_000, 1)])
-    with pytest.raises(ConfigError, match="can't write") as said:
+    with pytest.raises(ConfigError, match="can't write") as caught:
         sink.flush(30)
-    assert topic in said.value.where
-    assert "max.message.bytes" in said.value.hint
+    assert topic in caught.value.where
+    assert "max.message.bytes" in caught.value.hint
     sink.flush(30)
     assert (sink.acknowledged, sink.failed) == (3, 1)
 
 
-def test_an_unknown_topic_names_the_command_that_makes_it(sinks):
+def test_an_unknown_topic_names_the_command_that_creates_it(sinks):
     sink = sinks()
     sink.send([Outgoing("no.such.topic", 0, b"k", b"v", 1)])
-    with pytest.raises(ConfigError) as said:
+    with pytest.raises(ConfigError) as caught:
         sink.flush(40)
-    assert said.value.where == "no.such.topic"
-    assert "claimtrace topics create" in said.value.hint
+    assert caught.value.where == "no.such.topic"
+    assert "claimtrace topics create" in caught.value.hint
 
 
-def test_brokers_that_are_away_are_waited_for_and_nothing_is_lost(kafka_clusters):
+def test_an_outage_of_the_brokers_loses_nothing(kafka_clusters):
     own = kafka_clusters()
     create_topics(own.bootstrap, {"away": 1})
     sink = KafkaSink(
@@ -154,7 +154,7 @@ def test_brokers_that_are_away_are_waited_for_and_nothing_is_lost(kafka_clusters
     sink.send(outgoing("away", range(10)))
     sink.flush(30)
     own.kill()
-    sink.send(outgoing("away", range(10, 100)))  # 50 in the queue, the others kept beside it
+    sink.send(outgoing("away", range(10, 100)))  # 50 fit the queue, the others wait beside it
     with pytest.raises(StoreUnavailable, match="the queue is full; 90 records wait"):
         sink.send(outgoing("away", range(100, 101)))
     with pytest.raises(StoreUnavailable, match="90 records wait"):
@@ -186,7 +186,7 @@ def test_closing_without_brokers_ends_and_claims_nothing(monkeypatch):
 
 @pytest.fixture
 def group(kafka: Cluster, topic: str) -> Iterator[Consumer]:
-    """A member of a group of its own, with the topic assigned to it."""
+    """The only member of a consumer group, with the topic assigned to it."""
     member = _member(kafka, f"group-{topic}", topic)
     yield member
     member.close()
@@ -270,14 +270,14 @@ def test_a_refused_record_takes_its_transaction_with_it_and_is_named(kafka, topi
     sink.begin()
     sink.send(outgoing(topic, range(2)))
     sink.send([Outgoing("no.such.topic", 0, b"k", b"v", 1)])
-    with pytest.raises((ConfigError, Aborted)) as said:
+    with pytest.raises((ConfigError, Aborted)) as caught:
         sink.commit([TopicPartition(topic, 0, 2)], group.consumer_group_metadata(), 60)
-    assert "no.such.topic" in str(said.value)
+    assert "no.such.topic" in str(caught.value)
     sink.abort()
     assert read_topic(kafka.bootstrap, topic) == []
 
 
-def test_sending_outside_of_a_transaction_is_our_own_fault(topic, sinks):
+def test_sending_outside_of_a_transaction_is_a_state_error(topic, sinks):
     sink = sinks(transactional_id=f"worker-{topic}")
     with pytest.raises(StateError, match="no transaction was begun"):
         sink.send(outgoing(topic, range(1)))
@@ -286,7 +286,7 @@ def test_sending_outside_of_a_transaction_is_our_own_fault(topic, sinks):
 
 
 def _murmur2(key: bytes) -> int:
-    """Kafka's own hash of a key (org.apache.kafka.common.utils.Utils.murmur2), made positive."""
+    """Hash a key as Kafka does (org.apache.kafka.common.utils.Utils.murmur2), made positive."""
     mask, m = 0xFFFFFFFF, 0x5BD1E995
     h = (0x9747B28C ^ len(key)) & mask
     whole = len(key) // 4 * 4

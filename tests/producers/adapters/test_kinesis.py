@@ -1,4 +1,4 @@
-"""Records into streams: all of them, in order for a key, whatever a call refuses."""
+"""The Kinesis sink: all records arrive, in order for each key, whatever a call refuses."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def test_all_arrives_in_order_for_each_key(
         assert record.partition == int(hash_of(record.key.decode()) > 2**127 - 1)
 
 
-def test_packed_records_are_few_and_no_larger_than_wanted(kinesis: KinesisLocal, name: str) -> None:
+def test_aggregated_records_are_few_and_within_their_limit(
+    kinesis: KinesisLocal, name: str
+) -> None:
     client, sizes = kinesis.client(), []
     inject(client, "PutRecords", lambda request: sizes.append(document(request)["Records"]))
     sink = sink_of(client, name, aggregate=True)
@@ -105,7 +107,7 @@ def test_calls_keep_to_their_limits(kinesis: KinesisLocal, name: str) -> None:
 
 
 def test_only_what_was_refused_is_sent_again(kinesis: KinesisLocal, name: str) -> None:
-    """B7: the call answers 200 and says of each record how it went."""
+    """Fault B7: the call answers 200 with a result for each record."""
     client, calls = kinesis.client(), []
     throttled = {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow"}
     there = {"SequenceNumber": "1", "ShardId": "shardId-000000000000"}
@@ -127,10 +129,10 @@ def test_only_what_was_refused_is_sent_again(kinesis: KinesisLocal, name: str) -
     assert list(map(len, calls)) == [90, 30, 10]
     assert calls[1] == calls[0][::3]
     assert calls[2] == calls[1][::3]
-    assert len(found(kinesis, name)) == 10, "what was said to be there is not sent again"
+    assert len(found(kinesis, name)) == 10, "records reported as stored are not sent again"
 
 
-def test_throttling_and_outages_are_waited_for(kinesis: KinesisLocal, name: str) -> None:
+def test_throttling_and_outages_are_retried(kinesis: KinesisLocal, name: str) -> None:
     client = kinesis.client()
     inject(client, "PutRecords", times(3, error("ProvisionedThroughputExceededException")))
     inject(client, "PutRecords", times(2, error("InternalFailure", 500)))
@@ -141,7 +143,7 @@ def test_throttling_and_outages_are_waited_for(kinesis: KinesisLocal, name: str)
     assert by_key(found(kinesis, name)) == by_key(rows(20))
 
 
-def test_what_waits_too_long_is_told_and_kept(kinesis: KinesisLocal, name: str) -> None:
+def test_records_that_wait_too_long_are_reported_and_kept(kinesis: KinesisLocal, name: str) -> None:
     client, is_down = kinesis.client(), threading.Event()
     is_down.set()
     inject(
@@ -158,7 +160,7 @@ def test_what_waits_too_long_is_told_and_kept(kinesis: KinesisLocal, name: str) 
     assert len(found(kinesis, name)) == 20
 
 
-def test_a_refusal_for_good_is_told_and_nothing_is_dropped(
+def test_a_permanent_error_is_reported_and_nothing_is_dropped(
     kinesis: KinesisLocal, name: str
 ) -> None:
     client, is_denied = kinesis.client(), threading.Event()
@@ -173,16 +175,18 @@ def test_a_refusal_for_good_is_told_and_nothing_is_dropped(
         sink.flush(10)
     assert "policy" in caught.value.hint
     is_denied.clear()
-    with suppress(ConfigError):  # said once more, if it was tried in between
+    with suppress(ConfigError):  # raised once more if a call was retried in between
         sink.flush(10)
     sink.flush(30)
     sink.close()
     assert len(found(kinesis, name)) == 5
 
 
-def test_a_record_that_no_stream_takes_is_refused_at_once(kinesis: KinesisLocal, name: str) -> None:
+def test_a_record_too_large_for_a_stream_is_refused_at_once(
+    kinesis: KinesisLocal, name: str
+) -> None:
     sink = sink_of(kinesis.client(), name)
-    with pytest.raises(ConfigError, match="more than a stream takes"):
+    with pytest.raises(ConfigError, match="larger than a stream accepts"):
         sink.send([Outgoing("a", 0, b"k", b"x" * (1 << 20), 1)])
     sink.close()
 
@@ -195,7 +199,7 @@ def test_a_full_queue_takes_nothing(
     inject(client, "PutRecords", lambda _: gate.wait(20) and None)
     sink = sink_of(client, name)
     sink.send(rows(12))
-    with pytest.raises(StoreUnavailable, match="doesn't take as much"):
+    with pytest.raises(StoreUnavailable, match="accepts fewer records"):
         sink.send(rows(5))
     gate.set()
     sink.flush(30)

@@ -1,4 +1,4 @@
-"""Replay of tables: mapping, exact amounts, order of arrival, labels, pace, errors with a place."""
+"""Replay of tables: mapping, exact amounts, order of arrival, labels, pace, errors by row."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_rows_become_events_and_labels_in_order_of_arrival(tmp_path: Path) -> No
     ]
     times = [record.log_time_ms for record in records]
     assert times == sorted(times)
-    assert times[2] == times[1], "a row behind a later one arrives late"
+    assert times[2] == times[1], "a row after one with a later time arrives late"
     assert times[3] == times[0] + 2 * DAY_MS
     label = body(records[3])
     assert label == {
@@ -195,7 +195,7 @@ def test_wrong_files_and_mappings_are_named(tmp_path: Path) -> None:
     for broken in (b"topic = ", b"\xff"):
         with pytest.raises(ConfigError, match="not a mapping"):
             load_mapping(broken, "x.toml")
-    with pytest.raises(ConfigError, match="is no date"):
+    with pytest.raises(ConfigError, match="is not a date"):
         Replay(load_mapping({**base, "time": {"column": "T", "origin": "never"}}), 1)
 
 
@@ -253,9 +253,9 @@ def test_cents_are_exact(amount: Decimal) -> None:
 def test_files_are_merged_paced_and_sent(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "claims.csv")
     mapping = load_mapping(MAPPING)
-    sink, clock, told = ListSink(), ManualClock(), list[int]()
-    sent = replay_files([(path, mapping), (path, mapping)], sink, 4, clock, 3600, told.append)
-    assert sent == len(sink.sent) == sum(told) == 14
+    sink, clock, reported = ListSink(), ManualClock(), list[int]()
+    sent = replay_files([(path, mapping), (path, mapping)], sink, 4, clock, 3600, reported.append)
+    assert sent == len(sink.sent) == sum(reported) == 14
     times = [record.log_time_ms for record in sink.sent]
     assert times == sorted(times)
     assert clock.now_ms() == (times[-1] - times[0]) // 3600

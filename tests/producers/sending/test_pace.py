@@ -1,4 +1,4 @@
-"""A steady rate, events that happen now, and headers; all without a clock of the world."""
+"""A steady rate, events moved to now, and headers; all on a manual clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from claimtrace.errors import UsageError
 from claimtrace.events import Outgoing
 from claimtrace_examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
 from producers.sending.headers import Headers
-from producers.sending.live_times import Live, moved, renamed
+from producers.sending.live_times import LiveTimes, moved_by, with_run
 from producers.sending.pace import BATCH_RECORDS, evenly, records_of
 from producers.simulation.config import SimulationConfig
 from producers.simulation.event_rows import EventClasses
@@ -36,7 +36,7 @@ def test_each_record_goes_once_in_order_and_never_early(count, rate, stall_s):
         assert len(batch) <= BATCH_RECORDS
         sent += [(int(record.value), clock.now_ms()) for record in batch]
         if len(sent) == 7:
-            clock.sleep(stall_s)  # the sink stalls: what is overdue follows at once
+            clock.sleep(stall_s)  # the sink stalls: overdue records follow at once
     assert [number for number, _ in sent] == list(range(count))
     assert all(at_ms >= 1000 * number / rate - 1.5 for number, at_ms in sent)
     if count and stall_s == 0:
@@ -50,14 +50,14 @@ def test_a_rate_of_zero_never_waits():
     assert clock.now_ms() == 5
 
 
-def test_the_time_that_was_given_ends_it():
+def test_the_run_ends_after_the_given_time():
     clock = ManualClock(0)
     sent = sum(len(batch) for batch in evenly(numbered(10_000), clock, 100, for_s=2.0))
     assert 195 <= sent <= 201
     assert clock.now_ms() <= 2_300
 
 
-def test_a_stop_is_heard_while_waiting():
+def test_a_stop_is_noticed_while_waiting():
     clock = ManualClock(0)
     sent = 0
     for batch in evenly(numbered(100), clock, 0.01, stopping=lambda: clock.now_ms() > 1_000):
@@ -77,7 +77,7 @@ def test_the_opening_portfolio_goes_at_once_and_doesnt_count():
 
 
 @pytest.mark.parametrize(("rate", "for_s"), [(-1, None), (1, -1)])
-def test_negative_wishes_are_refused(rate, for_s):
+def test_negative_rates_and_times_are_refused(rate, for_s):
     with pytest.raises(UsageError):
         next(evenly(numbered(1), ManualClock(), rate, for_s))
 
@@ -101,7 +101,7 @@ def test_live_events_keep_their_distances_and_repetitions_their_bytes():
     chunks = Simulation(CONFIG, EVENTS).chunks()
     old = [r for chunk in chunks for r in records_of(chunk, by_key=True)]
     clock = ManualClock(now_ms)
-    live = Live(clock.now_ms, "r1")
+    live = LiveTimes(clock.now_ms, "r1")
     new: list[Outgoing] = []
     for record in old:
         new += live([record])
@@ -127,12 +127,12 @@ def test_live_events_keep_their_distances_and_repetitions_their_bytes():
 
 def test_moving_leaves_everything_else_alone():
     value = b'{"at":"2024-02-29T23:59:59.999Z","on":"2024-02-29","text":"at 2024-02-29T23:59:59Z"}'
-    assert moved(value, 1) == value.replace(
+    assert moved_by(value, 1) == value.replace(
         b"2024-02-29T23:59:59.999Z", b"2024-03-01T00:00:00.000Z"
     )
-    assert moved(b"\xff{broken", 5) == b"\xff{broken"
-    assert moved(b'"9999-12-31T23:59:59.999Z"', 1) == b'"9999-12-31T23:59:59.999Z"'
-    assert renamed(b'{"policy_id":"pol-000000004"}', "x") == b'{"policy_id":"pol-000000004"}'
+    assert moved_by(b"\xff{broken", 5) == b"\xff{broken"
+    assert moved_by(b'"9999-12-31T23:59:59.999Z"', 1) == b'"9999-12-31T23:59:59.999Z"'
+    assert with_run(b'{"policy_id":"pol-000000004"}', "x") == b'{"policy_id":"pol-000000004"}'
 
 
 def test_headers_name_the_schema_and_a_trace_of_its_own():

@@ -1,4 +1,4 @@
-"""Small parts of the simulator: draws, the backlog, the label curve, dirt, templates."""
+"""Small parts of the simulator: draws, backlog, label curve, calendar, faults, world."""
 
 from __future__ import annotations
 
@@ -97,12 +97,12 @@ def test_each_fault_changes_the_claim(kind: int) -> None:
         assert spoiled == spoil(value, kind, np.random.default_rng(seed))
 
 
-def test_the_world_has_places_in_every_state() -> None:
+def test_the_world_has_businesses_in_every_state() -> None:
     world = make_world(CONFIG)
     rng = generator(1, "claims")
     states = np.arange(len(STATES)).repeat(200)
-    for places in (world.shops, world.clinics):
-        assert (places.state[places.near(rng, states)] == states).all()
+    for businesses in (world.shops, world.clinics):
+        assert (businesses.state[businesses.draw_nearby(rng, states)] == states).all()
     sizes = np.diff(np.concatenate(([0.0], world.shops.edges)))
     assert sizes.max() > 5 * np.median(sizes), "long-tailed"
 

@@ -1,4 +1,4 @@
-"""The simulator: same seed same bytes, events of the domain, and every stated share and order."""
+"""The simulator: same seed, same bytes; events of the domain; every documented share and order."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from claimtrace.errors import ConfigError
 from claimtrace.ids import partition_of
 from claimtrace_examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
 from producers.sending.chunks import Chunk
-from producers.simulation.config import NO_DIRT, DirtyShares, Drift, Ring, SimulationConfig
+from producers.simulation.config import DirtyShares, Drift, Ring, SimulationConfig
 from producers.simulation.event_rows import EventClasses
 from producers.simulation.labels import delay_cdf
 from producers.simulation.scenarios import SCENARIOS
 from producers.simulation.simulator import Simulation
 
+NO_FAULTS = DirtyShares(0, 0, 0, 0, 0)
 EVENTS = EventClasses(ClaimFiled, PolicyChanged, ClaimAdjudicated)
 SMALL = SimulationConfig(days=40, claims_per_day=30, policies=1500, partitions=3)
-CLEAN = replace(SMALL, dirty=NO_DIRT)
-LARGE = SimulationConfig(days=200, claims_per_day=150, policies=20_000, dirty=NO_DIRT)
+CLEAN = replace(SMALL, dirty=NO_FAULTS)
+LARGE = SimulationConfig(days=200, claims_per_day=150, policies=20_000, dirty=NO_FAULTS)
 
 Row = dict[str, Any]
 
 
 def record_digest(chunks: Iterable[Chunk]) -> str:
-    """Over every record of every partition, with its log time, and over the truth."""
+    """A digest of every record of every partition with its log time, and of the truth."""
     hashes: dict[Any, Any] = defaultdict(hashlib.sha256)
     for chunk in chunks:
         for part in chunk.parts:
@@ -48,7 +49,7 @@ def record_digest(chunks: Iterable[Chunk]) -> str:
 
 @cache
 def tables(config: SimulationConfig) -> dict[str, list[Row]]:
-    """All events by topic, decoded, with `log_ms`; and the truth."""
+    """All events by topic, decoded, with `log_ms`; under `truth` the ground truth."""
     found: dict[str, list[Row]] = defaultdict(list)
     for chunk in Simulation(config, EVENTS).chunks():
         for part in chunk.parts:
@@ -65,6 +66,7 @@ def ms(text: str) -> int:
 
 
 def with_truth(config: SimulationConfig) -> list[Row]:
+    """The claims on the log, each with its ground truth."""
     truth = {row["claim_id"]: row for row in tables(config)["truth"]}
     return [{**row, **truth[row["claim_id"]]} for row in tables(config)["claims.filed"]]
 
@@ -153,7 +155,7 @@ def test_profiles_arrive_before_their_claims() -> None:
         assert first[row["policy_id"]] < ms(row["filed_at"])
 
 
-def test_policies_live() -> None:
+def test_policies_begin_change_and_share_phones() -> None:
     rows = tables(LARGE)["policies.changed"]
     begun = {row["policy_id"] for row in rows if ms(row["inception_at"]) >= LARGE.start_ms}
     assert 0.04 < len(begun) / LARGE.policies < 0.15
@@ -192,7 +194,7 @@ def test_the_truth_is_not_on_the_log() -> None:
             assert not any(name.encode() in text for name in SCENARIOS[1:])
 
 
-def test_rings_share_what_they_share() -> None:
+def test_rings_share_phones_accounts_clinic_and_shop() -> None:
     rings: dict[str, list[Row]] = defaultdict(list)
     for row in with_truth(LARGE):
         if row["scenario"] == "staged_ring":
@@ -209,7 +211,7 @@ def test_rings_share_what_they_share() -> None:
         assert max(filed) - min(filed) <= 42 * DAY_MS
 
 
-def test_scenarios_show() -> None:
+def test_scenarios_show_their_signs() -> None:
     rows = with_truth(LARGE)
 
     def of(scenario: str) -> list[Row]:
@@ -251,7 +253,7 @@ def test_a_ring_on_command_comes_on_its_day() -> None:
     ("kind", "size"),
     [("inflation", 0.5), ("new_shop_mix", 0.4), ("missing_field", 0.5), ("channel_shift", 0.5)],
 )
-def test_drift_comes_on_its_day(kind: Any, size: float) -> None:
+def test_drift_begins_on_its_day(kind: Any, size: float) -> None:
     config = replace(LARGE, days=60, drifts=(Drift(at_day=30, kind=kind, size=size),))
     before: list[Row] = []
     after: list[Row] = []
@@ -322,7 +324,7 @@ def test_late_and_repeated_claims() -> None:
     assert late / len(seen) == pytest.approx(0.01, abs=0.003)
 
 
-def test_dirt_has_its_share_and_is_otherwise_the_same_claim() -> None:
+def test_faults_have_their_share_and_leave_the_claim_otherwise_unchanged() -> None:
     shares = DirtyShares(0.05, 0.05, 0.05, 0.05, 0.05)
 
     def values(config: SimulationConfig) -> list[bytes]:
@@ -334,7 +336,7 @@ def test_dirt_has_its_share_and_is_otherwise_the_same_claim() -> None:
             for value in part.values
         ]
 
-    clean, dirty = values(replace(SMALL, dirty=NO_DIRT)), values(replace(SMALL, dirty=shares))
+    clean, dirty = values(replace(SMALL, dirty=NO_FAULTS)), values(replace(SMALL, dirty=shares))
     assert len(clean) == len(dirty)
     changed = [pair for pair in zip(clean, dirty, strict=True) if pair[0] != pair[1]]
     assert len(changed) / len(clean) == pytest.approx(0.25, abs=0.04)

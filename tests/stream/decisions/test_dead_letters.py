@@ -1,4 +1,4 @@
-"""A dead letter holds all that is needed to send the record again, and no more than its limits."""
+"""A dead letter keeps everything needed to send the record again, within its limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADERS = st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=9)), max_si
 def test_everything_that_fits_is_kept(value, key, headers, position, reason):
     record = Record("claims.filed", 3, position, key, value, 1_800_000_000_000, headers)
     letter = dead_letter(record, Refusal(reason, "vin", "at byte 5"))
-    told = {name: text for name, text in letter.headers if name.startswith(PREFIX)}
+    context = {name: text for name, text in letter.headers if name.startswith(PREFIX)}
     assert (letter.topic, letter.partition, letter.key, letter.value) == (
         DEAD_TOPIC,
         3,
@@ -34,7 +34,7 @@ def test_everything_that_fits_is_kept(value, key, headers, position, reason):
         value or b"",
     )
     assert letter.log_time_ms == record.log_time_ms, "no clock is read"
-    assert told == {
+    assert context == {
         "x-dead-topic": b"claims.filed",
         "x-dead-partition": b"3",
         "x-dead-position": b"%d" % position,
@@ -44,16 +44,16 @@ def test_everything_that_fits_is_kept(value, key, headers, position, reason):
         "x-dead-detail": b"at byte 5",
         "x-dead-hint": REASONS[reason].encode(),
     }
-    assert letter.headers[len(told) :] == headers[:MAX_HEADERS]
+    assert letter.headers[len(context) :] == headers[:MAX_HEADERS]
 
 
-def test_an_oversize_value_is_told_by_its_digest():
+def test_an_oversize_value_is_identified_by_its_digest():
     record = Record("claims.filed", 0, 0, None, b"x" * (MAX_VALUE_BYTES + 1), 0)
     letter = dead_letter(record, Refusal("too_large"))
-    told = dict(letter.headers)
+    context = dict(letter.headers)
     assert letter.value == b"x" * KEPT_OF_OVERSIZE_BYTES
-    assert told["x-dead-bytes"] == b"%d" % (MAX_VALUE_BYTES + 1)
-    assert told["x-dead-digest"] == digest(record.value).encode()
+    assert context["x-dead-bytes"] == b"%d" % (MAX_VALUE_BYTES + 1)
+    assert context["x-dead-digest"] == digest(record.value).encode()
     whole = Record("claims.filed", 0, 0, None, b"x" * MAX_VALUE_BYTES, 0)
     assert dead_letter(whole, Refusal("bad_json")).value == whole.value
 

@@ -1,4 +1,4 @@
-"""Thresholds and rules: the stricter of both decides, and a rule says why."""
+"""Levels from thresholds and from rules: the stricter one counts, and rules fire in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reasons sum to the margin, the largest first, in words that say what was counted."""
+"""Reasons sum to the margin, the largest first; their texts name the value and the window."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ GRID = {"shop.count.30d": [0.0, 1.0, 2.0, 3.0, 100.0]}
 NOW_MS = 1_800_000_000_000
 
 
-def told(vector, shares, most=6, base=-1.0):
-    explainer = Explainer(FEATURES, GRID, most)
+def explain(vector, shares, max_reasons=6, base=-1.0):
+    """The explanation of one claim with these contributions."""
+    explainer = Explainer(FEATURES, GRID, max_reasons)
     (found,) = explainer.explain(np.array([vector], float), np.array([[*shares, base]]), [NOW_MS])
     return found
 
@@ -43,10 +44,10 @@ SHARES = st.lists(
 
 @given(SHARES, st.integers(1, 9), st.floats(-5, 5))
 @settings(deadline=None)
-def test_they_sum_to_the_margin_and_the_largest_come_first(shares, most, base):
-    found = told([1.0] * 7, shares, most, base)
+def test_they_sum_to_the_margin_and_the_largest_come_first(shares, max_reasons, base):
+    found = explain([1.0] * 7, shares, max_reasons, base)
     sizes = [abs(reason.contribution) for reason in found.reasons]
-    assert len(sizes) == min(most, sum(round(abs(share), 9) > 0 for share in shares))
+    assert len(sizes) == min(max_reasons, sum(round(abs(share), 9) > 0 for share in shares))
     assert sizes == sorted(sizes, reverse=True)
     total = math.fsum(
         [*(r.contribution for r in found.reasons), found.rest_margin, found.base_margin]
@@ -55,11 +56,11 @@ def test_they_sum_to_the_margin_and_the_largest_come_first(shares, most, base):
 
 
 def test_equal_shares_stand_in_the_order_of_the_definitions():
-    found = told([1.0] * 7, [1, -1, 1, -1, 1, -1, 1], most=3)
+    found = explain([1.0] * 7, [1, -1, 1, -1, 1, -1, 1], max_reasons=3)
     assert [reason.feature for reason in found.reasons] == ["amount", "kind_theft", "kind_fire"]
 
 
-WORDS = [
+TEXTS = [  # index of the feature, vector, text
     (0, [1234567, 0, 0, 0, 0, math.nan, 0], "amount claimed: 1,234,567"),
     (0, [12, 0, 0, 0, 0, 250_000, 0], "amount claimed: 12, usually 2,500 here"),
     (1, [0, 1, 0, 0, 0, 0, 0], "kind is theft"),
@@ -78,16 +79,16 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize(("place", "vector", "words"), WORDS)
-def test_words(place, vector, words):
+@pytest.mark.parametrize(("feature", "vector", "text"), TEXTS)
+def test_texts(feature, vector, text):
     shares = [0.0] * 7
-    shares[place] = 1.0
-    assert told(vector, shares).reasons[0].text == words
+    shares[feature] = 1.0
+    assert explain(vector, shares).reasons[0].text == text
 
 
 def test_a_reason_says_which_rows_it_counted():
     shares = [0, 0, 0, 2, 1, 0, 0.5]
-    by_name = {r.feature: r for r in told([1.0] * 7, shares).reasons}
+    by_name = {r.feature: r for r in explain([1.0] * 7, shares).reasons}
     assert by_name["shop.count.30d"].counted == Window("repair_shop", NOW_MS - 30 * DAY_MS, NOW_MS)
     assert by_name["shop.rate.1d"].counted == Window(
         "repair_shop", NOW_MS - 8 * DAY_MS, NOW_MS - 7 * DAY_MS
@@ -97,11 +98,11 @@ def test_a_reason_says_which_rows_it_counted():
 
 def test_a_baseline_is_the_entitys_own_where_there_is_one_else_its_peers():
     vector = [5, 0, 0, 100, 0, 900, 0]
-    by_name = {r.feature: r for r in told(vector, [1, 0, 0, 1, 0, 0, 1]).reasons}
+    by_name = {r.feature: r for r in explain(vector, [1, 0, 0, 1, 0, 0, 1]).reasons}
     assert by_name["amount"].baseline == Baseline("own", 900.0, None)
     assert by_name["shop.count.30d"].baseline == Baseline("peers", 2.0, 100.0)
     assert by_name["ratio"].baseline is None
-    missing = told([math.nan] * 7, [1, 0, 0, 1, 0, 0, 0]).reasons
+    missing = explain([math.nan] * 7, [1, 0, 0, 1, 0, 0, 0]).reasons
     assert [(r.value, r.baseline) for r in missing] == [(None, None), (None, None)]
 
 
@@ -110,9 +111,10 @@ VALUES = st.sampled_from([0.0, -0.0, 1.0, 2.0, 0.5, 100.0, -3.0, math.nan])
 
 @given(st.lists(st.lists(VALUES, min_size=7, max_size=7), min_size=1, max_size=8))
 @settings(deadline=None)
-def test_what_was_said_before_changes_no_words(vectors):
+def test_cached_phrases_change_no_text(vectors):
     rows = len(vectors)
     shares = np.ones((rows, 8))
     found = Explainer(FEATURES, GRID, 7).explain(np.array(vectors), shares, [NOW_MS] * rows)
-    for vector, explained in zip(vectors, found, strict=True):
-        assert repr(explained) == repr(told(vector, [1.0] * 7, most=7, base=1.0))
+    for vector, explanation in zip(vectors, found, strict=True):
+        alone = explain(vector, [1.0] * 7, max_reasons=7, base=1.0)
+        assert repr(explanation) == repr(alone)

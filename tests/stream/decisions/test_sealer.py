@@ -1,4 +1,4 @@
-"""Decisions written down by the batch have the bytes of decisions encoded one by one."""
+"""Decisions sealed as a batch have the bytes of the slow oracle, `seal`, called for each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from claimtrace.decisions import (
 from claimtrace.events import Record
 from claimtrace.ids import decision_id
 from claimtrace_examples.auto_claims import ClaimFiled
-from stream.decisions.reasons import Explained
+from stream.decisions.reasons import Explanation
 from stream.decisions.sealer import Frame, Verdicts, seal_all
 
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
@@ -39,8 +39,8 @@ reasons = st.builds(
     baseline=st.none() | st.builds(Baseline, kind=text, value=finite),
     counted=st.none() | st.just(Window("phone", 1, 2)),
 )  # fmt: skip
-explanations = st.builds(
-    Explained, reasons=st.lists(reasons, max_size=3), rest_margin=finite, base_margin=finite
+explanation_values = st.builds(
+    Explanation, reasons=st.lists(reasons, max_size=3), rest_margin=finite, base_margin=finite
 )
 frames = st.builds(
     Frame, policy=text, threshold=st.none() | finite,
@@ -60,7 +60,7 @@ one = st.fixed_dictionaries(
         "margin": st.floats(width=32, allow_nan=False, allow_infinity=False),
         "flags": st.lists(text, max_size=2).map(tuple),
         "rules": st.lists(st.builds(RuleHit, rule=text, text=text), max_size=2),
-        "why": st.none() | explanations,
+        "explanation": st.none() | explanation_values,
     }
 )
 
@@ -83,7 +83,7 @@ def test_the_bytes_are_those_of_a_decision(frame: Frame, rows: list[dict]) -> No
         np.arange(len(rows)), [r["flags"] for r in rows],
         {i: r["rules"] for i, r in enumerate(rows) if r["rules"]},
     )  # fmt: skip
-    explained = {i: r["why"] for i, r in enumerate(rows) if r["why"] is not None}
+    explanations = {i: r["explanation"] for i, r in enumerate(rows) if r["explanation"] is not None}
     chains: dict[int, str] = {}
     sealed = seal_all(
         frame,
@@ -91,13 +91,13 @@ def test_the_bytes_are_those_of_a_decision(frame: Frame, rows: list[dict]) -> No
         ByteStrings.of_texts([r["id"] for r in rows]),
         matrix,
         verdicts,
-        explained,
+        explanations,
         chains,
         bytearray(b"x" * 999),
     )
     before: dict[int, str] = {}
     for i, row in enumerate(rows):
-        why = explained.get(i)
+        explanation = explanations.get(i)
         decision = Decision(
             decision_id=decision_id(row["id"], frame.policy),
             claim_id=row["id"],
@@ -114,9 +114,9 @@ def test_the_bytes_are_those_of_a_decision(frame: Frame, rows: list[dict]) -> No
             outcome="refer",
             threshold=frame.threshold,
             rules=row["rules"],
-            base_margin=why.base_margin if why else None,
-            rest_margin=why.rest_margin if why else None,
-            reasons=why.reasons if why else [],
+            base_margin=explanation.base_margin if explanation else None,
+            rest_margin=explanation.rest_margin if explanation else None,
+            reasons=explanation.reasons if explanation else [],
             features=row["vector"],
             feature_hash=hashlib.sha256(matrix[i].tobytes()).hexdigest()[:32],
             model=frame.model,

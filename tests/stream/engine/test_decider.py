@@ -1,4 +1,4 @@
-"""Deciding place by place gives what deciding on everything gives; a decision keeps its trace."""
+"""Deciding partition by partition equals deciding on everything; a decision keeps its trace."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PARTITIONS = 3
 
 
 def a_batch(count: int) -> list[Any]:
-    """Records of a stream over several partitions, some of them poison, in plan order."""
+    """Records over several partitions in plan order, some of them malformed."""
     positions: dict[TopicPartition, int] = {}
     records = []
     for i, record in enumerate(as_records(a_stream(21, count))):
-        place = record.topic, i % PARTITIONS
-        position = positions.get(place, 0)
-        positions[place] = position + 1
+        partition = i % PARTITIONS
+        position = positions.get((record.topic, partition), 0)
+        positions[record.topic, partition] = position + 1
         value = b"{" if i % 17 == 3 else record.value
-        records.append(record._replace(partition=place[1], position=position, value=value))
+        records.append(record._replace(partition=partition, position=position, value=value))
     return in_plan_order(records, DOMAIN.topics)
 
 
@@ -52,8 +52,8 @@ def test_the_parts_are_the_whole(with_model: bool) -> None:
     whole = an_engine().step(plan, records)
     engine = an_engine()
     applied = engine.apply(plan, records)
-    places = [JOURNAL, *((span.topic, span.partition) for span in plan.ranges)]
-    parts = [engine.decider.decide(applied, {place}) for place in sorted(places, reverse=True)]
+    owned = sorted([JOURNAL, *((span.topic, span.partition) for span in plan.ranges)], reverse=True)
+    parts = [engine.decider.decide(applied, {topic_partition}) for topic_partition in owned]
     counts = Counts()
     for part in parts:
         counts.add(part.counts)
@@ -64,13 +64,13 @@ def test_the_parts_are_the_whole(with_model: bool) -> None:
     want = by_topic_partition(whole)
     got: dict[tuple[str, int], list[Any]] = {}
     for part in parts:
-        for place, outgoing in by_topic_partition(part).items():
-            got.setdefault(place, []).extend(outgoing)
-    for place, outgoing in want.items():
-        if place[0] == DECISIONS_TOPIC:
-            assert got[place] == outgoing, "order and chain"
-        else:
-            assert sorted(got[place]) == sorted(outgoing)
+        for topic_partition, outgoing in by_topic_partition(part).items():
+            got.setdefault(topic_partition, []).extend(outgoing)
+    for topic_partition, outgoing in want.items():
+        if topic_partition[0] == DECISIONS_TOPIC:
+            assert got[topic_partition] == outgoing, "order and chain"
+        else:  # the order between partitions is free
+            assert sorted(got[topic_partition]) == sorted(outgoing)
     for table, rows in whole.rows.items():
         together = build(table, [part.rows[table] for part in parts if table in part.rows])
         assert sorted(map(repr, together.to_pylist())) == sorted(
@@ -87,10 +87,10 @@ def test_a_decision_carries_the_trace_of_its_claim() -> None:
     assert all(each.headers == (trace,) for each in decisions)
 
 
-def test_who_wants_no_reasons_waits_for_none() -> None:
+def test_without_reasons_nothing_else_changes() -> None:
     records = a_batch(300)
     plan = plan_of(1, records, a_scorer(3).ref, 0)
-    told = {"reasons", "base_margin", "rest_margin", "chain"}
+    differing = {"reasons", "base_margin", "rest_margin", "chain"}
     with_reasons, without = (
         [
             msgspec.json.decode(each.value or b"")
@@ -102,5 +102,5 @@ def test_who_wants_no_reasons_waits_for_none() -> None:
     assert sum(bool(decision["reasons"]) for decision in with_reasons) > 10
     for had, has in zip(with_reasons, without, strict=True):
         assert (has["reasons"], has["base_margin"], has["rest_margin"]) == ([], None, None)
-        for name in had.keys() - told:
+        for name in had.keys() - differing:
             assert has[name] == had[name], name

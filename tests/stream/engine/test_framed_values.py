@@ -1,5 +1,8 @@
-"""Framed values through the whole stream: decided as plain ones are; what the registry says today
-stands in the plan, so that a replay says it too."""
+"""Values framed by a schema registry, through the whole stream: decided like plain ones.
+
+A schema id that the registry doesn't know is recorded in the plan, so that a replay refuses the
+same records whatever the registry knows by then.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ def test_an_id_that_was_unknown_stays_unknown_for_a_replay(tmp_path: Path) -> No
     assert [dict(r.headers)["x-dead-reason"] for r in dead] == [b"unknown_schema"]
     assert dead[0].value == late.value
     assert next(iter(read_plans(world.folder / "journal"))).unknown_schemas == [UNKNOWN]
-    world.plain = lambda number, payload: payload  # by now somebody has registered the schema
+    world.plain = lambda number, payload: payload  # the schema has been registered since
     with world.open_log() as log:
         source = EmbeddedSource(log, DOMAIN.topics, world.partitions)
         proved = replay(

@@ -401,11 +401,11 @@ def test_whatever_happens_only_the_owner_is_heard(seed: int) -> None:
     heard: dict[TopicPartition, int] = {}
     for before, after in table.written:
         assert after.counter == before.counter + 1
-        changed = after.mark != before.mark
+        changed = after.checkpoint != before.checkpoint
         assert not changed or before.owner == after.owner, "a mark is written by the owner alone"
-        if changed and after.mark is not None:
-            assert after.mark.emitted > heard.get(after.topic_partition, 0)
-            heard[after.topic_partition] = after.mark.emitted
+        if changed and after.checkpoint is not None:
+            assert after.checkpoint.emitted > heard.get(after.topic_partition, 0)
+            heard[after.topic_partition] = after.checkpoint.emitted
     names = sorted(workers.groups)
     if names:
         workers.turn(*names, times=12)

@@ -1,4 +1,4 @@
-"""Proofs find what was edited, dropped, inserted or swapped, and name the place."""
+"""Replay and chain check find edited, dropped, inserted or swapped decisions by position."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.worlds.stream_folder import World
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    made = World(tmp_path_factory.mktemp("verified"))
+    folder = World(tmp_path_factory.mktemp("verified"))
     records = as_records(a_stream(17, 120))
     spread, positions = [], {}
     for i, record in enumerate(records):
-        place = record.topic, i % 2
-        positions[place] = positions.get(place, -1) + 1
-        spread.append(record._replace(partition=i % 2, position=positions[place]))
-    made.put(spread)
-    made.run()
-    return made
+        topic_partition = record.topic, i % 2
+        position = positions[topic_partition] = positions.get(topic_partition, -1) + 1
+        spread.append(record._replace(partition=i % 2, position=position))
+    folder.put(spread)
+    folder.run()
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def decisions(world):
     return dict(enumerate(world.outputs()[DECISIONS_TOPIC]))
 
 
-def proved(world, partitions):
-    """A replay on a fresh engine against these decisions."""
+def replayed(world, partitions):
+    """Replay on a fresh engine and compare with these decisions."""
     with world.open_log() as log:
         source = EmbeddedSource(log, DOMAIN.topics, world.partitions)
         plans = read_plans(world.folder / "journal")
@@ -43,7 +43,7 @@ def proved(world, partitions):
 
 
 def edited(decisions, change, partition=1):
-    """The decisions with one partition's list changed."""
+    """A copy of the decisions with the list of one partition changed by `change`."""
     changed = list(decisions[partition])
     change(changed)
     return {**decisions, partition: changed}
@@ -59,9 +59,9 @@ def swap(records, a, b):
     records[a], records[b] = records[b], records[a]
 
 
-def test_what_nobody_touched_is_proved(world, decisions):
+def test_an_untouched_log_is_replayed(world, decisions):
     total = sum(map(len, decisions.values()))
-    found = proved(world, decisions)
+    found = replayed(world, decisions)
     assert (found.decisions, found.differ, found.first, found.records) == (total, 0, "", 120)
     chained = check_chains(decisions)
     assert (chained.decisions, chained.broken) == (total, [])
@@ -79,32 +79,30 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_replay_and_the_chain_name_the_place(world, decisions, change):
+def test_a_replay_and_the_chain_name_the_position(world, decisions, change):
     alter, position, differ = CHANGES[change]
     wrong = edited(decisions, alter)
-    found = proved(world, wrong)
+    found = replayed(world, wrong)
     assert found.differ >= 1
     assert differ in (None, found.differ)
     if position is None:
         assert f"{DECISIONS_TOPIC}/1 ends too early" in found.first
         return
-    at = 6 if change == "one twice" else position
-    place = 5 if change == "one twice" else at
-    assert f"{DECISIONS_TOPIC}/1 position {place} differs" in found.first
+    assert f"{DECISIONS_TOPIC}/1 position {position} differs" in found.first
     broken = check_chains(wrong).broken
-    assert broken[0] == f"{DECISIONS_TOPIC}/1 position {place}"
+    assert broken[0] == f"{DECISIONS_TOPIC}/1 position {position}"
     assert not any(f"{DECISIONS_TOPIC}/0" in each for each in broken)
 
 
-def test_one_that_no_plan_explains(world, decisions):
+def test_a_decision_that_no_plan_explains(world, decisions):
     wrong = edited(decisions, lambda r: r.append(r[-1]))
-    found = proved(world, wrong)
+    found = replayed(world, wrong)
     assert found.differ == 1
     assert "has 1 that no plan explains" in found.first
 
 
 def test_a_partition_that_no_plan_decided(world, decisions):
-    """Its decisions are told by the chain only if they break it; a whole forged one starts anew."""
+    """The chain alone can't tell: a partition that begins with a sound chain is accepted."""
     assert check_chains({**decisions, 2: decisions[1]}).broken == []
 
 
@@ -134,11 +132,11 @@ def test_no_dropped_repeated_or_swapped_decision_escapes_the_chain(decisions, da
     assert check_chains(edited(decisions, changes[change], 0)).broken
 
 
-def test_a_log_of_other_input_is_not_proved(world, tmp_path):
+def test_a_log_of_other_input_is_not_replayed(world, tmp_path):
     other = World(tmp_path)
     other.put(as_records(a_stream(18, 120)))
     other.run()
     theirs = dict(enumerate(other.outputs()[DECISIONS_TOPIC]))
-    found = proved(world, theirs)
+    found = replayed(world, theirs)
     assert found.differ > 0
     assert found.first.startswith(DECISIONS_TOPIC)

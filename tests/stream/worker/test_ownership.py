@@ -255,7 +255,7 @@ def put(sea: Sea, first: int, count: int) -> None:
 def test_asked_to_stop_while_the_store_is_down_it_ends_and_commits_nothing() -> None:
     asked = False
     worker = alone(lambda: asked)
-    before, from_s = dict(worker.sea.marks), worker.sea.now_ms
+    before, from_s = dict(worker.sea.checkpoints), worker.sea.now_ms
 
     def refuse(*_: Any, **__: Any) -> bool:
         raise StoreUnavailable("no answer", where="the store")
@@ -266,7 +266,7 @@ def test_asked_to_stop_while_the_store_is_down_it_ends_and_commits_nothing() -> 
     with pytest.raises(StoreUnavailable):
         worker.driver.step(5)
     assert worker.sea.now_ms - from_s < 40_000
-    assert worker.sea.marks == before
+    assert worker.sea.checkpoints == before
     assert StoreUnavailable.exit_code != 0
 
 

@@ -1,4 +1,4 @@
-"""Served vectors and verdicts as known then: what training may see, and what it may not."""
+"""The data set: served vectors, and only the verdicts known at the given time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_verdict_counts_from_when_it_was_known(folder: Path) -> None:
         assert np.array_equal(dataset.is_fraud, known & history.truth[claims])
 
 
-def test_the_latest_verdict_by_decision_time_stands(folder: Path) -> None:
+def test_the_latest_verdict_by_decision_time_counts(folder: Path) -> None:
     history = write_history(folder, claims=6, days=2)
     late = history.end_ms + DAY_MS
     verdicts = [
@@ -57,12 +57,12 @@ def test_the_latest_verdict_by_decision_time_stands(folder: Path) -> None:
         label(0, False, late + 5, decided_ms=late + 5),
         label(1, True, late + 1, decided_ms=late + 1),
         label(1, False, late + 9, decided_ms=late),
-        # 2: "withdrawn" is no verdict and doesn't undo one; 3: it is the only outcome.
+        # 2: "withdrawn" is no verdict and doesn't undo one; 3 has no other outcome.
         label(2, True, late, decided_ms=late),
         label(2, None, late + 5, decided_ms=late + 5),
         # 4: known only later.
         label(4, True, late + 100, decided_ms=late),
-        # Nobody knows this claim.
+        # A label without a claim.
         label(99, True, late),
     ]
     store = OfflineStore(folder.parent / "other")
@@ -123,7 +123,7 @@ def test_a_claim_without_a_policy_is_its_own_group(folder: Path) -> None:
     assert len(set(groups.tolist())) == 4
 
 
-def test_what_is_missing_is_said(folder: Path) -> None:
+def test_missing_tables_are_named(folder: Path) -> None:
     with pytest.raises(UsageError, match="no decisions yet"):
         load_dataset(OfflineStore(folder), 0)
     history = write_history(folder, claims=10, days=2)

@@ -1,3 +1,5 @@
+"""Splits: no leak in time or between policies, and too few frauds are refused."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -65,7 +67,7 @@ def test_the_promises_hold_for_any_history(
         assert times[part].max() < split.test_start_ms - gap_days * DAY_MS
     assert all(dataset.has_label[part].all() for part in parts)
     assert sum(map(len, parts)) + sum(split.lost.values()) == dataset.has_label.sum()
-    # The test holds every labelled claim of its time: capacity counts stay true.
+    # The test keeps every labelled claim of its time, so that daily counts stay true.
     inside = (times >= split.test_start_ms) & (times < split.test_end_ms) & dataset.has_label
     assert np.array_equal(split.test, np.flatnonzero(inside))
 
@@ -96,7 +98,7 @@ def test_a_policy_belongs_to_the_latest_split_in_which_it_claims() -> None:
     assert split.lost[lost] == base.lost[lost] + 2
 
 
-def test_too_few_frauds_are_refused_with_the_number_and_the_place() -> None:
+def test_too_few_frauds_are_refused_with_the_number_and_the_split() -> None:
     dataset = dataset_of(300, seed=3, policies=10**6)
     with pytest.raises(UsageError, match=r"known frauds in .* 1000 are needed") as caught:
         split_dataset(dataset, test_share=0.25, min_frauds=1000)

@@ -1,3 +1,5 @@
+"""Thresholds by capacity: ties, fractions, and capacities beyond all claims."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -45,7 +47,7 @@ def test_plain_case_and_a_fraction_of_a_claim() -> None:
     assert threshold_for(chances, days=10, capacity_per_day=0.5).value == pytest.approx(0.95)
 
 
-def test_a_block_of_ties_that_would_not_fit_is_left_out_and_said() -> None:
+def test_a_block_of_ties_that_would_not_fit_is_left_out_with_a_note() -> None:
     chances = np.array([0.9] + [0.5] * 50 + [0.1])
     threshold = threshold_for(chances, 1, 10)
     assert (threshold.value, threshold.expected_per_day) == (0.9, 1.0)

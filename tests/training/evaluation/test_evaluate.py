@@ -1,3 +1,5 @@
+"""The evaluation against a slow oracle, and the coverage of its intervals."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -65,7 +67,7 @@ def test_a_weight_is_a_repeated_claim(events, data) -> None:
     labels, scores, days = (np.array(column, dtype=float) for column in zip(*events, strict=True))
     count = st.lists(st.integers(0, 3), min_size=len(events), max_size=len(events))
     weights = np.array(data.draw(count))
-    # One claim keeps the first and the last day in place.
+    # With the first and last day kept, the panel has the same number of days.
     weights[0] = weights[-1] = 1
     whole = panel_of(labels, days.astype(int))
     repeated = panel_of(np.repeat(labels, weights), np.repeat(days.astype(int), weights))
@@ -77,11 +79,11 @@ def test_a_weight_is_a_repeated_claim(events, data) -> None:
 
 def test_half_a_claim_a_day_is_one_every_other_day() -> None:
     panel = panel_of([0.0] * 4, [0, 1, 2, 3], capacity=0.5)
-    assert panel.places.tolist() == [0, 1, 0, 1]
-    assert panel_of([0.0] * 2, [0, 9], capacity=0.1).places.sum() == 1
+    assert panel.capacities.tolist() == [0, 1, 0, 1]
+    assert panel_of([0.0] * 2, [0, 9], capacity=0.1).capacities.sum() == 1
 
 
-def test_unlabelled_claims_take_places_but_are_no_errors() -> None:
+def test_unlabelled_claims_use_capacity_but_are_no_errors() -> None:
     panel = panel_of([np.nan, 1.0, 0.0], [0, 0, 0], capacity=2)
     metrics = dict(zip(METRICS, Measured(panel, np.array([3.0, 2.0, 1.0])).metrics(), strict=True))
     assert metrics["precision"] == 1.0
@@ -112,7 +114,7 @@ def test_draws_are_of_policies_seeded_and_shared() -> None:
     assert not np.array_equal(drawn, bootstrap(panel, [one, one], seed=2, draws=50))
     one_policy = panel_of(labels, days, groups=np.zeros(400, dtype=int))
     lone = bootstrap(one_policy, [Measured(one_policy, scores)], seed=1, draws=5)
-    # With a single policy every draw is the whole again: no spread is claimed, none is invented.
+    # With a single policy every draw is the whole panel: the interval must have no width.
     assert np.ptp(lone[0, :, 0]) == 0
 
 

@@ -1,3 +1,5 @@
+"""The metrics against slow oracles and scikit-learn, with ties and weights."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The fitter: the same bytes for the same input, early stopping, refused parameters."""
+
 from __future__ import annotations
 
 import msgspec
@@ -69,7 +71,7 @@ def test_without_stop_frauds_all_rounds_are_fitted() -> None:
     assert fit_xgboost(matrix, labels, matrix, none, {"rounds": 9}, 7, silent).rounds == 9
 
 
-def test_the_base_score_is_the_share_of_frauds_unless_said() -> None:
+def test_the_base_score_is_the_share_of_frauds_by_default() -> None:
     labels = claims(1500, 1)[1]
     assert fit().params["base_score"] == pytest.approx(np.mean(labels))
     fitted = fit({"base_score": 0.5, "rounds": 3})

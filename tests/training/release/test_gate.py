@@ -1,3 +1,5 @@
+"""The gate: promotion and rejection by paired differences."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -23,7 +25,7 @@ def test_better_and_surely_not_worse_is_promoted() -> None:
     assert [d.metric for d in verdict.differences] == ["average_precision", "money_found_ratio"]
 
 
-def test_the_same_model_does_not_take_its_own_place() -> None:
+def test_the_same_model_does_not_replace_itself() -> None:
     same = metrics(0.4)
     verdict = compare(same, same, drawn(same), drawn(same))
     assert not verdict.promote
@@ -51,7 +53,7 @@ def test_better_ranking_that_finds_less_money_is_not_promoted() -> None:
     assert "money found may be worse" in verdict.words
 
 
-def test_without_amounts_recall_stands_in_for_money() -> None:
+def test_without_amounts_recall_replaces_money() -> None:
     new, old = metrics(0.42, np.nan, recall=0.2), metrics(0.40, np.nan, recall=0.5)
     verdict = compare(new, old, drawn(new), drawn(old))
     assert not verdict.promote

@@ -105,22 +105,20 @@ def test_without_credentials_or_region_it_is_said_how_to_set_them(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(ConfigError, match="no AWS region") as caught:
-        aws_client(Settings(source="kinesis://a"), "kinesis")
+        aws_client(KinesisSettings(), "kinesis")
     assert "kinesis.region" in caught.value.hint
     at = KinesisSettings(region=REGION, kinesis_endpoint=kinesis.endpoint)
     with pytest.raises(ConfigError, match="no AWS credentials"):
-        describe(aws_client(Settings(source="kinesis://a", kinesis=at), "kinesis"), "wire")
+        describe(aws_client(at, "kinesis"), "wire")
     with pytest.raises(ConfigError, match="no URL"):
-        aws_client(
-            Settings(kinesis=KinesisSettings(region=REGION, kinesis_endpoint="nowhere")), "kinesis"
-        )
+        aws_client(KinesisSettings(region=REGION, kinesis_endpoint="nowhere"), "kinesis")
 
 
 def test_the_region_comes_from_the_setting_or_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-north-1")  # boto3 itself looks at AWS_DEFAULT_REGION only
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
-    assert aws_client(Settings(), "kinesis").meta.region_name == "eu-north-1"
-    at = Settings(kinesis=KinesisSettings(region=REGION))
+    assert aws_client(KinesisSettings(), "kinesis").meta.region_name == "eu-north-1"
+    at = KinesisSettings(region=REGION)
     assert aws_client(at, "kinesis").meta.region_name == REGION
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from claimtrace.errors import ConfigError, StateError, StoreUnavailable
 from claimtrace.settings.schema import Settings
-from cli.commands.run.stream import run_stream
+from cli.stream_run import run_stream
 from cli.wiring.workspace import Workspace
 from featurestore.offline.adapters.delta import OfflineStore
 from featurestore.offline.adapters.delta_errors import ours

@@ -1,3 +1,5 @@
+"""The registry on a folder: versions, aliases, concurrent writers, damage, crashes at any step."""
+
 from __future__ import annotations
 
 import contextlib
@@ -16,7 +18,7 @@ from claimtrace.decisions import ModelRef
 from claimtrace.errors import ModelError, StateError
 from models.artefact import Thresholds
 from models.registry.adapters import folder as registry_folder
-from models.registry.adapters.folder import Registry
+from models.registry.adapters.folder import FolderRegistry
 from tests.worlds.artefacts import draft
 from tests.worlds.boosters import booster
 
@@ -24,20 +26,20 @@ _, MODEL = booster()
 WHO = {"actor": "ana", "reason": "because"}
 
 
-def publish(registry: Registry, at_ms: int = 1) -> ModelRef:
+def publish(registry: FolderRegistry, at_ms: int = 1) -> ModelRef:
     return registry.publish(draft(), MODEL, at_ms=at_ms, **WHO)
 
 
-def move(registry: Registry, version: int | None, at_ms: int = 2, **more: object) -> None:
+def move(registry: FolderRegistry, version: int | None, at_ms: int = 2, **more: object) -> None:
     registry.move_alias("champion", version, at_ms=at_ms, **WHO, **more)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(tmp_path / "models")
+def registry(tmp_path: Path) -> FolderRegistry:
+    return FolderRegistry(tmp_path / "models")
 
 
-def files_of(registry: Registry) -> dict[str, bytes]:
+def files_of(registry: FolderRegistry) -> dict[str, bytes]:
     paths = sorted(registry.folder.rglob("*"))
     return {
         str(path.relative_to(registry.folder)): path.read_bytes()
@@ -46,21 +48,21 @@ def files_of(registry: Registry) -> dict[str, bytes]:
     }
 
 
-def test_an_empty_registry_answers_without_creating_anything(registry: Registry) -> None:
+def test_an_empty_registry_answers_without_creating_anything(registry: FolderRegistry) -> None:
     assert registry.versions() == []
     assert registry.alias("champion") is None
     assert registry.aliases() == {}
     assert registry.history() == []
     assert registry.live_at("champion", 10**15) is None
     assert registry.verify() == []
-    with pytest.raises(ModelError, match="no version stands at 'champion'"):
+    with pytest.raises(ModelError, match="alias 'champion' points to no version"):
         registry.load("champion")
     with pytest.raises(ModelError, match="no version 1"):
         registry.load(1)
     assert not registry.folder.exists()
 
 
-def test_a_version_is_published_and_loaded_every_way(registry: Registry) -> None:
+def test_a_version_is_published_and_loaded_every_way(registry: FolderRegistry) -> None:
     first, second = publish(registry), publish(registry)
     assert [first.version, second.version] == [1, 2]
     assert registry.versions() == [first, second]
@@ -76,22 +78,22 @@ def test_a_version_is_published_and_loaded_every_way(registry: Registry) -> None
     assert registry.verify() == []
 
 
-def test_a_published_file_is_read_only(registry: Registry) -> None:
+def test_a_published_file_is_read_only(registry: FolderRegistry) -> None:
     publish(registry)
     for file in ("manifest.json", "model.json"):
         assert (registry.folder / "000001" / file).stat().st_mode & 0o222 == 0
 
 
 def test_names_have_their_own_versions_and_log(tmp_path: Path) -> None:
-    claims, cards = Registry(tmp_path, "claims"), Registry(tmp_path, "cards")
+    claims, cards = FolderRegistry(tmp_path, "claims"), FolderRegistry(tmp_path, "cards")
     assert publish(claims).version == publish(cards).version == 1
     move(claims, 1)
     assert cards.alias("champion") is None
-    with pytest.raises(ModelError, match="isn't a name"):
-        Registry(tmp_path, "../elsewhere")
+    with pytest.raises(ModelError, match="isn't a valid name"):
+        FolderRegistry(tmp_path, "../elsewhere")
 
 
-def test_what_was_live_then_and_who_approved_it(registry: Registry) -> None:
+def test_what_was_live_then_and_who_approved_it(registry: FolderRegistry) -> None:
     publish(registry, 10)
     publish(registry, 20)
     registry.move_alias("champion", 1, actor="ana", reason="first", at_ms=30, evidence="e" * 64)
@@ -113,26 +115,26 @@ def test_what_was_live_then_and_who_approved_it(registry: Registry) -> None:
     assert registry.aliases() == {}
 
 
-def test_of_two_promotions_at_once_the_second_is_refused(registry: Registry) -> None:
+def test_of_two_promotions_at_once_the_second_is_refused(registry: FolderRegistry) -> None:
     for _ in range(3):
         publish(registry)
     move(registry, 1, expected=None)
     move(registry, 2, expected=1)
-    with pytest.raises(StateError, match="stands at version 2, not at version 1"):
+    with pytest.raises(StateError, match="points to version 2, not to version 1"):
         move(registry, 3, expected=1)
-    with pytest.raises(StateError, match="not at nothing"):
+    with pytest.raises(StateError, match="not to no version"):
         move(registry, 3, expected=None)
     assert registry.aliases() == {"champion": 2}
     move(registry, 3)
     assert registry.aliases() == {"champion": 3}
 
 
-def test_threads_that_promote_at_once_leave_one_winner(registry: Registry) -> None:
+def test_threads_that_promote_at_once_leave_one_winner(registry: FolderRegistry) -> None:
     publish(registry)
     won: list[str] = []
 
     def promote(actor: str) -> None:
-        mine = Registry(registry.folder.parent)
+        mine = FolderRegistry(registry.folder.parent)
         try:
             mine.move_alias("champion", 1, actor=actor, reason="r", at_ms=1, expected=None)
         except StateError:
@@ -150,7 +152,7 @@ def test_threads_that_promote_at_once_leave_one_winner(registry: Registry) -> No
     assert len(registry.history()) == 2
 
 
-def test_processes_that_publish_at_once_get_numbers_of_their_own(registry: Registry) -> None:
+def test_processes_that_publish_at_once_get_numbers_of_their_own(registry: FolderRegistry) -> None:
     threads = [threading.Thread(target=publish, args=(registry,)) for _ in range(6)]
     for thread in threads:
         thread.start()
@@ -160,7 +162,7 @@ def test_processes_that_publish_at_once_get_numbers_of_their_own(registry: Regis
     assert registry.verify() == []
 
 
-def test_an_alias_never_moves_to_what_cannot_be_loaded(registry: Registry) -> None:
+def test_an_alias_never_moves_to_what_cannot_be_loaded(registry: FolderRegistry) -> None:
     publish(registry)
     model = registry.folder / "000001" / "model.json"
     model.chmod(0o644)
@@ -170,14 +172,14 @@ def test_an_alias_never_moves_to_what_cannot_be_loaded(registry: Registry) -> No
     for missing in (2, 0, -1):
         with pytest.raises(ModelError, match="no version"):
             move(registry, missing)
-    with pytest.raises(ModelError, match="isn't a name"):
+    with pytest.raises(ModelError, match="isn't a valid name"):
         registry.move_alias("../x", 1, at_ms=1, **WHO)
     with pytest.raises(ModelError, match="no version"):
         registry.reject(9, at_ms=1, **WHO)
     assert registry.aliases() == {}
 
 
-def test_what_would_be_refused_is_not_published(registry: Registry) -> None:
+def test_what_would_be_refused_is_not_published(registry: FolderRegistry) -> None:
     with pytest.raises(ModelError, match="thresholds"):
         registry.publish(draft(thresholds=Thresholds(0.1, 0.9)), MODEL, at_ms=1, **WHO)
     with pytest.raises(ModelError, match="not a model"):
@@ -188,34 +190,34 @@ def test_what_would_be_refused_is_not_published(registry: Registry) -> None:
     assert publish(registry).version == 1
 
 
-def test_a_reference_of_another_registry_is_refused(registry: Registry) -> None:
+def test_a_reference_of_another_registry_is_refused(registry: FolderRegistry) -> None:
     ref = publish(registry)
     for wrong in (ModelRef("cards", 1, ref.digest), ModelRef("claims", 1, "0" * 64)):
         with pytest.raises(ModelError, match="version 1 is claims"):
             registry.load(wrong)
 
 
-def damage_manifest(registry: Registry) -> None:
+def damage_manifest(registry: FolderRegistry) -> None:
     path = registry.folder / "000001" / "manifest.json"
     path.chmod(0o644)
     path.write_bytes(path.read_bytes().replace(b"0.6", b"0.1"))
 
 
-def damage_log(registry: Registry) -> None:
+def damage_log(registry: FolderRegistry) -> None:
     path = registry.folder / "approvals.log"
     path.write_bytes(path.read_bytes().replace(b"because", b"Because", 1))
 
 
-def cut_log(registry: Registry) -> None:
+def cut_log(registry: FolderRegistry) -> None:
     path = registry.folder / "approvals.log"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:1]))
 
 
-def lose_model(registry: Registry) -> None:
+def lose_model(registry: FolderRegistry) -> None:
     (registry.folder / "000002" / "model.json").unlink()
 
 
-def swap_versions(registry: Registry) -> None:
+def swap_versions(registry: FolderRegistry) -> None:
     for old, new in (("000001", "x"), ("000002", "000001"), ("x", "000002")):
         (registry.folder / old).rename(registry.folder / new)
 
@@ -231,7 +233,7 @@ def swap_versions(registry: Registry) -> None:
     ],
 )
 def test_verify_names_what_is_wrong(
-    registry: Registry, damage: Callable[[Registry], None], words: str
+    registry: FolderRegistry, damage: Callable[[FolderRegistry], None], words: str
 ) -> None:
     publish(registry)
     registry.publish(draft(created_at_ms=5), MODEL, at_ms=3, **WHO)
@@ -241,7 +243,7 @@ def test_verify_names_what_is_wrong(
     assert words in wrong[0]
 
 
-def test_a_damaged_log_stops_writers(registry: Registry) -> None:
+def test_a_damaged_log_stops_writers(registry: FolderRegistry) -> None:
     publish(registry)
     damage_log(registry)
     before = files_of(registry)
@@ -252,7 +254,7 @@ def test_a_damaged_log_stops_writers(registry: Registry) -> None:
     assert files_of(registry) == before
 
 
-def test_a_torn_line_is_cut_by_the_next_writer(registry: Registry) -> None:
+def test_a_torn_line_is_cut_by_the_next_writer(registry: FolderRegistry) -> None:
     publish(registry)
     log = registry.folder / "approvals.log"
     whole = log.read_bytes()
@@ -265,7 +267,7 @@ def test_a_torn_line_is_cut_by_the_next_writer(registry: Registry) -> None:
 
 
 class Killed(BaseException):
-    """As sudden as a kill: nothing in the code under test catches it."""
+    """An interruption as sudden as a kill: nothing in the code under test catches it."""
 
 
 SYSTEM_CALLS = ("open", "write", "pwrite", "fsync", "rename", "ftruncate")
@@ -274,7 +276,10 @@ SYSTEM_CALLS = ("open", "write", "pwrite", "fsync", "rename", "ftruncate")
 def failing_at(
     monkeypatch: pytest.MonkeyPatch, step: int, failure: BaseException
 ) -> Callable[[], int]:
-    """Every system call of the two modules counts; the one numbered `step` fails before it acts."""
+    """Let the system call numbered `step` of the two modules fail before it acts.
+
+    Returns a function that gives the number of calls so far.
+    """
     calls = 0
 
     def wrap(name: str) -> Callable[..., object]:
@@ -304,7 +309,7 @@ def test_a_publish_that_dies_at_any_step_leaves_nothing_half_visible(
     step, finished = 0, False
     while not finished:
         step += 1
-        registry = Registry(tmp_path / f"at-{step}")
+        registry = FolderRegistry(tmp_path / f"at-{step}")
         first = publish(registry)
         with pytest.MonkeyPatch.context() as monkeypatch:
             calls = failing_at(monkeypatch, step, failure)
@@ -329,7 +334,7 @@ def test_a_promotion_that_dies_at_any_step_is_either_old_or_new(
     step, finished = 0, False
     while not finished:
         step += 1
-        registry = Registry(tmp_path / f"at-{step}")
+        registry = FolderRegistry(tmp_path / f"at-{step}")
         publish(registry)
         publish(registry)
         move(registry, 1)
@@ -351,18 +356,18 @@ def test_a_promotion_that_dies_at_any_step_is_either_old_or_new(
 def test_a_real_kill_while_publishing(tmp_path: Path) -> None:
     code = f"""
 import os, signal
-from claimtrace.adapters import registry_folder
+from models.registry.adapters import folder as registry_folder
 from tests.models.registry.adapters.test_folder import publish
 registry_folder._append = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-publish(registry_folder.Registry({str(tmp_path)!r}))
+publish(registry_folder.FolderRegistry({str(tmp_path)!r}))
 """
     root = Path(__file__).resolve().parents[4]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
     assert done.returncode == -signal.SIGKILL
-    registry = Registry(tmp_path)
+    registry = FolderRegistry(tmp_path)
     assert registry.versions() == []
     assert publish(registry).version == 2
     assert registry.verify() == [
-        "version 1 is not in the log: a publish was interrupted, or lines were cut"
+        "version 1 is not in the log: a publish was interrupted, or lines were cut off"
         f" [{registry.folder / '000001'}]"
     ]

@@ -18,10 +18,11 @@ from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.errors import ConfigError, StateError, UsageError
 from claimtrace.settings.loading import load_settings
 from claimtrace.settings.schema import Settings
-from cli.commands.run import faust as fausting
+from cli.commands.run import faust as command_module
+from cli.transports import faust as fausting
 from cli.wiring.workspace import Workspace
+from stream.adapters.faust import app as runner
 from stream.adapters.faust.app import Watchdog, fatal
-from stream.adapters.faust.app import app as runner
 
 ROOT = Path(__file__).resolve().parents[4]
 KAFKA = {"CLAIMTRACE_SOURCE": "kafka://127.0.0.1:1,127.0.0.1:2"}
@@ -41,7 +42,7 @@ def ask(words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_faust_is_imported_by_nobody_else() -> None:
-    found = ask("import sys, stream.adapters.faust.app, cli.commands.run.faust as f\n"
+    found = ask("import sys, stream.adapters.faust.app, cli.transports.faust as f\n"
                 "print('faust' in sys.modules, 'aiokafka' in sys.modules)")  # fmt: skip
     assert found.stdout == "False False\n", found
 
@@ -49,7 +50,7 @@ def test_faust_is_imported_by_nobody_else() -> None:
 def test_the_app_is_safe_whatever_the_environment_says(tmp_path: Path) -> None:
     pytest.importorskip("faust", reason="the extra faust is not installed")
     found = ask(
-        "from stream.adapters.faust.app import app\n"
+        "from cli.transports.faust import app\n"
         "c = app.conf\n"
         "print(c.id, c.processing_guarantee.value, c.broker)\n"
         "print(c.web_enabled, c.topic_allow_declare)\n"
@@ -72,7 +73,7 @@ def test_the_app_is_safe_whatever_the_environment_says(tmp_path: Path) -> None:
 
 def test_a_wrong_setting_ends_it_in_plain_words(tmp_path: Path) -> None:
     pytest.importorskip("faust", reason="the extra faust is not installed")
-    found = ask("from stream.adapters.faust.app import app", CLAIMTRACE_FOLDER=str(tmp_path))
+    found = ask("from cli.transports.faust import app", CLAIMTRACE_FOLDER=str(tmp_path))
     assert found.returncode == UsageError.exit_code
     assert "Faust reads Kafka only" in found.stderr
     assert "Traceback" not in found.stderr
@@ -80,7 +81,7 @@ def test_a_wrong_setting_ends_it_in_plain_words(tmp_path: Path) -> None:
 
 def test_a_worker_that_cannot_decompress_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("faust", reason="the extra faust is not installed")
-    from stream.adapters.faust.app import client as faust_transport
+    from stream.adapters.faust import client as faust_transport
 
     monkeypatch.setattr(faust_transport, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="lz4, snappy or zstd without cramjam"):
@@ -142,19 +143,19 @@ def test_nothing_gets_out_of_the_loop(
 def test_the_command_becomes_a_faust_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("faust", reason="the extra faust is not installed")
     run: list[Any] = []
-    monkeypatch.setattr(fausting.os, "execve", lambda *arguments: run.append(arguments))
+    monkeypatch.setattr(command_module.os, "execve", lambda *arguments: run.append(arguments))
     parent = SimpleNamespace(params={"folder": Path("here"), "config": Path("c.toml"),
                                      "source": "kafka://a:1"})  # fmt: skip
     asked: Any = SimpleNamespace(obj=Workspace(Settings(source="kafka://a:1")), parent=parent)
-    fausting.faust(asked, ["--without-mingle"])
+    command_module.faust(asked, ["--without-mingle"])
     (_, command, environment) = run[0]
-    assert command[1:] == ["-m", "faust", "-A", "stream.adapters.faust.app:app", "worker",
+    assert command[1:] == ["-m", "faust", "-A", "cli.transports.faust:app", "worker",
                            "-l", "warn", "--without-web", "--without-mingle"]  # fmt: skip
     assert environment["CLAIMTRACE_FOLDER"] == "here"
     assert environment["CLAIMTRACE_SOURCE"] == "kafka://a:1"
     assert environment[fausting.CONFIG_VARIABLE] == "c.toml"
     with pytest.raises(UsageError, match="Kafka only"):
-        fausting.faust(SimpleNamespace(obj=Workspace(Settings()), parent=None), [])
+        command_module.faust(SimpleNamespace(obj=Workspace(Settings()), parent=None), [])
 
 
 @pytest.mark.parametrize("text", ["soon", "5"])

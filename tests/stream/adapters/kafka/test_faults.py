@@ -69,7 +69,7 @@ def test_a_refused_commit_is_not_fatal_and_moves_no_mark(
     mock_kafka.heal(Api.OFFSET_COMMIT)
     if code != KafkaError.COORDINATOR_LOAD_IN_PROGRESS:  # librdkafka asks again by itself
         assert worker.group.checkpoints(worker.group.topic_partitions()) == before
-        assert worker.driver._ownership._marks[JOURNAL] == before[JOURNAL]
+        assert worker.driver._ownership._checkpoints[JOURNAL] == before[JOURNAL]
     until(worker.is_done, worker)
     assert len(worker.owned) == EVERYTHING
     assert worker.group.checkpoints([JOURNAL])[JOURNAL].emitted > before[JOURNAL].emitted
@@ -194,9 +194,7 @@ def test_a_worker_slower_than_the_group_allows_loses_its_places_and_nothing_else
     bench.check()
 
 
-@pytest.mark.parametrize(
-    "protocol", ["consumer", pytest.param("classic", checkpoints=pytest.mark.long)]
-)
+@pytest.mark.parametrize("protocol", ["consumer", pytest.param("classic", marks=pytest.mark.long)])
 def test_workers_come_and_go_with_work_in_flight(bench: Bench, protocol: str) -> None:
     first = started(bench, group_protocol=protocol)
     second = bench.worker(group_protocol=protocol)

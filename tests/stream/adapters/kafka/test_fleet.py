@@ -14,7 +14,7 @@ import pytest
 
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace_examples.auto_claims import DOMAIN
-from models.registry.adapters.folder import Registry
+from models.registry.adapters.folder import FolderRegistry
 from tests.servers.topics import read_topic
 from tests.worlds.kafka_fleet import Fleet, a_feed, check, feed, find, make_topics, until
 from tests.worlds.models import a_model
@@ -46,7 +46,7 @@ def test_one_worker_from_start_to_end(fleet: Fleet) -> None:
 
 def promote(fleet: Fleet, version: int) -> None:
     """Publish a model in the registry that all workers share, and put it in charge."""
-    registry = Registry(fleet.folder / "models", DOMAIN.name)
+    registry = FolderRegistry(fleet.folder / "models", DOMAIN.name)
     draft, document = a_model(version)
     told = {"actor": "tests", "reason": "for the workers", "at_ms": 1_800_000_000_000}
     ref = registry.publish(draft, document, **told)

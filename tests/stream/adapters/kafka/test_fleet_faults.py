@@ -170,7 +170,7 @@ def test_sigterm_in_the_middle_of_work_repeats_nothing(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    "output", ["at_least_once", pytest.param("exactly_once", checkpoints=pytest.mark.long)]
+    "output", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.long)]
 )
 def test_a_worker_that_was_stopped_and_goes_on_does_no_harm(fleet: Fleet, output: str) -> None:
     once = output == "exactly_once"
@@ -200,7 +200,7 @@ def test_a_worker_that_was_stopped_and_goes_on_does_no_harm(fleet: Fleet, output
 
 @pytest.mark.parametrize(
     "protocol",
-    ["classic", *(pytest.param(p, checkpoints=pytest.mark.long) for p in ("static", "consumer"))],
+    ["classic", *(pytest.param(p, marks=pytest.mark.long) for p in ("static", "consumer"))],
 )
 def test_three_workers_restarted_one_by_one(fleet: Fleet, protocol: str) -> None:
     if protocol == "consumer":

@@ -19,7 +19,7 @@ from tests.worlds.kinesis_fleet import SHARDS, KinesisFleet
 CLAIMS = "claims.filed"
 
 
-@pytest.fixture(params=["dynamodb", pytest.param("file", checkpoints=pytest.mark.long)])
+@pytest.fixture(params=["dynamodb", pytest.param("file", marks=pytest.mark.long)])
 def fleet(
     request: pytest.FixtureRequest,
     kinesis: KinesisLocal,

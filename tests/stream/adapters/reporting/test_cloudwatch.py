@@ -21,7 +21,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from claimtrace.clock import ManualClock
 from claimtrace.settings.schema import AwsSettings, MetricsSettings, Settings
-from cli.commands.run.stream import run_stream, watch
+from cli.stream_run import run_stream
+from cli.wiring.observing import observe
 from cli.wiring.workspace import Workspace
 from stream.adapters.reporting.cloudwatch import CloudWatch, read
 from stream.adapters.reporting.cloudwatch_data import (
@@ -311,7 +312,7 @@ def test_a_worker_that_ends_sends_its_last_numbers() -> None:
 
 def test_every_metric_of_a_worker_has_its_unit() -> None:
     registry = CollectorRegistry()
-    WorkerMetrics(registry, ["claims.filed"]).place("claims.filed", 0, 1, 2)
+    WorkerMetrics(registry, ["claims.filed"]).topic_partition("claims.filed", 0, 1, 2)
     names = {series.name for series in read(registry)}
     assert names > {row.name for row in METRICS} - {"claimtrace_model_info"}
     units = {name: unit_of(name) for name in names}
@@ -334,8 +335,8 @@ def test_a_run_is_in_cloudwatch(at_ministack: Ministack, tmp_path: Any) -> None:
     records = as_records(a_stream(3, 120))
     World(tmp_path).put(records)
     aws = AwsSettings(metrics_namespace=f"run{next(_numbers)}")
-    session = Workspace(Settings(folder=str(tmp_path), partitions=2, aws=aws))
-    ran = run_stream(session, until_end=True, quiet=True)
+    workspace = Workspace(Settings(folder=str(tmp_path), partitions=2, aws=aws))
+    ran = run_stream(workspace, until_end=True, quiet=True)
     listed = at_ministack.client("cloudwatch").list_metrics(
         Namespace=aws.metrics_namespace, MetricName="claimtrace_records_total"
     )["Metrics"]
@@ -358,12 +359,12 @@ def test_metrics_are_kept_for_whoever_asks(
     with ExitStack() as opened:
         settings = Settings(folder=str(tmp_path), metrics=MetricsSettings(listen=listen),
                             aws=AwsSettings(metrics_namespace=namespace))  # fmt: skip
-        session, closed = Workspace(settings), threading.Event()
-        session._open.append(closed.set)
-        watching = watch(session, opened)
-        assert isinstance(watching, WorkerMetrics) == bool(listen or namespace)
-        assert isinstance(watching, WorkerObserver)
+        closed = threading.Event()
+        observer = observe(Workspace(settings), opened)
+        opened.callback(closed.set)
+        assert isinstance(observer, WorkerMetrics) == bool(listen or namespace)
+        assert isinstance(observer, WorkerObserver)
         assert threading.active_count() == before + bool(listen) + bool(namespace)
         assert not closed.is_set()
-    assert closed.is_set(), "notices end with the run"
+    assert closed.is_set(), "what was opened later ends with the run"
     assert threading.active_count() == before

@@ -7,6 +7,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
@@ -20,12 +21,15 @@ from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace.settings.schema import AwsSettings, Settings
+from cli.transports.choice import open_transport
+from cli.wiring.assembly import _with_alerts_notified, build_driver
 from cli.wiring.workspace import Workspace
 from monitoring.layers.records import DriftAlert
 from stream.adapters.reporting import sns
 from stream.adapters.reporting.sns import NotifyingOutput, SnsNotifier
 from stream.adapters.reporting.sns_message import MAX_CALL_BYTES, sns_message_of
 from stream.worker.observer import WorkerObserver
+from stream.worker.parts import LogParts
 from tests.servers.ministack import Ministack
 
 _numbers = itertools.count()
@@ -400,7 +404,7 @@ def test_an_alert_of_another_form_is_told_as_it_is(alert: bytes) -> None:
     assert len(entry["MessageDeduplicationId"]) == 64
 
 
-def test_every_driver_has_it_and_the_session_closes_it(
+def test_every_driver_has_it_and_the_run_closes_it(
     ministack: Ministack, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = a_topic(ministack)
@@ -416,18 +420,24 @@ def test_every_driver_has_it_and_the_session_closes_it(
         def notified(self, result: str, count: int) -> None:
             counts[result] += count
 
-    session = Workspace(Settings(folder=str(tmp_path), aws=AwsSettings(alerts_topic=topic.arn)))
-    with session.transport(create=True) as transport, transport.alone():
-        driver = transport.driver(lambda _: None, Counting(), lambda: False)
-        sink = driver._ownership._sink
-        sink.emit(1, [outgoing(an_alert(1))])
-        sink.flush()
-        session.close()
-        session.close()
+    settings = Settings(folder=str(tmp_path), aws=AwsSettings(alerts_topic=topic.arn))
+    workspace, observer = Workspace(settings), Counting()
+    with open_transport(workspace, create=True) as transport, transport.lock():
+        with ExitStack() as opened:
+            log = transport.open_log(observer)
+            driver = build_driver(workspace, log, observer, lambda: False, opened)
+            output = driver._ownership._output
+            assert isinstance(output, NotifyingOutput)
+            output.emit(1, [outgoing(an_alert(1))])
+            output.flush()
+            opened.close()
+        output.close()
     assert counts == {"sent": 1}
     assert [each["Message"].encode() for each in topic.heard(1)] == [an_alert(1)]
 
 
 def test_without_a_topic_the_sink_is_left_alone(tmp_path: Any) -> None:
-    session, sink = Workspace(Settings(folder=str(tmp_path))), Sink()
-    assert session._notifying(sink, lambda _: None, WorkerObserver()) is sink
+    workspace = Workspace(Settings(folder=str(tmp_path), source="kafka://a:1"))
+    parts = LogParts(None, None, Sink())  # type: ignore[arg-type]
+    with ExitStack() as opened:
+        assert _with_alerts_notified(workspace, parts, WorkerObserver(), opened) is parts

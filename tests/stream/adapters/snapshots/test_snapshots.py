@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import StateError
+from stream.adapters.snapshots import fork_writer as writing
 from stream.adapters.snapshots.snapshots import KEPT, Snapshots
-from stream.adapters.snapshots.snapshots import fork_writer as writing
 from stream.adapters.snapshots.thread_writer import CopyBuffer
 from tests.worlds.random_events import a_stream, as_records
 from tests.worlds.state_contents import contents
@@ -78,7 +78,7 @@ def test_what_changes_after_the_beginning_is_not_in_it(store, tmp_path, by):
     assert store.newest() is None, "it doesn't count before the stream says so"
     store.publish()
     same(store.newest()[1], wanted)
-    store.rest()
+    store.cancel()
 
 
 def test_in_the_loop_and_beside_it_the_bytes_are_the_same(tmp_path):
@@ -98,7 +98,7 @@ def test_a_copy_has_room_made_for_it_only_where_one_is_wanted(tmp_path, monkeypa
     store = copying(tmp_path, big)
     assert store.is_ready({"a": np.zeros(1200)}), "it has grown since"
     assert not store.is_ready({"a": np.zeros(2000)})
-    store.rest()
+    store.cancel()
     assert store.is_ready({"a": np.zeros(2000)})
 
     def none_left(*_):
@@ -107,10 +107,10 @@ def test_a_copy_has_room_made_for_it_only_where_one_is_wanted(tmp_path, monkeypa
     monkeypatch.setattr(CopyBuffer, "make_room", none_left)
     without = Snapshots(tmp_path, beside_from_bytes=0)
     assert not without.is_ready(big)
-    without.rest()
+    without.cancel()
     assert without.is_ready(big)
     assert without.begin(3, big), "by a child"
-    without.rest()
+    without.cancel()
 
 
 def slow(monkeypatch, seconds: float) -> None:
@@ -171,14 +171,14 @@ def test_the_child_holds_on_to_nothing_of_its_parent(store, monkeypatch):
     os.set_blocking(reading, True)
     assert os.read(reading, 1) == b""
     os.close(reading)
-    store.rest()
+    store.cancel()
 
 
 def test_who_leaves_leaves_nothing_behind(store, tmp_path, monkeypatch):
     slow(monkeypatch, 60)
     store.begin(2, ARRAYS)
     pid = store._writing._pid
-    store.rest()
+    store.cancel()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert list(tmp_path.iterdir()) == []
@@ -190,7 +190,7 @@ def test_who_leaves_stops_the_thread(tmp_path, monkeypatch):
     slow(monkeypatch, 0.05)
     store.begin(2, arrays)
     assert not store.is_written()
-    store.rest()
+    store.cancel()
     assert list(tmp_path.iterdir()) == []
     monkeypatch.undo()
     store.write(3, arrays)

@@ -1,8 +1,9 @@
-"""Which models have passed the kernels' self-check here, so that a second start needn't repeat it.
+"""A record of the models that have passed the self-check on this machine, to skip it at a restart.
 
-The check compares our kernels with XGBoost itself; importing that takes longer than all the rest of
-a start. It holds for one model, these kernels and libraries, and this kind of processor: a note is
-named for all of them, so whatever changes, the check is made again.
+The self-check compares our kernels with XGBoost, whose import takes longer than the rest of a
+start. A passed check is valid for one model, the kernels' sources, the library versions and the
+type of processor. The name of a record is a digest over all of them, so the check is repeated when
+any of them changes.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ _LIBRARIES: Final = ("numba", "llvmlite", "numpy")
 _XGBOOST: Final = ("xgboost-cpu", "xgboost")
 
 
-class CheckNotes:
-    """Notes in a folder, one file each; nothing is noted where its parent isn't there.
+class PassedChecks:
+    """Passed self-checks in a folder, one empty file each.
+
+    Nothing is recorded while the folder's parent doesn't exist.
 
     >>> import tempfile
     >>> folder = tempfile.TemporaryDirectory()
-    >>> notes = CheckNotes(Path(folder.name) / "checked")
-    >>> notes.has("d1"), notes.add("d1"), notes.has("d1"), notes.has("d2")
+    >>> passed = PassedChecks(Path(folder.name) / "checked")
+    >>> passed.has("d1"), passed.add("d1"), passed.has("d1"), passed.has("d2")
     (False, None, True, False)
     """
 
@@ -35,23 +38,26 @@ class CheckNotes:
         self._folder = folder
 
     def has(self, model_digest: str) -> bool:
-        """Whether this model has passed the check, with what is installed here now."""
+        """Whether the model has passed the self-check in the present environment."""
         return self._path(model_digest).exists()
 
     def add(self, model_digest: str) -> None:
-        """It has."""
+        """Record that the model has passed the self-check in the present environment."""
         path = self._path(model_digest)
         if self._folder.parent.is_dir() and not path.exists():
             self._folder.mkdir(exist_ok=True)
             write_file(path, b"")
 
     def _path(self, model_digest: str) -> Path:
-        return self._folder / digest_of([model_digest, *_surroundings()])
+        return self._folder / digest_of([model_digest, *_environment()])
 
 
 @cache
-def _surroundings() -> tuple[str, ...]:
-    """All that the answer of the check hangs on, but for the model."""
+def _environment() -> tuple[str, ...]:
+    """Return everything but the model that the outcome of the self-check depends on.
+
+    These are the sources of the room `models/`, the library versions and the processor's features.
+    """
     room = Path(__file__).resolve().parents[2]
     sources = [path.read_text() for path in sorted(room.rglob("*.py"))]
     libraries = [f"{name} {_version(name)}" for name in (*_LIBRARIES, *_XGBOOST)]

@@ -1,7 +1,8 @@
 """The Fraud Detection Handbook's protocol: train on a week, wait for labels, test on a later week.
 
 Source: Le Borgne, Siblini, Lebichot, Bontempi, "Reproducible Machine Learning for Credit Card Fraud
-Detection", 2022, chapters 3 to 5. It measures our served vectors against published numbers.
+Detection", 2022, chapters 3 to 5. Tests use the protocol to compare served vectors and the fitter
+with the published numbers.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from numpy.typing import NDArray
 
 from claimtrace.clock import DAY_MS
 from models.kernels.forest import Forest
-
-from ..fitting.fitters import Fitter, Params, silent
-from .metrics import auc, average_precision, card_precision
+from training.evaluation.metrics import auc, average_precision, card_precision
+from training.fitting.fitters import Fitter, Params, silent
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -36,11 +36,11 @@ HANDBOOK_PARAMS: Params = {
     "colsample_bytree": 1.0,
     "rounds": 100,
 }
-"""The book's best by test, in full: nothing of it may come from our own defaults."""
+"""The book's best model by test, with every parameter, so that none comes from our defaults."""
 
 
 class Week(msgspec.Struct, frozen=True):
-    """One training week's results on its test week."""
+    """The results of one training week on its test week."""
 
     train_rows: int
     train_frauds: int
@@ -67,13 +67,14 @@ def prequential(
     """Fit and test once for every training week.
 
     Args:
-        matrix: float64[n, F], the served vectors; each week's fit standardises them.
+        matrix: float64[n, F], the served vectors; standardised with each training week's moments.
         times_ms, customers, labels: int64[n], int64[n], bool[n].
         train_starts_ms: midnights (UTC) at which the training weeks begin.
-        fitter: one of `FITTERS`; gets no stop rows, so it fits all its rounds.
+        fitter: one of `FITTERS`; it gets no stop rows, so it fits all rounds.
+        k: customers a day for `card_precision`.
 
     Returns:
-        One `Week` each, in order; `mean_of` averages them as the book does.
+        One `Week` for each training week, in order; `mean_of` averages them as the book does.
     """
     weeks = []
     for start_ms in train_starts_ms:
@@ -108,11 +109,11 @@ def prequential(
 
 
 def handbook_split(days: Ints, customers: Ints, labels: Bools) -> tuple[Ints, Ints]:
-    """Rows of the training week and of the test week, as int64 indices.
+    """Return the row numbers of the training week and of the test week, int64 each.
 
-    `days` are days since the training week began. A test row leaves when its customer is known as
-    defrauded by then: a fraud in the training week, or one on day 6 + j for a test day j' >= j (the
-    delay is 7 days, so what is known grows by one day a day).
+    `days` counts days since the training week began. A test row is left out if its customer is
+    known as defrauded by then: by a fraud in the training week, or for test day j by a fraud up to
+    day 6 + j (labels have a delay of 7 days, so one more day becomes known every day).
 
     >>> days = np.array([0, 6, 14, 14, 15])
     >>> handbook_split(days, np.array([1, 2, 1, 3, 2]), np.array([True, False, True, True, True]))
@@ -130,7 +131,7 @@ def handbook_split(days: Ints, customers: Ints, labels: Bools) -> tuple[Ints, In
 
 
 def mean_of(weeks: Sequence[Week]) -> tuple[float, float, float]:
-    """AUC, average precision and card precision, each the plain mean of the weeks."""
+    """Return AUC, average precision and card precision, each the plain mean of the weeks."""
     return (
         float(np.mean([week.auc for week in weeks])),
         float(np.mean([week.average_precision for week in weeks])),
@@ -139,5 +140,6 @@ def mean_of(weeks: Sequence[Week]) -> tuple[float, float, float]:
 
 
 def _moments(matrix: Floats) -> tuple[Floats, Floats]:
+    """Return the mean and standard deviation of each column; 1 for a constant column."""
     spread = matrix.std(axis=0)
     return matrix.mean(axis=0), np.where(spread > 0, spread, 1.0)

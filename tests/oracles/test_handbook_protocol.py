@@ -1,11 +1,16 @@
+"""The handbook's protocol: which rows train and test, and one model for each week."""
+
 from __future__ import annotations
+
+import doctest
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from claimtrace.clock import DAY_MS
-from training.evaluation.handbook import handbook_split, mean_of, prequential
+from tests.oracles import handbook_protocol
+from tests.oracles.handbook_protocol import handbook_split, mean_of, prequential
 from training.fitting.fitters import fit_xgboost
 
 
@@ -44,3 +49,8 @@ def test_weeks_are_fitted_on_their_own_and_averaged() -> None:
         assert 0.75 < week.auc < 1
         assert 0 < week.card_precision <= week.card_precision_ceiling <= 1
     assert mean_of(weeks)[0] == (weeks[0].auc + weeks[1].auc) / 2
+
+
+def test_the_example_in_the_docstring() -> None:
+    found = doctest.testmod(handbook_protocol)
+    assert (found.attempted, found.failed) == (2, 0)

@@ -1,0 +1,103 @@
+"""The contract of model registries: immutable versions, aliases, and the approvals log.
+
+Adapters implement `ModelRegistry` and inherit its documentation; training and the command line
+depend on this contract only.
+"""
+
+from __future__ import annotations
+
+from types import EllipsisType
+from typing import Protocol
+
+from claimtrace.decisions import ModelRef
+
+from ..artefact import Artefact, Draft
+from .approvals_log import Entry
+
+Which = ModelRef | str | int
+"""A version, named by reference, by alias (`"champion"`) or by number."""
+
+
+class ModelRegistry(Protocol):
+    """The versions and aliases of one model name. Reading takes no lock and changes nothing."""
+
+    def publish(
+        self,
+        draft: Draft,
+        model_json: bytes,
+        *,
+        actor: str,
+        reason: str,
+        at_ms: int,
+        evidence: str | None = None,
+    ) -> ModelRef:
+        """Store a model under the next version number, for good; aliases don't move.
+
+        Raises:
+            ModelError: the manifest or the model would be refused on loading; nothing is written.
+            StateError: the log is damaged, or actor or reason is missing.
+        """
+
+    def load(self, which: Which) -> Artefact:
+        """Read a version; its digest is verified against the log line that published it.
+
+        Raises:
+            ModelError: there is no such version or alias, or its files are damaged.
+            StateError: the log is damaged.
+        """
+
+    def versions(self) -> list[ModelRef]:
+        """Return every published version, oldest first."""
+
+    def alias(self, alias: str) -> ModelRef | None:
+        """Return the version that an alias points to; None if the alias isn't set."""
+
+    def aliases(self) -> dict[str, int]:
+        """Return every alias that is set, with the version it points to."""
+
+    def move_alias(
+        self,
+        alias: str,
+        version: int | None,
+        *,
+        actor: str,
+        reason: str,
+        at_ms: int,
+        expected: int | EllipsisType | None = ...,
+        evidence: str | None = None,
+    ) -> ModelRef | None:
+        """Point an alias to a version, or withdraw it (None), by one synced append to the log.
+
+        `expected` is the version that the caller saw the alias point to (None: not set): of two
+        callers that decide at the same time the second is refused. Without `expected` nothing is
+        compared. The version is loaded first, so an alias never points to a damaged version.
+
+        Raises:
+            ModelError: there is no such version, or it is damaged.
+            StateError: the alias has moved since, or the log is damaged.
+        """
+
+    def reject(
+        self, version: int, *, actor: str, reason: str, at_ms: int, evidence: str | None = None
+    ) -> None:
+        """Record in the log that a version was reviewed and not approved; the version is kept.
+
+        Raises:
+            ModelError: there is no such version.
+            StateError: the log is damaged, or actor or reason is missing.
+        """
+
+    def history(self) -> list[Entry]:
+        """Return every entry of the approvals log, oldest first."""
+
+    def live_at(self, alias: str, at_ms: int) -> Entry | None:
+        """Return the entry that says where an alias pointed at a time, and who moved it and why.
+
+        None if the alias wasn't set then.
+        """
+
+    def verify(self) -> list[str]:
+        """Verify the log's chain and every version's bytes; returns the problems found, in words.
+
+        An empty list means that nothing was changed.
+        """

@@ -63,7 +63,7 @@ class StreamSettings(RedactedSettings, frozen=True, forbid_unknown_fields=True):
     allowed_lateness: str = "30d"
     """Events up to this late are applied at their event time; later ones are scored and flagged."""
     remember_ids: str = "400d"
-    """How long an event id is remembered, for duplicates and for late labels."""
+    """Time for which an event id is remembered, for duplicates and for late labels."""
     hash_key: str = "claimtrace"
     """Key of the hash index of ids. Set your own if ids come from people you don't trust."""
 
@@ -125,15 +125,15 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
     """Compression of produced records."""
     on_lost_records: Literal["stop", "earliest"] = "stop"
-    """If retention deleted records before they were read: stop, or go on with the earliest left."""
+    """If retention took records before they were read: stop, or continue with the earliest left."""
     replication: int = 1
     """Replicas of a new topic; 3 on a cluster that may lose a broker."""
     min_insync: int = 1
     """Replicas that must have a record before it counts as acknowledged; 2 of 3 replicas."""
     input_retention: str = "30d"
-    """How long new input topics keep records."""
+    """Retention of new input topics."""
     output_retention: str = "forever"
-    """How long new output topics keep records: a duration, or `forever`."""
+    """Retention of new output topics: a duration, or `forever`."""
     properties: dict[str, str | int | bool] = {}
     """Further properties of librdkafka; no secrets, and none that would lose records."""
 
@@ -155,14 +155,14 @@ class KinesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commit_every: str = "1s"
     """Time between two commits of a worker's positions to the table."""
     retention: str = "7d"
-    """How long new streams keep records: 1d to 365d; decisions are in the offline store as well."""
+    """Retention of new streams: 1d to 365d; decisions are in the offline store as well."""
     fan_out: str = ""
     """This worker's own name as a registered consumer: the streams push to it (enhanced fan-out)
     and it uses none of the shared read limit; AWS charges for it. Empty: the worker polls."""
     aggregate: bool = False
     """Put several small records into one, in the form of Amazon's producer library."""
     on_lost_records: Literal["stop", "earliest"] = "stop"
-    """If retention deleted records before they were read: stop, or go on with the earliest left."""
+    """If retention took records before they were read: stop, or continue with the earliest left."""
 
 
 class AwsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -31,7 +31,7 @@ esac; done
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An environment with a fake Maven and an empty cache."""
+    """Set up a fake Maven and an empty cache."""
     maven = tmp_path / "bin" / "mvn"
     maven.parent.mkdir()
     maven.write_text(FAKE_MAVEN)

@@ -125,7 +125,7 @@ class MergedReader:
     ) -> list[Records]:
         """Return `wanted` records from `position` on, or all to the partition's end, in pieces."""
         ahead = self._ahead[part]
-        # a seek outside of what was read ahead starts anew
+        # a seek outside of the records read ahead drops them
         if not ahead.next - len(ahead.records) <= position <= ahead.next:
             ahead = self._ahead[part] = _Ahead(position)
         ahead.records.drop_before(position)

@@ -20,7 +20,7 @@ ENTRIES = [Entry(b'{"n":%d}' % n, f"k{n % 5}") for n in range(40)] + [Entry(b"\x
 
 @pytest.fixture(scope="module")
 def stream(kinesis: KinesisLocal) -> str:
-    """A stream of one shard that holds all entries."""
+    """Create a stream of one shard that holds all entries."""
     client = kinesis.client()
     create_streams(client, {"wire": 1})
     assert FastKinesis(client).put_records("wire", ENTRIES) == [None] * len(ENTRIES)

@@ -16,7 +16,6 @@ from tests.servers.kinesis import KinesisLocal, node, program
 from tests.servers.ministack import Ministack
 from tests.servers.mock_cluster import MockCluster
 
-
 SERVER_FIXTURES = {"kafka", "kafka_clusters", "kinesis", "dynamodb", "ministack", "mock_kafka"}
 
 

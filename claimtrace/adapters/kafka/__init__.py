@@ -1,1 +1,1 @@
-"""Kafka for all rooms: client configuration, errors, topic administration, tokens for MSK."""
+"""Kafka for all rooms: client settings with login and back-off, errors, topics, MSK tokens."""

@@ -47,7 +47,7 @@ class KafkaInputs:
         self.topics: tuple[str, ...] = ()
         self.clock = ShiftedClock()
         self.said: list[str] = []
-        self.watching = Lost()
+        self.watching = Lost(self.said.append)
         self.sources: list[KafkaSource] = []
 
     def make(self, topics: int, partitions: int, **config: str) -> tuple[str, ...]:
@@ -60,9 +60,7 @@ class KafkaInputs:
     def source(self, **kafka: Any) -> KafkaSource:
         """Open a source of its own."""
         settings = Settings(source=f"kafka://{self.bootstrap}", kafka=KafkaSettings(**kafka))
-        made = KafkaSource(
-            settings.kafka_connection, self.topics, self.clock, self.said.append, self.watching
-        )
+        made = KafkaSource(settings.kafka_connection, self.topics, self.clock, self.watching)
         self.sources.append(made)
         return made
 

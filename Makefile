@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 DATA ?= claimtrace-data
 ROOMS = $(shell $(PYTHON) -c "import runpy; print(*runpy.run_path('claimtrace/rooms.py')['ROOMS'])")
 
-.PHONY: help setup demo test test-long check bench docs kafka clean
+.PHONY: help setup demo test test-quick test-long check bench docs kafka clean
 
 help: ## what can be made here
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,19 +21,20 @@ setup: $(VENV)/ready ## make the environment from the locked packages
 demo: setup ## the main job from end to end in a few minutes; lands in $(DATA)/
 	$(BIN)/claimtrace --folder $(DATA) demo
 
-test: setup ## all tests, with doctests and the checks of style and types
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+test: check ## all tests, with doctests and the checks of style, types and imports
 	$(BIN)/python -m pytest -n 3 --dist loadfile --doctest-modules $(ROOMS) tests
+
+test-quick: check ## what needs no server and no patience, for the edit loop: about two minutes
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m 'not long and not slow and not server' --doctest-modules $(ROOMS) tests
 
 test-long: setup ## what takes too long for every change: half an hour of troubles on real servers
 	FLEET_FULL=1 $(BIN)/python -m pytest -m long --timeout 1200 tests
 
-check: setup ## style and types only
+check: setup ## style, types and import rules only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: setup ## all benchmarks and the peers in one run, a quarter of an hour; figures in $(DATA)/
 	@$(BIN)/python -m benchmarks --json $(DATA)/bench.json

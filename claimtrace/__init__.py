@@ -1,6 +1,6 @@
-"""What all rooms agree on: events, wire, ids, errors, clock, limits, settings, models, monitoring.
+"""The ground room, which all others import: events, decisions, refusals, errors, clock, limits.
 
-Reading order of the repository: `events`, `wire`, `decisions` here; then
+Reading order of the repository: `events`, `encoding.decoder`, `decisions` here; then
 `featurestore.definitions.features` and `featurestore.windows.aggregates`; then
 `stream.engine.engine` and `stream.worker.driver`; then `training.pipeline`.
 """

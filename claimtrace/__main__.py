@@ -1,4 +1,4 @@
-"""`python -m claimtrace`: the command line, which lives in `cli`."""
+"""`python -m claimtrace`: the command line, which is in `cli`."""
 
 import sys
 

@@ -24,7 +24,7 @@ class Backoff:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether no pause was asked for since the start or the last reset."""
+        """Whether `next_s` hasn't been called since the start or the last reset."""
         return self._next_s == self._first_s
 
     def next_s(self) -> float:

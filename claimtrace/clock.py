@@ -1,6 +1,6 @@
-"""Time as an argument: the `Clock` that is handed in, and its twin for tests.
+"""Time as an argument: the `Clock` that code is given, and a manual one for tests.
 
-Milliseconds since 1970-01-01 UTC everywhere. The real clock lives in
+Milliseconds since 1970-01-01 UTC everywhere. The real clock is
 `claimtrace.adapters.process.system_clock`.
 """
 
@@ -17,20 +17,20 @@ _UNITS_MS = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 
 
 class Clock(Protocol):
-    """What tells the time: wall time for records, monotonic time for deadlines."""
+    """A source of time: wall time for records, monotonic time for deadlines."""
 
     def now_ms(self) -> int:
-        """Wall time in ms since 1970 UTC."""
+        """Return the wall time in ms since 1970 UTC."""
 
     def monotonic_s(self) -> float:
-        """Seconds that never run backwards; only differences mean something."""
+        """Return seconds that never run backwards; only differences have a meaning."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait; the manual twin only moves its hands."""
+        """Wait; a manual clock advances instead."""
 
 
 class ManualClock:
-    """A clock that moves when told to.
+    """A clock that advances only when `sleep` is called.
 
     >>> clock = ManualClock(1_000)
     >>> clock.sleep(0.5)
@@ -42,23 +42,23 @@ class ManualClock:
         self._now_ms = now_ms
 
     def now_ms(self) -> int:
-        """Wall time in ms."""
+        """Return the wall time in ms."""
         return self._now_ms
 
     def monotonic_s(self) -> float:
-        """The same hands, in seconds."""
+        """Return the same time in seconds."""
         return self._now_ms / 1000
 
     def sleep(self, seconds: float) -> None:
-        """Move the hands forward."""
+        """Advance the clock at once."""
         self._now_ms += round(seconds * 1000)
 
 
 def duration_ms(text: str) -> int:
-    """Read a duration such as `30d`, `12h`, `15m`, `10s` or `250ms`.
+    """Parse a duration such as `30d`, `12h`, `15m`, `10s` or `250ms`; returns milliseconds.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: the text is anything else.
 
     >>> duration_ms("7d"), duration_ms("250ms")
     (604800000, 250)

@@ -1,10 +1,10 @@
-"""What leaves the stream: the topics of its outputs, and the sealed decision.
+"""The stream's output topics, and the sealed decision.
 
 A decision is encoded once; its bytes are hashed into the chain of its partition:
 
     chain = SHA-256(chain of the decision before it + the decision's bytes without its chain)
 
-so that nothing can be edited, dropped or inserted without `verify --chain` naming the place.
+so that `verify --chain` finds the position of every decision edited, dropped or inserted later.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ GENESIS = "0" * 64
 _encode = msgspec.json.Encoder().encode
 _CHAIN_FIELD = b',"chain":"'
 CHAIN_AT = len(_CHAIN_FIELD)
-"""Where the chain stands in the bytes behind a decision."""
+"""Offset of the chain's hex digits in the tail that follows a decision's own fields."""
 UNLINKED = b"}" + _CHAIN_FIELD[1:] + GENESIS.encode() + b'"}'
-"""What stands there until it is linked: the brace is hashed, and then becomes a comma."""
+"""The tail of a decision before it is linked: its `}` is hashed, and then becomes a comma."""
 BYTES_BEHIND = len(UNLINKED)
+"""Length of that tail."""
 
 
 class ModelRef(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ class ModelRef(msgspec.Struct, frozen=True):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """What a value is compared with: `kind` is `own` (this entity's past) or `peers` (training)."""
+    """A value to compare with: `kind` is `own` (this entity's past) or `peers` (training data)."""
 
     kind: str
     value: float
@@ -58,8 +59,10 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The rows that a feature counted: the events of this claim's `entity` in `(from_ms, to_ms]`,
-    as far as they had arrived."""
+    """The rows that a feature counted.
+
+    These are the events of this claim's `entity` in `(from_ms, to_ms]` that had arrived.
+    """
 
     entity: str
     from_ms: int
@@ -82,14 +85,14 @@ class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RuleHit(msgspec.Struct, frozen=True):
-    """A rule that fired, with its reason."""
+    """A rule that fired, with its text."""
 
     rule: str
     text: str
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """The sealed decision on one accepted claim event; units stand in the names."""
+    """The decision on one accepted claim event; field names end in their units."""
 
     schema_version: int = 1
     decision_id: str
@@ -146,12 +149,12 @@ def check_seal(sealed: bytes, chain_before: str) -> bool:
 
 
 def chain_of(sealed: bytes) -> str:
-    """The chain value that a sealed decision carries."""
-    return sealed[-66:-2].decode("latin-1")  # total: an edited one may hold any bytes
+    """Return the chain value in a sealed decision."""
+    return sealed[-66:-2].decode("latin-1")  # total: an edited decision may hold any bytes
 
 
 class ClaimPosition(msgspec.Struct, frozen=True):
-    """Where the claim of a decision is on the log: partition and position of its record."""
+    """The partition and position of the claim's record on the log."""
 
     position: int
     partition: int = 0
@@ -161,10 +164,10 @@ _claim_position = msgspec.json.Decoder(ClaimPosition)
 
 
 def claim_position_of(sealed: bytes) -> ClaimPosition:
-    """Read the claim's position from a sealed decision, without its other fields.
+    """Return the claim's position from a sealed decision, without decoding its other fields.
 
     Raises:
-        msgspec.DecodeError: the bytes are no decision.
+        msgspec.DecodeError: the bytes are not a decision.
 
     >>> claim_position_of(b'{"partition":2,"position":7,"outcome":"refer"}')
     ClaimPosition(position=7, partition=2)

@@ -1,4 +1,4 @@
-"""What was odd about an accepted event: flags as bits, and their names on a decision."""
+"""Flags of an accepted event that is unusual: bits here, names on its decision."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ FLAG_NAMES: Final = {
     UNSEEN: "unseen_category",
     INCOMPLETE: "incomplete",
 }
-"""What was odd about an accepted event, as bits in here and as names on the decision."""
+"""Bit of each flag -> its name on the decision."""
 
 
 def event_time_ms(written: datetime | None, log_time_ms: int) -> tuple[int, int] | None:
-    """Event time in ms and flags, or None when out of range.
+    """Return the event time in ms and flags, or None when the time is out of range.
 
-    Missing: the log's time. Without a zone: taken as UTC. Ahead of the log by more than the
-    tolerance: clamped to the log's time, so that one bad clock can't move anything else.
+    A missing time is replaced by the log's time; a time without a zone is taken as UTC. A time
+    ahead of the log by more than `FUTURE_TOLERANCE_MS` is clamped to the log's time, so that one
+    wrong clock can't move event time forward for all.
 
     >>> event_time_ms(None, 5_000_000_000_000)
     (5000000000000, 1)
@@ -42,7 +43,7 @@ def event_time_ms(written: datetime | None, log_time_ms: int) -> tuple[int, int]
 
 
 def flag_names(flags: int) -> list[str]:
-    """The names of the set bits, in order.
+    """Return the names of the set bits, in order.
 
     >>> flag_names(LATE | NO_ZONE)
     ['no_zone', 'late']

@@ -1,7 +1,7 @@
 """Facts on the log: the base class of a domain's event types, and a record as delivered.
 
-An event type is a `msgspec.Struct` that says which topic it is on, which field identifies it, and
-which field holds when it happened:
+An event type is a `msgspec.Struct` that declares its topic, the field that identifies an event, and
+the field that holds the time when it happened:
 
 >>> class Ping(Event, topic="pings", id="ping_id", time="sent_at"):
 ...     ping_id: EventId
@@ -9,7 +9,7 @@ which field holds when it happened:
 >>> Ping.topic, Ping.id_field, Ping.time_field
 ('pings', 'ping_id', 'sent_at')
 
-On the wire an event is one JSON object with `schema_version` in it. Schema rules: a new field has a
+Encoded, an event is one JSON object with `schema_version` in it. Schema rules: a new field has a
 default; a field's type and meaning never change; a new meaning is a new field.
 """
 
@@ -37,10 +37,10 @@ EventId = Annotated[
         extra_json_schema={"title": "id"},
     ),
 ]
-"""Identifies an event or a claim: letters, digits, `._:-`; never a number on the wire."""
+"""Identifies an event or a claim: letters, digits, `._:-`; a JSON string, never a number."""
 
 EntityId = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
-"""Names a policy, a shop, a phone ... as the source writes it; normalised before it is counted."""
+"""Identifies a policy, a shop, a phone ... as the source writes it; normalised before counting."""
 
 Cents = Annotated[int, Meta(ge=0, le=MAX_AMOUNT_CENTS)]
 """An amount in minor units of the domain's currency: exact, never a float."""
@@ -52,14 +52,14 @@ Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 """Free text; shown escaped, never interpreted."""
 
 Category = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
-"""One of the values that the definitions know; others count as unseen."""
+"""One of the values that the definitions list; other values are flagged as unseen."""
 
 Pii = Meta(extra={"pii": True})
 """Marks a field that holds personal data: `phone: Annotated[EntityId, Pii]`."""
 
 
 class EventMeta(msgspec.StructMeta):
-    """Takes `topic`, `id` and `time` as class arguments, beside msgspec's own."""
+    """Metaclass that takes `topic`, `id` and `time` as class arguments, beside msgspec's own."""
 
     def __new__(
         mcs,
@@ -72,7 +72,7 @@ class EventMeta(msgspec.StructMeta):
         time: str = "",
         **config: Any,
     ) -> EventMeta:
-        """Make the struct and note where it travels."""
+        """Make the struct and store topic, id field and time field on it."""
         cls = super().__new__(mcs, name, bases, namespace, **config)
         cls.topic, cls.id_field, cls.time_field = topic, id, time  # type: ignore[attr-defined]
         return cls
@@ -89,14 +89,14 @@ class Event(msgspec.Struct, metaclass=EventMeta, frozen=True, kw_only=True, gc=F
 
 
 Headers = tuple[tuple[str, bytes], ...]
-"""Names and values beside a record."""
+"""Names and values of a record's headers."""
 
 
 class Record(NamedTuple):
-    """An event as delivered: bytes with their place on the log.
+    """An event as delivered: bytes with their topic, partition and position.
 
-    `position` is unique and rising within (topic, partition); `log_time_ms` is when the log took
-    it.
+    `position` is unique and ascending within (topic, partition); `log_time_ms` is when the log
+    appended the record.
     """
 
     topic: str
@@ -109,7 +109,7 @@ class Record(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """A record on its way to a log, before it has a position."""
+    """A record to be appended to a log, before it has a position."""
 
     topic: str
     partition: int
@@ -123,6 +123,6 @@ EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 def time_ms(written: datetime) -> int:
-    """Milliseconds since 1970 UTC, rounded down; without a zone it is taken as UTC."""
+    """Return milliseconds since 1970 UTC, rounded down; a time without a zone is taken as UTC."""
     since = (written if written.tzinfo else written.replace(tzinfo=EPOCH.tzinfo)) - EPOCH
     return (since.days * 86_400 + since.seconds) * SECOND_MS + since.microseconds // 1000

@@ -11,9 +11,10 @@ _DECISIONS = uuid.UUID("6a1d4a52-38c6-5d3e-9a50-5f1f7f0c2b11")
 
 
 def decision_id(event_id: str, decision_policy: str) -> str:
-    """The id of the decision on one event under one policy; the model's version is not part of it.
+    """Return the id of the decision on one event under one policy.
 
-    A UUID of version 5 (RFC 9562) of the policy's name and the event's id.
+    A UUID of version 5 (RFC 9562) of the policy's name and the event's id; the model's version is
+    not part of it.
 
     >>> decision_id("c-1", "auto_claims")
     '8cac9d2b-8d68-5a61-8906-80710046be80'
@@ -23,17 +24,17 @@ def decision_id(event_id: str, decision_policy: str) -> str:
 
 
 def id_prefix(decision_policy: str) -> bytes:
-    """What stands before the event's id in what a decision's id is the hash of."""
+    """Return the bytes that are hashed in front of the event's id, for `decision_id`."""
     return _DECISIONS.bytes + f"{decision_policy}\n".encode()
 
 
 def digest(content: bytes) -> str:
-    """SHA-256 as 64 hex digits."""
+    """Return the SHA-256 of some bytes as 64 hex digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def digest_of(thing: object) -> str:
-    """The digest of anything msgspec can write, with the keys of objects sorted.
+    """Return the digest of anything msgspec can encode, with the keys of objects sorted.
 
     >>> digest_of({"b": 1, "a": 2}) == digest_of({"a": 2, "b": 1})
     True
@@ -42,7 +43,7 @@ def digest_of(thing: object) -> str:
 
 
 def partition_of(key: str, partitions: int) -> int:
-    """The partition of a key: the same on every producer and machine.
+    """Return the partition of a key: the same on every producer and machine.
 
     >>> partition_of("policy-1", 4) in range(4)
     True

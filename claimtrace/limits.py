@@ -1,4 +1,4 @@
-"""Every maximum that two files must agree on, with its unit and its reason."""
+"""Maxima that two files must agree on, each with its unit and its reason."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ MAX_FIELDS: Final = 512
 """Members of one JSON object. Unknown members below this are ignored."""
 
 MAX_TEXT_CHARS: Final = 8192
-"""One string, the narrative of a claim included."""
+"""Characters of one string, the narrative of a claim included."""
 
 MAX_ID_CHARS: Final = 128
-"""Identifiers of events and entities."""
+"""Characters of an identifier of an event or entity."""
 
 MAX_HEADERS: Final = 64
+"""Headers of one record."""
 MAX_HEADER_BYTES: Final = 16 * 1024
-"""Headers of one record, all together."""
+"""Names and values of one record's headers, all together."""
 
 MAX_AMOUNT_CENTS: Final = 10**11
 """A thousand million in major units. Sums of 2**26 of them still fit 63 bits."""
 
 EVENT_TIME_MIN_MS: Final = 631_152_000_000
-"""1990-01-01: the oldest claims that anyone replays here are of 1994."""
+"""1990-01-01: the oldest claims in the data sets that are replayed here are of 1994."""
 
 FUTURE_TOLERANCE_MS: Final = 5 * 60_000
-"""Clocks differ: up to this far past the log's time an event time is taken as it is."""
+"""Clocks differ: an event time up to this far past the log's time is used unchanged."""
 
 FUTURE_REFUSED_MS: Final = 24 * 3_600_000
-"""Beyond the tolerance an event time is clamped to the log's time; beyond this it is refused."""
+"""An event time past the tolerance is clamped to the log's time; one past this is refused."""
 
 MAX_BATCH_RECORDS: Final = 2000
-"""Records of one plan. Above this latency grows and throughput no longer does."""
+"""Records of one plan. With more, latency grows and throughput doesn't."""
 
 MAX_BATCH_BYTES: Final = 32 * 2**20
-"""Values of one plan together: 2,000 events of the largest size would be half a GiB."""
+"""Bytes of all values of one plan: 2,000 events of the largest size would be half a GiB."""
 
 assert MAX_VALUE_BYTES < MAX_BATCH_BYTES
 assert FUTURE_TOLERANCE_MS < FUTURE_REFUSED_MS

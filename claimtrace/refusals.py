@@ -1,4 +1,4 @@
-"""Why bytes are not an event: the reason codes of dead letters, each with a hint for the sender."""
+"""Reason codes of dead letters, each with a hint for the sender."""
 
 from __future__ import annotations
 
@@ -25,11 +25,15 @@ REASONS: Final[dict[str, str]] = {
     "unknown_schema": "send plain JSON with schema_version 1, or the id of a known schema",
     "unknown_topic": "the domain declares no event for this topic",
 }
-"""Every reason that a dead letter can have, with what to do about it."""
+"""Every reason that a dead letter can have -> the hint how to fix it."""
 
 
 class Refusal(NamedTuple):
-    """Why bytes are no event: a key of `REASONS`, the field if known, and what the parser said."""
+    """The reason why bytes are not accepted as an event.
+
+    `reason` is a key of `REASONS`, `field` the field concerned if known, `detail` the parser's own
+    finding, such as `at byte 17`; none of them repeats the content.
+    """
 
     reason: str
     field: str = ""
@@ -37,5 +41,5 @@ class Refusal(NamedTuple):
 
     @property
     def hint(self) -> str:
-        """What the sender can do."""
+        """The instruction for the sender."""
         return REASONS[self.reason]

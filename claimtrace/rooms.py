@@ -1,7 +1,7 @@
 """The rooms: every package that claimtrace installs, from the top floor down.
 
-Doctor, the kernel cache and the Makefile read this list; `tests/test_rooms.py` compares it with
-pyproject.toml, the Dockerfile and the tree.
+The doctor command, the kernel cache and the Makefile read this list; `tests/test_rooms.py` compares
+it with pyproject.toml, the Dockerfile and the tree.
 """
 
 from __future__ import annotations

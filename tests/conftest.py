@@ -16,6 +16,19 @@ from tests.servers.kinesis import KinesisLocal, node, program
 from tests.servers.ministack import Ministack
 from tests.servers.mock_cluster import MockCluster
 
+SERVER_FIXTURES = {"kafka", "kafka_clusters", "kinesis", "dynamodb", "ministack", "mock_kafka"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that may start a server, so that `make test-quick` leaves them out."""
+    for item in items:
+        named = SERVER_FIXTURES & set(getattr(item, "fixturenames", ()))
+        globals_ = vars(getattr(item, "module", None) or object).values()
+        started = any(str(getattr(each, "__module__", "")).startswith("tests.servers")
+                      for each in globals_)  # fmt: skip
+        if named or started or "servers" in item.path.parts:
+            item.add_marker(pytest.mark.server)
+
 
 def require_kafka() -> None:
     """Skip the test, saying why, where there is no Kafka; fail where CI wants its servers."""

@@ -129,7 +129,7 @@ def test_who_lacks_a_right_is_told_which(
     ran = roles.shared.run("poor", (command, *bounds.get(command, ())))
     assert ran.code == ConfigError.exit_code, ran.said
     assert action in "".join(ran.said.split())
-    assert "mend" in ran.said
+    assert "fix" in ran.said
     assert "Traceback" not in ran.said
     assert "fault of ours" not in ran.said
 

@@ -1,1 +1,1 @@
-"""Where `claimtrace` touches the world: disk, clock, the embedded log, the registry's folder."""
+"""Code of the ground room that does IO: disk, clock, embedded log, Kafka, Kinesis, AWS, tables."""

@@ -1,8 +1,8 @@
-"""Which Kafka topics a domain needs and how they must be kept, and what is wrong with those found.
+"""The Kafka topics that a domain needs, with their configuration, and checks of existing ones.
 
 The input log is the change log of all state, the journal is the one order of all workers, and the
-decisions carry the chain: a topic that forgets too early, or keeps only the last record of a key,
-would cost what this system promises. So it is looked at before anything runs.
+decisions carry the chain: a topic that deletes records too early, or keeps only the last record of
+a key, would break what this system promises. So topics are checked before anything runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Role = Literal["input", "output", "report", "journal"]
 
 FOREVER_MS: Final = -1
 MIN_MESSAGE_BYTES: Final = 512 * 1024
-"""What a topic must take at least: a dead letter is a whole event with headers and a reason."""
+"""Least `max.message.bytes` of a topic: a dead letter is an event with its headers and a reason."""
 
 _MESSAGE_BYTES: Final = 1024 * 1024
 _SAFE_COPIES: Final = 3
@@ -29,10 +29,10 @@ assert MAX_VALUE_BYTES + MAX_HEADER_BYTES < MIN_MESSAGE_BYTES <= _MESSAGE_BYTES
 
 @dataclass(frozen=True)
 class WantedTopic:
-    """A topic as it is to be made.
+    """A topic to be created.
 
     `role`: inputs, outputs with a partition for each input partition, reports (one partition), or
-    the journal (one partition, kept forever). `config` is Kafka's own, by name.
+    the journal (one partition, kept forever). `config` holds Kafka's topic configuration by name.
     """
 
     name: str
@@ -44,7 +44,7 @@ class WantedTopic:
 
 @dataclass(frozen=True)
 class FoundTopic:
-    """A topic as it is: `topic_id` is new when a topic was deleted and made again."""
+    """An existing topic; `topic_id` changes when a topic is deleted and created again."""
 
     name: str
     topic_id: str
@@ -54,13 +54,13 @@ class FoundTopic:
 
     @property
     def retention_ms(self) -> int:
-        """How long records are kept; -1: forever."""
+        """Retention in ms; -1: forever."""
         return int(self.config.get("retention.ms", FOREVER_MS))
 
 
 @dataclass(frozen=True)
 class Complaint:
-    """What is wrong with a topic, and the way to mend it."""
+    """A problem with a topic, and how to fix it."""
 
     topic: str
     what: str
@@ -70,11 +70,11 @@ class Complaint:
 def wanted_topics(
     inputs: Sequence[str], kafka: KafkaSettings, partitions: int
 ) -> list[WantedTopic]:
-    """Every topic that a domain needs, inputs first.
+    """Return every topic that a domain needs, inputs first.
 
     Args:
         inputs: the domain's topics.
-        kafka: retention and copies.
+        kafka: retention and replicas.
         partitions: of each input, and of the decisions and dead letters.
 
     >>> found = wanted_topics(["claims.filed"], KafkaSettings(), 6)
@@ -92,7 +92,7 @@ def wanted_topics(
             "min.insync.replicas": str(kafka.min_insync),
             "unclean.leader.election.enable": "false",
         }
-        if role == "input":  # the log's time, not a producer's, says what was known when
+        if role == "input":  # the time when an event was known is the log's, not a producer's
             config["message.timestamp.type"] = "LogAppendTime"
         return WantedTopic(
             name, role, partitions if role in ("input", "output") else 1, kafka.replication, config
@@ -108,7 +108,7 @@ def wanted_topics(
 
 
 def retention_of(text: str) -> int:
-    """Milliseconds of a retention; `forever` is Kafka's -1.
+    """Return a retention in ms; `forever` is Kafka's -1.
 
     >>> retention_of("7d"), retention_of("forever")
     (604800000, -1)
@@ -119,32 +119,34 @@ def retention_of(text: str) -> int:
 def complaints(
     wanted: Sequence[WantedTopic], found: Mapping[str, FoundTopic], snapshot_every_ms: int
 ) -> list[Complaint]:
-    """What is wrong with the topics that are there, and which are missing; empty: nothing.
+    """Return the problems of existing topics, and the missing topics; empty when all is well.
 
     Args:
-        wanted: of `wanted_topics`.
-        found: by name; a topic that isn't in it is missing.
-        snapshot_every_ms: the state of the last snapshot must be reachable from the log.
+        wanted: the topics of `wanted_topics`.
+        found: existing topics by name; a topic that isn't in it is missing.
+        snapshot_every_ms: time between snapshots. A restart reads the log from the last snapshot
+            on, so inputs must be kept for at least twice as long.
     """
-    said: list[Complaint] = []
+    problems: list[Complaint] = []
     for topic in wanted:
-        there = found.get(topic.name)
-        if there is None:
-            said.append(Complaint(topic.name, "it isn't there", "run `claimtrace topics create`"))
+        existing = found.get(topic.name)
+        if existing is None:
+            missing = Complaint(topic.name, "it isn't there", "run `claimtrace topics create`")
+            problems.append(missing)
         else:
-            said += _kept(topic, there, snapshot_every_ms)
-            said += _copied(topic, there)
-    said += _counted(wanted, found)
-    return said
+            problems += _kept(topic, existing, snapshot_every_ms)
+            problems += _copied(topic, existing)
+    problems += _counted(wanted, found)
+    return problems
 
 
-def _kept(topic: WantedTopic, there: FoundTopic, snapshot_every_ms: int) -> Iterator[Complaint]:
-    """Whether records stay as long, and as they are, as we need them."""
-    name, config = topic.name, there.config
+def _kept(topic: WantedTopic, existing: FoundTopic, snapshot_every_ms: int) -> Iterator[Complaint]:
+    """Check that records are kept unchanged and long enough: compaction, retention, size, time."""
+    name, config = topic.name, existing.config
     if "compact" in config.get("cleanup.policy", "delete"):
         what = "it is compacted: only the last record of a key would stay"
         yield _alter(name, what, "cleanup.policy=delete")
-    kept_ms = there.retention_ms
+    kept_ms = existing.retention_ms
     if topic.role == "journal" and kept_ms != FOREVER_MS:
         what = f"it keeps plans for {_days(kept_ms)} only: a replay needs them all"
         yield _alter(name, what, "retention.ms=-1")
@@ -163,17 +165,17 @@ def _kept(topic: WantedTopic, there: FoundTopic, snapshot_every_ms: int) -> Iter
         yield _alter(name, what, "message.timestamp.type=LogAppendTime")
 
 
-def _copied(topic: WantedTopic, there: FoundTopic) -> Iterator[Complaint]:
-    """Whether an acknowledged record survives a broker."""
-    name, config = topic.name, there.config
+def _copied(topic: WantedTopic, existing: FoundTopic) -> Iterator[Complaint]:
+    """Check replication: an acknowledged record survives the loss of a broker."""
+    name, config, copies = topic.name, existing.config, existing.replication
     in_sync = int(config.get("min.insync.replicas", 1))
-    if there.replication < topic.replication:
-        what = f"it has {there.replication} copies, kafka.replication says {topic.replication}"
+    if copies < topic.replication:
+        what = f"it has {copies} copies, kafka.replication says {topic.replication}"
         yield Complaint(name, what, "add copies: kafka-reassign-partitions")
-    if in_sync > there.replication:
-        what = f"min.insync.replicas = {in_sync} of {there.replication} copies: nothing can be sent"
-        yield _alter(name, what, f"min.insync.replicas={there.replication}")
-    elif there.replication >= _SAFE_COPIES and in_sync < 2:
+    if in_sync > copies:
+        what = f"min.insync.replicas = {in_sync} of {copies} copies: nothing can be sent"
+        yield _alter(name, what, f"min.insync.replicas={copies}")
+    elif copies >= _SAFE_COPIES and in_sync < 2:
         what = "one copy acknowledges alone: with its broker the record is lost"
         yield _alter(name, what, "min.insync.replicas=2")
     if config.get("unclean.leader.election.enable", "false") == "true":
@@ -182,7 +184,7 @@ def _copied(topic: WantedTopic, there: FoundTopic) -> Iterator[Complaint]:
 
 
 def _counted(wanted: Sequence[WantedTopic], found: Mapping[str, FoundTopic]) -> Iterator[Complaint]:
-    """Whether partitions match: outputs go where their input came from."""
+    """Check partition counts: an output's partition is that of its input, so the counts match."""
     counts = {t.name: found[t.name].partitions for t in wanted if t.name in found}
     inputs = [t.name for t in wanted if t.role == "input" and t.name in counts]
     most = max((counts[name] for name in inputs), default=0)
@@ -192,7 +194,8 @@ def _counted(wanted: Sequence[WantedTopic], found: Mapping[str, FoundTopic]) -> 
             continue
         hint = f"run `claimtrace topics create --partitions {most}`"
         if topic.role == "input" and count < most:
-            what = f"it has {count} partitions, another input has {most}: keys lie differently"
+            what = (f"it has {count} partitions, another input has {most}: "
+                    "a key has another partition")  # fmt: skip
             yield Complaint(topic.name, what, hint)
         elif topic.role == "output" and count < most:
             what = f"it has {count} partitions, the inputs have {most}"
@@ -209,7 +212,7 @@ def _alter(topic: str, what: str, config: str) -> Complaint:
 
 
 def _days(duration: int) -> str:
-    """A retention in words.
+    """Return a retention in words.
 
     >>> _days(7 * 86_400_000), _days(90_000)
     ('7 days', '90 s')

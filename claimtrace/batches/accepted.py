@@ -13,11 +13,11 @@ from ..refusals import Refusal
 from .records import Records
 
 UNREAD: Final = Event()
-"""Stands for the event of a claim whose fields lie in columns."""
+"""Placeholder for the event of a claim whose fields are in columns."""
 
 
 class Accepted(NamedTuple):
-    """An event with what the log knows of it. `content` is a 64-bit digest of its bytes."""
+    """An accepted event, decoded; `content` is a 64-bit digest of its bytes."""
 
     event: Event
     event_id: str
@@ -34,13 +34,15 @@ class AcceptedRecord(NamedTuple):
 
 
 class AcceptedEvents(Sequence[AcceptedRecord]):
-    """Accepted events, in order; a `AcceptedRecord` is made only where somebody asks for one.
+    """Accepted events in columns; an `AcceptedRecord` is made only when an item is accessed.
 
     Args:
-        records: which carried them.
-        event_ids: of each.
-        event_times_ms, flags: int64[n]; contents: uint64[n]; see `Accepted`.
-        events: by place; the fields of the others lie in columns (`FlatColumns`).
+        records: the record of each event.
+        event_ids: the id of each event.
+        event_times_ms, flags: int64[n], see `Accepted`.
+        contents: uint64[n], see `Accepted`.
+        events: index -> event; the fields of events that aren't in it are in columns
+            (`claimtrace.encoding.json_columns.JsonColumns`).
     """
 
     __slots__ = ("contents", "event_ids", "event_times_ms", "events", "flags", "records")
@@ -59,7 +61,7 @@ class AcceptedEvents(Sequence[AcceptedRecord]):
 
     @classmethod
     def of(cls, facts: Sequence[AcceptedRecord]) -> AcceptedEvents:
-        """Any facts, in their order."""
+        """Return accepted events in their order; an `AcceptedEvents` is returned unchanged."""
         if isinstance(facts, AcceptedEvents):
             return facts
         records = Records.of([fact.record for fact in facts])
@@ -67,7 +69,7 @@ class AcceptedEvents(Sequence[AcceptedRecord]):
 
     @classmethod
     def accepted(cls, records: Records, given: Sequence[Accepted]) -> AcceptedEvents:
-        """What was accepted of each of some records."""
+        """Return the events `given`, one for each of the records."""
         return cls(
             records,
             [each.event_id for each in given],
@@ -98,11 +100,11 @@ class AcceptedEvents(Sequence[AcceptedRecord]):
         return (self[i] for i in range(len(self)))
 
     def event(self, at: int) -> Event:
-        """The event at a place; `UNREAD` where its fields lie in columns."""
+        """Return the event at an index; `UNREAD` where its fields are in columns."""
         return self.events.get(at, UNREAD)
 
     def take(self, rows: NDArray[np.int64]) -> AcceptedEvents:
-        """Some of the facts, by ascending places."""
+        """Return the events at `rows`, which are ascending."""
         if len(rows) == len(self):
             return self
         return AcceptedEvents(
@@ -115,21 +117,23 @@ class AcceptedEvents(Sequence[AcceptedRecord]):
         )
 
     def _events_at(self, rows: NDArray[np.int64]) -> dict[int, Event]:
-        """The events at some ascending places, by their order among those."""
+        """Return the event objects at ascending `rows`, by their index within `rows`."""
         if not self.events or not len(rows):
             return {}
-        places = np.fromiter(self.events, np.int64, len(self.events))
-        order = np.minimum(np.searchsorted(rows, places), len(rows) - 1)
-        found = (rows[order] == places).tolist()
+        indices = np.fromiter(self.events, np.int64, len(self.events))
+        order = np.minimum(np.searchsorted(rows, indices), len(rows) - 1)
+        found = (rows[order] == indices).tolist()
         pairs = zip(order.tolist(), self.events.values(), found, strict=True)
-        return {i: event for i, event, is_there in pairs if is_there}
+        return {i: event for i, event, is_in_rows in pairs if is_in_rows}
 
 
 class DecodedBatch(NamedTuple):
-    """What a batch of records turned out to be.
+    """A batch of records after decoding.
 
-    `facts` are its accepted events, which stand at `accepted` int64[n] among the records; `refused`
-    are the others by place, None for a tombstone.
+    Attributes:
+        facts: the accepted events, in order.
+        accepted: int64[n], the index among the records of each accepted event, ascending.
+        refused: index among the records -> refusal, or None for a tombstone.
     """
 
     facts: AcceptedEvents
@@ -137,19 +141,19 @@ class DecodedBatch(NamedTuple):
     refused: Mapping[int, Refusal | None]
 
     def part(self, is_in: NDArray[np.bool_]) -> DecodedBatch:
-        """The same of some of the records."""
+        """Return the batch of only those records for which bool[n] `is_in` is true."""
         if is_in.all():
             return self
-        places = np.cumsum(is_in) - 1
+        new_indices = np.cumsum(is_in) - 1
         kept = np.flatnonzero(is_in[self.accepted])
-        refused = {int(places[i]): answer for i, answer in self.refused.items() if is_in[i]}
-        return DecodedBatch(self.facts.take(kept), places[self.accepted[kept]], refused)
+        refused = {int(new_indices[i]): answer for i, answer in self.refused.items() if is_in[i]}
+        return DecodedBatch(self.facts.take(kept), new_indices[self.accepted[kept]], refused)
 
 
 def decoded_batch_of(
     records: Records, answers: Sequence[Accepted | Refusal | None]
 ) -> DecodedBatch:
-    """What a batch turned out to be, from the answers of `Wire.decode`."""
+    """Return a decoded batch from the answers of `Decoder.decode`, one for each record."""
     found = [i for i, answer in enumerate(answers) if type(answer) is Accepted]
     given = [answer for answer in answers if type(answer) is Accepted]
     accepted = np.array(found, np.int64)
@@ -164,19 +168,19 @@ def interleaved(
     decoded: DecodedBatch,
     decoded_at: NDArray[np.int64],
 ) -> DecodedBatch:
-    """What a batch turned out to be, from two parts of it.
+    """Merge the two decoded parts of a batch, in the order of its records.
 
     Args:
         records: the whole batch.
-        plain: facts without objects, and their places among the records.
-        decoded: what the other records turned out to be.
-        decoded_at: the places of those.
+        plain: accepted events without event objects, and their indices among the records.
+        decoded: the other records, decoded.
+        decoded_at: the indices of those among the records.
     """
     facts, at = plain
-    places = np.concatenate([at, decoded_at[decoded.accepted]])
-    order = np.argsort(places)
-    accepted = places[order]
-    back = np.empty(len(order), np.int64)
+    indices = np.concatenate([at, decoded_at[decoded.accepted]])
+    order = np.argsort(indices)
+    accepted = indices[order]
+    back = np.empty(len(order), np.int64)  # the inverse of `order`: where each event ends up
     back[order] = np.arange(len(order))
     ids = [*facts.event_ids, *decoded.facts.event_ids]
     behind = back[len(facts) :].tolist()

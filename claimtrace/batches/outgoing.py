@@ -1,4 +1,4 @@
-"""Records on their way to logs in columns; an `Outgoing` is made only where somebody asks."""
+"""Records to be appended to logs, in columns; an `Outgoing` is made only when one is accessed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..buffers.byte_strings import ByteStrings
 from ..events import Headers, Outgoing
 
 Row = tuple[str, int, bytes | None, bytes | None, int, Headers]
-"""What an `Outgoing` holds."""
+"""The fields of an `Outgoing`, in order."""
 
 
 class OutgoingColumns(NamedTuple):
@@ -30,9 +30,9 @@ class OutgoingColumns(NamedTuple):
     headers: Sequence[Headers] | None = None
 
     def by_partition(self) -> Iterator[tuple[int, OutgoingColumns]]:
-        """The records for each partition, in order."""
+        """Yield each partition with its records, partitions ascending, records in their order."""
         order = np.argsort(self.partitions, kind="stable")
-        there, counts = np.unique(self.partitions[order], return_counts=True)
+        present, counts = np.unique(self.partitions[order], return_counts=True)
         keys, values, times = (
             self.keys.take(order),
             self.values.take(order),
@@ -40,7 +40,7 @@ class OutgoingColumns(NamedTuple):
         )
         headers = self.headers and [self.headers[row] for row in order.tolist()]
         end = 0
-        for partition, count in zip(there.tolist(), counts.tolist(), strict=True):
+        for partition, count in zip(present.tolist(), counts.tolist(), strict=True):
             start, end = end, end + count
             yield partition, OutgoingColumns(
                 self.topic, np.full(count, partition), keys[start:end], values[start:end],
@@ -48,7 +48,7 @@ class OutgoingColumns(NamedTuple):
             )  # fmt: skip
 
     def rows(self) -> Iterator[Row]:
-        """The values of each."""
+        """Iterate over the fields of each record."""
         headers = self.headers or [()] * len(self.partitions)
         return zip(
             [self.topic] * len(headers), self.partitions.tolist(), self.keys, self.values,
@@ -57,7 +57,7 @@ class OutgoingColumns(NamedTuple):
 
 
 class OutgoingBatch(Sequence[Outgoing]):
-    """Columns of records, one after the other.
+    """A sequence of records, held as columns for each topic.
 
     >>> box = OutgoingBatch.of([Outgoing("a", 1, None, b"x", 5), Outgoing("a", 0, b"k", b"y", 7)])
     >>> box[1].key, [(n, list(part.values)) for n, part in box.parts[0].by_partition()]
@@ -69,7 +69,7 @@ class OutgoingBatch(Sequence[Outgoing]):
 
     @classmethod
     def of(cls, records: Iterable[Outgoing]) -> OutgoingBatch:
-        """Any records; those for one topic stay in their order."""
+        """Return records grouped by topic; those of one topic stay in their order."""
         if isinstance(records, OutgoingBatch):
             return records
         topics: dict[str, list[Outgoing]] = {}
@@ -78,7 +78,7 @@ class OutgoingBatch(Sequence[Outgoing]):
         return cls([_columns(topic, rows) for topic, rows in topics.items()])
 
     def rows(self) -> Iterator[Row]:
-        """The values of each, in order: sooner had than objects."""
+        """Iterate over the fields of each record, in order: faster than making objects."""
         return chain.from_iterable(part.rows() for part in self.parts)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Records of one batch in columns; a `Record` is made only where somebody asks for one."""
+"""Records of one batch in columns; a `Record` is made only when one is accessed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TopicPartition = tuple[str, int]
 
 
 class Records(Sequence[Record]):
-    """Records, in order.
+    """A sequence of records.
 
     Args:
-        places: the partitions that they come from, each once.
-        parts: int64[n], on which of `topic_partitions` each stands.
+        topic_partitions: the topic-partitions that the records come from, each once.
+        parts: int64[n], the index into `topic_partitions` for each record.
         positions, log_times_ms: int64[n].
-        keys, values: None where a record has none.
+        keys, values: null where a record has none.
         headers: None when no record has any.
 
     >>> records = Records.of([Record("a", 0, 5, None, b"x", 9), Record("a", 1, 0, b"k", b"y", 7)])
@@ -59,7 +59,7 @@ class Records(Sequence[Record]):
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Records:
-        """Any records, in their order."""
+        """Return records in their order; a `Records` is returned unchanged."""
         if isinstance(records, Records):
             return records
         rows = list(records)
@@ -80,31 +80,23 @@ class Records(Sequence[Record]):
 
     @classmethod
     def joined(cls, parts: Sequence[Records]) -> Records:
-        """Records behind each other."""
+        """Return the concatenation of several batches."""
         parts = [part for part in parts if len(part)]
         if len(parts) == 1:
             return parts[0]
         if not parts:
             return cls.of([])
         numbers: dict[TopicPartition, int] = {}
-        topic_partitions = [
-            np.array(
-                [
-                    numbers.setdefault(topic_partition, len(numbers))
-                    for topic_partition in part.topic_partitions
-                ],
-                np.int64,
-            )
-            for part in parts
+        renumbered = [  # for each batch: its topic-partitions' indices in the joined list
+            np.array([numbers.setdefault(tp, len(numbers)) for tp in p.topic_partitions], np.int64)
+            for p in parts
         ]
         headers: list[Headers] | None = None
         if any(part.headers is not None for part in parts):
             headers = [each for part in parts for each in part.headers or [()] * len(part)]
         return cls(
             list(numbers),
-            np.concatenate(
-                [new[part.parts] for new, part in zip(topic_partitions, parts, strict=True)]
-            ),
+            np.concatenate([new[part.parts] for new, part in zip(renumbered, parts, strict=True)]),
             np.concatenate([part.positions for part in parts]),
             ByteStrings.joined([part.keys for part in parts]),
             ByteStrings.joined([part.values for part in parts]),
@@ -147,7 +139,7 @@ class Records(Sequence[Record]):
     __hash__ = None  # type: ignore[assignment]
 
     def take(self, rows: NDArray[np.int64]) -> Records:
-        """Some of the records, each at most once, in the order of `rows`; all: as they are."""
+        """Return the records at `rows`, each at most once, in that order; all rows: `self`."""
         if len(rows) == len(self) and (not len(rows) or (rows[1:] > rows[:-1]).all()):
             return self
         return Records(
@@ -161,27 +153,26 @@ class Records(Sequence[Record]):
         )
 
     def within(self, most_bytes: int) -> Records:
-        """The first of them whose values fit a limit together; at least one."""
+        """Return the longest prefix whose values together fit into a limit; at least one record."""
         sizes = np.cumsum(np.maximum(self.values.sizes, 0))
         fitting = int(np.searchsorted(sizes, most_bytes, side="right"))
         return self if fitting >= len(self) else self[: max(fitting, 1)]
 
     def is_of(self, topic: str) -> NDArray[np.bool_]:
-        """Which records stand on a topic."""
-        return self._are([topic_partition[0] == topic for topic_partition in self.topic_partitions])
+        """Return bool[n]: whether each record is of a topic."""
+        return self._are([each == topic for each, _ in self.topic_partitions])
 
     def is_on(self, topic_partitions: AbstractSet[TopicPartition]) -> NDArray[np.bool_]:
-        """Which records stand on one of some partitions."""
-        return self._are(
-            [topic_partition in topic_partitions for topic_partition in self.topic_partitions]
-        )
+        """Return bool[n]: whether each record is of one of some topic-partitions."""
+        return self._are([each in topic_partitions for each in self.topic_partitions])
 
     def partitions(self) -> NDArray[np.int64]:
-        """int64[n]: the partition of each."""
+        """Return int64[n]: the partition of each record."""
         return np.array([partition for _, partition in self.topic_partitions], np.int64)[self.parts]
 
-    def _are(self, found: list[bool]) -> NDArray[np.bool_]:
-        if all(found):
+    def _are(self, flags: list[bool]) -> NDArray[np.bool_]:
+        """Spread a flag for each topic-partition over the records."""
+        if all(flags):
             return np.ones(len(self), np.bool_)
-        flags: NDArray[np.bool_] = np.array(found, np.bool_)[self.parts]
-        return flags
+        spread: NDArray[np.bool_] = np.array(flags, np.bool_)[self.parts]
+        return spread

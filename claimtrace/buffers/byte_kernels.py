@@ -1,4 +1,4 @@
-"""Bytes in kernels: eight read at once, and strings from here and there put in a row."""
+"""Kernels over bytes: read eight at once, and gather scattered strings into one buffer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .jit import kernel
 
 @njit(cache=True, inline="always")
 def eight_bytes(buffer, at):  # type: ignore[no-untyped-def]
-    """Eight bytes as one number; the compiler makes one load of it."""
+    """Return eight bytes as one little-endian number; the compiler emits a single load."""
     word = np.uint64(0)
     for j in range(8):
         word |= np.uint64(buffer[at + np.uint64(j)]) << np.uint64(8 * j)
@@ -19,7 +19,7 @@ def eight_bytes(buffer, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def gather(content, starts, bounds, out):  # type: ignore[no-untyped-def]
-    """Copy each from `content`, where it starts, to its bounds in `out`."""
+    """Copy row i from `content[starts[i]:]` to `out[bounds[i]:bounds[i + 1]]`."""
     for row in range(starts.size):
         begin, at = np.uint64(starts[row]), np.uint64(bounds[row])
         for i in range(np.uint64(bounds[row + 1]) - at):

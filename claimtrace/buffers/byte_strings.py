@@ -1,4 +1,4 @@
-"""Many byte strings in one buffer: what keys and values of records are, without an object each."""
+"""Many byte strings in one buffer: keys and values of records, without a Python object for each."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FEW: Final = 8
-"""So many are copied one by one: sooner done than a kernel is loaded."""
+"""Up to this many strings are copied one by one: faster than loading the kernel."""
 
 
 class ByteStrings(Sequence[bytes | None]):
-    """Byte strings; None is none at all.
+    """A sequence of byte strings; None means null.
 
     Args:
-        content: uint8, where they lie.
-        starts, sizes: int64[n], where each lies there; a size of -1 is none at all.
-        is_packed: whether they lie behind each other.
+        content: uint8, the bytes.
+        starts, sizes: int64[n], the range of each string in `content`; a size of -1 is null.
+        is_packed: whether the strings follow each other in `content` without gaps, in order.
 
     >>> some = ByteStrings.of([b"ab", None, b"c"])
     >>> list(some[1:]), list(some.take(np.array([2, 0])))
@@ -40,7 +40,7 @@ class ByteStrings(Sequence[bytes | None]):
 
     @classmethod
     def of(cls, values: Iterable[bytes | None]) -> ByteStrings:
-        """Any byte strings, in their order."""
+        """Return byte strings in their order; a `ByteStrings` is returned unchanged."""
         if isinstance(values, ByteStrings):
             return values
         rows = list(values)
@@ -54,7 +54,7 @@ class ByteStrings(Sequence[bytes | None]):
 
     @classmethod
     def of_texts(cls, texts: Sequence[str]) -> ByteStrings:
-        """Texts in UTF-8."""
+        """Return texts encoded in UTF-8."""
         joined = "".join(texts)
         if not joined.isascii():
             return cls.of([text.encode() for text in texts])
@@ -63,18 +63,18 @@ class ByteStrings(Sequence[bytes | None]):
 
     @classmethod
     def packed(cls, content: NDArray[np.uint8], sizes: NDArray[np.int64]) -> ByteStrings:
-        """Byte strings that lie behind each other."""
+        """Return byte strings that follow each other in `content`; a size of -1 is null."""
         return cls(content, bounds_of(np.maximum(sizes, 0))[:-1], sizes, is_packed=True)
 
     @classmethod
     def none(cls, count: int) -> ByteStrings:
-        """So many times none at all."""
+        """Return `count` nulls."""
         starts, sizes = np.zeros(count, np.int64), np.full(count, -1, np.int64)
         return cls(np.zeros(0, np.uint8), starts, sizes, is_packed=True)
 
     @classmethod
     def joined(cls, parts: Sequence[ByteStrings]) -> ByteStrings:
-        """Byte strings behind each other."""
+        """Return the concatenation of several sequences."""
         contents = [part.content_alone() for part in parts]
         return cls.packed(
             np.concatenate(contents or [np.zeros(0, np.uint8)]),
@@ -108,15 +108,15 @@ class ByteStrings(Sequence[bytes | None]):
     __hash__ = None  # type: ignore[assignment]
 
     def take(self, rows: NDArray[np.int64]) -> ByteStrings:
-        """Some of them, in the order of `rows`; the content stays where it is."""
+        """Return the strings at `rows`, in that order; the content isn't copied."""
         return ByteStrings(self.content, self.starts[rows], self.sizes[rows])
 
     def bounds(self) -> NDArray[np.int64]:
-        """int64[n + 1]: where each starts and, behind the last, ends in `content_alone`."""
+        """Return int64[n + 1]: the start of each string in `content_alone`, and the last end."""
         return bounds_of(np.maximum(self.sizes, 0))
 
     def content_alone(self) -> NDArray[np.uint8]:
-        """Nothing but the byte strings, behind each other; not copied if they lie so."""
+        """Return the bytes of all strings without gaps; a view where they are packed already."""
         if not self.is_packed:
             return self.copied()
         if not len(self):
@@ -124,10 +124,10 @@ class ByteStrings(Sequence[bytes | None]):
         return self.content[self.starts[0] : self.starts[-1] + max(self.sizes[-1], 0)]
 
     def copied(self, behind: bytes = b"") -> NDArray[np.uint8]:
-        """The byte strings behind each other in an array of their own, and what comes behind."""
+        """Return a new array with the bytes of all strings without gaps, followed by `behind`."""
         if len(self) <= _FEW:
-            content, places = self.content.data, zip(self.starts, self.sizes, strict=True)
-            few = [content[start : start + max(size, 0)] for start, size in places]
+            content, ranges = self.content.data, zip(self.starts, self.sizes, strict=True)
+            few = [content[start : start + max(size, 0)] for start, size in ranges]
             return np.frombuffer(b"".join([*few, behind]), np.uint8)
         from .byte_kernels import gather
 
@@ -140,7 +140,7 @@ class ByteStrings(Sequence[bytes | None]):
 
 
 def bounds_of(sizes: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
-    """int64[n + 1]: where things of these sizes start, and the last one ends.
+    """Return int64[n + 1]: the start of each part in a concatenation, and the end of the last.
 
     >>> bounds_of([2, 0, 1]).tolist()
     [0, 2, 2, 3]

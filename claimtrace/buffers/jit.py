@@ -1,10 +1,10 @@
-"""How functions that only work on arrays they are given are compiled.
+"""The decorator for compiled functions that allocate no arrays.
 
-numba counts references to arrays as Python does: whenever a function is called with them or takes
-one out of a tuple, however small it is. Code that makes no arrays has no use for that, and `_nrt`
-is numba's own switch for it, though not a documented one (measured: the windows' kernels take two
-thirds of the time). A kernel that makes an array doesn't compile; give it one to work in, or use
-`njit(cache=True)`.
+numba counts references to arrays as Python does: whenever a function is called with an array or
+takes one out of a tuple, however small the function is. Code that allocates no arrays doesn't need
+that, and `_nrt` is numba's own switch for it, though not a documented one (measured: without the
+counting the windows' kernels take two thirds of the time). A kernel that allocates an array doesn't
+compile; pass it an array to work in, or use `njit(cache=True)`.
 """
 
 from __future__ import annotations

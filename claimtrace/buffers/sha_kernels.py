@@ -1,8 +1,8 @@
 """Digests of many byte strings at once, by OpenSSL, without a Python object each.
 
-`hashlib` calls OpenSSL too, and spends as long on the call as a kilobyte takes to hash. Here a
-kernel calls the same library. Where Python has it built in and doesn't show its functions, or the
-library is one without them, `hashlib` does the work and the bytes are the same.
+`hashlib` calls OpenSSL too, and one call costs as much as hashing a kilobyte. Here a kernel calls
+the functions of the same shared library. Where Python has OpenSSL linked in and doesn't export its
+functions, or the library lacks them, `hashlib` does the work and the bytes are the same.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ except (ImportError, AttributeError, OSError):  # built in, or without OpenSSL
 
 _ADDRESS: Final = types.uintp
 _CONTEXT_BYTES: Final = 256
-"""More than the 112 of a `SHA256_CTX`."""
+"""Size of the buffer for a hash context: more than the 112 bytes of a `SHA256_CTX`."""
 
 
 def _function(name: str, arguments: int) -> Any:
-    """A function of the library, for kernels; None when it isn't there."""
+    """Return a function of the library, callable from kernels; None when the library lacks it."""
     try:
         address = ctypes.cast(getattr(_LIBRARY, name), ctypes.c_void_p).value
     except AttributeError:
         return None
-    known_as = f"claimtrace_{name}"  # a kernel on the disk knows it by name
+    known_as = f"claimtrace_{name}"  # a cached kernel refers to it by name, never by address
     binding.add_symbol(known_as, address)
     return types.ExternalFunction(known_as, types.int32(*[_ADDRESS] * arguments))
 
@@ -49,13 +49,13 @@ _sha1_final = _function("SHA1_Final", 2)
 HAS_OPENSSL: Final = None not in (
     _sha256_init, _sha256_update, _sha256_final, _sha1_init, _sha1_update, _sha1_final,
 )  # fmt: skip
-"""Whether kernels can call it."""
+"""Whether kernels can call all functions that are needed here."""
 
 SHA256_BYTES, SHA1_BYTES = 32, 20
 
 
 def sha256_rows(table: NDArray[Any]) -> NDArray[np.uint8]:
-    """uint8[n, 32]: the SHA-256 of each row's bytes.
+    """Return uint8[n, 32]: the SHA-256 of each row's bytes.
 
     >>> sha256_rows(np.zeros((1, 3), np.uint8))[0, :4].tobytes().hex()
     '709e80c8'
@@ -75,7 +75,7 @@ def sha256_rows(table: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def sha1_each(before: bytes, texts: ByteStrings) -> NDArray[np.uint8]:
-    """uint8[n, 20]: the SHA-1 of `before` with each text behind it.
+    """Return uint8[n, 20]: the SHA-1 of `before` followed by each text.
 
     >>> sha1_each(b"a", ByteStrings.of([b"bc"]))[0, :4].tobytes().hex()
     'a9993e36'
@@ -103,13 +103,16 @@ def chain_up(
     heads: NDArray[np.uint8],
     gap: int,
 ) -> None:
-    """Hash each of some texts with the head before it, which its hash then is.
+    """Link texts to chains, in order: a text's link is SHA-256(head of its chain + text).
 
     Args:
-        written: uint8, where the texts lie from `starts` to `ends`; `gap` bytes behind its end the
-            64 hex digits of each one's hash are written.
-        owners: which head each belongs to.
-        heads: uint8[k, 64], hex digits; move on.
+        written: uint8, the buffer of all texts. Changed: the 64 hex digits of a text's link are
+            written `gap` bytes behind the text's end.
+        starts, ends: int64[n], the range of each text in `written`.
+        owners: int64[n], the chain that each text belongs to.
+        heads: uint8[k, 64], hex digits of each chain's last link. Changed: each link becomes the
+            head of its chain.
+        gap: bytes between a text and its link.
     """
     if HAS_OPENSSL:
         context, digest = np.empty(_CONTEXT_BYTES, np.uint8), np.empty(SHA256_BYTES, np.uint8)
@@ -123,7 +126,8 @@ def chain_up(
         written[end + gap : end + gap + 2 * SHA256_BYTES] = heads[owner]
 
 
-# An address is a whole number here: a kernel without reference counts can take no part of an array.
+# Addresses are passed as whole numbers: OpenSSL wants pointers, and a kernel without reference
+# counts can't slice an array.
 
 
 @kernel

@@ -1,7 +1,8 @@
 """SipHash-2-4 over parts of a byte buffer, 64 and 128 bits, in numba.
 
-Keyed, so that nobody who doesn't know the key can choose ids that collide. Source: Aumasson and
-Bernstein, "SipHash: a fast short-input PRF" (2012); the 128-bit form is the reference's.
+Keyed, so that a sender who doesn't know the key can't choose ids that collide. Source: Aumasson and
+Bernstein, "SipHash: a fast short-input PRF" (2012); the 128-bit variant is that of the authors'
+reference implementation.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Key = NDArray[np.uint64]
 
 
 def hash_key(secret: str) -> Key:
-    """Two 64-bit words from a secret of any length.
+    """Derive a key of two 64-bit words from a secret of any length.
 
     >>> hash_key("claimtrace").shape
     (2,)
@@ -51,6 +52,7 @@ def _round(v0, v1, v2, v3):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def _begun(key):  # type: ignore[no-untyped-def]
+    """Return the initial state v0 .. v3; 0xEE selects the 128-bit variant."""
     k0, k1 = key[0], key[1]
     v0 = k0 ^ uint64(0x736F6D6570736575)
     v1 = k1 ^ uint64(0x646F72616E646F6D) ^ uint64(0xEE)
@@ -61,6 +63,7 @@ def _begun(key):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def _taken(word, v0, v1, v2, v3):  # type: ignore[no-untyped-def]
+    """Return the state after one word of the message: two rounds."""
     v3 ^= word
     v0, v1, v2, v3 = _round(v0, v1, v2, v3)
     v0, v1, v2, v3 = _round(v0, v1, v2, v3)
@@ -69,7 +72,7 @@ def _taken(word, v0, v1, v2, v3):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def _ended(buffer, at, start, end, v0, v1, v2, v3):  # type: ignore[no-untyped-def]
-    """The hash of `buffer[start:end]`, of which all before `at` was taken."""
+    """Return the two words of the hash of `buffer[start:end]`; the state covers `[start, at)`."""
     while at + uint64(8) <= end:
         v0, v1, v2, v3 = _taken(eight_bytes(buffer, at), v0, v1, v2, v3)
         at += uint64(8)
@@ -96,7 +99,7 @@ def siphash128(buffer, start, end, key):  # type: ignore[no-untyped-def]
 
 @kernel
 def _hash_parts(buffer, bounds, key, digests):  # type: ignore[no-untyped-def]
-    # Each round waits for the one before it; two parts at a time keep the processor busy.
+    # Each round depends on the one before; two independent parts at a time fill the pipeline.
     for i in range(0, digests.size - 1, 2):
         start, end = uint64(bounds[i]), uint64(bounds[i + 1])
         other_end = uint64(bounds[i + 2])
@@ -118,7 +121,7 @@ def _hash_parts(buffer, bounds, key, digests):  # type: ignore[no-untyped-def]
 def hash_parts(
     buffer: NDArray[np.uint8], bounds: NDArray[np.int64], key: Key
 ) -> NDArray[np.uint64]:
-    """64-bit digests of `buffer[bounds[i]:bounds[i + 1]]`, one for each part."""
+    """Return uint64[n]: the first word of the hash of each `buffer[bounds[i]:bounds[i + 1]]`."""
     digests = np.empty(len(bounds) - 1, np.uint64)
     _hash_parts(buffer, bounds, key, digests)
     return digests

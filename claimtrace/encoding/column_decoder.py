@@ -1,7 +1,8 @@
 """A decoder that reads plain claims into columns, and all other records as `Decoder` does.
 
-The result equals that of `Decoder.decode` on the same records, except that the event object of a
-plain claim is not made: its fields lie in columns, where the features take them from.
+*Plain* is defined in `claimtrace.encoding.json_columns`. The result equals that of `Decoder.decode`
+on the same records, except that no event object is made for a plain claim: its fields are in
+columns, from which the features read them.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from .json_kernel import MISSING
 
 
 class ColumnDecoder(Decoder):
-    """A `Decoder` with a fast way for claims.
+    """A `Decoder` with a fast path for claims.
 
     Args:
         events: the event types, the claim first.
-        currency, key, plain: as of `Decoder`.
+        currency, key, plain: as for `Decoder`.
     """
 
     def __init__(
@@ -41,7 +42,12 @@ class ColumnDecoder(Decoder):
     def read(
         self, records: Records, unknown_schemas: Collection[int] = ()
     ) -> tuple[DecodedBatch, JsonColumns]:
-        """What records turn out to be; and the fields of the accepted claims, in order."""
+        """Decode records; returns also the columns of the accepted claims, in order.
+
+        Args:
+            records: of one plan.
+            unknown_schemas: as for `Decoder.decode`.
+        """
         claims_at = np.flatnonzero(records.is_of(self.claims.kind.topic))
         claims = records.take(claims_at)
         plain, facts, columns = self._read_plain(claims)
@@ -57,12 +63,12 @@ class ColumnDecoder(Decoder):
         return read, self._accepted(columns, read, claims_at)
 
     def _read_plain(self, claims: Records) -> tuple[NDArray[np.bool_], AcceptedEvents, JsonColumns]:
-        """Which claims are plain; and all of them, as if they were."""
+        """Return which claims are plain, and events and columns of all as if all were plain."""
         values = claims.values
         unreadable = values.sizes > MAX_VALUE_BYTES
         if claims.headers is not None:
             unreadable |= np.array([has_too_many_headers(each) for each in claims], np.bool_)
-        if unreadable.any():  # nothing is never plain
+        if unreadable.any():  # read as null, which is never plain: left to `Decoder`
             sizes = np.where(unreadable, -1, values.sizes)
             values = ByteStrings(values.content, values.starts, sizes)
         buffer, bounds = values.copied(self.claims.defaults), values.bounds()
@@ -77,14 +83,14 @@ class ColumnDecoder(Decoder):
     def _accepted(
         self, columns: JsonColumns, read: DecodedBatch, claims_at: NDArray[np.int64]
     ) -> JsonColumns:
-        """The columns of the accepted claims, filled where they were decoded into objects."""
+        """Return the columns of the accepted claims, with values of those decoded into objects."""
         is_claim = read.facts.records.is_of(self.claims.kind.topic)
         rows = np.searchsorted(claims_at, read.accepted[is_claim])
-        places = np.flatnonzero(is_claim).tolist()
+        indices = np.flatnonzero(is_claim).tolist()
         events = {
-            row: read.facts.events[place]
-            for row, place in zip(rows.tolist(), places, strict=True)
-            if place in read.facts.events
+            row: read.facts.events[index]
+            for row, index in zip(rows.tolist(), indices, strict=True)
+            if index in read.facts.events
         }
         columns = self.claims.fill(columns, events)
         return columns if len(rows) == len(claims_at) else columns.rows(rows)
@@ -92,7 +98,10 @@ class ColumnDecoder(Decoder):
     def _times(
         self, columns: JsonColumns, log_times: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """`event_time_ms` for all rows: times, flags, and whether they are in range."""
+        """Return times, flags and whether in range for all rows: `event_time_ms` on columns.
+
+        A plain time has a zone, so `NO_ZONE` never occurs here.
+        """
         first, second = columns.of(self.claims.kind.time_field)
         absent = second == MISSING
         clamped = ~absent & (first > log_times + FUTURE_TOLERANCE_MS)
@@ -106,6 +115,7 @@ class ColumnDecoder(Decoder):
         wanted = np.frombuffer(self._currency.encode(), np.uint8)
         first, second = columns.of("currency")
         fits = second - first == len(wanted)
+        # rows of another length compare the buffer's first bytes, which `fits` masks out
         at = np.where(fits, first, 0)[:, None] + np.arange(len(wanted))
         in_it: NDArray[np.bool_] = fits & (columns.buffer[at] == wanted).all(axis=1)
         return in_it

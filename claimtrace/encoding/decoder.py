@@ -1,10 +1,10 @@
-"""Bytes to events and back: the only file that knows the encoding. The parser is total.
+"""Decode records into events. The parser is total.
 
 Any bytes give an `Accepted` event, a `Refusal` with a named reason, or `None` for a tombstone;
 never an exception. Limits are checked before anything is parsed (`claimtrace.encoding.json_guard`),
-the decoder is typed and strict, and times are brought to milliseconds here, once. A value that a
-schema registry has the schema of (`claimtrace.schemas.confluent_frame`) becomes plain JSON first,
-and then goes the same way.
+the decoder is typed and strict, and times are converted to milliseconds here, once. A value framed
+with the id of a registered schema (`claimtrace.schemas.confluent_frame`) is converted to plain JSON
+first, and then decoded like any other.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class Decoder:
     Args:
         events: the event types.
         currency: the one currency of the domain; an event with another one is refused.
-        key: for the content digests.
-        plain: makes plain JSON of a framed value's payload; without it framed values are refused.
+        key: the SipHash key of the content digests.
+        plain: converts a framed value's payload to plain JSON; without it framed values are
+            refused.
     """
 
     def __init__(
@@ -64,13 +65,13 @@ class Decoder:
     def decode(
         self, records: Sequence[Record], unknown_schemas: Collection[int] = ()
     ) -> list[Accepted | Refusal | None]:
-        """One answer for each record, in order; `None` for a tombstone.
+        """Return one answer for each record, in order; `None` for a tombstone.
 
         Args:
             records: of one plan.
-            unknown_schemas: ids that the registry did not know when the plan was made. The plan
-                holds them, so that a replay refuses the same records although an id was given
-                out since.
+            unknown_schemas: schema ids that the registry did not know when the plan was made. The
+                plan holds them, so that a replay refuses the same records although an id has been
+                registered since.
 
         Raises:
             ClaimtraceError: `plain` has lost a schema that was known. Input never raises.
@@ -92,6 +93,7 @@ class Decoder:
         return answers
 
     def _admissible(self, record: Record, unknown: Collection[int]) -> bytes | Refusal | None:
+        """Return the JSON bytes to parse; a refusal; or None for a tombstone."""
         value = record.value
         if record.headers and has_too_many_headers(record):
             return Refusal("headers_too_large")
@@ -101,7 +103,7 @@ class Decoder:
             return Refusal("too_large", "", f"{len(value)} bytes")
         if record.topic not in self._decoders:
             return Refusal("unknown_topic", "", record.topic)
-        if value[0] < 9:
+        if value[0] < 9:  # no JSON text starts with a byte below a tab: a magic byte
             answer = self._unframed(value, unknown)
             if isinstance(answer, Refusal):
                 return answer
@@ -129,6 +131,7 @@ class Decoder:
         try:
             event = self._decoders[topic].decode(value)
         except (msgspec.DecodeError, RecursionError) as error:
+            # A leap second (:60) is a valid time that Python's datetime can't hold: one second less
             repaired = _LEAP_SECOND.sub(rb"\1:59", value)
             if repaired != value:
                 return self._decode_one(record, repaired, content)
@@ -146,7 +149,7 @@ class Decoder:
 
 
 def has_too_many_headers(record: Record) -> bool:
-    """Whether a record's headers are more than anybody needs."""
+    """Whether a record's headers exceed `MAX_HEADERS` or `MAX_HEADER_BYTES`."""
     return (
         len(record.headers) > MAX_HEADERS
         or sum(len(k) + len(v) for k, v in record.headers) > MAX_HEADER_BYTES
@@ -154,14 +157,15 @@ def has_too_many_headers(record: Record) -> bool:
 
 
 def _refusal_of(error: Exception, id_field: str, value: bytes) -> Refusal:
+    """Return the refusal for msgspec's error, whose kind and field are only in its text."""
     if isinstance(error, RecursionError):
         return Refusal("too_deep")
     text = str(error)
     found = _PATH.search(text)
     field = found[1] if found else ""
     if not isinstance(error, msgspec.ValidationError):
-        place = text.rpartition("(byte ")[2].rstrip(")") if "(byte" in text else len(value)
-        return Refusal("bad_json", "", f"at byte {place}")
+        offset = text.rpartition("(byte ")[2].rstrip(")") if "(byte" in text else len(value)
+        return Refusal("bad_json", "", f"at byte {offset}")
     if "missing required field" in text:
         named = text.split("`")[1]
         return Refusal("bad_id" if named == id_field else "missing_field", named, "")

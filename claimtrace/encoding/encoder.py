@@ -1,4 +1,4 @@
-"""Events, decisions and records of the product as JSON bytes."""
+"""Encode events, decisions and other structs of the product as JSON."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import msgspec
 
 
 def encode(event: Any) -> bytes:
-    """An event, decision or record of ours as JSON bytes."""
+    """Return an event, decision or other struct of ours as JSON bytes."""
     return msgspec.json.encode(event)

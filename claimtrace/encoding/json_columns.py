@@ -1,11 +1,11 @@
-"""Flat JSON objects into columns, without a Python object for each: the fast half of the parser.
+"""Parse flat JSON objects into columns, without Python objects: the fast half of the parser.
 
-One kernel goes over the bytes of a batch and notes, for each known field of each record, a number
-or where its text lies. It answers only for records that are *plain*: known fields, each at most
-once, ASCII without escapes, numbers and times in their usual form, everything within the type's
-limits. All others it leaves to `claimtrace.encoding.decoder`, which is slower and says what is
-wrong. Whatever is plain here must mean the same there:
-`tests/claimtrace/encoding/test_json_columns.py` holds the two together.
+One kernel passes over the bytes of a batch and stores, for each known field of each record, a
+number or the range of its text. It handles only records that are *plain*: known fields, each at
+most once, ASCII without escapes, numbers and times in their usual form, everything within the
+type's limits. All others are left to `claimtrace.encoding.decoder`, which is slower and names what
+is wrong. A record that is plain here must mean the same there:
+`tests/claimtrace/encoding/test_json_columns.py` compares the two.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _LARGEST = 2**62
 
 
 class JsonColumns(NamedTuple):
-    """What was read: `first[field, row]` and `second[field, row]`, int64.
+    """Values of fields: `first[field, row]` and `second[field, row]`, int64.
 
-    Text lies in `buffer[first:second]`; a number or a time in ms since 1970 is `first`, and
-    `second` is 0; `second` is `MISSING` where there is none.
+    A text is `buffer[first:second]`; a number or a time in ms since 1970 is `first`, and `second`
+    is 0; `second` is `MISSING` where a field is absent or null.
     """
 
     names: tuple[str, ...]
@@ -51,16 +51,16 @@ class JsonColumns(NamedTuple):
     second: Numbers
 
     def of(self, name: str) -> tuple[Numbers, Numbers]:
-        """The two columns of a field."""
+        """Return the two columns of a field."""
         at = self.names.index(name)
         return self.first[at], self.second[at]
 
     def rows(self, chosen: Any) -> JsonColumns:
-        """Some of the rows, in the order asked for."""
+        """Return the rows at `chosen` (an index array or a mask), in that order."""
         return self._replace(first=self.first[:, chosen], second=self.second[:, chosen])
 
     def texts(self, name: str, chosen: NDArray[np.bool_]) -> list[str]:
-        """The texts of a field in printable ASCII; empty where a row isn't chosen."""
+        """Return the texts of a field, all ASCII without NUL; empty where a row isn't chosen."""
         first, second = self.of(name)
         sizes = np.where(chosen & (second != MISSING), second - first, 0)
         out = np.empty(int(sizes.sum()) + len(sizes), np.uint8)
@@ -72,7 +72,8 @@ class JsonColumnReader:
     """Reads records of one event type.
 
     Args:
-        kind: the event type.
+        kind: the event type; one that the kernel can't represent is left to the decoder as a whole
+            (`is_able`).
 
     >>> class Ping(Event, topic="pings", id="ping_id", time="sent_at"):
     ...     ping_id: str
@@ -94,10 +95,10 @@ class JsonColumnReader:
         self.is_able = not odd and len(self.names) <= MAX_FIELDS
         self._fields = _fields_of(found, self._kinds)
         self.defaults = self._fields.defaults.tobytes()
-        """Texts that stand for absent fields; a buffer to read ends with them."""
+        """Default texts of absent fields; a buffer to read must end with them."""
 
     def kind_of(self, name: str) -> int:
-        """Whether a field is text, an id, a whole number, a time, or left to the decoder."""
+        """Return the kind of a field: `TEXT`, `ID`, `INTEGER`, `TIME`, or `OTHER` (not read)."""
         return self._kinds[self.names.index(name)][0]
 
     def read(
@@ -105,8 +106,8 @@ class JsonColumnReader:
     ) -> tuple[NDArray[np.bool_], JsonColumns]:
         """Read `buffer[bounds[i]:bounds[i + 1]]` for each i of `rows`.
 
-        The buffer ends with `defaults`, behind the last record. Returns which of the rows are
-        plain, and the columns; those of the others hold nothing.
+        The buffer ends with `defaults`, behind the last record. Returns bool[n], which of the rows
+        are plain, and the columns; a row that isn't plain is `MISSING` in all fields.
         """
         shape = len(self.names), len(rows)
         first, second = np.empty(shape, np.int64), np.empty(shape, np.int64)
@@ -118,7 +119,7 @@ class JsonColumnReader:
         return plain, JsonColumns(self.names, buffer, first, second)
 
     def fill(self, columns: JsonColumns, events: dict[int, Event]) -> JsonColumns:
-        """Put events that were decoded otherwise into their rows."""
+        """Write events that `Decoder` decoded into their rows; new texts extend the buffer."""
         if not events:
             return columns
         text = bytearray()
@@ -140,7 +141,7 @@ class JsonColumnReader:
 
 
 def _kind_of(field: inspect.Field) -> tuple[int, int, int, bool]:
-    """Kind, lowest and highest length or value, and whether null is allowed."""
+    """Return kind, lowest and highest length or value, and whether null is allowed."""
     kind = field.type
     if isinstance(kind, inspect.Metadata):
         kind = kind.type
@@ -178,7 +179,7 @@ def _fields_of(kind: inspect.StructType, kinds: list[tuple[int, int, int, bool]]
         if each.required or each.default_factory is not msgspec.NODEFAULT
     )
     if len(names) > MAX_FIELDS:
-        required = 0  # such a type is left to the wire as a whole
+        required = 0  # too many bits; such a type is left to the decoder as a whole
     first, second, texts = _defaults_of(kind, table[:, 0])
     return Fields(
         names=np.frombuffer(b"".join(names), np.uint8),
@@ -195,7 +196,11 @@ def _fields_of(kind: inspect.StructType, kinds: list[tuple[int, int, int, bool]]
 
 
 def _defaults_of(kind: inspect.StructType, kinds: Numbers) -> tuple[Numbers, Numbers, bytes]:
-    """What stands for each absent field; a text's places are counted from 1 on, so none is 0."""
+    """Return `first`, `second` and texts of the defaults of absent fields.
+
+    The texts begin with a filler byte, so that the end of a default text is never 0: the kernel
+    tells texts from numbers by `second > 0`.
+    """
     first = np.zeros(len(kind.fields), np.int64)
     second = np.full(len(kind.fields), MISSING, np.int64)
     texts = b" "

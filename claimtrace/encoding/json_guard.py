@@ -1,8 +1,8 @@
-"""Refuses hostile JSON before any parser sees it: one pass over the bytes of a whole batch.
+"""Refuse hostile JSON before any parser sees it: one pass over the bytes of a whole batch.
 
 Parsers disagree on duplicate keys, NUL and lone surrogates, and depth costs them memory or the
-stack. The gate looks at structure only; whatever it lets pass still goes through a strict, typed
-decoder. It is total: any bytes give a code. A record's cost is about one nanosecond a byte.
+stack. The guard checks structure only; a record that passes still goes through a strict, typed
+decoder. It is total: any bytes give a code. It costs about one nanosecond a byte.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Codes = NDArray[np.int8]
 def inspect(
     buffer: NDArray[np.uint8], bounds: NDArray[np.int64]
 ) -> tuple[Codes, NDArray[np.int64]]:
-    """Code and byte offset (within the record) for each `buffer[bounds[i]:bounds[i + 1]]`.
+    """Return a code and a byte offset (within the record) for each `buffer[bounds[i]:bounds[i+1]]`.
 
     >>> document = b'{"a":1,"a":2}'
     >>> codes, at = inspect(np.frombuffer(document, np.uint8), np.array([0, len(document)]))
@@ -33,7 +33,9 @@ def inspect(
     """
     codes = np.zeros(bounds.size - 1, np.int8)
     offsets = np.zeros(bounds.size - 1, np.int64)
-    slots = np.zeros((_SLOTS, 3), np.int64)  # stamp, start, end of a key
+    # A hash table of keys: stamp, start, end. The stamp is the record's number, so that the table
+    # needn't be cleared between records.
+    slots = np.zeros((_SLOTS, 3), np.int64)
     _inspect(buffer, bounds, codes, offsets, slots)
     return codes, offsets
 
@@ -87,7 +89,7 @@ def _inspect_one(buffer, start, end, slots, stamp):  # type: ignore[no-untyped-d
 
 @kernel
 def _string(buffer, at, end):  # type: ignore[no-untyped-def]
-    """Check the string that opens at `at`; returns a code and the place of its closing quote."""
+    """Check the string that opens at `at`; returns a code and the offset of its closing quote."""
     i = at + 1
     while i < end:
         byte = buffer[i]
@@ -112,6 +114,7 @@ def _string(buffer, at, end):  # type: ignore[no-untyped-def]
 
 @kernel
 def _hex4(buffer, at, end):  # type: ignore[no-untyped-def]
+    """Return four hex digits as a number; -1 when there aren't four."""
     if at + 4 > end:
         return -1
     unit = 0
@@ -131,7 +134,7 @@ def _hex4(buffer, at, end):  # type: ignore[no-untyped-def]
 
 @kernel
 def _first_time(buffer, start, end, slots, stamp):  # type: ignore[no-untyped-def]
-    """Note a key of the outermost object; false when it stood there before, or hides in escapes."""
+    """Add a key of the outermost object to the table; false if it is a duplicate or has escapes."""
     code = np.uint64(14695981039346656037)  # FNV-1a
     for i in range(start, end):
         if buffer[i] == 92:

@@ -12,11 +12,11 @@ from ..buffers.byte_kernels import eight_bytes
 from ..buffers.jit import kernel
 
 MISSING: Final = -1
-"""Stands in `second` where a field is absent or null."""
+"""Value of `second` where a field is absent or null."""
 
 TEXT, ID, INTEGER, TIME, OTHER = range(5)
 MAX_FIELDS: Final = 63
-"""Seen fields are bits of one integer."""
+"""The fields seen in a record are bits of one int64, whose sign must stay free."""
 
 _MAX_DIGITS: Final = 18
 _YEARS: Final = (1900, 2200)
@@ -25,9 +25,12 @@ Numbers = NDArray[np.int64]
 
 
 class Fields(NamedTuple):
-    """The fields of an event type, as the kernel wants them: `names[starts[f]:starts[f + 1]]` is a
-    field's name; `low` and `high` bound its characters or its value; `required` has a bit each;
-    `default_first` and `default_second` stand for absent fields, texts as places in `defaults`."""
+    """The fields of an event type as arrays for the kernel.
+
+    `names[starts[f]:starts[f + 1]]` is the name of field f; `low` and `high` bound its number of
+    characters or its value; `required` has a bit for each field; `default_first` and
+    `default_second` are the values of absent fields, texts as offsets into `defaults`.
+    """
 
     names: NDArray[np.uint8]
     starts: Numbers
@@ -43,8 +46,8 @@ class Fields(NamedTuple):
 
 @kernel
 def gather_texts(buffer, first, second, chosen, out):  # type: ignore[no-untyped-def]
-    """Copy the texts of the chosen rows, a NUL behind each row's; returns where they end."""
-    # unsigned: numba then needs not look whether an index is negative, and the copy is a wide move
+    """Copy the texts of the chosen rows, each followed by a NUL; returns the end of the last."""
+    # unsigned: numba then needn't check whether an index is negative, and the copy is a wide move
     at = np.uint64(0)
     for row in range(first.size):
         if chosen[row] and second[row] != MISSING:
@@ -60,11 +63,11 @@ def gather_texts(buffer, first, second, chosen, out):  # type: ignore[no-untyped
 
 @kernel
 def read_flat(buffer, bounds, rows, fields, first, second, plain):  # type: ignore[no-untyped-def]
-    """Fill `first` and `second` [fields, rows] and `plain` [rows]; see `FlatColumns`.
+    """Fill `first` and `second` [fields, rows] and `plain` [rows]; see `JsonColumns`.
 
     The buffer ends with the texts of the defaults.
     """
-    # taken out of the tuple once: each access to an array in it is counted, and that is not free
+    # Taken out of the tuple once: each access to an array in a tuple costs a reference count
     names, starts, kinds = fields.names, fields.starts, fields.kinds
     low, high, nullable = fields.low, fields.high, fields.nullable
     default_first, default_second = fields.default_first, fields.default_second
@@ -78,7 +81,7 @@ def read_flat(buffer, bounds, rows, fields, first, second, plain):  # type: igno
             if not plain[row]:
                 first[field, row], second[field, row] = 0, MISSING
             elif not seen >> field & 1:
-                shift = base if default_second[field] > 0 else 0
+                shift = base if default_second[field] > 0 else 0  # a text: its offset in the buffer
                 first[field, row] = default_first[field] + shift
                 second[field, row] = default_second[field] + shift
 
@@ -87,7 +90,7 @@ def read_flat(buffer, bounds, rows, fields, first, second, plain):  # type: igno
 def _read_one(  # type: ignore[no-untyped-def]
     buffer, start, end, row, names, starts, kinds, low, high, nullable, first, second
 ):
-    """The fields that were seen, as bits; -1 when the record isn't plain."""
+    """Return the fields that were seen, as bits; -1 when the record isn't plain."""
     at = _spaces(buffer, start, end)
     if at >= end or buffer[at] != 123:  # {
         return np.int64(-1)
@@ -123,6 +126,7 @@ def _read_one(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, inline="always")
 def _spaces(buffer, at, end):  # type: ignore[no-untyped-def]
+    """Return the offset of the first byte that isn't white space."""
     while at < end and (
         buffer[at] == 32 or buffer[at] == 10 or buffer[at] == 13 or buffer[at] == 9
     ):
@@ -132,10 +136,13 @@ def _spaces(buffer, at, end):  # type: ignore[no-untyped-def]
 
 @kernel
 def _field(buffer, at, end, names, starts, expected):  # type: ignore[no-untyped-def]
-    """The field whose name and closing quote stand here, -1 for none; mostly the one expected."""
+    """Return the field whose name and closing quote are at `at`, -1 for none.
+
+    Names are compared from `expected` on: fields mostly come in the order of the type.
+    """
     count = starts.size - 1
-    for turn in range(count):
-        field = expected + turn
+    for step in range(count):
+        field = expected + step
         if field >= count:
             field -= count
         start, size = starts[field], starts[field + 1] - starts[field]
@@ -148,6 +155,7 @@ def _field(buffer, at, end, names, starts, expected):  # type: ignore[no-untyped
 
 @njit(cache=True, inline="always")
 def _are_same(buffer, at, names, start, size):  # type: ignore[no-untyped-def]
+    """Whether `buffer[at:at + size]` equals `names[start:start + size]`, eight bytes at a time."""
     eight = np.uint64(8)
     if size < eight:
         count = np.uint64(0)
@@ -157,13 +165,13 @@ def _are_same(buffer, at, names, start, size):  # type: ignore[no-untyped-def]
     for i in range(np.uint64(0), size - eight, eight):
         if eight_bytes(buffer, at + i) != eight_bytes(names, start + i):
             return False
-    # the last eight, of which some may have been seen
+    # the last eight bytes, which may overlap those compared before
     return eight_bytes(buffer, at + size - eight) == eight_bytes(names, start + size - eight)
 
 
 @kernel
 def _null(buffer, at, end):  # type: ignore[no-untyped-def]
-    """The place behind `null`, -1 when it is something else."""
+    """Return the offset behind `null`, -1 when the token is something else."""
     if at + 4 > end or buffer[at + 1] != 117 or buffer[at + 2] != 108 or buffer[at + 3] != 108:
         return -1
     return at + 4
@@ -171,7 +179,7 @@ def _null(buffer, at, end):  # type: ignore[no-untyped-def]
 
 @kernel
 def _value(buffer, at, end, kind, low, high):  # type: ignore[no-untyped-def]
-    """The place behind a field's value, -1 when it isn't plain; and what stands for it."""
+    """Return the offset behind a field's value (-1: not plain), and its `first` and `second`."""
     nothing = -1, np.int64(0), np.int64(MISSING)
     if at >= end:
         return nothing
@@ -197,25 +205,27 @@ def _value(buffer, at, end, kind, low, high):  # type: ignore[no-untyped-def]
 
 @kernel
 def _text(buffer, at, end):  # type: ignore[no-untyped-def]
-    """The closing quote of a string of ASCII without escapes; -1 for others."""
-    place, last = np.uint64(at), np.uint64(end)
-    while place + np.uint64(8) <= last and not _has_other(eight_bytes(buffer, place)):
-        place += np.uint64(8)
-    while place < last:
-        byte = buffer[place]
+    """Return the offset of the closing quote of an ASCII string without escapes; -1 for others."""
+    offset, last = np.uint64(at), np.uint64(end)
+    while offset + np.uint64(8) <= last and not _has_other(eight_bytes(buffer, offset)):
+        offset += np.uint64(8)
+    while offset < last:
+        byte = buffer[offset]
         if byte == 34:
-            return np.int64(place)
+            return np.int64(offset)
         if byte == 92 or byte < 32 or byte > 127:
             return np.int64(-1)
-        place += np.uint64(1)
+        offset += np.uint64(1)
     return np.int64(-1)
 
 
 @njit(cache=True, inline="always")
 def _has_other(word):  # type: ignore[no-untyped-def]
-    """Whether one of eight bytes is a quote, a backslash, below a space, or no ASCII.
+    """Whether one of eight bytes is a quote, a backslash, below a space, or not ASCII.
 
-    Of a word without ASCII's eighth bits, `x - 0x01..` sets one of them first where x is zero.
+    Bit trick: in a word whose bytes are all below 128, `x - 0x0101..` sets a byte's top bit first
+    where that byte of x is zero; a borrow can only set top bits above such a byte. XOR with a
+    repeated character makes its occurrences zero.
     """
     ones, tops = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
     quotes, slashes = word ^ ones * np.uint64(34), word ^ ones * np.uint64(92)
@@ -225,7 +235,11 @@ def _has_other(word):  # type: ignore[no-untyped-def]
 
 @kernel
 def _integer(buffer, at, end):  # type: ignore[no-untyped-def]
-    """A whole number in its usual form and the place behind it; -1 for another form."""
+    """Return a whole number in its usual form and the offset behind it; -1 for another form.
+
+    At most `_MAX_DIGITS` digits, so that int64 can't overflow; no `-0`, leading zero, fraction or
+    exponent.
+    """
     negative = buffer[at] == 45
     at += negative
     start, number = at, np.int64(0)
@@ -244,7 +258,7 @@ def _integer(buffer, at, end):  # type: ignore[no-untyped-def]
 
 @kernel
 def _is_id(buffer, start, end):  # type: ignore[no-untyped-def]
-    """What `ID_PATTERN` says: letters, digits and . _ : -, a letter or digit first, never `..`."""
+    """Whether a text matches `ID_PATTERN`: letters, digits and `._:-`, these not first, no `..`."""
     for at in range(start, end):
         byte = buffer[at]
         is_word = 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122
@@ -258,14 +272,14 @@ def _is_id(buffer, start, end):  # type: ignore[no-untyped-def]
 
 @kernel
 def _two(buffer, at):  # type: ignore[no-untyped-def]
-    """Two digits as a number; 1000 when they are none."""
+    """Return two digits as a number; 1000, which is out of every range, when they are none."""
     high, low = np.int64(buffer[at]) - 48, np.int64(buffer[at + 1]) - 48
     return high * 10 + low if 0 <= high <= 9 and 0 <= low <= 9 else 1000
 
 
 @kernel
 def _time(buffer, start, end):  # type: ignore[no-untyped-def]  # noqa: C901 - one form, read in order
-    """`2026-03-01T12:00:00.123456Z` or with `+01:00`: whether it is that, and ms since 1970."""
+    """Parse `2026-03-01T12:00:00.123456Z` or with `+01:00`; returns success and ms since 1970."""
     if end - start < 20 or buffer[start + 4] != 45 or buffer[start + 7] != 45:
         return False, np.int64(0)
     if buffer[start + 10] != 84 or buffer[start + 13] != 58 or buffer[start + 16] != 58:
@@ -293,7 +307,7 @@ def _time(buffer, start, end):  # type: ignore[no-untyped-def]  # noqa: C901 - o
                 return False, np.int64(0)
         if digits == 0:
             return False, np.int64(0)
-    milliseconds = fraction
+    milliseconds = fraction  # digits beyond the third are cut off, as `time_ms` does
     for _ in range(digits, 3):
         milliseconds *= 10
     for _ in range(3, digits):
@@ -306,7 +320,7 @@ def _time(buffer, start, end):  # type: ignore[no-untyped-def]  # noqa: C901 - o
         offset = (hours * 60 + minutes) * (60 if buffer[at] == 43 else -60)
     elif end - at != 1 or buffer[at] != 90:  # Z
         return False, np.int64(0)
-    # days from civil (H. Hinnant): March is the first month, so the leap day is a year's last
+    # "days from civil" (H. Hinnant): March is the first month, so the leap day is a year's last day
     shifted = year - (month <= 2)
     era = shifted // 400
     of_era = shifted - era * 400

@@ -1,1 +1,1 @@
-"""Schemas of events: Avro and JSON Schema, the Confluent frame, the registry."""
+"""Schemas of events: Avro and JSON Schema, the Confluent wire format, the schema registry."""

@@ -1,13 +1,14 @@
-"""Avro's binary encoding to plain JSON bytes, by the writer's schema. The reader is total.
+"""Convert Avro's binary encoding to plain JSON bytes, by the writer's schema. The reader is total.
 
-`plain_reader(schema)` turns a schema into one function of bytes. What it may read is bounded when
-it is made: a recursive schema, one that says more than `MAX_FIELDS` values, or one that repeats a
-value of no size is refused, so a few bytes can't unfold into many. Bytes are read once, from front
-to back; a length is compared with what is left before anything is allocated for it.
+`plain_reader(schema)` compiles a schema into a function of bytes. Its work is bounded when it is
+made: a recursive schema, one that describes more than `MAX_FIELDS` values, or one that repeats a
+value of no size is refused, so a few bytes can't expand into many values. Bytes are read once, from
+front to back; a length is compared with the bytes left before anything is allocated for it.
 
-Logical types become what the JSON of an event has: `timestamp-*` an ISO 8601 time in UTC,
-`local-timestamp-*` one without a zone, `date` a date; bytes are base64. All others, `decimal` too,
-stay what they are made of. A branch of a union stands without its name.
+Logical types become the forms that the JSON of an event has: `timestamp-*` an ISO 8601 time in UTC,
+`local-timestamp-*` a time without a zone, `date` a date; bytes are base64. All other logical types,
+`decimal` too, are read as their underlying type. The value of a union is written without the name
+of its branch.
 
 Encoding: Avro 1.12, https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 """
@@ -43,13 +44,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 def plain_reader(schema: bytes | str) -> Callable[[bytes], bytes | Refusal]:
-    """A function from Avro bytes to JSON bytes.
+    """Return a function from Avro bytes to JSON bytes.
 
     Args:
         schema: the writer's schema; its outermost type is a record.
 
     Raises:
-        ConfigError: it is no schema, or none that events have (recursive, too large, too deep).
+        ConfigError: the text is no schema, or one that no event has (recursive, too large, too
+            deep).
 
     >>> read = plain_reader('{"type": "record", "name": "E", "fields": '
     ...                     '[{"name": "id", "type": ["null", "string"]}]}')
@@ -85,14 +87,14 @@ def plain_reader(schema: bytes | str) -> Callable[[bytes], bytes | Refusal]:
 
 
 class _Names:
-    """Makes shapes; knows the named types that were read, and those that are being read."""
+    """Builds shapes; keeps the named types that are complete, and None for those being built."""
 
     def __init__(self) -> None:
         self._shapes: dict[str, Shape | None] = {}
 
     def shape(self, schema: Any, space: str, nested: int) -> Shape:
-        """The shape of a type written in the namespace `space`, `nested` levels down."""
-        if nested > 2 * MAX_DEPTH:  # a field's type is a level of its own
+        """Return the shape of a type written in the namespace `space`, `nested` levels down."""
+        if nested > 2 * MAX_DEPTH:  # a field's type counts as a level of its own
             raise ConfigError("the schema is nested too deeply")
         if isinstance(schema, list):
             made = self._union(schema, space, nested)
@@ -111,7 +113,7 @@ class _Names:
             raise ConfigError("the schema names a type that it doesn't define")
         shape = self._shapes[name]
         if shape is None:
-            raise ConfigError("the schema is recursive")
+            raise ConfigError("the schema is recursive")  # still being built
         return shape
 
     def _complex(self, schema: dict[str, Any], space: str, nested: int) -> Shape:
@@ -151,7 +153,7 @@ class _Names:
             name = ""
             try:
                 for name, read_field, null in readers:
-                    if null >= 0 and given[at] == null:  # spare the calls: most fields may be null
+                    if null >= 0 and given[at] == null:  # saves calls: most fields are nullable
                         values[name] = None
                         at += 1
                     else:
@@ -174,7 +176,7 @@ class _Names:
 
         def read(given: bytes, at: int, allowed: list[int]) -> tuple[Any, int]:
             index = given[at]
-            if index == 2:  # the second branch, most often the one that isn't null
+            if index == 2:  # zig-zag of 1: the second branch, mostly the one that isn't null
                 index, at = 1, at + 1
             else:
                 index, at = integer(given, at)

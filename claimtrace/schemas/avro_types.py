@@ -1,9 +1,10 @@
-"""The pieces of Avro's binary encoding: one reader a type, each total and with a bound.
+"""The types of Avro's binary encoding: one reader for each, total and bounded.
 
-A reader takes bytes, a place in them, and how many repeated values a record may still have; it
-gives a value and the next place. What the bytes don't allow raises `Malformed`; bytes that end too
-early may also raise IndexError or struct.error, and bad UTF-8 UnicodeDecodeError.
-`claimtrace.schemas.avro_reader` puts the pieces together and turns all of these into refusals.
+A reader takes bytes, an offset, and a list with the number of repeated values that the record may
+still have; it returns a value and the next offset. Bytes that the schema doesn't allow raise
+`Malformed`; bytes that end too early may also raise IndexError or struct.error, and bad UTF-8
+UnicodeDecodeError. `claimtrace.schemas.avro_reader` combines the readers and turns all of these
+into refusals.
 """
 
 from __future__ import annotations
@@ -22,16 +23,21 @@ Read = Callable[[bytes, int, list[int]], tuple[Any, int]]
 
 
 class Malformed(Exception):
-    """Bytes that the schema doesn't allow; ends as a refusal."""
+    """An error for bytes that the schema doesn't allow; the record is refused."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         self.refusal = Refusal(reason, "", detail)
 
 
 class Shape(NamedTuple):
-    """A type that can be read: how, how many values at most, how few bytes, how deep it nests.
+    """A type that can be read, with its bounds.
 
-    `null` is the byte that, where this type stands, is a whole null; -1 when there is none.
+    Attributes:
+        read: the reader.
+        values: the most values that one value of this type holds, itself included.
+        least_bytes: the fewest bytes that a value has.
+        depth: levels of nesting.
+        null: the byte that alone encodes null in this type; -1 when there is none.
     """
 
     read: Read
@@ -42,7 +48,7 @@ class Shape(NamedTuple):
 
 
 def integer(given: bytes, at: int) -> tuple[int, int]:
-    """A whole number of at most 64 bits: zig-zag, seven bits a byte, the lowest first."""
+    """Read a whole number of at most 64 bits: zig-zag, seven bits a byte, the lowest first."""
     byte = given[at]
     at += 1
     if byte < 128:
@@ -61,7 +67,7 @@ def integer(given: bytes, at: int) -> tuple[int, int]:
 
 
 def read_null(_given: bytes, at: int, _allowed: list[int]) -> tuple[Any, int]:
-    """A value of no bytes."""
+    """Read a null, which has no bytes."""
     return None, at
 
 
@@ -113,7 +119,7 @@ def _floating(layout: struct.Struct) -> Read:
 
 
 def _time(per_day: int, *, zoned: bool) -> Read:
-    """Times counted from 1970; what is finer than a microsecond is cut off."""
+    """Return a reader of times counted from 1970; digits finer than a microsecond are cut off."""
     start = EPOCH if zoned else EPOCH.replace(tzinfo=None)
     micros = 86_400_000_000
 
@@ -137,7 +143,7 @@ def _date(given: bytes, at: int, _allowed: list[int]) -> tuple[Any, int]:
 
 
 def enum(symbols: list[str]) -> Shape:
-    """One of the symbols, by its place among them."""
+    """Return the shape of an enum, which is encoded as the index of a symbol."""
 
     def read(given: bytes, at: int, _allowed: list[int]) -> tuple[Any, int]:
         index, at = integer(given, at)
@@ -149,7 +155,11 @@ def enum(symbols: list[str]) -> Shape:
 
 
 def fixed(size: int) -> Shape:
-    """So many bytes, always."""
+    """Return the shape of a `fixed` type: always `size` bytes.
+
+    Raises:
+        ConfigError: the size is no whole number from 0 on.
+    """
     if type(size) is not int or size < 0:
         raise ConfigError("a fixed type of the schema has no size")
 
@@ -162,7 +172,13 @@ def fixed(size: int) -> Shape:
 
 
 def repeated(inner: Shape, *, keyed: bool) -> Shape:
-    """An array, or a map with its keys; all of a record's together have `MAX_FIELDS` values."""
+    """Return the shape of an array, or of a map when `keyed`.
+
+    All arrays and maps of a record together hold at most `MAX_FIELDS` values.
+
+    Raises:
+        ConfigError: an array repeats a type of no size, so its length is bounded by no bytes.
+    """
     if not keyed and inner.least_bytes == 0:
         raise ConfigError("an array of the schema repeats a type of no size")
 

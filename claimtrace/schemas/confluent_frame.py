@@ -1,4 +1,4 @@
-"""The Confluent wire format: which schema a value was written with, in front of the value.
+"""The Confluent wire format: the id of a value's schema, in front of the value.
 
     byte 0      0, the magic byte
     bytes 1-4   id of the schema in the registry, big-endian
@@ -17,16 +17,16 @@ from ..refusals import Refusal
 
 FRAME_BYTES: Final = 5
 MAX_SCHEMA_ID: Final = 2**31 - 1
-"""Registries count in 32 bits with a sign: an id beyond this was never given to anyone."""
+"""Registries number schemas with signed 32-bit integers: a larger id was never assigned."""
 MAX_SCHEMA_BYTES: Final = 256 * 1024
-"""The text of one schema; those of events have a few kB."""
+"""Maximum size of one schema's text; those of events have a few kB."""
 
 Plain = Callable[[int, bytes], bytes | Refusal]
-"""From a schema's id and a payload to the same event as plain JSON, or why there is none."""
+"""A function from a schema's id and a payload to the event as plain JSON, or to a refusal."""
 
 
 def schema_id(value: bytes) -> int | None:
-    """The id in front of a framed value; `None` when it is not framed.
+    """Return the schema id in front of a framed value; `None` when the value isn't framed.
 
     >>> schema_id(bytes([0, 0, 0, 1, 2]) + b"{}")
     258
@@ -39,10 +39,10 @@ def schema_id(value: bytes) -> int | None:
 
 
 def frame(number: int, payload: bytes) -> bytes:
-    """A payload behind the id of its schema.
+    """Return a payload with the id of its schema in front.
 
     Raises:
-        ValueError: no registry gives out such an id.
+        ValueError: the number is out of the range of schema ids.
 
     >>> frame(258, b"{}")
     b'\\x00\\x00\\x00\\x01\\x02{}'

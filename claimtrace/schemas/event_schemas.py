@@ -1,14 +1,14 @@
-"""Schemas made from event types, Avro and JSON Schema, and the rules by which they may change.
+"""Schemas made from event types: Avro and JSON Schema.
 
-A subject is `<topic>-value`. A new field has a default; a field is never removed; its type and
-meaning never change. `breaches` names every place where one version of a schema breaks this with
-an earlier one, so Avro subjects can be FULL_TRANSITIVE and JSON subjects BACKWARD_TRANSITIVE.
+A subject is `<topic>-value`. Schemas change by these rules: a new field has a default; a field is
+never removed; its type and meaning never change. Tests compare every published version with the
+current one (`tests/oracles/schema_evolution.py`), so Avro subjects can be FULL_TRANSITIVE and JSON
+subjects BACKWARD_TRANSITIVE.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -32,11 +32,10 @@ _AVRO: Final[dict[type[inspect.Type], Any]] = {
     inspect.LiteralType: "string",
     inspect.DateTimeType: {"type": "long", "logicalType": "timestamp-millis"},
 }
-_ANNOTATIONS: Final = ("default", "description", "title", "examples")
 
 
 def subject_of(topic: str) -> str:
-    """The name under which the schemas of a topic's values stand in a registry.
+    """Return the subject under which a registry keeps the schemas of a topic's values.
 
     >>> subject_of("claims.filed")
     'claims.filed-value'
@@ -45,13 +44,13 @@ def subject_of(topic: str) -> str:
 
 
 def avro_schema(kind: type[Event]) -> dict[str, Any]:
-    """The Avro record of an event type: a field for a field, in their order.
+    """Return the Avro record schema of an event type, with its fields in order.
 
-    Whole numbers are `long`, times `timestamp-millis`, enumerations strings (a new value is then
-    no new schema), a nullable field a union whose first branch is that of its default.
+    Whole numbers are `long`, times `timestamp-millis`, enumerations strings (so that a new value
+    needs no new schema), a nullable field a union whose first branch is that of its default.
 
     Raises:
-        DefinitionError: a field has a type or a name that this has no form for.
+        DefinitionError: Avro can't represent the type or the name of a field.
 
     >>> class Ping(Event, topic="pings", id="ping_id", time="sent_at"):
     ...     ping_id: str
@@ -84,6 +83,7 @@ def _avro_type(found: inspect.Type, default: Any, where: str) -> Any:
         branches = [_avro_type(branch, NODEFAULT, where) for branch in found.types]
         if len(branches) != 2 or "null" not in branches:
             raise DefinitionError("a field on the wire has one type, or one and none", where=where)
+        # Avro wants the branch of the default first; False sorts before True
         return sorted(branches, key=lambda branch: (branch == "null") is not (default is None))
     simple = _AVRO.get(type(found))
     texts = getattr(found, "values", ()) if isinstance(found, inspect.LiteralType) else ()
@@ -94,15 +94,15 @@ def _avro_type(found: inspect.Type, default: Any, where: str) -> Any:
 
 
 def json_schema(kind: type[Event]) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of what our producers write for an event type.
+    """Return the JSON Schema (2020-12) of the values that our producers write for an event type.
 
-    It is closed (`additionalProperties` is false), because registries let a new field into a closed
-    object only: in an open one anything could have stood under that name before. Readers here go by
-    the event type and ignore fields they don't know.
+    The object is closed (`additionalProperties` is false), because registries accept a new field in
+    a closed object only: in an open one earlier values could hold anything under that name. Readers
+    here decode by the event type and ignore unknown fields.
     """
     (_,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     schema = parts.pop(kind.__name__)
-    schema.pop("description", None)  # prose is no new version
+    schema.pop("description", None)  # a reworded docstring must not be a new schema version
     schema["additionalProperties"] = False
     for name, field in schema["properties"].items():
         _portable(field, _is_time(kind, name))
@@ -110,7 +110,7 @@ def json_schema(kind: type[Event]) -> dict[str, Any]:
 
 
 def _portable(field: dict[str, Any], time: bool) -> None:
-    """What msgspec says about a field, in words that other languages have too."""
+    """Rewrite msgspec's schema of a field in place, into keywords that other languages know."""
     for each in (field, *field.get("anyOf", ())):
         if "pattern" in each:
             each["pattern"] = each["pattern"].replace(r"\Z", "$")
@@ -128,10 +128,10 @@ def _is_time(kind: type[Event], name: str) -> bool:
 
 
 def avro_values(event: Event) -> dict[str, Any]:
-    """The values of an event as an Avro writer takes them; times as whole milliseconds, cut off.
+    """Return an event's values for an Avro writer; times are whole milliseconds, rounded down.
 
     Raises:
-        ValueError: a time has no zone: Avro's times have one, so its flag would be lost.
+        ValueError: a time has no zone: Avro's times have one, so the flag `no_zone` would be lost.
     """
     values = msgspec.structs.asdict(event)
     names = zip(event.__struct_fields__, event.__struct_encode_fields__, strict=True)
@@ -146,45 +146,3 @@ def avro_values(event: Event) -> dict[str, Any]:
             value = msgspec.to_builtins(value)
         written[encoded] = value
     return written
-
-
-def breaches(former: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
-    """Where a schema breaks the rules with a former one of its subject; both Avro, or both JSON.
-
-    Stricter than a registry: a field stays, whatever its default was, because readers count on it.
-
-    >>> was = {"type": "record", "name": "E", "fields": [{"name": "a", "type": "string"}]}
-    >>> now = {"type": "record", "name": "E", "fields": [{"name": "b", "type": "long"}]}
-    >>> breaches(was, now)
-    ['a is gone', 'b is new and has no default']
-    """
-    if "fields" in schema:
-        if any(former.get(key) != schema.get(key) for key in ("type", "name", "namespace")):
-            return ["the record has another name"]
-        was = {field["name"]: field for field in former["fields"]}
-        now = {field["name"]: field for field in schema["fields"]}
-        optional = {name for name, field in now.items() if "default" in field}
-        was_optional = {name for name, field in was.items() if "default" in field}
-    else:
-        was, now = former["properties"], schema["properties"]
-        optional = set(now) - set(schema.get("required", ()))
-        was_optional = set(was) - set(former.get("required", ()))
-    said = [f"{name} is gone" for name in was if name not in now]
-    for name, field in now.items():
-        if name not in was:
-            if name not in optional:
-                said.append(f"{name} is new and has no default")
-        elif _type_of(was[name]) != _type_of(field):
-            said.append(f"{name} has another type")
-        elif name in was_optional and name not in optional:
-            said.append(f"{name} has lost its default")
-    return said
-
-
-def _type_of(field: Mapping[str, Any]) -> Any:
-    """A field without what is only said about it; the order of branches is no type."""
-    if isinstance(field.get("type"), list):  # an Avro union
-        return sorted(map(str, field["type"]))
-    if "fields" not in field and "name" in field and "type" in field:
-        return field["type"]
-    return {key: value for key, value in field.items() if key not in _ANNOTATIONS}

@@ -1,1 +1,1 @@
-"""The settings: their sections and defaults, and how they are loaded."""
+"""The settings: sections and defaults (`schema`), and loading them (`loading`)."""

@@ -1,6 +1,7 @@
-"""Builds the settings: defaults, a TOML file, then `CLAIMTRACE_...` variables.
+"""Build the settings: defaults, then a TOML file, then `CLAIMTRACE_...` variables.
 
-An unknown key is an error that names the nearest one; a wrong type names the field.
+The error for an unknown key names the nearest known one; the error for a wrong type names the
+field.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def load_settings(toml: bytes | None, environment: Mapping[str, str], where: str
     """Build the settings from the bytes of a TOML file and an environment.
 
     Raises:
-        ConfigError: for an unknown key (names the nearest), a wrong type, or a value out of range.
+        ConfigError: a key is unknown (the error names the nearest), a type is wrong, or a value is
+            out of range.
 
     >>> load_settings(b"[stream]\\nbatch_records = 500", {}).stream.batch_records
     500
@@ -93,7 +95,7 @@ def _refuse_secrets(tree: Mapping[str, Any], where: str) -> None:
         section, _, name = path.partition(".")
         if name in tree.get(section, {}):
             variable = ENV_PREFIX + path.upper().replace(".", "__")
-            raise ConfigError(f"{path} is a secret: it has no place in a settings file",
+            raise ConfigError(f"{path} is a secret: it must not be in a settings file",
                               where=where, hint=f"set {variable}")  # fmt: skip
 
 
@@ -130,7 +132,8 @@ def _check(settings: Settings, where: str) -> None:
         except ValueError as error:
             raise ConfigError(f"{name}: {error}", where=where) from error
         if name in ("drift.window", "aws.metrics_every") and duration == 0:
-            raise ConfigError(f"{name} has no length", where=where, hint="write 1d, or 60s")
+            raise ConfigError(f"{name} must be longer than zero", where=where,
+                              hint="write 1d, or 60s")  # fmt: skip
     if duration_ms(stream.remember_ids) < duration_ms(stream.allowed_lateness):
         raise ConfigError(
             "stream.remember_ids is shorter than stream.allowed_lateness",
@@ -167,7 +170,7 @@ def _check_names(settings: Settings, where: str) -> None:
         ("kinesis.fan_out", kinesis.fan_out, _CONSUMER, "1 to 128 of a-z, A-Z, 0-9, _ - and ."),
     ):  # fmt: skip
         if value and not form.fullmatch(value):
-            raise ConfigError(f"{name} = {value} is no such name", where=where, hint=hint)
+            raise ConfigError(f"{name} = {value} is not a valid name", where=where, hint=hint)
 
 
 def _check_source(source: str, where: str) -> None:
@@ -179,5 +182,5 @@ def _check_source(source: str, where: str) -> None:
                 raise ConfigError(f"source names no {missing}", where=where, hint=hint)
             return
     if source != "local":
-        raise ConfigError(f"source = {source} is no source", where=where,
+        raise ConfigError(f"source = {source} is not a known source", where=where,
                           hint="write local, kafka://host:9092 or kinesis://claims")  # fmt: skip

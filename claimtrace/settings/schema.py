@@ -1,4 +1,4 @@
-"""One frozen object with every setting, and what each is when nothing is said.
+"""One frozen object with every setting and its default.
 
     # claimtrace.toml
     [stream]
@@ -6,8 +6,8 @@
 
     CLAIMTRACE_STREAM__BATCH_RECORDS=1000
 
-Secrets come from variables or from files of their own, never from the TOML file. How they are read
-is in `claimtrace.settings.loading`.
+Secrets come from variables or from files of their own, never from the TOML file.
+`claimtrace.settings.loading` reads all of them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ import msgspec
 KAFKA: Final = "kafka://"
 KINESIS: Final = "kinesis://"
 FILE: Final = "file:"
-"""A table in a file instead of in DynamoDB."""
+"""Prefix of `kinesis.table` for a table in a file instead of in DynamoDB."""
 SECRETS: Final = ("security.password", "security.key_password", "schemas.password")
-"""Never in a settings file, never shown."""
+"""Settings that are refused in a settings file and never shown."""
 SECRET_NAMES: Final = ("hash_key", *(path.partition(".")[2] for path in SECRETS))
-
-
+"""Fields whose value is never shown; `hash_key` may be in the file."""
 REDACTED: Final = "..."
+"""The text shown in place of a secret."""
 
 
-class Secretive(msgspec.Struct, frozen=True):
-    """Settings some of which are secrets: they don't show themselves.
+class RedactedSettings(msgspec.Struct, frozen=True):
+    """A section whose secrets are not shown by `repr` or on a console.
 
     >>> SecuritySettings(username="worker", password="hunter2").password
     'hunter2'
@@ -42,45 +42,45 @@ class Secretive(msgspec.Struct, frozen=True):
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Names and values; a secret that is set has dots."""
+        """Return names and values for rich; a secret that is set is replaced by `REDACTED`."""
         pairs = [(name, getattr(self, name)) for name in self.__struct_fields__]
         return [(n, REDACTED if value and n in SECRET_NAMES else value) for n, value in pairs]
 
 
-class StreamSettings(Secretive, frozen=True, forbid_unknown_fields=True):
+class StreamSettings(RedactedSettings, frozen=True, forbid_unknown_fields=True):
     """The driver: batches, snapshots, and how late an event may be."""
 
     batch_records: int = 2000
-    """Records of one plan at the most."""
+    """Maximum number of records of one plan."""
     snapshot_every_records: int = 1_000_000
     """Records between two snapshots; a restart replays at most this many."""
     snapshot_every: str = "15m"
-    """Time between two snapshots while anything comes in; the log must keep records much longer."""
+    """Time between two snapshots while records arrive; the log must keep records much longer."""
     offline_every_records: int = 50_000
     """Records between two appends to the offline store."""
     offline_every: str = "30s"
-    """Time after which rows that wait are appended, however few they are."""
+    """Time after which waiting rows are appended to the offline store, however few they are."""
     allowed_lateness: str = "30d"
     """Events up to this late are applied at their event time; later ones are scored and flagged."""
     remember_ids: str = "400d"
-    """How long an event id is known, for duplicates and for labels that come late."""
+    """Time for which an event id is remembered, for duplicates and for late labels."""
     hash_key: str = "claimtrace"
-    """Keys the index of ids. Set your own where ids come from people you don't trust."""
+    """Key of the hash index of ids. Set your own if ids come from people you don't trust."""
 
 
 class DecisionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the organisation can do with referred claims."""
+    """The organisation's capacity for referred claims."""
 
     capacity_per_day: float = 40.0
     """Claims that can be investigated in a day: sets the threshold for `refer`."""
     review_per_day: float = 160.0
     """Claims that can be looked at briefly in a day: sets the threshold for `review`."""
     reasons: int = 6
-    """Reasons listed on a referred claim; the others are summed up. 0: decisions wait for none."""
+    """Reasons listed on a referred claim; the others are summed up. 0: none are computed."""
 
 
 class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Drift windows and when they alert."""
+    """Drift windows and the rule for alerts."""
 
     window: str = "1d"
     """Width of a tumbling window, in event time."""
@@ -89,133 +89,133 @@ class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_count: int = 200
     """Windows with fewer claims are reported without a verdict."""
     alert_m: int = 2
-    """An alert needs this many drifted windows ..."""
+    """Number of drifted windows among the last `alert_n` that raises an alert."""
     alert_n: int = 3
-    """... among this many last ones."""
+    """Number of last windows that are looked at for an alert."""
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The batch training job."""
 
     test_share: float = 0.25
-    """The newest share of the labelled time that is kept for the evaluation."""
+    """Share of the labelled time, its newest part, that is held out for the evaluation."""
     min_frauds: int = 20
-    """Fewer known frauds than this in any split: no model is fitted."""
+    """Minimum number of known frauds in each split; with fewer no model is fitted."""
     seed: int = 7
-    """For subsampling and for the intervals; the same seed gives the same model, byte for byte."""
+    """Seed of subsampling and intervals; the same seed gives the same model, byte for byte."""
     params: dict[str, float | int | str] = {}
     """Parameters for XGBoost that override the defaults."""
 
 
 class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A Kafka cluster as the log; the brokers stand in `source`."""
+    """A Kafka cluster as the log; `source` names the brokers."""
 
     group: str = "claimtrace"
-    """The consumer group that shares the partitions out among the workers."""
+    """The consumer group in which workers share the partitions."""
     group_protocol: Literal["classic", "consumer"] = "classic"
     """`classic` is cooperative-sticky; `consumer` the protocol of KIP-848, from Kafka 4.0 on."""
     instance: str = ""
-    """A name of this worker's own that survives a restart (static membership); empty: none."""
+    """Name of this worker that survives a restart (static membership); empty: none."""
     session_timeout: str = "10s"
-    """A worker that is silent for this long loses its partitions (classic protocol)."""
+    """A worker without a heartbeat for this long loses its partitions (classic protocol)."""
     output: Literal["at_least_once", "exactly_once"] = "at_least_once"
     """`exactly_once`: decisions, dead letters and offsets in one transaction."""
     commit_every: str = "500ms"
     """Time between two commits, and the length of a transaction."""
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
-    """Of what is produced."""
+    """Compression of produced records."""
     on_lost_records: Literal["stop", "earliest"] = "stop"
-    """Records that retention took before they were read: stop, or go on with the earliest left."""
+    """If retention took records before they were read: stop, or continue with the earliest left."""
     replication: int = 1
-    """Copies of a new topic; 3 on a cluster that may lose a broker."""
+    """Replicas of a new topic; 3 on a cluster that may lose a broker."""
     min_insync: int = 1
-    """Copies that must have a record before it counts as acknowledged; 2 with 3 copies."""
+    """Replicas that must have a record before it counts as acknowledged; 2 of 3 replicas."""
     input_retention: str = "30d"
-    """How long new input topics keep records."""
+    """Retention of new input topics."""
     output_retention: str = "forever"
-    """How long new output topics keep records: a duration, or `forever`."""
+    """Retention of new output topics: a duration, or `forever`."""
     properties: dict[str, str | int | bool] = {}
     """Further properties of librdkafka; no secrets, and none that would lose records."""
 
 
 class KinesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Amazon Kinesis Data Streams as the log; the streams' common name stands in `source`."""
+    """Amazon Kinesis Data Streams as the log; `source` has the common name of the streams."""
 
     region: str = ""
     """The AWS region; empty: AWS_REGION, or the profile's."""
     kinesis_endpoint: str = ""
-    """Another URL than AWS' own, such as a VPC endpoint or a local server; empty: AWS' own."""
+    """URL of the service, such as a VPC endpoint or a local server; empty: AWS' own."""
     dynamodb_endpoint: str = ""
-    """The same for DynamoDB."""
+    """URL of DynamoDB, such as a VPC endpoint or a local server; empty: AWS' own."""
     table: str = ""
     """A DynamoDB table for journal and leases, so that several workers can share the work; or
     file:PATH for workers on one machine. Empty: one worker, with the journal in its folder."""
     lease_time: str = "10s"
-    """A worker that is silent for this long loses its shards."""
+    """A worker that doesn't renew a lease for this long loses the shard."""
     commit_every: str = "1s"
-    """Time between two notes in the table of how far a worker came."""
+    """Time between two commits of a worker's positions to the table."""
     retention: str = "7d"
-    """How long new streams keep records: 1d to 365d; decisions are in the offline store as well."""
+    """Retention of new streams: 1d to 365d; decisions are in the offline store as well."""
     fan_out: str = ""
     """This worker's own name as a registered consumer: the streams push to it (enhanced fan-out)
-    and it takes nothing from what others may read; AWS charges for it. Empty: it polls."""
+    and it uses none of the shared read limit; AWS charges for it. Empty: the worker polls."""
     aggregate: bool = False
     """Put several small records into one, in the form of Amazon's producer library."""
     on_lost_records: Literal["stop", "earliest"] = "stop"
-    """Records that retention took before they were read: stop, or go on with the earliest left."""
+    """If retention took records before they were read: stop, or continue with the earliest left."""
 
 
 class AwsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Services of AWS that are told what happens, whatever the log is."""
+    """AWS services that receive alerts and metrics, whatever the log is."""
 
     alerts_topic: str = ""
-    """The ARN of an SNS topic that is told of each alert; empty: none."""
+    """The ARN of an SNS topic to which alerts are published; empty: none."""
     metrics_namespace: str = ""
-    """The namespace of CloudWatch that gets the worker's metrics; empty: none."""
+    """The CloudWatch namespace to which the worker's metrics are sent; empty: none."""
     metrics_every: str = "60s"
-    """Time between two of those; CloudWatch charges for each metric."""
+    """Time between two sends of metrics; CloudWatch charges for each metric."""
 
 
-class SecuritySettings(Secretive, frozen=True, forbid_unknown_fields=True):
-    """How this worker proves to the brokers who it is, and they to it."""
+class SecuritySettings(RedactedSettings, frozen=True, forbid_unknown_fields=True):
+    """Encryption and login between this worker and the brokers."""
 
     protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
     """`ssl` encrypts and checks the broker's certificate and host name; `sasl_` adds a login."""
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "SCRAM-SHA-512"
-    """How the login is done. OAUTHBEARER signs with this machine's AWS identity, for Amazon MSK."""
+    """SASL mechanism. OAUTHBEARER signs with this machine's AWS identity, for Amazon MSK."""
     username: str = ""
-    """For PLAIN and SCRAM."""
+    """User name for PLAIN and SCRAM."""
     password: str = ""
-    """For PLAIN and SCRAM. A secret: from the variable only."""
+    """Password for PLAIN and SCRAM. A secret: from the variable only."""
     password_file: str = ""
     """A file with the password, such as a mounted secret."""
     ca_file: str = ""
-    """Certificates of the authority that signed the brokers'; empty: the system's."""
+    """Certificates of the authority that signed the brokers' certificates; empty: the system's."""
     certificate_file: str = ""
     """This worker's own certificate, for mutual TLS."""
     key_file: str = ""
-    """The key of that certificate."""
+    """The key of `certificate_file`."""
     key_password: str = ""
     """The password of the key. A secret: from the variable only."""
     region: str = ""
     """The AWS region of the MSK cluster, for OAUTHBEARER."""
 
 
-class SchemaSettings(Secretive, frozen=True, forbid_unknown_fields=True):
-    """How events are encoded on Kafka."""
+class SchemaSettings(RedactedSettings, frozen=True, forbid_unknown_fields=True):
+    """Encoding of events on Kafka."""
 
     registry: str = ""
     """URL of a schema registry; empty: plain JSON without a registry."""
     format: Literal["json", "avro"] = "json"
-    """What our producers write when there is a registry: JSON Schema or Avro. Both are read."""
+    """Encoding of our producers when there is a registry: JSON Schema or Avro. Both are read."""
     username: str = ""
-    """For the registry."""
+    """User name for the registry."""
     password: str = ""
-    """For the registry. A secret: from the variable only."""
+    """Password for the registry. A secret: from the variable only."""
     password_file: str = ""
     """A file with the registry's password."""
     ca_file: str = ""
-    """Certificates of the authority that signed the registry's; empty: the system's."""
+    """Certificates of the authority that signed the registry's certificate; empty: the system's."""
 
 
 class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -244,15 +244,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting of claimtrace."""
 
     folder: str = "claimtrace-data"
-    """Where the embedded log, the state, the offline store and the models lie."""
+    """The folder of the embedded log, the state, the offline store and the models."""
     models: str = ""
-    """The registry's folder, for workers that share it; empty: `models` in the folder."""
+    """The registry's folder, for workers that share it; empty: `models` in `folder`."""
     offline: str = ""
-    """The offline store: a folder or s3://bucket/prefix; empty: `offline` in the folder."""
+    """The offline store: a folder or s3://bucket/prefix; empty: `offline` in `folder`."""
     domain: str = "claimtrace_examples.auto_claims"
     """The Python module that declares events, features and rules."""
     source: str = "local"
-    """Where events come from and decisions go: `local`, `kafka://host:port,host:port`, or
+    """The log of events and decisions: `local`, `kafka://host:port,host:port`, or
     `kinesis://name` for the streams name.claims.filed and so on."""
     partitions: int = 4
     """Partitions of a new topic."""

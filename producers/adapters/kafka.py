@@ -15,8 +15,8 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from claimtrace.adapters.kafka.client import (
+    BrokerErrors,
     ClientConfig,
-    Troubles,
     brokers_of,
     client_config,
     connect,
@@ -78,7 +78,7 @@ class KafkaSink:
         self._user = connection.security.username
         self._where = brokers_of(connection)
         self._send_deadline_s = send_deadline_s
-        self.troubles = Troubles(connection)
+        self.troubles = BrokerErrors(connection)
         config = _USUAL | client_config(connection)
         config |= {
             "error_cb": self.troubles,

@@ -20,6 +20,7 @@ from claimtrace.adapters.aws.errors import named_errors
 from claimtrace.adapters.kinesis.fast_json import Entry, FastKinesis
 from claimtrace.adapters.kinesis.header_envelope import wrapped
 from claimtrace.adapters.kinesis.stream import stream_name
+from claimtrace.backoff import Backoff
 from claimtrace.clock import Clock
 from claimtrace.decisions import DEAD_TOPIC
 from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
@@ -216,7 +217,7 @@ class _Lane:
         self._thread.join()
 
     def _run(self) -> None:
-        pause_s = 0.0
+        backoff, pause_s = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S), 0.0
         while True:
             with self._changed:
                 if pause_s:
@@ -238,9 +239,9 @@ class _Lane:
                 gone = sum(each.records for each in call) - sum(each.records for each in refused)
                 self.acknowledged += gone
                 self._changed.notify_all()
-            pause_s = (
-                0.0 if not refused else min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-            )
+            pause_s = backoff.next_s() if refused else 0.0
+            if not refused:
+                backoff.reset()
 
     def _next_call(self) -> list[_Waiting]:
         call: list[_Waiting] = []

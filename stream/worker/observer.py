@@ -20,49 +20,51 @@ class WorkerObserver:
         self.notify = notify
 
     def passed(self, point: str) -> None:
-        """The driver has passed one of `stream.worker.driver.CRASH_POINTS`; tests end it there."""
+        """Hear that the driver has passed one of `stream.worker.driver.CRASH_POINTS`; tests end
+        the process there."""
 
     def ready(self, is_ready: bool) -> None:
-        """Records are decided on, or the worker waits for a store or broker."""
+        """Hear whether records are decided on; else the worker waits for a store or broker."""
 
     def applied(self, plan_number: int, counts: Counts, seconds: float) -> None:
-        """A batch was applied; `counts` are of the records that this worker owns."""
+        """Hear that a batch was applied; `counts` are of the records that this worker owns."""
 
     def topic_partition(self, topic: str, partition: int, position: int, end: int) -> None:
-        """The worker's position on a partition, and the end of that partition."""
+        """Hear the worker's position on a partition, and the end of that partition."""
 
     def owned(self, count: int) -> None:
-        """The worker decides on this many partitions now."""
+        """Hear on how many partitions the worker decides now."""
 
     def rebalanced(self, kind: str) -> None:
-        """Partitions were `gained`, `revoked` or `lost`."""
+        """Hear that partitions were `gained`, `revoked` or `lost`."""
 
     def retained(self, count: int) -> None:
-        """This many applied batches are kept for partitions whose owners haven't committed them."""
+        """Hear how many applied batches are kept for owners that haven't committed them yet."""
 
     def replayed(self, count: int) -> None:
-        """Records of journalled plans were applied again at the start."""
+        """Hear how many records of journalled plans were applied again at the start."""
 
     def paused(self, where: str) -> None:
-        """A store or broker didn't answer; the driver pauses before it retries."""
+        """Hear that a store or broker didn't answer; the driver pauses before it retries."""
 
     def committed(self, ok: bool) -> None:
-        """A commit was accepted, or refused because another worker owns the partition now."""
+        """Hear that a commit was accepted, or refused because another worker owns the partition
+        now."""
 
     def journal(self, seconds: float) -> None:
-        """A plan was appended to the journal and read back."""
+        """Hear that a plan was appended to the journal and read back."""
 
     def offline(self, seconds: float) -> None:
-        """Rows were appended to the offline store."""
+        """Hear that rows were appended to the offline store."""
 
     def snapshot(self, plan: int, seconds: float) -> None:
-        """The snapshot of the state as of a plan was published."""
+        """Hear that the snapshot of the state as of a plan was published."""
 
     def model(self, ref: ModelRef, kernel: str) -> None:
-        """Another model scores from now on."""
+        """Hear that another model scores from now on."""
 
     def notified(self, result: str, count: int) -> None:
-        """Alerts were `sent` to the notification service, or `lost` on the way."""
+        """Hear that alerts were `sent` to the notification service, or `lost` on the way."""
 
     def lost(self, count: int) -> None:
-        """Retention removed records before they were read."""
+        """Hear that retention removed records before they were read."""

@@ -22,7 +22,7 @@ from .parts import Rows
 
 
 class Stored(NamedTuple):
-    """What holds once an append is confirmed: rows up to `plan` are stored, and partitions are at
+    """The result of a confirmed append: rows up to `plan` are stored, and the partitions are at
     these checkpoints."""
 
     plan: int

@@ -1,4 +1,4 @@
-"""What a worker does for the partitions it owns: decide, emit, store rows, commit, take over.
+"""The work on owned partitions: decide, emit, store rows, commit, take over.
 
     gained   read the checkpoint of the owner before and the tail of its decisions, decide again on
              the batches since (same bytes), send and store what the log and the store don't have

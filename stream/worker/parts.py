@@ -114,7 +114,7 @@ class Stores(NamedTuple):
 
 
 class Cadence(NamedTuple):
-    """How often periodic work is due: pairs are records and seconds, whichever comes first."""
+    """The intervals of periodic work: pairs are records and seconds, whichever comes first."""
 
     snapshot: tuple[int, float]
     offline: tuple[int, float]

@@ -1,4 +1,4 @@
-"""Durations and the clock that moves when told to."""
+"""Durations, the manual clock and the system clock."""
 
 from __future__ import annotations
 

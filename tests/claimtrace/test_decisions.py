@@ -1,4 +1,4 @@
-"""Sealed decisions: read back as written, and nothing can be edited behind the seal."""
+"""Sealed decisions: they are read back as written, and any edit breaks the chain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors say what, where and what to do; the driver knows from them whether to try again."""
+"""Errors name what went wrong, where, and a hint; `retryable` tells the driver whether to retry."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_an_error_tells_all_it_knows(kind):
-    error = kind("it broke", where="here", hint="mend it")
-    assert str(error) == "it broke [here] (mend it)"
-    assert (error.what, error.where, error.hint) == ("it broke", "here", "mend it")
+    error = kind("it broke", where="here", hint="fix it")
+    assert str(error) == "it broke [here] (fix it)"
+    assert (error.what, error.where, error.hint) == ("it broke", "here", "fix it")
     assert str(kind("it broke")) == "it broke"
     assert error.exit_code == (2 if issubclass(kind, UsageError) else 70)
     assert error.retryable == (kind is StoreUnavailable)

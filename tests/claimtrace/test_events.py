@@ -1,4 +1,4 @@
-"""Event types say where they travel, and what their fields may hold."""
+"""Event types: their topic, id and time field, and the bounds of their fields."""
 
 from __future__ import annotations
 

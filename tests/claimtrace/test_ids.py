@@ -1,4 +1,4 @@
-"""Ids and digests are the same for ever and everywhere; these values must never change."""
+"""Ids and digests are the same on every machine and in every version: golden values."""
 
 from __future__ import annotations
 

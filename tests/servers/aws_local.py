@@ -1,20 +1,20 @@
-"""What the stand-ins for AWS have in common: a process on 127.0.0.1, a log, clients, an end."""
+"""The base class of local stand-ins for AWS: a process on 127.0.0.1, its log, its clients."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from claimtrace.closing import Closing
 from claimtrace.errors import StoreUnavailable
 from tests.servers.broker import HOST, STARTER, dies_with_us, free_ports
 
@@ -22,16 +22,16 @@ REGION: Final = "eu-central-1"
 READY_TIMEOUT_S: Final = 60.0
 
 
-class AwsLocal(ABC):
-    """One server; usable in `with`. What it holds is gone when it ends.
+class AwsLocal(Closing):
+    """One server; `with` starts and kills it. Its data is lost when it ends.
 
     Args:
-        folder: holds its log.
+        folder: the folder of the server's log.
     """
 
     name: ClassVar[str]
     service: ClassVar[str]
-    """That a client is of when nothing else is said."""
+    """The default service of `client`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -40,11 +40,11 @@ class AwsLocal(ABC):
 
     @property
     def endpoint(self) -> str:
-        """Its URL."""
+        """The server's URL."""
         return f"http://{HOST}:{self.port}"
 
     def client(self, service: str = "", **more: Any) -> Any:
-        """A client of it that doesn't try again."""
+        """Return a client of the server that doesn't retry."""
         return boto3.client(
             service or self.service, region_name=REGION, endpoint_url=self.endpoint,
             aws_access_key_id="local", aws_secret_access_key="local",
@@ -52,11 +52,11 @@ class AwsLocal(ABC):
         )  # fmt: skip
 
     def start(self) -> None:
-        """Start it, and wait until it answers.
+        """Start the server, and wait until it answers.
 
         Raises:
-            ServerMissing: something that it needs isn't there.
-            StoreUnavailable: it doesn't answer.
+            ServerMissing: a program that the server needs isn't installed.
+            StoreUnavailable: the server doesn't answer.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         command = [*dies_with_us(), *self._command()]
@@ -79,21 +79,25 @@ class AwsLocal(ABC):
                 return
 
     def kill(self) -> None:
-        """End it."""
+        """Kill the server; harmless when it doesn't run."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def close(self) -> None:
+        """Kill the server."""
+        self.kill()
 
     @abstractmethod
     def _command(self) -> list[str]: ...
 
     @abstractmethod
     def _ask(self, client: Any) -> None:
-        """Anything that it answers when it is there."""
+        """Make any call that a running server answers."""
 
     def _home(self) -> Path:
-        """The working directory."""
+        """Return the working directory of the server."""
         return self._folder
 
     def _environment(self) -> Mapping[str, str]:
@@ -102,11 +106,3 @@ class AwsLocal(ABC):
     def __enter__(self) -> Self:
         self.start()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.kill()

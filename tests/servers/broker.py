@@ -1,7 +1,7 @@
-"""One Kafka node as a child process: format, start, stop, kill, pause, and start again.
+"""One Kafka node as a child process: format, start, stop, kill, pause, and restart.
 
-Nothing here outlives its parent: the kernel ends the node when the process that started it is gone,
-`kill -9` included.
+A node never outlives its parent: the kernel ends the node when the process that started it ends,
+by `kill -9` too.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ READY_TIMEOUT_S: Final = 90.0
 STOP_TIMEOUT_S: Final = 20.0
 LOGGING: Final = Path(__file__).with_name("log4j2.xml")
 
-# The kernel's death signal follows the *thread* that started the child, not its process; this one
-# lives as long as the interpreter, so that a test may start a node from a thread that ends.
+# The kernel's death signal follows the *thread* that started the child, not its process; this
+# thread lives as long as the interpreter, so that a test may start a node from a thread that ends.
 STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka-starter")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, below those the kernel gives to outgoing connections.
+    """Return unused ports below those that the kernel gives to outgoing connections.
 
-    A node that is down must get its port back; were it an ephemeral one, any client's connection
-    could take it meanwhile, even the one that tries to reach this node.
+    A restarted node must get its port back; an ephemeral port could be taken meanwhile by any
+    client's connection, even the one that tries to reach this node.
     """
     found: list[int] = []
     for port in random.sample(range(15_000, 32_000), 2_000):
@@ -57,15 +57,15 @@ def free_ports(count: int) -> list[int]:
 
 
 class Broker:
-    """One node, broker and controller at once, on a folder of its own.
+    """One node, broker and controller at once, in a folder of its own.
 
     Args:
         node_id: from 1 on.
         folder: holds the node's log, `server.properties` and `broker.log`.
         ports: of each listener, by name; `CONTROLLER` among them.
-        properties: of `server.properties`.
-        cluster_id: of `kafka-storage format`.
-        format_arguments: more of them, such as `--add-scram`.
+        properties: content of `server.properties`.
+        cluster_id: argument of `kafka-storage format`.
+        format_arguments: further arguments of `kafka-storage format`, such as `--add-scram`.
         heap: the maximum of the Java heap, such as `384m`.
     """
 
@@ -92,11 +92,11 @@ class Broker:
 
     @property
     def bootstrap(self) -> str:
-        """Address of the first listener for clients."""
+        """The address of the first listener for clients."""
         return self.address(next(name for name in self.ports if name != CONTROLLER))
 
     def address(self, listener: str) -> str:
-        """Host and port of a listener."""
+        """Return host and port of a listener."""
         return f"{HOST}:{self.ports[listener]}"
 
     @property
@@ -110,11 +110,12 @@ class Broker:
         return self._process.pid if self._process is not None and self.alive else 0
 
     def start(self, *, wait: bool = True) -> None:
-        """Start the node on its folder, formatted at the first time, and wait until it answers.
+        """Start the node, after formatting its folder the first time, and wait until it answers.
 
         Raises:
-            ServerMissing: there is no Java or no Kafka.
-            StoreUnavailable: it ended, or does not answer in time; the end of its log is shown.
+            ServerMissing: Java or Kafka isn't installed.
+            StoreUnavailable: the node ended, or doesn't answer in time; the error shows the end of
+                its log.
         """
         assert not self.alive, f"node {self.node_id} already runs"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -127,17 +128,17 @@ class Broker:
             self._process = STARTER.submit(
                 subprocess.Popen, [*dies_with_us(), *node],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,  # a Ctrl-C is for the parent alone
+                start_new_session=True,  # Ctrl-C must reach the parent alone
             ).result()  # fmt: skip
         atexit.register(self.kill)
         if wait:
             self.wait_until_ready()
 
     def wait_until_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Wait until this node lists itself among the brokers; an open port is not yet that.
+        """Wait until this node lists itself among the brokers; an open port isn't enough.
 
         Raises:
-            StoreUnavailable: as `start`.
+            StoreUnavailable: as for `start`.
         """
         deadline = time.monotonic() + timeout_s
         quiet = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100}
@@ -147,7 +148,7 @@ class Broker:
                 raise self._trouble("ended at its start")
             try:
                 known = admin.list_topics(timeout=0.5)
-                # Somebody else may answer at this address, while this node still learns it.
+                # Another node may answer at this address while this one is still starting.
                 if known.cluster_id == self._cluster_id and self.node_id in known.brokers:
                     return
             except KafkaException:
@@ -156,7 +157,7 @@ class Broker:
         raise self._trouble(f"does not answer after {timeout_s:.0f} s")
 
     def stop(self) -> None:
-        """End the node in an orderly way (SIGTERM), by force when that takes too long."""
+        """End the node in an orderly way (SIGTERM); kill it when that takes too long."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -164,29 +165,29 @@ class Broker:
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Let the node hang (SIGSTOP): its connections stay open and nothing is answered."""
+        """Suspend the node (SIGSTOP): its connections stay open and no request is answered."""
         self.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Go on after `pause` (SIGCONT)."""
+        """Continue after `pause` (SIGCONT)."""
         self.send(signal.SIGCONT)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the node and return at once; nothing when it doesn't run."""
+        """Send a signal to the node and return at once; a no-op when the node doesn't run."""
         if self._process is not None and self.alive:
             self._process.send_signal(number)
 
     def tail(self, lines: int = 25) -> str:
-        """The end of the node's log: its warnings and errors where there are any, no frames."""
+        """Return the end of the node's log: warnings and errors if any, without stack frames."""
         if not self.log.exists():
             return ""
         every = self.log.read_text(errors="replace").splitlines()
-        said = [line for line in every if line.strip() and line[0] != "\t"]
-        worse = [line for line in said if " INFO " not in line]
-        return "\n".join((worse or said)[-lines:])
+        messages = [line for line in every if line.strip() and line[0] != "\t"]
+        worse = [line for line in messages if " INFO " not in line]
+        return "\n".join((worse or messages)[-lines:])
 
     def resident_mb(self) -> float:
-        """Memory that the node holds, in MB of 2**20 bytes (Linux)."""
+        """Return the node's resident memory, in MB of 2**20 bytes (Linux)."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         kilobytes = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
         return int(kilobytes.split()[1]) / 1024
@@ -196,7 +197,7 @@ class Broker:
             return
         self.send(number)
         if number != signal.SIGKILL:
-            self.resume()  # a paused process would not hear it
+            self.resume()  # a paused process handles no SIGTERM
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -224,9 +225,10 @@ def _java() -> list[str]:
 
 
 def dies_with_us() -> list[str]:
-    """What stands before a command so that the kernel kills it when its parent is gone (Linux).
+    """Return the prefix of a command that makes the kernel kill it when its parent ends (Linux).
 
-    A parent that went before the signal was asked for is seen by the shell; `exec` keeps the id.
+    The shell checks whether the parent ended before the signal was requested; `exec` keeps the
+    process id.
     """
     setpriv = shutil.which("setpriv")  # of util-linux; elsewhere only `atexit` is left
     if setpriv is None:

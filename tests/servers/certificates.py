@@ -1,4 +1,4 @@
-"""A certificate authority of a test's own, and certificates for a right and a wrong host name."""
+"""A certificate authority for tests, and certificates for a right and a wrong host name."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ KEY: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nod
 
 
 class Authority:
-    """Signs certificates; all files lie in one folder, in PEM.
+    """A certificate authority; all its files are in one folder, in PEM.
 
     Args:
-        folder: made when it isn't there.
+        folder: created if missing.
 
     Raises:
-        ServerMissing: there is no `openssl`.
+        ServerMissing: `openssl` isn't installed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,7 +36,7 @@ class Authority:
 
         Args:
             name: the subject's common name, and the name of the files.
-            alternative_names: what a client compares with the host it called:
+            alternative_names: the names that a client compares with the host it called, such as
                 `DNS:localhost,IP:127.0.0.1`.
 
         Returns:
@@ -53,7 +53,7 @@ class Authority:
         return certificate, key
 
     def key_store(self, name: str, alternative_names: str = "") -> Path:
-        """The same as one file, key first, as Kafka's `ssl.keystore.type=PEM` reads it."""
+        """Make one file of key and certificate, as Kafka's `ssl.keystore.type=PEM` reads it."""
         certificate, key = self.sign(name, alternative_names)
         both = self.folder / f"{name}.keystore.pem"
         both.write_text(key.read_text() + certificate.read_text())

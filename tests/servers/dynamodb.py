@@ -3,7 +3,7 @@
     with DynamoLocal(folder) as dynamo:
         client = dynamo.client()
 
-It has no setting for the address to listen on: it is started for tests only and ends with them.
+The server has no setting for the address to listen on: it runs during tests only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MAIN: Final = "com.amazonaws.services.dynamodbv2.local.main.ServerRunner"
 
 
 class DynamoLocal(AwsLocal):
-    """One server, its tables in memory."""
+    """One DynamoDB server with its tables in memory."""
 
     name, service = "dynamodb", "dynamodb"
 

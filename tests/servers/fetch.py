@@ -1,7 +1,7 @@
-"""Gets real servers once, by Maven, npm or pip, into a cache outside of the work tree.
+"""Download real servers once, with Maven, npm or pip, into a cache outside of the work tree.
 
-A folder is named for the digest of what pins it, so another version never meets old files. Two
-processes may ask at once: one fetches under a file lock, the other waits and finds it done.
+A folder is named for the digest of its pinned versions, so another version never uses old files.
+Two processes may ask at once: one downloads under a file lock, the other waits for it.
 """
 
 from __future__ import annotations
@@ -26,63 +26,63 @@ FETCH_TIMEOUT_S: Final = 600
 
 
 class ServerMissing(UsageError):
-    """What a real server needs isn't on this machine; tests say so and skip, CI fails."""
+    """A program that a real server needs isn't installed; tests skip with a reason, CI fails."""
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: `$XDG_CACHE_HOME/claimtrace`, or `~/.cache/claimtrace`."""
+    """Return the folder of downloads: `$XDG_CACHE_HOME/claimtrace`, or `~/.cache/claimtrace`."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(home) if home else Path.home() / ".cache") / "claimtrace"
 
 
 def java() -> str:
-    """The path of a Java that Kafka 4 can run on.
+    """Return the path of a Java that Kafka 4 can run on.
 
     Raises:
-        ServerMissing: there is none, or it is older than 17.
+        ServerMissing: Java isn't installed, or is older than 17.
     """
     path = shutil.which("java")
     if path is None:
         raise ServerMissing("there is no java", where="PATH", hint="install a Java 17 runtime")
-    said = subprocess.run([path, "-version"], capture_output=True, text=True).stderr
-    version = java_version(said)
+    printed = subprocess.run([path, "-version"], capture_output=True, text=True).stderr
+    version = java_version(printed)
     if version < JAVA_AT_LEAST:
         raise ServerMissing(f"Kafka 4 needs Java {JAVA_AT_LEAST}, this is {version}", where=path)
     return path
 
 
-def java_version(said: str) -> int:
-    """The major version in what `java -version` says; 0 when it isn't there.
+def java_version(printed: str) -> int:
+    """Return the major version in the output of `java -version`; 0 when there is none.
 
     >>> java_version('openjdk version "17.0.15" 2025-04-15'), java_version('java version "1.8.0"')
     (17, 8)
     """
-    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    found = re.search(r'version "(?:1\.)?(\d+)', printed)
     return int(found[1]) if found else 0
 
 
 def kafka_jars() -> Path:
-    """The folder with Kafka's jars; fetched when it isn't there yet (about 10 s, 43 MB).
+    """Return the folder with Kafka's jars; downloaded if missing (about 10 s, 43 MB).
 
     Raises:
-        ServerMissing: there is no Maven, or the download failed.
+        ServerMissing: Maven isn't installed, or the download failed.
     """
     return _jars("kafka", POM)
 
 
 def dynamodb_jars() -> Path:
-    """The folder with DynamoDB's jars; fetched when it isn't there yet (half a minute, 51 MB).
+    """Return the folder with DynamoDB's jars; downloaded if missing (half a minute, 51 MB).
 
     Raises:
-        ServerMissing: there is no Maven, or the download failed.
+        ServerMissing: Maven isn't installed, or the download failed.
     """
     return _jars("dynamodb", POM.with_name("dynamodb.xml"))
 
 
 def ministack_packages() -> Path:
-    """The folder with ministack and what it imports; fetched when it isn't there yet (90 MB).
+    """Return the folder with ministack and its dependencies; downloaded if missing (90 MB).
 
-    They are kept apart: ministack wants another botocore than the product has.
+    They are apart from the product's environment: ministack needs another version of botocore.
 
     Raises:
         ServerMissing: the download failed.
@@ -101,11 +101,11 @@ def ministack_packages() -> Path:
 
 
 def fetched_once(name: str, definition: bytes, bring: Callable[[Path], Path]) -> Path:
-    """A folder of the cache, named for the digest of what defines it.
+    """Return a folder of the cache, named for the digest of its definition.
 
     Args:
-        bring: called when it isn't there yet, with a folder that goes away; returns the one inside
-            of it that is to be kept.
+        bring: called when the folder is missing, with a temporary folder; returns the folder inside
+            it that becomes the cached one.
     """
     digest = hashlib.sha256(definition).hexdigest()[:12]
     folder = cache_folder() / f"{name}-{digest}"
@@ -121,10 +121,10 @@ def fetched_once(name: str, definition: bytes, bring: Callable[[Path], Path]) ->
 
 
 def run_fetch(what: str, command: Sequence[str]) -> None:
-    """Run a command that fetches something.
+    """Run a download command.
 
     Raises:
-        ServerMissing: it failed, or took too long.
+        ServerMissing: the command failed, or took too long.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S)

@@ -1,12 +1,12 @@
-"""Stands before the local stand-ins for AWS and lets through what a caller's policy allows.
+"""A proxy before the local stand-ins for AWS that enforces the IAM policies of callers.
 
     with Gate({"kinesis": kinesis.endpoint, "s3": aws.endpoint}, ACCOUNT) as gate:
         gate.policies["worker"] = Policy.read(...)      # by the id of the access key
         ...                                             # clients get gate.endpoint as their URL
         gate.used("worker"), gate.refused("worker")
 
-Signatures aren't checked: a caller is who it says it is. The stand-ins see one caller, since some
-keep what belongs to each apart.
+Signatures aren't verified: the caller is taken from the access key. All requests reach the
+stand-ins with the same access key, since some of them keep the data of callers apart.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
+from claimtrace.closing import Closing
 from tests.servers.broker import HOST
 from tests.servers.iam_http2 import serve_http2
 from tests.servers.iam_policy import Asked, Grant, Policy
@@ -32,14 +32,14 @@ _TIMEOUT_S: Final = 60.0
 _ONE_HOP: Final = frozenset(
     {"connection", "transfer-encoding", "keep-alive", "content-length", "date", "server"}
 )
-"""Headers that aren't passed on."""
+"""Headers that aren't forwarded."""
 _SEEN_AS: Final = "local"
 
 Altering = Callable[[list[Asked], bytes], bytes]
 
 
 class Answer(NamedTuple):
-    """What is sent back: a body, or parts of one as they come."""
+    """A response: a body, or an iterator over parts of one."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -49,28 +49,28 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Seen:
-    """A thing that was asked for, and what allowed it; nothing: it was refused."""
+    """A permission that a request needed, and the grants that allowed it; none: it was refused."""
 
     caller: str
     asked: Asked
     grants: tuple[Grant, ...]
 
 
-class Gate:
+class Gate(Closing):
     """One gate before several services.
 
     Args:
         services: the URL of each, by the name in signatures (`monitoring` is CloudWatch).
-        account: of whom the resources are.
+        account: the AWS account that owns the resources.
     """
 
     def __init__(self, services: Mapping[str, str], account: str) -> None:
         self.services, self.asking = dict(services), Asking(account)
         self.account, self.policies = account, dict[str, Policy]()
         self.alter: Altering = lambda _, answer: answer
-        """Changes answers of S3: for what takes days, such as files that are old."""
+        """Changes answers of S3: for conditions that take days, such as old files."""
         self.faults: list[BaseException] = []
-        """What went wrong in the gate itself."""
+        """Exceptions in the gate itself."""
         self._seen: list[Seen] = []
         self._lock = threading.Lock()
         self._server = _Server((HOST, 0), _Handler)
@@ -79,28 +79,28 @@ class Gate:
 
     @property
     def endpoint(self) -> str:
-        """Its URL, for every service."""
+        """The gate's URL, for every service."""
         return f"http://{HOST}:{self._server.server_port}"
 
     def decide(self, caller: str, asked: Asked) -> bool:
-        """Whether the caller's policy allows it; what was asked is remembered."""
+        """Whether the caller's policy allows a permission; every call is recorded."""
         grants = tuple(self.policies[caller].decide(asked)) if caller in self.policies else ()
         with self._lock:
             self._seen.append(Seen(caller, asked, grants))
         return bool(grants)
 
     def used(self, caller: str) -> set[Grant]:
-        """What of its policy a caller made use of."""
+        """Return the grants of its policy that a caller has used."""
         with self._lock:
             return {grant for each in self._seen if each.caller == caller for grant in each.grants}
 
     def refused(self, caller: str) -> list[Asked]:
-        """What a caller asked for in vain."""
+        """Return the permissions that a caller was refused."""
         with self._lock:
             return [e.asked for e in self._seen if e.caller == caller and not e.grants]
 
     def answer(self, request: Request) -> Answer:
-        """What the service says, or that the caller may not ask it."""
+        """Return the service's answer, or a refusal."""
         asked = self.asking.of(request)
         for each in asked:
             if not self.decide(request.caller, each):
@@ -132,7 +132,10 @@ class Gate:
         return Answer(response.status, kept, body)
 
     def _hidden(self, request: Request, asked: Asked) -> Asked | None:
-        """S3 says that an object isn't there only to who may list the bucket."""
+        """Return the missing permission to learn that an object doesn't exist, if it is missing.
+
+        S3 answers 404 only to a caller that may list the bucket, else 403.
+        """
         if asked.action != "s3:GetObject":
             return None
         listing = Asked("s3:ListBucket", asked.resource.partition("/")[0])
@@ -149,12 +152,8 @@ class Gate:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -165,7 +164,7 @@ class _Server(ThreadingHTTPServer):
     gate: Gate
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news; all else is a fault of the gate or of a test."""
+        """Record an exception, unless a client disconnected: a fault of the gate or of a test."""
         error = sys.exception()
         if error is not None and not isinstance(error, ConnectionError):
             self.gate.faults.append(error)
@@ -178,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
     raw_requestline: bytes
 
     def parse_request(self) -> bool:
-        """Subscriptions come by HTTP/2, known beforehand."""
+        """Parse a request, or serve the connection if it begins with HTTP/2 (a subscription)."""
         if not self.raw_requestline.startswith(b"PRI "):
             return super().parse_request()
         self.close_connection = True
@@ -187,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def handle_any(self) -> None:
-        """One request: ask, then pass it on or refuse it."""
+        """Answer one request: forward or refuse it."""
         status, headers, body, parts = self.server.gate.answer(self._request())
         self.send_response(status)
         for name, value in headers:
@@ -208,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any
 
     def log_message(self, *_: Any) -> None:
-        """It says nothing."""
+        """Log nothing."""
 
     def _request(self) -> Request:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -226,9 +225,9 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
 
-def refusal(service: str, said: str) -> Answer:
-    """How a service says that something isn't allowed."""
-    error = f"<Code>AccessDenied</Code><Message>{said}</Message>"
+def refusal(service: str, text: str) -> Answer:
+    """Return the response with which a service denies access."""
+    error = f"<Code>AccessDenied</Code><Message>{text}</Message>"
     if service == "s3":
         xml = [("content-type", "application/xml")]
         return Answer(403, xml, f"<Error>{error}</Error>".encode())
@@ -236,8 +235,10 @@ def refusal(service: str, said: str) -> Answer:
         error = f"<Type>Sender</Type>{error.replace('AccessDenied', 'AuthorizationError')}"
         body = f"<ErrorResponse><Error>{error}</Error></ErrorResponse>"
         return Answer(403, [("content-type", "text/xml")], body.encode())
-    told = {"__type": "AccessDeniedException", "message": said}
-    return Answer(400, [("content-type", "application/x-amz-json-1.1")], json.dumps(told).encode())
+    document = {"__type": "AccessDeniedException", "message": text}
+    return Answer(
+        400, [("content-type", "application/x-amz-json-1.1")], json.dumps(document).encode()
+    )
 
 
 def _parts(

@@ -1,6 +1,6 @@
-"""One connection of HTTP/2 for the gate: a request, and its answer as long as it comes.
+"""One HTTP/2 connection of the gate: a request and its streamed answer.
 
-Enhanced fan-out is the one call that AWS takes by HTTP/2 only
+Enhanced fan-out is the one call that AWS accepts over HTTP/2 only
 (`claimtrace.adapters.kinesis.enhanced_fan_out`).
 """
 
@@ -21,12 +21,13 @@ def serve_http2(
     rest: io.BufferedIOBase,
     answer: Callable[[Request], Any],
 ) -> None:
-    """Answer the request of a connection; returns when all is sent or the client has gone.
+    """Answer the request of a connection; returns when all is sent or the client disconnected.
 
     Args:
-        begun: what was read of the connection already.
-        rest: reads on behind it.
-        answer: gives status, headers, body and further parts.
+        connection: the socket.
+        begun: bytes that were read from the connection already.
+        rest: reads the bytes after them.
+        answer: returns status, headers, body and further parts.
     """
     from h2.config import H2Configuration
     from h2.connection import H2Connection
@@ -72,7 +73,7 @@ def _request(
 def _send(
     connection: socket.socket, spoken: Any, rest: io.BufferedIOBase, number: int, part: bytes
 ) -> None:
-    """Send a part when the client has room for it."""
+    """Send a part as the client's flow-control window allows."""
     while part:
         room = min(spoken.local_flow_control_window(number), spoken.max_outbound_frame_size)
         if room:

@@ -1,10 +1,10 @@
-"""Says yes or no as IAM does, for the part of its language that `deploy/iam` is written in.
+"""Evaluate IAM policies, for the part of the policy language that `deploy/iam` uses.
 
     policy = Policy.read(Path("deploy/iam/worker.json"), {"REGION": "eu-central-1"})
     policy.decide(Asked("kinesis:GetRecords", "arn:aws:kinesis:...:stream/prod.claims.filed"))
 
-What isn't allowed is denied, and a statement that denies beats all that allow. A part of the
-language that isn't known here is an error, never a guess.
+A request is denied unless a statement allows it, and a statement that denies overrides all that
+allow. An unsupported part of the language is an error, never a guess.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ VERSION: Final = "2012-10-17"
 
 @dataclass(frozen=True)
 class Asked:
-    """One thing that a caller wants to do; a call may be several.
+    """A permission that a call needs: an action on a resource; a call may need several.
 
     Args:
-        context: what conditions look at, such as `s3:prefix`; a key that a call doesn't have isn't
-            there.
+        context: the keys that conditions test, such as `s3:prefix`, as far as the call has them.
     """
 
     action: str
@@ -35,7 +34,7 @@ class Asked:
 
 
 class Grant(NamedTuple):
-    """One thing that a statement says may be done: which makes it possible to ask if anyone did."""
+    """One pair of action and resource of a statement, so that unused pairs can be found."""
 
     sid: str
     action: str
@@ -47,7 +46,7 @@ class Statement:
     """One statement of a policy.
 
     Raises:
-        ValueError: it says something that isn't known here.
+        ValueError: the statement uses an unsupported part of the language.
     """
 
     sid: str
@@ -57,25 +56,25 @@ class Statement:
     conditions: Mapping[str, Mapping[str, tuple[str, ...]]]
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Self:
-        """A statement of a document."""
-        if unknown := set(told) - _KEYS:
+    def read(cls, entry: Mapping[str, Any]) -> Self:
+        """Parse a statement of a policy document."""
+        if unknown := set(entry) - _KEYS:
             raise ValueError(f"unknown in a statement: {', '.join(sorted(unknown))}")
-        if told["Effect"] not in ("Allow", "Deny"):
-            raise ValueError(f"unknown effect: {told['Effect']}")
+        if entry["Effect"] not in ("Allow", "Deny"):
+            raise ValueError(f"unknown effect: {entry['Effect']}")
         conditions = {
             operator: {key: _many(values) for key, values in keys.items()}
-            for operator, keys in told.get("Condition", {}).items()
+            for operator, keys in entry.get("Condition", {}).items()
         }
         if unknown := set(conditions) - set(_OPERATORS):
             raise ValueError(f"unknown conditions: {', '.join(sorted(unknown))}")
         return cls(
-            told.get("Sid", ""), told["Effect"] == "Allow", _many(told["Action"]),
-            _many(told["Resource"]), conditions,
+            entry.get("Sid", ""), entry["Effect"] == "Allow", _many(entry["Action"]),
+            _many(entry["Resource"]), conditions,
         )  # fmt: skip
 
     def grants(self, asked: Asked) -> list[Grant]:
-        """Its pairs of action and resource that are about this; none when it isn't."""
+        """Return the pairs of action and resource that match, if the conditions hold."""
         holds = all(
             _OPERATORS[operator](asked.context.get(key), values)
             for operator, keys in self.conditions.items()
@@ -90,7 +89,7 @@ class Statement:
         ]
 
     def all_grants(self) -> Iterator[Grant]:
-        """All that it allows."""
+        """Return all pairs of action and resource of the statement."""
         for action in self.actions:
             yield from (Grant(self.sid, action, resource) for resource in self.resources)
 
@@ -103,37 +102,37 @@ class Policy:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
-        """From a document that was read."""
+        """Make a policy from a parsed document."""
         if document["Version"] != VERSION:
             raise ValueError(f"version {document['Version']}: the older one has other rules")
         return cls(tuple(map(Statement.read, document["Statement"])))
 
     @classmethod
     def read(cls, path: Path, values: Mapping[str, str]) -> Self:
-        """From a file, with its placeholders replaced as the documentation has it done by sed."""
+        """Read a policy from a file and replace its placeholders, as the guide does with sed."""
         return cls.of(json.loads(filled(path.read_text(encoding="utf-8"), values)))
 
     def decide(self, asked: Asked) -> list[Grant]:
-        """What allows it; empty: nothing does, or something denies it."""
+        """Return the grants that allow a permission; empty if none does, or a statement denies."""
         if any(each.grants(asked) for each in self.statements if not each.allows):
             return []
         return [grant for each in self.statements if each.allows for grant in each.grants(asked)]
 
     def grants(self) -> set[Grant]:
-        """All that it allows."""
+        """Return all pairs of action and resource that the policy allows."""
         return {grant for each in self.statements if each.allows for grant in each.all_grants()}
 
     def actions(self) -> set[str]:
-        """The actions that it allows somewhere."""
+        """Return the actions that the policy allows on any resource."""
         return {grant.action for grant in self.grants()}
 
     def without(self, *sids: str) -> Policy:
-        """The same without some statements."""
+        """Return the policy without some statements."""
         return Policy(tuple(each for each in self.statements if each.sid not in sids))
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """Replace placeholders.
+    """Replace the placeholders in a text.
 
     >>> filled("arn:aws:kinesis:REGION:ACCOUNT:stream/NAME.*", {"REGION": "here", "NAME": "prod"})
     'arn:aws:kinesis:here:ACCOUNT:stream/prod.*'
@@ -142,12 +141,12 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return re.sub(rf"\b(?:{names})\b", lambda found: values[found[0]], text)
 
 
-def _many(told: str | list[str]) -> tuple[str, ...]:
-    return (told,) if isinstance(told, str) else tuple(told)
+def _many(entry: str | list[str]) -> tuple[str, ...]:
+    return (entry,) if isinstance(entry, str) else tuple(entry)
 
 
 def _is_like(text: str, pattern: str) -> bool:
-    """Stars and question marks stand for anything, slashes and colons too."""
+    """Whether a value matches a pattern, in which `*` and `?` match slashes and colons too."""
     parts = (".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
     return re.fullmatch("".join(parts), text, re.DOTALL) is not None
 

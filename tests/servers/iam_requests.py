@@ -1,8 +1,9 @@
-"""Works out what a request to AWS asks IAM for: which actions, on which resources.
+"""Derive the IAM permissions that a request to AWS needs: actions and resources.
 
-Most calls need the action of their own name. Some don't: a transaction of DynamoDB needs what is in
-it, a batch of SNS is a publish, and S3 has a few actions for many requests. An iterator of Kinesis
-doesn't say which stream it is of; it is remembered from the answer that it came in.
+Most calls need the action of their own name. Exceptions: a transaction of DynamoDB needs the
+permissions of its parts, a batch of SNS is a publish, and S3 has a few actions for many requests.
+An iterator of Kinesis doesn't name its stream; the stream is remembered from the answer in which
+the iterator was returned.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from botocore.parsers import RpcV2CBORParser
 from tests.servers.iam_policy import Asked
 
 _SCOPE: Final = re.compile(r"Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
-_GIVES_PLACES: Final = {
+_TOKEN_FIELDS: Final = {
     "GetShardIterator": "ShardIterator", "GetRecords": "NextShardIterator",
     "ListShards": "NextToken",
 }  # fmt: skip
-"""What of an answer stands for a stream later on."""
+"""Operation -> the field of its answer that identifies a stream in later requests."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came; its signature says who sent it and to which service."""
+    """A request as received; its signature names the sender and the service."""
 
     method: str
     target: str
@@ -38,22 +39,22 @@ class Request:
 
     @property
     def caller(self) -> str:
-        """The id of the access key."""
+        """The id of the caller's access key."""
         return self._scope[0]
 
     @property
     def region(self) -> str:
-        """Where it goes."""
+        """The region in the signature."""
         return self._scope[1]
 
     @property
     def service(self) -> str:
-        """To which service."""
+        """The service in the signature."""
         return self._scope[2]
 
     @property
     def operation(self) -> str:
-        """The name of the call, where the protocol has one; empty for S3."""
+        """The name of the call, if the protocol has one; empty for S3."""
         target = self.headers.get("x-amz-target", "")
         if target:
             return target.rpartition(".")[2]
@@ -63,12 +64,12 @@ class Request:
 
     @property
     def form(self) -> dict[str, str]:
-        """The body of the older protocol."""
+        """The body of the older (form) protocol."""
         return dict(parse_qsl(self.plain_body.decode()))
 
     @property
     def content(self) -> dict[str, Any]:
-        """The body of the newer ones."""
+        """The body of the newer (JSON and CBOR) protocols."""
         if "cbor" in self.headers.get("content-type", ""):
             reader = RpcV2CBORParser()
             return dict(
@@ -78,7 +79,7 @@ class Request:
 
     @property
     def plain_body(self) -> bytes:
-        """As it was before it was compressed."""
+        """The body, uncompressed."""
         is_small = self.headers.get("content-encoding", "") == "gzip"
         return gzip.decompress(self.body) if is_small else self.body
 
@@ -92,10 +93,10 @@ class Request:
 
 @dataclass
 class Asking:
-    """What requests ask for, in one account.
+    """Derives the permissions that requests need, in one account.
 
     Args:
-        account: in whose names resources stand.
+        account: the account in the names of resources.
     """
 
     account: str
@@ -103,10 +104,10 @@ class Asking:
     """The stream of each iterator and each token."""
 
     def of(self, request: Request) -> list[Asked]:
-        """All that must be allowed for this request.
+        """Return all permissions that a request needs.
 
         Raises:
-            ValueError: nobody knows what it asks for.
+            ValueError: the request is of an unsupported kind.
         """
         asking: dict[str, Callable[[Request], list[Asked]]] = {
             "kinesis": self._kinesis, "dynamodb": self._dynamodb, "sns": _sns,
@@ -115,12 +116,12 @@ class Asking:
         return asking[request.service](request)
 
     def remember(self, request: Request, answer: bytes) -> None:
-        """Keep which stream an iterator or a token is of."""
-        name = _GIVES_PLACES.get(request.operation)
+        """Store the stream of the iterator or token in an answer."""
+        name = _TOKEN_FIELDS.get(request.operation)
         if request.service == "kinesis" and name is not None:
-            place = json.loads(answer).get(name)
-            if place:
-                self._streams[place] = self._stream(request)
+            token = json.loads(answer).get(name)
+            if token:
+                self._streams[token] = self._stream(request)
 
     def _kinesis(self, request: Request) -> list[Asked]:
         content = request.content
@@ -138,8 +139,8 @@ class Asking:
             return str(content["StreamARN"])
         if "StreamName" in content:
             return self._arn(request, f"stream/{content['StreamName']}")
-        place = content.get("ShardIterator") or content.get("NextToken") or ""
-        return self._streams.get(place, "*")
+        token = content.get("ShardIterator") or content.get("NextToken") or ""
+        return self._streams.get(token, "*")
 
     def _dynamodb(self, request: Request) -> list[Asked]:
         content, names = request.content, {"ConditionCheck": "ConditionCheckItem"}
@@ -160,14 +161,14 @@ class Asking:
 
 
 def _sns(request: Request) -> list[Asked]:
-    told = request.form or request.content
+    fields = request.form or request.content
     name = "Publish" if request.operation == "PublishBatch" else request.operation
-    return [Asked(f"sns:{name}", told.get("TopicArn", "*"))]
+    return [Asked(f"sns:{name}", fields.get("TopicArn", "*"))]
 
 
 def _cloudwatch(request: Request) -> list[Asked]:
-    told = request.form if request.form.get("Action") else request.content
-    context = {"cloudwatch:namespace": told["Namespace"]} if "Namespace" in told else {}
+    fields = request.form if request.form.get("Action") else request.content
+    context = {"cloudwatch:namespace": fields["Namespace"]} if "Namespace" in fields else {}
     return [Asked(f"cloudwatch:{request.operation}", "*", context)]
 
 
@@ -201,7 +202,7 @@ def _s3_bucket(request: Request, arn: str, asked: Mapping[str, str]) -> list[Ask
 
 
 def _s3_object(method: str, asked: Mapping[str, str]) -> str:
-    """Parts of an upload are put like whole objects."""
+    """Return the permissions of a request for an object; a part of an upload is a put."""
     if "uploadId" in asked and method in ("GET", "DELETE"):
         is_end = method == "DELETE"
         return "s3:AbortMultipartUpload" if is_end else "s3:ListMultipartUploadParts"

@@ -2,7 +2,7 @@
 
     with Cluster(folder) as kafka:                # one node
         kafka.bootstrap                           # "127.0.0.1:20417"
-        kafka.kill(); kafka.start()               # a crash; nothing acknowledged is lost
+        kafka.kill(); kafka.start()               # a crash; no acknowledged record is lost
 
     with Cluster(folder, nodes=3) as kafka:       # three copies, two must be in sync
         kafka.leader_of("claims.filed", 0).kill()
@@ -20,11 +20,12 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Final
 
 from confluent_kafka.admin import AdminClient
 
+from claimtrace.closing import Closing
 from claimtrace.errors import ClaimtraceError, StoreUnavailable
 from tests.servers.broker import CONTROLLER, HOST, READY_TIMEOUT_S, Broker, free_ports
 
@@ -32,7 +33,7 @@ PLAIN_LISTENER: Final = {"PLAINTEXT": "PLAINTEXT"}
 START_ATTEMPTS: Final = 3
 
 QUICK: Final = {
-    # Small and quick: what would wait for stragglers in production would only slow a test down.
+    # Small and quick: delays that production needs for late group members only slow a test down.
     "auto.create.topics.enable": "false",
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.num.partitions": "4",
@@ -43,7 +44,7 @@ QUICK: Final = {
     "log.initial.task.delay.ms": "500",
     "log.retention.check.interval.ms": "500",
     "log.cleaner.backoff.ms": "500",
-    # Simulated records are of any time: keep the old, take those to come, and do not begin a new
+    # Simulated records are of any time: keep old ones, accept future ones, and don't start a new
     # segment for each day or week that passes between two of them.
     "log.retention.ms": "-1",
     "log.roll.ms": str(2**63 - 1),
@@ -58,22 +59,23 @@ QUICK: Final = {
     "group.consumer.heartbeat.interval.ms": "1000",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
 }
-"""Properties of every node, before those that the caller gives."""
+"""Properties of every node; those of the caller override them."""
 
 
-class Cluster:
-    """One node or several, as one thing to start, stop and break; usable in `with`.
+class Cluster(Closing):
+    """One or several nodes; `with` starts and kills them.
 
     Args:
-        folder: of its own; one folder a node in it.
-        nodes: how many; from three on topics have three copies, of which two must be in sync.
-        properties: of `server.properties`, over the defaults.
-        listeners: name -> protocol, the first one for the brokers themselves and for `bootstrap`.
-        format_arguments: more arguments for `kafka-storage format`.
-        port: of the first listener of the first node; 0 takes a free one.
-        heap: of each node.
+        folder: the cluster's own folder, with a folder for each node.
+        nodes: number of nodes; from three on topics have three replicas, of which two must be in
+            sync.
+        properties: override the defaults of `server.properties`.
+        listeners: name -> protocol; the first is for the brokers themselves and for `bootstrap`.
+        format_arguments: further arguments of `kafka-storage format`.
+        port: the port of the first listener of the first node; 0 takes a free one.
+        heap: the Java heap of each node.
 
-    Leaving `with` kills the nodes: they are the test's own, and a crash is quicker than a farewell.
+    Leaving `with` kills the nodes: no data needs to survive, and that is quicker than a shutdown.
     """
 
     def __init__(
@@ -99,23 +101,23 @@ class Cluster:
 
     @property
     def bootstrap(self) -> str:
-        """Addresses for `bootstrap.servers`, of the first listener of every node."""
+        """The addresses for `bootstrap.servers`: the first listener of every node."""
         return ",".join(broker.bootstrap for broker in self.brokers)
 
     def addresses(self, listener: str) -> str:
-        """The same for another listener."""
+        """Return the addresses for `bootstrap.servers` of another listener."""
         return ",".join(broker.address(listener) for broker in self.brokers)
 
     def admin(self) -> AdminClient:
-        """An administrator's client on the first listener."""
+        """Return an admin client on the first listener."""
         return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
 
     def start(self) -> None:
         """Start the nodes that don't run and wait until each of them answers.
 
         Raises:
-            ServerMissing: there is no Java or no Kafka.
-            StoreUnavailable: a node doesn't come up.
+            ServerMissing: Java or Kafka isn't installed.
+            StoreUnavailable: a node doesn't start.
         """
         fresh = not any((broker.folder / "log").exists() for broker in self.brokers)
         for attempt in range(START_ATTEMPTS):
@@ -137,25 +139,25 @@ class Cluster:
             broker.stop()
 
     def kill(self) -> None:
-        """End all nodes as a power cut does."""
+        """Kill all nodes, as a power cut does."""
         for broker in self.brokers:
             broker.kill()
 
     def pause(self) -> None:
-        """Let all nodes hang (SIGSTOP)."""
+        """Suspend all nodes (SIGSTOP)."""
         for broker in self.brokers:
             broker.pause()
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         for broker in self.brokers:
             broker.resume()
 
     def leader_of(self, topic: str, partition: int = 0) -> Broker:
-        """The node that leads a partition just now; waits up to 30 s for one.
+        """Return the node that leads a partition now; waits up to 30 s for one.
 
         Raises:
-            StoreUnavailable: there is none.
+            StoreUnavailable: no node leads the partition.
         """
         deadline = time.monotonic() + 30
         admin = self.admin()
@@ -172,12 +174,8 @@ class Cluster:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Kill all nodes."""
         self.kill()
 
     def _start(self) -> None:
@@ -233,7 +231,7 @@ class Cluster:
 
 
 def _new_cluster_id() -> str:
-    """22 characters of base64, as `kafka-storage random-uuid` gives; never an option's dash."""
+    """Return 22 characters of base64 like `kafka-storage random-uuid`, without a leading dash."""
     return "c" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 
 
@@ -250,7 +248,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one node in the foreground until Ctrl-C; its log lies in the folder."""
+    """Run one node in the foreground until Ctrl-C; its log is in the folder."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers.kafka", description=main.__doc__)
     parser.add_argument("--port", type=int, default=9092)
     parser.add_argument("--folder", type=Path, default=Path("claimtrace-data/kafka"))

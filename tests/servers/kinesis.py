@@ -3,9 +3,9 @@
     with KinesisLocal(folder) as kinesis:
         client = kinesis.client()
 
-It splits and merges shards, ends their parents and lists both as Kinesis does. It doesn't throttle,
-takes more than 500 records at once, and its iterators don't expire: those come from hooks of the
-client (`tests/servers/kinesis_faults.py`).
+The server splits and merges shards, ends their parents and lists both as Kinesis does. It doesn't
+throttle, accepts more than 500 records at once, and its iterators don't expire: tests inject these
+faults with hooks of the client (`tests/servers/kinesis_faults.py`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ net.Server.prototype.listen = function (...given) {{
   return listen.apply(this, given);
 }};
 """
-"""Loaded before it: by itself it listens on every interface."""
+"""Loaded before the server, which would listen on every interface otherwise."""
 
 _QUICK: Final = {
     f"{name}_DURATION": "20ms"
@@ -52,26 +52,28 @@ _QUICK: Final = {
 
 
 def node() -> str:
-    """The path of a Node that kinesis-local can run on.
+    """Return the path of a Node that kinesis-local can run on.
 
     Raises:
-        ServerMissing: there is none, or it is older than 18.
+        ServerMissing: Node isn't installed, or is older than 18.
     """
     path = shutil.which("node")
     if path is None:
         raise ServerMissing("there is no node", where="PATH", hint="install Node 18 or newer")
-    said = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
-    found = re.match(r"v(\d+)", said)
+    printed = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    found = re.match(r"v(\d+)", printed)
     if found is None or int(found[1]) < NODE_AT_LEAST:
-        raise ServerMissing(f"kinesis-local needs Node {NODE_AT_LEAST}, this is {said}", where=path)
+        raise ServerMissing(
+            f"kinesis-local needs Node {NODE_AT_LEAST}, this is {printed}", where=path
+        )
     return path
 
 
 def program() -> Path:
-    """The folder of kinesis-local; fetched when it isn't there yet (3 MB), and its digest checked.
+    """Return the folder of kinesis-local; downloaded if missing (3 MB), and its digest checked.
 
     Raises:
-        ServerMissing: there is no npm, the download failed, or it isn't what was pinned.
+        ServerMissing: npm isn't installed, the download failed, or its digest isn't the pinned one.
     """
     return fetched_once(PACKAGE, SHA256.encode(), _bring)
 
@@ -94,7 +96,7 @@ def _bring(aside: Path) -> Path:
 
 
 class KinesisLocal(AwsLocal):
-    """One server, its streams in memory."""
+    """One Kinesis server with its streams in memory."""
 
     name, service = "kinesis", "kinesis"
 
@@ -124,14 +126,14 @@ class KinesisLocal(AwsLocal):
 
 
 def create_streams(client: Any, shards: dict[str, int]) -> None:
-    """Make streams and wait until they are there."""
+    """Create streams, `{name: shards}`, and wait until they are active."""
     for name, count in shards.items():  # one by one: more than five at a time are refused
         client.create_stream(StreamName=name, ShardCount=count)
         wait_until_active(client, name)
 
 
 def wait_until_active(client: Any, name: str) -> None:
-    """Wait until a stream is not being made or changed."""
+    """Wait until a stream is neither being created nor being changed."""
     until_s = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < until_s:
         summary = client.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]

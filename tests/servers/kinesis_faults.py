@@ -1,6 +1,6 @@
-"""What the local Kinesis never does: throttle, expire an iterator, refuse some records of a call.
+"""Faults that the local Kinesis never has: throttling, expired iterators, some records refused.
 
-A hook of the client answers in the service's place, with an answer of the service's form.
+A hook of the client returns an answer in the service's format, in place of the service.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSResponse
 
 Answer = tuple[int, dict[str, Any]]
 Fault = Callable[[Any], Answer | None]
-"""Given the request as it would be sent; None lets it pass."""
+"""A function of the request to be sent; returns an answer, or None to send the request."""
 
 
 class _Raw:
@@ -25,7 +25,7 @@ class _Raw:
 
 
 def inject(client: Any, operation: str, fault: Fault) -> None:
-    """Have a client's calls of an operation answered by a fault, while it answers."""
+    """Answer a client's calls of an operation with a fault, as long as it returns an answer."""
 
     def before_send(request: Any, **_: Any) -> AWSResponse | None:
         answer = fault(request)
@@ -39,12 +39,12 @@ def inject(client: Any, operation: str, fault: Fault) -> None:
 
 
 def error(code: str, status: int = 400) -> Answer:
-    """A refusal."""
+    """Return an error response."""
     return status, {"__type": code, "message": "injected"}
 
 
 def times(count: int, answer: Answer) -> Fault:
-    """The same answer so many times, then the service's own."""
+    """Return a fault that gives an answer `count` times; then the service answers."""
     left = count
 
     def fault(_: Any) -> Answer | None:
@@ -56,6 +56,6 @@ def times(count: int, answer: Answer) -> Fault:
 
 
 def document(request: Any) -> dict[str, Any]:
-    """The JSON of a request."""
+    """Return the JSON of a request."""
     found: dict[str, Any] = json.loads(request.body)
     return found

@@ -1,10 +1,10 @@
-"""The parts of AWS that have no server of their own here, by ministack, in memory, for tests.
+"""ministack: the AWS services without a stand-in of their own here, in memory, for tests.
 
     with Ministack(folder) as aws:
         client = aws.client("sns")
 
-It stands in for enhanced fan-out, SNS, CloudWatch and S3. Reading and resharding of streams are
-tried on `tests.servers.kinesis`, conditional writes on `tests.servers.dynamodb`.
+It is used for enhanced fan-out, SNS, CloudWatch and S3. Reading and resharding of streams are
+tested on `tests.servers.kinesis`, conditional writes on `tests.servers.dynamodb`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Ministack(AwsLocal):
 
     name, service = "ministack", "s3"
     subscription_s = 300
-    """After so long it ends a subscription to a shard, as AWS does."""
+    """Seconds after which the server ends a subscription to a shard, as AWS does."""
 
     def _command(self) -> list[str]:
         program = (

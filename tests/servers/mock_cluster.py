@@ -1,4 +1,4 @@
-"""librdkafka's own mock cluster: brokers in this process, on TCP, that fail as they are told to.
+"""librdkafka's own mock cluster: brokers in this process, on TCP, with faults on request.
 
     with MockCluster(brokers=3) as mock:
         mock.create_topic("t", partitions=12)
@@ -6,10 +6,10 @@
         mock.down(1)
         Producer({"bootstrap.servers": mock.bootstrap})
 
-Other processes can reach it too. It knows groups (both protocols), idempotent producers and topics
-that make themselves; it does *not* know administrators' requests, offsets by time, TLS or logins,
-and its transactions are a facade: what was aborted is seen by everybody, nobody is fenced. Those
-tests need the real broker. The interface below it is experimental, so a symbol that has gone makes
+Other processes can connect too. The mock supports groups (both protocols), idempotent producers and
+automatic creation of topics; it does *not* support admin requests, offsets by time, TLS or logins,
+and its transactions are a facade: aborted records are visible to all readers, and no producer is
+fenced. Those tests need the real broker. The C interface is experimental, so a missing symbol makes
 the tests skip.
 """
 
@@ -19,11 +19,11 @@ import ctypes
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import confluent_kafka
 
+from claimtrace.closing import Closing
 from claimtrace.errors import StoreUnavailable
 from tests.servers.fetch import ServerMissing
 
@@ -33,7 +33,7 @@ _PRODUCER: Final = 0
 
 
 class Api(IntEnum):
-    """Requests of Kafka's protocol, by the number they have there."""
+    """API keys of Kafka's protocol."""
 
     PRODUCE = 0
     FETCH = 1
@@ -54,11 +54,11 @@ class Api(IntEnum):
     CONSUMER_GROUP_HEARTBEAT = 68
 
 
-class MockCluster:
-    """Mock brokers 1 .. `brokers`; usable in `with`, which ends them.
+class MockCluster(Closing):
+    """Mock brokers 1 .. `brokers`; `with` ends them.
 
     Raises:
-        ServerMissing: this build of librdkafka has no mock cluster, or another one.
+        ServerMissing: this build of librdkafka has no mock cluster, or an incompatible one.
     """
 
     def __init__(self, brokers: int = 1) -> None:
@@ -74,31 +74,31 @@ class MockCluster:
         self._cluster = ctypes.c_void_p(make(self._handle, brokers))
         if not self._cluster:
             raise StoreUnavailable("no mock cluster came up")
-        # A rebalance waits 3 s for stragglers unless told not to.
+        # By default a rebalance waits 3 s for further members.
         self._call("group_initial_rebalance_delay_ms", ctypes.c_int32(0))
 
     @property
     def bootstrap(self) -> str:
-        """Addresses for `bootstrap.servers`."""
+        """The addresses for `bootstrap.servers`."""
         name = "rd_kafka_mock_cluster_bootstraps"
         address: bytes = self._function(name, ctypes.c_char_p)(self._cluster)
         return address.decode()
 
     def create_topic(self, topic: str, partitions: int, copies: int = 1) -> None:
-        """Make a topic; one that is only named by a client makes itself, with 4 partitions."""
+        """Create a topic; a topic that a client merely names is created with 4 partitions."""
         self._ask("topic_create", topic.encode(), partitions, copies)
 
     def fail(self, api: Api, *codes: int, times: int = 1) -> None:
-        """Answer the next requests of a kind with errors, one after the other, then well again.
+        """Answer the next requests of a kind with errors, one after the other, then normally.
 
-        `KafkaError._TRANSPORT` as a code cuts the connection instead.
+        The code `KafkaError._TRANSPORT` cuts the connection instead.
         """
         errors = list(codes) * times
         self._call("push_request_errors_array", ctypes.c_int16(api), ctypes.c_size_t(len(errors)),
                    (ctypes.c_int * len(errors))(*errors))  # fmt: skip
 
     def heal(self, api: Api) -> None:
-        """Forget the errors that are still to come for a kind of request."""
+        """Drop the errors that are still queued for a kind of request."""
         self._call("clear_request_errors", ctypes.c_int16(api))
 
     def down(self, broker: int = EVERY_BROKER) -> None:
@@ -106,11 +106,11 @@ class MockCluster:
         self._ask("broker_set_down", ctypes.c_int32(broker))
 
     def up(self, broker: int = EVERY_BROKER) -> None:
-        """Take connections again."""
+        """Accept connections again after `down`."""
         self._ask("broker_set_up", ctypes.c_int32(broker))
 
     def delay(self, rtt_ms: int, broker: int = EVERY_BROKER) -> None:
-        """Answer each request only after a time; 0: at once, as at the start."""
+        """Delay the answer to each request; 0: answer at once, as initially."""
         self._ask("broker_set_rtt", ctypes.c_int32(broker), rtt_ms)
 
     def set_leader(self, topic: str, partition: int, broker: int) -> None:
@@ -123,11 +123,11 @@ class MockCluster:
         self._ask("coordinator_set", b"group", group.encode(), ctypes.c_int32(broker))
 
     def watch(self) -> None:
-        """Begin to note the requests, for `requests`."""
+        """Start recording requests, for `requests`."""
         self._call("start_request_tracking")
 
     def requests(self) -> list[Api | int]:
-        """The kinds of requests since `watch`, in the order they came; forgets them."""
+        """Return the kinds of requests since `watch` or the last call, in order of arrival."""
         count = ctypes.c_size_t()
         get = self._function("rd_kafka_mock_get_requests", ctypes.POINTER(ctypes.c_void_p))
         noted = get(self._cluster, ctypes.byref(count))
@@ -144,17 +144,6 @@ class MockCluster:
             self._function("rd_kafka_mock_cluster_destroy", None)(self._cluster)
             self._function("rd_kafka_destroy", None)(self._handle)
             self._cluster = ctypes.c_void_p()
-
-    def __enter__(self) -> MockCluster:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _call(self, name: str, *arguments: Any) -> None:
         self._function(f"rd_kafka_mock_{name}", None)(self._cluster, *arguments)
@@ -178,7 +167,7 @@ class MockCluster:
 
 
 def _library() -> ctypes.CDLL:
-    """The librdkafka that confluent_kafka itself has loaded."""
+    """Return the librdkafka that confluent_kafka itself has loaded."""
     package = Path(confluent_kafka.__file__).parent
     for pattern in ("../confluent_kafka.libs/librdkafka*", ".dylibs/librdkafka*"):
         for path in sorted(package.glob(pattern)):

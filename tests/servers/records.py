@@ -1,4 +1,4 @@
-"""Events for a broker: random but valid ones, some twice, some broken; and how they get there."""
+"""Events for a broker: random valid ones, with duplicates and broken ones; and sending them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ POISONS: Final = (
     b"\xff\xfe\x00",
     b"[" * 5000,
 )
-"""Values that no reader takes; each must end as a dead letter."""
+"""Values that no decoder accepts; each must end as a dead letter."""
 
 NEAR: Final = 200
-"""A duplicate comes at most this many records after the first one."""
+"""Maximum distance of a duplicate from the original, in records."""
 
 
 class Spoiled(NamedTuple):
-    """Records as a careless producer sends them, and what was done to them."""
+    """Records as a faulty producer sends them, and how many are duplicates or poison."""
 
     records: list[Outgoing]
     duplicate_count: int
@@ -39,7 +39,7 @@ class Spoiled(NamedTuple):
 
 
 def outgoing(seed: int, count: int, partitions: int = 4) -> list[Outgoing]:
-    """`a_stream` as a producer would send it, keyed by policy (by the event's own id without one).
+    """Return `a_stream` as a producer would send it, keyed by policy, or by event id without one.
 
     >>> [record.topic for record in outgoing(1, 3)][0]
     'claims.filed'
@@ -47,8 +47,8 @@ def outgoing(seed: int, count: int, partitions: int = 4) -> list[Outgoing]:
     records = []
     for _, event, _, log_time_ms in a_stream(seed, count):
         key = str(getattr(event, "policy_id", None) or getattr(event, event.id_field))
-        place = partition_of(key, partitions)
-        records.append(Outgoing(event.topic, place, key.encode(), encode(event), log_time_ms))
+        partition = partition_of(key, partitions)
+        records.append(Outgoing(event.topic, partition, key.encode(), encode(event), log_time_ms))
     return records
 
 
@@ -59,10 +59,10 @@ def spoil(
     duplicate_ratio: float = 0.05,
     poison_ratio: float = 0.01,
 ) -> Spoiled:
-    """Repeat some records a little later, to the byte, and put broken ones among them.
+    """Repeat some records a little later, byte for byte, and insert poison records.
 
-    A poison goes to the topic and partition of a record beside it. The same arguments, the same
-    answer.
+    A poison record goes to the topic and partition of the record beside it. The same arguments give
+    the same result.
 
     >>> some = outgoing(1, 100)
     >>> spoiled = spoil(some, 1, duplicate_ratio=0.5, poison_ratio=0.1)
@@ -71,36 +71,36 @@ def spoil(
     """
     rng = np.random.default_rng(seed)
     count = len(records)
-    again = np.flatnonzero(rng.random(count) < duplicate_ratio)
+    repeated = np.flatnonzero(rng.random(count) < duplicate_ratio)
     broken = np.flatnonzero(rng.random(count) < poison_ratio)
     order: list[tuple[float, int, Outgoing]] = [(n, 0, each) for n, each in enumerate(records)]
-    later = again + rng.integers(1, NEAR, len(again)) + 0.5
-    order += [(at, 1, records[n]) for at, n in zip(later.tolist(), again.tolist(), strict=True)]
+    later = repeated + rng.integers(1, NEAR, len(repeated)) + 0.5
+    order += [(at, 1, records[n]) for at, n in zip(later.tolist(), repeated.tolist(), strict=True)]
     kinds = rng.integers(len(POISONS), size=len(broken)).tolist()
     order += [
         (n + 0.5, 2, records[n]._replace(value=POISONS[kind]))
         for n, kind in zip(broken.tolist(), kinds, strict=True)
     ]
     order.sort(key=lambda placed: placed[:2])
-    return Spoiled([each for _, _, each in order], len(again), len(broken))
+    return Spoiled([each for _, _, each in order], len(repeated), len(broken))
 
 
 def send(
     bootstrap: str, records: Iterable[Outgoing], **properties: str | int | bool
 ) -> list[Record]:
-    """Send records in order, idempotent and acknowledged by all, and wait for each of them.
+    """Send records in order with an idempotent producer and `acks=all`, and wait for each of them.
 
     Args:
-        bootstrap: of the cluster.
-        records: with their partition and their time.
-        properties: of the client, with `_` for `.`: `compression_type="zstd"`.
+        bootstrap: addresses of the cluster.
+        records: the records, with partition and time.
+        properties: properties of the client, with `_` for `.`: `compression_type="zstd"`.
 
     Returns:
-        What was acknowledged, in the order of the acknowledgements: rising in each partition.
+        The acknowledged records in the order of acknowledgement: ascending in each partition.
 
     Raises:
         KafkaException: a record was refused.
-        StoreUnavailable: not all were acknowledged in two minutes.
+        StoreUnavailable: some records weren't acknowledged within two minutes.
     """
     acknowledged: list[Record] = []
     troubles: list[Exception] = []

@@ -1,9 +1,10 @@
-"""Stands before S3, notes what is asked, and answers in its place when told to.
+"""A proxy before S3 that records requests, and answers in place of S3 on request.
 
     with S3Gate(folder, port) as gate:
         gate.refuse(503, "SlowDown", path=r"[.]parquet$")
 
-It is a process of its own: delta-rs uploads rows without letting other threads run.
+It is a process of its own: delta-rs holds the interpreter's lock while it uploads rows, so that a
+thread of this process couldn't answer.
 """
 
 from __future__ import annotations
@@ -15,23 +16,24 @@ import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
+from claimtrace.closing import Closing
 from tests.servers.broker import HOST, dies_with_us
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class Asked(NamedTuple):
-    """A request."""
+    """A request that was received."""
 
     method: str
     path: str
     if_none_match: str
 
 
-class S3Gate:
-    """A running gate before the server at a port."""
+class S3Gate(Closing):
+    """A running gate before the server at port `upstream`."""
 
     def __init__(self, folder: Path, upstream: int) -> None:
         self._rule, self._log = folder / "rule.json", folder / "asked.log"
@@ -44,17 +46,17 @@ class S3Gate:
 
     def refuse(self, status: int, code: str, *, methods: str = "GET PUT POST HEAD DELETE",
                path: str = "", done: bool = False) -> None:  # fmt: skip
-        """From now on refuse these; with `done` only after S3 has done what was asked."""
+        """Refuse matching requests from now on; with `done` only after S3 has executed them."""
         rule = {"status": status, "code": code, "methods": methods.split(), "path": path,
                 "done": done}  # fmt: skip
         self._set(json.dumps(rule))
 
     def open(self) -> None:
-        """Refuse nothing."""
+        """Forward all requests again."""
         self._set("{}")
 
     def asked(self) -> list[Asked]:
-        """All requests so far."""
+        """Return all requests so far."""
         return [Asked(*json.loads(line)) for line in self._log.read_text().splitlines()]
 
     def _set(self, rule: str) -> None:
@@ -62,19 +64,17 @@ class S3Gate:
         aside.write_text(rule)
         aside.replace(self._rule)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Kill the gate's process."""
         self._process.kill()
         self._process.communicate()
 
 
 def handler(folder: Path, upstream: int) -> type[BaseHTTPRequestHandler]:
-    """Answers one request."""
+    """Return the class of the gate's request handlers."""
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # boto3 asks before it sends, and waits a second otherwise
+        protocol_version = "HTTP/1.1"  # boto3 awaits 100-continue, for a second without an answer
         wbufsize, disable_nagle_algorithm = 1 << 16, True
 
         def handle_expect_100(self) -> bool:
@@ -92,8 +92,8 @@ def handler(folder: Path, upstream: int) -> type[BaseHTTPRequestHandler]:
             if rule and self.command in rule["methods"] and re.search(rule["path"], path):
                 if rule["done"]:
                     self._forward(body)
-                said = f"<Error><Code>{rule['code']}</Code></Error>".encode()
-                self._answer(rule["status"], {}, said)
+                xml = f"<Error><Code>{rule['code']}</Code></Error>".encode()
+                self._answer(rule["status"], {}, xml)
             else:
                 self._answer(*self._forward(body))
 
@@ -120,13 +120,13 @@ def handler(folder: Path, upstream: int) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Silence."""
+            """Log nothing."""
 
     return Handler
 
 
 def main() -> None:
-    """Serve until killed; the port is the first line that is printed."""
+    """Serve until killed; the first line printed is the port."""
     folder, upstream = Path(sys.argv[1]), int(sys.argv[2])
     server = ThreadingHTTPServer((HOST, 0), handler(folder, upstream))
     print(server.server_port, flush=True)

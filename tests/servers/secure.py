@@ -1,13 +1,13 @@
-"""A Kafka that asks who you are: logins, access control, and TLS with a right and a wrong name.
+"""A Kafka with logins, access control, and TLS with a right and a wrong host name.
 
     with secure_cluster(folder) as kafka:
-        kafka.bootstrap                 # PLAINTEXT: may do anything; for the test's own hands
+        kafka.bootstrap                 # PLAINTEXT: all rights; for the test itself
         kafka.addresses(SASL)           # a login without encryption: SCRAM, PLAIN, OAUTHBEARER
         kafka.addresses(SASL_TLS)       # a login over TLS
-        kafka.addresses(TLS)            # TLS alone; a client's certificate is taken when shown
+        kafka.addresses(TLS)            # TLS alone; a client's certificate is optional
         kafka.addresses(WRONG_NAME)     # TLS with a certificate for another host
 
-Who may do what is decided by `allow`; nobody but `ADMIN` may do anything before.
+`allow` grants rights; without it only `ADMIN` has any.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LISTENERS: Final = {
 
 ADMIN: Final = "admin"
 USERS: Final = {ADMIN: "admin-secret", "alice": "alice-secret", "bob": "bob-secret"}
-"""Who can log in, by PLAIN or SCRAM, and their passwords."""
+"""Users of PLAIN and SCRAM -> their passwords."""
 
 OUR_NAMES: Final = "DNS:localhost,IP:127.0.0.1"
 _MODULES: Final = {
@@ -57,20 +57,20 @@ _MODULES: Final = {
     "plain": "org.apache.kafka.common.security.plain.PlainLoginModule required "
     + " ".join(f'user_{name}="{password}"' for name, password in USERS.items())
     + ";",
-    # Takes any unsigned token that hasn't expired: for tests only, as everything here.
+    # Accepts any unsigned token that hasn't expired: for tests only, like all of this file.
     "oauthbearer": "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required "
     'unsecuredLoginStringClaim_sub="broker";',
 }
 
 
 def secure_cluster(folder: Path, *, properties: Mapping[str, str] | None = None) -> Cluster:
-    """One node with the listeners above; its certificates lie in `folder / "certificates"`.
+    """Return one node with the listeners above; its certificates are in `folder / "certificates"`.
 
-    `authority.pem` there is for a client's `ssl.ca.location`; `alice.pem` and `alice.key` are a
-    client's own certificate, whose principal is `User:CN=alice`.
+    In that folder, `authority.pem` is for a client's `ssl.ca.location`; `alice.pem` and `alice.key`
+    are a client's own certificate, whose principal is `User:CN=alice`.
 
     Raises:
-        ServerMissing: there is no `openssl`.
+        ServerMissing: `openssl` isn't installed.
     """
     authority = Authority(folder / "certificates")
     authority.sign("alice")
@@ -88,15 +88,15 @@ def secure_cluster(folder: Path, *, properties: Mapping[str, str] | None = None)
 
 
 def allow(cluster: Cluster, user: str, kind: str, name: str, *operations: str) -> None:
-    """Let somebody do something: `allow(kafka, "alice", "topic", "claims.filed", "read")`.
+    """Grant a user rights: `allow(kafka, "alice", "topic", "claims.filed", "read")`.
 
-    Returns when the broker goes by it.
+    Returns when the broker enforces the change.
 
     Args:
-        cluster: of `secure_cluster`.
+        cluster: from `secure_cluster`.
         user: the principal without `User:`; `CN=alice` for a certificate.
         kind: `topic`, `group`, `transactional_id` or `broker` (the cluster itself).
-        name: of the resource, `claims.*` for all that begin so; `kafka-cluster` for `broker`.
+        name: name of the resource, `claims.*` for a prefix; `kafka-cluster` for `broker`.
         operations: `read`, `write`, `describe`, `create`, `all`, ...
 
     Raises:
@@ -107,23 +107,23 @@ def allow(cluster: Cluster, user: str, kind: str, name: str, *operations: str) -
         entry = AclBinding(*_entry(user, kind, name, operation))
         for done in admin.create_acls([entry]).values():
             done.result(30)
-        _settle(admin, AclBindingFilter(*_entry(user, kind, name, operation)), 1)
+        _wait_for_entries(admin, AclBindingFilter(*_entry(user, kind, name, operation)), 1)
 
 
 def forbid(cluster: Cluster, user: str, kind: str, name: str, *operations: str) -> None:
-    """Take back what `allow` gave; the same arguments, and the same errors."""
+    """Revoke rights that `allow` granted; the same arguments, and the same errors."""
     admin = cluster.admin()
     for operation in operations:
         entry = AclBindingFilter(*_entry(user, kind, name, operation))
         for done in admin.delete_acls([entry]).values():
             done.result(30)
-        _settle(admin, entry, 0)
+        _wait_for_entries(admin, entry, 0)
 
 
 def set_password(cluster: Cluster, user: str, password: str) -> None:
-    """Change a user's SCRAM password, or make a new user; sessions that are open go on.
+    """Change a user's SCRAM password, or create a user; open sessions continue.
 
-    With `properties={"connections.max.reauth.ms": "2000"}` they have to log in again soon.
+    With `properties={"connections.max.reauth.ms": "2000"}` sessions must log in again soon.
 
     Raises:
         KafkaException: the cluster refused.
@@ -133,7 +133,7 @@ def set_password(cluster: Cluster, user: str, password: str) -> None:
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512)
     ]
     admin = cluster.admin()
-    for change in changes:  # one a request: one with two for the same user is refused
+    for change in changes:  # one a request: a request with two for the same user is refused
         for done in admin.alter_user_scram_credentials([change]).values():
             done.result(30)
 
@@ -145,8 +145,8 @@ def _entry(user: str, kind: str, name: str, operation: str) -> tuple[Any, ...]:
             AclOperation[operation.upper()], AclPermissionType.ALLOW)  # fmt: skip
 
 
-def _settle(admin: AdminClient, entry: AclBindingFilter, count: int) -> None:
-    """The controller answers first; the broker's authorizer learns of it a moment later."""
+def _wait_for_entries(admin: AdminClient, entry: AclBindingFilter, count: int) -> None:
+    """Wait until the broker's authorizer knows a change: the controller answers before that."""
     deadline = time.monotonic() + 10
     while len(admin.describe_acls(entry).result(30)) != count:
         if time.monotonic() > deadline:
@@ -160,7 +160,7 @@ def _properties(authority: Authority) -> dict[str, str]:
     wanted: dict[str, str] = {
         "sasl.enabled.mechanisms": "SCRAM-SHA-256,SCRAM-SHA-512,PLAIN,OAUTHBEARER",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        # The plain listeners of the controller and of the tests have no login.
+        # The plain listeners of the controller and of the test have no login.
         "super.users": f"User:{ADMIN};User:ANONYMOUS",
         "ssl.keystore.type": "PEM",
         "ssl.truststore.type": "PEM",

@@ -1,4 +1,4 @@
-"""The gate says yes and no as IAM does: what a request asks for, and what a policy answers."""
+"""The gate decides as IAM does: the permissions of a request, and the decision of a policy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def policy(*statements: dict[str, Any]) -> Policy:
 
 
 @pytest.mark.parametrize(
-    ("told", "action", "resource", "context", "allowed"),
+    ("given", "action", "resource", "context", "allowed"),
     [
         ({"Action": "kinesis:GetRecords"}, "kinesis:GetRecords", STREAM, {}, True),
         ({"Action": "kinesis:getrecords"}, "kinesis:GetRecords", STREAM, {}, True),
@@ -50,25 +50,25 @@ def policy(*statements: dict[str, Any]) -> Policy:
     ],
 )  # fmt: skip
 def test_a_statement_allows(
-    told: dict[str, Any], action: str, resource: str, context: dict[str, str], allowed: bool
+    given: dict[str, Any], action: str, resource: str, context: dict[str, str], allowed: bool
 ) -> None:
     asked = Asked(action, resource, context)
-    assert bool(policy(statement(**told)).decide(asked)) is allowed
+    assert bool(policy(statement(**given)).decide(asked)) is allowed
     assert not policy().decide(asked)
-    denied = policy(statement(Action="*"), statement(**told, Effect="Deny"))
+    denied = policy(statement(Action="*"), statement(**given, Effect="Deny"))
     assert bool(denied.decide(asked)) is not allowed
 
 
 @pytest.mark.parametrize(
-    "told",
+    "given",
     [
         {"NotAction": "s3:*"}, {"Principal": "*"}, {"Effect": "Perhaps"},
         {"Condition": {"Bool": {"aws:SecureTransport": "true"}}},
     ],
 )  # fmt: skip
-def test_what_it_does_not_know_is_no_guess(told: dict[str, Any]) -> None:
+def test_what_it_does_not_know_is_no_guess(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="unknown"):
-        policy(statement(**told))
+        policy(statement(**given))
 
 
 def test_the_older_version_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""The real broker: it answers, breaks as told, keeps its records, and never outlives its parent."""
+"""The real broker: it answers, fails on request, keeps its records, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_retention_and_compaction_bite_when_told_to(kafka: Cluster) -> None:
     produce(kafka.bootstrap, "servers.compact", [b"a", b"b"], key=b"k")
     time.sleep(0.5)
     produce(kafka.bootstrap, "servers.compact", [b"last"], key=b"k")
-    wanted: list[list[bytes | None]] = [[], [b"b", b"last"]]  # the open segment is left alone
+    wanted: list[list[bytes | None]] = [[], [b"b", b"last"]]  # the active segment isn't compacted
     for _ in range(100):
         there = [values(read_topic(kafka.bootstrap, f"servers.{t}")) for t in ("short", "compact")]
         if there == wanted:
@@ -111,7 +111,7 @@ def test_retention_and_compaction_bite_when_told_to(kafka: Cluster) -> None:
 
 
 def test_a_broker_dies_with_its_parent(tmp_path: Path, kafka: Cluster) -> None:
-    """`kafka` is asked for only so that this test skips where there is no Kafka."""
+    """A node ends with its parent; the fixture `kafka` skips the test where Kafka is missing."""
     program = f"""
 import threading, time
 from pathlib import Path

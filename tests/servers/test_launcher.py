@@ -1,4 +1,4 @@
-"""What stands before a broker: Java, the download, ports; and the broker of `make kafka`."""
+"""The prerequisites of a broker: Java, the download, ports; and the broker of `make kafka`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ esac; done
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with a Maven of our own and an empty cache."""
+    """Set up a fake Maven and an empty cache."""
     maven = tmp_path / "bin" / "mvn"
     maven.parent.mkdir()
     maven.write_text(FAKE_MAVEN)
@@ -48,8 +48,8 @@ def test_two_processes_fetch_once(home: Path) -> None:
     both = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    said = {process.communicate()[0].strip() for process in both}
-    assert said == {str(fetch.kafka_jars())}
+    printed = {process.communicate()[0].strip() for process in both}
+    assert printed == {str(fetch.kafka_jars())}
     assert (fetch.kafka_jars() / "kafka.jar").exists()
     assert (home / "log").read_text() == "fetched\n"
     assert sorted(path.name for path in fetch.cache_folder().iterdir()) == [
@@ -96,9 +96,9 @@ def test_the_broker_of_make_kafka_ends_with_ctrl_c_and_keeps_its_records(tmp_pat
     for turn in range(2):
         running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert running.stdout is not None
-        said = next((line for line in running.stdout if line.startswith("Kafka answers")), "")
+        printed = next((line for line in running.stdout if line.startswith("Kafka answers")), "")
         bootstrap = f"127.0.0.1:{port}"
-        assert bootstrap in said
+        assert bootstrap in printed
         if turn == 0:
             create_topics(bootstrap, {"claims.filed": 4})
             filed = [record for record in outgoing(1, 20) if record.topic == "claims.filed"]

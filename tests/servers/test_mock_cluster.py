@@ -1,4 +1,4 @@
-"""The mock cluster fails as it is told to, and heals."""
+"""The mock cluster fails on request, and recovers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.servers.topics import client, read_topic, values
 
 
 def send(mock: MockCluster, text: bytes, timeout_s: float = 10) -> KafkaError | None:
-    told: list[KafkaError | None] = []
+    delivered: list[KafkaError | None] = []
     limit = round(timeout_s * 1000)
     producer = Producer(client(mock.bootstrap, enable_idempotence=True, message_timeout_ms=limit))
-    producer.produce("t", text, partition=0, on_delivery=lambda error, _: told.append(error))
+    producer.produce("t", text, partition=0, on_delivery=lambda error, _: delivered.append(error))
     producer.flush(timeout_s + 5)
-    return told[0]
+    return delivered[0]
 
 
 def test_topics_have_the_partitions_asked_for(mock_kafka: MockCluster) -> None:

@@ -1,4 +1,4 @@
-"""What a careless producer sends arrives as sent."""
+"""Records of a faulty producer arrive as sent."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def test_what_is_sent_is_acknowledged_with_its_place_and_read_back(kafka: Cluste
     acknowledged = send(kafka.bootstrap, sent, compression_type="zstd")
     read = [record for topic in topics.values() for record in read_topic(kafka.bootstrap, topic)]
     assert sorted(acknowledged) == sorted(read)
-    place = {record: (record.topic, record.partition) for record in sent}
-    for topic, partition in set(place.values()):
+    target = {record: (record.topic, record.partition) for record in sent}
+    for topic, partition in set(target.values()):
         there = [r for r in read if (r.topic, r.partition) == (topic, partition)]
-        wanted = [r for r in sent if place[r] == (topic, partition)]
+        wanted = [r for r in sent if target[r] == (topic, partition)]
         assert [(r.key, r.value, r.log_time_ms) for r in there] == [
             (r.key, r.value, r.log_time_ms) for r in wanted
         ]

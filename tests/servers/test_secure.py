@@ -1,4 +1,4 @@
-"""The broker that asks who you are: each way in, each refusal, as librdkafka sees them."""
+"""The broker with access control: each kind of login and each refusal, as librdkafka sees them."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def ca(cluster: Cluster) -> str:
     return str(cluster.folder / "certificates" / "authority.pem")
 
 
-def troubles_of(bootstrap: str, **properties: str | int | bool) -> tuple[list[KafkaError], int]:
-    """What `error_cb` tells until there is an answer, and how many brokers are in that."""
+def errors_of(bootstrap: str, **properties: str | int | bool) -> tuple[list[KafkaError], int]:
+    """Return the errors given to `error_cb` until a broker answers, and the number of brokers."""
     seen: list[KafkaError] = []
     admin = AdminClient({**client(bootstrap, **properties), "error_cb": seen.append})
     for _ in range(20):
@@ -57,23 +57,23 @@ def troubles_of(bootstrap: str, **properties: str | int | bool) -> tuple[list[Ka
             admin.poll(0)
             if seen:
                 return seen, 0
-    raise AssertionError("neither an answer nor a trouble")
+    raise AssertionError("neither an answer nor an error")
 
 
 def send(bootstrap: str, topic: str, **properties: str | int | bool) -> KafkaError | None:
-    told: list[KafkaError | None] = []
+    delivered: list[KafkaError | None] = []
     producer = Producer(client(bootstrap, message_timeout_ms=5000, **properties))
-    producer.produce(topic, b"v", on_delivery=lambda error, _: told.append(error))
+    producer.produce(topic, b"v", on_delivery=lambda error, _: delivered.append(error))
     producer.flush(30)
-    return told[0]
+    return delivered[0]
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"])
 def test_a_login_is_taken_and_a_wrong_password_is_not(secure: Cluster, mechanism: str) -> None:
     right = login("alice", mechanism=mechanism)
     wrong = login("alice", "wrong", mechanism)
-    assert troubles_of(secure.addresses(SASL), **right) == ([], 1)
-    troubles, brokers = troubles_of(secure.addresses(SASL), **wrong)
+    assert errors_of(secure.addresses(SASL), **right) == ([], 1)
+    troubles, brokers = errors_of(secure.addresses(SASL), **wrong)
     assert brokers == 0
     assert troubles[0].code() == KafkaError._AUTHENTICATION
 
@@ -102,30 +102,33 @@ def test_nobody_writes_or_reads_without_an_entry(secure: Cluster) -> None:
 
 def test_a_password_can_change(secure: Cluster) -> None:
     set_password(secure, "carol", "first")
-    assert troubles_of(secure.addresses(SASL), **login("carol", "first"))[1] == 1
+    assert errors_of(secure.addresses(SASL), **login("carol", "first"))[1] == 1
     set_password(secure, "carol", "second")
-    assert troubles_of(secure.addresses(SASL), **login("carol", "first"))[1] == 0
-    assert troubles_of(secure.addresses(SASL), **login("carol", "second"))[1] == 1
+    assert errors_of(secure.addresses(SASL), **login("carol", "first"))[1] == 0
+    assert errors_of(secure.addresses(SASL), **login("carol", "second"))[1] == 1
 
 
 def test_tls_needs_our_authority_and_the_right_name(secure: Cluster) -> None:
     known = {"security_protocol": "ssl", "ssl_ca_location": ca(secure)}
-    assert troubles_of(secure.addresses(TLS), **known) == ([], 1)
-    assert troubles_of(secure.addresses(TLS).replace("127.0.0.1", "localhost"), **known)[1] == 1
+    assert errors_of(secure.addresses(TLS), **known) == ([], 1)
+    assert errors_of(secure.addresses(TLS).replace("127.0.0.1", "localhost"), **known)[1] == 1
 
-    troubles, brokers = troubles_of(secure.addresses(TLS), security_protocol="ssl")
+    troubles, brokers = errors_of(secure.addresses(TLS), security_protocol="ssl")
     assert brokers == 0
     assert is_bad_certificate(troubles[0])
 
-    troubles, brokers = troubles_of(secure.addresses(WRONG_NAME), **known)
+    troubles, brokers = errors_of(secure.addresses(WRONG_NAME), **known)
     assert brokers == 0
     assert is_bad_certificate(troubles[0])
     unchecked = {"ssl_endpoint_identification_algorithm": "none"}
-    assert troubles_of(secure.addresses(WRONG_NAME), **known, **unchecked)[1] == 1
+    assert errors_of(secure.addresses(WRONG_NAME), **known, **unchecked)[1] == 1
 
 
 def is_bad_certificate(error: KafkaError) -> bool:
-    """Which of two codes librdkafka gives depends on where in the handshake it notices."""
+    """Whether an error is one of librdkafka's two codes for a refused certificate.
+
+    The code depends on the stage of the handshake.
+    """
     known = (KafkaError._SSL, KafkaError._TRANSPORT)
     return error.code() in known and "certificate verify failed" in error.str()
 
@@ -146,7 +149,7 @@ def test_a_certificate_of_the_clients_own_is_its_name(secure: Cluster) -> None:
 
 def test_a_login_over_tls(secure: Cluster) -> None:
     both = {**login("alice"), "security_protocol": "sasl_ssl", "ssl_ca_location": ca(secure)}
-    assert troubles_of(secure.addresses(SASL_TLS), **both) == ([], 1)
+    assert errors_of(secure.addresses(SASL_TLS), **both) == ([], 1)
 
 
 def test_an_unsigned_token_is_taken(secure: Cluster) -> None:
@@ -156,7 +159,7 @@ def test_an_unsigned_token_is_taken(secure: Cluster) -> None:
         "enable_sasl_oauthbearer_unsecure_jwt": True,
         "sasl_oauthbearer_config": "principal=alice",
     }
-    assert troubles_of(secure.addresses(SASL), **token)[1] == 1
+    assert errors_of(secure.addresses(SASL), **token)[1] == 1
 
 
 def test_credentials_expire_where_the_broker_asks_again(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Topics for tests: make them, and read all of their records back."""
+"""Topics for tests: create them, and read back all of their records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from claimtrace.events import Record
 
 
 def client(bootstrap: str, **properties: str | int | bool) -> dict[str, str | int | bool]:
-    """Properties of a client: the address, no log, quick to call again, and others, `_` for `.`.
+    """Return properties of a client: address, no log, quick reconnects, and others, `_` for `.`.
 
     >>> client("127.0.0.1:9092", security_protocol="ssl")["security.protocol"]
     'ssl'
@@ -37,15 +37,15 @@ def create_topics(
     config: Mapping[str, str] | None = None,
     **properties: str | int | bool,
 ) -> None:
-    """Make topics, `{name: partitions}`, with as many copies as the brokers' default says.
+    """Create topics, `{name: partitions}`, with the brokers' default number of replicas.
 
     Returns when each partition has a leader.
 
     Args:
-        bootstrap: of the cluster.
-        partitions: of each topic.
-        config: of each topic, such as `{"retention.ms": "1000"}`.
-        properties: of the client, with `_` for `.`.
+        bootstrap: addresses of the cluster.
+        partitions: topic -> number of partitions.
+        config: configuration of each topic, such as `{"retention.ms": "1000"}`.
+        properties: properties of the client, with `_` for `.`.
 
     Raises:
         KafkaException: the cluster refused.
@@ -79,18 +79,18 @@ def read_topic(
     timeout_s: float = 60.0,
     **properties: str | int | bool,
 ) -> list[Record]:
-    """All records of a topic as they stand now, by partition and position.
+    """Return all records that a topic has now, by partition and position.
 
     Args:
-        bootstrap: of the cluster.
+        bootstrap: addresses of the cluster.
         topic: must exist.
-        committed: leave out what a transaction aborted or has not committed yet.
-        timeout_s: for all of it.
-        properties: of the client, with `_` for `.`.
+        committed: leave out records of aborted and open transactions.
+        timeout_s: time-out for all of it.
+        properties: properties of the client, with `_` for `.`.
 
     Raises:
         KafkaException: the topic can't be read.
-        StoreUnavailable: the end was not reached in time.
+        StoreUnavailable: the end wasn't reached in time.
     """
     level = "read_committed" if committed else "read_uncommitted"
     reader = Consumer(
@@ -119,7 +119,7 @@ def read_topic(
 
 
 def delete_before(bootstrap: str, positions: Mapping[tuple[str, int], int]) -> None:
-    """Take away records as retention does, but at once: all below a position, by partition.
+    """Delete all records below positions, by (topic, partition); retention would do it later.
 
     Raises:
         KafkaException: the cluster refused.
@@ -131,12 +131,12 @@ def delete_before(bootstrap: str, positions: Mapping[tuple[str, int], int]) -> N
 
 
 def values(records: Iterable[Record]) -> list[bytes | None]:
-    """The values alone."""
+    """Return the values of records."""
     return [record.value for record in records]
 
 
 def record_of(got: Message) -> Record:
-    """What a client got or sent, as a record with its place."""
+    """Return a client's message as a `Record`."""
     headers = tuple((name, value or b"") for name, value in got.headers() or ())
     return Record(got.topic(), got.partition(), got.offset(), got.key(), got.value(),
                   got.timestamp()[1], headers)  # fmt: skip

@@ -1,1 +1,1 @@
-"""AWS for all rooms: clients as the settings describe them, and what AWS's errors mean."""
+"""AWS for all rooms: clients made from the settings, and AWS's errors as ours."""

@@ -1,4 +1,4 @@
-"""A client of an AWS service, as the settings describe it."""
+"""A client of an AWS service, made from the settings."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def aws_client(kinesis: KinesisSettings, service: str, region: str = "") -> Any:
     """Make a client of an AWS service.
 
     Args:
-        kinesis: the region, and other endpoints than those of AWS.
-        service: as boto3 names it.
-        region: overrides the one of the settings.
+        kinesis: the region, and endpoints that replace those of AWS.
+        service: boto3's name of the service.
+        region: overrides the region of the settings.
 
     Raises:
-        ConfigError: no region is set, or a profile isn't there.
+        ConfigError: no region is set, the profile doesn't exist, or an endpoint is no URL.
     """
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 3},

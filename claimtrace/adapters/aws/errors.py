@@ -1,8 +1,8 @@
-"""What an answer of AWS means to us: mend it, wait for it, or stop.
+"""AWS's errors as ours: a person must act, or the caller retries.
 
-- `ConfigError`: a person must mend it. The hint names the setting, the right or the command.
-- `StoreUnavailable`: it mends itself (throttling, an outage, credentials that are renewed). Pause,
-  try the same again; nothing is skipped and nothing becomes a dead letter.
+- `ConfigError`: a person must fix it. The hint names the setting, the right or the command.
+- `StoreUnavailable`: it passes without anyone acting (throttling, an outage, credentials that are
+  renewed). Pause and retry the same call; nothing is skipped and nothing becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _MISSING: Final = frozenset({"ResourceNotFoundException"})
 
 
 def code_of(error: ClientError) -> str:
-    """The code that AWS gave."""
+    """Return AWS's error code; empty when there is none."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -68,8 +68,8 @@ def named_errors(what: str, where: str) -> Iterator[None]:
     """Turn AWS's errors into ours.
 
     Args:
-        what: that can't be done, such as "can't read".
-        where: the stream or table.
+        what: the operation that fails, such as "can't read".
+        where: the stream or table concerned.
 
     >>> with named_errors("can't read", "claims"):
     ...     raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetRecords")
@@ -98,17 +98,17 @@ def named_errors(what: str, where: str) -> Iterator[None]:
 
 def _ours(error: ClientError, what: str, where: str) -> ClaimtraceError:
     code, message = code_of(error), str(error.response.get("Error", {}).get("Message", ""))
-    said = f"{what}: {code}" + (f", {message}" if message else "")
+    detail = f"{what}: {code}" + (f", {message}" if message else "")
     if code in _MISSING:
         return ConfigError(
             f"{what}: it isn't there", where=where,
             hint="make it: claimtrace topics create; look at kinesis.region",
         )  # fmt: skip
     if code in _DENIED:
-        return ConfigError(said, where=where, hint="attach a policy that allows it")
+        return ConfigError(detail, where=where, hint="attach a policy that allows it")
     if code in _LOGIN:
-        return ConfigError(said, where=where, hint="look at the AWS credentials and at the clock")
+        return ConfigError(detail, where=where, hint="check the AWS credentials and the clock")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     if code in THROTTLED or code in _PASSING or status >= 500:
-        return StoreUnavailable(said, where=where)
-    return ConfigError(said, where=where)
+        return StoreUnavailable(detail, where=where)
+    return ConfigError(detail, where=where)

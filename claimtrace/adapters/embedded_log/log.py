@@ -1,17 +1,16 @@
 """The embedded log: partitioned topics in one SQLite file, durable when `append` returns.
 
-Records lie in *batches*, as on Kafka: a row is up to `BATCH_RECORDS` records of one partition with
-their first position, a checksum and one body (see `record_batch`). A commit is the unit of
-atomicity and durability: write-ahead log, one sync a commit. One process writes at a time, any
-number reads; SQLite arbitrates. Positions start at 0 and have no gaps.
+Records are stored in *batches*, as on Kafka: a row is up to `BATCH_RECORDS` records of one
+partition with their first position, a checksum and one body (see `record_batch`). A commit is the
+unit of atomicity and durability: write-ahead log, one sync a commit. One process writes at a time,
+any number reads; SQLite arbitrates. Positions start at 0 and have no gaps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import numpy as np
@@ -20,16 +19,31 @@ import numpy.typing as npt
 from ...batches.outgoing import OutgoingBatch, OutgoingColumns
 from ...batches.records import Records
 from ...buffers.byte_strings import ByteStrings
+from ...closing import Closing
 from ...errors import ConfigError, StateError
 from ...events import Outgoing, Record
-from .file import named_errors, open_log
+from ..files.sqlite_file import FileKind, named_errors, open_file
 from .merge import MergedReader
 from .record_batch import checksum, decode_batch, encode_batch
 
 BATCH_RECORDS: Final = 1000
-"""Records of one row: large enough that the row costs nothing, small enough to decode for one."""
+"""Records of one row: enough that a row's overhead is negligible, few enough to decode for one."""
 
 _MAX_PARTITIONS: Final = 1024
+
+_SCHEMA: Final = """
+CREATE TABLE topics (
+    topic TEXT NOT NULL PRIMARY KEY, topic_id INTEGER NOT NULL UNIQUE, partitions INTEGER NOT NULL
+);
+CREATE TABLE producer_sequences (name TEXT NOT NULL PRIMARY KEY, sequence INTEGER NOT NULL);
+CREATE TABLE batches (
+    topic_id INTEGER NOT NULL, partition INTEGER NOT NULL, base INTEGER NOT NULL,
+    count INTEGER NOT NULL, first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
+    crc INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (topic_id, partition, base)
+);
+"""
+_LOG: Final = FileKind("log", 0x434C4D54, 1, _SCHEMA)  # "CLMT"
 
 _INSERT: Final = "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _END: Final = (
@@ -42,16 +56,17 @@ _BATCH_AT: Final = (
 )
 
 
-class EmbeddedLog:
+class EmbeddedLog(Closing):
     """A durable, partitioned log in one file.
 
     Args:
-        path: the SQLite file; its folder is made when `create` is set.
-        create: make the file when it isn't there; otherwise a missing file is a `StateError`.
-        durable: sync at every commit. Without it a power cut, but no crash, may lose the last ones.
+        path: the SQLite file; its folder is created too when `create` is set.
+        create: create a missing file; otherwise a missing file is a `StateError`.
+        durable: sync at every commit. Without it a power cut may lose the last commits; a crash of
+            the process doesn't.
 
     Raises:
-        StateError: the file is missing, damaged, or isn't a log of this version.
+        StateError: the file is missing, damaged, or not a log of this version.
         StoreUnavailable: the file can't be opened or written now: disk full, locked, no rights.
 
     >>> import tempfile
@@ -65,7 +80,7 @@ class EmbeddedLog:
 
     def __init__(self, path: Path, *, create: bool = True, durable: bool = True) -> None:
         self._path = path
-        self._db = open_log(path, create=create, durable=durable)
+        self._db = open_file(_LOG, path, create=create, durable=durable)
         self._topics: dict[str, tuple[int, int]] = {}
         self._last_batch: dict[tuple[str, int], Records] = {}
         self._merged: MergedReader | None = None
@@ -75,10 +90,11 @@ class EmbeddedLog:
     # -- topics -----------------------------------------------------------------------------------
 
     def create_topic(self, topic: str, partitions: int) -> None:
-        """Declare a topic; a no-op when it is there with the same number of partitions.
+        """Create a topic; a no-op when it exists with the same number of partitions.
 
         Raises:
-            ConfigError: the topic has another number of partitions: keys would change their place.
+            ConfigError: the topic exists with another number of partitions: keys would move to
+                other partitions.
         """
         if not 1 <= partitions <= _MAX_PARTITIONS:
             raise ConfigError(f"{partitions} partitions: 1 .. {_MAX_PARTITIONS}", where=topic)
@@ -99,8 +115,8 @@ class EmbeddedLog:
                 )
 
     def topics(self) -> dict[str, int]:
-        """Every topic with its number of partitions, oldest first."""
-        with named_errors(self._path):
+        """Return every topic with its number of partitions, oldest first."""
+        with self._named_errors():
             rows = self._db.execute("SELECT topic, partitions FROM topics ORDER BY topic_id")
             return dict(rows.fetchall())
 
@@ -112,12 +128,12 @@ class EmbeddedLog:
         """Append all records, or none; they are durable when this returns.
 
         Args:
-            records: in the order they should stand, on any topics and partitions.
+            records: in order, for any topics and partitions.
             producer: (name, sequence). A sequence that isn't above the last stored one of that name
-                is a repetition: nothing is written. That makes re-emission after a crash harmless.
+                is a duplicate: nothing is written. That makes re-emission after a crash harmless.
 
         Returns:
-            False for a repetition, else True.
+            False for a duplicate, else True.
         """
         with self.transaction():
             if producer is not None:
@@ -142,7 +158,10 @@ class EmbeddedLog:
         values: Sequence[bytes],
         log_times_ms: Sequence[int] | npt.NDArray[np.int64],
     ) -> None:
-        """Append columns to one partition: the fast path. Join several with `transaction`."""
+        """Append columns to one partition: the fast path.
+
+        Several calls inside `transaction` are one commit.
+        """
         with self.transaction():
             columns = OutgoingColumns(
                 topic,
@@ -155,11 +174,11 @@ class EmbeddedLog:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One commit for all that is appended inside; an exception takes all of it back."""
+        """Make one commit of everything appended inside; an exception rolls all of it back."""
         if self._in_transaction:
             yield
             return
-        with named_errors(self._path):
+        with self._named_errors():
             self._db.execute("BEGIN IMMEDIATE")
             self._in_transaction = True
             try:
@@ -170,14 +189,14 @@ class EmbeddedLog:
                 if self._db.in_transaction:  # SQLite has rolled back by itself on some errors
                     self._db.execute("ROLLBACK")
                 self._topics.clear()
-                self._merged = None  # it may have read ahead what is gone now
+                self._merged = None  # it may have read ahead records that were rolled back
                 raise
             finally:
                 self._in_transaction = False
 
     def producer_sequence(self, name: str) -> int:
-        """The last sequence stored for a producer; -1 when it was never seen."""
-        with named_errors(self._path):
+        """Return the last sequence stored for a producer; -1 when there is none."""
+        with self._named_errors():
             row = self._db.execute(
                 "SELECT sequence FROM producer_sequences WHERE name = ?", (name,)
             ).fetchone()
@@ -186,12 +205,12 @@ class EmbeddedLog:
     # -- reading ----------------------------------------------------------------------------------
 
     def ends(self, topic: str) -> list[int]:
-        """The next position to be written, for each partition."""
+        """Return the next position to be written, for each partition."""
         topic_id, partitions = self._topic(topic)
         return [self._end(topic_id, partition) for partition in range(partitions)]
 
     def read(self, topic: str, partition: int, from_position: int, max_records: int) -> Records:
-        """Up to `max_records` records from a position on; fewer only at the end of the partition.
+        """Return up to `max_records` records from a position on; fewer only at the partition's end.
 
         Raises:
             StateError: a batch doesn't match its checksum, or one is missing.
@@ -201,7 +220,7 @@ class EmbeddedLog:
     def read_range(
         self, topic: str, partition: int, from_position: int, to_position: int
     ) -> Records:
-        """The records of `[from_position, to_position)`.
+        """Return the records of `[from_position, to_position)`.
 
         Raises:
             StateError: the partition ends before `to_position`, or a batch is damaged.
@@ -222,14 +241,16 @@ class EmbeddedLog:
         positions: Mapping[tuple[str, int], int],
         max_records: int,
     ) -> Records:
-        """The next records over all partitions of the topics, the earliest log time first.
+        """Return the next records over all partitions of the topics, the earliest log time first.
 
-        Always the head with the least (log_time_ms, index in `topics`, partition) goes next, so the
-        order depends on the log and the positions alone, not on how the reads are cut.
+        The next record is always the head with the least (log_time_ms, index in `topics`,
+        partition), so the order depends on the log and the positions alone, not on the sizes of the
+        reads.
 
         Args:
-            topics: the first wins among equal log times.
-            positions: next position to read, by (topic, partition); 0 where it says nothing.
+            topics: in order of precedence among equal log times.
+            positions: next position to read, by (topic, partition); 0 for those missing.
+            max_records: fewer are returned only at the end of all partitions.
         """
         if self._merged is None or self._merged.topics != tuple(topics):
             parts = [(topic, p) for topic in topics for p in range(self._topic(topic)[1])]
@@ -237,31 +258,23 @@ class EmbeddedLog:
         return self._merged.take(positions, max_records, self._version())
 
     def last(self, topic: str, partition: int) -> Record | None:
-        """The newest record of a partition."""
-        end = self._end(self._place(topic, partition), partition)
+        """Return the newest record of a partition, or None."""
+        end = self._end(self._topic_id(topic, partition), partition)
         return self.read(topic, partition, end - 1, 1)[0] if end else None
 
     def close(self) -> None:
-        """Close the file; folds the write-ahead log into it when nobody else has it open."""
+        """Close the file; SQLite moves the write-ahead log into it if no other process uses it."""
         self._db.close()
 
-    def __enter__(self) -> EmbeddedLog:
-        return self
+    # -- internals --------------------------------------------------------------------------------
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    # -- inside -----------------------------------------------------------------------------------
+    def _named_errors(self, within: str = "") -> AbstractContextManager[None]:
+        return named_errors(_LOG, self._path, within)
 
     def _topic(self, topic: str) -> tuple[int, int]:
-        """Its id and number of partitions."""
+        """Return the id and the number of partitions of a topic."""
         if topic not in self._topics:
-            with named_errors(self._path):
+            with self._named_errors():
                 row = self._db.execute(
                     "SELECT topic_id, partitions FROM topics WHERE topic = ?", (topic,)
                 ).fetchone()
@@ -272,8 +285,12 @@ class EmbeddedLog:
             self._topics[topic] = (row[0], row[1])
         return self._topics[topic]
 
-    def _place(self, topic: str, partition: int) -> int:
-        """The id of the topic, when it has that partition."""
+    def _topic_id(self, topic: str, partition: int) -> int:
+        """Return the id of a topic that has the partition.
+
+        Raises:
+            ConfigError: the topic or the partition doesn't exist.
+        """
         topic_id, partitions = self._topic(topic)
         if not 0 <= partition < partitions:
             raise ConfigError(
@@ -283,13 +300,13 @@ class EmbeddedLog:
         return topic_id
 
     def _end(self, topic_id: int, partition: int) -> int:
-        with named_errors(self._path):
+        with self._named_errors():
             row = self._db.execute(_END, (topic_id, partition)).fetchone()
         return 0 if row is None else int(row[0])
 
     def _append(self, partition: int, columns: OutgoingColumns) -> None:
         topic, _, keys, values, times, headers = columns
-        topic_id = self._place(topic, partition)
+        topic_id = self._topic_id(topic, partition)
         base = self._end(topic_id, partition)
         for start in range(0, len(values), BATCH_RECORDS):
             end = start + BATCH_RECORDS
@@ -304,8 +321,8 @@ class EmbeddedLog:
     def _pieces(
         self, topic: str, partition: int, from_position: int, max_records: int
     ) -> list[Records]:
-        """What `read` returns, as it lies in batches."""
-        self._place(topic, partition)
+        """Return the records of `read` in pieces, one for each stored batch."""
+        self._topic_id(topic, partition)
         if from_position < 0:
             raise ConfigError(f"position {from_position} is negative", where=topic)
         parts: list[Records] = []
@@ -320,12 +337,12 @@ class EmbeddedLog:
         return parts
 
     def _batch_at(self, topic: str, partition: int, position: int) -> Records:
-        """The batch that holds a position, checked; empty at the end of the partition."""
+        """Return the batch that holds a position, verified; empty at the end of the partition."""
         batch = self._last_batch.get((topic, partition))
         if batch is not None and 0 <= position - int(batch.positions[0]) < len(batch):
             return batch
         topic_id = self._topic(topic)[0]
-        with named_errors(self._path, f"{topic}/{partition} position {position}"):
+        with self._named_errors(f"{topic}/{partition} position {position}"):
             row = self._db.execute(_BATCH_AT, (topic_id, partition, position)).fetchone()
         if row is None:
             if position == 0:
@@ -343,14 +360,15 @@ class EmbeddedLog:
                 hint="restore the log from a back-up; earlier positions are intact",
             )
         batch = decode_batch(body, count, topic, partition, base)
-        if not self._in_transaction:  # what isn't committed may still be taken back
+        if not self._in_transaction:  # records that aren't committed may still be rolled back
             self._last_batch[topic, partition] = batch
         return batch
 
     def _refuse_gap(self, topic: str, partition: int, position: int) -> None:
+        """Raise `StateError` when a position without a batch is before the partition's end."""
         topic_id = self._topic(topic)[0]
         if position < self._end(topic_id, partition):
-            # it may have come from another process since we looked
+            # another process may have appended it between our two queries
             row = self._db.execute(_BATCH_AT, (topic_id, partition, position)).fetchone()
             if row is not None and position < row[0] + row[1]:
                 return
@@ -361,7 +379,7 @@ class EmbeddedLog:
             )
 
     def _version(self) -> tuple[int, int]:
-        """Changes whenever this or another process has committed something."""
-        with named_errors(self._path):
+        """Return a value that changes whenever this or another process commits."""
+        with self._named_errors():
             others: int = self._db.execute("PRAGMA data_version").fetchone()[0]
         return others, self._commits

@@ -1,9 +1,9 @@
-"""Several partitions read as one, by log time: a k-way merge with read-ahead, in columns.
+"""Read several partitions as one, by log time: a k-way merge with read-ahead, in columns.
 
-The rule: the head with the least (log_time_ms, order of the partition) goes next. Log times may
-run backwards inside a partition; a record behind a later one then goes right after it, which is
-what the *running maximum* of log times from the current position says: the merge is a sort by
-(running maximum, partition), and cutting it anywhere gives the same sequence.
+The rule: the head with the least (log_time_ms, order of the partition) is next. Log times may run
+backwards inside a partition; a record behind one with a later time then comes right after it. So
+the merge is a sort by (running maximum of log times from the current position on, partition), and
+the sequence is the same wherever it is cut into batches.
 """
 
 from __future__ import annotations
@@ -19,25 +19,29 @@ from ...batches.records import Records
 from ...buffers.byte_strings import bounds_of
 
 Read = Callable[[str, int, int, int], Sequence[Records]]
-"""Up to so many records of a topic and partition from a position on, in pieces."""
+"""A function (topic, partition, position, most) that returns up to `most` records in pieces."""
 Version = tuple[int, int]
 
 _AHEAD_RECORDS: Final = 2048
-"""Read ahead this many records a partition: a few MB over a dozen partitions."""
+"""Records to read ahead for each partition: a few MB over a dozen partitions."""
 
 
 def merge_order(
     keys: Sequence[npt.NDArray[np.int64]], most: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Which column gives its next element, and which that is: the first `most` of a merge.
+    """Return the first `most` steps of a merge of columns.
 
     Args:
         keys: ascending columns, in order of precedence among equals.
+        most: number of steps.
+
+    Returns:
+        For each step the index of the column and the index within it, both int64[most].
 
     >>> [each.tolist() for each in merge_order([np.array([1, 5]), np.array([1, 2])], 3)]
     [[0, 1, 1], [0, 0, 1]]
     """
-    # Stable, and the columns stand in order of precedence: ties fall as the rule says.
+    # A stable sort over columns in order of precedence breaks ties as the rule demands.
     order = np.argsort(np.concatenate(keys), kind="stable")[:most]
     bounds = bounds_of([len(each) for each in keys])
     owners = np.searchsorted(bounds, order, side="right") - 1
@@ -45,11 +49,13 @@ def merge_order(
 
 
 def merged(heads: Sequence[Sequence[Records]], most: int, limit_ms: int | None = None) -> Records:
-    """The first `most` records of a merge of partitions, each given in pieces.
+    """Return the first `most` records of a merge of partitions.
 
     Args:
-        heads: of each partition, in order of precedence among equals.
-        limit_ms: records of later log times stay out; None: none do.
+        heads: the next records of each partition in pieces, in order of precedence among equals.
+        most: maximum number of records.
+        limit_ms: records whose (running maximum of) log times are later are left out; None: no
+            limit.
     """
     pieces: list[Records] = []
     keys: list[npt.NDArray[np.int64]] = []
@@ -70,7 +76,7 @@ def merged(heads: Sequence[Sequence[Records]], most: int, limit_ms: int | None =
 
 
 class _Ahead:
-    """What was read ahead of one partition; `next` is the position after it."""
+    """Records of one partition that were read ahead; `next` is the position after them."""
 
     __slots__ = ("ended_at", "next", "records")
 
@@ -78,11 +84,17 @@ class _Ahead:
         self.records = Prefetch()
         self.next = position
         self.ended_at: Version | None = None
-        """The log's version at which the partition had no more than this."""
+        """The log's version at which the partition ended at `next`; None: it may have more."""
 
 
 class MergedReader:
-    """Keeps its place over the partitions `parts`, in their order of precedence."""
+    """Reads merged records and reads ahead.
+
+    Args:
+        topics: kept for the caller, which makes another reader for other topics.
+        parts: (topic, partition) of each partition, in order of precedence among equal log times.
+        read: reads one partition.
+    """
 
     def __init__(
         self, topics: tuple[str, ...], parts: Sequence[tuple[str, int]], read: Read
@@ -94,11 +106,12 @@ class MergedReader:
     def take(
         self, positions: Mapping[tuple[str, int], int], max_records: int, version: Version
     ) -> Records:
-        """The next `max_records` in merged order; fewer only when the log has no more.
+        """Return the next `max_records` in merged order; fewer only when the log has no more.
 
         Args:
-            positions: next position to read, by (topic, partition); 0 where it says nothing.
-            version: changes when the log has grown, so that ended partitions are looked at again.
+            positions: next position to read, by (topic, partition); 0 for those missing.
+            max_records: maximum number of records.
+            version: changes when the log has grown, so that ended partitions are read again.
         """
         if max_records <= 0:
             return Records.of([])
@@ -110,9 +123,10 @@ class MergedReader:
     def _head(
         self, part: tuple[str, int], position: int, wanted: int, version: Version
     ) -> list[Records]:
-        """`wanted` records from `position` on, or all there are, in pieces."""
+        """Return `wanted` records from `position` on, or all to the partition's end, in pieces."""
         ahead = self._ahead[part]
-        if not ahead.next - len(ahead.records) <= position <= ahead.next:  # a seek
+        # a seek outside of the records read ahead drops them
+        if not ahead.next - len(ahead.records) <= position <= ahead.next:
             ahead = self._ahead[part] = _Ahead(position)
         ahead.records.drop_before(position)
         missing = wanted - len(ahead.records)

@@ -1,7 +1,7 @@
-"""The bytes of a record batch: lengths as arrays, then all keys, values and headers in one run.
+"""Encode and decode record batches: lengths as arrays, then all keys, values and headers.
 
 A body is one byte that names its codec (0 plain, 1 zstd: u32 length, then the frame) and, once
-unpacked, little-endian, for `count` records (the count is kept beside the bytes):
+unpacked, little-endian, for `count` records (the count is stored beside the body):
 
     u8   flags            1 = a header column follows
     i64  log_time_ms      [count]
@@ -10,8 +10,9 @@ unpacked, little-endian, for `count` records (the count is kept beside the bytes
     i32  headers_length   [count], 0 for no headers; only with flag 1
     the keys, the values, the headers (MessagePack), each run without gaps
 
-JSON of one kind repeats itself: zstd's fastest level makes it five to seven times smaller for
-1.5 us a record, which is less than writing the difference would cost. Pure: the disk is next door.
+JSON records of one type are repetitive: zstd's fastest level makes them five to seven times smaller
+for 1.5 us a record, which is less than writing the difference would cost. No IO here: `log` does
+that.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def encode_batch(
     log_times_ms: Sequence[int] | npt.NDArray[np.int64],
     headers: Sequence[Headers] | None = None,
 ) -> bytes:
-    """The body of one batch. All columns have one length.
+    """Return the body of one batch. All columns have the same length.
 
     >>> keys, values = ByteStrings.of([b"k", None]), ByteStrings.of([b"v", b""])
     >>> body = encode_batch(keys, values, [5, 6])
@@ -77,10 +78,10 @@ def encode_batch(
 
 
 def decode_batch(body: bytes, count: int, topic: str, partition: int, base: int) -> Records:
-    """The records of a batch whose first position is `base`; the inverse of `encode_batch`.
+    """Return the records of a batch whose first position is `base`; the inverse of `encode_batch`.
 
     Raises:
-        ValueError: when the lengths don't add up to the body (the checksum is the caller's).
+        ValueError: the lengths don't add up to the body (the caller verifies the checksum).
     """
     if body[:1] == _ZSTD:
         length = int.from_bytes(body[1:5], "little")
@@ -112,5 +113,8 @@ def decode_batch(body: bytes, count: int, topic: str, partition: int, base: int)
 
 
 def checksum(topic: str, partition: int, base: int, count: int, body: bytes) -> int:
-    """CRC-32 of a batch and its place: a row that moved is found as well as one that rotted."""
+    """Return the CRC-32 of a body with its topic, partition, position and count.
+
+    So a row that was moved to another position is detected as well as one with damaged bytes.
+    """
     return zlib.crc32(body, zlib.crc32(f"{topic}\n{partition}\n{base}\n{count}\n".encode()))

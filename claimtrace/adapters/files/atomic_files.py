@@ -1,6 +1,7 @@
-"""Files that are there whole or not at all, and stay after a power cut.
+"""Write files that exist completely or not at all, and survive a power cut.
 
-Written aside, synced, renamed; then the folder is synced, because the new name lives in it.
+A file is written under another name, synced and renamed; then its folder is synced, because the
+new name is stored there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _ASIDE: Final = ".aside-"
 
 
 def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Replace or create a file; readers see the old or the new bytes, never a part.
+    """Replace or create a file; readers see the old or the new bytes, never a mixture.
 
     Raises:
         OSError: the disk is full or read-only; the old file is untouched.
@@ -35,13 +36,13 @@ def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 
 def write_folder(path: Path, files: Mapping[str, bytes], mode: int = 0o444) -> None:
-    """Create a folder with all its files at once; they are read-only by default.
+    """Create a folder with all its files atomically; the files are read-only by default.
 
     One writer at a time: the caller holds a lock.
 
     Raises:
-        StateError: the folder is there already.
-        OSError: the disk is full or read-only; there is no folder then.
+        StateError: the folder exists already.
+        OSError: the disk is full or read-only; the folder doesn't exist then.
     """
     if path.exists():
         raise StateError("the folder is there already", where=str(path))
@@ -60,7 +61,7 @@ def write_folder(path: Path, files: Mapping[str, bytes], mode: int = 0o444) -> N
 
 
 def remove_aside(folder: Path) -> None:
-    """Remove what a crashed writer left aside in a folder; only while its lock is held."""
+    """Remove unfinished files of a crashed writer from a folder; call it while holding the lock."""
     for left in sorted(folder.glob(f"{_ASIDE}*")):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -69,7 +70,7 @@ def remove_aside(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder survive a power cut."""
+    """Sync a folder, so that the names in it survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -78,7 +79,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and its parents, each synced into the one above."""
+    """Create a folder and its missing parents, and sync the parent of each."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
@@ -86,11 +87,11 @@ def make_folder(folder: Path) -> None:
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a file that isn't larger than `max_bytes`.
+    """Return the bytes of a file that isn't larger than `max_bytes`.
 
     Raises:
-        StateError: it is larger, or no plain file.
-        FileNotFoundError: there is none.
+        StateError: the file is larger.
+        FileNotFoundError: the file doesn't exist.
     """
     with path.open("rb") as file:
         content = file.read(max_bytes + 1)

@@ -1,26 +1,26 @@
-"""One process a folder: an exclusive lock that dies with its owner."""
+"""An exclusive lock on a folder: one process at a time, released when its owner ends."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
+from ...closing import Closing
 from ...errors import StateError
 
 LOCK_NAME: Final = "lock"
 
 
-class FolderLock:
-    """Holds a folder until `release`, or until the process ends, however it ends.
+class FolderLock(Closing):
+    """A lock held until `close`, or until the process ends, in whatever way.
 
     Args:
-        folder: made when it isn't there; the lock file in it holds the owner's process id.
+        folder: created if missing; the lock file in it holds the owner's process id.
 
     Raises:
-        StateError: another process (or another lock of this one) holds the folder.
+        StateError: another process (or another `FolderLock` of this process) holds the folder.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, FolderLock(Path(folder)):
@@ -47,20 +47,13 @@ class FolderLock:
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
-    def release(self) -> None:
-        """Let the folder go; harmless when called again. The file stays: removing it would race."""
+    def close(self) -> None:
+        """Release the folder; harmless when called again.
+
+        The lock file stays: another process may have opened it already, and would lock a file that
+        no third one could see if it were removed.
+        """
         if self._file >= 0:
             os.ftruncate(self._file, 0)
             os.close(self._file)
             self._file = -1
-
-    def __enter__(self) -> FolderLock:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()

@@ -1,6 +1,6 @@
-"""An SQLite file of one kind: how it is made and opened, and its errors as ours.
+"""Open or create an SQLite file of one kind, and turn SQLite's errors into ours.
 
-The write-ahead log is on, several processes may have it open, and one writes at a time.
+The write-ahead log is on; several processes may have the file open, and one writes at a time.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from ...errors import ClaimtraceError, StateError, StoreUnavailable
 _BUSY_TIMEOUT_S: Final = 10.0
 _PAGE_BYTES: Final = 8192
 _CHECKPOINT_PAGES: Final = 512
-"""4 MB. At 33 MB the commit that folds them into the file took 100 ms, every 130,000 decisions."""
+"""Pages in the write-ahead log before they are moved to the file: 4 MB.
+
+At 33 MB the commit that moves them took 100 ms, every 130,000 decisions.
+"""
 
 
 class FileKind(NamedTuple):
-    """What a file is: its name in messages, its mark, its format, and its tables in SQL."""
+    """A kind of file: its name in messages, application id, format number, and tables in SQL."""
 
     name: str
     application_id: int
@@ -42,14 +45,19 @@ _TRANSIENT: Final[Mapping[int, tuple[str, str]]] = {
 def open_file(
     kind: FileKind, path: Path, *, create: bool, durable: bool, any_thread: bool = False
 ) -> sqlite3.Connection:
-    """A connection in autocommit mode to a file that is there, or was just made.
+    """Open a file, creating it if wanted; returns a connection in autocommit mode.
 
     Args:
-        any_thread: the caller sees to it that one thread at a time uses it.
+        kind: the expected kind of the file.
+        path: the file; with `create` its folder is made too.
+        create: create the file when it is missing.
+        durable: sync at every commit.
+        any_thread: allow use from any thread; the caller makes sure that it is one at a time.
 
     Raises:
-        StateError: the file is missing (and `create` is off), damaged, or another kind or format.
-        StoreUnavailable: it can't be opened or written now.
+        StateError: the file is missing (and `create` is off), damaged, or of another kind or
+            format.
+        StoreUnavailable: the file can't be opened or written now.
     """
     if not path.exists():
         if not create:
@@ -66,8 +74,8 @@ def open_file(
         )
         try:
             db.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-            # Look before writing: a file of someone else must stay as it is.
-            db.execute("BEGIN")  # one snapshot: another process may be making the tables
+            # Check before writing: a file of another program must stay unchanged.
+            db.execute("BEGIN")  # one snapshot: another process may be creating the tables
             is_made = _is_made(kind, db, path)
             db.execute("COMMIT")
             _use_write_ahead_log(db)
@@ -82,16 +90,19 @@ def open_file(
 
 
 @contextmanager
-def named_errors(kind: FileKind, path: Path, place: str = "") -> Iterator[None]:
-    """SQLite's errors as ours: what went wrong, in which file (and place), and what to do."""
+def named_errors(kind: FileKind, path: Path, within: str = "") -> Iterator[None]:
+    """Turn SQLite's errors into ours, which name the file (and the part `within` it) and a hint."""
     try:
         yield
     except sqlite3.Error as error:
-        raise _named(kind, error, f"{path} {place}".rstrip()) from error
+        raise _named(kind, error, f"{path} {within}".rstrip()) from error
 
 
 def _use_write_ahead_log(db: sqlite3.Connection) -> None:
-    """Switch a new file over; SQLite's own busy timeout doesn't cover two processes doing so."""
+    """Switch a file to the write-ahead log, with retries.
+
+    SQLite's own busy timeout doesn't cover two processes that switch a new file at the same time.
+    """
     deadline_s = time.monotonic() + _BUSY_TIMEOUT_S
     while True:
         try:
@@ -107,9 +118,8 @@ def _use_write_ahead_log(db: sqlite3.Connection) -> None:
 def _make_tables(kind: FileKind, db: sqlite3.Connection, path: Path) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
-        if not _is_made(
-            kind, db, path
-        ):  # two processes may open a new file at once: look again inside
+        # two processes may open a new file at once: check again inside the transaction
+        if not _is_made(kind, db, path):
             for statement in kind.schema.split(";"):
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {kind.application_id}")
@@ -121,7 +131,11 @@ def _make_tables(kind: FileKind, db: sqlite3.Connection, path: Path) -> None:
 
 
 def _is_made(kind: FileKind, db: sqlite3.Connection, path: Path) -> bool:
-    """False for an empty database; anything else but this kind and format is refused."""
+    """Whether the tables exist; False for an empty database.
+
+    Raises:
+        StateError: the file is of another kind or format.
+    """
     application, version, tables = (
         int(db.execute(query).fetchone()[0])
         for query in (

@@ -1,1 +1,1 @@
-"""Kafka for all rooms: client configuration, errors, topic administration, MSK tokens."""
+"""Kafka for all rooms: client settings with login and back-off, errors, topics, MSK tokens."""

@@ -1,8 +1,8 @@
 # ruff: noqa: SLF001 - librdkafka's own error codes begin with an underscore
-"""What all clients of a Kafka cluster share: how to reach it, who we are, and its troubles.
+"""The configuration and error callback that all clients of a Kafka cluster share.
 
 The settings become properties of librdkafka here and nowhere else. Secrets are in the finished
-configuration only, which doesn't show them.
+configuration only, whose `repr` doesn't show them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from confluent_kafka import KafkaError, KafkaException
 
 from ...errors import ConfigError
 from ...settings.schema import KAFKA, KafkaConnection, SecuritySettings
-from .errors import error_of, mend
-from .msk_token import MEND_IDENTITY, token_callback
+from .errors import error_of, hint_for
+from .msk_token import IDENTITY_HINT, token_callback
 
 T = TypeVar("T")
 
 LOGGER: Final = logging.getLogger("claimtrace.kafka")
-"""Takes librdkafka's own lines; silent unless a person gives it a handler."""
-LOGGER.addHandler(logging.NullHandler())  # else Python's last resort prints them raw
+"""Receives librdkafka's own log lines; silent unless a handler is added."""
+LOGGER.addHandler(logging.NullHandler())  # else Python's last-resort handler prints them
 
 _OWN: Final = {
     "bootstrap.servers": "source",
@@ -70,7 +70,7 @@ _SECRET: Final = (
 
 
 class ClientConfig(dict[str, Any]):
-    """Properties of librdkafka that don't show themselves; `config | {...}` adds to them.
+    """Properties of librdkafka whose values aren't shown by `repr`; `config | {...}` adds to them.
 
     >>> ClientConfig({"sasl.password": "p"}) | {"group.id": "g"}
     ClientConfig(group.id, sasl.password)
@@ -86,13 +86,14 @@ class ClientConfig(dict[str, Any]):
 
 
 def client_config(connection: KafkaConnection) -> ClientConfig:
-    """The properties that every consumer, producer and admin client is made with.
+    """Return the properties that every consumer, producer and admin client is made with.
 
-    Add what a kind of client needs with `|`; what is added wins over `kafka.properties`.
+    Add the properties of one kind of client with `|`; these win over `kafka.properties`.
 
     Raises:
-        ConfigError: `source` is no Kafka, a login is incomplete, a file is missing, or a property
-            in `kafka.properties` would lose records, hold a secret, or has a setting of its own.
+        ConfigError: `source` names no Kafka cluster, a login is incomplete, a file is missing, or a
+            property in `kafka.properties` would lose records, hold a secret, or has a setting of
+            its own.
     """
     name = connection.kafka.instance
     return ClientConfig(
@@ -102,7 +103,7 @@ def client_config(connection: KafkaConnection) -> ClientConfig:
             "logger": LOGGER,
             "log.connection.close": False,
             "socket.keepalive.enable": True,
-            "reconnect.backoff.max.ms": 2000,  # a broker that is back is found within seconds
+            "reconnect.backoff.max.ms": 2000,  # a restarted broker is reached within seconds
             **_security(connection.security),
             **_allowed(connection.kafka.properties),
         }
@@ -110,19 +111,19 @@ def client_config(connection: KafkaConnection) -> ClientConfig:
 
 
 def brokers_of(connection: KafkaConnection) -> str:
-    """`host:port,host:port` of `source`.
+    """Return `host:port,host:port` of `source`.
 
     Raises:
-        ConfigError: `source` is no Kafka, or has something else than hosts in it.
+        ConfigError: `source` names no Kafka cluster, or contains a login.
 
-    >>> brokers_of(Settings(source="kafka://a:9092,b:9092"))
+    >>> brokers_of(KafkaConnection("kafka://a:9092,b:9092"))
     'a:9092,b:9092'
     """
     if not connection.source.startswith(KAFKA):
         raise ConfigError("source names no Kafka cluster", where="source",
                           hint="set CLAIMTRACE_SOURCE=kafka://host:9092")  # fmt: skip
     brokers = connection.source.removeprefix(KAFKA).strip("/")
-    if "@" in brokers:  # not shown: what stands before it is a password
+    if "@" in brokers:  # the error doesn't show it: a password may precede the @
         hint = "set security.username and CLAIMTRACE_SECURITY__PASSWORD"
         raise ConfigError("source has a login in it", where="source", hint=hint)
     return brokers
@@ -132,7 +133,7 @@ def connect(kind: type[T], config: Mapping[str, Any]) -> T:
     """Make a client of a kind (`Consumer`, `Producer`, `AdminClient`); nothing is sent yet.
 
     Raises:
-        ConfigError: librdkafka refuses a property; names it.
+        ConfigError: librdkafka refuses a property, which the error names.
     """
     try:
         return kind(config)  # type: ignore[call-arg]
@@ -145,19 +146,23 @@ def connect(kind: type[T], config: Mapping[str, Any]) -> T:
                           where="kafka.properties") from None  # fmt: skip
 
 
-class Troubles:
-    """The `error_cb` of a client: what librdkafka says outside of any call.
+class BrokerErrors:
+    """The `error_cb` of a client: librdkafka's errors that belong to no call.
 
-    Only a few of these need a person: a refused login, a certificate that doesn't hold, a token
-    that can't be had. `check` raises those at once, so that a wrong password is no endless wait.
-    All others mend themselves; they are kept in `last` for a line that says why nothing moves.
+    Only a few of them need a person: a refused login, an invalid certificate, a token that can't be
+    made. `check` raises those, so that a wrong password doesn't make the caller wait for ever. All
+    others pass by themselves.
 
-    >>> troubles = Troubles(Settings(source="kafka://a:9092"))
-    >>> troubles(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
-    >>> troubles.down, troubles.last
+    Attributes:
+        last: text of the last error since a broker answered, to report why nothing progresses.
+        down: whether all brokers are down.
+
+    >>> broker_errors = BrokerErrors(KafkaConnection("kafka://a:9092"))
+    >>> broker_errors(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    >>> broker_errors.down, broker_errors.last
     (True, '1/1 brokers are down')
-    >>> troubles.answered()
-    >>> troubles.down
+    >>> broker_errors.answered()
+    >>> broker_errors.down
     False
     """
 
@@ -165,44 +170,44 @@ class Troubles:
         self._where = brokers_of(connection)
         self._user = connection.security.username
         self._region = connection.security.region
-        self._mend: KafkaError | None = None
+        self._unrecoverable: KafkaError | None = None
         self.last = ""
         self.down = False
 
     def __call__(self, error: KafkaError) -> None:
-        """Take an error; called by librdkafka from `poll`, `consume` and `flush`."""
+        """Store an error; librdkafka calls this from `poll`, `consume` and `flush`."""
         self.last = error.str()
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.down = True
-        elif error.fatal() or mend(error, self._where) is not None:
-            self._mend = error
+        elif error.fatal() or hint_for(error, self._where) is not None:
+            self._unrecoverable = error
 
     def answered(self) -> None:
-        """A broker has answered: what was said about brokers being down is over."""
+        """Reset `down` and `last`, since a broker has answered."""
         self.down = False
         self.last = ""
 
     def check(self) -> None:
-        """Raise what waiting doesn't mend.
+        """Raise the stored error if waiting can't resolve it.
 
         Raises:
-            ConfigError: login, certificate, token or ACL; the hint names the setting.
-            StateError: the client is finished.
+            ConfigError: a login, certificate, token or ACL is refused; the hint names the setting.
+            StateError: the client can't be used any more.
         """
-        if self._mend is None:
+        if self._unrecoverable is None:
             return
-        if "OAUTHBEARER" in self._mend.str() and self._region:
+        if "OAUTHBEARER" in self._unrecoverable.str() and self._region:
             raise ConfigError(
-                f"no login at the brokers: {self._mend.str()}",
+                f"no login at the brokers: {self._unrecoverable.str()}",
                 where=self._where,
-                hint=MEND_IDENTITY,
+                hint=IDENTITY_HINT,
             )
         what = "the brokers refuse this client"
-        raise error_of(self._mend, what, self._where, user=self._user)
+        raise error_of(self._unrecoverable, what, self._where, user=self._user)
 
 
 def _security(security: SecuritySettings) -> dict[str, Any]:
-    """Login and certificates. The host name is always checked."""
+    """Return the properties of login and certificates. The host name is always verified."""
     protocol = security.protocol
     config: dict[str, Any] = {"security.protocol": protocol}
     if "ssl" in protocol.split("_"):
@@ -218,15 +223,15 @@ def _certificates(security: SecuritySettings) -> dict[str, Any]:
         "enable.ssl.certificate.verification": True,
     }
     if security.ca_file:
-        config["ssl.ca.location"] = _there(security.ca_file, "security.ca_file")
+        config["ssl.ca.location"] = _readable(security.ca_file, "security.ca_file")
     if bool(security.certificate_file) != bool(security.key_file):
         missing = "key_file" if security.certificate_file else "certificate_file"
         raise ConfigError("a certificate needs its key", where=f"security.{missing}",
                           hint="set both, or neither")  # fmt: skip
     if security.certificate_file:
         where = "security.certificate_file"
-        config["ssl.certificate.location"] = _there(security.certificate_file, where)
-        config["ssl.key.location"] = _there(security.key_file, "security.key_file")
+        config["ssl.certificate.location"] = _readable(security.certificate_file, where)
+        config["ssl.key.location"] = _readable(security.key_file, "security.key_file")
     if security.key_password:
         config["ssl.key.password"] = security.key_password
     return config
@@ -244,10 +249,10 @@ def _login(security: SecuritySettings) -> dict[str, Any]:
 
 
 def security_password(security: SecuritySettings) -> str:
-    """The password, from its variable or its file.
+    """Return the password, from its variable or its file.
 
     Raises:
-        ConfigError: there is none, there are two, or the file can't be read or is empty.
+        ConfigError: no password or two passwords are set, or the file can't be read or is empty.
     """
     if security.password and security.password_file:
         raise ConfigError("there are two passwords", where="security.password_file",
@@ -269,8 +274,12 @@ def security_password(security: SecuritySettings) -> str:
     return password
 
 
-def _there(path: str, where: str) -> str:
-    """A file's path, once it was seen to be readable."""
+def _readable(path: str, where: str) -> str:
+    """Return a path after opening its file.
+
+    Raises:
+        ConfigError: the file can't be read.
+    """
     try:
         with Path(path).open("rb"):
             return path
@@ -279,7 +288,11 @@ def _there(path: str, where: str) -> str:
 
 
 def _allowed(properties: Mapping[str, str | int | bool]) -> dict[str, str | int | bool]:
-    """The properties, when none of them loses records or is a secret."""
+    """Return the properties if all are allowed.
+
+    Raises:
+        ConfigError: a property would lose records, holds a secret, or has a setting of its own.
+    """
     for name in properties:
         where = f"kafka.properties: {name}"  # never its value
         if name in _OWN:
@@ -289,7 +302,7 @@ def _allowed(properties: Mapping[str, str | int | bool]) -> dict[str, str | int 
             raise ConfigError(f"{name} can't be set: {_REFUSED[name]}", where=where,
                               hint="leave it out")  # fmt: skip
         if any(word in name.lower() for word in _SECRET):
-            raise ConfigError(f"{name} is a secret: it has no place in the settings", where=where,
+            raise ConfigError(f"{name} is a secret: it must not be in the settings", where=where,
                               hint="use the settings of security")  # fmt: skip
         if name.startswith("test.") or name.endswith("_cb") or name == "logger":
             raise ConfigError(f"{name} can't be set", where=where, hint="leave it out")

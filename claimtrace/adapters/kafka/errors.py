@@ -1,12 +1,12 @@
 # ruff: noqa: SLF001 - librdkafka's own error codes begin with an underscore
-"""What a broker's answer means to us: mend it, wait for it, or stop.
+"""Kafka's errors as ours: a person must act, the caller retries, or the client is replaced.
 
-librdkafka tries again by itself whatever it can; what reaches us here has been given up, refused,
-or is told for information. Three answers are possible:
+librdkafka retries by itself whatever it can; an error that is passed on to us was given up or
+refused, or is for information. There are three reactions:
 
-- `ConfigError`: a person must mend it. The hint names the setting, the ACL or the command.
-- `StoreUnavailable`: it mends itself. Pause, try the same again.
-- `StateError`, or `Fenced` below it: this client is finished; another one took its place.
+- `ConfigError`: a person must fix it. The hint names the setting, the ACL or the command.
+- `StoreUnavailable`: it passes without anyone acting. Pause and retry.
+- `StateError`, or its subclass `Fenced`: this client can't be used any more; another one took over.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ...errors import ClaimtraceError, ConfigError, StateError, StoreUnavailable
 
 
 class Fenced(StateError):
-    """Another worker has taken over: what this one sends or commits is refused, rightly so.
+    """An error because another worker has taken over: the broker refuses our sends and commits.
 
-    Nothing is wrong with the state: drop the client, join again, read the journal.
+    Nothing is wrong with the state: drop the client, rejoin the group, read the journal.
     """
 
 
@@ -94,11 +94,11 @@ _CERTIFICATE: Final = re.compile(
     re.I,
 )
 
-MEND_LOGIN: Final = (
+LOGIN_HINT: Final = (
     "see security.mechanism, security.username and CLAIMTRACE_SECURITY__PASSWORD (or "
     "security.password_file)"
 )
-MEND_TLS: Final = (
+TLS_HINT: Final = (
     "see security.ca_file; the host names in source must be those in the brokers' certificates"
 )
 
@@ -106,14 +106,15 @@ MEND_TLS: Final = (
 def error_of(
     error: KafkaError, what: str, where: str, *, user: str = "", operation: str = ""
 ) -> ClaimtraceError:
-    """Our error for a broker's, to be raised by the caller.
+    """Return our error for a broker's error; the caller raises it.
 
     Args:
-        error: as librdkafka gives it.
-        what: what we were about to do, such as `can't write`.
-        where: the topic, group or transactional id it concerned; it stands in the ACL to grant.
-        user: who we are to the brokers (`security.username`), for the ACL to grant.
-        operation: the ACL's operation (`Read`, `Write`, `Create` ...); a guess when empty.
+        error: librdkafka's error.
+        what: the operation that failed, such as `can't write`.
+        where: the topic, group or transactional id concerned; also the resource in the ACL of the
+            hint.
+        user: our name at the brokers (`security.username`), for the ACL of the hint.
+        operation: the ACL's operation (`Read`, `Write`, `Create` ...); empty: the usual one.
 
     >>> from confluent_kafka import KafkaError
     >>> denied = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "denied")
@@ -122,7 +123,7 @@ def error_of(
     --operation Write --topic claims.dead)
     """
     code, what = error.code(), f"{what}: {error.str()}"
-    if (hint := mend(error, where, user, operation)) is not None:
+    if (hint := hint_for(error, where, user, operation)) is not None:
         return ConfigError(what, where=where, hint=hint)
     if code in _FENCED:
         return Fenced(what, where=where, hint="another worker has taken over; join again")
@@ -134,16 +135,16 @@ def error_of(
     return StoreUnavailable(what, where=where, hint="are the brokers up, and reachable from here?")
 
 
-def mend(error: KafkaError, where: str, user: str = "", operation: str = "") -> str | None:
-    """What a person must do about an error, or None when it isn't a person's to mend."""
+def hint_for(error: KafkaError, where: str, user: str = "", operation: str = "") -> str | None:
+    """Return how a person can fix an error, or None when a person can't or needn't."""
     code = error.code()
     if code in _ACL:
         return _grant(code, where, user, operation)
     if code in _LOGIN:
-        # a broker that goes down in the middle of a login is reported with the same code
-        return None if _NETWORK.search(error.str()) else MEND_LOGIN
-    if code in (KafkaError._SSL, KafkaError._TRANSPORT):  # by how far the handshake came
-        return MEND_TLS if _CERTIFICATE.search(error.str()) else None
+        # a broker that goes down during a login is reported with the same code
+        return None if _NETWORK.search(error.str()) else LOGIN_HINT
+    if code in (KafkaError._SSL, KafkaError._TRANSPORT):  # depends on the handshake's stage
+        return TLS_HINT if _CERTIFICATE.search(error.str()) else None
     if code in _TOO_LARGE:
         return "raise max.message.bytes of the topic: kafka-configs --alter --entity-type topics"
     if code in _NO_TOPIC:
@@ -152,7 +153,7 @@ def mend(error: KafkaError, where: str, user: str = "", operation: str = "") -> 
 
 
 def _grant(code: int, where: str, user: str, operation: str) -> str:
-    """The command that grants what was missing."""
+    """Return the command that grants the missing right."""
     resource, usual = _ACL[code]
     named = "" if resource == "--cluster" else f" {where}"
     who = user or "<user>"

@@ -1,4 +1,4 @@
-"""The login of Amazon MSK: a token signed with this machine's AWS identity."""
+"""Login at Amazon MSK with a token that is signed with this machine's AWS identity."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Final
 
 from ...errors import ConfigError
 
-MEND_IDENTITY: Final = (
+IDENTITY_HINT: Final = (
     "see security.region, and this machine's AWS identity: AWS_PROFILE, AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY, or the role of the machine"
 )
 
 Token = tuple[str, float]
-"""The token and when it expires, in seconds since 1970 UTC."""
+"""The token and its expiry, in seconds since 1970 UTC."""
 
 
 def token_callback(region: str) -> Callable[[str], Token]:
-    """The `oauth_cb` of a client: a fresh token whenever librdkafka asks for one.
+    """Return the `oauth_cb` of a client, which librdkafka calls whenever it needs a new token.
 
     Signing needs no network; credentials come from the usual chain of AWS (variables, profile,
-    role of the machine) and never stand in our settings.
+    role of the machine) and are never in our settings.
 
-    The first token is made now: librdkafka would wait ten seconds for one that can't be had, and
-    then not say why.
+    A first token is made at once, to find out whether it can be: librdkafka would wait ten seconds
+    for one, and then not report the reason.
 
     Raises:
         ConfigError: the region is missing, the signer isn't installed, or this machine has no AWS
@@ -45,7 +45,7 @@ def token_callback(region: str) -> Callable[[str], Token]:
     try:
         fresh_token("")
     except Exception as error:
-        # of many kinds, by where the identity was looked for; its text may hold parts of one
+        # its type depends on the source of the identity; its text may hold parts of credentials
         raise ConfigError(f"no token can be signed: {type(error).__name__}",
-                          where="security.mechanism", hint=MEND_IDENTITY) from None  # fmt: skip
+                          where="security.mechanism", hint=IDENTITY_HINT) from None  # fmt: skip
     return fresh_token

@@ -1,4 +1,4 @@
-"""Topics of a Kafka cluster: look at them, make them, give them more partitions."""
+"""Describe, create and grow topics of a Kafka cluster."""
 
 from __future__ import annotations
 
@@ -13,40 +13,41 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, Ne
 from ...errors import ConfigError, StoreUnavailable
 from ...settings.schema import KafkaConnection
 from ..required_topics import FoundTopic, WantedTopic
-from .client import Troubles, brokers_of, client_config, connect
+from .client import BrokerErrors, brokers_of, client_config, connect
 from .errors import error_of
 
 _ANSWER_S: Final = 15.0
-_TURN_S: Final = 0.05
+_POLL_S: Final = 0.05
 
 
 def topic_ids(connection: KafkaConnection, names: Sequence[str]) -> dict[str, str]:
-    """The ids of topics that must be there: `KafkaTopics.ids`."""
+    """Return the ids of topics that must exist: `KafkaTopics.ids`."""
     return KafkaTopics(connection).ids(names)
 
 
 class KafkaTopics:
-    """An administrator's view of the cluster that `source` names.
+    """An admin client of the cluster in `source`.
 
-    All methods wait at most some seconds for an answer.
+    Each request waits at most `_ANSWER_S` for its answer.
 
     Raises, from any method:
-        ConfigError: a login or an ACL is missing, or the cluster refuses; the hint says what to do.
-        StoreUnavailable: no answer.
+        ConfigError: a login or an ACL is missing, or the cluster refuses; the hint says how to fix
+            it.
+        StoreUnavailable: the cluster doesn't answer.
     """
 
     def __init__(self, connection: KafkaConnection) -> None:
         self._where = brokers_of(connection)
         self._user = connection.security.username
-        self._troubles = Troubles(connection)
+        self._broker_errors = BrokerErrors(connection)
         self._admin: Any = connect(AdminClient, client_config(connection) | {
-            "error_cb": self._troubles,
+            "error_cb": self._broker_errors,
         })  # fmt: skip
 
     def found(self, names: Sequence[str]) -> dict[str, FoundTopic]:
-        """Those of the named topics that are there, with their ids and settings."""
-        there = self._described(names)
-        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in there]
+        """Return those of the named topics that exist, with their ids and configuration."""
+        existing = self._described(names)
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in existing]
         configs: dict[str, Any] = {}
         if resources:
             asked = self._admin.describe_configs(resources, request_timeout=_ANSWER_S)
@@ -56,9 +57,9 @@ class KafkaTopics:
         return {
             name: FoundTopic(
                 name=name,
-                topic_id=str(there[name].topic_id),
-                partitions=len(there[name].partitions),
-                replication=min(len(each.replicas) for each in there[name].partitions),
+                topic_id=str(existing[name].topic_id),
+                partitions=len(existing[name].partitions),
+                replication=min(len(each.replicas) for each in existing[name].partitions),
                 config={
                     key: entry.value
                     for key, entry in configs[name].items()
@@ -66,30 +67,30 @@ class KafkaTopics:
                 },
             )
             for name in names
-            if name in there
+            if name in existing
         }
 
     def ids(self, names: Sequence[str]) -> dict[str, str]:
-        """The id of each topic; a topic that was deleted and made again has another one.
+        """Return the id of each topic; a topic that was deleted and created again has a new one.
 
         Raises:
-            ConfigError: a topic isn't there.
+            ConfigError: a topic doesn't exist.
         """
-        there = self._described(names)
+        existing = self._described(names)
         for name in names:
-            if name not in there:
+            if name not in existing:
                 hint = "make the topics with `claimtrace topics create`"
                 raise ConfigError("there is no such topic", where=name, hint=hint)
-        return {name: str(there[name].topic_id) for name in names}
+        return {name: str(existing[name].topic_id) for name in names}
 
     def create(self, topics: Sequence[WantedTopic], *, only_check: bool = False) -> None:
-        """Make topics and wait until each partition has a leader.
+        """Create topics and wait until each partition has a leader.
 
-        A topic that somebody else makes at the same time counts as made.
+        A topic that another process creates at the same time is no error.
 
         Args:
-            topics: not there yet.
-            only_check: let the cluster say whether it would, and make nothing.
+            topics: topics that don't exist yet.
+            only_check: let the cluster validate the request, and create nothing.
         """
         if not topics:
             return
@@ -106,7 +107,7 @@ class KafkaTopics:
             self._led({topic.name: topic.partitions for topic in topics})
 
     def grow(self, partitions: Mapping[str, int]) -> None:
-        """Give topics more partitions; keys may move to others, what is there stays."""
+        """Add partitions to topics; keys may move to other partitions, existing records don't."""
         if not partitions:
             return
         new = [NewPartitions(name, count) for name, count in partitions.items()]
@@ -117,7 +118,7 @@ class KafkaTopics:
         self._led(partitions)
 
     def _described(self, names: Sequence[str]) -> dict[str, Any]:
-        """What the cluster tells of those topics that are there."""
+        """Return the cluster's description of those topics that exist."""
         asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=_ANSWER_S)
         answers = self._answers(
             asked, "can't look at the topic", "Describe", KafkaError.UNKNOWN_TOPIC_OR_PART
@@ -125,13 +126,13 @@ class KafkaTopics:
         return {name: answer for name, answer in answers.items() if answer is not None}
 
     def _led(self, partitions: Mapping[str, int]) -> None:
-        """Wait until every partition has a leader: a new one has none for a moment."""
+        """Wait until every partition has a leader: a new partition has none for a moment."""
         end_s = time.monotonic() + _ANSWER_S
         while True:
             try:
                 known = self._admin.list_topics(timeout=_ANSWER_S).topics
             except KafkaException as failure:
-                self._troubles.check()
+                self._broker_errors.check()
                 raise error_of(failure.args[0], "can't list the topics", self._where) from None
             led = {
                 name: sum(each.leader >= 0 for each in known[name].partitions.values())
@@ -144,29 +145,29 @@ class KafkaTopics:
             if time.monotonic() > end_s:
                 raise StoreUnavailable("a new topic has no leader yet", where=late[0],
                                        hint="are enough brokers up?")  # fmt: skip
-            time.sleep(_TURN_S)
+            time.sleep(_POLL_S)
 
     def _answers(
         self,
         asked: Mapping[str, Future[Any]],
         what: str,
         operation: str,
-        fine: int | None = None,
+        accepted: int | None = None,
     ) -> dict[str, Any]:
-        """Wait for all answers; while we wait, a refused login ends the waiting.
+        """Wait for all answers; a refused login is raised at once.
 
         Args:
-            asked: the answers to come, by topic.
-            what: we can't do, when one is an error.
-            operation: the ACL that may be missing.
-            fine: the code of an error that counts as the answer None.
+            asked: future answers, by topic.
+            what: the operation that failed, when an answer is an error.
+            operation: the operation of the ACL that may be missing.
+            accepted: the code of an error that counts as the answer None.
         """
         end_s = time.monotonic() + _ANSWER_S + 1
         while not all(future.done() for future in asked.values()):
-            self._admin.poll(_TURN_S)
-            self._troubles.check()
+            self._admin.poll(_POLL_S)
+            self._broker_errors.check()
             if time.monotonic() > end_s:
-                why = f": {self._troubles.last}" if self._troubles.last else ""
+                why = f": {self._broker_errors.last}" if self._broker_errors.last else ""
                 raise StoreUnavailable(f"{what}: no answer{why}", where=self._where,
                                        hint="are the brokers up, and reachable?")  # fmt: skip
         answers: dict[str, Any] = {}
@@ -178,8 +179,8 @@ class KafkaTopics:
             if not isinstance(failure, KafkaException):
                 raise failure
             code = failure.args[0].code()
-            if code != fine:
-                self._troubles.check()
+            if code != accepted:
+                self._broker_errors.check()
                 ours = error_of(failure.args[0], what, name, user=self._user, operation=operation)
                 raise ours from None
             answers[name] = None

@@ -1,1 +1,1 @@
-"""Kinesis for all rooms: streams, aggregated records, headers, read limits, fan-out."""
+"""Kinesis for all rooms: streams, aggregated records, headers, read limits, enhanced fan-out."""

@@ -1,8 +1,8 @@
-"""A shard that pushes its records: Kinesis' enhanced fan-out over HTTP/2.
+"""Subscribe to a shard: Kinesis' enhanced fan-out, which pushes records over HTTP/2.
 
-AWS asks for HTTP/2 here, which boto3's own connections don't speak. The client still finds the
-endpoint, signs, and reads refusals; only the sending is ours, by the client's hook (`before-send`).
-Events are read by the same typed decoder as pages are (`kinesis_wire`).
+AWS requires HTTP/2 for this call, which boto3's own connections don't speak. The client still finds
+the endpoint, signs, and parses refusals; only the sending is ours, in the client's hook
+`before-send`. Events are decoded by a typed decoder like pages (`fast_json`).
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ from .fast_json import Page
 
 _OPERATION: Final = "SubscribeToShard"
 _MOST_BYTES: Final = 64 * 1024 * 1024
-"""Of one message; AWS sends a few megabytes at the most."""
+"""Maximum size of one message; AWS sends a few megabytes at the most."""
 _CONNECT_S, _SILENT_S = 5.0, 20.0
-"""A shard without records sends an empty event every few seconds."""
+"""Time-outs of connecting and reading: a shard without records sends an empty event every few
+seconds."""
 _LENGTH_BYTES: Final = 4
 
 
 class Pushed(Page):
-    """What a shard pushed at a time.
+    """The records of one event of a subscription.
 
-    `ContinuationSequenceNumber` is where the next subscription goes on, behind which all was sent.
+    `ContinuationSequenceNumber` is the position where the next subscription continues; all records
+    before it were sent.
     """
 
     ContinuationSequenceNumber: str | None = None
@@ -43,31 +45,36 @@ class Pushed(Page):
 
 _events = msgspec.json.Decoder(Pushed)
 _opening = threading.local()
-"""The body that this thread has opened."""
+"""The body that this thread has opened: `body`, from `_send` to `_subscribed`."""
 
 
 class Broken(BotoCoreError):  # type: ignore[misc]
-    """What came is no stream of events."""
+    """An answer that is no stream of events."""
 
     fmt = "the subscription broke: {why}"
 
 
 class TakenOver(ClientError):  # type: ignore[misc]
-    """Another connection subscribes to the same shard as the same consumer."""
+    """An error because another connection subscribed to the same shard as the same consumer."""
 
 
 def pushes(
     client: Any, consumer_arn: str, shard_id: str, start: dict[str, str]
 ) -> Generator[Pushed, None, None]:
-    """Subscribe to a shard; ends when AWS ends the subscription, after five minutes at the latest.
+    """Subscribe to a shard and yield its events until AWS ends the subscription.
+
+    AWS ends a subscription after five minutes at the latest.
 
     Args:
-        start: as the service has it, such as `{"Type": "TRIM_HORIZON"}`.
+        client: boto3's client of Kinesis.
+        consumer_arn: the registered consumer.
+        shard_id: the shard.
+        start: the service's starting position, such as `{"Type": "TRIM_HORIZON"}`.
 
     Raises:
         ConfigError: the package for HTTP/2 isn't installed.
-        ClientError: AWS refuses; `TakenOver` when it has given the subscription to somebody else.
-        BotoCoreError: no connection, or it broke.
+        ClientError: AWS refuses; `TakenOver` when another connection took over the subscription.
+        BotoCoreError: there is no connection, or it broke.
     """
     _require_http2()
     client.meta.events.register(
@@ -107,9 +114,9 @@ def _require_http2() -> None:
 
 
 class _Body:
-    """The body of an answer, for the client and for us: message by message if it is a stream.
+    """The body of an answer, read first by the client and then by us; message by message if 200.
 
-    The client takes the first message, which says that the subscription stands.
+    The client reads the first message, which confirms the subscription.
     """
 
     def __init__(self, connection: Any, response: Any) -> None:
@@ -118,7 +125,7 @@ class _Body:
         self._rest = bytearray()
 
     def stream(self, *_: object, **__: object) -> Iterator[bytes]:
-        """What comes, as long as it comes."""
+        """Yield the messages of a stream, or the chunks of a refusal."""
         if self._response.status_code != 200:
             yield from self._chunks
             return
@@ -129,7 +136,7 @@ class _Body:
             yield found
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._response.close()
         self._connection.close()
 
@@ -137,7 +144,7 @@ class _Body:
         while not self._is_whole():
             chunk = next(self._chunks, None)
             if chunk is None:
-                return None  # AWS has ended it; half a message is sent again
+                return None  # AWS has ended the stream; half a message comes again in the next one
             self._rest += chunk
         length = self._length()
         found = bytes(self._rest[:length])
@@ -166,7 +173,7 @@ def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
     import httpx
 
     headers = [(name, _text(value)) for name, value in request.headers.items()]
-    # the protocol is known beforehand: a server that doesn't speak it isn't Kinesis
+    # prior knowledge: a server that doesn't speak HTTP/2 isn't Kinesis
     connection = httpx.Client(
         http1=False, http2=True,
         verify=ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None),
@@ -180,7 +187,7 @@ def _send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
     except httpx.HTTPError as error:
         connection.close()
         raise NoConnection(error=error) from error
-    _close_opened()  # refused, and the client tries again
+    _close_opened()  # a refused attempt before this one: the client retries
     _opening.body = _Body(connection, response)
     return AWSResponse(request.url, response.status_code, dict(response.headers), _opening.body)
 
@@ -193,7 +200,7 @@ def _close_opened() -> None:
 
 
 def _event(message: bytes) -> Pushed | None:
-    buffer = EventStreamBuffer()  # checks the sums
+    buffer = EventStreamBuffer()  # verifies the checksums
     try:
         buffer.add_data(message)
         found: EventStreamMessage = next(buffer)
@@ -201,11 +208,11 @@ def _event(message: bytes) -> Pushed | None:
             is_ours = found.headers.get(":event-type") == "SubscribeToShardEvent"
             return _events.decode(found.payload) if is_ours else None
     except (ParserError, msgspec.DecodeError) as error:
-        raise Broken(why=error) from error  # as good as a broken connection
+        raise Broken(why=error) from error  # handled like a broken connection
     code = found.headers.get(":exception-type") or found.headers.get(":error-code") or "Unknown"
-    said = found.headers.get(":error-message") or found.payload.decode(errors="replace")
+    text = found.headers.get(":error-message") or found.payload.decode(errors="replace")
     refusal = TakenOver if code == "ResourceInUseException" else ClientError
-    raise refusal({"Error": {"Code": str(code), "Message": str(said)}}, _OPERATION)
+    raise refusal({"Error": {"Code": str(code), "Message": str(text)}}, _OPERATION)
 
 
 def _text(value: str | bytes) -> str:

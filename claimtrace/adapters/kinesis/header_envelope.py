@@ -1,7 +1,7 @@
-"""A record's headers on Kinesis, which has none: the value and its headers in one JSON object.
+"""Headers on Kinesis, which has none: a JSON object with the value and its headers.
 
-Only dead letters need them (what was wrong stands there). All else is written as it is, and goes
-without its headers.
+Only dead letters need headers (they hold the reason). All other records are written unchanged,
+without their headers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _decode = msgspec.json.Decoder(_Wrapped).decode
 
 
 def wrapped(value: bytes | None, headers: Headers) -> bytes:
-    """A value with its headers; without any, the value as it is (no value: no bytes).
+    """Return a value with its headers; without headers the value itself (no value: no bytes).
 
     >>> wrapped(b"{}", (("reason", b"bad_json"),))
     b'{"claimtrace_headers":[["reason","YmFkX2pzb24="]],"value":"e30="}'
@@ -37,7 +37,7 @@ def wrapped(value: bytes | None, headers: Headers) -> bytes:
 
 
 def unwrapped(content: bytes) -> tuple[bytes | None, Headers]:
-    """The value and the headers.
+    """Return the value and the headers of a record's content.
 
     >>> unwrapped(wrapped(b"{}", (("reason", b"bad_json"),))), unwrapped(b"[1]"), unwrapped(b"")
     ((b'{}', (('reason', b'bad_json'),)), (b'[1]', ()), (None, ()))

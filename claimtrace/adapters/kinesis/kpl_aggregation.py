@@ -1,4 +1,4 @@
-"""Several records in one: the aggregated form of Amazon's Kinesis producer library.
+"""Several records in one: the aggregation format of Amazon's Kinesis producer library (KPL).
 
     F3 89 9A C2, a protobuf message, the MD5 of the message
 
@@ -8,10 +8,11 @@
       repeated Record records = 3;               required bytes data = 3;
     }                                            repeated Tag tags = 4; }
 
-Source: "KPL aggregated record format" in the library's repository. A record that begins like this
-but doesn't keep to it is one record as it stands: it is nobody's claim and ends as a dead letter.
-All parts are kept, also those whose key would fall on another shard by now: a producer that sends
-them again there makes duplicates, which the ledger knows, while dropping them could lose one.
+Source: "KPL aggregated record format" in the library's repository. A record that begins with the
+magic bytes but isn't well-formed is returned as one record: it is no valid event and ends as a dead
+letter. All parts are kept, also those whose key belongs to another shard after resharding: a
+producer that sends them there too makes duplicates, which the ledger of event ids detects, while
+dropping them could lose one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Final, NamedTuple
 
 MAGIC: Final = b"\xf3\x89\x9a\xc2"
 MAX_PARTS: Final = 20_000
-"""More in one record than a megabyte of real events has; such a record stays one."""
+"""Maximum number of parts, more than a megabyte of real events has; above it a record stays one."""
 
 _MD5_BYTES: Final = 16
 _VARINT, _FIXED64, _SIZED, _FIXED32 = 0, 1, 2, 5
@@ -35,7 +36,7 @@ class Part(NamedTuple):
     value: bytes
 
 
-class _NotThisForm(Exception):
+class _NotAggregated(Exception):
     """The bytes are no message of this form."""
 
 
@@ -56,12 +57,15 @@ def aggregated(parts: Sequence[Part]) -> bytes:
 
 
 def aggregated_bytes(keys: int, parts: int, content: int) -> int:
-    """The most bytes that a record of so many keys and parts has, with so much content in all."""
+    """Return the maximum size of a record with this number of keys, parts, and bytes of content.
+
+    `content` counts the bytes of all keys and values.
+    """
     return len(MAGIC) + _MD5_BYTES + content + 6 * keys + 16 * parts
 
 
 def parts_of(value: bytes) -> list[Part] | None:
-    """The records in one; None where it is one record itself.
+    """Return the parts of an aggregated record; None for a plain record.
 
     >>> parts_of(b'{"claim_id": "c-1"}') is None
     True
@@ -75,7 +79,7 @@ def parts_of(value: bytes) -> list[Part] | None:
         return None
     try:
         return _parts(message)
-    except (_NotThisForm, UnicodeDecodeError):
+    except (_NotAggregated, UnicodeDecodeError):
         return None
 
 
@@ -87,10 +91,10 @@ def _parts(message: memoryview) -> list[Part]:
             keys.append(_bytes(content).tobytes().decode())
         elif field == 3:
             if len(found) == MAX_PARTS:
-                raise _NotThisForm
+                raise _NotAggregated
             found.append(_record(_bytes(content)))
     if any(number >= len(keys) for number, _ in found):
-        raise _NotThisForm
+        raise _NotAggregated
     return [Part(keys[number], bytes(data)) for number, data in found]
 
 
@@ -99,23 +103,23 @@ def _record(message: memoryview) -> tuple[int, memoryview]:
     for field, content in _fields(message):
         if field == 1:
             if not isinstance(content, int):
-                raise _NotThisForm
+                raise _NotAggregated
             number = content
         elif field == 3:
             data = _bytes(content)
     if number is None or data is None:
-        raise _NotThisForm
+        raise _NotAggregated
     return number, data
 
 
 def _bytes(content: int | memoryview) -> memoryview:
     if isinstance(content, int):
-        raise _NotThisForm
+        raise _NotAggregated
     return content
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The fields of a protobuf message: numbers of type 0, the bytes of the others."""
+    """Yield the fields of a protobuf message: type 0 as numbers, the others as bytes."""
     at, end = 0, len(message)
     while at < end:
         tag, at = _read_varint(message, at)
@@ -129,9 +133,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif kind in (_FIXED64, _FIXED32):
             size = 8 if kind == _FIXED64 else 4
         else:
-            raise _NotThisForm
+            raise _NotAggregated
         if not field or size > end - at:
-            raise _NotThisForm
+            raise _NotAggregated
         yield field, message[at : at + size]
         at += size
 
@@ -140,7 +144,7 @@ def _read_varint(message: memoryview, at: int) -> tuple[int, int]:
     number = shift = 0
     while True:
         if at >= len(message) or shift > 63:
-            raise _NotThisForm
+            raise _NotAggregated
         byte = message[at]
         number |= (byte & 127) << shift
         at += 1

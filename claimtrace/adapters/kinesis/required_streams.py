@@ -1,4 +1,4 @@
-"""Which Kinesis streams a domain needs, and what is wrong with those found."""
+"""The Kinesis streams that a domain needs, and checks of existing ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COPIES: Final = 3
 def wanted_streams(
     inputs: Sequence[str], kinesis: KinesisSettings, shards: int
 ) -> list[WantedTopic]:
-    """Every stream that a domain needs, inputs first; plans are not on a stream.
+    """Return every stream that a domain needs, inputs first; the journal is no stream.
 
     >>> found = wanted_streams(["claims.filed"], KinesisSettings(), 6)
     >>> [(each.name, each.partitions) for each in found]
@@ -38,20 +38,27 @@ def wanted_streams(
 def stream_complaints(
     wanted: Sequence[WantedTopic], found: Mapping[str, FoundTopic], snapshot_every_ms: int
 ) -> list[Complaint]:
-    """What is wrong with the streams that are there, and which are missing; empty: nothing."""
-    said = []
+    """Return the problems of existing streams, and the missing streams; empty when all is well.
+
+    Args:
+        wanted: the streams of `wanted_streams`.
+        found: existing streams by topic.
+        snapshot_every_ms: time between snapshots; inputs must be kept for at least twice as long.
+    """
+    problems = []
     for topic in wanted:
-        there = found.get(topic.name)
-        if there is None:
-            said.append(Complaint(topic.name, "it isn't there", "run `claimtrace topics create`"))
-        elif topic.role == "input" and there.retention_ms < 2 * snapshot_every_ms:
-            said.append(
+        existing = found.get(topic.name)
+        if existing is None:
+            missing = Complaint(topic.name, "it isn't there", "run `claimtrace topics create`")
+            problems.append(missing)
+        elif topic.role == "input" and existing.retention_ms < 2 * snapshot_every_ms:
+            problems.append(
                 Complaint(
                     topic.name,
-                    f"it keeps records for {there.retention_ms / DAY_MS:g} days, less than twice "
-                    "stream.snapshot_every",
+                    f"it keeps records for {existing.retention_ms / DAY_MS:g} days, less than "
+                    "twice stream.snapshot_every",
                     "aws kinesis increase-stream-retention-period --retention-period-hours "
                     f"{int(topic.config['retention.ms']) // HOUR_MS} --stream-name",
                 )
             )
-    return said
+    return problems

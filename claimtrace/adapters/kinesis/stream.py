@@ -1,4 +1,4 @@
-"""A client for Kinesis as the settings describe it, and what a stream says of itself."""
+"""The name and the description of a Kinesis stream."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ..aws.errors import code_of, named_errors
 
 
 class Stream(NamedTuple):
-    """A stream; `identity` changes when it is made anew under its name."""
+    """A stream's description; `identity` changes when a stream is deleted and created again."""
 
     name: str
     identity: str
     retention_ms: int
     shards: int
-    """Those that are open."""
+    """Number of open shards."""
     is_active: bool
 
     @property
     def arn(self) -> str:
-        """Its name in all of AWS."""
+        """The stream's Amazon resource name."""
         return self.identity.rpartition("@")[0]
 
 
 def stream_name(connection: KinesisConnection, topic: str) -> str:
-    """The stream that carries a topic.
+    """Return the name of the stream of a topic.
 
     >>> stream_name(KinesisConnection("kinesis://prod"), "claims.filed")
     'prod.claims.filed'
@@ -37,10 +37,10 @@ def stream_name(connection: KinesisConnection, topic: str) -> str:
 
 
 def describe(client: Any, name: str) -> Stream:
-    """What a stream says of itself.
+    """Return a stream's description.
 
     Raises:
-        ConfigError: it isn't there, or may not be seen.
+        ConfigError: the stream doesn't exist, or the right to describe it is missing.
         StoreUnavailable: AWS doesn't answer.
     """
     with named_errors("can't look at the stream", name):
@@ -48,7 +48,7 @@ def describe(client: Any, name: str) -> Stream:
 
 
 def find(client: Any, name: str) -> Stream | None:
-    """The same, or None when there is no such stream."""
+    """Return a stream's description as `describe` does, or None when the stream doesn't exist."""
     with named_errors("can't look at the stream", name):
         try:
             return _described(client, name)

@@ -1,4 +1,4 @@
-"""Streams of Kinesis: look at them, make them, give them more shards."""
+"""Describe, create and grow streams of Kinesis."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _COPIES: Final = 3
 """Kinesis keeps a record in three data centres before it acknowledges it."""
 _ACTIVE_S, _LOOK_S = 120.0, 0.5
 _AT_ONCE: Final = 5
-"""So many streams may be in the making at a time."""
+"""Number of streams that AWS lets an account create at a time."""
 _NEW_STREAM_HOURS: Final = 24
 
 
 class KinesisStreams:
-    """The streams whose common name `source` has, by their topics.
+    """The streams with the common name in `source`, by their topics.
 
     Raises, from any method:
-        ConfigError: credentials or rights are missing, or AWS refuses; the hint says what to do.
-        StoreUnavailable: no answer, or a stream isn't ready in time.
+        ConfigError: credentials or rights are missing, or AWS refuses; the hint says how to fix it.
+        StoreUnavailable: AWS doesn't answer, or a stream isn't active in time.
     """
 
     def __init__(self, connection: KinesisConnection, clock: Clock) -> None:
@@ -36,17 +36,17 @@ class KinesisStreams:
         self._table = shared_table(connection.kinesis)
 
     def found(self, topics: Sequence[str]) -> dict[str, FoundTopic]:
-        """Those streams that are there; their open shards count as partitions."""
-        there: dict[str, FoundTopic] = {}
+        """Return those streams that exist; their open shards count as partitions."""
+        existing: dict[str, FoundTopic] = {}
         for topic in topics:
             found = find(self._client, stream_name(self._connection, topic))
             if found is not None:
                 kept = {"retention.ms": str(found.retention_ms)}
-                there[topic] = FoundTopic(topic, found.identity, found.shards, _COPIES, kept)
-        return there
+                existing[topic] = FoundTopic(topic, found.identity, found.shards, _COPIES, kept)
+        return existing
 
     def create(self, topics: Sequence[WantedTopic], *, only_check: bool = False) -> None:
-        """Make streams and wait until they can be used; `only_check` makes nothing."""
+        """Create streams and wait until they are active; `only_check` creates nothing."""
         if only_check:
             return
         for start in range(0, len(topics), _AT_ONCE):
@@ -59,7 +59,7 @@ class KinesisStreams:
                 self._keep(topic)
 
     def _keep(self, topic: WantedTopic) -> None:
-        """Have a new stream keep records for as long as is wanted."""
+        """Raise a new stream's retention from AWS' 24 hours to the wanted one."""
         name = stream_name(self._connection, topic.name)
         self._wait(name)
         hours = int(topic.config["retention.ms"]) // HOUR_MS
@@ -71,7 +71,7 @@ class KinesisStreams:
             self._wait(name)
 
     def grow(self, counts: Mapping[str, int]) -> None:
-        """Split shards until there are so many."""
+        """Split shards until a topic's stream has the count given for it."""
         for topic, count in counts.items():
             name = stream_name(self._connection, topic)
             with named_errors("can't split shards", name):
@@ -81,17 +81,20 @@ class KinesisStreams:
             self._wait(name)
 
     def create_table(self) -> str:
-        """Make the table that the settings name; says whether it was made or there, empty for
-        none."""
+        """Create the table of the settings.
+
+        Returns:
+            `made`, or `there` when it existed already; empty when the settings name no table.
+        """
         if self._table is None:
             return ""
         return "made" if self._table.create(self._clock) else "there"
 
     def check_table(self) -> None:
-        """See whether the table that the settings name is there.
+        """Check that the table of the settings exists, if they name one.
 
         Raises:
-            ConfigError: it isn't.
+            ConfigError: the table doesn't exist.
         """
         if self._table is not None and not self._table.is_there():
             raise ConfigError("the table isn't there", where=self._table.name,

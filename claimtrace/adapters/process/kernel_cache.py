@@ -1,8 +1,8 @@
-"""Compiled kernels are kept on disk, in a folder named for the digest of their sources.
+"""The on-disk cache of compiled kernels: a folder named for the digest of their sources.
 
-Numba's own cache asks whether the file of a function has changed, but not the files of the
-functions that it inlines: after an update, or an edit, an old kernel could answer for new code.
-A folder named for the digest of all kernel sources rules that out.
+Numba's own cache checks whether the file of a function has changed, but not the files of the
+functions that it inlines: after an update, or an edit, a stale kernel could run in place of new
+code. A folder named for the digest of all kernel sources rules that out.
 """
 
 from __future__ import annotations
@@ -24,17 +24,20 @@ _PACKAGES: Final = (*ROOMS, "benchmarks")
 _COMPILES: Final = re.compile(
     rb"^(?:from numba|import numba|from [\w.]*jit import)\b", re.MULTILINE
 )
-"""Stands in every file with compiled functions."""
+"""Matches every file with compiled functions."""
 _IMPORT: Final = re.compile(rb"^from (\.*)([\w.]*) import", re.MULTILINE)
 _FOLDER: Final = ".kernels"
 _KEPT_VERSIONS: Final = 3
 
 
 def use_versioned_cache() -> Path | None:
-    """Name the folder for this version's kernels, unless the user has named one.
+    """Set numba's cache folder to that of this version's kernels, unless the user has set one.
 
-    Beside the packages where that can be written, else in the user's cache, else in the temporary
-    folder. Must run before the first kernel is made; `claimtrace/__init__.py` sees to that.
+    It is beside the packages if that is writable, else in the user's cache, else in the temporary
+    folder. Must run before the first kernel is made; `claimtrace/__init__.py` calls it.
+
+    Returns:
+        The folder; None when the user has set one, or no folder is writable.
     """
     if VARIABLE in os.environ:
         return None
@@ -50,24 +53,24 @@ def use_versioned_cache() -> Path | None:
             continue
         if os.access(folder, os.W_OK):
             os.environ[VARIABLE] = str(folder)
-            if "numba" in sys.modules:
+            if "numba" in sys.modules:  # numba has read the variable when it was imported
                 sys.modules["numba"].config.CACHE_DIR = str(folder)
             return folder
     return None
 
 
 def _remove_older(base: Path, newest: Path) -> None:
-    """Keep the kernels of the last few versions; what is removed is compiled again when needed."""
+    """Remove all but the kernels of the last few versions; they are compiled again when needed."""
     others = sorted((p for p in base.iterdir() if p != newest), key=lambda p: p.stat().st_mtime)
     for folder in others[: -_KEPT_VERSIONS + 1]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest_of_kernels(home: Path) -> str:
-    """A digest of every file with compiled functions, and of the files that these import.
+    """Return a digest of every file with compiled functions, and of the files that these import.
 
-    A kernel holds the constants that it reads as they were when it was compiled, so a limit that
-    another file defines is part of the kernel too.
+    A kernel contains the values of module constants at the time when it was compiled, so a limit
+    that another file defines is part of the kernel too.
     """
     sources = {
         path: path.read_bytes()
@@ -83,7 +86,7 @@ def _digest_of_kernels(home: Path) -> str:
 
 
 def _imported(home: Path, importer: Path, source: bytes) -> Iterator[Path]:
-    """The files that a file's `from ... import` lines name, whether they exist or not."""
+    """Yield the files that a file's `from ... import` lines name, whether they exist or not."""
     for dots, module in _IMPORT.findall(source):
         folder = importer.parents[len(dots) - 1] if dots else home
         parts = module.decode().split(".") if module else []

@@ -1,97 +1,69 @@
-"""Metrics and readiness over HTTP: `/metrics` for Prometheus, `/ready` and `/live` for whoever
-runs the worker.
+"""Metrics and probes over HTTP: `/metrics` for Prometheus, `/ready` and `/live` for orchestrators.
 
-It answers one request a connection, from a daemon thread, and never waits long for anyone: a client
-has a few seconds for all of its request, and only so many are served at a time. Nothing here holds
-personal data (see `stream.adapters.reporting.prometheus`), so it may listen beyond this machine
-when asked to.
+One request a connection is answered, from a daemon thread, and no client can block the server: each
+has a few seconds in total to send its request, and only a limited number is served at a time.
+Nothing here holds personal data (see `stream.adapters.reporting.prometheus`), so the server may
+listen beyond this machine when asked to.
 """
 
 from __future__ import annotations
 
 import errno
+import io
+import re
 import socket
 import socketserver
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from ...closing import Closing
 from ...errors import ConfigError
 
 PATHS: Final = ("/metrics", "/ready", "/live")
 
 _PATIENCE_S: Final = 5.0
-"""For the whole request, and once more for the whole answer."""
+"""Time for the whole request, and again for the whole answer."""
 _MOST_CLIENTS: Final = 16
 _MOST_HEAD_BYTES: Final = 8 * 1024
+_REQUEST_LINE: Final = re.compile(rb"[A-Za-z]+ ([^ ]*) HTTP/1\.[^ ]*\r\n")
 _SETTING: Final = "metrics.listen"
 _PLAIN: Final = "text/plain; charset=utf-8"
 _HINT: Final = "write 127.0.0.1:9464"
-_STATUS: Final = {
-    200: "OK",
-    400: "Bad Request",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
 
 
 class Answer(NamedTuple):
-    """What a client gets; `body` is plain text or the exposition format."""
+    """A status and a body in plain text or in the exposition format."""
 
     status: int
     body: bytes
     kind: str = _PLAIN
 
 
-class Server:
-    """A running server; made by `start`.
-
-    Attributes:
-        address: where it really listens, such as `127.0.0.1:9464`.
-    """
-
-    def __init__(self, listener: _Listener) -> None:
-        self._listener = listener
-        host, port = listener.server_address[:2]
-        self.address = f"[{host!s}]:{port}" if ":" in str(host) else f"{host!s}:{port}"
-        self._thread = threading.Thread(
-            target=listener.serve_forever, args=(0.1,), name="metrics", daemon=True
-        )
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop listening; harmless when called again."""
-        self._listener.shutdown()
-        self._listener.server_close()
-        self._thread.join(timeout=_PATIENCE_S)
-
-
-def start(listen: str, registry: CollectorRegistry, ready: Callable[[], str]) -> Server:
+def start(listen: str, registry: CollectorRegistry, ready: Callable[[], str]) -> MetricsServer:
     """Serve the metrics of a registry.
 
     Args:
-        listen: `host:port`, an IPv6 host in brackets; port 0 takes any that is free.
-        ready: asked for each `/ready`: "" when ready, else the reason, for a person to read. It is
-            called from another thread, and must hold nothing that came in with an event.
+        listen: `host:port`, an IPv6 host in brackets; port 0 takes a free one.
+        ready: called for each `/ready`: "" when ready, else the reason, for a person to read. The
+            call comes from another thread, and its answer must hold nothing taken from an event.
 
     Raises:
-        ConfigError: when that is no address, none of this machine's, or taken.
+        ConfigError: `listen` is no address, not one of this machine, or in use.
 
-    >>> server = start("127.0.0.1:0", CollectorRegistry(), lambda: "")
-    >>> server.address.startswith("127.0.0.1:")
+    >>> with start("127.0.0.1:0", CollectorRegistry(), lambda: "") as server:
+    ...     server.address.startswith("127.0.0.1:")
     True
-    >>> server.close()
     """
     host, port = _parse(listen)
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return Server(_Listener(family, address, lambda path: _answer(path, registry, ready)))
+        return MetricsServer(family, address, lambda path: _answer(path, registry, ready))
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         raise ConfigError(
@@ -111,7 +83,7 @@ def _parse(listen: str) -> tuple[str, int]:
 
 
 def _answer(path: str, registry: CollectorRegistry, ready: Callable[[], str]) -> Answer:
-    """What stands behind a path; a fault of ours is told without its trace."""
+    """Return the answer for a path; an exception of ours is reported without its traceback."""
     try:
         if path == "/metrics":
             return Answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
@@ -119,12 +91,22 @@ def _answer(path: str, registry: CollectorRegistry, ready: Callable[[], str]) ->
             reason = ready()
             return Answer(503 if reason else 200, f"{reason or 'ready'}\n".encode())
     except Exception:
-        # the state of the worker is unknown then: whoever asks must not take it for ready
+        # the state of the worker is unknown then: an orchestrator must not take it for ready
         return Answer(503 if path == "/ready" else 500, b"no answer: a fault of the worker\n")
     return Answer(200, b"alive\n") if path == "/live" else Answer(404, b"not found\n")
 
 
-class _Listener(socketserver.ThreadingTCPServer):
+class MetricsServer(Closing, socketserver.ThreadingTCPServer):
+    """A running server; made by `start`.
+
+    It serves `_MOST_CLIENTS` clients at a time and closes further connections at once. Not a
+    `ThreadingHTTPServer`: that looks its own host name up in DNS, and the start of a worker must
+    not wait for a name server.
+
+    Attributes:
+        address: the address it is bound to, such as `127.0.0.1:9464`.
+    """
+
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
@@ -133,84 +115,116 @@ class _Listener(socketserver.ThreadingTCPServer):
     def __init__(self, family: int, address: Any, answer: Callable[[str], Answer]) -> None:
         self.address_family = family
         self.answer = answer
-        self._places = threading.BoundedSemaphore(_MOST_CLIENTS)
+        self._free = threading.BoundedSemaphore(_MOST_CLIENTS)
         super().__init__(address, _Handler)
+        host, port = self.server_address[:2]
+        self.address = f"[{host!s}]:{port}" if ":" in str(host) else f"{host!s}:{port}"
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(0.1,), name="metrics", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening; harmless when called again."""
+        self.shutdown()
+        self.server_close()
+        self._thread.join(timeout=_PATIENCE_S)
 
     def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection."""
         try:
             return super().get_request()
         except OSError:
             time.sleep(0.1)  # no file handle left, perhaps: asking at once would spin
             raise
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        """Whether fewer than `_MOST_CLIENTS` are being served; else the connection is closed."""
+        return self._free.acquire(blocking=False)
+
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+        """Start a thread for a connection."""
         try:
             super().process_request(request, client_address)
         except BaseException:
-            self._places.release()
+            self._free.release()
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection and close it."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away, or sent nothing in time, is no news."""
+        """Ignore clients that disconnect or don't send their request in time."""
 
 
-class _Handler(socketserver.BaseRequestHandler):
-    server: _Listener
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one request; neither the answer nor its headers tell what the server runs on."""
+
+    server: MetricsServer
+    protocol_version = default_request_version = request_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a small body would wait for the acknowledgement of the head
+    command = ""
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_DeadlineReader(self.connection))
 
     def handle(self) -> None:
-        connection: socket.socket = self.request
-        head = _head_of(connection)
-        if head is None:
-            return
-        method, path = _request_line(head)
-        if not method:
-            answer = Answer(400, b"not HTTP\n")
-        elif method != "GET" and path in PATHS:
-            answer = Answer(405, b"only GET\n")
-        else:
-            answer = self.server.answer(path)
-        lines = [
-            f"HTTP/1.1 {answer.status} {_STATUS[answer.status]}",
-            f"Content-Type: {answer.kind}",
-            f"Content-Length: {len(answer.body)}",
-            "Cache-Control: no-store",
-            "X-Content-Type-Options: nosniff",
-            "Connection: close",
-            *(["Allow: GET"] if answer.status == 405 else []),
-        ]
-        connection.settimeout(_PATIENCE_S)
-        body = b"" if method == "HEAD" else answer.body
-        connection.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        self.raw_requestline = self.rfile.readline()
+        # Stricter than `parse_request`, which takes two spaces and HTTP/0.9, and makes / of //
+        line = _REQUEST_LINE.fullmatch(self.raw_requestline)
+        if line is None:
+            self.send_error(400)
+        elif self.parse_request():
+            path = line[1].decode("latin-1").partition("?")[0]
+            if self.command != "GET" and path in PATHS:
+                self._send(Answer(405, b"only GET\n"))
+            else:
+                self._send(self.server.answer(path))
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """Refuse what isn't HTTP; the standard page would repeat what was sent."""
+        self._send(Answer(400, b"not HTTP\n"))
+
+    def _send(self, answer: Answer) -> None:
+        self.connection.settimeout(_PATIENCE_S)  # `sendall` counts it for all bytes together
+        self.send_response_only(answer.status)  # without the headers Server and Date
+        self.send_header("Content-Type", answer.kind)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Connection", "close")
+        if answer.status == 405:
+            self.send_header("Allow", "GET")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
 
 
-def _head_of(connection: socket.socket) -> bytes | None:
-    """The request up to its empty line; None when it doesn't come in time or is too long."""
-    until_s = time.monotonic() + _PATIENCE_S
-    head = b""
-    while b"\r\n\r\n" not in head:
-        left_s = until_s - time.monotonic()
-        if left_s <= 0 or len(head) > _MOST_HEAD_BYTES:
-            return None
-        connection.settimeout(left_s)
-        part = connection.recv(_MOST_HEAD_BYTES)
-        if not part:
-            return None
-        head += part
-    return head
+class _DeadlineReader(io.RawIOBase):
+    """A socket to read from, with one deadline and one limit of bytes for the whole request.
 
+    `StreamRequestHandler.timeout` is for each read: a client that sends a byte now and then could
+    hold a thread for ever.
+    """
 
-def _request_line(head: bytes) -> tuple[str, str]:
-    """Method and path, without a query; two empty strings when it isn't HTTP."""
-    words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[0].isalpha():
-        return "", ""
-    return words[0], words[1].partition("?")[0]
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self._left_bytes = connection, _MOST_HEAD_BYTES
+        self._end_s = time.monotonic() + _PATIENCE_S
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left_s = self._end_s - time.monotonic()
+        if left_s <= 0 or self._left_bytes <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left_s)
+        count = self._connection.recv_into(buffer)
+        self._left_bytes -= count
+        return count

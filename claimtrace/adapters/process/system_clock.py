@@ -1,4 +1,4 @@
-"""The machine's own clock; the only place that reads it for the stream."""
+"""The machine's own clock; the stream reads it only through this class."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ class SystemClock:
     """Wall and monotonic time of this machine."""
 
     def now_ms(self) -> int:
-        """Wall time in ms since 1970 UTC."""
+        """Return the wall time in ms since 1970 UTC."""
         return time.time_ns() // 1_000_000
 
     def monotonic_s(self) -> float:
-        """Seconds that never run backwards."""
+        """Return seconds that never run backwards."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The table that workers on Kinesis share, as the settings have it: in DynamoDB, or in a file."""
+"""The table that workers on Kinesis share, as in the settings: in DynamoDB, or in a file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .table import Table
 
 
 def shared_table(kinesis: KinesisSettings) -> Table | None:
-    """It, or None when one worker works alone.
+    """Return the table of the settings, or None when one worker works alone.
 
     Raises:
-        ConfigError: no region is set, or a profile isn't there.
+        ConfigError: no AWS region is set, or the profile doesn't exist.
     """
     name = kinesis.table
     if not name:

@@ -1,5 +1,4 @@
-"""A table (`claimtrace.adapters.tables.table`) in DynamoDB, with consistent reads and conditional
-writes."""
+"""The `Table` of `.table` in DynamoDB, by consistent reads and conditional writes."""
 
 from __future__ import annotations
 
@@ -19,18 +18,26 @@ _ACTIVE_S, _LOOK_S = 60.0, 0.2
 
 
 class DynamodbTable:
-    """One table.
+    """One DynamoDB table with the keys `pk` and `sk`.
+
+    Args:
+        client: boto3's client of DynamoDB.
+        name: the table's name.
 
     Raises, from any method:
-        ConfigError: it isn't there, or rights are missing.
-        StoreUnavailable: no answer.
+        ConfigError: the table doesn't exist, or rights are missing.
+        StoreUnavailable: DynamoDB doesn't answer, or throttles.
     """
 
     def __init__(self, client: Any, name: str) -> None:
         self._client, self.name = client, name
 
     def create(self, clock: Clock) -> bool:
-        """Make it if it isn't there, paid by request; False when it was."""
+        """Create the table, billed by request, and wait until it is active.
+
+        Returns:
+            False when the table existed already.
+        """
         keys = ("pk", "HASH"), ("sk", "RANGE")
         with named_errors("can't make the table", self.name):
             try:
@@ -55,7 +62,7 @@ class DynamodbTable:
         return True
 
     def is_there(self) -> bool:
-        """Whether it can be used."""
+        """Whether the table exists and is active."""
         with named_errors("can't look at the table", self.name):
             try:
                 found = self._client.describe_table(TableName=self.name)
@@ -66,7 +73,7 @@ class DynamodbTable:
         return bool(found["Table"]["TableStatus"] == "ACTIVE")
 
     def get(self, pk: str, sk: str) -> Item | None:
-        """An item."""
+        """Return an item, or None."""
         with named_errors("can't read", self.name):
             found = self._client.get_item(
                 TableName=self.name, Key=_written({"pk": pk, "sk": sk}), ConsistentRead=True
@@ -74,7 +81,7 @@ class DynamodbTable:
         return _read(found["Item"]) if "Item" in found else None
 
     def query(self, pk: str, from_sk: str = "", limit: int = 1000) -> Iterator[Item]:
-        """The items of a key in the order of the other, from one on, page by page."""
+        """Yield the items of `pk` in the order of `sk`, from `from_sk` on, `limit` a page."""
         asked: dict[str, Any] = {
             "TableName": self.name,
             "ConsistentRead": True,
@@ -93,7 +100,7 @@ class DynamodbTable:
             asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def put(self, change: Change) -> bool:
-        """Write an item; False when what stands there isn't what was expected."""
+        """Write an item if the stored one is as expected; False when it isn't."""
         with named_errors("can't write", self.name):
             try:
                 self._client.put_item(**self._put(change))
@@ -104,12 +111,12 @@ class DynamodbTable:
         return True
 
     def put_always(self, item: Mapping[str, str | int]) -> None:
-        """Write an item, whatever stands there."""
+        """Write an item unconditionally."""
         with named_errors("can't write", self.name):
             self._client.put_item(TableName=self.name, Item=_written(item))
 
     def put_all(self, changes: Sequence[Change]) -> bool:
-        """Write up to `MOST_AT_ONCE` items or none; False when one isn't as expected."""
+        """Write up to `MOST_AT_ONCE` items, or none when a stored one isn't as expected (False)."""
         if not changes:
             return True
         with named_errors("can't write", self.name):
@@ -128,7 +135,7 @@ class DynamodbTable:
         return True
 
     def delete(self, pk: str, sk: str) -> None:
-        """Remove an item, if it is there."""
+        """Remove an item; no error when it doesn't exist."""
         with named_errors("can't write", self.name):
             self._client.delete_item(TableName=self.name, Key=_written({"pk": pk, "sk": sk}))
 

@@ -1,4 +1,4 @@
-"""A table (`claimtrace.adapters.tables.table`) in a file, for workers on one machine."""
+"""The `Table` of `.table` in an SQLite file, for workers on one machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class SqliteTable:
-    """One table; each worker has it open. What was written is synced when a call returns.
+    """One table in a file that each worker opens. Writes are synced when a call returns.
 
     >>> import tempfile
     >>> from claimtrace.clock import ManualClock
@@ -52,24 +52,24 @@ class SqliteTable:
         self._lock = threading.Lock()
 
     def create(self, clock: Clock) -> bool:  # noqa: ARG002
-        """Make it if it isn't there; False when it was."""
+        """Create the file if it is missing; False when it existed already."""
         is_new = not self._path.exists()
         with self._lock:
             self._db = open_file(_KIND, self._path, create=True, durable=True, any_thread=True)
         return is_new
 
     def is_there(self) -> bool:
-        """Whether it can be used."""
+        """Whether the file exists."""
         return self._path.exists()
 
     def get(self, pk: str, sk: str) -> Item | None:
-        """An item."""
+        """Return an item, or None."""
         with self._open() as db:
             found = db.execute(_GET, (pk, sk)).fetchone()
         return self._read(found[0]) if found else None
 
     def query(self, pk: str, from_sk: str = "", limit: int = 1000) -> Iterator[Item]:
-        """The items of a key in the order of the other, from one on, so many read at a time."""
+        """Yield the items of `pk` in the order of `sk`, from `from_sk` on, `limit` a query."""
         page = _FROM
         while True:
             with self._open() as db:
@@ -81,16 +81,16 @@ class SqliteTable:
             page, from_sk = _AFTER, rows[-1][0]
 
     def put(self, change: Change) -> bool:
-        """Write an item; False when what stands there isn't what was expected."""
+        """Write an item if the stored one is as expected; False when it isn't."""
         return self.put_all([change])
 
     def put_always(self, item: Mapping[str, str | int]) -> None:
-        """Write an item, whatever stands there."""
+        """Write an item unconditionally."""
         with self._open() as db:
             db.execute(_PUT, (item["pk"], item["sk"], _encode(item)))
 
     def put_all(self, changes: Sequence[Change]) -> bool:
-        """Write the items or none; False when one isn't as expected."""
+        """Write all items, or none when a stored one isn't as expected (False)."""
         with self._open() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
@@ -100,13 +100,13 @@ class SqliteTable:
                         db.execute(_PUT, (item["pk"], item["sk"], _encode(item)))
                 db.execute("COMMIT")
             except BaseException:
-                if db.in_transaction:
+                if db.in_transaction:  # SQLite has rolled back by itself on some errors
                     db.execute("ROLLBACK")
                 raise
         return is_expected
 
     def delete(self, pk: str, sk: str) -> None:
-        """Remove an item, if it is there."""
+        """Remove an item; no error when it doesn't exist."""
         with self._open() as db:
             db.execute("DELETE FROM items WHERE pk = ? AND sk = ?", (pk, sk))
 
@@ -114,8 +114,8 @@ class SqliteTable:
         found = db.execute(_GET, (change.item["pk"], change.item["sk"])).fetchone()
         if change.expected is None or found is None:
             return change.expected is None and found is None
-        there = self._read(found[0])
-        return all(there.get(name) == value for name, value in change.expected.items())
+        stored = self._read(found[0])
+        return all(stored.get(name) == value for name, value in change.expected.items())
 
     def _read(self, item: bytes) -> Item:
         try:

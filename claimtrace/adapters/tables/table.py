@@ -1,7 +1,7 @@
-"""A table with two keys, `pk` and `sk`, that several workers share: what of one is needed here.
+"""The contract of a table with two keys, `pk` and `sk`, that several workers share.
 
-Reads are consistent: what was written is read. Conditions decide races: of two writers that expect
-the same, one is refused.
+Reads are consistent: a read returns every write that was acknowledged before. Conditions decide
+races: of two writers that expect the same item, one is refused.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final, NamedTuple, Protocol
 from ...clock import Clock
 
 MOST_AT_ONCE: Final = 100
-"""Items that are written together or not at all."""
+"""Maximum number of items written in one transaction."""
 
 Item = dict[str, str | int]
-"""Attributes: texts and whole numbers."""
+"""Attributes by name: texts and whole numbers."""
 
 
 class Change(NamedTuple):
-    """An item to be written if one stands there as expected; None: if none stands there."""
+    """An item to write if the stored one has the attributes `expected` (None: it doesn't exist)."""
 
     item: Mapping[str, str | int]
     expected: Mapping[str, str | int] | None
@@ -29,32 +29,32 @@ class Table(Protocol):
     """One table.
 
     Raises, from any method:
-        ConfigError, StateError: it isn't there, it can't be read, or rights are missing.
-        StoreUnavailable: no answer now.
+        ConfigError, StateError: the table doesn't exist or can't be read, or rights are missing.
+        StoreUnavailable: the table doesn't answer now.
     """
 
     name: str
 
     def create(self, clock: Clock) -> bool:
-        """Make it if it isn't there; False when it was."""
+        """Create the table if it is missing; False when it existed already."""
 
     def is_there(self) -> bool:
-        """Whether it can be used."""
+        """Whether the table exists and can be used."""
 
     def get(self, pk: str, sk: str) -> Item | None:
-        """An item."""
+        """Return an item, or None."""
 
     def query(self, pk: str, from_sk: str = "", limit: int = 1000) -> Iterator[Item]:
-        """The items of a key in the order of the other, from one on, so many read at a time."""
+        """Yield the items of `pk` in the order of `sk`, from `from_sk` on, `limit` a query."""
 
     def put(self, change: Change) -> bool:
-        """Write an item; False when what stands there isn't what was expected."""
+        """Write an item if the stored one is as expected; False when it isn't."""
 
     def put_always(self, item: Mapping[str, str | int]) -> None:
-        """Write an item, whatever stands there."""
+        """Write an item unconditionally."""
 
     def put_all(self, changes: Sequence[Change]) -> bool:
-        """Write up to `MOST_AT_ONCE` items or none; False when one isn't as expected."""
+        """Write up to `MOST_AT_ONCE` items, or none when a stored one isn't as expected (False)."""
 
     def delete(self, pk: str, sk: str) -> None:
-        """Remove an item, if it is there."""
+        """Remove an item; no error when it doesn't exist."""

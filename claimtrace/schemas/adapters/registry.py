@@ -1,12 +1,12 @@
-"""A schema registry: which schema an id stands for, and ids for the schemas of our own events.
+"""A schema registry: the schemas of ids, and ids for the schemas of our own events.
 
-What an id stands for never changes, so every answer is kept on disk and is asked for once: a replay
-needs no registry, and one that is down hurts new ids only. An id that it doesn't know is a fact
-about *when* it was asked. The driver therefore asks before it makes a plan (`Schemas.unknown_in`)
-and writes the unknown ids into the plan; a replay refuses the same records although an id was
-given out since.
+The schema of an id never changes, so every answer is cached on disk and requested once: a replay
+needs no registry, and a registry that is down affects new ids only. Whether an id is unknown
+depends on *when* the registry was asked. The driver therefore asks before it makes a plan
+(`Schemas.unknown_in`) and writes the unknown ids into the plan; a replay refuses the same records
+although an id has been registered since.
 
-An id is asked for at the configured address only: references, redirects and addresses inside of
+Ids are requested from the configured address only: references, redirects and addresses inside
 schemas are never followed.
 """
 
@@ -34,16 +34,16 @@ from ..event_schemas import avro_schema, avro_values, json_schema, subject_of
 from .registry_client import ask, connect
 
 ABSENT_S: Final = 10.0
-"""An id that the registry doesn't know is asked for again after this long."""
+"""Time after which an id that the registry didn't know is requested again."""
 MAX_ABSENT: Final = 10_000
-"""Unknown ids that are remembered: whoever makes ids up shall not fill the memory."""
+"""Unknown ids that are remembered: a sender that makes up ids must not fill the memory."""
 _MAX_FILE_BYTES: Final = 8 * MAX_SCHEMA_BYTES  # JSON escapes of the text included
 
 Reader = Callable[[bytes], bytes | Refusal]
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """What an id stands for, as it is kept on disk; `refused` says why its text isn't."""
+    """The schema of an id as cached on disk; `refused` is the reason when its text isn't kept."""
 
     kind: str
     text: str
@@ -52,15 +52,15 @@ class _Known(msgspec.Struct, frozen=True):
 
 
 class Schemas:
-    """Plain JSON of what was written with a registered schema.
+    """Converts values written with a registered schema to plain JSON.
 
     Args:
         settings: `schemas` of the settings; `mock://name` is a registry in this process.
-        cache_folder: where schemas are kept, by registry and id.
-        clock: for how long an unknown id isn't asked for again.
+        cache_folder: the folder where schemas are cached, by registry and id.
+        clock: measures how long an unknown id isn't requested again.
 
     Raises:
-        ConfigError: the extra `schemas` isn't installed, or the address is none.
+        ConfigError: the extra `schemas` isn't installed, or the address is invalid.
     """
 
     def __init__(
@@ -74,16 +74,16 @@ class Schemas:
         self._absent: dict[int, float] = {}
 
     def unknown_in(self, records: Iterable[Record]) -> list[int]:
-        """`unknown` of the ids that stand in front of these records' values."""
+        """Return `unknown` for the schema ids in front of these records' values."""
         values = (r.value for r in records if r.value and len(r.value) <= MAX_VALUE_BYTES)
         return self.unknown(number for v in values if (number := schema_id(v)) is not None)
 
     def unknown(self, ids: Iterable[int]) -> list[int]:
-        """Those of the ids that the registry doesn't know, rising.
+        """Return those of the ids that the registry doesn't know, ascending.
 
         Raises:
-            StoreUnavailable: it doesn't answer; nothing may be planned until it does.
-            ConfigError: it refuses our name and password.
+            StoreUnavailable: the registry doesn't answer; nothing may be planned until it does.
+            ConfigError: the registry refuses our name and password.
         """
         now = self._clock.monotonic_s()
         absent = []
@@ -98,11 +98,13 @@ class Schemas:
         return absent
 
     def plain(self, number: int, payload: bytes) -> bytes | Refusal:
-        """The JSON of a payload written with the schema of this id
-        (`claimtrace.schemas.confluent_frame.Plain`).
+        """Convert a payload written with the schema of an id to JSON.
+
+        This is the function `claimtrace.schemas.confluent_frame.Plain` that a decoder takes.
 
         Raises:
-            StateError: the registry no longer knows an id that was known when it was planned.
+            StateError: the registry no longer knows an id that was known when its records were
+                planned.
             StoreUnavailable: the id isn't on disk, and the registry doesn't answer.
         """
         read = self._readers.get(number) or self._find(number)
@@ -116,7 +118,7 @@ class Schemas:
 
     def _find(self, number: int) -> Reader | None:
         if number > MAX_SCHEMA_ID:
-            return None  # a registry can't even be asked for it: it counts in 31 bits
+            return None  # not a valid request: registries number schemas with 31 bits
         known = self._from_disk(number)
         if known is None:
             known = self._from_registry(number)
@@ -143,7 +145,7 @@ class Schemas:
             return None
         kind, text, refused = found.schema_type or "AVRO", found.schema_str, ""
         if not isinstance(kind, str) or not isinstance(text, str) or not text:
-            # kept for good if it were taken for an answer
+            # an incomplete answer would be cached for good
             raise StoreUnavailable("the schema registry answers without a schema",
                                    where=self._where, hint="check schemas.registry")  # fmt: skip
         if kind not in ("AVRO", "JSON"):
@@ -157,9 +159,9 @@ class Schemas:
 
 
 class Encoder:
-    """Frames our own events for Kafka, in the format that the settings name.
+    """Frames our own events for Kafka, in the format of the settings.
 
-    A topic's schema is looked up, and registered when it isn't there, with the first value.
+    A topic's schema is looked up with the topic's first value, and registered when it is missing.
 
     Args:
         settings: `schemas` of the settings.
@@ -181,12 +183,12 @@ class Encoder:
         self._writers: dict[str, Callable[[bytes], bytes]] = {}
 
     def encode(self, topic: str, value: bytes) -> bytes:
-        """A value of plain JSON, framed.
+        """Encode a value of plain JSON with the topic's schema and frame it.
 
         Raises:
-            UsageError: the topic has no event type; with Avro, the value is no such event.
+            UsageError: the topic has no event type; with Avro, the value is not of that type.
             ConfigError: the registry refuses the schema, or our name and password.
-            StoreUnavailable: it doesn't answer.
+            StoreUnavailable: the registry doesn't answer.
         """
         if topic not in self._schemas:
             raise UsageError("no event type is declared for the topic", where=topic)
@@ -224,7 +226,7 @@ def _writer(kind: type[Event], schema: dict[str, Any]) -> Callable[[bytes], byte
             fastavro.schemaless_writer(written, parsed, avro_values(decode(value)))
         except (msgspec.DecodeError, ValueError, OverflowError) as error:
             raise UsageError(
-                f"not to be written as Avro: {error}",
+                f"can't be written as Avro: {error}",
                 where=kind.topic,
                 hint="write it as plain JSON, or as schemas.format = json",
             ) from error
@@ -234,6 +236,7 @@ def _writer(kind: type[Event], schema: dict[str, Any]) -> Callable[[bytes], byte
 
 
 def _reader(number: int, known: _Known) -> Reader:
+    """Return the reader of a schema; one that can't be used refuses every payload."""
     if not known.refused and known.kind == "JSON":
         return bytes
     refused = known.refused

@@ -1,6 +1,7 @@
-"""The client of a schema registry, and what its answers mean to us.
+"""The client of a schema registry, and its answers as our errors.
 
-It is confluent-kafka's own, from the extra `schemas`, and is imported with the first registry.
+The client is confluent-kafka's own, from the extra `schemas`; it is imported when the first
+registry is used.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _mocks: dict[str, Any] = {}
 
 
 def connect(settings: SchemaSettings) -> Any:
-    """A client for the registry of the settings; clients of one `mock://name` share what it holds.
+    """Return a client for the registry of the settings; one `mock://name` is one registry.
 
     Raises:
         ConfigError: the extra isn't installed; the address or a file is wrong.
@@ -69,13 +70,14 @@ def _password(settings: SchemaSettings) -> str:
 
 
 def ask(call: Callable[[], Any], where: str) -> Any:
-    """What the registry answers; None when it says in its own words that there is no such thing.
+    """Return the registry's answer; None when its own error code (404xx) says "not found".
 
-    A bare 404 isn't its word: a proxy says that too while the registry behind it starts again.
+    A bare 404 is not enough: a proxy sends that too while the registry behind it restarts.
 
     Raises:
-        StoreUnavailable: it doesn't answer, or not as a registry would.
-        ConfigError: it refuses our name and password, or the schema; its certificate isn't trusted.
+        StoreUnavailable: the registry doesn't answer, or not as a registry would.
+        ConfigError: the registry refuses our name and password, or the schema; its certificate
+            isn't trusted.
     """
     from confluent_kafka.schema_registry import SchemaRegistryError
 
@@ -86,7 +88,7 @@ def ask(call: Callable[[], Any], where: str) -> Any:
         if status == 404 and isinstance(code, int) and code // 100 == 404:
             return None
         raise _named(status, str(error.error_message), where) from error
-    except Exception as error:  # the client's HTTP library, its JSON, what it makes of an answer
+    except Exception as error:  # from the client's HTTP library, its JSON or its parser of answers
         if _is_certificate(error):
             raise ConfigError("the registry's certificate isn't trusted", where=where,
                               hint="set schemas.ca_file to its authority's") from error  # fmt: skip
@@ -94,8 +96,9 @@ def ask(call: Callable[[], Any], where: str) -> Any:
                                where=where, hint="check schemas.registry") from error  # fmt: skip
 
 
-def _named(status: int, said: str, where: str) -> ClaimtraceError:
-    told = "".join(c for c in said[:300] if c.isprintable())
+def _named(status: int, message: str, where: str) -> ClaimtraceError:
+    """Return our error for a registry's status and message."""
+    message = "".join(c for c in message[:300] if c.isprintable())
     if status in (401, 403):
         return ConfigError(
             f"the schema registry refuses us ({status})",
@@ -104,9 +107,9 @@ def _named(status: int, said: str, where: str) -> ClaimtraceError:
         )
     if status in (409, 422):
         return ConfigError(
-            f"the schema registry refuses the schema ({status}): {told}",
+            f"the schema registry refuses the schema ({status}): {message}",
             where=where,
-            hint="docs/schemas.md says how schemas may change",
+            hint="docs/schemas.md lists how schemas may change",
         )
     return StoreUnavailable(f"the schema registry doesn't answer as one ({status})", where=where,
                             hint="check schemas.registry")  # fmt: skip

@@ -216,12 +216,12 @@ def _target(workspace: Workspace) -> Iterator[_Target]:
         finally:
             to_streams.close()
         return
-    from producers.adapters.local import LocalSink
+    from producers.adapters.embedded import EmbeddedSink
 
     arrived: list[int] = []
     log = workspace.log(create=True)
     try:
-        yield _Target(LocalSink(log, arrived.append), lambda: sum(arrived), lambda: 0)
+        yield _Target(EmbeddedSink(log, arrived.append), lambda: sum(arrived), lambda: 0)
     finally:
         log.close()
 

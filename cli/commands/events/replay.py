@@ -29,8 +29,8 @@ def replay(
     The mapping names topic, key, time and fields; replay_claims.toml is one to copy:
     `claimtrace doctor` says where it lies.
     """
+    from producers.adapters.embedded import EmbeddedSink
     from producers.adapters.files import read_mapping, replay_files
-    from producers.adapters.local import LocalSink
 
     workspace: Workspace = ctx.obj
     read = read_mapping(mapping)
@@ -44,7 +44,7 @@ def replay(
             )
         with progress("replay", quiet=as_json) as advance:
             sent = replay_files(
-                [(file, read)], LocalSink(log), workspace.settings.partitions, workspace.clock,
+                [(file, read)], EmbeddedSink(log), workspace.settings.partitions, workspace.clock,
                 speed, lambda n: advance(n),
             )  # fmt: skip
     finally:

@@ -51,7 +51,7 @@ def simulate(
 
     Kinds of drift: inflation, new_shop_mix, missing_field, channel_shift.
     """
-    from producers.adapters.local import write_chunks
+    from producers.adapters.embedded import write_chunks
     from producers.simulation.config import SimulationConfig
 
     workspace: Workspace = ctx.obj

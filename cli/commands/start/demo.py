@@ -148,7 +148,7 @@ def _simulation(workspace: Workspace, story: Story, seed: int) -> Simulation:
 
 
 def _simulate(workspace: Workspace, simulation: Simulation, until_day: int | None) -> None:
-    from producers.adapters.local import write_chunks
+    from producers.adapters.embedded import write_chunks
 
     log = workspace.log(create=True)
     try:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from claimtrace.adapters.kafka.client import Troubles
+from claimtrace.adapters.kafka.client import BrokerErrors
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.clock import Clock
 from claimtrace.errors import StateError, StoreUnavailable
@@ -48,7 +48,7 @@ class GapReader:
     ) -> None:
         self._connection, self._clock, self._notify = connection, clock, notify
         self._earliest = connection.kafka.on_lost_records == "earliest"
-        self._troubles = Troubles(connection)
+        self._troubles = BrokerErrors(connection)
         self._reader: Any = None
 
     def __call__(self, gaps: Mapping[TopicPartition, Gap]) -> dict[TopicPartition, list[Record]]:

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
 
-from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.client import BrokerErrors, client_config, connect
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.clock import Clock, duration_ms
 from claimtrace.errors import StateError, Superseded
@@ -94,7 +94,7 @@ class GroupMembers:
 
     def __init__(self, connection: KafkaConnection, clock: Clock) -> None:
         self._clock, self._connection = clock, connection
-        self._troubles = Troubles(connection)
+        self._troubles = BrokerErrors(connection)
         config = client_config(connection) | {"error_cb": self._troubles}
         self._admin: Any = connect(AdminClient, config)
 
@@ -163,7 +163,7 @@ def set_start_offsets(connection: KafkaConnection, positions: Mapping[TopicParti
     ]
     if not offsets:
         return
-    group, troubles = faust_group(connection), Troubles(connection)
+    group, troubles = faust_group(connection), BrokerErrors(connection)
     config = {"group.id": group, "enable.auto.commit": False, "error_cb": troubles}
     writer: Any = connect(Consumer, client_config(connection) | config)
     try:

@@ -21,7 +21,7 @@ from confluent_kafka import (
     TopicPartition as KafkaPartition,
 )
 
-from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.client import BrokerErrors, client_config, connect
 from claimtrace.adapters.kafka.errors import Fenced, error_of
 from claimtrace.clock import Clock, duration_ms
 from claimtrace.decisions import DECISIONS_TOPIC, JOURNAL_TOPIC, chain_of, claim_position_of
@@ -58,7 +58,7 @@ class KafkaGroup:
     ) -> None:
         self._topics, self._clock, self._output = tuple(topics), clock, output
         self._name, self._user = connection.kafka.group, connection.security.username
-        self._troubles = Troubles(connection)
+        self._troubles = BrokerErrors(connection)
         self._connection = connection
         self._consumer: Any = connect(Consumer, _member_config(connection, self._troubles))
         self._assigned: set[TopicPartition] = set()
@@ -294,7 +294,7 @@ class KafkaGroup:
         consumer.incremental_unassign(topic_partitions)
 
 
-def _member_config(connection: KafkaConnection, troubles: Troubles) -> Mapping[str, Any]:
+def _member_config(connection: KafkaConnection, troubles: BrokerErrors) -> Mapping[str, Any]:
     kafka = connection.kafka
     config: dict[str, Any] = {
         "group.id": kafka.group,

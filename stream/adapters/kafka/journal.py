@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.client import BrokerErrors, client_config, connect
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.clock import Clock
 from claimtrace.decisions import JOURNAL_TOPIC
@@ -49,7 +49,7 @@ class KafkaJournal(SharedJournal):
         super().__init__(JOURNAL_TOPIC, "topic")
         self._clock = clock
         self._user, self._group = connection.security.username, connection.kafka.group
-        self._troubles = Troubles(connection)
+        self._troubles = BrokerErrors(connection)
         self._consumer: Any = reader(connection, self._troubles, fetch_wait_max_ms=20)
         writer = {"error_cb": self._troubles, "on_delivery": self._delivered, "acks": "all",
                   "enable.idempotence": True, "linger.ms": 0, "message.timeout.ms": 0}  # fmt: skip

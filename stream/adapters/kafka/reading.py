@@ -9,7 +9,7 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.client import BrokerErrors, client_config, connect
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.batches.records import Records
 from claimtrace.buffers.byte_strings import ByteStrings
@@ -36,7 +36,7 @@ READER: Final = {
 """Properties of a consumer that reads by position."""
 
 
-def reader(connection: KafkaConnection, troubles: Troubles, **more: str | int | bool) -> Any:
+def reader(connection: KafkaConnection, troubles: BrokerErrors, **more: str | int | bool) -> Any:
     """Make a consumer that reads by position and isn't a member of the group.
 
     Args:
@@ -50,7 +50,7 @@ def reader(connection: KafkaConnection, troubles: Troubles, **more: str | int | 
 
 
 def ends_of(
-    consumer: Any, troubles: Troubles, topic_partition: TopicPartition, user: str = ""
+    consumer: Any, troubles: BrokerErrors, topic_partition: TopicPartition, user: str = ""
 ) -> tuple[int, int]:
     """Ask the brokers for the first and the next position of a partition.
 
@@ -75,7 +75,7 @@ def ends_of(
 
 
 def topic_partitions_of(
-    consumer: Any, topics: Sequence[str], troubles: Troubles
+    consumer: Any, topics: Sequence[str], troubles: BrokerErrors
 ) -> list[TopicPartition]:
     """Return the partitions of topics, in order of the topics.
 

@@ -21,7 +21,7 @@ from confluent_kafka import (
 )
 
 from claimtrace.adapters.embedded_log.merge import merged
-from claimtrace.adapters.kafka.client import Troubles
+from claimtrace.adapters.kafka.client import BrokerErrors
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.batches.prefetch import PartitionBuffer
 from claimtrace.batches.records import Records
@@ -76,7 +76,7 @@ class KafkaSource(ByPosition):
         self._topics, self._clock = tuple(topics), clock
         self._observer = observer or WorkerObserver()
         self._earliest = connection.kafka.on_lost_records == "earliest"
-        self._troubles = Troubles(connection)
+        self._troubles = BrokerErrors(connection)
         self._user, self._group = connection.security.username, connection.kafka.group
         self._consumer = reader(connection, self._troubles)
         self._buffers: dict[TopicPartition, _KafkaBuffer] = {}

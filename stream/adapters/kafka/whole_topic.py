@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from claimtrace.adapters.kafka.client import Troubles
+from claimtrace.adapters.kafka.client import BrokerErrors
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Record
@@ -24,7 +24,7 @@ _EMPTY_POLLS: Final = 50
 
 def partitions_of(connection: KafkaConnection, topic: str) -> int:
     """Return the number of partitions of a topic; 0 when it doesn't exist."""
-    troubles = Troubles(connection)
+    troubles = BrokerErrors(connection)
     consumer = reader(connection, troubles)
     try:
         found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics
@@ -52,7 +52,7 @@ def read_partition(
         ConfigError: the topic may not be read.
         StoreUnavailable: the brokers don't deliver.
     """
-    troubles = Troubles(connection)
+    troubles = BrokerErrors(connection)
     consumer = reader(connection, troubles)
     try:
         low, end = ends_of(consumer, troubles, (topic, partition), connection.security.username)
@@ -67,7 +67,7 @@ def read_partition(
         consumer.close()
 
 
-def _pages(consumer: Any, troubles: Troubles, topic: str, end: int) -> Iterator[list[Any]]:
+def _pages(consumer: Any, troubles: BrokerErrors, topic: str, end: int) -> Iterator[list[Any]]:
     """Yield messages before offset `end`, until that or the last committed record is reached."""
     empty_polls = 0
     while empty_polls < _EMPTY_POLLS:

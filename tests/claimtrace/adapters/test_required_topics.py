@@ -1,4 +1,4 @@
-"""Which topics are wanted, and what is said of those that aren't as they must be."""
+"""The wanted topics, and the problems reported for topics that aren't as wanted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def as_wanted() -> dict[str, FoundTopic]:
     }
 
 
-def said(found: dict[str, FoundTopic]) -> list[tuple[str, str, str]]:
+def problems(found: dict[str, FoundTopic]) -> list[tuple[str, str, str]]:
     return [(c.topic, c.what, c.hint) for c in complaints(wanted(), found, HOUR_MS)]
 
 
@@ -51,15 +51,15 @@ def test_inputs_and_outputs_are_as_wide_and_the_journal_has_one_partition_for_ev
     assert {topic.config["cleanup.policy"] for topic in by_name.values()} == {"delete"}
 
 
-def test_what_we_make_ourselves_is_well():
-    assert said(as_wanted()) == []
+def test_topics_made_as_wanted_have_no_problem():
+    assert problems(as_wanted()) == []
 
 
 @pytest.mark.parametrize("topic", [*INPUTS, DECISIONS_TOPIC, JOURNAL_TOPIC])
 def test_a_missing_topic_names_the_command(topic):
     found = as_wanted()
     del found[topic]
-    assert said(found) == [(topic, "it isn't there", "run `claimtrace topics create`")]
+    assert problems(found) == [(topic, "it isn't there", "run `claimtrace topics create`")]
 
 
 @pytest.mark.parametrize(
@@ -85,19 +85,21 @@ def test_a_missing_topic_names_the_command(topic):
         (JOURNAL_TOPIC, {"cleanup_policy": "compact"}, "compacted", "cleanup.policy=delete"),
     ],
 )  # fmt: skip
-def test_what_would_lose_records_is_said_with_the_command_that_mends_it(topic, config, what, hint):
-    (name, told, mend), *others = said(changed(topic, **config))
+def test_a_setting_that_would_lose_records_is_reported_with_the_command_that_fixes_it(
+    topic, config, what, hint
+):
+    (name, text, fix), *others = problems(changed(topic, **config))
     assert not others
     assert name == topic
-    assert what in told
-    assert mend.startswith("kafka-configs --alter")
-    assert topic in mend
-    assert hint in mend
+    assert what in text
+    assert fix.startswith("kafka-configs --alter")
+    assert topic in fix
+    assert hint in fix
 
 
 def test_retention_of_exactly_twice_the_snapshots_and_for_ever_is_enough():
-    assert said(changed("claims.filed", retention_ms=str(2 * HOUR_MS))) == []
-    assert said(changed("claims.filed", retention_ms="-1")) == []
+    assert problems(changed("claims.filed", retention_ms=str(2 * HOUR_MS))) == []
+    assert problems(changed("claims.filed", retention_ms="-1")) == []
 
 
 @pytest.mark.parametrize(
@@ -112,9 +114,9 @@ def test_retention_of_exactly_twice_the_snapshots_and_for_ever_is_enough():
 def test_partitions_must_match(topic, count, what):
     found = as_wanted()
     found[topic] = replace(found[topic], partitions=count)
-    ((name, told, hint),) = said(found)
+    ((name, text, hint),) = problems(found)
     assert name == topic
-    assert what in told
+    assert what in text
     assert "claimtrace topics create" in hint
 
 
@@ -122,13 +124,13 @@ def test_more_partitions_of_outputs_and_reports_do_no_harm():
     found = as_wanted()
     for topic in (DECISIONS_TOPIC, "claims.drift"):
         found[topic] = replace(found[topic], partitions=9)
-    assert said(found) == []
+    assert problems(found) == []
 
 
-def test_too_few_copies_are_said():
+def test_too_few_copies_are_reported():
     found = as_wanted()
     found["claims.filed"] = replace(found["claims.filed"], replication=2)
-    ((name, told, hint),) = said(found)
+    ((name, text, hint),) = problems(found)
     assert name == "claims.filed"
-    assert "2 copies" in told
+    assert "2 copies" in text
     assert "kafka-reassign-partitions" in hint

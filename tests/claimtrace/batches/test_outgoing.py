@@ -1,4 +1,4 @@
-"""Records on their way in columns against a list of them."""
+"""Outgoing records in columns, compared with a list of records."""
 
 from __future__ import annotations
 

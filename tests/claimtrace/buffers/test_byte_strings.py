@@ -1,4 +1,4 @@
-"""Byte strings in one buffer against a list of them."""
+"""Byte strings in one buffer, compared with a list of bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests by kernels that call OpenSSL against `hashlib`, one by one."""
+"""Digests by kernels that call OpenSSL, compared one by one with `hashlib`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SipHash-2-4 gives the vectors of its authors' reference."""
+"""SipHash-2-4 gives the test vectors of its authors' reference implementation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MASK = 2**64 - 1
 
 
 def plain(message: bytes, key: bytes) -> tuple[int, int]:
-    """The reference, written out in Python's integers."""
+    """Compute the hash with Python's integers, as the reference does: the oracle."""
     k0, k1 = (int.from_bytes(key[i : i + 8], "little") for i in (0, 8))
     v = [
         k0 ^ 0x736F6D6570736575,

@@ -37,7 +37,7 @@ def record(value, topic="claims.filed", headers=()):
 
 
 def check(answer):
-    """An answer of the right kind, with its reason known and no content in what is told."""
+    """Check an answer: its type, that its reason is known, and that it repeats no content."""
     assert answer is None or isinstance(answer, Accepted | Refusal)
     if isinstance(answer, Refusal):
         assert answer.hint == REASONS[answer.reason]
@@ -138,8 +138,8 @@ def test_the_content_tells_bytes_apart():
     one, same, other = (b'{"claim_id":"c"}', b'{"claim_id":"c"}', b'{"claim_id":"c" }')
     contents = [answer.content for answer in WIRE.decode([record(v) for v in (one, same, other)])]
     assert contents[0] == contents[1] != contents[2]
-    again = Decoder(DOMAIN.events, DOMAIN.currency, KEY).decode([record(one)])[0]
-    assert again.content == contents[0], "the same in another process with the same key"
+    repeated = Decoder(DOMAIN.events, DOMAIN.currency, KEY).decode([record(one)])[0]
+    assert repeated.content == contents[0], "the same in another process with the same key"
 
 
 def test_a_leap_second_in_a_text_is_left_alone():

@@ -1,4 +1,4 @@
-"""What the fast reader takes, the strict decoder takes too, with the same values."""
+"""Every record that the fast reader accepts, the strict decoder accepts with the same values."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _decode = msgspec.json.Decoder(Small).decode
 
 
 def read_one(reader: JsonColumnReader, value: bytes) -> dict[str, Any] | None:
-    """The fields of one record as the fast reader has them; None when it isn't plain."""
+    """Return the fields of one record from the fast reader; None when the record isn't plain."""
     buffer = np.frombuffer(b"##" + value + b"}}" + reader.defaults, np.uint8)  # neighbours
     bounds = np.array([0, 2, 2 + len(value), 4 + len(value)])
     plain, columns = reader.read(buffer, bounds, np.array([1]))
@@ -56,7 +56,7 @@ def read_one(reader: JsonColumnReader, value: bytes) -> dict[str, Any] | None:
 
 
 def same_as_the_decoder(reader: JsonColumnReader, decode: Any, value: bytes) -> bool:
-    """Hold the two against each other; returns whether the record was plain."""
+    """Compare the fast reader with the decoder; returns whether the record was plain."""
     found = read_one(reader, value)
     if found is None:
         return False
@@ -92,7 +92,7 @@ ODD_TIMES = (
     "2000-02-29T00:00:00+00:00", "2026-01-01T00:00:00+24:00", "2O26-01-01T00:00:00Z",
 )  # fmt: skip
 odd_times = st.sampled_from(ODD_TIMES)
-long_texts = st.builds(  # read eight bytes at a time, but for one that isn't plain
+long_texts = st.builds(  # read eight bytes at a time, up to the one that isn't plain
     lambda size, at, odd: "x" * min(at, size) + odd + "y" * (size - at),
     st.integers(0, 40), st.integers(0, 40), st.sampled_from([*'!"\\\x1f\x7f\x80é~#[]', "", "\x00"]),
 )  # fmt: skip
@@ -179,7 +179,7 @@ def test_odd_times(written: str) -> None:
 
 
 def never_more_than_the_decoder(value: bytes) -> None:
-    """What the decoder refuses is not plain."""
+    """Check that a record refused by the decoder isn't plain."""
     try:
         _decode(value)
     except msgspec.DecodeError:

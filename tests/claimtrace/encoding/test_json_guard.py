@@ -1,4 +1,4 @@
-"""The gate is total and never refuses an event that is one; what it is for, it finds."""
+"""The guard is total, passes every valid event, and finds each kind of hostile JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Avro reader agrees with fastavro on all that is well-formed, and refuses the rest by name."""
+"""The Avro reader agrees with fastavro on well-formed bytes, and refuses all others by name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PRIMITIVES = {
 
 @st.composite
 def types(draw, depth=0):
-    """A type that Avro has, with values of it."""
+    """Draw an Avro type together with a strategy of its values."""
     kinds = [*PRIMITIVES, "enum", "fixed", "time"]
     kinds += ["array", "map", "union", "record"] if depth < 3 else []
     kind = draw(st.sampled_from(kinds))
@@ -69,7 +69,7 @@ def types(draw, depth=0):
 
 @st.composite
 def written(draw):
-    """A record's schema, a value, and its bytes by fastavro."""
+    """Draw a record schema, a value, and its bytes as fastavro writes them."""
     inner, values = draw(types())
     schema = {"type": "record", "name": "Outer", "fields": [{"name": "x", "type": inner}]}
     value = {"x": draw(values)}
@@ -184,7 +184,7 @@ def record(name, *kinds):
 
 
 def doubling(levels):
-    """A few named types that unfold to 2 ** levels values of no size."""
+    """Return a schema of a few named types that expands to 2 ** levels values of no size."""
     kind = record("R0", "null", "null")
     for level in range(1, levels):
         kind = record(f"R{level}", kind, f"R{level - 1}")

@@ -1,4 +1,4 @@
-"""A value is framed or it is not; what is framed comes apart as it was put together."""
+"""The Confluent frame: framing round-trips, and any bytes are recognised as framed or not."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The schemas of our events: what they say, and that no version breaks a former one.
+"""The schemas of our events: their content, and that no version breaks a former one.
 
-`schemas/v1`, `v2` ... hold every version that was ever published; the newest is what the code
-makes. After a change that keeps the rules, write the next folder:
+`schemas/v1`, `v2` ... hold every version that was ever published; the newest equals the schemas
+that the code makes. After a change that keeps the rules, write the next folder:
 
     python -m tests.worlds.published_schemas
 """
@@ -27,11 +27,11 @@ from claimtrace.events import Event, EventId
 from claimtrace.schemas.event_schemas import (
     avro_schema,
     avro_values,
-    breaches,
     json_schema,
     subject_of,
 )
 from claimtrace_examples.auto_claims import ClaimFiled
+from tests.oracles.schema_evolution import breaches
 from tests.worlds.published_schemas import KINDS, made, published
 from tests.worlds.random_events import a_stream
 
@@ -163,14 +163,14 @@ JSON = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("change", "said"), AVRO.values(), ids=AVRO)
-def test_a_breach_in_avro_is_named(change, said):
-    assert breach(avro_schema, change) == [said]
+@pytest.mark.parametrize(("change", "problem"), AVRO.values(), ids=AVRO)
+def test_a_breach_in_avro_is_named(change, problem):
+    assert breach(avro_schema, change) == [problem]
 
 
-@pytest.mark.parametrize(("change", "said"), JSON.values(), ids=JSON)
-def test_a_breach_in_json_is_named(change, said):
-    assert breach(json_schema, change) == [said]
+@pytest.mark.parametrize(("change", "problem"), JSON.values(), ids=JSON)
+def test_a_breach_in_json_is_named(change, problem):
+    assert breach(json_schema, change) == [problem]
 
 
 def breach(make, change):

@@ -1,4 +1,4 @@
-"""Settings: file, then environment; a mistake names the field, the nearest name and the place."""
+"""Settings: file, then environment; a mistake names the field, the nearest name and the source."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ WRONG = [
     (b"[decision]\nreview_per_day = 1", {}, "decision.review_per_day = 1", ""),
     (b"[decision]\ncapacity_per_day = nan", {}, "decision.capacity_per_day = nan", ""),
     (b"[training]\ntest_share = 1.0", {}, "training.test_share", ""),
-    (b'source = "kinesis"', {}, "source = kinesis is no source", "kafka://host"),
-    (b'[kinesis]\ntable = "t"', {}, "kinesis.table = t is no such name", "3 to 255"),
-    (b'[kinesis]\nfan_out = "w 1"', {}, "kinesis.fan_out = w 1 is no such name", "1 to 128"),
+    (b'source = "kinesis"', {}, "source = kinesis is not a known source", "kafka://host"),
+    (b'[kinesis]\ntable = "t"', {}, "kinesis.table = t is not a valid name", "3 to 255"),
+    (b'[kinesis]\nfan_out = "w 1"', {}, "kinesis.fan_out = w 1 is not a valid name", "1 to 128"),
     (b'[aws]\nalerts_topic = "alerts"', {}, "aws.alerts_topic = alerts is no", "arn:aws:sns:"),
-    (b'[aws]\nmetrics_every = "0s"', {}, "aws.metrics_every has no length", "60s"),
+    (b'[aws]\nmetrics_every = "0s"', {}, "aws.metrics_every must be longer than zero", "60s"),
     (b'source = "kafka://"', {}, "source names no broker", "kafka://host"),
     (b"[kafka]\nmin_insync = 2", {}, "kafka.min_insync = 2", ""),
     (b'[kafka]\noutput = "twice"', {}, "wrong type", ""),
@@ -101,9 +101,11 @@ def test_no_secret_shows_itself():
         assert "password" in shown
 
 
-@pytest.mark.parametrize(("toml", "environment", "said", "hint"), WRONG, ids=[w[2] for w in WRONG])
-def test_a_mistake_is_named(toml, environment, said, hint):
-    with pytest.raises(ConfigError, match=said) as caught:
+@pytest.mark.parametrize(
+    ("toml", "environment", "message", "hint"), WRONG, ids=[w[2] for w in WRONG]
+)
+def test_a_mistake_is_named(toml, environment, message, hint):
+    with pytest.raises(ConfigError, match=message) as caught:
         load_settings(toml, environment, "the.toml")
     assert hint in caught.value.hint
     assert caught.value.exit_code == 2

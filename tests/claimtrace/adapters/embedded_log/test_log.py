@@ -108,12 +108,12 @@ def test_large_columns_are_cut_and_read_across_the_cuts(tmp_path: Path) -> None:
 
 
 def merged_by_hand(heads: dict[tuple[int, int], list[Record]]) -> list[Record]:
-    """The rule, literally: again and again the head with the least (time, topic, partition)."""
-    heads = {place: list(records) for place, records in heads.items()}
+    """Merge by the rule, literally: repeatedly take the head with the least (time, partition)."""
+    heads = {part: list(records) for part, records in heads.items()}
     out = []
     while any(heads.values()):
-        place = min((records[0].log_time_ms, at) for at, records in heads.items() if records)[1]
-        out.append(heads[place].pop(0))
+        part = min((records[0].log_time_ms, at) for at, records in heads.items() if records)[1]
+        out.append(heads[part].pop(0))
     return out
 
 
@@ -125,11 +125,11 @@ def merged_by_hand(heads: dict[tuple[int, int], list[Record]]) -> list[Record]:
 @settings(max_examples=60, deadline=None)
 def test_merged_is_the_rule_however_it_is_cut(
     tmp_path_factory: pytest.TempPathFactory,
-    places: list[tuple[int, int, int]],
+    targets: list[tuple[int, int, int]],
     cut: int,
     early: int,
 ) -> None:
-    records = [Outgoing("ab"[t], p, None, b"%d" % n, at) for n, (t, p, at) in enumerate(places)]
+    records = [Outgoing("ab"[t], p, None, b"%d" % n, at) for n, (t, p, at) in enumerate(targets)]
     with new_log(tmp_path_factory.mktemp("log")) as log:
         log.append(records[:early])
         log.merged(["b", "a"], {}, cut)  # reads ahead before the rest is there

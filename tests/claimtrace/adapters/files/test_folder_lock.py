@@ -1,4 +1,4 @@
-"""A folder has one owner, in this process or another, and is free again when the owner dies."""
+"""A folder has one owner, in this process or another; the lock ends with its owner."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_released_is_free(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path / "new")
     with pytest.raises(StateError, match="in use"):
         FolderLock(tmp_path / "new")
-    lock.release()
-    lock.release()
+    lock.close()
+    lock.close()
     assert (tmp_path / "new" / LOCK_NAME).read_text() == ""
     with FolderLock(tmp_path / "new") as again:
         assert again.folder == tmp_path / "new"

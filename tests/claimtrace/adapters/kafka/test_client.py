@@ -1,4 +1,4 @@
-"""The shared configuration of Kafka clients, and what their errors mean; without any broker."""
+"""The shared configuration of Kafka clients, and their errors as ours; without any broker."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient
 
 from claimtrace.adapters.kafka.client import (
+    BrokerErrors,
     ClientConfig,
-    Troubles,
     client_config,
     connect,
     security_password,
@@ -91,10 +91,10 @@ def test_a_password_file_is_read_without_its_line_end(tmp_path):
     ],
 )
 def test_an_incomplete_login_names_the_setting(security, where):
-    with pytest.raises(ConfigError) as said:
+    with pytest.raises(ConfigError) as caught:
         client_config(login(**security).kafka_connection)
-    assert said.value.where == where
-    assert CANARY not in str(said.value)
+    assert caught.value.where == where
+    assert CANARY not in str(caught.value)
 
 
 def test_an_empty_password_file_is_no_password(tmp_path):
@@ -105,9 +105,9 @@ def test_an_empty_password_file_is_no_password(tmp_path):
 
 @pytest.mark.parametrize("source", ["local", "kafka://worker:c4n4ry-s3cret@a:9092"])
 def test_a_source_that_is_no_cluster_is_refused_without_showing_it(source):
-    with pytest.raises(ConfigError) as said:
+    with pytest.raises(ConfigError) as caught:
         client_config(settings(source).kafka_connection)
-    assert CANARY not in str(said.value)
+    assert CANARY not in str(caught.value)
 
 
 def test_properties_are_merged_last():
@@ -136,11 +136,11 @@ def test_properties_are_merged_last():
     ],
 )  # fmt: skip
 def test_a_property_that_loses_records_or_holds_a_secret_is_refused(name, hint):
-    with pytest.raises(ConfigError) as said:
+    with pytest.raises(ConfigError) as caught:
         client_config(with_property(name).kafka_connection)
-    assert name in said.value.where
-    assert hint in said.value.hint
-    assert CANARY not in str(said.value)
+    assert name in caught.value.where
+    assert hint in caught.value.hint
+    assert CANARY not in str(caught.value)
 
 
 def test_a_configuration_never_shows_itself():
@@ -156,19 +156,19 @@ def test_a_configuration_never_shows_itself():
 
 @pytest.mark.parametrize("kind", [Consumer, Producer, AdminClient])
 def test_clients_are_made_of_it_and_stay_quiet(kind, capfd):
-    troubles = Troubles(settings().kafka_connection)
+    broker_errors = BrokerErrors(settings().kafka_connection)
     more = {"group.id": "g"} if kind is Consumer else {}
     client = connect(
-        kind, client_config(settings().kafka_connection) | {"error_cb": troubles} | more
+        kind, client_config(settings().kafka_connection) | {"error_cb": broker_errors} | more
     )
     for _ in range(40):
         client.poll(0.05)
-        if troubles.last:
+        if broker_errors.last:
             break
-    assert "refused" in troubles.last or troubles.down
-    troubles.check()
-    troubles.answered()
-    assert not troubles.down
+    assert "refused" in broker_errors.last or broker_errors.down
+    broker_errors.check()
+    broker_errors.answered()
+    assert not broker_errors.down
     assert capfd.readouterr() == ("", "")
 
 
@@ -179,35 +179,35 @@ def test_librdkafkas_lines_go_to_a_logger_that_somebody_may_listen_to():
 def test_a_wrong_property_is_named_when_a_client_is_made():
     with pytest.raises(ConfigError, match=r"no\.such\.thing"):
         connect(Producer, client_config(with_property("no.such.thing", "x").kafka_connection))
-    with pytest.raises(ConfigError) as said:
+    with pytest.raises(ConfigError) as caught:
         connect(Producer, client_config(login().kafka_connection) | {"linger.ms": "soon"})
-    assert CANARY not in str(said.value) + repr(said.value)
-    assert said.value.__cause__ is None
+    assert CANARY not in str(caught.value) + repr(caught.value)
+    assert caught.value.__cause__ is None
 
 
-def test_troubles_tell_a_person_at_once_and_keep_the_rest():
-    troubles = Troubles(login().kafka_connection)
-    troubles(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
-    assert (troubles.down, troubles.last) == (False, "Connection refused")
-    troubles(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
-    assert troubles.down
-    troubles.check()
-    troubles(KafkaError(KafkaError._AUTHENTICATION, "Authentication failed"))
-    with pytest.raises(ConfigError) as said:
-        troubles.check()
-    assert "security.username" in said.value.hint
-    assert "CLAIMTRACE_SECURITY__PASSWORD" in said.value.hint
-    assert CANARY not in str(said.value)
+def test_broker_errors_raise_what_a_person_must_fix_and_keep_the_rest():
+    broker_errors = BrokerErrors(login().kafka_connection)
+    broker_errors(KafkaError(KafkaError._TRANSPORT, "Connection refused"))
+    assert (broker_errors.down, broker_errors.last) == (False, "Connection refused")
+    broker_errors(KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"))
+    assert broker_errors.down
+    broker_errors.check()
+    broker_errors(KafkaError(KafkaError._AUTHENTICATION, "Authentication failed"))
+    with pytest.raises(ConfigError) as caught:
+        broker_errors.check()
+    assert "security.username" in caught.value.hint
+    assert "CLAIMTRACE_SECURITY__PASSWORD" in caught.value.hint
+    assert CANARY not in str(caught.value)
 
 
 def test_a_connection_that_breaks_in_a_login_is_no_wrong_password():
-    troubles = Troubles(login().kafka_connection)
+    broker_errors = BrokerErrors(login().kafka_connection)
     for code, text in (
         (KafkaError._AUTHENTICATION, "SASL handshake failed: Local: Broker transport failure"),
         (KafkaError._SSL, "SSL handshake failed: Disconnected"),
     ):
-        troubles(KafkaError(code, text))
-        troubles.check()
+        broker_errors(KafkaError(code, text))
+        broker_errors.check()
 
 
 # -- errors ---------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def test_a_connection_that_breaks_in_a_login_is_no_wrong_password():
         (KafkaError._FATAL, StateError, "start the worker again"),
     ],
 )
-def test_an_error_says_who_mends_it(code, kind, hint):
+def test_an_error_is_a_persons_to_fix_or_is_retried(code, kind, hint):
     ours = error_of(KafkaError(code, "so it is"), "can't write", "claims.dead")
     assert type(ours) is kind
     assert hint in ours.hint
@@ -297,15 +297,17 @@ def test_without_the_signer_the_extra_is_named(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", absent)
     monkeypatch.delitem(sys.modules, "aws_msk_iam_sasl_signer", raising=False)
-    with pytest.raises(ConfigError) as said:
+    with pytest.raises(ConfigError) as caught:
         token_callback("eu-central-1")
-    assert "claimtrace[msk]" in said.value.hint
+    assert "claimtrace[msk]" in caught.value.hint
 
 
 def test_a_token_that_cannot_be_had_names_region_and_identity():
-    troubles = Troubles(login(mechanism="OAUTHBEARER", region="eu-central-1").kafka_connection)
+    broker_errors = BrokerErrors(
+        login(mechanism="OAUTHBEARER", region="eu-central-1").kafka_connection
+    )
     text = "Failed to acquire SASL OAUTHBEARER token: OAuth callback raised exception"
-    troubles(KafkaError(KafkaError._AUTHENTICATION, text))
-    with pytest.raises(ConfigError) as said:
-        troubles.check()
-    assert "security.region" in said.value.hint
+    broker_errors(KafkaError(KafkaError._AUTHENTICATION, text))
+    with pytest.raises(ConfigError) as caught:
+        broker_errors.check()
+    assert "security.region" in caught.value.hint

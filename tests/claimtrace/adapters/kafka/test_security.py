@@ -1,4 +1,4 @@
-"""Logins, ACLs and TLS on a real broker that asks who you are: each refusal names its mend."""
+"""Logins, ACLs and TLS on a real broker with access control: each refusal names its fix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from typer.testing import CliRunner
 
-from claimtrace.adapters.kafka.client import Troubles, client_config, connect
+from claimtrace.adapters.kafka.client import BrokerErrors, client_config, connect
 from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.adapters.kafka.topics_admin import KafkaTopics
 from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable
@@ -38,7 +38,7 @@ from tests.servers.secure import (
 from tests.servers.topics import create_topics, read_topic
 
 SOON_S = 20
-"""A bound against waiting for ever, generous on a busy machine; no measure of speed."""
+"""A time-out against waiting for ever, generous on a busy machine; not a measure of speed."""
 CANARY = "c4n4ry-s3cret"
 
 
@@ -84,9 +84,9 @@ def send(wanted: Settings, topic: str, **arguments: str) -> None:
 
 
 def receive(wanted: Settings, topic: str, group: str) -> bytes:
-    """The first record, as a member of a group."""
-    troubles = Troubles(wanted.kafka_connection)
-    own = {"group.id": group, "auto.offset.reset": "earliest", "error_cb": troubles}
+    """Return the value of the first record, read as a member of a group."""
+    broker_errors = BrokerErrors(wanted.kafka_connection)
+    own = {"group.id": group, "auto.offset.reset": "earliest", "error_cb": broker_errors}
     member = connect(
         Consumer, client_config(wanted.kafka_connection) | own | {"enable.auto.commit": False}
     )
@@ -95,7 +95,7 @@ def receive(wanted: Settings, topic: str, group: str) -> bytes:
         deadline = time.monotonic() + SOON_S
         while time.monotonic() < deadline:
             got = member.poll(0.2)
-            troubles.check()
+            broker_errors.check()
             if got is None:
                 continue
             if got.error() is not None:
@@ -112,13 +112,13 @@ def receive(wanted: Settings, topic: str, group: str) -> bytes:
 
 def refused(run: Callable[[], object]) -> ClaimtraceError:
     began_s = time.monotonic()
-    with pytest.raises(ConfigError) as said:
+    with pytest.raises(ConfigError) as caught:
         run()
     assert time.monotonic() - began_s < SOON_S
-    told = str(said.value) + repr(said.value) + repr(said.value.__cause__)
-    assert CANARY not in told
-    assert not any(password in told for password in USERS.values())
-    return said.value
+    shown = str(caught.value) + repr(caught.value) + repr(caught.value.__cause__)
+    assert CANARY not in shown
+    assert not any(password in shown for password in USERS.values())
+    return caught.value
 
 
 # -- logins ---------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_a_wrong_password_names_the_setting_in_every_client(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_password_that_expired_is_said_and_nothing_is_lost_once_it_is_mended(secure, topic):
+def test_a_password_that_expired_is_reported_and_nothing_is_lost_once_it_is_fixed(secure, topic):
     allow(secure, "carl", "topic", topic, "write")
     set_password(secure, "carl", "first")
     old = settings(secure, SASL, "carl", password="first")
@@ -168,7 +168,7 @@ def test_a_password_file_logs_in(secure, topic, tmp_path):
     send(settings(secure, SASL, "admin", password="", password_file=file), topic)
 
 
-def test_an_aws_identity_that_is_missing_is_said(secure, topic, monkeypatch, tmp_path):
+def test_an_aws_identity_that_is_missing_is_reported(secure, topic, monkeypatch, tmp_path):
     pytest.importorskip("aws_msk_iam_sasl_signer", reason="needs the extra msk")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -287,7 +287,7 @@ def test_a_certificate_of_our_own_is_our_name(secure, topic):
     send(mutual, topic)
 
 
-def test_a_broken_certificate_file_is_said_when_the_client_is_made(secure, topic, tmp_path):
+def test_a_broken_certificate_file_is_reported_when_the_client_is_made(secure, topic, tmp_path):
     (tmp_path / "ca.pem").write_text("no certificate")
     broken = settings(secure, TLS, ca_file=str(tmp_path / "ca.pem"))
     assert "ssl.ca.location" in refused(lambda: send(broken, topic)).what

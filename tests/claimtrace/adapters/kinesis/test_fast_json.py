@@ -1,4 +1,4 @@
-"""The short way through the client gives what the client's own parser gives, or leaves it to it."""
+"""Our JSON hooks give the same result as the client's own parser, or leave the body to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENTRIES = [Entry(b'{"n":%d}' % n, f"k{n % 5}") for n in range(40)] + [Entry(b"\x
 
 @pytest.fixture(scope="module")
 def stream(kinesis: KinesisLocal) -> str:
-    """One shard with all entries on it."""
+    """Create a stream of one shard that holds all entries."""
     client = kinesis.client()
     create_streams(client, {"wire": 1})
     assert FastKinesis(client).put_records("wire", ENTRIES) == [None] * len(ENTRIES)
@@ -131,18 +131,18 @@ def test_a_server_that_is_not_there_is_waited_for() -> None:
 
 def test_a_stream_made_anew_is_another_one(kinesis: KinesisLocal) -> None:
     client = kinesis.client()
-    create_streams(client, {"anew": 1})
-    before = describe(client, "anew")
-    assert describe(client, "anew") == before
+    create_streams(client, {"recreated": 1})
+    before = describe(client, "recreated")
+    assert describe(client, "recreated") == before
     assert before.retention_ms == 86_400_000
-    client.delete_stream(StreamName="anew")
+    client.delete_stream(StreamName="recreated")
     while True:
         try:
-            client.describe_stream_summary(StreamName="anew")
+            client.describe_stream_summary(StreamName="recreated")
         except ClientError:
             break
-    create_streams(client, {"anew": 1})
-    assert describe(client, "anew").identity != before.identity
+    create_streams(client, {"recreated": 1})
+    assert describe(client, "recreated").identity != before.identity
 
 
 def test_streams_have_their_common_name() -> None:

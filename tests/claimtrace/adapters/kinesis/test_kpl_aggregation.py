@@ -1,4 +1,4 @@
-"""Records in one record: what goes in comes out, and whatever else comes is one record as it is."""
+"""KPL aggregation: it round-trips, and bytes that aren't well-formed stay one record."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ parts = st.lists(
 
 
 def varint(number: int) -> bytes:
-    """The slowest obvious way: bits from the lowest, seven at a time."""
+    """Encode a varint in the slowest obvious way: bits from the lowest, seven at a time."""
     bits = f"{number:b}"
     groups = [bits[max(0, end - 7) : end] for end in range(len(bits), 0, -7)]
     return bytes(int(group, 2) | (128 if i + 1 < len(groups) else 0)
@@ -38,7 +38,7 @@ def whole(message: bytes) -> bytes:
 
 
 def by_hand(records: list[Part], *, hashes: bool) -> bytes:
-    """As another producer may write it: a key for each record, hash keys, tags, unknown fields."""
+    """Encode as another producer may: a key for each record, hash keys, tags, unknown fields."""
     message = b"".join(field(1, record.key.encode()) for record in records)
     if hashes:
         message += field(2, b"340282366920938463463374607431768211455")

@@ -1,4 +1,4 @@
-"""Compiled kernels never outlive their sources."""
+"""The kernel cache: an edit of any kernel source leads to another folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_an_edit_of_any_kernel_file_names_another_folder(tmp_path):
 
 
 def compiled_files() -> list[Path]:
-    """Every file in which a function is decorated by numba, or by the house's own `kernel`."""
+    """Return every file in which a function is decorated with numba's `njit` or our `kernel`."""
     found = []
     for package in kernel_cache._PACKAGES:
         for path in sorted((HOME / package).rglob("*.py")):

@@ -1,4 +1,4 @@
-"""Metrics over HTTP: three paths, no patience with slow clients, no word about our insides."""
+"""Metrics over HTTP: three paths, slow clients are disconnected, answers expose no internals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from claimtrace.errors import ConfigError
 
 
 class Worker:
-    """A server over a registry with one counter, and what it says of its readiness."""
+    """A server of a registry with one counter, whose readiness the test sets (`reason`)."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -26,7 +26,7 @@ class Worker:
         self.reason = ""
         self.server = start("127.0.0.1:0", self.registry, self.ready)
         host, port = self.server.address.rsplit(":", 1)
-        self.place = host, int(port)
+        self.host_and_port = host, int(port)
 
     def ready(self) -> str:
         if self.reason == "broken":
@@ -34,7 +34,7 @@ class Worker:
         return self.reason
 
     def get(self, path: str, method: str = "GET") -> tuple[int, str, dict[str, str]]:
-        connection = http.client.HTTPConnection(*self.place, timeout=5)
+        connection = http.client.HTTPConnection(*self.host_and_port, timeout=5)
         try:
             connection.request(method, path)
             answer = connection.getresponse()
@@ -43,7 +43,7 @@ class Worker:
             connection.close()
 
     def raw(self, request: bytes) -> bytes:
-        with socket.create_connection(self.place, timeout=5) as connection:
+        with socket.create_connection(self.host_and_port, timeout=5) as connection:
             connection.sendall(request)
             answer = b""
             with contextlib.suppress(ConnectionError):
@@ -123,10 +123,10 @@ def test_an_endless_head_is_cut_off(worker):
 
 
 def test_clients_that_hang_are_let_go(monkeypatch):
-    """More of them than are served at a time, silent or slow: the next one is answered soon."""
+    """With more silent or slow clients than are served at a time, the next one is answered soon."""
     monkeypatch.setattr(metrics_server, "_PATIENCE_S", 0.3)
     worker = Worker()
-    hanging = [socket.create_connection(worker.place) for _ in range(40)]
+    hanging = [socket.create_connection(worker.host_and_port) for _ in range(40)]
     stop = threading.Event()
 
     def drip() -> None:
@@ -160,7 +160,7 @@ def test_clients_that_hang_are_let_go(monkeypatch):
 
 def test_a_client_that_leaves_is_no_news(worker, capfd):
     for request in (b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\n\r\n"):
-        with socket.create_connection(worker.place) as connection:
+        with socket.create_connection(worker.host_and_port) as connection:
             connection.sendall(request)
     assert worker.get("/live")[0] == 200
     assert capfd.readouterr() == ("", "")

@@ -1,4 +1,4 @@
-"""Ids resolve once and stay; what a registry says and what it fails to say are told apart."""
+"""Schema ids are resolved once and cached; "not found" is told apart from a failing registry."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_a_topic_has_one_id_that_others_find(form, tmp_path):
     settings = SchemaSettings(registry=f"mock://one-{form}", format=form)
     value = encode(ClaimFiled(claim_id="c"))
     first = Encoder(settings, DOMAIN.events).encode("claims.filed", value)
-    again = Encoder(settings, DOMAIN.events).encode("claims.filed", value)
-    assert first == again
+    second = Encoder(settings, DOMAIN.events).encode("claims.filed", value)
+    assert first == second
     assert connect(settings).get_subjects() == ["claims.filed-value"]
 
 
@@ -187,15 +187,18 @@ def test_a_topic_without_an_event_type_is_the_producers_error():
         Encoder(SchemaSettings(registry="mock://writer"), DOMAIN.events).encode("other", b"{}")
 
 
-# --- a registry over HTTP that answers as it is told
+# --- a registry over HTTP that answers as the test sets it
 
 
 class Answers:
-    """What the stand-in says to each path, and what it was asked."""
+    """The responses of the HTTP stand-in, and the requests that it received.
+
+    `respond` is a function from method, path and body to a status and a body.
+    """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str]] = []
-        self.say: Any = None
+        self.respond: Any = None
         self.url = ""
 
 
@@ -210,8 +213,8 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             answers.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
-            status, said = answers.say(self.command, self.path, body)
-            content = said if isinstance(said, bytes) else json.dumps(said).encode()
+            status, response = answers.respond(self.command, self.path, body)
+            content = response if isinstance(response, bytes) else json.dumps(response).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             if status == 302:
@@ -245,12 +248,12 @@ NOT_FOUND = (404, {"error_code": 40403, "message": "Schema 7 not found"})
 
 
 def test_an_id_is_asked_for_once_and_needs_no_registry_after(registry, tmp_path):
-    registry.say = lambda *_: JSON_SCHEMA
+    registry.respond = lambda *_: JSON_SCHEMA
     schemas = Schemas(settings_of(registry), tmp_path)
     assert schemas.unknown([3, 3]) == schemas.unknown([3]) == []
     assert len(registry.asked) == 1
 
-    registry.say = lambda *_: (500, {"error_code": 50001})
+    registry.respond = lambda *_: (500, {"error_code": 50001})
     for held in (schemas, Schemas(settings_of(registry), tmp_path)):
         assert held.unknown([3]) == []
         assert held.plain(3, b"{}") == b"{}"
@@ -259,7 +262,7 @@ def test_an_id_is_asked_for_once_and_needs_no_registry_after(registry, tmp_path)
 
 
 def test_another_registrys_ids_are_not_taken_for_its_own(registry, tmp_path):
-    registry.say = lambda *_: JSON_SCHEMA
+    registry.respond = lambda *_: JSON_SCHEMA
     Schemas(settings_of(registry), tmp_path).unknown([1])
     other = Schemas(SchemaSettings(registry="mock://another"), tmp_path)
     assert other.unknown([1]) == [1]
@@ -270,7 +273,7 @@ def test_another_registrys_ids_are_not_taken_for_its_own(registry, tmp_path):
 )
 def test_a_damaged_file_is_asked_for_again(registry, tmp_path, damage):
     text = msgspec.json.encode(avro_schema(ClaimFiled)).decode()
-    registry.say = lambda *_: (200, {"schema": text})
+    registry.respond = lambda *_: (200, {"schema": text})
     Schemas(settings_of(registry), tmp_path).unknown([2])
     (path,) = tmp_path.rglob("*.json")
     path.write_bytes(damage)
@@ -280,7 +283,7 @@ def test_a_damaged_file_is_asked_for_again(registry, tmp_path, damage):
 
 
 def test_a_404_of_the_registrys_own_is_an_answer(registry, tmp_path):
-    registry.say = lambda *_: NOT_FOUND
+    registry.respond = lambda *_: NOT_FOUND
     schemas = Schemas(settings_of(registry), tmp_path)
     assert schemas.unknown([9, 7]) == [7, 9]
     assert schemas.unknown([7, 9]) == [7, 9]
@@ -288,7 +291,7 @@ def test_a_404_of_the_registrys_own_is_an_answer(registry, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [
         (404, b"<html>default backend</html>"),
         (404, {"error_code": 404, "message": "HTTP 404 Not Found"}),
@@ -305,19 +308,19 @@ def test_a_404_of_the_registrys_own_is_an_answer(registry, tmp_path):
     ],
     ids=str,
 )
-def test_all_else_is_trouble_with_the_registry_and_skips_nothing(registry, tmp_path, said):
-    registry.say = lambda *_: said
+def test_all_else_is_trouble_with_the_registry_and_skips_nothing(registry, tmp_path, response):
+    registry.respond = lambda *_: response
     with pytest.raises(StoreUnavailable) as caught:
         Schemas(settings_of(registry), tmp_path).unknown([7])
     assert caught.value.retryable
     assert not any("elsewhere" in path for _, path, _ in registry.asked), "no redirect is followed"
-    registry.say = lambda *_: JSON_SCHEMA
+    registry.respond = lambda *_: JSON_SCHEMA
     assert Schemas(settings_of(registry), tmp_path).unknown([7]) == []
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_login_names_the_settings(registry, tmp_path, status):
-    registry.say = lambda *_: (status, {"error_code": status * 100 + 1, "message": "no"})
+    registry.respond = lambda *_: (status, {"error_code": status * 100 + 1, "message": "no"})
     (tmp_path / "secret").write_text("s3cret\n")
     with_file = settings_of(registry, username="me", password_file=str(tmp_path / "secret"))
     for settings in (settings_of(registry, username="me", password="s3cret"), with_file):
@@ -330,7 +333,7 @@ def test_a_refused_login_names_the_settings(registry, tmp_path, status):
 
 
 def test_a_slow_registry_is_not_waited_for(registry, tmp_path):
-    registry.say = lambda *_: time.sleep(1.5) or JSON_SCHEMA
+    registry.respond = lambda *_: time.sleep(1.5) or JSON_SCHEMA
     with pytest.raises(StoreUnavailable):
         Schemas(settings_of(registry), tmp_path).unknown([7])
 
@@ -344,7 +347,7 @@ def test_nobody_listening_is_trouble_too(registry, tmp_path):
 
 
 def test_ids_that_no_registry_gives_out_are_not_asked_for(registry, tmp_path):
-    registry.say = lambda *_: (404, {"error_code": 404})
+    registry.respond = lambda *_: (404, {"error_code": 404})
     schemas = Schemas(settings_of(registry), tmp_path)
     assert schemas.unknown([2**31, 2**32 - 1]) == [2**31, 2**32 - 1]
     oversize = b"\0\0\0\0\7" + b" " * MAX_VALUE_BYTES
@@ -354,17 +357,17 @@ def test_ids_that_no_registry_gives_out_are_not_asked_for(registry, tmp_path):
 
 def test_unknown_ids_do_not_fill_the_memory(registry, tmp_path, monkeypatch):
     monkeypatch.setattr("claimtrace.schemas.adapters.registry.MAX_ABSENT", 3)
-    registry.say = lambda *_: NOT_FOUND
+    registry.respond = lambda *_: NOT_FOUND
     schemas = Schemas(settings_of(registry), tmp_path)
     assert schemas.unknown(range(10)) == list(range(10))
     assert len(schemas._absent) <= 3
 
 
 def test_a_schema_is_looked_up_before_it_is_registered(registry):
-    def say(_method, path, _body):
+    def respond(_method, path, _body):
         return NOT_FOUND if path.split("?")[0].endswith("-value") else (200, {"id": 12})
 
-    registry.say = say
+    registry.respond = respond
     value = Encoder(settings_of(registry), DOMAIN.events).encode("claims.filed", b"{}")
     assert (schema_id(value), value[FRAME_BYTES:]) == (12, b"{}")
     paths = [path.split("?")[0] for _, path, _ in registry.asked]
@@ -372,11 +375,11 @@ def test_a_schema_is_looked_up_before_it_is_registered(registry):
 
 
 def test_an_incompatible_schema_is_told_to_a_person(registry):
-    def say(_method, path, _body):
-        told = {"error_code": 409, "message": "currency was removed\x1b[2J"}
-        return NOT_FOUND if path.split("?")[0].endswith("-value") else (409, told)
+    def respond(_method, path, _body):
+        refusal = {"error_code": 409, "message": "currency was removed\x1b[2J"}
+        return NOT_FOUND if path.split("?")[0].endswith("-value") else (409, refusal)
 
-    registry.say = say
+    registry.respond = respond
     with pytest.raises(ConfigError, match="currency was removed") as caught:
         Encoder(settings_of(registry), DOMAIN.events).encode("claims.filed", b"{}")
     assert str(caught.value).isprintable()
@@ -392,7 +395,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "response"),
     [
         ({"registry": "http://me:s3cret@host:8081"}, "schemas.username"),
         ({"registry": "ftp://host"}, "http://host:8081"),
@@ -401,8 +404,8 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, tmp_path):
          "schemas.password_file"),
     ],
 )  # fmt: skip
-def test_wrong_settings_are_named(given, said, tmp_path):
+def test_wrong_settings_are_named(given, response, tmp_path):
     with pytest.raises(ConfigError) as caught:
         Schemas(SchemaSettings(**given), tmp_path)
-    assert said in str(caught.value)
+    assert response in str(caught.value)
     assert "s3cret" not in str(caught.value)

@@ -26,7 +26,7 @@ TRUTH_SCHEMA: Final = pa.schema(
 )
 
 
-class LocalSink:
+class EmbeddedSink:
     """A `Sink` on an embedded log that is already open; every `send` is durable when it returns.
 
     Topics must exist: `log.create_topic`.

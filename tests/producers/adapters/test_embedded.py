@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.events import Outgoing
 from claimtrace_examples.auto_claims.events import ClaimAdjudicated, ClaimFiled, PolicyChanged
-from producers.adapters.local import TRUTH_SCHEMA, LocalSink, write_chunks
+from producers.adapters.embedded import TRUTH_SCHEMA, EmbeddedSink, write_chunks
 from producers.sending.sink import ListSink, Sink
 from producers.simulation.config import SimulationConfig
 from producers.simulation.event_rows import EventClasses
@@ -22,7 +22,7 @@ def test_local_sink_is_durable_at_once_and_reports(tmp_path: Path) -> None:
     reported: list[int] = []
     with EmbeddedLog(tmp_path / "log.db") as log:
         log.create_topic("a", 2)
-        sink: Sink = LocalSink(log, reported.append)
+        sink: Sink = EmbeddedSink(log, reported.append)
         records = [Outgoing("a", n % 2, b"k", b"%d" % n, n, (("h", b"x"),)) for n in range(5)]
         sink.send(records)
         sink.send([])

@@ -32,7 +32,7 @@ from tests.worlds.stream_folder import Crash
 
 SEED = 46
 NTH = {"begun": 2, "flushed": 2, "snapshotted": 1}
-"""At other points it dies the third time; snapshots are rarer."""
+"""At other points the worker dies the third time; snapshots are rarer."""
 
 
 class Story(NamedTuple):
@@ -98,7 +98,8 @@ TRANSPORTS: dict[str, type[Any]] = {
     "kinesis fan-out": FanOutGround,
 }  # fmt: skip
 SPARED = {"kafka exactly once", "kinesis group", "kinesis one machine", "kinesis fan-out"}
-"""At each crash point in the long run only: they differ from the one before in one part alone."""
+"""Transports that are tested at each crash point in the long run only: they differ from the one
+before in one part alone."""
 
 
 SERVERS = {
@@ -107,7 +108,7 @@ SERVERS = {
     "kinesis one machine": ("kinesis",),
     "kinesis fan-out": ("ministack",),
 }  # fmt: skip
-"""Fixtures that each is made with."""
+"""The fixtures that each ground is made with."""
 
 
 @pytest.fixture(

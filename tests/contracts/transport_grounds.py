@@ -61,7 +61,7 @@ from tests.worlds.stream_folder import World, terms
 
 PARTITIONS: Final = 3
 GROUP_PARTITIONS: Final = len(DOMAIN.topics) * PARTITIONS + 1
-"""What a group shares out: the partitions of the inputs, and the journal."""
+"""The number of topic-partitions that a group assigns: those of the inputs, and the journal."""
 
 OFFLINE_EVERY, SNAPSHOT_EVERY = 17, 30
 Crashing = Callable[[str], None]
@@ -113,7 +113,7 @@ class Ground(ABC):
     """Whether several workers can share the work."""
 
     has_headers: ClassVar[bool] = True
-    """Whether records have headers, keys that may be missing, and the time that a sender says."""
+    """Whether records have headers, optional keys, and a log time that the sender sets."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -380,7 +380,7 @@ TRANSPORTS: Final[dict[str, type[Any]]] = {
     "kafka": KafkaGround,
     "kafka exactly once": ExactlyOnceGround,
 }
-"""Made with a folder and, where it needs one, a running server."""
+"""The grounds, each made with a folder and, where it needs one, a running server."""
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class Log:
     fails: int = 0
     asked: list[Mapping[TopicPartition, tuple[int, int]]] = field(default_factory=list)
 
-    def gaps(
+    def read_gaps(
         self, gaps: Mapping[TopicPartition, tuple[int, int]]
     ) -> dict[TopicPartition, list[Record]]:
         self.asked.append(gaps)

@@ -38,7 +38,7 @@ _STOP: Final = "stop the other worker, or this one; a dead one leaves with its s
 def faust_group(connection: KafkaConnection) -> str:
     """Return the group of Faust's consumer, which is also the id of the app.
 
-    >>> faust_group(Settings(source="kafka://a:9092"))
+    >>> faust_group(KafkaConnection("kafka://a:9092"))
     'claimtrace-faust'
     """
     return f"{connection.kafka.group}-faust"

@@ -133,7 +133,7 @@ class Life:
         self.folder.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
             [sys.executable, "-c", code, *more], cwd=self.folder, env=environment,
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=400, check=False,
         )  # fmt: skip
         return Ran(done.returncode, done.stdout + done.stderr)
 

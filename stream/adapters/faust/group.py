@@ -38,7 +38,8 @@ _STOP: Final = "stop the other worker, or this one; a dead one leaves with its s
 def faust_group(connection: KafkaConnection) -> str:
     """Return the group of Faust's consumer, which is also the id of the app.
 
-    >>> faust_group(Settings(source="kafka://a:9092"))
+    >>> from claimtrace.settings.schema import Settings
+    >>> faust_group(Settings(source="kafka://a:9092").kafka_connection)
     'claimtrace-faust'
     """
     return f"{connection.kafka.group}-faust"

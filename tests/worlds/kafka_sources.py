@@ -30,13 +30,10 @@ class ShiftedClock(SystemClock):
         return super().monotonic_s() + self.shift_s
 
 
-class LossObserver(WorkerObserver):
-    """Counts the records that were lost by policy, and keeps the lines about them."""
+class Lost(WorkerObserver):
+    """Counts the records that were lost by policy."""
 
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        super().__init__(self.lines.append)
-        self.count = 0
+    count = 0
 
     def lost(self, count: int) -> None:
         self.count += count
@@ -49,7 +46,8 @@ class KafkaInputs:
         self.bootstrap = bootstrap
         self.topics: tuple[str, ...] = ()
         self.clock = ShiftedClock()
-        self.observer = LossObserver()
+        self.said: list[str] = []
+        self.watching = Lost(self.said.append)
         self.sources: list[KafkaSource] = []
 
     def make(self, topics: int, partitions: int, **config: str) -> tuple[str, ...]:
@@ -62,7 +60,7 @@ class KafkaInputs:
     def source(self, **kafka: Any) -> KafkaSource:
         """Open a source of its own."""
         settings = Settings(source=f"kafka://{self.bootstrap}", kafka=KafkaSettings(**kafka))
-        made = KafkaSource(settings.kafka_connection, self.topics, self.clock, self.observer)
+        made = KafkaSource(settings.kafka_connection, self.topics, self.clock, self.watching)
         self.sources.append(made)
         return made
 

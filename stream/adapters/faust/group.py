@@ -38,8 +38,7 @@ _STOP: Final = "stop the other worker, or this one; a dead one leaves with its s
 def faust_group(connection: KafkaConnection) -> str:
     """Return the group of Faust's consumer, which is also the id of the app.
 
-    >>> from claimtrace.settings.schema import Settings
-    >>> faust_group(Settings(source="kafka://a:9092").kafka_connection)
+    >>> faust_group(KafkaConnection("kafka://a:9092"))
     'claimtrace-faust'
     """
     return f"{connection.kafka.group}-faust"

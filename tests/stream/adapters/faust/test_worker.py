@@ -51,7 +51,7 @@ class FaustWorker(Worker):
         self.said_before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.running = subprocess.Popen(
-                [sys.executable, "-m", "faust", "-A", "stream.adapters.faust.app:app", "worker",
+                [sys.executable, "-m", "faust", "-A", "cli.transports.faust:app", "worker",
                  "-l", "info", "--without-web"],
                 env={**os.environ, **self.environment, **orders,
                      "CLAIMTRACE_FOLDER": str(self.folder), **self._listening()},

@@ -81,14 +81,17 @@ def test_two_workers_take_up_the_models_that_are_promoted(fleet: Fleet) -> None:
 
 
 @pytest.mark.slow
-def test_three_workers_killed_twenty_times(fleet: Fleet) -> None:
+@pytest.mark.parametrize(
+    ("kills", "records"), [(8, 20_000), pytest.param(20, 50_000, marks=pytest.mark.long)]
+)
+def test_three_workers_killed_again_and_again(fleet: Fleet, kills: int, records: int) -> None:
     rng = np.random.default_rng(3)
-    rows = a_feed(50_000, PARTITIONS)
+    rows = a_feed(records, PARTITIONS)
     feeding = threading.Thread(target=feed, args=(fleet.cluster, rows, 1500.0), daemon=True)
     for _ in range(3):
         fleet.worker().start()
     feeding.start()
-    for _ in range(20):
+    for _ in range(kills):
         time.sleep(float(rng.uniform(1.0, 4.0)))
         victim = fleet.workers[int(rng.integers(3))]
         assert victim.kill() == -signal.SIGKILL, fleet.said()

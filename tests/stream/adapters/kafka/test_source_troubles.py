@@ -71,8 +71,8 @@ def test_lost_records_are_told_and_passed_over_where_that_is_wanted(inputs: Kafk
     source = inputs.source(on_lost_records="earliest")
     batches = drain(source, 40, lambda: 15, {(topic, 0): 10})
     assert [r.position for batch in batches for r in batch] == list(range(60, 100))
-    assert inputs.observer.count == 50
-    (line,) = inputs.observer.lines
+    assert inputs.watching.count == 50
+    (line,) = inputs.said
     assert f"50 records of {topic}/0 are lost" in line
     assert "going on at 60" in line
 
@@ -87,12 +87,12 @@ def test_nothing_but_lost_records(inputs: KafkaInputs, policy: str) -> None:
         assert "took 20 records" in raised_by(lambda: source.poll({(topic, 0): 10}, 10)).what
         return
     until_s = time.monotonic() + WAIT_S
-    while not inputs.observer.count:
+    while not inputs.watching.count:
         assert source.poll({(topic, 0): 10}, 10) == []
         assert time.monotonic() < until_s
     send(inputs.bootstrap, numbered(topic, 0, 1))
     (batch,) = drain(source, 1, lambda: 10, {(topic, 0): 10})
-    assert (batch[0].position, inputs.observer.count) == (30, 20)
+    assert (batch[0].position, inputs.watching.count) == (30, 20)
 
 
 def test_a_first_start_begins_with_what_is_left(inputs: KafkaInputs) -> None:
@@ -101,7 +101,7 @@ def test_a_first_start_begins_with_what_is_left(inputs: KafkaInputs) -> None:
     delete_before(inputs.bootstrap, {(topic, 0): 10})
     batches = drain(inputs.source(), 20, lambda: 7)
     assert [r.position for batch in batches for r in batch] == list(range(10, 30))
-    assert inputs.observer.lines == []
+    assert inputs.said == []
 
 
 @pytest.mark.parametrize("policy", ["stop", "earliest"])
@@ -115,7 +115,7 @@ def test_a_plan_whose_records_are_gone_is_not_run_on_others(
     delete_before(inputs.bootstrap, {(topic, 0): 10})
     late = inputs.source(on_lost_records=policy)
     assert isinstance(raised_by(lambda: late.fetch(plan.ranges)), StateError)
-    assert inputs.observer.count == 0
+    assert inputs.watching.count == 0
 
 
 def test_a_position_beyond_the_end_is_another_topic(inputs: KafkaInputs) -> None:

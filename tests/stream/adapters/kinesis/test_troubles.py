@@ -26,8 +26,8 @@ def test_a_worker_waits_until_it_may_read_again(
     worker = ground.start()
     ground.run(worker)
     worker.finish()
-    assert any(code in said for said in worker.said), worker.said
-    assert worker.told.was_not_ready
+    assert any(code in line for line in worker.lines), worker.lines
+    assert worker.observer.was_not_ready
     check(ground, story, may_repeat=False)
     assert len(ground.records(DEAD_TOPIC)) == story.dead
     assert len(ground.records(DECISIONS_TOPIC)) == story.claims

@@ -81,10 +81,7 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     two.add_argument("--beside", type=Path, metavar="CHECKOUT",
                      help="compare throughput with that of another checkout, in turns")  # fmt: skip
     two.add_argument("--turns", type=int, default=beside.TURNS, metavar="N",
-                     help=f"pairs of turns, default {beside.TURNS}")  # fmt: skip
-    two.add_argument("--events-each", type=int, default=beside.EVENTS_EACH, metavar="N",
-                     help=f"events of each batch size in a turn, default {beside.EVENTS_EACH};"
-                     " 0: as many as `benchmarks.throughput` takes alone")  # fmt: skip
+                     help=f"turns of both, default {beside.TURNS}")  # fmt: skip
     two.add_argument("--at-least", type=float, default=0.0, metavar="RATIO",
                      help="end with code 1 when the median ratio is below")  # fmt: skip
     chosen = parser.parse_args(arguments)
@@ -107,7 +104,7 @@ def _parts(chosen: argparse.Namespace, file: Path) -> int:
 def _beside(chosen: argparse.Namespace, file: Path) -> int:
     """Compare this checkout with another one."""
     try:
-        found = beside.compare(chosen.beside, ROOT, chosen.turns, chosen.events_each, file)
+        found = beside.compare(chosen.beside, ROOT, chosen.turns, file)
     except ClaimtraceError as error:
         say(str(error))
         return error.exit_code
@@ -115,9 +112,9 @@ def _beside(chosen: argparse.Namespace, file: Path) -> int:
     ratio = beside.Spread(**found["ratios"][beside.ALL])
     if ratio.middle >= chosen.at_least:
         return 0
-    doubt = "; some pairs are not, so take more --turns or an idle machine to be sure"
+    doubt = "; a quarter of the turns is not, so take more --turns or an idle machine to be sure"
     say(f"the median ratio {ratio.middle:.3f} is below {chosen.at_least:g}"
-        + (doubt if ratio.most >= chosen.at_least else ""))  # fmt: skip
+        + (doubt if ratio.upper >= chosen.at_least else ""))  # fmt: skip
     return 1
 
 

@@ -1,28 +1,26 @@
 """Compare the throughput of two checkouts of this project, measured in turns.
 
-    python -m benchmarks --beside CHECKOUT                     five pairs of turns
+    python -m benchmarks --beside CHECKOUT                     twenty turns, about two minutes
     python -m benchmarks --beside CHECKOUT --at-least 0.97     exit code 1 below that ratio
 
-`before` is CHECKOUT, `after` is the checkout that this program lies in. Each turn runs the
-canonical throughput workload of one of them in a process of its own, in the order before, after,
-after, before, so that a machine that slows down favours neither. A pair of turns that isn't counted
-comes first, so that all kernels are compiled. Load from other programs changes from minute to
-minute and disturbs both turns of a pair alike, so the rates of a pair are divided by each other,
-and the median of these ratios is the result.
+`before` is CHECKOUT, `after` is the checkout that this program lies in. Both run the canonical
+workload, each in a process of its own that stays alive: the two take turns with stretches of a
+tenth of a second, in the order before, after, after, before. Load from other programs, and a
+processor that slows down, disturb neighbouring stretches alike, so the rates of a turn are divided
+by each other, and the median of these ratios is the result.
 
 The ratio is `after / before` of events a second and core, that is, of CPU time; above 1, `after` is
-faster. The ratio of events a second on the clock is shown beside it. `all` is the geometric mean of
-all batch sizes.
+faster. `all` is the geometric mean of all batch sizes.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
-from tempfile import TemporaryDirectory
+from statistics import median, quantiles
 from typing import Any, Final, NamedTuple
 
 from benchmarks.checkouts import Checkout
@@ -30,74 +28,69 @@ from benchmarks.command import say
 from benchmarks.machine import Machine, cpu_of_others, machine
 from claimtrace.errors import StateError
 
-TURNS: Final = 5
+TURNS: Final = 20
 LEAST_TURNS: Final = 3
-WARM: Final = 100_000
-EVENTS_EACH: Final = 60_000
-"""Smaller than the defaults of `benchmarks.throughput`: a turn takes 15 to 30 seconds. The warm-up
-includes two appends to the offline store, so the first one has ended when its rows are read."""
+WARM: Final = 60_000
+STRETCHES: Final = {2000: 6_000, 500: 3_000, 64: 1_280}
+"""Batch size -> events of a stretch: about .15 s each."""
 
 ALL: Final = "all"
 
 Figures = dict[str, Any]
-"""The figures of `benchmarks.throughput`."""
+"""All that a comparison has found, as it is written to the file."""
 
 
 class Pair(NamedTuple):
-    """The figures of two turns, one after the other."""
+    """The rates of both checkouts in one turn, one for each batch size."""
 
-    before: Figures
-    after: Figures
+    before: list[dict[str, Any]]
+    after: list[dict[str, Any]]
 
 
 class Spread(NamedTuple):
-    """The smallest, the middle and the largest ratio of all pairs.
+    """The quartiles of the ratios of all turns.
 
     >>> Spread.of([1.25, 0.5, 1.0])
-    Spread(least=0.5, middle=1.0, most=1.25)
+    Spread(lower=0.75, middle=1.0, upper=1.125)
     """
 
-    least: float
+    lower: float
     middle: float
-    most: float
+    upper: float
 
     @classmethod
     def of(cls, ratios: Sequence[float]) -> Spread:
-        """Of at least one ratio."""
-        return cls(min(ratios), median(ratios), max(ratios))
+        """Compute the quartiles of at least two ratios."""
+        return cls(*quantiles(ratios, n=4, method="inclusive"))
 
 
-def compare(other: Path, here: Path, turns: int, events_each: int, file: Path) -> Figures:
-    """Measure two checkouts in turns; the figures are written to a file after each pair.
+def compare(other: Path, here: Path, turns: int, file: Path) -> Figures:
+    """Measure two checkouts in turns, and write the figures to a file.
 
     Args:
         other: the folder of the checkout that is `before`.
         here: the folder of the checkout that is `after`.
-        turns: pairs of turns that are counted.
-        events_each: events of each batch size in a turn; 0: the default of each checkout.
+        turns: how often both measure a stretch of each batch size.
         file: where the figures go, as JSON.
 
     Raises:
         UsageError: a folder is no checkout of this project.
-        StateError: a run failed, or the checkouts measured different work.
+        StateError: a process failed, or the checkouts measured different work.
     """
     sides = Checkout.open("before", other), Checkout.open("after", here)
-    sizes = common_sizes(sides, events_each)
     found: Figures = {
         "machine": machine(),
         "commits": {side.name: side.commit() for side in sides},
-        "sizes": sizes,
         "pairs": [],
     }
     _write(found, file)  # figures of an earlier comparison are gone from here on
-    began, pairs = Machine.now(), []
-    for pair in measured(sides, turns, sizes):
-        pairs.append(pair)
-        found["pairs"] = [each._asdict() for each in pairs]
-        found["ratios"] = {name: Spread.of(each)._asdict() for name, each in ratios(pairs)}
-        found["own_spread"] = own_spread(pairs)
-        found["cores_of_others"] = round(cpu_of_others(began, Machine.now()), 2)
-        _write(found, file)
+    began = Machine.now()
+    pairs = list(measured(sides, turns))
+    found["pairs"] = [pair._asdict() for pair in pairs]
+    found["cpu_us_per_event"] = {name: list(costs) for name, *costs in medians(pairs)}
+    found["ratios"] = {name: Spread.of(each)._asdict() for name, each in ratios(pairs)}
+    found["cores_of_others"] = round(cpu_of_others(began, Machine.now()), 2)
+    _write(found, file)
     return found
 
 
@@ -106,123 +99,96 @@ def _write(found: Figures, file: Path) -> None:
     file.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def common_sizes(sides: Sequence[Checkout], events_each: int) -> dict[str, int]:
-    """The sizes of a turn; none, for the default ones, where a checkout can't be told any."""
-    wanted = {"--warm": WARM, "--events-each": events_each} if events_each else {}
-    for side in sides:
-        if not side.options.issuperset(wanted):
-            say(f"{side.name} takes no sizes: both run at their default sizes")
-            return {}
-    return wanted
-
-
-def measured(
-    sides: tuple[Checkout, Checkout], turns: int, sizes: Mapping[str, int]
-) -> Iterator[Pair]:
-    """Each pair of turns that counts, after one that doesn't; each checkout has its own model."""
-    with TemporaryDirectory() as folder:
-        models: dict[str, Path | None] = {}
-        for side in sides:
-            models[side.name] = Path(folder, side.name) if side.trains else None
-            if side.trains:
-                say(f"{side.name}: training the canonical model ...")
-                side.train(Path(folder, side.name))
+def measured(checkouts: tuple[Checkout, Checkout], turns: int) -> Iterator[Pair]:
+    """Yield the rates of each turn; one turn before them isn't counted."""
+    a_turn = sum(events + batch for batch, events in STRETCHES.items())
+    sizes = {"warm": WARM, "events": (turns + 1) * a_turn}
+    with ExitStack() as opened:
+        sides = []
+        for checkout in checkouts:  # one after the other: training and compiling need the machine
+            say(f"{checkout.name}: model, log and warm-up ...")
+            side = opened.enter_context(checkout.started(sizes))
+            sides.append((side, side.warmed()))
+        if sides[0][1] != sides[1][1]:
+            raise different(sides[0][1], sides[1][1])
         for turn in range(turns + 1):
-            label = f"turn {turn} of {turns}" if turn else "warm-up turn"
-            figures = {}
+            rates = {}
             # every other turn the other way round: a machine that slows down favours neither
-            for side in reversed(sides) if turn % 2 else sides:
-                say(f"{label}: {side.name} ...")
-                figures[side.name] = side.measure(models[side.name], sizes)
-                say(f"{label}: {side.name} {in_short(figures[side.name])}")
-            pair = Pair(*(figures[side.name] for side in sides))
+            for side, _ in reversed(sides) if turn % 2 else sides:
+                rates[side.name] = side.measure(STRETCHES)
+            pair = Pair(rates["before"], rates["after"])
             check_same_work(pair)
             if turn:
+                say(f"turn {turn} of {turns}: after / before {in_short(pair)}")
                 yield pair
 
 
 def check_same_work(pair: Pair) -> None:
-    """Refuse figures of different workloads.
+    """Refuse rates of different workloads.
 
     Raises:
-        StateError: number of policies, batch sizes, or numbers of events differ.
+        StateError: batch sizes, or numbers of events differ.
     """
-    before, after = (
-        [figures["policies"], *((rate["batch"], rate["events"]) for rate in figures["rates"])]
-        for figures in pair
-    )
+    before, after = ([(rate["batch"], rate["events"]) for rate in rates] for rates in pair)
     if before != after:
-        raise StateError(
-            f"the checkouts measure different work: {before} before, {after} after",
-            hint="compare two commits whose benchmarks have the same workload",
-        )
+        raise different(before, after)
+
+
+def different(before: object, after: object) -> StateError:
+    """Make the error for checkouts whose workloads are not the same."""
+    return StateError(
+        f"the checkouts measure different work: {before} before, {after} after",
+        hint="compare two commits whose benchmarks have the same workload",
+    )
 
 
 def ratios(pairs: Sequence[Pair]) -> Iterator[tuple[str, list[float]]]:
-    """Batch size, then `all` -> `after / before` of events a second and core, of each pair.
+    """Yield for each batch size, then for `all`, the ratios of events a second and core.
 
-    >>> def turn(us): return {"rates": [{"batch": 64, "cpu_us_per_event": us}]}
-    >>> dict(ratios([Pair(turn(30.0), turn(20.0))]))
+    >>> def side(us): return [{"batch": 64, "cpu_us_per_event": us}]
+    >>> dict(ratios([Pair(side(30.0), side(20.0))]))
     {'64': [1.5], 'all': [1.5]}
     """
     columns = []
-    for at, rate in enumerate(pairs[0].before["rates"]):
+    for at, rate in enumerate(pairs[0].before):
         columns.append([_cost(pair.before, at) / _cost(pair.after, at) for pair in pairs])
         yield f"{rate['batch']}", columns[-1]
     yield ALL, [math.prod(each) ** (1 / len(each)) for each in zip(*columns, strict=True)]
 
 
-def own_spread(pairs: Sequence[Pair]) -> float:
-    """The dearest turn of a checkout over its cheapest one, of the checkout that varied more.
-
-    Both turns run the same code, so the difference comes from other load on the machine.
-
-    >>> def turn(us): return {"rates": [{"batch": 64, "cpu_us_per_event": us}]}
-    >>> own_spread([Pair(turn(30.0), turn(20.0)), Pair(turn(33.0), turn(30.0))])
-    1.5
-    """
-    costs = [
-        [math.prod(_cost(side, at) for at in range(len(side["rates"]))) for side in turns]
-        for turns in zip(*pairs, strict=True)
-    ]
-    batches = len(pairs[0].before["rates"])
-    return float(max((max(each) / min(each)) ** (1 / batches) for each in costs))
+def medians(pairs: Sequence[Pair]) -> Iterator[tuple[str, float, float]]:
+    """Yield for each batch size the median CPU microseconds an event, before and after."""
+    for at, rate in enumerate(pairs[0].before):
+        before, after = (
+            median(_cost(side, at) for side in sides) for sides in zip(*pairs, strict=True)
+        )
+        yield f"{rate['batch']}", before, after
 
 
-def _cost(figures: Figures, at: int) -> float:
-    return float(figures["rates"][at]["cpu_us_per_event"])
+def _cost(rates: list[dict[str, Any]], at: int) -> float:
+    return float(rates[at]["cpu_us_per_event"])
 
 
-def in_short(figures: Figures) -> str:
-    """What one turn measured, on one line."""
-    costs = ", ".join(f"{rate['cpu_us_per_event']:.1f}" for rate in figures["rates"])
-    batches = ", ".join(f"{rate['batch']}" for rate in figures["rates"])
-    return f"took {costs} CPU us an event at batches of {batches}"
+def in_short(pair: Pair) -> str:
+    """Return the ratios of one turn on one line."""
+    found = [f"{each[0]:.3f}" for name, each in ratios([pair]) if name != ALL]
+    batches = ", ".join(f"{rate['batch']}" for rate in pair.before)
+    return f"{', '.join(found)} at batches of {batches}"
 
 
 def table(found: Figures) -> str:
-    """All turns and the ratios, for a person."""
+    """Return costs and ratios as a table for people."""
     commits = found["commits"]
-    lines = [f"before: {commits['before']}, after: {commits['after']}", "", *_turn_lines(found)]
-    lines += ["", "after / before, events a second and core", "batch   min   median     max"]
+    lines = [
+        f"before: {commits['before']}, after: {commits['after']}, {len(found['pairs'])} turns", "",
+        "        CPU us an event     after / before, events a second and core",
+        "batch    before    after    lower quartile   median   upper quartile",
+    ]  # fmt: skip
     for name, each in found["ratios"].items():
-        lines.append(f"{name:>5} {each['least']:5.3f} {each['middle']:8.3f} {each['most']:7.3f}")
-    noise = f"turns of the same checkout differ by up to {found['own_spread'] - 1:.0%}"
-    lines += ["", f"{noise}; other programs took {found['cores_of_others']:.1f} cores"]
+        before, after = found["cpu_us_per_event"].get(name, ("", ""))
+        costs = f"{before:9.1f}{after:9.1f}" if name != ALL else " " * 18
+        lines.append(
+            f"{name:>5}{costs}{each['lower']:18.3f}{each['middle']:9.3f}{each['upper']:17.3f}"
+        )
+    lines += ["", f"other programs took {found['cores_of_others']:.1f} cores"]
     return "\n".join(lines)
-
-
-def _turn_lines(found: Figures) -> Iterator[str]:
-    yield "               CPU us an event            events/s       after / before"
-    yield "batch  turn    before     after    before     after     by CPU  by clock"
-    pairs = [Pair(**each) for each in found["pairs"]]
-    for at in range(len(pairs[0].before["rates"])):
-        for turn, pair in enumerate(pairs, 1):
-            old, new = pair.before["rates"][at], pair.after["rates"][at]
-            yield (
-                f"{old['batch']:5} {turn:5}"
-                f" {old['cpu_us_per_event']:9.1f} {new['cpu_us_per_event']:9.1f}"
-                f" {old['events_per_s']:9,.0f} {new['events_per_s']:9,.0f}"
-                f" {old['cpu_us_per_event'] / new['cpu_us_per_event']:10.3f}"
-                f" {new['events_per_s'] / old['events_per_s']:9.3f}"
-            )

@@ -1,28 +1,24 @@
-"""Run the throughput benchmark of a checkout of this project, with the code of that checkout.
+"""Another checkout of this project as a process that measures stretches with its own code.
 
-A run is a process of its own: its working directory and `PYTHONPATH` are the checkout's, and its
-compiled kernels are kept in the checkout's own cache. Nothing of a checkout is imported here, so it
-may be laid out in another way. Only its command lines are used:
-
-    python -m benchmarks.throughput --json        figures on standard output; takes sizes
-    python -m benchmarks --only throughput --json FILE    where the first one doesn't exist
+A process has the checkout as working directory and `PYTHONPATH`, and keeps its compiled kernels in
+the checkout's own cache. Nothing of a checkout is imported here, so it may be laid out in another
+way; `benchmarks.stretches` says what it must have.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from benchmarks.command import say
 from benchmarks.worker import end
@@ -30,6 +26,7 @@ from claimtrace.adapters.process.kernel_cache import VARIABLE as KERNELS_VARIABL
 from claimtrace.errors import StateError, UsageError
 
 PROJECT: Final = "claimtrace"
+PROGRAM: Final = Path(__file__).with_name("stretches.py")
 TAIL_LINES: Final = 15
 
 
@@ -41,17 +38,15 @@ class Checkout:
         name: what the checkout is called in tables, such as `before`.
         folder: its top folder, absolute.
         python: the interpreter that its benchmark runs with.
-        options: of `python -m benchmarks.throughput`; empty where there is no such module.
     """
 
     name: str
     folder: Path
     python: Path
-    options: frozenset[str] = frozenset()
 
     @classmethod
     def open(cls, name: str, folder: Path) -> Checkout:
-        """Check a folder, and ask its benchmark which options it has.
+        """Check a folder, and choose its own environment if it has one.
 
         Raises:
             UsageError: the folder is no checkout of this project.
@@ -63,89 +58,35 @@ class Checkout:
                 hint="name the top folder of a clone, with pyproject.toml and benchmarks/ in it",
             )  # fmt: skip
         own = folder / ".venv" / "bin" / "python"
-        bare = cls(name, folder, own if own.exists() else Path(sys.executable))
-        return cls(name, folder, bare.python, bare._asked_options())
+        return cls(name, folder, own if own.exists() else Path(sys.executable))
 
     def commit(self) -> str:
-        """The commit that is checked out, with a `+` after it when files differ from it."""
+        """Return the commit that is checked out, with a `+` when files differ from it."""
         told = self._git("describe", "--always", "--exclude=*", "--dirty=+")
         return told.strip() or "unknown commit"
 
-    def train(self, models: Path) -> None:
-        """Publish the canonical model of this checkout into a folder."""
-        self._run(["benchmarks.champion", str(models)])
-
-    def measure(self, models: Path | None, sizes: Mapping[str, int]) -> dict[str, Any]:
-        """Run the throughput benchmark once.
-
-        Args:
-            models: where `train` has published; None: the run trains a model for itself.
-            sizes: option of `benchmarks.throughput` -> its value.
-
-        Raises:
-            StateError: the run failed or printed no figures; the end of its errors was shown.
-        """
-        chosen = [word for name, size in sizes.items() for word in (name, str(size))]
-        if models is not None:
-            chosen += ["--models", str(models)]
-        if self.options:
-            return self._figures(self._run(["benchmarks.throughput", "--json", *chosen]))
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "figures.json"
-            self._run(["benchmarks", "--only", "throughput", "--json", str(path)])
-            found = self._figures(path.read_text() if path.exists() else "")
-        figures: dict[str, Any] = found["parts"]["throughput"]["figures"]
-        return figures
-
-    @property
-    def trains(self) -> bool:
-        """Whether a model can be trained once and told to each run."""
-        return "--models" in self.options and (self.folder / "benchmarks/champion.py").exists()
-
-    def _asked_options(self) -> frozenset[str]:
-        if not (self.folder / "benchmarks" / "throughput.py").exists():
-            return frozenset()
-        return options_in(self._run(["benchmarks.throughput", "--help"]))
-
-    def _figures(self, printed: str) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = json.loads(printed)
-        except ValueError:
-            raise self._failed("printed no figures") from None
-        return found
-
-    def _run(self, module: Sequence[str]) -> str:
-        """Run a module to its end; returns its standard output.
+    @contextmanager
+    def started(self, sizes: Mapping[str, int]) -> Iterator[Side]:
+        """Start the process of this checkout; it warms up before it answers the first request.
 
         An interrupt ends the process, and all that the process has started.
         """
-        with TemporaryDirectory() as folder:
-            errors_path = Path(folder) / "errors"
-            with errors_path.open("wb") as errors:
-                running = subprocess.Popen(
-                    [str(self.python), "-m", *module], cwd=self.folder, env=self._environment(),
-                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-                    start_new_session=True,  # Ctrl-C reaches the child through `end` only
-                )  # fmt: skip
-                try:
-                    printed, _ = running.communicate()
-                finally:
-                    end(running)
-                    with suppress(ProcessLookupError, PermissionError):
-                        os.killpg(running.pid, signal.SIGKILL)
-            if running.returncode:
-                say(tail(errors_path.read_text(errors="replace")))
-                raise self._failed(f"ended with code {running.returncode}", module[0])
-        return printed.decode()
-
-    def _failed(self, how: str, module: str = "benchmarks.throughput") -> StateError:
-        return StateError(
-            f"`python -m {module}` of the checkout {self.name!r} {how}", where=str(self.folder),
-            hint="run that command in that folder to see its whole output",
-        )  # fmt: skip
+        with tempfile.TemporaryFile() as errors:
+            running = subprocess.Popen(
+                [str(self.python), "-c", PROGRAM.read_text(encoding="utf-8")], cwd=self.folder,
+                env=self._environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=errors, text=True,
+                start_new_session=True,  # Ctrl-C reaches the child through `end` only
+            )  # fmt: skip
+            try:
+                yield Side(self, running, errors, sizes)
+            finally:
+                end(running)
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(running.pid, signal.SIGKILL)
 
     def _environment(self) -> dict[str, str]:
-        """This process's environment, with imports and compiled kernels from the checkout."""
+        """Return this process's environment, with the checkout's own imports and kernels."""
         inherited = {name: value for name, value in os.environ.items() if name != KERNELS_VARIABLE}
         roots = [self.folder, self.folder / "src"]
         return inherited | {"PYTHONPATH": os.pathsep.join(str(p) for p in roots if p.is_dir())}
@@ -159,6 +100,57 @@ class Checkout:
         return asked.stdout
 
 
+class Side:
+    """The running process of a checkout."""
+
+    def __init__(
+        self,
+        checkout: Checkout,
+        running: subprocess.Popen[str],
+        errors: IO[bytes],
+        sizes: Mapping[str, int],
+    ) -> None:
+        self.name = checkout.name
+        self._checkout, self._running, self._errors = checkout, running, errors
+        self._send(sizes)
+
+    def warmed(self) -> int:
+        """Wait until the stream is warm; returns the number of policies."""
+        return int(self._answer()["policies"])
+
+    def measure(self, stretches: Mapping[int, int]) -> list[dict[str, Any]]:
+        """Measure one stretch of each batch size, of a number of events each."""
+        self._send({str(batch): events for batch, events in stretches.items()})
+        rates: list[dict[str, Any]] = self._answer()
+        return rates
+
+    def _send(self, request: Mapping[str, int]) -> None:
+        assert self._running.stdin is not None
+        with suppress(BrokenPipeError):  # the missing answer says why
+            self._running.stdin.write(json.dumps(request) + "\n")
+            self._running.stdin.flush()
+
+    def _answer(self) -> Any:
+        """Read one line of JSON.
+
+        Raises:
+            StateError: the process ended; the end of its errors was shown.
+        """
+        assert self._running.stdout is not None
+        line = self._running.stdout.readline()
+        try:
+            return json.loads(line)
+        except ValueError:
+            end(self._running)
+            self._errors.seek(0)
+            say(tail(self._errors.read().decode(errors="replace")))
+            raise StateError(
+                f"the benchmark of the checkout {self.name!r} ended with code "
+                f"{self._running.returncode}", where=str(self._checkout.folder),
+                hint="its benchmarks must have what benchmarks/stretches.py imports",
+            ) from None  # fmt: skip
+
+
 def is_checkout(folder: Path) -> bool:
     """Whether a folder has this project's `pyproject.toml` and its benchmarks."""
     try:
@@ -169,17 +161,8 @@ def is_checkout(folder: Path) -> bool:
     return named == PROJECT and (folder / "benchmarks" / "__main__.py").is_file()
 
 
-def options_in(help_text: str) -> frozenset[str]:
-    """The options that the help of a command names.
-
-    >>> sorted(options_in("usage: it [-h] [--json]\\n  --events-each EVENTS_EACH  of a batch"))
-    ['--events-each', '--json']
-    """
-    return frozenset(re.findall(r"(?<![\w-])--[a-z][a-z-]*", help_text))
-
-
 def tail(errors: str) -> str:
-    """The last lines of what a process wrote to standard error, indented.
+    """Return the last lines of what a process wrote to standard error, indented.
 
     >>> print(tail("Traceback\\nValueError: no\\n"))
       Traceback

@@ -1,4 +1,4 @@
-"""The ground room, which all others import: events, decisions, refusals, errors, clock, limits.
+"""The ground room, imported by all: events, decisions, dead letters' reasons, errors, clock.
 
 Reading order of the repository: `events`, `encoding.decoder`, `decisions` here; then
 `featurestore.definitions.features` and `featurestore.windows.aggregates`; then

@@ -1,3 +1,3 @@
-"""Published models: loading, scoring and SHAP explanations, reproducible bit for bit."""
+"""Published models: loading, margins, calibrated probabilities, SHAP; reproducible bit for bit."""
 
 import claimtrace as _claimtrace  # noqa: F401 - sets the kernel cache folder before numba compiles

@@ -1,1 +1,1 @@
-"""Claims in, decisions out: engine, journal, driver, and the transports that drive it."""
+"""Claims in, decisions out."""

@@ -1,4 +1,4 @@
-"""The language in which a domain declares entities, features, rules and outcomes.
+"""The language of a domain: entities, rules, outcomes, the words for features and aggregates.
 
 A domain module imports every name from this package, as in
 `from featurestore.definitions import count, Domain`.

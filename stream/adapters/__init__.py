@@ -1,1 +1,1 @@
-"""Where the stream meets the disk: journal, snapshots, the embedded log."""
+"""Where the stream meets the outside: one folder a log; snapshots, reports, the process itself."""

@@ -1,1 +1,1 @@
-"""The content and the bytes of a decision: outcomes, reasons, the seal; and dead letters."""
+"""Decisions: outcomes, their reasons, the seal. Dead letters: their bytes (reasons: `refusals`)."""

@@ -1,1 +1,1 @@
-"""The journal of plans: plans, terms, and the contracts of journal and source."""
+"""The journal: plans, terms and their comparison, and the contracts of journal and source."""

@@ -1,1 +1,1 @@
-"""The worker: driver, ownership, snapshots, offline writer, observer."""
+"""The worker: driver, retry with back-off, ownership, snapshots, offline writer, observer."""

@@ -1,1 +1,1 @@
-"""Kafka for all rooms: client settings with login and back-off, errors, topics, MSK tokens."""
+"""Kafka for all rooms: client settings (login, reconnect back-off), errors, topics, MSK tokens."""

@@ -1,1 +1,1 @@
-"""Put events on a log: simulate, replay, produce, create topics."""
+"""Put events on a log; `simulation_options` are those of simulate and producers."""

@@ -1,1 +1,1 @@
-"""Snapshots of the state on disk, written in the background of the stream."""
+"""Snapshots of the state on disk, written beside the stream by a forked process or a thread."""

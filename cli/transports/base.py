@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from claimtrace.adapters.files.folder_lock import FolderLock
+from claimtrace.closing import Closing
 from claimtrace.events import Record
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ ALL_PARTITIONS = 0
 """In terms: the log says how many partitions a topic has, and more may come."""
 
 
-class Transport(ABC):
+class Transport(Closing):
     """A log with its journal; close it, or use it in `with`."""
 
     idle_s = 0.05
@@ -103,12 +104,6 @@ class Transport(ABC):
         """Return the terms of a journal whose topics may grow and be told from namesakes."""
         terms = self.workspace.terms()
         return msgspec.structs.replace(terms, partitions=ALL_PARTITIONS, topic_ids=topic_ids)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def planned_records(plans: Iterable[Plan]) -> int:

@@ -25,7 +25,7 @@ from ..layers.records import (
     DriftAlert,
     DriftRecord,
 )
-from .wording import HINTS, effects_of, names_text, time_text
+from .wording import HINTS, began_text, effects_of, over_text
 
 TOP_EFFECTS: Final = 5
 """Most effects described on one alert; the drift record has the others."""
@@ -161,10 +161,10 @@ def _alert(
     """Build an alert; `since` maps subjects to their start in ms, `texts` to their effects."""
     subjects, since_ms = list(since), min(since.values())
     if state == RAISED:
-        text = f"{names_text(subjects)} drifted under {model} since {time_text(since_ms)}"
+        text = began_text(subjects, model, since_ms)
         hint = HINTS[layer]
     else:
-        text = f"{names_text(subjects)}: drift under {model} is over at {time_text(at_ms)}"
+        text = over_text(subjects, model, at_ms)
         hint = "nothing to do"
     return DriftAlert(
         alert_id=digest_of([model, layer, state, at_ms, subjects])[:32],

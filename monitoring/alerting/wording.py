@@ -57,6 +57,24 @@ def effects_of(record: DriftRecord) -> dict[str, dict[str, str]]:
     return {INPUTS: inputs, SCORE: score, OUTCOME: outcome}
 
 
+def began_text(subjects: list[str], model: str, since_ms: int) -> str:
+    """Say that drift began; the headline of a raised alert.
+
+    >>> began_text(["hour"], "champion@v1", 0)
+    'hour drifted under champion@v1 since 1970-01-01 00:00 UTC'
+    """
+    return f"{names_text(subjects)} drifted under {model} since {time_text(since_ms)}"
+
+
+def over_text(subjects: list[str], model: str, at_ms: int) -> str:
+    """Say that drift is over; the headline of a cleared alert.
+
+    >>> over_text(["hour"], "champion@v1", 0)
+    'hour: drift under champion@v1 is over at 1970-01-01 00:00 UTC'
+    """
+    return f"{names_text(subjects)}: drift under {model} is over at {time_text(at_ms)}"
+
+
 def time_text(time_ms: int) -> str:
     """Format a time in ms for people, in UTC.
 

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Column, Table
-from rich.text import Text
+from rich.table import Table
 
 from claimtrace.errors import ClaimtraceError, UsageError
+
+if TYPE_CHECKING:
+    from .progress_bar import Advance
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -75,40 +67,16 @@ def indented(rows: list[tuple[str, str]]) -> None:
     out.print(Padding(grid, (0, 0, 0, 4)))
 
 
-class _Rate(ProgressColumn):
-    """A progress column with the records done and the records a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        rate = f"{speed:,.0f}/s" if speed else ""
-        return Text(f"{int(task.completed):>10,} {rate:>10}", style="cyan", no_wrap=True)
-
-
-@contextmanager
-def progress(title: str, total: int | None = None, *, quiet: bool = False) -> Iterator[Any]:
+def progress(
+    title: str, total: int | None = None, *, quiet: bool = False
+) -> AbstractContextManager[Advance]:
     """Show a progress bar on standard error; yields `advance(records, note="")`.
 
     Without a terminal, or when quiet, no bar is drawn.
     """
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description:<15}", table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=16),
-        _Rate(table_column=Column(no_wrap=True)),
-        TimeElapsedColumn(table_column=Column(no_wrap=True)),
-        TextColumn("[dim]{task.fields[note]}", table_column=Column(no_wrap=True)),
-    )
-    with Progress(*columns, console=err, disable=quiet or not err.is_terminal) as bar:
-        task = bar.add_task(title, total=total, note="")
+    from .progress_bar import progress_bar
 
-        def advance(records: int, note: str | None = None) -> None:
-            if note is not None:
-                bar.update(task, note=note)
-            bar.update(task, advance=records)
-
-        yield advance
-        if total is None:
-            bar.update(task, total=max(1.0, bar.tasks[task].completed))
+    return progress_bar(title, total, err, disable=quiet or not err.is_terminal)
 
 
 def show_error(error: ClaimtraceError) -> None:

@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Any
 from rich.padding import Padding
 
 from .console import out, progress
-from .transports.choice import open_transport
-from .wiring.assembly import build_driver
-from .wiring.observing import observe
 
 if TYPE_CHECKING:
     from stream.engine.effects import Counts
@@ -61,6 +58,10 @@ def run_stream(
 ) -> Ran:
     """Recover and run; returns when told to stop, or at the end of the log if asked to."""
     from stream.adapters.process.garbage import rare_collections
+
+    from .transports.choice import open_transport
+    from .wiring.assembly import build_driver
+    from .wiring.observing import observe
 
     with ExitStack() as opened:
         transport = opened.enter_context(open_transport(workspace, create=True))

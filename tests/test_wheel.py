@@ -68,4 +68,4 @@ def test_the_example_table_is_put_on_a_log_outside_of_the_checkout(
     assert str(installed) in doctor.replace("\n", "")
     ran = run(installed, tmp_path, "--folder", "data", "replay", str(examples / "claims.csv"),
               "--mapping", str(examples / "replay_claims.toml"), "--json")  # fmt: skip
-    assert '"written":5' in ran
+    assert '"written":10' in ran

@@ -46,7 +46,6 @@ from tests.worlds.stream_folder import terms
 
 _numbers = count()
 _DAY_MS = 86_400_000
-LEASE_S = 3.0
 _OUTPUTS = (DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
 
 
@@ -218,7 +217,7 @@ class KinesisGroupGround(KinesisGround):
     def _beside(self, name: str, source: KinesisSource) -> dict[str, Any]:
         leases = TableLeases(self._table())
         me = f"{name}-{next(_numbers)}"
-        group = LeaseGroup(me, leases, source.lineage, SystemClock(), LEASE_S, source.finished)
+        group = LeaseGroup(me, leases, source.lineage, SystemClock(), self.lease_s, source.finished)
         return {"group": group, "commit_s": 0.0}
 
 

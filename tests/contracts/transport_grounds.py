@@ -115,6 +115,9 @@ class Ground(ABC):
     has_headers: ClassVar[bool] = True
     """Whether records have headers, optional keys, and a log time that the sender sets."""
 
+    lease_s: float = 3.0
+    """How long a silent worker is taken for alive, on transports whose groups are leases."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ends: dict[TopicPartition, int] = {}

@@ -7,15 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from claimtrace.adapters.kinesis.required_streams import stream_complaints, wanted_streams
-from claimtrace.adapters.required_topics import (
-    FOREVER_MS,
-    Complaint,
-    FoundTopic,
-    WantedTopic,
-    complaints,
-    wanted_topics,
-)
 from claimtrace.clock import duration_ms
 from claimtrace.errors import ConfigError, UsageError
 from claimtrace.settings.schema import KINESIS
@@ -26,6 +17,7 @@ from ...wiring.workspace import Workspace
 if TYPE_CHECKING:
     from claimtrace.adapters.kafka.topics_admin import KafkaTopics
     from claimtrace.adapters.kinesis.streams_admin import KinesisStreams
+    from claimtrace.adapters.required_topics import Complaint, FoundTopic, WantedTopic
 
 app = typer.Typer(
     help="Make and check the Kafka topics or Kinesis streams of a domain.", no_args_is_help=True
@@ -149,7 +141,11 @@ def _cluster(workspace: Workspace) -> KafkaTopics | KinesisStreams:
 def _wanted(workspace: Workspace, partitions: int | None) -> list[WantedTopic]:
     settings, topics = workspace.settings, workspace.domain.topics
     if workspace.settings.source.startswith(KINESIS):
+        from claimtrace.adapters.kinesis.required_streams import wanted_streams
+
         return wanted_streams(topics, settings.kinesis, partitions or settings.partitions)
+    from claimtrace.adapters.required_topics import wanted_topics
+
     return wanted_topics(topics, settings.kafka, partitions or settings.partitions)
 
 
@@ -183,6 +179,8 @@ def _to_grow(
 
 
 def _as_made(topics: list[WantedTopic]) -> dict[str, FoundTopic]:
+    from claimtrace.adapters.required_topics import FoundTopic
+
     return {
         topic.name: FoundTopic(topic.name, "", topic.partitions, topic.replication, topic.config)
         for topic in topics
@@ -194,13 +192,19 @@ def _complaints(
 ) -> list[Complaint]:
     every_ms = duration_ms(workspace.settings.stream.snapshot_every)
     if workspace.settings.source.startswith(KINESIS):
+        from claimtrace.adapters.kinesis.required_streams import stream_complaints
+
         return stream_complaints(wanted, found, every_ms)
+    from claimtrace.adapters.required_topics import complaints
+
     return complaints(wanted, found, every_ms)
 
 
 def _show(
     wanted: list[WantedTopic], found: Mapping[str, FoundTopic], state: Mapping[str, str]
 ) -> None:
+    from claimtrace.adapters.required_topics import FOREVER_MS
+
     rows = []
     for topic in wanted:
         there = found.get(topic.name)

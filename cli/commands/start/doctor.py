@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -95,6 +94,8 @@ def _python(_: Workspace) -> str:
 
 
 def _rooms(_: Workspace) -> str:
+    from importlib.metadata import packages_distributions
+
     check_rooms()
     owners = packages_distributions()
     for room in ROOMS:

@@ -307,7 +307,7 @@ def test_two_workers_share_the_work_and_one_leaves(
     make_shared: Callable[..., Any], story: Story
 ) -> None:
     ground = make_shared()
-    ground.lease_s = 60.0  # no worker steps during `put`, which may be slow: that is no death
+    ground.lease_s = 15.0  # no worker steps during `put`, which may be slow: that is no death
     first, second = ground.start("a"), ground.start("b")
     ground.share(first, second)
     ground.put(story.rows)

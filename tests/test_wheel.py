@@ -13,6 +13,8 @@ import pytest
 
 from claimtrace.rooms import ROOMS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = "from setuptools.build_meta import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
 

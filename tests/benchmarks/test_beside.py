@@ -192,6 +192,7 @@ def test_ctrl_c_ends_the_run_and_what_it_started(tmp_path):
     assert not any(str(tmp_path / "old") in where for where in working_directories())
 
 
+@pytest.mark.slow
 def test_the_program_measures_this_checkout(monkeypatch):
     """The names that the program uses exist here, and one stretch has figures."""
     source = Path(beside.__file__).with_name("stretches.py")

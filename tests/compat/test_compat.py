@@ -24,6 +24,8 @@ from tests.compat.editions import (
     records_of,
 )
 
+pytestmark = pytest.mark.slow
+
 EDITIONS = sorted(HERE.glob("edition_*"))
 DECISIONS = "claims.decisions"
 

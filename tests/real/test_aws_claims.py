@@ -20,6 +20,7 @@ FOLDS, FOLD_SEEDS = 5, (0, 1, 2)
 
 pytestmark = [
     pytest.mark.real,
+    pytest.mark.slow,
     needs("aws-auto-claims"),
 ]
 

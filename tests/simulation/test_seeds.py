@@ -17,6 +17,8 @@ import pytest
 from tests.simulation.histories import a_history, expected_of
 from tests.simulation.lives import failures, rules_of
 
+pytestmark = pytest.mark.slow
+
 ONE = os.environ.get("SIMULATION_SEED")
 FEW = 41
 QUICK = [int(ONE)] if ONE else range(FEW)
@@ -36,7 +38,6 @@ def test_a_few_lives_end_as_if_nothing_had_happened() -> None:
     assert not found, report(found)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(ONE is not None, reason="SIMULATION_SEED names one seed")
 @pytest.mark.parametrize("seeds", [SEEDS, pytest.param(1000, marks=pytest.mark.long)])
 @pytest.mark.timeout(1800)

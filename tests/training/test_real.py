@@ -112,6 +112,7 @@ def aws_claims() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return matrix, both.fraud.to_numpy() == 1, both.policy_id.to_numpy().astype(np.int64)
 
 
+@pytest.mark.slow
 @needs("aws-auto-claims")
 def test_the_defaults_on_the_aws_claims_grouped_by_policy() -> None:
     matrix, labels, policies = aws_claims()

@@ -100,6 +100,7 @@ ANY = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(ANY, TOPICS), max_size=6))
 @settings(max_examples=1500, deadline=None)
 @example([(b'{"claim_id":"c","filed_at":"0001-01-01T00:00:00+23:59"}', "claims.filed")])

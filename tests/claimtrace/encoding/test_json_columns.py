@@ -134,6 +134,7 @@ def documents(draw: Any) -> bytes:
     return ("{" + ",".join(parts) + "}" + tail).encode("utf-8", "surrogatepass")
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None)
 @given(documents())
 @example(b'{"claim_id":"c-1","filed_at":"2026-01-01T00:00:00.9999Z"}')

@@ -43,6 +43,7 @@ def test_features_equal_the_oracle_wherever_batches_end(seed, size, data):
     assert differing(want, served(facts, borders, compacts=data.draw(st.booleans()))) == []
 
 
+@pytest.mark.slow
 def test_a_long_stream_with_evictions_equals_the_oracle():
     stream = a_stream(7, 900)
     want = np.array(naive_vectors(DOMAIN, stream, LATENESS_MS))

@@ -56,6 +56,7 @@ def vectors_of(intake: Intake, facts: list, batch: int, slices: int) -> np.ndarr
     return np.concatenate(parts)
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**32), batch=st.integers(1, 12), slices=st.sampled_from([1, 7, 40, 500])
 )
@@ -67,6 +68,7 @@ def test_vectors_equal_the_oracle_with_house_keeping_between_all_batches(seed, b
     np.testing.assert_array_equal(got, np.array(naive_vectors(DOMAIN, stream, LATENESS_MS)))
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 2**32), batch=st.integers(1, 12), slices=st.sampled_from([1, 7, 40, 500])
 )

@@ -91,6 +91,7 @@ def test_the_quadrature_integrates_what_paths_ask_for() -> None:
         assert weights @ points**degree == pytest.approx(1 / (degree + 1), rel=2e-7)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -43,7 +43,7 @@ class Clock:
         self.at_s += seconds
 
 
-@pytest.fixture(params=["memory", "dynamo", "file"])
+@pytest.fixture(params=["memory", pytest.param("dynamo", marks=pytest.mark.server), "file"])
 def table(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LeaseTable]:
     if request.param == "memory":
         yield LeasesInMemory()

@@ -19,6 +19,8 @@ from tests.worlds.dying_driver import KILLED
 from tests.worlds.random_events import a_stream, as_records
 from tests.worlds.stream_folder import World
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 BATCH = 25
 NTH = {"begun": 2, "flushed": 2, "snapshotted": 1}
@@ -106,7 +108,6 @@ def test_the_owner_of_a_folder_is_named_and_its_death_frees_it(
     check_same(left_by(world), undisturbed)
 
 
-@pytest.mark.slow
 def test_killed_again_and_again_from_outside(tmp_path: Path) -> None:
     rng = np.random.default_rng(9)
     records = as_records(a_stream(9, 1500))

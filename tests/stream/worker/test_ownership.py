@@ -58,6 +58,7 @@ def report(found: list[tuple[int, str]]) -> str:
     )
 
 
+@pytest.mark.slow
 def test_a_few_shared_lives_end_as_if_nothing_had_happened() -> None:
     found = failures(QUICK)
     assert not found, report(found)
@@ -75,6 +76,7 @@ def test_many_shared_lives_end_as_if_nothing_had_happened() -> None:
     assert not found, report(found)
 
 
+@pytest.mark.slow
 def test_shared_lives_hold_what_they_are_for() -> None:
     """A life in which nothing happens would let everything pass."""
     lives = [live(seed) for seed in range(1, 13)]

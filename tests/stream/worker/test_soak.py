@@ -32,6 +32,8 @@ from tests.simulation.shared_world import Network, SharedWorld
 from tests.worlds.random_events import DAY_MS, KEY, START, a_claim, ms
 from tests.worlds.stream_folder import no_models, terms
 
+pytestmark = pytest.mark.slow
+
 EVENTS = int(os.environ.get("SOAK_EVENTS", "24000"))
 CHUNK = 1000
 A_YEAR = 9000

@@ -243,6 +243,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_is_all_or_nothing(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     new_log(tmp_path).close()

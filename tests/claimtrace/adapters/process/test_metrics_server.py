@@ -122,6 +122,7 @@ def test_an_endless_head_is_cut_off(worker):
     assert worker.get("/live")[0] == 200
 
 
+@pytest.mark.slow
 def test_clients_that_hang_are_let_go(monkeypatch):
     """With more silent or slow clients than are served at a time, the next one is answered soon."""
     monkeypatch.setattr(metrics_server, "_PATIENCE_S", 0.3)

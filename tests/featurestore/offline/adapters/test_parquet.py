@@ -45,6 +45,7 @@ def rows(table: str) -> st.SearchStrategy[pa.Table]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", sorted(SCHEMAS))
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())

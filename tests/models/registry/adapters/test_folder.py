@@ -353,6 +353,7 @@ def test_a_promotion_that_dies_at_any_step_is_either_old_or_new(
     assert step > 4
 
 
+@pytest.mark.slow
 def test_a_real_kill_while_publishing(tmp_path: Path) -> None:
     code = f"""
 import os, signal

@@ -234,6 +234,8 @@ def test_three_workers_restarted_one_by_one(fleet: Fleet, protocol: str) -> None
 def test_a_broker_that_is_away_is_waited_for(fleet: Fleet) -> None:
     down_s = 30.0 if FULL else 6.0
     first, second = halves(3000)
+    # The lag is reported once a second: in batches of 10 it takes longer than that to catch up.
+    fleet.settings["CLAIMTRACE_STREAM__BATCH_RECORDS"] = "10"
     worker = fleet.worker(measured=True)
     worker.start()
     feed(fleet.cluster, first)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 ONE = os.environ.get("SIMULATION_SEED")
 FEW = 41
 QUICK = [int(ONE)] if ONE else range(FEW)
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "150"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "60"))
 CHUNK = 25
 
 

@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from claimtrace.clock import DAY_MS
 from claimtrace.decisions import Baseline, Reason, Window
 from featurestore.definitions.features import Feature, Own, WindowFeature
 from models.baselines import percentile
 
-_DAY_MS = 86_400_000
 _ROUND = 9
 """Decimal places of a contribution; sums still match the margin within 1e-6."""
 
@@ -192,5 +192,5 @@ def _number(in_cents: bool, value: float) -> str:
 
 
 def _days(width_ms: int) -> str:
-    days = width_ms / _DAY_MS
+    days = width_ms / DAY_MS
     return f"{days:g} days" if days != 1 else "a day"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Final
 
 import msgspec
@@ -15,7 +16,7 @@ _plans: Final = msgspec.json.Decoder(Plan)
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class SharedJournal:
+class SharedJournal(ABC):
     """Opens a journal under terms, and counts the plans that were read or appended.
 
     A store inherits this and defines `_write_terms`, `_read_terms` and `_append`.
@@ -63,21 +64,21 @@ class SharedJournal:
         if terms is not None:
             self.terms.check_same(terms, self._where)
 
+    @abstractmethod
     def _write_terms(self, encoded: bytes) -> bool:
         """Write the terms if the journal is empty; True when no other writer's can be first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read_terms(self, *, is_begun: bool) -> bytes | None:
         """Return the first terms in the store; None when there are none and none are expected.
 
         Args:
             is_begun: whether terms were written, by this worker or another, and must be found.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _append(self, plan: Plan, encoded: bytes) -> Plan:
         """Write a plan whose number is `next_number`; returns the plan that has the number."""
-        raise NotImplementedError
 
     def _decoded(self, written: bytes | str, name: str) -> Plan:
         """Decode a plan.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from claimtrace.clock import duration_ms
+from claimtrace.clock import DAY_MS, duration_ms
 from claimtrace.errors import ConfigError, UsageError
 from claimtrace.settings.schema import KINESIS
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Make and check the Kafka topics or Kinesis streams of a domain.", no_args_is_help=True
 )
-
-_DAY_MS = 86_400_000
 
 
 @app.command()
@@ -212,7 +210,7 @@ def _show(
             rows.append([topic.name, state[topic.name], "", "", ""])
             continue
         kept_ms = there.retention_ms
-        kept = "forever" if kept_ms == FOREVER_MS else f"{kept_ms / _DAY_MS:g} d"
+        kept = "forever" if kept_ms == FOREVER_MS else f"{kept_ms / DAY_MS:g} d"
         counts = [kept, str(there.partitions), str(there.replication)]
         rows.append([safe(topic.name), state[topic.name], *counts])
     table("", ["topic", "", "kept", "partitions", "copies"], rows, numbers=3)

@@ -198,7 +198,7 @@ def test_children_of_a_shard_are_shared_out_as_they_come(workers: Workers) -> No
 
 
 def test_a_shard_that_is_done_with_needs_no_owner_any_more(workers: Workers) -> None:
-    """It is released when its owner has stored all of it, and is finished for all workers then."""
+    """The owner of a closed shard releases it, for all workers, once all its records are stored."""
     ended: TopicPartition = ("claims", 0)
     first, second = workers.start("a"), workers.start("b")
     groups = {"a": first, "b": second}

@@ -76,7 +76,7 @@ def build_driver(
             workspace.offline,
             Snapshots(folder / "snapshots"),
             ReachedFile(folder / "reached"),
-            DaemonThreads(),
+            opened.enter_context(DaemonThreads()),  # an append is waited for before the exit
         ),
         Cadence(
             snapshot=(stream.snapshot_every_records, duration_ms(stream.snapshot_every) / 1000),

@@ -14,7 +14,7 @@ from claimtrace.errors import ClaimtraceError, UsageError
 from .commands.events import producers, replay, simulate, topics
 from .commands.inspect import features, offline, score, verify
 from .commands.models import models, train
-from .commands.run import faust, stream
+from .commands.run import faust, stream, upgrade
 from .commands.start import demo, doctor
 from .console import err, is_users, safe, show_error, write_trace
 from .wiring.workspace import Workspace
@@ -82,6 +82,7 @@ app.command(rich_help_panel=_EVENTS)(producers.producers)
 app.add_typer(topics.app, name="topics", rich_help_panel=_EVENTS)
 app.command(rich_help_panel=_RUN)(stream.stream)
 app.command(rich_help_panel=_RUN)(faust.faust)
+app.command(rich_help_panel=_RUN)(upgrade.upgrade)
 app.command(rich_help_panel=_MODELS)(train.train)
 app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_INSPECT)(score.score)

@@ -55,6 +55,29 @@ class Transport(Closing):
         """
 
     @abstractmethod
+    def terms(self) -> Terms:
+        """Return the terms that the journal was begun with, among them its edition.
+
+        Raises:
+            NoJournal: there is no journal.
+        """
+
+    @abstractmethod
+    def journal(self) -> Journal:
+        """Open the journal that there is, to append to it.
+
+        Without `shares_journal` the caller holds `lock`.
+
+        Raises:
+            StateError: there is no journal, or its terms are not those of the settings.
+        """
+
+    @property
+    @abstractmethod
+    def shares_journal(self) -> bool:
+        """Whether several workers append to the journal, so that it needs no lock."""
+
+    @abstractmethod
     def partitions(self, topic: str) -> int:
         """Return how many partitions a topic has; 0 when there is no such topic."""
 

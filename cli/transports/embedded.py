@@ -11,8 +11,10 @@ from ..wiring.opened_log import OpenedLog
 from .base import Transport, planned_records
 
 if TYPE_CHECKING:
+    from stream.adapters.embedded.file_journal import FileJournal
     from stream.adapters.embedded.log import EmbeddedSource
     from stream.journal.plan import Plan
+    from stream.journal.terms import Terms
     from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Workspace
@@ -43,6 +45,26 @@ class EmbeddedTransport(Transport):
         read_terms(path).check_same(self.workspace.terms(), str(path))
         return read_plans(path, from_number)
 
+    def terms(self) -> Terms:
+        """Return the terms that the journal was begun with."""
+        from stream.adapters.embedded.file_journal import read_terms
+
+        return read_terms(self.workspace.journal_path)
+
+    def journal(self) -> FileJournal:
+        """Open the journal that there is, to append to it."""
+        from stream.adapters.embedded.file_journal import FileJournal
+
+        self.terms()
+        journal = FileJournal(self.workspace.journal_path, self.workspace.terms())
+        self._opened.callback(journal.close)
+        return journal
+
+    @property
+    def shares_journal(self) -> bool:
+        """False: one worker has the file."""
+        return False
+
     def partitions(self, topic: str) -> int:
         """Return how many partitions a topic has."""
         return self._log.topics().get(topic, 0)
@@ -60,10 +82,9 @@ class EmbeddedTransport(Transport):
         from stream.adapters.embedded.log import EmbeddedOutput
 
         workspace = self.workspace
-        terms = workspace.terms()
-        journal = FileJournal(workspace.journal_path, terms)
+        journal = FileJournal(workspace.journal_path, workspace.terms())
         output = EmbeddedOutput(self._log, workspace.settings.partitions)
-        return OpenedLog(self._log_parts(self.source(), journal, output), terms)
+        return OpenedLog(self._log_parts(self.source(), journal, output), journal.terms)
 
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
         """Return a test that always holds: the log was read to its end when a read is empty."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stream.adapters.kafka.source import KafkaSource
     from stream.journal.plan import Plan
     from stream.journal.source import Source
+    from stream.journal.terms import Terms
     from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Workspace
@@ -36,6 +37,7 @@ class KafkaTransport(Transport):
         super().__init__(workspace)
         self._connection = workspace.settings.kafka_connection
         self._source: KafkaSource | None = None
+        self._reader: KafkaJournal | None = None
 
     def source(self) -> KafkaSource:
         """Open a reader of the inputs."""
@@ -43,12 +45,22 @@ class KafkaTransport(Transport):
 
     def plans(self, from_number: int = 1) -> Iterator[Plan]:
         """Return the journal's plans."""
-        from stream.adapters.kafka.journal import KafkaJournal
+        return iter(plan for plan in self.journal().read(1) if plan.number >= from_number)
 
-        journal = KafkaJournal(self._connection, None, self.workspace.clock)
-        self._opened.callback(journal.close)
+    def terms(self) -> Terms:
+        """Return the terms that the journal was begun with."""
+        return self._journal_reader().terms
+
+    def journal(self) -> KafkaJournal:
+        """Open the journal that there is, to append to it."""
+        journal = self._journal_reader()
         journal.terms.check_same(self._shared_terms(journal.terms.topic_ids), JOURNAL_TOPIC)
-        return iter(plan for plan in journal.read(1) if plan.number >= from_number)
+        return journal
+
+    @property
+    def shares_journal(self) -> bool:
+        """True: every worker may append to the topic."""
+        return True
 
     def partitions(self, topic: str) -> int:
         """Return how many partitions a topic has."""
@@ -71,6 +83,15 @@ class KafkaTransport(Transport):
         topics, clock = self.workspace.domain.topics, self.workspace.clock
         group = KafkaGroup(self._connection, topics, clock, output)
         return self._with_group(source, journal, output, group)
+
+    def _journal_reader(self) -> KafkaJournal:
+        """Return a reader of the journal; it is opened once."""
+        from stream.adapters.kafka.journal import KafkaJournal
+
+        if self._reader is None:
+            self._reader = KafkaJournal(self._connection, None, self.workspace.clock)
+            self._opened.callback(self._reader.close)
+        return self._reader
 
     def _open_journal_and_output(self) -> tuple[KafkaJournal, KafkaOutput]:
         """Open the journal, begun under these terms and for these very topics, and the output."""

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from stream.adapters.kinesis.source import KinesisSource
     from stream.adapters.kinesis.table_journal import TableJournal
     from stream.group.lease_group import LeaseGroup
+    from stream.journal.journal import Journal
     from stream.journal.plan import Plan
+    from stream.journal.terms import Terms
     from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Workspace
@@ -63,6 +65,33 @@ class KinesisTransport(Transport):
         begun = read_terms(path)
         begun.check_same(self._shared_terms(begun.topic_ids), str(path))
         return read_plans(path, from_number)
+
+    def terms(self) -> Terms:
+        """Return the terms that the journal was begun with."""
+        from stream.adapters.embedded.file_journal import read_terms
+        from stream.adapters.kinesis.table_journal import TableJournal
+
+        table = self._table()
+        if table is None:
+            return read_terms(self.workspace.journal_path)
+        return TableJournal(table, None, self.workspace.clock).terms
+
+    def journal(self) -> Journal:
+        """Open the journal that there is, to append to it."""
+        from stream.adapters.embedded.file_journal import FileJournal
+        from stream.adapters.kinesis.table_journal import TableJournal
+
+        table, terms = self._table(), self._shared_terms(self.terms().topic_ids)
+        if table is not None:
+            return TableJournal(table, terms, self.workspace.clock)
+        journal = FileJournal(self.workspace.journal_path, terms)
+        self._opened.callback(journal.close)
+        return journal
+
+    @property
+    def shares_journal(self) -> bool:
+        """Whether several workers append to the journal."""
+        return self._table() is not None
 
     def partitions(self, topic: str) -> int:
         """Return one more than the highest shard; a decision has the shard of its claim."""
@@ -115,14 +144,13 @@ class KinesisTransport(Transport):
 
     def _open_file_journal(self) -> tuple[Any, Any]:
         """Open the journal in the worker's folder; returns it and the terms it was begun with."""
-        from stream.adapters.embedded.file_journal import FileJournal, read_terms
+        from stream.adapters.embedded.file_journal import FileJournal
 
         path, ids = self.workspace.journal_path, self._identities()
         journal = FileJournal(path, self._shared_terms(ids))
         self._opened.callback(journal.close)
-        begun = read_terms(path)
-        _check_streams(begun.topic_ids, ids, str(path))
-        return journal, begun
+        _check_streams(journal.terms.topic_ids, ids, str(path))
+        return journal, journal.terms
 
     def _open_table_journal(self, table: Table) -> TableJournal:
         from stream.adapters.kinesis.table_journal import TableJournal

@@ -83,6 +83,17 @@ class Domain:
         """The input topics; at equal log times, events of profiles and labels precede claims."""
         return tuple(kind.topic for kind in (*self.events[1:], self.claim))
 
+    def tie_order(self, edition: int) -> tuple[str, ...]:
+        """Return the input topics in their order among equal log times, as of an edition.
+
+        Edition 1: profiles, labels, claims. Since edition 2: profiles, claims, labels, so that a
+        label of the same millisecond joins its claim.
+        """
+        if edition < JOINS_AT_ONCE or self.labels is None:
+            return self.topics
+        others = [topic for topic in self.topics if topic != self.labels.event.topic]
+        return (*others, self.labels.event.topic)
+
     @property
     def entities(self) -> tuple[Entity, ...]:
         """All entities of features and groups, in order of first use, `split_by` first."""
@@ -110,6 +121,9 @@ class Domain:
         """A digest that changes whenever a rule could decide differently."""
         return digest_of(_plain(self.rules))
 
+
+JOINS_AT_ONCE: Final = 2
+"""The first edition in which labels follow claims of the same log time."""
 
 RENAMED: Final = {
     "examples.auto_claims": "claimtrace_examples.auto_claims",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from claimtrace.batches.accepted import AcceptedEvents, AcceptedRecord
 from claimtrace.buffers.siphash import Key
+from claimtrace.editions import NEWEST
 from claimtrace.encoding.json_columns import JsonColumns
 from claimtrace.event_flags import LATE
 from claimtrace.events import Event
@@ -53,9 +54,12 @@ class Intake:
         key: the secret key of the indexes of ids.
         lateness_ms: claims up to this much behind the watermark are applied.
         remember_ms: the time for which event ids are known.
+        edition: how ids are read and labels are counted; see `claimtrace.editions`.
     """
 
-    def __init__(self, domain: Domain, key: Key, lateness_ms: int, remember_ms: int) -> None:
+    def __init__(
+        self, domain: Domain, key: Key, lateness_ms: int, remember_ms: int, edition: int = NEWEST
+    ) -> None:
         self.domain = domain
         self._lateness_ms = lateness_ms
         slots = FeatureState.slots(domain)
@@ -66,12 +70,17 @@ class Intake:
         }
         self._claims = self._ledgers[claim_topic]
         self.features = FeatureState(domain, self._claims, key, lateness_ms)
+        self._edition = edition
         self._group_of = {group.event.topic: group.name for group in domain.groups}
 
     @property
     def watermark(self) -> int:
         """The newest event time among accepted claims, in ms."""
         return self._claims.watermark
+
+    def begin(self, edition: int) -> None:
+        """Take in events by an edition from now on; what was counted stays as it was counted."""
+        self._edition = edition
 
     def take(
         self, records: Sequence[AcceptedRecord], columns: JsonColumns | None = None

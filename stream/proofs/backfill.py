@@ -56,7 +56,7 @@ def backfill(
         progress: called with the number of records of each batch.
     """
     vectors: Vectors = {}
-    for records in _rebatched(plans, source):
+    for records in _rebatched(engine, plans, source):
         decoded, ingested = engine.ingest(records)
         claims = decoded.facts.take(ingested.claims).records
         positions = zip(claims.partitions(), claims.positions.tolist(), strict=True)
@@ -97,10 +97,16 @@ def compare(vectors: Vectors, served: Iterable[pa.RecordBatch], domain: Domain) 
     return FeatureDiff(compared, compared * width, total, len(unmatched), extra, worst)
 
 
-def _rebatched(plans: Iterable[Plan], source: Source) -> Iterator[list[Record]]:
-    """Yield the records of all plans in batches of `BATCH_RECORDS`."""
+def _rebatched(engine: Engine, plans: Iterable[Plan], source: Source) -> Iterator[list[Record]]:
+    """Yield the records of all plans in batches of `BATCH_RECORDS`; no batch has two editions."""
     waiting: list[Record] = []
     for plan in plans:
+        if plan.edition:
+            if waiting:
+                yield waiting
+            waiting = []
+            engine.begin(plan.edition)
+        source.order_topics(engine.tie_order)
         waiting += source.fetch(plan.ranges)
         while len(waiting) >= BATCH_RECORDS:
             yield waiting[:BATCH_RECORDS]

@@ -68,6 +68,7 @@ def replay(
     seen = records = decisions = differ = 0
     first = ""
     for plan in plans:
+        source.order_topics(engine.tie_order)
         batch = source.fetch(plan.ranges)
         effects = engine.step(plan, batch)
         if emit is not None:

@@ -139,7 +139,7 @@ class Driver:
         if reached is not None and reached.plan >= self._journal.next_number:
             reached = None  # the note belongs to a journal that is gone
         for plan in self._planned(bookmark):
-            records = self._retry(lambda plan=plan: self._source.fetch(plan.ranges))  # type: ignore[misc]
+            records = self._fetch(plan)
             if reached is not None and plan.number <= reached.plan:
                 self._apply_without_effects(plan, records, reached)
             else:
@@ -201,10 +201,11 @@ class Driver:
             self._ahead.extend(self._retry(lambda: list(self._journal.read(self.engine.plan + 1))))
         if self._ahead:
             plan = self._ahead.popleft()
-            return plan, self._retry(lambda: self._source.fetch(plan.ranges))
+            return plan, self._fetch(plan)
         if not self._ownership.owns(JOURNAL):
             return None, _NOTHING
         most = self._snapshotting.batch_limit(most)
+        self._source.order_topics(self.engine.tie_order)
         records = self._retry(lambda: self._source.poll(self.engine.positions, most))
         if not records:
             return None, _NOTHING
@@ -218,8 +219,13 @@ class Driver:
         won = self._retry(lambda: self._journal.append(plan))
         self._observer.journal(self._clock.monotonic_s() - from_s)
         if won != plan:  # another worker's plan has this number: that one is applied
-            records = self._retry(lambda: self._source.fetch(won.ranges))
+            records = self._fetch(won)
         return won, records
+
+    def _fetch(self, plan: Plan) -> Sequence[Record]:
+        """Return the records of the next plan, in plan order as of the edition in force."""
+        self._source.order_topics(self.engine.tie_order)
+        return self._retry(lambda: self._source.fetch(plan.ranges))
 
     def _planned(self, bookmark: int) -> Iterator[Plan]:
         """Yield the journal's plans after the engine's, with retries while it doesn't answer."""
@@ -330,7 +336,7 @@ class Driver:
             self._ownership.remember(checkpoints)
 
         def fits(arrays: Arrays) -> bool:
-            plan, positions, _ = plain_state(arrays)
+            plan, positions, _, _ = plain_state(arrays)
             every = [JOURNAL, *(topic_partition for topic_partition, _ in positions)]
             return all(each in checkpoints and checkpoints[each].stored >= plan for each in every)
 

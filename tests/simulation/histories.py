@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from claimtrace.editions import NEWEST
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
 from claimtrace_examples.auto_claims import DOMAIN
 from tests.worlds.random_events import a_stream, pick
 
 MINUTE_MS = 60_000
+TIE_ORDER = DOMAIN.tie_order(NEWEST)
 TOPIC_KINDS = {"claims.filed": "claim", "claims.adjudicated": "label", "policies.changed": "change"}
 BAD: list[bytes | None] = [
     None,
@@ -118,7 +120,7 @@ def merged(stage: list[Entry]) -> list[Entry]:
     """Return a stage in the order of application: always the earliest head of all partitions."""
     queues: dict[tuple[int, int], list[Entry]] = {}
     for entry in stage:
-        topic_partition = DOMAIN.topics.index(entry.topic), entry.partition
+        topic_partition = TIE_ORDER.index(entry.topic), entry.partition
         queues.setdefault(topic_partition, []).append(entry)
     order = []
     while any(queues.values()):

@@ -64,7 +64,10 @@ def run_diff(workspace: Workspace, *, quiet: bool = False) -> Any:
         plans = list(transport.plans())
         with progress("back-fill", planned_records(plans), quiet=quiet) as advance:
             vectors = backfill(
-                build_engine(workspace), plans, transport.source(), lambda n: advance(n)
+                build_engine(workspace, transport.terms()),
+                plans,
+                transport.source(),
+                lambda n: advance(n),
             )
             columns = ["partition", "position", "features", "definitions"]
             served = workspace.offline.dataset(DECISIONS).to_batches(columns=columns)

@@ -57,7 +57,7 @@ def run_verify(workspace: Workspace, into: Path | None = None, *, quiet: bool = 
             emit = EmbeddedOutput(copy, transport.partitions(workspace.domain.claim.topic)).emit
         advance = opened.enter_context(progress("verify", planned_records(plans), quiet=quiet))
         return replay(
-            build_engine(workspace),
+            build_engine(workspace, transport.terms()),
             plans,
             transport.source(),
             lambda partition: transport.records(DECISIONS_TOPIC, partition),

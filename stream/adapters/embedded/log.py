@@ -26,6 +26,10 @@ class EmbeddedSource(ByPosition):
         for topic in topics:
             log.create_topic(topic, partitions)
 
+    def order_topics(self, topics: Sequence[str]) -> None:
+        """Order records of equal log times by their topics' places in `topics` from now on."""
+        self._topics = tuple(topics)
+
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Records:
         """Return the next records in order of log time; empty when there are none now."""
         return self._log.merged(self._topics, positions, most)

@@ -58,6 +58,9 @@ class Event(Protocol):
 class PlanReader(Protocol):
     """Reads the records of plans by position, such as `KafkaSource`."""
 
+    def order_topics(self, topics: Sequence[str]) -> None:
+        """Order records of equal log times by their topics' places in `topics` from now on."""
+
     def fetch(self, ranges: Sequence[Range]) -> Sequence[Record]:
         """Return exactly the records of a plan, in plan order."""
 
@@ -117,7 +120,7 @@ class FaustSource(ByPosition):
         read_gaps: Callable[[Mapping[TopicPartition, Gap]], dict[TopicPartition, list[Record]]],
         observer: WorkerObserver | None = None,
     ) -> None:
-        self._rank = {topic: i for i, topic in enumerate(topics)}
+        self._topics = tuple(topics)
         self._clock, self._open_reader, self._read_gaps = clock, open_reader, read_gaps
         self._observer = observer or WorkerObserver()
         self._reader: PlanReader | None = None
@@ -146,6 +149,10 @@ class FaustSource(ByPosition):
         topic_partition = record.topic, record.partition
         self._pending.setdefault(topic_partition, deque()).append(event)
 
+    def order_topics(self, topics: Sequence[str]) -> None:
+        """Order records of equal log times by their topics' places in `topics` from now on."""
+        self._topics = tuple(topics)
+
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Sequence[Record]:
         """Return the next records by log time; empty when there are none, or an older one may come.
 
@@ -158,10 +165,8 @@ class FaustSource(ByPosition):
             buffer.trim(positions.get(topic_partition, -1))
         self._buffer_arrived(positions)
         is_full = self.waiting > _MOST_AHEAD
-        topic_partitions = sorted(
-            self._buffers,
-            key=lambda topic_partition: (self._rank[topic_partition[0]], topic_partition[1]),
-        )
+        rank = {topic: i for i, topic in enumerate(self._topics)}
+        topic_partitions = sorted(self._buffers, key=lambda each: (rank[each[0]], each[1]))
         heads, limits = [], []
         for topic_partition in topic_partitions:
             buffer = self._buffers[topic_partition]
@@ -179,6 +184,7 @@ class FaustSource(ByPosition):
         """Return exactly the records of a plan, read by position."""
         if self._reader is None:
             self._reader = self._open_reader()
+        self._reader.order_topics(self._topics)
         return self._reader.fetch(ranges)
 
     def suspend_fetching(self) -> None:

@@ -87,6 +87,13 @@ class KafkaSource(ByPosition):
         self._partitions_at_s = -_PARTITIONS_EVERY_S
         self._fetching = False
 
+    def order_topics(self, topics: Sequence[str]) -> None:
+        """Order records of equal log times by their topics' places in `topics` from now on."""
+        if self._topics != tuple(topics):
+            self._topics = tuple(topics)
+            rank = {topic: i for i, topic in enumerate(topics)}
+            self._topic_partitions.sort(key=lambda each: (rank[each[0]], each[1]))
+
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Records:
         """Return the next records in order of log time; empty when there are none now.
 

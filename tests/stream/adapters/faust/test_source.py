@@ -59,6 +59,8 @@ class Log:
             for topic_partition, (start, stop) in gaps.items()
         }
 
+    def order_topics(self, topics: Sequence[str]) -> None: ...
+
     def fetch(self, ranges: Sequence[Range]) -> list[Record]:
         return in_plan_order(
             [

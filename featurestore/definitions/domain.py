@@ -30,7 +30,9 @@ class Labels:
         outcome: its field with the outcome.
         source: its field with the source of the outcome, such as an investigation.
         fraud: outcomes that count as fraud.
-        legit: outcomes that count as legitimate; an outcome in neither list is no label.
+        legit: outcomes that count as legitimate.
+        retracted: outcomes that take back the ones before them: nothing is known of the claim. An
+            outcome in none of the three lists is no label.
     """
 
     event: type[Event]
@@ -39,6 +41,7 @@ class Labels:
     source: str = "source"
     fraud: tuple[str, ...] = ("fraud",)
     legit: tuple[str, ...] = ("legit",)
+    retracted: tuple[str, ...] = ("retracted",)
 
 
 @dataclass(frozen=True)

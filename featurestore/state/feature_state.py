@@ -338,16 +338,12 @@ class FeatureState:
         found: Ids = self._interners[of].numbers(keys)
         return found
 
-    def _labelled(self, labels: list[Label]) -> list[tuple[int, NDArray[np.int32], int]]:
-        """Return each label's claim: the time it was applied, its entities, its outcome before.
-
-        Sets the outcomes in the ledger; a second label of the same claim sees the first.
-        """
+    def _labelled(self, labels: list[Label]) -> list[tuple[int, NDArray[np.int32]]]:
+        """Return for each label the time at which its claim was applied, and its entities."""
         found = []
         for label in labels:
-            time_ms, entities, before = self._ledger.claim(label.row)
-            found.append((time_ms, entities.copy(), before))
-            self._ledger.set_outcome(label.row, label.outcome)
+            time_ms, entities = self._ledger.claim(label.row)
+            found.append((time_ms, entities.copy()))
         return found
 
     def _assemble(self, columns: dict[str, NDArray[np.float64]], rows: int) -> Matrix:

@@ -153,8 +153,7 @@ class Engine:
         unseen = ((ingested.vectors.flags & UNSEEN) != 0).astype(np.int64)
         referred = scored.levels == 2
         self._drift.count(times, ingested.vectors.matrix, scored.scores, referred, unseen)
-        labels = ingested.outcomes
-        self._drift.count_outcomes([time for time, _ in labels], [fraud for _, fraud in labels])
+        self._drift.count_outcomes(ingested.outcomes)
 
 
 _Positions = list[tuple[TopicPartition, int]]

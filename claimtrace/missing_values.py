@@ -91,7 +91,8 @@ MISSING_WORDS: Final = MISSING_IDS - _AS_WRITTEN - _NUMBERS_FOR_NONE - {""}
 """Those of `MISSING_IDS` that stay what they are when punctuation is removed from an id."""
 
 _PUNCTUATION: Final = frozenset(string.punctuation + " ")
-_ZEROS: Final = _PUNCTUATION | {"0"}
+ZEROS: Final = _PUNCTUATION | {"0"}
+"""An id of these characters alone identifies nothing."""
 
 
 def plain_spelling(text: str) -> str:
@@ -131,7 +132,7 @@ def is_filler(plain: str) -> bool:
     >>> [is_filler(text) for text in ("--", "00", "000-000", "7777", "xxxx", "77", "x7")]
     [True, True, True, True, True, False, False]
     """
-    if _ZEROS.issuperset(plain):
+    if ZEROS.issuperset(plain):
         return True
     if plain != plain[0] * len(plain):
         return False

@@ -14,6 +14,9 @@ from typing import Final
 UNKNOWN, LEGIT, FRAUD, RETRACTED = 0, 1, 2, 3
 """Codes of outcomes; UNKNOWN: none has arrived, or one that is no verdict."""
 
+RETRACTION: Final = "retracted"
+"""The outcome, as on the log, that takes back the one before it."""
+
 NEVER_MS: Final = -(2**63)
 """The time at which an outcome was decided that none can be earlier than."""
 

@@ -30,9 +30,8 @@ class Labels:
         outcome: its field with the outcome.
         source: its field with the source of the outcome, such as an investigation.
         fraud: outcomes that count as fraud.
-        legit: outcomes that count as legitimate.
-        retracted: outcomes that take back the ones before them: nothing is known of the claim. An
-            outcome in none of the three lists is no label.
+        legit: outcomes that count as legitimate; an outcome in neither list is no label, but
+            `retracted` takes back the label before it (`claimtrace.verdicts`).
     """
 
     event: type[Event]
@@ -41,7 +40,6 @@ class Labels:
     source: str = "source"
     fraud: tuple[str, ...] = ("fraud",)
     legit: tuple[str, ...] = ("legit",)
-    retracted: tuple[str, ...] = ("retracted",)
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,8 @@ class Domain:
         rules: conditions over features and fields.
         split_by: the entity whose claims are never divided between the splits of a training run.
         amount: the field with the claim's value in cents, for the money found at a capacity.
+        missing: more spellings of ids that identify nothing, for all entities of the domain, beside
+            those of `claimtrace.missing_values`.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Domain:
     groups: tuple[Group, ...] = ()
     rules: tuple[Rule, ...] = ()
     amount: str = ""
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -104,6 +105,10 @@ class Domain:
         found += [group.entity for group in self.groups]
         return tuple(dict.fromkeys([self.split_by, *found]))
 
+    def missing_ids(self, edition: int) -> frozenset[str]:
+        """Return the domain's own spellings of missing ids that an edition knows."""
+        return frozenset(self.missing) if edition >= MISSING_BY_DOMAIN else frozenset()
+
     @property
     def feature_names(self) -> list[str]:
         """The names of the features, in vector order."""
@@ -117,13 +122,19 @@ class Domain:
     @property
     def definitions_digest(self) -> str:
         """A digest that changes whenever a served vector could change."""
-        return digest_of([self.name, self.currency, _plain(self.features), _plain(self.groups)])
+        later = [["missing", _plain(self.missing)]] if self.missing else []
+        return digest_of(
+            [self.name, self.currency, _plain(self.features), _plain(self.groups), *later]
+        )
 
     @property
     def rules_digest(self) -> str:
         """A digest that changes whenever a rule could decide differently."""
         return digest_of(_plain(self.rules))
 
+
+MISSING_BY_DOMAIN: Final = 2
+"""The first edition that knows `Domain.missing`."""
 
 JOINS_AT_ONCE: Final = 2
 """The first edition in which labels follow claims of the same log time."""

@@ -15,7 +15,7 @@ from claimtrace.editions import NEWEST
 from claimtrace.encoding.json_columns import JsonColumns
 from claimtrace.event_flags import LATE
 from claimtrace.events import Event
-from claimtrace.verdicts import FRAUD, LEGIT, RETRACTED, UNKNOWN, replaces
+from claimtrace.verdicts import FRAUD, LEGIT, RETRACTED, RETRACTION, UNKNOWN, replaces
 
 from ..definitions.domain import Domain
 from ..fields.event_columns import EventColumns
@@ -98,7 +98,7 @@ class Intake:
 
     def begin(self, edition: int) -> None:
         """Take in events by an edition from now on; what was counted stays as it was counted."""
-        self._edition = edition
+        self._edition = self.features.edition = edition
         if edition >= ONE_VERDICT:
             self._claims.keep_verdicts()
 
@@ -270,5 +270,5 @@ class Intake:
             return FRAUD
         if outcome in labels.legit:
             return LEGIT
-        is_retracted = outcome in labels.retracted and self._edition >= ONE_VERDICT
+        is_retracted = outcome == RETRACTION and self._edition >= ONE_VERDICT
         return RETRACTED if is_retracted else UNKNOWN

@@ -103,7 +103,9 @@ class Engine:
         for span in plan.ranges:
             self.positions[span.topic, span.partition] = span.to_position
         self.plan = plan.number
-        return AppliedBatch(plan, records, decoded, ingested, scorer, scored, drift_results)
+        return AppliedBatch(
+            plan, records, decoded, ingested, scorer, scored, drift_results, self.edition
+        )
 
     def begin(self, edition: int) -> None:
         """Read ids and count labels by an edition from now on; what was counted stays as it is."""

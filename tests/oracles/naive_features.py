@@ -14,7 +14,8 @@ from claimtrace.editions import NEWEST
 from featurestore.definitions.domain import Domain
 from featurestore.definitions.expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
 from featurestore.definitions.features import Computed, Own, WindowFeature
-from featurestore.fields.normalisation import is_placeholder, normal_category, normal_key
+from featurestore.fields.id_rules import IdRules
+from featurestore.fields.normalisation import normal_category
 
 NAN = math.nan
 
@@ -32,14 +33,26 @@ def number_of(value: Any) -> float:
     return time_of(value) if hasattr(value, "tzinfo") else float(value)
 
 
+_EDITION = [NEWEST]
+"""The edition in force; ids that were read under an earlier one keep their keys (`KEYS`)."""
+_KEYS: dict[tuple[int, Any, str], list[str]] = {}
+
+
 def keys_of(event: Any, entity: Any) -> list[str]:
-    """The normalised key of each field of an entity; "" for missing and placeholders."""
-    found = []
-    for name in entity.fields:
-        text = getattr(event, name)
-        key = normal_key(text, entity.form) if text else ""
-        found.append("" if key and is_placeholder(key, frozenset(entity.deny)) else key)
-    return found
+    """The normalised key of each field of an entity; "" for missing and placeholders.
+
+    They are those of the edition in force when the event arrived.
+    """
+    place = id(event), entity.fields, entity.form
+    if place not in _KEYS:
+        rules = IdRules(entity.form, frozenset(entity.deny), _EDITION[0])
+        found = []
+        for name in entity.fields:
+            text = getattr(event, name)
+            key = rules.key(text) if text else ""
+            found.append("" if key and rules.is_placeholder(text, key) else key)
+        _KEYS[place] = found
+    return _KEYS[place]
 
 
 def own_value(definition: Own, event: Any) -> float:
@@ -192,9 +205,11 @@ def naive_vectors(
     profiles: dict[tuple[str, str], tuple[int, Any]] = {}
     watermark = -(10**18)
     vectors = []
+    _KEYS.clear()
+    _EDITION[0] = edition
     for order, (kind, event, time_ms, known_ms) in enumerate(facts):
         if kind == "edition":
-            edition = event
+            edition = _EDITION[0] = event
             continue
         if kind == "label":
             claim = by_id.get(event.claim_id)

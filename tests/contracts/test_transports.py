@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
+from claimtrace.editions import NEWEST, OLDEST
 from claimtrace.events import Outgoing, Record
 from stream.proofs.verify import check_chains, replay
 from stream.worker.driver import CRASH_POINTS
@@ -300,6 +301,45 @@ def left(ground: Ground) -> tuple[dict[str, int], int, int]:
     return counts, len(ground.proof()[0]), rows
 
 
+def upgraded_story(ground: Ground) -> Story:
+    """Return a story of two stages for a journal that begins with the oldest edition."""
+    ground.edition = OLDEST
+    return story_of(a_history(SEED), plain=not ground.has_headers)
+
+
+def check_upgraded(ground: Ground, story: Story) -> None:
+    """Check that decisions are those of a replay under both editions, and rows are there once."""
+    decisions = ground.records(DECISIONS_TOPIC)
+    check_proof(ground, decisions, story)
+    check_rows(ground, decisions, story)
+    plans, _ = ground.proof()
+    begins = [at for at, plan in enumerate(plans) if plan.edition]
+    assert len(begins) == 1
+    assert 0 < begins[0] < len(plans) - 1, "there are plans of both editions"
+
+
+def test_an_upgrade_between_two_runs(make: Callable[..., Ground]) -> None:
+    ground = make()
+    story = upgraded_story(ground)
+    ground.put(story.stages[0])
+    worker = ground.start("a")
+    ground.run(worker)
+    worker.finish()
+    ground.upgrade()
+    ground.put(story.stages[1])
+    worker = ground.start("a", crash_at("emitted", 2))
+    assert worker.driver.engine.edition == NEWEST
+    with pytest.raises(Crash):
+        ground.run(worker)
+    worker.die()
+    for name in ("a", "b"):  # from its snapshots, and without any
+        worker = ground.start(name)
+        ground.run(worker)
+        assert worker.driver.engine.edition == NEWEST
+        worker.finish()
+    check_upgraded(ground, story)
+
+
 # -- several workers ------------------------------------------------------------------------------
 
 
@@ -316,6 +356,24 @@ def test_two_workers_share_the_work_and_one_leaves(
     ground.run(second)
     second.finish()
     check(ground, as_planned(ground, story), may_repeat=False)
+
+
+def test_an_upgrade_beside_workers_and_then_a_take_over(make_shared: Callable[..., Any]) -> None:
+    ground = make_shared()
+    ground.lease_s = 15.0
+    story = upgraded_story(ground)
+    first, second = ground.start("a"), ground.start("b")
+    ground.share(first, second)
+    ground.put(story.stages[0])
+    ground.run(first, second)
+    ground.upgrade()
+    ground.put(story.stages[1])
+    ground.work_until(lambda: first.driver.engine.edition == NEWEST, first, second)
+    first.finish()
+    ground.run(second)
+    assert second.driver.engine.edition == NEWEST
+    second.finish()
+    check_upgraded(ground, story)
 
 
 @pytest.mark.parametrize(("point", "nth"), [("planned", 2), ("emitted", 4)])

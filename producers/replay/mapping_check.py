@@ -27,7 +27,7 @@ _NUMBERS: Final = (inspect.IntType, inspect.FloatType)
 
 
 class KnownEvents:
-    """What a domain says about its events: enough to check a mapping and its rows.
+    """A domain's event types, currency and outcomes: enough to check a mapping and its rows.
 
     Args:
         events: the event types.

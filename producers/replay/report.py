@@ -32,6 +32,10 @@ class TextCounts:
         return shown + (", ..." if self.total > sum(count for _, count in most) else "")
 
 
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"
+
+
 @dataclass
 class ReplayReport:
     """Counts of a replay, complete once its last record has been taken."""
@@ -68,26 +72,26 @@ class ReplayReport:
 
     def lines(self) -> list[str]:
         """Return the report in words, a line for each fact that somebody should know."""
-        said = [f"{self.rows:,} rows read"]
+        said = [f"{_rows(self.rows)} read"]
         said += [f"{count:,} events of {topic}" for topic, count in self.events.items()]
         if self.without_label:
-            said.append(f"{self.without_label:,} rows have no label")
+            said.append(f"{_rows(self.without_label)} without a label")
         if self.label_texts.total:
-            said.append(f"  {self.label_texts.total:,} rows have a text that `values` doesn't "
+            said.append(f"  {_rows(self.label_texts.total)} with a text that `values` doesn't "
                         f"name: {self.label_texts}")  # fmt: skip
         for count, why in (
-            (self.label_missing, "have no value there"),
-            (self.label_delay_missing, "have no delay"),
-            (self.label_ahead, "have an outcome that would be known only after now: replay later"),
+            (self.label_missing, "with no value there"),
+            (self.label_delay_missing, "with an outcome, but no delay"),
+            (self.label_ahead, "with an outcome that would be known only after now: replay later"),
         ):
             if count:
-                said.append(f"  {count:,} rows {why}")
+                said.append(f"  {_rows(count)} {why}")
         if self.other_outcomes.total:
             said.append(f"{self.other_outcomes.total:,} outcomes are not labels of the domain: "
                         f"{self.other_outcomes}")  # fmt: skip
         if self.refused:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.refused.items())
-            said.append(f"{self.refused.total():,} rows refused: {reasons}")
+            said.append(f"{_rows(self.refused.total())} refused: {reasons}")
             said += [f"  {each}" for each in self.refusals]
         return said
 

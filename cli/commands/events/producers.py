@@ -98,12 +98,6 @@ def producers(
     run = f"{workspace.clock.now_ms():x}"
     table: TableReplay | None = None
     if file is not None:
-        if mapping is None:
-            raise UsageError(
-                "a file needs a mapping",
-                where="--mapping",
-                hint="replay_claims.toml is one to copy; claimtrace doctor says where it lies",
-            )
         table = open_table(workspace, file, mapping)
         source = _Source(table.records())
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from claimtrace.errors import UsageError
+
 from ...console import out, safe
 from ...wiring.workspace import Workspace
 from .target import is_shared
@@ -27,7 +29,7 @@ def known_events(workspace: Workspace) -> KnownEvents:
     return KnownEvents(domain.events, domain.currency, outcomes, labels.outcome, labels.event.topic)
 
 
-def open_table(workspace: Workspace, file: Path, mapping: Path) -> TableReplay:
+def open_table(workspace: Workspace, file: Path, mapping: Path | None) -> TableReplay:
     """Read a mapping, check it against the domain, and return the replay of the file.
 
     Raises:
@@ -36,6 +38,12 @@ def open_table(workspace: Workspace, file: Path, mapping: Path) -> TableReplay:
     from producers.adapters.files import TableReplay, read_mapping
     from producers.replay.replay import BY_KEY
 
+    if mapping is None:
+        raise UsageError(
+            "a file needs a mapping",
+            where="--mapping",
+            hint="replay_claims.toml is one to copy; claimtrace doctor says where it lies",
+        )
     partitions = BY_KEY if is_shared(workspace) else workspace.settings.partitions
     read = read_mapping(mapping)
     return TableReplay(

@@ -22,7 +22,7 @@ from claimtrace.ids import partition_of
 from claimtrace_examples.auto_claims import DOMAIN
 from claimtrace_examples.card_payments import DOMAIN as PAYMENTS
 from producers.adapters.files import read_mapping, replay_files, row_batches
-from producers.replay.mapping import load_mapping
+from producers.replay.mapping import ReplayMapping, load_mapping
 from producers.replay.mapping_check import KnownEvents
 from producers.replay.order import merge_by_arrival, paced
 from producers.replay.replay import Replay
@@ -66,6 +66,13 @@ class Thing(Event, topic="t", id="a", time="at", frozen=True):
 
 
 THINGS = KnownEvents([Thing])
+
+
+def things(mapping: ReplayMapping, columns: dict[str, list[Any]]) -> list[Outgoing]:
+    replay = Replay(mapping, THINGS, 1, now_ms)
+    return list(replay.records([RowBatch(1, columns)] if columns else []))
+
+
 HEADER = ("No", "Policy", "Date", "Amount", "Cars", "Type", "Fraud", "Unused")
 ROWS = (
     ("1", "p1", "2024-01-01", "1071.01", "2", "N/A", "0", "x"),
@@ -305,7 +312,7 @@ def test_pace() -> None:
     records = [Outgoing("t", 0, None, b"", at) for at in (0, 0, 500, 10_000)]
     assert [len(batch) for batch in paced(records, ManualClock(), 0, 3)] == [3, 1]
     assert [len(batch) for batch in paced(records, ManualClock(), 1, 3)] == [2, 1, 1]
-    with pytest.raises(ConfigError, match="negative"):
+    with pytest.raises(ConfigError, match="not 0 or more"):
         list(paced(records, ManualClock(), -1))
     assert list(merge_by_arrival(records[:2], records[2:])) == records
 

@@ -45,7 +45,8 @@ def cells_of(column: Any) -> list[Any]:
         column = column.cast(pa.timestamp("us", kind.tz), safe=False)
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
         # the shortest decimal of the narrow type: 0.1, not the 0.10000000149 of its double
-        return [None if each is None else float(str(each)) for each in column.to_numpy(False)]
+        narrow = column.to_numpy(False)
+        return [None if each != each else float(str(each)) for each in narrow]
     try:
         cells: list[Any] = column.to_pylist()
         return cells

@@ -19,6 +19,7 @@ Reader = Callable[[Any], Any]
 _EXACT: Final = Context(prec=120)
 """Arithmetic that never rounds numbers of up to `_MAX_CHARS` characters."""
 _MAX_CHARS: Final = 60
+_MAX_EXPONENT_CHARS: Final = 8
 _SHORT: Final = 16
 _MAX_ADJUSTED: Final = 18
 """Whole numbers and amounts from 10**19 on are refused before they are computed."""
@@ -256,6 +257,8 @@ class Numbers:
                 return None
             raise Unreadable("bad_type", "is not a number", self._notation_hint(text))
         sign, whole, decimals, exponent = found.groups("")
+        if len(exponent) > _MAX_EXPONENT_CHARS:
+            raise Unreadable("out_of_range", "is out of range")
         if grouped and self._unsaid and _AMBIGUOUS.fullmatch(text):
             raise Unreadable(
                 "bad_type",

@@ -207,7 +207,7 @@ def _wrong_notation(mapping: ReplayMapping) -> list[str]:
     if len(mapping.delimiter) != 1 or mapping.delimiter in '"\r\n\0':
         found.append(f"delimiter {mapping.delimiter!r} is not one character")
     try:
-        b"".decode(mapping.encoding)
+        "a".encode(mapping.encoding)
     except (LookupError, ValueError):
         found.append(f"there is no encoding {mapping.encoding!r}: such as utf-8, latin-1, utf-16")
     for name in ("decimal", "thousands"):

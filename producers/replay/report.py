@@ -86,9 +86,10 @@ class ReplayReport:
         ):
             if count:
                 said.append(f"  {_rows(count)} {why}")
-        if self.other_outcomes.total:
-            said.append(f"{self.other_outcomes.total:,} outcomes are not labels of the domain: "
-                        f"{self.other_outcomes}")  # fmt: skip
+        if (others := self.other_outcomes.total) == 1:
+            said.append(f"1 outcome is not a label of the domain: {self.other_outcomes}")
+        elif others:
+            said.append(f"{others:,} outcomes are not labels of the domain: {self.other_outcomes}")
         if self.refused:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.refused.items())
             said.append(f"{_rows(self.refused.total())} refused: {reasons}")

@@ -172,9 +172,9 @@ class RowReader:
                 raise Unreadable("bad_id", "is no id")
             fields["schema_version"] = SCHEMA_VERSION
             arrival_ms = min(arrival_ms, now_ms)
+            column, value = "", None
             key = fields.get(mapping.key)
             event = self._outgoing(mapping.topic, fields, arrival_ms, key)
-            column, value = "", None
             label = None
             if mapping.label is not None:
                 column = mapping.label.column

@@ -91,6 +91,11 @@ class TableReplay:
         """The report of each file so far."""
         return [each.report for each in self._replays]
 
+    @property
+    def may_have_dead_letters(self) -> bool:
+        """Whether rows that can't be read go to the dead-letter topic."""
+        return any(mapping.on_bad_row == "dead" for _, mapping in self._files)
+
     def records(self) -> Iterator[Outgoing]:
         """Yield all records in order of arrival."""
         sources = [

@@ -109,7 +109,8 @@ def producers(
             duplicate_ratio=duplicates,
         )  # fmt: skip
         source = _simulated(workspace, config, by_key=is_shared(workspace))
-    with open_target(workspace, dead_topic=table is not None) as target:
+    dead_topic = table is not None and table.may_have_dead_letters
+    with open_target(workspace, dead_topic=dead_topic) as target:
         changes = _changes(workspace, run, live=live, simulated=file is None)
         fed, error = _feed(workspace, source, target, changes, rate, for_s, quiet=as_json)
     if as_json:

@@ -43,7 +43,7 @@ def replay(
     with progress("replay", quiet=as_json) as advance:
         first = next(batches, [])  # a table that is refused at once leaves no log behind
         changes = framing(workspace)
-        with open_target(workspace, dead_topic=True) as target:
+        with open_target(workspace, dead_topic=table.may_have_dead_letters) as target:
             try:
                 for batch in chain([first], batches):
                     outgoing = batch
@@ -54,7 +54,8 @@ def replay(
                     advance(len(outgoing))
                 target.sink.flush(_FLUSH_S)
             except UsageError as error:
-                raise _after(error, sent) from error
+                _tell_written(error, target.acknowledged())
+                raise
     (report,) = table.reports
     where = str(workspace.log_path) if workspace.settings.source == "local" else (
         workspace.settings.source)  # fmt: skip
@@ -65,10 +66,9 @@ def replay(
     show_report(report)
 
 
-def _after(error: UsageError, sent: int) -> UsageError:
-    """Return an error with the number of records that were sent before it."""
-    if not sent:
-        return error
-    told = (f"{sent:,} records were written before it; the mended file may be replayed from its "
-            "beginning, since repeated events are recognised by their ids")  # fmt: skip
-    return UsageError(error.what, where=error.where, hint=f"{error.hint}; {told}".lstrip("; "))
+def _tell_written(error: UsageError, written: int) -> None:
+    """Add to an error's hint how many records are on the log already, and that this is harmless."""
+    if written:
+        told = (f"{written:,} records were written before it; replay the mended file from its "
+                "beginning: repeated events are recognised by their ids")  # fmt: skip
+        error.hint = f"{error.hint}; {told}" if error.hint else told

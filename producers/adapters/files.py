@@ -96,17 +96,28 @@ class TableReplay:
         """Whether rows that can't be read go to the dead-letter topic."""
         return any(mapping.on_bad_row == "dead" for _, mapping in self._files)
 
-    def records(self) -> Iterator[Outgoing]:
-        """Yield all records in order of arrival."""
+    def records(self, reading: Progress = no_progress) -> Iterator[Outgoing]:
+        """Yield all records in order of arrival; `reading` is called with the rows of each batch.
+
+        A table that is sorted is read to its end before its first record.
+        """
         sources = [
-            replay.records(row_batches(path, mapping))
+            replay.records(_told(row_batches(path, mapping), reading))
             for replay, (path, mapping) in zip(self._replays, self._files, strict=True)
         ]
         return merge_by_arrival(*sources) if len(sources) != 1 else sources[0]
 
-    def batches(self, speed: float = 0.0) -> Iterator[list[Outgoing]]:
+    def batches(
+        self, speed: float = 0.0, reading: Progress = no_progress
+    ) -> Iterator[list[Outgoing]]:
         """Yield the records in batches, at `speed` times real time; 0 doesn't wait."""
-        return paced(self.records(), self._clock, speed, _SEND_RECORDS)
+        return paced(self.records(reading), self._clock, speed, _SEND_RECORDS)
+
+
+def _told(batches: Iterator[RowBatch], reading: Progress) -> Iterator[RowBatch]:
+    for batch in batches:
+        yield batch
+        reading(len(next(iter(batch.columns.values()))))
 
 
 def replay_files(

@@ -38,9 +38,10 @@ def replay(
     """
     workspace: Workspace = ctx.obj
     table = open_table(workspace, file, mapping)
-    batches = table.batches(speed)
     sent = 0
     with progress("replay", quiet=as_json) as advance:
+        (report,) = table.reports
+        batches = table.batches(speed, lambda _: advance(0, f"{report.rows:,} rows read"))
         first = next(batches, [])  # a table that is refused at once leaves no log behind
         changes = framing(workspace)
         with open_target(workspace, dead_topic=table.may_have_dead_letters) as target:
@@ -56,7 +57,6 @@ def replay(
             except UsageError as error:
                 _tell_written(error, target.acknowledged())
                 raise
-    (report,) = table.reports
     where = str(workspace.log_path) if workspace.settings.source == "local" else (
         workspace.settings.source)  # fmt: skip
     if as_json:

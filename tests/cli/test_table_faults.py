@@ -1,6 +1,6 @@
 """Tables that real programs write, each with its right value: read exactly, or refused by name.
 
-The files are in `tests/faults`; all rows are made up. Each stands for a kind, whose property tests
+The files are in `tests/worlds/faults`; all rows are made up. Each stands for a kind, whose property tests
 are in `tests/producers/replay`.
 """
 
@@ -19,7 +19,7 @@ from claimtrace.decisions import DEAD_TOPIC
 from claimtrace.events import Record
 from cli.__main__ import main
 
-FAULTS = Path(__file__).parents[1] / "faults"
+FAULTS = Path(__file__).parents[1] / "worlds" / "faults"
 SHOP_COUNT = '"repair_shop.claims.count.30d"'
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from claimtrace.errors import UsageError
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from producers.replay.mapping_check import KnownEvents
     from producers.replay.report import ReplayReport
 
+_RETRACTED: Final = "retracted"
+"""The outcome that takes back the one before it."""
+
 
 def known_events(workspace: Workspace) -> KnownEvents:
     """Return what the domain says about its events, for the check of a mapping."""
@@ -25,7 +28,7 @@ def known_events(workspace: Workspace) -> KnownEvents:
     labels = domain.labels
     if labels is None:
         return KnownEvents(domain.events, domain.currency)
-    outcomes = (*labels.fraud, *labels.legit)
+    outcomes = (*labels.fraud, *labels.legit, _RETRACTED)
     return KnownEvents(domain.events, domain.currency, outcomes, labels.outcome, labels.event.topic)
 
 

@@ -110,13 +110,20 @@ def text_of(value: object) -> str | None:
 
 
 def text_reader(prefix: str) -> Reader:
-    """Return a reader of texts that puts a prefix before each."""
+    """Return a reader of texts that puts a prefix before each that isn't a spelling of missing.
+
+    >>> read = text_reader("usa-")
+    >>> read("7"), read(7.0), read("NULL"), read("0")
+    ('usa-7', 'usa-7', 'NULL', 'usa-0')
+    """
     if not prefix:
         return text_of
 
     def read(value: object) -> str | None:
         text = text_of(value)
-        return None if text is None else prefix + text
+        if text is None or is_missing(text):
+            return text  # with a prefix it would look like an id
+        return prefix + text
 
     return read
 

@@ -18,7 +18,7 @@ from .event_check import EventCheck, RefusedEvent
 from .mapping import DelayColumn, FieldColumn, LabelColumn, ReplayMapping, TimeColumn
 from .mapping_check import KnownEvents
 from .report import ReplayReport
-from .times import iso, time_reader, unit_hint
+from .times import FIRST_MS, iso, time_reader, unit_hint
 
 _DELAY_MS: Final = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 _MAX_DELAY_DIGITS: Final = 12
@@ -83,18 +83,21 @@ class RowReader:
     ) -> None:  # fmt: skip
         self._mapping, self._known, self._report = mapping, known, report
         numbers = Numbers(mapping.decimal, mapping.thousands)
-        everywhere = frozenset(mapping.missing)
+        everywhere, zone = frozenset(mapping.missing), mapping.zone
         self._fields = mapping.field_columns
         self._id_field = mapping.id_field
         self._readers = {
             name: without(everywhere | set(each.missing), self._reader(each, numbers, where))
             for name, each in self._fields.items()
         }
-        self._times = {
-            when: without(everywhere, time_reader(when, numbers, mapping.zone, where))
-            for when in (mapping.time, mapping.arrival)
-            if when is not None
-        }
+        self._time = _TimeCell(
+            mapping.time, without(everywhere, time_reader(mapping.time, numbers, zone, where))
+        )
+        self._arrival: _TimeCell | None = None
+        if (when := mapping.arrival) is not None:
+            reader = without(everywhere, time_reader(when, numbers, zone, where))
+            self._arrival = _TimeCell(when, reader)
+        self._id_column = self._fields[self._id_field].column
         self._missing = everywhere
         self._delay = _delay_reader(mapping.label, numbers)
         self._outcome_field = known.outcome_field if mapping.topic == known.label_topic else ""
@@ -144,22 +147,19 @@ class RowReader:
         self, batch: RowBatch, index: int, columns: list[tuple[str, str, list[Any], Reader]],
         now_ms: int,
     ) -> Row:  # fmt: skip
-        mapping, value, column = self._mapping, None, mapping_time_column(self._mapping.time)
-        number = batch.first_row - 1 + index
+        mapping, time, arrival = self._mapping, self._time, self._arrival
+        column, value = time.column, time.cell(batch, index)
         try:
-            value = number if mapping.time.unit == "row" else batch.columns[column][index]
-            event_ms = self._time(mapping.time, value, now_ms)
-            arrival_ms = event_ms
-            if mapping.arrival is not None:
-                column = mapping_time_column(mapping.arrival)
-                value = number if mapping.arrival.unit == "row" else batch.columns[column][index]
-                arrival_ms = self._time(mapping.arrival, value, now_ms)
+            arrival_ms = event_ms = time.read(value, now_ms)
+            if arrival is not None:
+                column, value = arrival.column, arrival.cell(batch, index)
+                arrival_ms = arrival.read(value, now_ms)
                 if event_ms > arrival_ms + FUTURE_REFUSED_MS:
                     why = "is more than a day before the event's own time"
                     raise Unreadable("time_out_of_range", why)
             fields: dict[str, Any] = dict(mapping.constants)
-            if mapping.time.field:
-                fields[mapping.time.field] = iso(event_ms)
+            if time.field:
+                fields[time.field] = iso(event_ms)
             for name, column, cells, read in columns:  # noqa: B007 - `column` is for the error
                 value = cells[index]
                 if value is None or (value.__class__ is str and not value):
@@ -167,7 +167,7 @@ class RowReader:
                 made = value if read is text_of and value.__class__ is str else read(value)
                 if made is not None:
                     fields[name] = made
-            column, value = self._fields[self._id_field].column, fields.get(self._id_field)
+            column, value = self._id_column, fields.get(self._id_field)
             if value is None or value.casefold() in MISSING_VALUES:
                 raise Unreadable("bad_id", "is no id")
             fields["schema_version"] = SCHEMA_VERSION
@@ -188,18 +188,6 @@ class RowReader:
         except RefusedEvent as refused:
             column = self._column_of(refused.field) or column
             raise _Bad(column, refused.value, refused.error) from None
-
-    def _time(self, when: TimeColumn, value: Any, now_ms: int) -> int:
-        """Read the event's time or its arrival, which must not be ahead of the machine's clock."""
-        at_ms = self._times[when](value)
-        if at_ms is None:
-            raise Unreadable("bad_time", "is no time")
-        if at_ms > now_ms + FUTURE_TOLERANCE_MS:
-            why = "is ahead of this machine's clock"
-            raise Unreadable("time_out_of_range", why, unit_hint(value, when))
-        if at_ms < EVENT_TIME_MIN_MS and (when.unit != "row" or when.field):
-            raise Unreadable("time_out_of_range", "is before 1990", unit_hint(value, when))
-        return int(at_ms)
 
     def _label(
         self, label: LabelColumn, value: Any, batch: RowBatch, index: int, fields: dict[str, Any],
@@ -258,9 +246,28 @@ class RowReader:
         return self._fields[field].column if field in self._fields else ""
 
 
-def mapping_time_column(when: TimeColumn) -> str:
-    """Return the column of a time; empty for undated tables."""
-    return "" if when.unit == "row" else when.column
+class _TimeCell:
+    """The event's time or its arrival, which must not be ahead of the machine's clock."""
+
+    def __init__(self, when: TimeColumn, reader: Reader) -> None:
+        self._when, self._reader = when, reader
+        self.field = when.field
+        self.column = "" if when.unit == "row" else when.column
+        self._from_ms = EVENT_TIME_MIN_MS if self.column or when.field else FIRST_MS
+
+    def cell(self, batch: RowBatch, index: int) -> Any:
+        """Return the cell of a row; its number from 0 on for undated tables."""
+        return batch.columns[self.column][index] if self.column else batch.first_row - 1 + index
+
+    def read(self, value: Any, now_ms: int) -> int:
+        """Read the time in ms."""
+        at_ms: int | None = self._reader(value)
+        if at_ms is None:
+            raise Unreadable("bad_time", "is no time")
+        if self._from_ms <= at_ms <= now_ms + FUTURE_TOLERANCE_MS:
+            return at_ms
+        why = "is before 1990" if at_ms < self._from_ms else "is ahead of this machine's clock"
+        raise Unreadable("time_out_of_range", why, unit_hint(value, self._when))
 
 
 class _Bad(Exception):

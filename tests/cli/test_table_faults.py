@@ -1,12 +1,15 @@
 """Tables that real programs write, each with its right value: read exactly, or refused by name.
 
-The files are in `tests/worlds/faults`; all rows are made up. Each stands for a kind, whose property tests
-are in `tests/producers/replay`.
+The files are in `tests/worlds/faults`; all rows are made up. Each stands for a kind, whose property
+tests are in `tests/producers/replay`.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +22,8 @@ from claimtrace.decisions import DEAD_TOPIC
 from claimtrace.events import Record
 from cli.__main__ import main
 
-FAULTS = Path(__file__).parents[1] / "worlds" / "faults"
+ROOT = Path(__file__).parents[2]
+FAULTS = ROOT / "tests" / "worlds" / "faults"
 SHOP_COUNT = '"repair_shop.claims.count.30d"'
 
 
@@ -256,6 +260,19 @@ class TestOnTheStream:
             "from vectors where claim_id = 'c-0099'"
         )
         assert row == {"rate": pytest.approx(1 / 3), "frauds": 1}
+
+
+def test_the_commands_of_the_page_run_as_printed(tmp_path, monkeypatch, capsys):
+    for name in ("claims.csv", "replay_claims.toml"):
+        shutil.copy(ROOT / "claimtrace_examples" / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "replay.md").read_text()
+    (block,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    (command,) = block.splitlines()
+    assert main(shlex.split(command)[1:]) == 0
+    said = capsys.readouterr().out
+    assert "rows read" in said
+    assert "refused" not in said
 
 
 def test_every_file_is_used():

@@ -263,3 +263,17 @@ def test_many_texts_are_counted_within_bounds() -> None:
     for i in range(100):
         report.refuse("bad_id", f"row {i}")
     assert len(report.refusals) == 5
+
+
+def test_a_prefix_makes_no_id_of_a_missing_value() -> None:
+    fields = {
+        **CLAIMS["fields"],
+        "claim_id": {"column": "A", "prefix": "usa-"},
+        "policy_id": {"column": "P", "prefix": "usa-"},
+    }
+    (event, *_), _, _ = run([{"P": "N/A"}], fields=fields)
+    assert json.loads(event.value or b"")["claim_id"] == "usa-c-1"
+    assert json.loads(event.value or b"")["policy_id"] == "N/A", "as the engine knows it"
+    for cell in ("NULL", "\\N", "nan"):
+        with pytest.raises(UsageError, match="bad_id"):
+            run([{"A": cell}], fields=fields)

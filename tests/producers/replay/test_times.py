@@ -131,6 +131,19 @@ def test_hours_that_come_twice_are_the_first() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cell", "zone"),
+    [
+        ("2025-03-09T02:30:00", "America/New_York"), ("2025-03-30 02:00", "Europe/Berlin"),
+        ("2025-10-05T02:29:59.999", "Australia/Lord_Howe"),
+        (datetime(2025, 3, 9, 2, 59, 59), "America/New_York"),
+    ],
+)  # fmt: skip
+def test_hours_that_spring_leaves_out_are_refused(cell: Any, zone: str) -> None:
+    with pytest.raises(Unreadable, match="doesn't exist"):
+        read(cell, zone)
+
+
+@pytest.mark.parametrize(
     ("cell", "when"),
     [
         ("9999-12-31T23:59:59-01:00", {}), ("0001-01-01T00:00:00+01:00", {}), ("1e99999", {}),

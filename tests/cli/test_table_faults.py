@@ -165,7 +165,6 @@ def test_rows_without_a_label_are_counted_with_their_texts(folder):
 class TestOnTheStream:
     """What becomes of the rows in features, labels and dead letters."""
 
-    @pytest.mark.xfail(strict=True, reason="the engine's ids: branch edition")
     def test_no_spelling_of_missing_links_claims(self, folder):
         assert folder.replay("csv-missing-value-spellings.csv")["rows"] == 150
         counts = folder.stream()
@@ -233,16 +232,7 @@ class TestOnTheStream:
         counts = folder.stream()
         assert (counts["claims"], counts["dead"]) == (3, 0)
 
-    @pytest.mark.parametrize(
-        "mapping",
-        [
-            pytest.param(
-                "m_delay0.toml",
-                marks=pytest.mark.xfail(strict=True, reason="labels of delay 0: branch edition"),
-            ),
-            "m_delay1.toml",
-        ],
-    )
+    @pytest.mark.parametrize("mapping", ["m_delay0.toml", "m_delay1.toml"])
     def test_a_label_without_delay_joins_its_claim(self, folder, mapping):
         assert folder.replay("csv-label-delay-zero.csv", mapping)["events"] == {
             "claims.filed": 10, "claims.adjudicated": 10,
@@ -250,7 +240,6 @@ class TestOnTheStream:
         counts = folder.stream()
         assert (counts["labels"], counts["unmatched_labels"], counts["dead"]) == (10, 0, 0)
 
-    @pytest.mark.xfail(strict=True, reason="one verdict a claim: branch edition")
     def test_a_claim_has_one_verdict(self, folder):
         folder.replay("label-reversed-claims.csv", "m_nolab.toml")
         folder.replay("label-reversed-adjudications.csv", "m_adj.toml")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from claimtrace.errors import UsageError
+from claimtrace.verdicts import RETRACTION
 
 from ...console import out, safe
 from ...wiring.workspace import Workspace
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from producers.replay.mapping_check import KnownEvents
     from producers.replay.report import ReplayReport
 
-_RETRACTED: Final = "retracted"
-"""The outcome that takes back the one before it."""
-
 
 def known_events(workspace: Workspace) -> KnownEvents:
     """Return what the domain says about its events, for the check of a mapping."""
@@ -28,7 +26,7 @@ def known_events(workspace: Workspace) -> KnownEvents:
     labels = domain.labels
     if labels is None:
         return KnownEvents(domain.events, domain.currency)
-    outcomes = (*labels.fraud, *labels.legit, _RETRACTED)
+    outcomes = (*labels.fraud, *labels.legit, RETRACTION)
     return KnownEvents(domain.events, domain.currency, outcomes, labels.outcome, labels.event.topic)
 
 

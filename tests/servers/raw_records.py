@@ -80,12 +80,19 @@ def _varint(number: int) -> bytes:
     return bytes([*written, left])
 
 
+def _remainder(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ (_POLYNOMIAL if byte & 1 else 0)
+    return byte
+
+
+_REMAINDERS: Final = [_remainder(byte) for byte in range(256)]
+
+
 def _crc32c(content: bytes) -> int:
     crc = 0xFFFFFFFF
     for byte in content:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (_POLYNOMIAL if crc & 1 else 0)
+        crc = crc >> 8 ^ _REMAINDERS[(crc ^ byte) & 255]
     return crc ^ 0xFFFFFFFF
 
 

@@ -10,7 +10,9 @@ place, the same one at each replay:
     value, time    `UNREADABLE`, at time 0: no event, so the record becomes a dead letter
 
 No field is asked for twice: after an error the library answers with a damaged list, and the process
-dies when that is looked at.
+dies when that is looked at. And none is asked for by a plain call: the library returns its answer
+beside the error, which the interpreter may then raise at a later line; calls from `map` and
+`methodcaller` check for it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ alike, and never the end of a worker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
 from claimtrace.encoding.decoder import Decoder
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Record
+from claimtrace.ids import digest
 from claimtrace.refusals import Refusal
 from claimtrace.settings.schema import Settings
 from claimtrace_examples.auto_claims import DOMAIN
@@ -25,6 +26,7 @@ from stream.adapters.kafka.accessors import UNREADABLE
 from stream.adapters.kafka.reading import by_topic_partition, record_of
 from stream.adapters.kafka.source import KafkaSource
 from stream.adapters.kafka.whole_topic import read_partition
+from stream.decisions.dead_letters import KEPT_OF_OVERSIZE_BYTES
 from stream.journal.plan import plan_of
 from stream.proofs.verify import replay
 from tests.contracts.transport_grounds import KafkaGround
@@ -86,7 +88,7 @@ def expected_of(record: Record, broken: frozenset[str]) -> Record:
     return record._replace(value=UNREADABLE) if broken & {"value", "timestamp"} else record
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(deliveries)
 def test_whatever_an_accessor_raises_the_other_records_are_as_they_are(made: list[Any]) -> None:
     numbered = [(record._replace(position=n), *more) for n, (record, *more) in enumerate(made)]
@@ -121,14 +123,14 @@ def test_a_value_that_cannot_be_read_is_a_dead_letter() -> None:
 
 
 @pytest.fixture
-def topic(kafka: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+def topic(kafka: Cluster, request: pytest.FixtureRequest) -> str:
     """A topic with a poisoned record between good ones, and one at its end."""
     name = f"poison.{abs(hash(request.node.nodeid))}"
     create_topics(kafka.bootstrap, {name: 1})
     good = RawRecord(b"k", b"good", [(b"n", b"1")], 5)
     produce_raw(kafka.bootstrap, name, 0, [good, POISON, good])
     produce_raw(kafka.bootstrap, name, 0, [POISON])
-    yield name
+    return name
 
 
 def test_every_reader_reads_past_it_and_alike(kafka: Cluster, topic: str) -> None:
@@ -173,6 +175,22 @@ def test_a_fleet_lives_on_decides_on_it_and_the_proof_holds(kafka: Cluster, tmp_
         proved = replay(ground.engine(), plans, source,
                         lambda p: iter([decision] if p == 1 else []), may_repeat=True)  # fmt: skip
         assert (proved.differ, proved.decisions) == (0, 1)
+    finally:
+        ground.close()
+
+
+def test_a_key_of_a_megabyte_ends_as_a_dead_letter(kafka: Cluster, tmp_path: Path) -> None:
+    ground = KafkaGround(tmp_path, kafka)
+    try:
+        key = bytes(range(1, 251)) * 4_190
+        produce_raw(kafka.bootstrap, "claims.filed", 2, [RawRecord(key, b"no json")])
+        ground.ends["claims.filed", 2] = 1
+        worker = ground.start("a")
+        ground.run(worker)
+        worker.finish()
+        [letter] = ground.records(DEAD_TOPIC)
+        assert (letter.key, letter.value) == (key[:KEPT_OF_OVERSIZE_BYTES], b"no json")
+        assert dict(letter.headers)["x-dead-key-digest"] == digest(key).encode()
     finally:
         ground.close()
 

@@ -96,9 +96,11 @@ class _Run:
         import numpy as np
 
         from stream.worker.batch_size import BatchSize
+        from stream.worker.end_of_work import EndOfWork
 
         clock, driver = self.workspace.clock, self.driver
         is_through = self.transport.end_of_inputs() if self.until_end else lambda _: False
+        end = EndOfWork(driver, is_through, clock)
         began_s = reported_s = clock.monotonic_s()
         batches: deque[float] = deque(maxlen=_KEPT_BATCHES)
         size = BatchSize(self.workspace.settings.stream.batch_records)
@@ -111,7 +113,7 @@ class _Run:
                 counts = driver.counts
                 note = f"{counts.claims:,} decided, {counts.referred:,} referred"
                 self.advance(records, note)
-            elif is_through(driver.engine.positions):
+            elif end.is_reached():
                 break
             else:
                 clock.sleep(self.transport.idle_s)

@@ -39,6 +39,7 @@ from featurestore.state_arrays import Arrays
 
 from ..engine.effects import Counts
 from ..engine.engine import Engine, plain_state
+from ..group.group import Checkpoint
 from ..journal.plan import JOURNAL, Plan, plan_of
 from ..journal.reached import Reached
 from .interval import Interval
@@ -172,6 +173,18 @@ class Driver:
         counts = self._apply(plan, records)
         self._observer.applied(plan.number, counts, self._clock.monotonic_s() - from_s)
         return len(records)
+
+    def has_finished(self, plan: int) -> bool:
+        """Flush and commit; whether then everything up to a plan is emitted, stored and committed,
+        on all partitions, by this worker or by the others."""
+        self._flush()
+        self._commit()
+        if self._group is None:
+            return self._ownership.is_stored(plan, frozenset())
+        found = self._ownership.refresh_checkpoints()
+        every = self._retry(self._group.topic_partitions) | self.engine.positions.keys()
+        checkpoints = [found.get(each, Checkpoint()) for each in every]
+        return all(min(each.emitted, each.stored) >= plan for each in checkpoints)
 
     def finish(self) -> None:
         """Flush, commit and snapshot everything: before a clean end, and when a run is complete."""

@@ -7,24 +7,34 @@ A worker that dies here closes its clients and finishes nothing; real processes 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.editions import NEWEST, OLDEST
 from claimtrace.events import Outgoing, Record
+from stream.journal.plan import TopicPartition
 from stream.proofs.verify import check_chains, replay
 from stream.worker.driver import CRASH_POINTS
+from stream.worker.end_of_work import EndOfWork
 from tests.contracts.kinesis_ground import (
     DynamoGroupGround,
     FanOutGround,
     KinesisGround,
     KinesisGroupGround,
 )
-from tests.contracts.transport_grounds import GROUP_PARTITIONS, PARTITIONS, Ground, KafkaGround
+from tests.contracts.transport_grounds import (
+    GROUP_PARTITIONS,
+    PARTITIONS,
+    Ground,
+    KafkaGround,
+    Worker,
+)
 from tests.contracts.transport_grounds import TRANSPORTS as SERVED
 from tests.oracles.expected import OUTPUTS, Sent, expected, planned, records_of
 from tests.servers.kafka import Cluster
@@ -272,6 +282,32 @@ def test_a_crash_at_any_step_leaves_no_trace(
     check(ground, story)
 
 
+@pytest.mark.parametrize("point", ["planned", "emitted", "offline"])
+def test_a_run_to_the_end_emits_stores_and_commits_what_a_crash_left(
+    point: str, make: Callable[..., Ground], story: Story
+) -> None:
+    """The last plan is in the journal, so the worker that follows has nothing to read."""
+    ground = make(story.rows)
+    dying: list[Worker] = []
+
+    def crash(passed: str) -> None:
+        if passed == point and dying and ground.is_read(dying[0]):
+            raise Crash(point)
+
+    dying.append(ground.start("a", crash))
+    with pytest.raises(Crash):
+        ground.work_until(lambda: False, *dying)
+    dying[0].die()
+    worker = ground.start("a")
+    run_to_the_end(ground, worker)
+    worker.finish()
+    check(ground, story)
+    worker = ground.start("a")
+    run_to_the_end(ground, worker)  # nothing is left, and it ends
+    worker.finish()
+    check(ground, story)
+
+
 def test_a_second_clean_start_emits_nothing(make: Callable[..., Ground]) -> None:
     ground = make()
     story = story_of(a_history(SEED), plain=not ground.has_headers)
@@ -291,6 +327,20 @@ def test_a_second_clean_start_emits_nothing(make: Callable[..., Ground]) -> None
     ground.run(worker)
     worker.finish()
     check(ground, story, may_repeat=False)
+
+
+def run_to_the_end(ground: Ground, worker: Worker) -> None:
+    """Step a worker as `claimtrace stream --until-end` does."""
+    ends = dict(ground.ends)
+
+    def is_through(positions: dict[TopicPartition, int]) -> bool:
+        return all(positions.get(each, 0) >= end for each, end in ends.items())
+
+    end = EndOfWork(worker.driver, is_through, SystemClock())
+    until_s = time.monotonic() + 60
+    while worker.driver.step(8) or not end.is_reached():
+        assert time.monotonic() < until_s, (worker.owned, worker.lines[-3:])
+        time.sleep(0.003)
 
 
 def left(ground: Ground) -> tuple[dict[str, int], int, int]:

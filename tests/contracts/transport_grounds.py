@@ -182,10 +182,13 @@ class Ground(ABC):
         """Whether all workers have applied all records, and every topic-partition has an owner."""
         topic_partitions = sum(worker.owned for worker in workers)
         return (not self.has_group or topic_partitions == GROUP_PARTITIONS) and all(
-            worker.driver.engine.positions.get(topic_partition, 0) == end
-            for worker in workers
-            for topic_partition, end in self.ends.items()
+            self.is_read(worker) for worker in workers
         )
+
+    def is_read(self, worker: Worker) -> bool:
+        """Whether a worker has applied all records."""
+        positions = worker.driver.engine.positions
+        return all(positions.get(each, 0) == end for each, end in self.ends.items())
 
     def run(self, *workers: Worker, batch: int = 8) -> None:
         """Step the workers until all is done; a `Crash` of one of them is raised."""

@@ -160,13 +160,13 @@ def test_a_fleet_lives_on_decides_on_it_and_the_proof_holds(kafka: Cluster, tmp_
         for record in claims:
             produce_raw(kafka.bootstrap, "claims.filed", 1, [record])
         ground.ends["claims.filed", 1] = len(claims)
-        first, second = ground.start("a"), ground.start("b")
-        ground.run(first, second)
+        first = ground.start("a")
+        ground.run(first)
+        second = ground.start("b")
+        ground.share(first, second)
         first.finish()
-        again = ground.start("a")
-        ground.run(second, again)
-        for worker in (second, again):
-            worker.finish()
+        ground.run(second)
+        second.finish()
         [decision] = ground.records(DECISIONS_TOPIC)
         assert msgspec.json.decode(decision.value or b"")["claim_id"] == "c-poison"
         [letter] = ground.records(DEAD_TOPIC)

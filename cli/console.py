@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +34,12 @@ def safe(text: object) -> str:
 
 
 def notify(line: str) -> None:
-    """Print a line about a pause or an event of a run, on standard error."""
-    err.print(f"[yellow]{safe(line)}[/]")
+    """Print a line about a pause or an event of a run, on standard error.
+
+    A log file on a full disk must not end the worker that says so.
+    """
+    with suppress(OSError):
+        err.print(f"[yellow]{safe(line)}[/]")
 
 
 def print_json(thing: Any) -> None:

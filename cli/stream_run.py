@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
 
-from .console import out, progress
+from claimtrace.adapters.files.folder_lock import FolderLock
+from claimtrace.errors import ClaimtraceError
+
+from .console import notify, out, progress
 
 if TYPE_CHECKING:
     from stream.engine.effects import Counts
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from .wiring.workspace import Workspace
 
 _KEPT_BATCHES = 20_000
+_CLOSE_S = 8.0
+"""How long clients may take to close, once everything is done."""
 _REPORT_EVERY_S = 1.0
 
 
@@ -58,25 +63,54 @@ def run_stream(
 ) -> Ran:
     """Recover and run; returns when told to stop, or at the end of the log if asked to."""
     from stream.adapters.process.garbage import rare_collections
+    from stream.adapters.process.stop_signals import WAITING_S, StopSignals
 
     from .transports.choice import open_transport
     from .wiring.assembly import build_driver
-    from .wiring.observing import observe
+    from .wiring.observing import observe, store_names
+    from .wiring.waiting import wait_until_opened
 
-    with ExitStack() as opened:
-        transport = opened.enter_context(open_transport(workspace, create=True))
-        opened.enter_context(transport.lock())
-        stopping = opened.enter_context(stop_signals())
+    with StopSignals() as stopping, ExitStack() as opened:
+        stopping.within(WAITING_S)
+        opened.enter_context(FolderLock(workspace.state_folder))
         opened.enter_context(rare_collections())
-        observer = observe(workspace, opened)
-        log = transport.open_log(observer)
-        driver = build_driver(workspace, log, observer, stopping, opened)
-        workspace.warm_up()
+        observer, names = observe(workspace, opened), store_names(workspace)
+
+        def attempt(trying: ExitStack, patience_s: float) -> tuple[Transport, Driver]:
+            transport = trying.enter_context(open_transport(workspace, create=True))
+            transport.check_reachable(patience_s)
+            log = transport.open_log(observer)
+            driver = build_driver(workspace, log, observer, stopping, trying)
+            workspace.warm_up()
+            return transport, driver
+
+        started = wait_until_opened(attempt, observer, names, workspace.clock, stopping, opened)
+        if started is None:
+            return _nothing_begun()
+        transport, driver = started
+        stopping.call_of = lambda: driver.call
         total = transport.waiting_records() if until_end else None
-        with progress(title, total, quiet=quiet) as advance:
-            replayed = driver.recover(lambda _: advance(0, "recovering"))
-            run = _Run(workspace, transport, driver, observer, stopping, advance, until_end)
-            return run.loop(replayed)
+        try:
+            with progress(title, total, quiet=quiet) as advance:
+                replayed = driver.recover(lambda _: advance(0, "recovering"))
+                if stopping():
+                    return _nothing_begun()
+                stopping.within(None)
+                run = _Run(workspace, transport, driver, observer, stopping, advance, until_end)
+                ran = run.loop(replayed)
+                stopping.within(_CLOSE_S)
+                return ran
+        except ClaimtraceError as error:
+            stopping.within(WAITING_S, error.exit_code)
+            raise
+
+
+def _nothing_begun() -> Ran:
+    """Return the result of a run that was stopped while it started."""
+    from stream.engine.effects import Counts
+
+    notify("stopped while it started: nothing was begun yet")
+    return Ran(Counts(), 0, 0.0, 0.0, 0.0)
 
 
 @dataclass
@@ -133,7 +167,8 @@ def show_ran(ran: Ran) -> None:
     if ran.replayed:
         out.print(f"[dim]ran {ran.replayed:,} records again after the last snapshot[/]")
     if not c.records:
-        out.print("nothing new on the log")
+        if ran.seconds:  # else it was stopped before it looked
+            out.print("nothing new on the log")
         return
     out.print(
         f"[bold]{c.claims:,}[/] claims decided of {c.records:,} records in {ran.seconds:.1f} s "

@@ -42,6 +42,14 @@ class Transport(Closing):
         self.workspace = workspace
         self._opened = ExitStack()
 
+    def check_reachable(self, patience_s: float) -> None:
+        """Ask whether the log's servers answer, for at most `patience_s`; a log without any does.
+
+        Raises:
+            StoreUnavailable: they don't.
+            ConfigError: they refuse the login.
+        """
+
     @abstractmethod
     def source(self) -> Source:
         """Open a reader of the inputs."""

@@ -39,6 +39,12 @@ class KafkaTransport(Transport):
         self._source: KafkaSource | None = None
         self._reader: KafkaJournal | None = None
 
+    def check_reachable(self, patience_s: float) -> None:
+        """Ask whether any broker answers."""
+        from claimtrace.adapters.kafka.topics_admin import check_reachable
+
+        check_reachable(self._connection, patience_s)
+
     def source(self) -> KafkaSource:
         """Open a reader of the inputs."""
         return self._open_source(None)

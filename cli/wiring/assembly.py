@@ -10,6 +10,7 @@ from claimtrace.clock import duration_ms
 from claimtrace.errors import ModelError, StoreUnavailable
 
 from .champion import Champion
+from .observing import store_names
 
 if TYPE_CHECKING:
     from claimtrace.decisions import ModelRef
@@ -87,6 +88,7 @@ def build_driver(
         Champion(workspace, observer.notify),
         observer,
         stopping,
+        store_names(workspace),
     )
 
 

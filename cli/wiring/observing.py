@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from claimtrace.clock import duration_ms
+from claimtrace.decisions import JOURNAL_TOPIC
+from claimtrace.settings.schema import KAFKA
 
 from ..console import notify
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from stream.adapters.reporting.cloudwatch import CloudWatch
     from stream.worker.observer import WorkerObserver
+    from stream.worker.store_names import StoreNames
 
     from .workspace import Workspace
 
@@ -36,6 +39,7 @@ def observe(workspace: Workspace, opened: ExitStack) -> WorkerObserver:
 
     registry = CollectorRegistry()
     observer = WorkerMetrics(registry, workspace.domain.topics, notify=notify)
+    observer.stores = store_names(workspace)
     if metrics.listen:
         from claimtrace.adapters.process.metrics_server import start
 
@@ -44,6 +48,23 @@ def observe(workspace: Workspace, opened: ExitStack) -> WorkerObserver:
     if aws.metrics_namespace:
         opened.callback(_to_cloudwatch(workspace, registry).close)
     return observer
+
+
+def store_names(workspace: Workspace) -> StoreNames:
+    """Return the names of the stores, with the places that the settings name."""
+    from stream.worker.store_names import StoreNames
+
+    settings = workspace.settings
+    places = {
+        # Kafka's journal is a topic of the log: it answers when the brokers do
+        JOURNAL_TOPIC: "log" if settings.source.startswith(KAFKA) else "journal",
+        settings.offline: "offline",
+        settings.models: "models",
+        settings.kafka.group: "log",
+        settings.kinesis.table: "journal",
+    }
+    named = {place: store for place, store in places.items() if place}
+    return StoreNames(workspace.domain.topics, named)
 
 
 def _to_cloudwatch(workspace: Workspace, registry: CollectorRegistry) -> CloudWatch:

@@ -47,8 +47,9 @@ from .observer import WorkerObserver
 from .offline_writer import OfflineWriter
 from .ownership import Ownership
 from .parts import Cadence, LogParts, Stores
-from .retry import FIRST_PAUSE_S, Retry
+from .retry import FIRST_PAUSE_S, Call, Retry
 from .snapshotting import Snapshotting, bookmarks_in, checkpoints_in
+from .store_names import StoreNames
 
 CRASH_POINTS: Final = (
     "read",
@@ -81,6 +82,7 @@ class Driver:
         champion: the model in charge, asked once for each new plan.
         observer: told what happens, for logs and metrics.
         stopping: whether a person or a supervisor asked this worker to end.
+        names: names the store that an error comes from.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Driver:
         champion: Callable[[], ModelRef | None],
         observer: WorkerObserver,
         stopping: Callable[[], bool] = lambda: False,
+        names: StoreNames | None = None,
     ) -> None:
         self.engine = engine
         self._log, self._source, self._journal, self._group = (
@@ -102,11 +105,12 @@ class Driver:
             log.group,
         )
         self._snapshots, self._clock, self._champion = stores.snapshots, clock, champion
-        self._observer = observer
+        self._observer, self._stopping = observer, stopping
         self._reached = stores.reached if log.group is None else None
         self._reaching: Reached | None = None
         self._last: Plan | None = None
-        self._retry = retry = Retry(clock, stopping, observer)
+        names = names or StoreNames(engine.domain.topics)
+        self._retry = retry = Retry(clock, stopping, observer, names)
         writer = OfflineWriter(stores.rows, retry, stores.executor, clock, observer.offline)
         self._ownership = ownership = Ownership(engine, log, writer, retry, observer)
         retry.heartbeat = ownership.heartbeat
@@ -119,12 +123,20 @@ class Driver:
         self._ahead: deque[Plan] = deque()
 
     @property
+    def call(self) -> Call | None:
+        """The call to a store that the worker is in."""
+        return self._retry.call
+
+    @property
     def counts(self) -> Counts:
         """Counts of the records that this worker has decided on."""
         return self._ownership.counts
 
     def recover(self, progress: Callable[[int], None] = lambda _: None) -> int:
         """Bring the state to the end of the journal; returns how many records were run again.
+
+        Ends early when a stop is asked for: then no step may follow, and the next start begins
+        anew.
 
         Raises:
             StateError: the journal ends before the snapshot, or doesn't belong to it.
@@ -148,6 +160,8 @@ class Driver:
             replayed += len(records)
             progress(len(records))
             self._observer.replayed(len(records))
+            if self._stopping():
+                return replayed
         if self.engine.plan >= self._journal.next_number:
             raise StateError(
                 f"the snapshot is of plan {self.engine.plan}, the journal ends before it",
@@ -206,7 +220,7 @@ class Driver:
         snapshotting.end(wait=True)
         snapshotting.cancel()
         if self._group is not None:
-            self._group.leave()
+            self._retry(self._group.leave)
 
     def _next(self, most: int) -> tuple[Plan | None, Sequence[Record]]:
         """Return the next plan and its records: one from the journal, or one written now."""

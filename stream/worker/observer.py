@@ -47,6 +47,9 @@ class WorkerObserver:
     def paused(self, where: str) -> None:
         """Hear that a store or broker didn't answer; the driver pauses before it retries."""
 
+    def answered(self) -> None:
+        """Hear that a store that was waited for answers, while the worker is still starting."""
+
     def committed(self, ok: bool) -> None:
         """Hear that a commit was accepted, or refused because another worker owns the partition
         now."""

@@ -282,7 +282,7 @@ def test_a_crash_at_any_step_leaves_no_trace(
     check(ground, story)
 
 
-@pytest.mark.parametrize("point", ["planned", "emitted", "offline"])
+@pytest.mark.parametrize("point", ["applied", "emitted", "offline"])
 def test_a_run_to_the_end_emits_stores_and_commits_what_a_crash_left(
     point: str, make: Callable[..., Ground], story: Story
 ) -> None:

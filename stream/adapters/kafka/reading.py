@@ -21,6 +21,9 @@ from ...journal.plan import TopicPartition
 from .accessors import contents_of, places_of
 
 _TIMEOUT_S: Final = 10.0
+_UP: Final = "are the brokers up, and reachable from here?"
+_UNKNOWN_TO_CLIENT: Final = (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC)  # noqa: SLF001
+"""Codes by which the client says that it has no word of a partition, not that there is none."""
 
 READER: Final = {
     "enable.auto.commit": False,
@@ -63,8 +66,8 @@ def ends_of(
         found = consumer.get_watermark_offsets(KafkaPartition(*topic_partition), timeout=_TIMEOUT_S)
     except KafkaException as error:
         troubles.check()
-        if troubles.down:  # then the client reports an unknown topic, which would be misleading
-            raise StoreUnavailable("no broker answers", where=topic_partition[0]) from error
+        if error.args[0].code() in _UNKNOWN_TO_CLIENT or troubles.down:
+            _must_exist(consumer, troubles, topic_partition)
         what = "can't ask for the end of the partition"
         raise error_of(
             error.args[0], what, topic_partition[0], user=user, operation="Read"
@@ -73,6 +76,26 @@ def ends_of(
         raise StoreUnavailable("the brokers don't tell the end of the partition",
                                where=topic_partition[0])  # fmt: skip
     return int(found[0]), int(found[1])
+
+
+def _must_exist(consumer: Any, troubles: BrokerErrors, topic_partition: TopicPartition) -> None:
+    """Ask the brokers for a partition that the client doesn't know: it knows none while it has had
+    no answer from them.
+
+    Returns when the brokers say that it doesn't exist.
+
+    Raises:
+        StoreUnavailable: no broker answers, or the partition is there.
+    """
+    topic, partition = topic_partition
+    try:
+        found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics
+    except KafkaException as error:
+        troubles.check()
+        raise StoreUnavailable("no broker answers", where="source", hint=_UP) from error
+    if topic in found and partition in found[topic].partitions:
+        what = "the brokers don't tell the end of the partition"
+        raise StoreUnavailable(what, where=f"{topic}/{partition}", hint=_UP)
 
 
 def topic_partitions_of(

@@ -7,7 +7,6 @@ from an event: so metrics hold no personal data, and a sender can't make new ser
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,29 +21,15 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from claimtrace.decisions import (
-    ALERTS_TOPIC,
-    DEAD_TOPIC,
-    DECISIONS_TOPIC,
-    DRIFT_TOPIC,
-    JOURNAL_TOPIC,
-    ModelRef,
-)
+from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 
 from ...decisions.outcomes import OUTCOMES
 from ...engine.effects import Counts
 from ...worker.observer import WorkerObserver
+from ...worker.store_names import OTHER, STORES, StoreNames
 from .sns_message import RESULTS
 
 REBALANCES: Final = ("gained", "revoked", "lost")
-STORES: Final = ("log", "journal", "offline", "snapshots", "models", "schemas")
-OTHER: Final = "other"
-"""The label value in place of any that isn't known here."""
-
-_OUTPUTS: Final = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
-_BROKERS: Final = re.compile(r"(kafka://)?[^/,\s]+:\d+(,[^/,\s]+:\d+)*")
-_LOG_WORDS: Final = frozenset(["source", "sink", "log.db", *_OUTPUTS])
-
 _PREFIX: Final = "claimtrace_"
 _BATCH_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STORE_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -186,6 +171,7 @@ class WorkerMetrics(WorkerObserver):
         ProcessCollector(registry=registry)
         self._now_s = now_s
         self._topics = frozenset([*topics, JOURNAL_TOPIC])
+        self.stores = StoreNames(self._topics)
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -265,6 +251,10 @@ class WorkerMetrics(WorkerObserver):
         if is_ready:
             self._why = ""
 
+    def answered(self) -> None:
+        """Say `starting` again, once a store that was waited for at the start answers."""
+        self._why = "starting"
+
     def reason(self) -> str:
         """Return the answer of `/ready`: "" when ready, else why not, without foreign text."""
         return "" if self._is_ready else self._why or "not ready"
@@ -275,7 +265,7 @@ class WorkerMetrics(WorkerObserver):
         `where` is one of `STORES`, or the `where` of an error: a path, a topic, a URL. The label is
         only the store that it belongs to.
         """
-        store = self._store_of(where)
+        store = self.stores.of(where)
         self._pauses[store].inc()
         self._why = f"waiting for: {store}"
 
@@ -326,20 +316,6 @@ class WorkerMetrics(WorkerObserver):
     def replayed(self, count: int) -> None:
         """Count records that were applied again from the journal."""
         self._counters["replayed_records_total"].inc(count)
-
-    def _store_of(self, where: str) -> str:
-        """Return which of `STORES` an error's `where` belongs to, or `OTHER`."""
-        if where.startswith(("http:", "https:", "mock:")):
-            return "schemas"
-        *_, parent, name = ("", *where.rstrip("/").split("/"))
-        if name in STORES:
-            return name
-        if name == JOURNAL_TOPIC or parent == JOURNAL_TOPIC:
-            return "journal"
-        log_words = _LOG_WORDS | self._topics
-        if _BROKERS.fullmatch(where) or name in log_words or parent in log_words:
-            return "log"
-        return parent if parent in STORES else OTHER
 
     def _children(self, name: str, values: Iterable[str]) -> dict[str, Counter]:
         """Make one series for each label value, all from the start: a rate needs its zero."""

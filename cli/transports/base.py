@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from stream.journal.plan import Plan
     from stream.journal.source import Source
     from stream.journal.terms import Terms
+    from stream.proofs.coverage import DecisionsEnd
     from stream.worker.observer import WorkerObserver
     from stream.worker.parts import LogParts, Output
 
@@ -92,6 +93,14 @@ class Transport(Closing):
     @abstractmethod
     def records(self, topic: str, partition: int, last: int | None = None) -> Iterator[Record]:
         """Return all records of a partition, or about the last `last` of them."""
+
+    @abstractmethod
+    def decision_ends(self) -> dict[int, DecisionsEnd]:
+        """Return the end of the decisions of each partition as of now.
+
+        Workers may be at work: read the journal's plans after this, and every decision before an
+        end belongs to one of them.
+        """
 
     @abstractmethod
     def open_log(self, observer: WorkerObserver) -> OpenedLog:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.events import Record
 
 from ..wiring.opened_log import OpenedLog
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from stream.adapters.embedded.log import EmbeddedSource
     from stream.journal.plan import Plan
     from stream.journal.terms import Terms
+    from stream.proofs.coverage import DecisionsEnd
     from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Workspace
@@ -75,6 +77,15 @@ class EmbeddedTransport(Transport):
         while page := self._log.read(topic, partition, at, _PAGE_RECORDS):
             yield from page
             at = page[-1].position + 1
+
+    def decision_ends(self) -> dict[int, DecisionsEnd]:
+        """Return the ends; the log knows the last plan whose decisions it has."""
+        from stream.adapters.embedded.log import PRODUCER
+        from stream.proofs.coverage import DecisionsEnd
+
+        plan = self._log.producer_sequence(PRODUCER)  # first: more may be emitted meanwhile
+        ends = self._log.ends(DECISIONS_TOPIC) if self.partitions(DECISIONS_TOPIC) else []
+        return {partition: DecisionsEnd(end, plan) for partition, end in enumerate(ends)}
 
     def open_log(self, observer: WorkerObserver) -> OpenedLog:  # noqa: ARG002
         """Open the parts for the one worker."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stream.journal.plan import Plan
     from stream.journal.source import Source
     from stream.journal.terms import Terms
+    from stream.proofs.coverage import DecisionsEnd
     from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Workspace
@@ -79,6 +80,12 @@ class KafkaTransport(Transport):
         from stream.adapters.kafka.whole_topic import read_partition
 
         return read_partition(self._connection, topic, partition, last)
+
+    def decision_ends(self) -> dict[int, DecisionsEnd]:
+        """Return the ends, with the plans up to which the group has committed."""
+        from stream.adapters.kafka.whole_topic import decision_ends
+
+        return decision_ends(self._connection, self.workspace.domain.claim.topic)
 
     def open_log(self, observer: WorkerObserver) -> OpenedLog:
         """Open the parts for one of the workers."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stream.journal.journal import Journal
     from stream.journal.plan import Plan
     from stream.journal.terms import Terms
+    from stream.proofs.coverage import DecisionsEnd
     from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Workspace
@@ -116,6 +117,27 @@ class KinesisTransport(Transport):
             every = read_stream(self._reads(), stream, topic, clock)
             found = [record for record in every if record.partition == partition]
         return iter(found if last is None else found[-last:])
+
+    def decision_ends(self) -> dict[int, DecisionsEnd]:
+        """Read all decisions, and return the plans up to which workers have committed."""
+        from stream.adapters.kinesis.table_leases import TableLeases
+        from stream.adapters.snapshots.reached_file import ReachedFile
+        from stream.proofs.coverage import EVERY_PLAN, DecisionsEnd
+
+        claims, table = self.workspace.domain.claim.topic, self._table()
+        plans: dict[int, int] = {}
+        rest = EVERY_PLAN
+        if table is not None:
+            for lease in TableLeases(table).leases():
+                if lease.topic_partition[0] == claims and lease.checkpoint is not None:
+                    plans[lease.topic_partition[1]] = lease.checkpoint.emitted
+            rest = 0 if plans else EVERY_PLAN
+        elif (reached := ReachedFile(self.workspace.state_folder / "reached").read()) is not None:
+            rest = reached.plan
+        count = self.partitions(DECISIONS_TOPIC)
+        if count:
+            self.records(DECISIONS_TOPIC, 0)  # all are read at once, and kept
+        return {each: DecisionsEnd(EVERY_PLAN, plans.get(each, rest)) for each in range(count)}
 
     def open_log(self, observer: WorkerObserver) -> OpenedLog:
         """Open the parts for the one worker, or for one of several that share a table.

@@ -59,9 +59,17 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 
 
 def run_stream(
-    workspace: Workspace, *, until_end: bool, title: str = "stream", quiet: bool = False
+    workspace: Workspace,
+    *,
+    until_end: bool,
+    title: str = "stream",
+    quiet: bool = False,
+    new_journal: bool = False,
 ) -> Ran:
-    """Recover and run; returns when told to stop, or at the end of the log if asked to."""
+    """Recover and run; returns when told to stop, or at the end of the log if asked to.
+
+    `new_journal` first sets aside a journal that doesn't belong to the log.
+    """
     from stream.adapters.process.garbage import rare_collections
     from stream.adapters.process.stop_signals import WAITING_S, StopSignals
 
@@ -77,8 +85,12 @@ def run_stream(
         observer, names = observe(workspace, opened), store_names(workspace)
 
         def attempt(trying: ExitStack, patience_s: float) -> tuple[Transport, Driver]:
+            nonlocal new_journal
             transport = trying.enter_context(open_transport(workspace, create=True))
             transport.check_reachable(patience_s)
+            for line in transport.set_aside_journal() if new_journal else ():
+                notify(line)
+            new_journal = False  # a second attempt finds log and journal in agreement
             log = transport.open_log(observer)
             driver = build_driver(workspace, log, observer, stopping, trying)
             workspace.warm_up()

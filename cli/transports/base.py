@@ -11,6 +11,7 @@ import msgspec
 
 from claimtrace.adapters.files.folder_lock import FolderLock
 from claimtrace.closing import Closing
+from claimtrace.errors import UsageError
 from claimtrace.events import Record
 
 if TYPE_CHECKING:
@@ -109,6 +110,26 @@ class Transport(Closing):
         Raises:
             StateError: the journal was begun on other topics, or was lost.
         """
+
+    def disagreements(self) -> list[str]:
+        """Return a sentence for each way in which log and state don't belong together.
+
+        On a cluster topics and streams have identities, which `open_log` compares.
+        """
+        return []
+
+    def set_aside_journal(self) -> list[str]:
+        """Set journal and outputs aside, for a new journal; returns what will differ.
+
+        The caller holds `lock`.
+
+        Raises:
+            UsageError: nothing is wrong with the journal, or it is on a cluster.
+        """
+        raise UsageError(
+            "--new-journal is for the embedded log", where=self.workspace.settings.source,
+            hint="on a cluster, begin with new topics or streams and another group or table",
+        )  # fmt: skip
 
     @abstractmethod
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claimtrace.decisions import DECISIONS_TOPIC
+from claimtrace.errors import StateError, UsageError
 from claimtrace.events import Record
 
 from ..wiring.opened_log import OpenedLog
+from ..wiring.workspace import CHAMPION
 from .base import Transport, planned_records
 
 if TYPE_CHECKING:
+    from stream.adapters.embedded.agreement import SetAside
     from stream.adapters.embedded.file_journal import FileJournal
     from stream.adapters.embedded.log import EmbeddedSource
     from stream.journal.plan import Plan
@@ -29,6 +33,11 @@ class EmbeddedTransport(Transport):
 
     def __init__(self, workspace: Workspace, *, create: bool = False) -> None:
         super().__init__(workspace)
+        if create and workspace.journal_path.exists() and not workspace.log_path.exists():
+            raise StateError(
+                "the log is gone, but its journal is here", where=str(workspace.log_path),
+                hint="restore log.db from a copy, or name a new folder",
+            )  # fmt: skip
         self._log = workspace.log(create=create)
         self._opened.callback(self._log.close)
 
@@ -88,14 +97,48 @@ class EmbeddedTransport(Transport):
         return {partition: DecisionsEnd(end, plan) for partition, end in enumerate(ends)}
 
     def open_log(self, observer: WorkerObserver) -> OpenedLog:  # noqa: ARG002
-        """Open the parts for the one worker."""
+        """Open the parts for the one worker.
+
+        Raises:
+            StateError: log and state don't belong together.
+        """
+        from stream.adapters.embedded.agreement import check_agreement
         from stream.adapters.embedded.file_journal import FileJournal
         from stream.adapters.embedded.log import EmbeddedOutput
 
         workspace = self.workspace
+        check_agreement(self._log, workspace.state_folder)
         journal = FileJournal(workspace.journal_path, workspace.terms())
         output = EmbeddedOutput(self._log, workspace.settings.partitions)
         return OpenedLog(self._log_parts(self.source(), journal, output), journal.terms)
+
+    def disagreements(self) -> list[str]:
+        """Return a sentence for each way in which log and state don't belong together."""
+        from stream.adapters.embedded.agreement import disagreements
+
+        return list(disagreements(self._log, self.workspace.state_folder))
+
+    def set_aside_journal(self) -> list[str]:
+        """Set state, outputs and offline store aside under new names; returns what will differ.
+
+        Raises:
+            UsageError: log and state belong together, or the offline store isn't in a folder.
+            StateError: the journal is damaged, or of a newer version: it isn't lost.
+        """
+        from stream.adapters.embedded.agreement import set_aside
+
+        workspace = self.workspace
+        wrong = self.disagreements()
+        if not wrong:
+            raise UsageError("log and journal belong together: no new journal is needed",
+                             where="--new-journal", hint="leave the option out")  # fmt: skip
+        offline = workspace.settings.offline or str(workspace.folder / "offline")
+        if "://" in offline:
+            raise UsageError("a new journal needs an empty offline store", where="offline",
+                             hint="name another place in the setting `offline`")  # fmt: skip
+        champion = workspace.registry.alias(CHAMPION)
+        made = set_aside(self._log, workspace.state_folder, Path(offline))
+        return _differences(wrong[0], made, champion.label if champion else "")
 
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
         """Return a test that always holds: the log was read to its end when a read is empty."""
@@ -116,3 +159,22 @@ class EmbeddedTransport(Transport):
             for partition, end in enumerate(self._log.ends(topic)):
                 position = positions.get((topic, partition), 0)
                 observer.topic_partition(topic, partition, position, end)
+
+
+def _differences(why: str, made: SetAside, champion: str) -> list[str]:
+    """Say what a new journal leaves behind, and what will differ from what was served."""
+    lines = [f"a new journal: {why}"]
+    if made.topics:
+        lines.append(
+            f"{made.decisions:,} decisions of before stay on the log as {made.topics[0]}; the "
+            "other outputs likewise"
+        )
+    if made.folders:
+        lines.append(f"kept aside: {', '.join(each.name for each in made.folders)}")
+    model = f"the champion of now ({champion})" if champion else "no model, as there is no champion"
+    return [
+        *lines,
+        f"every record of the log is decided again, with the rules of now and {model}: scores, "
+        "outcomes, reasons and chains differ from what was served; drift records and alerts of the "
+        "past are made again; proofs and seals of before don't hold for the new decisions",
+    ]

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from claimtrace.clock import duration_ms
 from claimtrace.decisions import JOURNAL_TOPIC
-from claimtrace.errors import StateError
+from claimtrace.errors import NoJournal, StateError
 from claimtrace.events import Record
 
 from ..wiring.opened_log import OpenedLog
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Workspace
+
+
+_JOURNAL_LOST = "the journal is empty, but there are decisions"
+_ANEW = "restore the journal's topic; or start anew: another kafka.group and new output topics"
 
 
 class KafkaTransport(Transport):
@@ -135,11 +139,32 @@ class KafkaTransport(Transport):
             raise StateError(
                 f"the journal is empty, but the group {kafka.group} has committed",
                 where=JOURNAL_TOPIC,
-                hint="restore the journal's topic; or start anew: another kafka.group and new "
-                "output topics",
+                hint=_ANEW,
             )
+        # asked twice: another worker may have begun the journal and decided in between
+        if journal.is_empty and self._has_decisions() and journal.is_empty:
+            raise StateError(_JOURNAL_LOST, where=JOURNAL_TOPIC, hint=_ANEW)
         parts = self._log_parts(source, journal, output, group)
         return OpenedLog(parts, journal.terms, duration_ms(kafka.commit_every) / 1000)
+
+    def disagreements(self) -> list[str]:
+        """Return a sentence when the journal was lost, or is of topics that were made anew."""
+        from stream.adapters.kafka.journal import KafkaJournal
+
+        try:
+            journal = KafkaJournal(self._connection, None, self.workspace.clock)
+        except NoJournal:
+            return [_JOURNAL_LOST] if self._has_decisions() else []
+        self._opened.callback(journal.close)
+        try:
+            _check_topics(journal.terms.topic_ids, self._topic_ids())
+        except StateError as error:
+            return [error.what]
+        is_lost = journal.is_empty and self._has_decisions() and journal.is_empty
+        return [_JOURNAL_LOST] if is_lost else []
+
+    def _has_decisions(self) -> bool:
+        return any(end.position for end in self.decision_ends().values())
 
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
         """Fix the ends of all partitions as of now."""

@@ -1,4 +1,4 @@
-"""What a proof covered: the part of the log, and the second places that it was compared with.
+"""The coverage of a proof: a part of the log, and the second places that it was compared with.
 
 A proof over nothing proves nothing, and a chain without its newest links still holds. So each proof
 says from where to where it went, and compares the heads that it found with those that other places
@@ -103,7 +103,7 @@ class Walk:
 
     @property
     def partitions(self) -> list[PartitionProof]:
-        """What was met on each partition that has decisions."""
+        """The decisions that were met, by partition; partitions without any are left out."""
         return [proof for _, proof in sorted(self._partitions.items())]
 
     def place(self, partition: int, chain: str) -> int | None:

@@ -30,9 +30,9 @@ _SUM_CHARS: Final = 16
 
 
 class Counted(NamedTuple):
-    """How many there are from the beginning, and the hash of the last of them."""
+    """A number of things from the beginning, and the hash of the last of them."""
 
-    count: int
+    number: int
     head: str
 
 

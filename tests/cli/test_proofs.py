@@ -204,7 +204,8 @@ def test_a_later_state_continues_its_seal(folder, tmp_path):
         for words in (("verify", "--chain"), ("verify",)):
             told = ask(folder, *words, "--against", against)
             assert told.code == 0, told.words
-    for against in ("claimtrace-seal/2 x=1", line[:-3], line.replace("journal=", "journal=1"), "no"):
+    changed = line.replace("journal=", "journal=1")
+    for against in ("claimtrace-seal/2 x=1", line[:-3], changed, "no"):
         assert ask(folder, "verify", "--chain", "--against", against).code == 2
 
 

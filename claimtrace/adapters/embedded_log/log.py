@@ -25,6 +25,7 @@ from ...events import Outgoing, Record
 from ..files.sqlite_file import FileKind, named_errors, open_file
 from .merge import MergedReader
 from .record_batch import checksum, decode_batch, encode_batch
+from .renaming import rename_topic
 
 BATCH_RECORDS: Final = 1000
 """Records of one row: enough that a row's overhead is negligible, few enough to decode for one."""
@@ -193,6 +194,17 @@ class EmbeddedLog(Closing):
                 raise
             finally:
                 self._in_transaction = False
+
+    def rename(self, topics: Mapping[str, str], sequences: Mapping[str, str]) -> None:
+        """Give topics and producers' sequences new names, which must be free, in one commit."""
+        with self.transaction():
+            for before, after in topics.items():
+                rename_topic(self._db, self._topic(before)[0], before, after)
+            for names in sequences.items():
+                self._db.execute("UPDATE producer_sequences SET name = ?2 WHERE name = ?1", names)
+        self._topics.clear()
+        self._last_batch.clear()
+        self._merged = None
 
     def producer_sequence(self, name: str) -> int:
         """Return the last sequence stored for a producer; -1 when there is none."""

@@ -112,9 +112,7 @@ def _stored_plans(workspace: Workspace, transport: Transport) -> dict[int, int]:
     return {partition: plan for partition, plan in found.items() if plan >= 0}
 
 
-def _stored_ends(
-    workspace: Workspace, plans: list[Plan], stored: dict[int, int]
-) -> dict[int, int]:
+def _stored_ends(workspace: Workspace, plans: list[Plan], stored: dict[int, int]) -> dict[int, int]:
     """Return the position behind the last stored claim of each partition."""
     claims = workspace.domain.claim.topic
     ends = dict.fromkeys(stored, 0)

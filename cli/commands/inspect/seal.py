@@ -16,7 +16,9 @@ from .verify import prove_chain
 
 def seal(
     ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the line in a JSON object.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the line in a JSON object.")
+    ] = False,
 ) -> None:
     """Print the heads of journal, decisions, approvals and offline store as one line.
 

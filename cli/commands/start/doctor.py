@@ -12,13 +12,14 @@ from typing import Annotated
 import msgspec
 import typer
 
-from claimtrace.errors import ClaimtraceError, ConfigError, NoJournal
+from claimtrace.errors import ClaimtraceError, ConfigError, NoJournal, StateError
 from claimtrace.rooms import HOME, ROOMS
 from claimtrace.settings.schema import KINESIS
 
 from ...console import out, print_json, safe
 from ...transports.choice import open_transport
 from ...wiring.workspace import CHAMPION, Workspace
+from .doctor_samples import sample_log
 
 _LEAST_FREE_BYTES = 2**30
 
@@ -75,6 +76,7 @@ def _examine(workspace: Workspace) -> Iterator[Finding]:
         ("domain", _domain),
         ("folder", _folder),
         ("log", _log),
+        ("log and state", _log_and_state),
         ("state", _state),
         ("models", _models),
         ("offline store", _offline),
@@ -136,13 +138,26 @@ def _log(workspace: Workspace) -> str:
 
         return check_topics(workspace)
     if not workspace.log_path.exists():
+        if workspace.journal_path.exists():
+            raise StateError("it is gone, but its journal is here", where=str(workspace.log_path),
+                             hint="restore log.db from a copy")  # fmt: skip
         return "none yet; claimtrace simulate makes one"
-    log = workspace.log()
-    try:
-        ends = {topic: sum(log.ends(topic)) for topic in sorted(log.topics())}
-    finally:
-        log.close()
-    return ", ".join(f"{topic} {count:,}" for topic, count in ends.items())
+    return sample_log(workspace)
+
+
+def _log_and_state(workspace: Workspace) -> str:
+    """Compare the log with the state beside it; also without a journal, as it may be lost."""
+    is_local = workspace.settings.source == "local"
+    if is_local and not workspace.log_path.exists():
+        return "nothing to compare yet"
+    hint = (
+        "or begin anew with `claimtrace stream --new-journal`" if is_local else
+        "or start anew: new topics or streams, and another group or table"
+    )  # fmt: skip
+    with open_transport(workspace) as transport:
+        for problem in transport.disagreements():
+            raise StateError(problem, hint=f"restore what was lost from a copy; {hint}")
+    return "they belong together"
 
 
 def _reading(workspace: Workspace) -> str:

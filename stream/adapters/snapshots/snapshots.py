@@ -242,6 +242,11 @@ class Snapshots:
             self._maintenance = None
 
 
+def newest_plan(folder: Path) -> int:
+    """Return the plan of the newest snapshot by its name, without reading it; 0 for none."""
+    return max(map(_plan_of, folder.glob("snapshot-*.bin")), default=0)
+
+
 def _plan_of(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
 

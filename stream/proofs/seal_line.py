@@ -181,7 +181,7 @@ def planned_ends(plans: Iterable[Plan]) -> dict[tuple[str, int], int]:
 
 
 def _word(counted: Counted) -> str:
-    return f"{counted.count}:{counted.head}"
+    return f"{counted.number}:{counted.head}"
 
 
 def _sum(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from cli.__main__ import main
-from tests.compat.editions import HERE, copy_of
+from tests.compat.editions import HERE, copy_of, further_events
 
 EDITION = HERE / "edition_1"
 
@@ -60,9 +60,11 @@ def edition_domain() -> Iterator[None]:
 
 
 def lived_folder(into: Path) -> Path:
-    """Make a folder in which this version has decided, promoted a model and stopped cleanly."""
+    """Make a folder in which this version has promoted a model, decided, and stopped cleanly."""
     folder = copy_of(EDITION, into)
-    for words in (("models", "promote", "1", "--reason", "again"), ("stream", "--until-end")):
+    assert ask(folder, "models", "promote", "1", "--reason", "again").code == 0
+    events = [words[2:] for words in further_events(EDITION, folder)]
+    for words in (*events, ["stream", "--until-end"]):
         told = ask(folder, *words)
         assert told.code == 0, told.words
     return folder

@@ -111,7 +111,8 @@ def load_dataset(offline: OfflineStore, at_ms: int, *, max_rows: int = MAX_ROWS)
 
     Raises:
         UsageError: no decisions, labels or definitions are stored yet.
-        StateError: the length of a vector differs from the number of features defined.
+        StateError: the length of a vector differs from the number of features defined; or a file of
+            the store is not the one that was committed.
     """
     tables = offline.tables()
     for table in (DECISIONS, LABELS, DEFINITIONS):
@@ -120,6 +121,7 @@ def load_dataset(offline: OfflineStore, at_ms: int, *, max_rows: int = MAX_ROWS)
                 f"the offline store has no {table} yet",
                 hint="stream some claims and their adjudications first",
             )
+        offline.check_files(table)
     newest = offline.sql(newest_digest_query())
     if not newest.num_rows:
         raise UsageError("no decision is stored yet", hint="stream some claims first")

@@ -72,7 +72,7 @@ def run_diff(workspace: Workspace, *, quiet: bool = False) -> Any:
     with open_transport(workspace) as transport:
         store, columns = workspace.offline, ["partition", "position", "features", "definitions"]
         # first what is served, and up to where it is stored: workers may be at work
-        served = store.dataset(DECISIONS) if DECISIONS in store.tables() else None
+        served = store.batches(DECISIONS, columns) if DECISIONS in store.tables() else ()
         stored = _stored_plans(workspace, transport)
         plans = list(transport.plans())
         with progress("back-fill", planned_records(plans), quiet=quiet) as advance:
@@ -82,9 +82,8 @@ def run_diff(workspace: Workspace, *, quiet: bool = False) -> Any:
                 transport.source(),
                 lambda n: advance(n),
             )
-        batches = served.to_batches(columns=columns) if served is not None else ()
         ends = _stored_ends(workspace, plans, stored)
-        result = compare(vectors, batches, workspace.domain, ends)
+        result = compare(vectors, served, workspace.domain, ends)
     if not (result.vectors or result.missing or result.extra):
         raise UsageError(
             "no vector has been served yet, so there is nothing to prove",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from claimtrace.decisions import GENESIS
+from claimtrace.errors import StateError
 
 from ..models.registry_proof import check_models
 
@@ -31,12 +32,14 @@ class SecondPlaces(NamedTuple):
         heads: the heads that notes and snapshots of the state name.
         stored: the rows of the offline store; None when the folder has no offline store.
         tables: the versions of its tables.
+        damage: why the offline store can't be read, if it can't.
         is_shared: several workers are on the log, each maybe with an offline store of its own.
     """
 
     heads: Sequence[Head]
     stored: Sequence[StoredDecisions] | None
     tables: dict[str, int]
+    damage: str
     is_shared: bool
 
     @property
@@ -49,8 +52,14 @@ class SecondPlaces(NamedTuple):
 def second_places(workspace: Workspace, *, is_shared: bool) -> SecondPlaces:
     """Read what state and offline store say about the decisions."""
     heads = _heads(workspace)
-    tables = workspace.offline.tables() if has_offline(workspace) else {}
-    return SecondPlaces(heads, _stored(workspace, tables), tables, is_shared)
+    tables: dict[str, int] = {}
+    stored, damage = None, ""
+    try:
+        tables = workspace.offline.tables() if has_offline(workspace) else {}
+        stored = _stored(workspace, tables)
+    except StateError as error:  # the decisions can be proven all the same
+        damage = error.what
+    return SecondPlaces(heads, stored, tables, damage, is_shared)
 
 
 def has_offline(workspace: Workspace) -> bool:
@@ -111,6 +120,8 @@ def _stored(workspace: Workspace, tables: dict[str, int]) -> list[StoredDecision
 def _compare_offline(places: SecondPlaces, walk: Walk) -> tuple[Covered, list[str]]:
     from stream.proofs.coverage import Covered, offline_problems
 
+    if places.damage:
+        return Covered("offline", False, "it can't be read"), [f"offline: {places.damage}"]
     if places.stored is None:
         return Covered("offline", False, "there is no offline store in this folder"), []
     problems = offline_problems(walk, places.stored, places.heads)

@@ -38,6 +38,7 @@ class EmbeddedTransport(Transport):
                 "the log is gone, but its journal is here", where=str(workspace.log_path),
                 hint="restore log.db from a copy, or name a new folder",
             )  # fmt: skip
+        self._creates = create
         self._log = workspace.log(create=create)
         self._opened.callback(self._log.close)
 
@@ -46,7 +47,8 @@ class EmbeddedTransport(Transport):
         from stream.adapters.embedded.log import EmbeddedSource
 
         partitions = self.workspace.settings.partitions
-        return EmbeddedSource(self._log, self.workspace.domain.topics, partitions)
+        topics = self.workspace.domain.topics
+        return EmbeddedSource(self._log, topics, partitions, create=self._creates)
 
     def plans(self, from_number: int = 1) -> Iterator[Plan]:
         """Return the journal's plans, without opening it for writing."""

@@ -22,7 +22,7 @@ from ...buffers.byte_strings import ByteStrings
 from ...closing import Closing
 from ...errors import ConfigError, StateError
 from ...events import Outgoing, Record
-from ..files.sqlite_file import FileKind, named_errors, open_file
+from ..files.sqlite_file import FileKind, named_errors, open_file, open_to_read
 from .merge import MergedReader
 from .record_batch import checksum, decode_batch, encode_batch
 from .renaming import rename_topic
@@ -65,6 +65,7 @@ class EmbeddedLog(Closing):
         create: create a missing file; otherwise a missing file is a `StateError`.
         durable: sync at every commit. Without it a power cut may lose the last commits; a crash of
             the process doesn't.
+        to_read: only to read; the folder may be read-only.
 
     Raises:
         StateError: the file is missing, damaged, or not a log of this version.
@@ -79,9 +80,12 @@ class EmbeddedLog(Closing):
     b'{}'
     """
 
-    def __init__(self, path: Path, *, create: bool = True, durable: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, create: bool = True, durable: bool = True, to_read: bool = False
+    ) -> None:
         self._path = path
-        self._db = open_file(_LOG, path, create=create, durable=durable)
+        opened = open_to_read(_LOG, path) if to_read else None
+        self._db = opened or open_file(_LOG, path, create=create, durable=durable)
         self._topics: dict[str, tuple[int, int]] = {}
         self._last_batch: dict[tuple[str, int], Records] = {}
         self._merged: MergedReader | None = None
@@ -277,8 +281,6 @@ class EmbeddedLog(Closing):
     def close(self) -> None:
         """Close the file; SQLite moves the write-ahead log into it if no other process uses it."""
         self._db.close()
-
-    # -- internals --------------------------------------------------------------------------------
 
     def _named_errors(self, within: str = "") -> AbstractContextManager[None]:
         return named_errors(_LOG, self._path, within)

@@ -184,7 +184,7 @@ class OfflineStore:
         """Return how many rows a table has."""
         dataset = self.dataset(table)
         with reading_errors(self._path(table)):
-            return dataset.count_rows()
+            return int(dataset.count_rows())
 
     def check_files(self, table: str, most: int | None = None) -> FilesFound:
         """Compare the files of a table with what their commits recorded: presence, size, digest.

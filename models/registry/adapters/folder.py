@@ -11,6 +11,7 @@ a crash between the two leaves a folder that nothing refers to, and its number i
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -281,9 +282,17 @@ class FolderRegistry(ModelRegistry):
 
         A last line that a crash left incomplete is cut off first.
         """
-        make_folder(self.folder)
         created = not self._log.exists()
-        handle = os.open(self._log, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            make_folder(self.folder)
+            handle = os.open(self._log, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            raise StateError(
+                f"the registry can't be written: {error.strerror}", where=str(self.folder),
+                hint="this may be a read-only copy, or a folder of another user",
+            ) from error  # fmt: skip
         try:
             if created:
                 sync_folder(self.folder)

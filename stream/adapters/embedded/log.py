@@ -18,12 +18,17 @@ PRODUCER = "stream"
 
 
 class EmbeddedSource(ByPosition):
-    """Reads the domain's topics from an embedded log; creates those that don't exist."""
+    """Reads the domain's topics from an embedded log; creates those that don't exist.
 
-    def __init__(self, log: EmbeddedLog, topics: Sequence[str], partitions: int) -> None:
+    Without `create` it writes nothing, and only `fetch` may be used if a topic doesn't exist.
+    """
+
+    def __init__(
+        self, log: EmbeddedLog, topics: Sequence[str], partitions: int, *, create: bool = True
+    ) -> None:
         self._log = log
         self._topics = tuple(topics)
-        for topic in topics:
+        for topic in topics if create else ():
             log.create_topic(topic, partitions)
 
     def order_topics(self, topics: Sequence[str]) -> None:

@@ -142,25 +142,22 @@ def offline_problems(
     walk: Walk, stored: Sequence[StoredDecisions], heads: Iterable[Head]
 ) -> list[str]:
     """Return a line for each partition whose rows in the offline store are not those of the log."""
-    problems: list[str] = []
+    problems: dict[int, str] = {}
     reached: dict[int, int] = {}
-    for each in stored:
-        place = walk.place(each.partition, each.chain)
-        topic = f"{DECISIONS_TOPIC}/{each.partition}"
+    for partition, rows, chain in stored:
+        place = walk.place(partition, chain)
+        topic = f"{DECISIONS_TOPIC}/{partition}"
         if place is None:
-            problems.append(f"offline: the newest row of {topic} is of no decision on the log")
-        elif place != each.rows:
-            problems.append(f"offline: {each.rows:,} rows for {place:,} decisions of {topic}")
-        reached[each.partition] = place or 0
-    expected = _furthest(walk, heads)
-    for partition, count in sorted(expected.items()):
-        have = reached.get(partition, 0)
-        if have < count and not any(f"/{partition}" in line for line in problems):
-            problems.append(
-                f"offline: the rows end {count - have:,} decisions before the head of "
-                f"{DECISIONS_TOPIC}/{partition}"
-            )
-    return problems
+            problems[partition] = f"the newest row of {topic} is of no decision on the log"
+        elif place != rows:
+            problems[partition] = f"{rows:,} rows for {place:,} decisions of {topic}"
+        reached[partition] = place or 0
+    for partition, count in _furthest(walk, heads).items():
+        left = count - reached.get(partition, 0)
+        if left > 0 and partition not in problems:
+            head = f"{DECISIONS_TOPIC}/{partition}"
+            problems[partition] = f"the rows end {left:,} decisions before the head of {head}"
+    return [f"offline: {line}" for _, line in sorted(problems.items())]
 
 
 def _furthest(walk: Walk, heads: Iterable[Head]) -> Mapping[int, int]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from claimtrace.adapters.embedded_log.log import EmbeddedLog
+from stream.adapters.embedded.agreement import surely_emitted
+from stream.journal.plan import Plan, Range
 from tests.compat.editions import further_events
 from tests.worlds.damaged_folder import (
     EDITION,
@@ -172,3 +174,26 @@ def test_the_doctor_reads_a_sample_of_the_log(folder):
     told = ask(folder, "doctor")
     assert told.code == 1
     assert "doesn't match its checksum" in told.words
+
+
+def test_a_plan_that_only_begins_an_edition_has_no_effects_to_miss(folder):
+    assert ask(folder, "upgrade").code == 0
+    told = ask(folder, "doctor")
+    assert told.code == 0, told.words
+    assert ask(folder, "verify", "--chain").code == 0
+    told = ask(folder, "stream", "--until-end")
+    assert told.code == 0, told.words
+    told = ask(folder, "verify")
+    assert told.code == 0, told.words
+
+
+def test_only_the_last_plan_with_records_may_lack_its_effects():
+    def plan(number: int, records: int = 1) -> Plan:
+        ranges = [Range("t", 0, 0, records)] if records else []
+        return Plan(number=number, ranges=ranges, model=None, now_ms=0)
+
+    assert surely_emitted([]) == 0
+    assert surely_emitted([plan(1)]) == 0
+    assert surely_emitted([plan(1), plan(2)]) == 1
+    assert surely_emitted([plan(1), plan(2), plan(3, 0), plan(4, 0)]) == 1
+    assert surely_emitted([plan(1), plan(2), plan(3, 0), plan(4)]) == 2

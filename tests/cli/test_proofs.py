@@ -11,6 +11,7 @@ import pytest
 
 from tests.worlds.damaged_folder import (
     ask,
+    change_log,
     contents,
     copied,
     cut_lines,
@@ -218,6 +219,7 @@ def test_a_seal_tells_what_every_second_place_was_made_to_forget(folder):
     drop_decisions_and_state(folder)
     shutil.rmtree(folder / "offline")
     cut_lines(folder / "state" / "journal", -1)
+    assert change_log(folder, "update producer_sequences set sequence = sequence - 1") == 1
     told = ask(folder, "verify", "--chain", "--json")
     assert told.code == 0, "nothing inside of the folder remembers"
     told = ask(folder, "verify", "--chain", "--against", line, "--json")

@@ -147,7 +147,7 @@ def prove_chain(workspace: Workspace, against: Seal | None = None) -> ChainProof
         _check_something(workspace, plans, ends, places)
         partitions = {partition: decisions(partition) for partition in ends}
         result = check_chains(partitions, may_repeat=transport.may_repeat, walk=walk)
-        result = _with_emptied_topic(result, transport, plans, workspace)
+        result = _with_log_problems(result, transport, plans, workspace)
     whole = _completed(workspace, result, places, walk, plans, against)
     return ChainProof(whole, plans, places.tables)
 
@@ -180,27 +180,29 @@ def _check_something(
     )
 
 
-def _with_emptied_topic(
+def _with_log_problems(
     result: Any, transport: Transport, plans: list[Plan], workspace: Workspace
 ) -> Any:
-    """Add a problem when the journal has planned claims, and the log answers none of them."""
+    """Add what the journal asks for and the log doesn't have; a copy may leave the journal out."""
+    if not plans:
+        return result
+    problems = transport.disagreements()
+    if _is_emptied(result, transport, plans, workspace):
+        problems.append("the journal has planned claims, but the log has no decision")
+    return dataclasses.replace(result, problems=problems)
+
+
+def _is_emptied(result: Any, transport: Transport, plans: list[Plan], workspace: Workspace) -> bool:
+    """Whether claims were planned, and the log answers none of them."""
     from claimtrace.decisions import DEAD_TOPIC
 
     claims = workspace.domain.claim.topic
-    planned = sum(
-        span.to_position - span.from_position
-        for plan in plans for span in plan.ranges if span.topic == claims
-    )  # fmt: skip
-    if result.decisions or not planned:
-        return result
-    dead = any(
+    if result.decisions or not any(s.topic == claims for plan in plans for s in plan.ranges):
+        return False
+    return not any(
         next(iter(transport.records(DEAD_TOPIC, partition)), None) is not None
         for partition in range(transport.partitions(DEAD_TOPIC))
     )
-    if dead:
-        return result
-    line = f"the journal has planned {planned:,} claims, but the log has no decision"
-    return dataclasses.replace(result, problems=[line])
 
 
 def _completed(

@@ -25,6 +25,7 @@ from claimtrace.decisions import (
 from claimtrace.errors import StateError
 
 from ...journal.plan import Plan
+from ...journal.reached import Reached
 from ...proofs.seal_line import planned_ends
 from ..snapshots.reached_file import ReachedFile
 from ..snapshots.snapshots import newest_plan
@@ -52,6 +53,8 @@ def check_agreement(log: EmbeddedLog, state: Path) -> None:
 def disagreements(log: EmbeddedLog, state: Path) -> Iterator[str]:
     """Yield a sentence for each way in which a log and a state don't belong together.
 
+    A worker may be at work: what plans explain is read before them, what they ask for after them.
+
     Args:
         log: the log.
         state: the folder of journal, snapshots and the note of finished effects.
@@ -59,11 +62,11 @@ def disagreements(log: EmbeddedLog, state: Path) -> Iterator[str]:
     Raises:
         StateError: the journal is damaged.
     """
+    emitted = max(log.producer_sequence(PRODUCER), 0)
+    decisions = sum(log.ends(DECISIONS_TOPIC)) if DECISIONS_TOPIC in log.topics() else 0
+    snapshot, reached = newest_plan(state / "snapshots"), ReachedFile(state / "reached").read()
     plans = _plans(state / "journal")
     last = plans[-1].number if plans else 0
-    emitted = max(log.producer_sequence(PRODUCER), 0)
-    topics = log.topics()
-    decisions = sum(log.ends(DECISIONS_TOPIC)) if DECISIONS_TOPIC in topics else 0
     if not plans and (decisions or emitted):
         yield f"the log holds {decisions:,} decisions, but the journal that explains them is gone"
         return
@@ -71,23 +74,23 @@ def disagreements(log: EmbeddedLog, state: Path) -> Iterator[str]:
         yield (
             f"the journal ends at plan {last:,}, but the log holds the effects of plan {emitted:,}"
         )
-    if emitted < last - 1:  # the last one may be without effects: a crash came between
+    if max(log.producer_sequence(PRODUCER), 0) < surely_emitted(plans):
         yield (
             f"the log was emptied or replaced: it holds the effects of {emitted:,} plans, the "
             f"journal has {last:,}"
         )
-    snapshot = newest_plan(state / "snapshots")
     if snapshot > last:
         yield f"the newest snapshot is of plan {snapshot:,}, the journal ends at plan {last:,}"
     for (topic, partition), end in sorted(planned_ends(plans).items()):
-        ends = log.ends(topic) if topic in topics else []
+        ends = log.ends(topic) if topic in log.topics() else []
         found = ends[partition] if partition < len(ends) else 0
         if found < end:
             yield (
                 f"the log is shorter than the journal says: {topic}/{partition} ends at {found:,}, "
                 f"the journal has planned up to {end:,}"
             )
-    yield from _dropped_decisions(log, state, last)
+    if reached is not None and reached.plan <= last:
+        yield from _dropped_decisions(log, reached)
 
 
 class SetAside(NamedTuple):
@@ -132,6 +135,16 @@ def set_aside(log: EmbeddedLog, state: Path, offline: Path) -> SetAside:
     return SetAside(decisions, [topic + suffix for topic in outputs], folders)
 
 
+def surely_emitted(plans: Sequence[Plan]) -> int:
+    """Return the last plan whose effects must be on the log.
+
+    A crash may have come between the last plan and its effects, and plans that only begin an
+    edition may follow it.
+    """
+    with_records = [plan.number for plan in plans if plan.ranges]
+    return with_records[-2] if len(with_records) > 1 else 0
+
+
 def _plans(path: Path) -> list[Plan]:
     if not path.exists():
         return []
@@ -139,11 +152,8 @@ def _plans(path: Path) -> list[Plan]:
     return list(read_plans(path))
 
 
-def _dropped_decisions(log: EmbeddedLog, state: Path, last: int) -> Iterator[str]:
+def _dropped_decisions(log: EmbeddedLog, reached: Reached) -> Iterator[str]:
     """Yield a sentence for each partition without the decision that was its newest once."""
-    reached = ReachedFile(state / "reached").read()
-    if reached is None or reached.plan > last:
-        return
     partitions = log.topics().get(DECISIONS_TOPIC, 0)
     for partition, chain in sorted(reached.chains.items()):
         if chain == GENESIS:

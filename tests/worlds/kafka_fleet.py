@@ -288,9 +288,10 @@ def check(fleet: Asked, found: Found, *, sample: int = 300, once: bool = False) 
     from cli.commands.inspect.verify import run_chain, run_verify
 
     chained = run_chain(session)
-    assert chained.broken == []
+    assert (chained.broken, chained.problems) == ([], []), chained
     proved = run_verify(session, quiet=True)
-    assert (proved.differ, proved.decisions) == (0, len(bodies)), proved
+    assert (proved.differ, proved.decisions, proved.later) == (0, len(bodies), 0), proved
+    assert proved.problems == []
     check_rows(session, found)
     return repeated
 

@@ -14,6 +14,7 @@ import pytest
 
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace_examples.auto_claims import DOMAIN
+from cli.commands.inspect.verify import run_chain, run_verify
 from models.registry.adapters.folder import FolderRegistry
 from tests.servers.topics import read_topic
 from tests.worlds.kafka_fleet import Fleet, a_feed, check, feed, find, make_topics, until
@@ -53,6 +54,16 @@ def promote(fleet: Fleet, version: int) -> None:
     registry.move_alias("champion", ref.version, **told)
 
 
+def prove_beside(fleet: Fleet) -> int:
+    """Prove what is decided while the workers go on; returns how many decisions were compared."""
+    session = fleet.session()
+    proved = run_verify(session, quiet=True)
+    assert (proved.differ, proved.first, proved.problems) == (0, "", []), proved
+    chained = run_chain(session)
+    assert (chained.broken, chained.problems) == ([], []), chained
+    return int(proved.decisions)
+
+
 def test_two_workers_take_up_the_models_that_are_promoted(fleet: Fleet) -> None:
     rows = a_feed(4000, PARTITIONS)
     feeding = threading.Thread(target=feed, args=(fleet.cluster, rows, 300.0), daemon=True)
@@ -63,12 +74,14 @@ def test_two_workers_take_up_the_models_that_are_promoted(fleet: Fleet) -> None:
     bootstrap = fleet.cluster.bootstrap  # promoted while they work, however long they took to start
     until(lambda: read_topic(bootstrap, DECISIONS_TOPIC, committed=True), fleet.said, 60)
     promote(fleet, 2)
+    compared = prove_beside(fleet)
     feeding.join()
     fleet.wait_until_done()
     for worker in fleet.workers:
         assert worker.end() == 0, fleet.said()
     found = find(fleet)
     assert check(fleet, found, sample=100) == 0
+    assert 0 < compared < len(found.decisions), "they were idle: nothing was tested"
     decisions = [msgspec.json.decode(record.value or b"") for record in found.decisions]
     assert {each["model"]["version"] for each in decisions} == {1, 2}
     assert all(each["score"] is not None for each in decisions)

@@ -34,12 +34,13 @@ from tests.contracts.transport_grounds import (
     Ground,
     KafkaGround,
     Worker,
+    engine_of,
 )
 from tests.contracts.transport_grounds import TRANSPORTS as SERVED
 from tests.oracles.expected import OUTPUTS, Sent, expected, planned, records_of
 from tests.servers.kafka import Cluster
 from tests.simulation.histories import History, a_history, expected_of
-from tests.worlds.stream_folder import Crash
+from tests.worlds.stream_folder import Crash, terms
 
 SEED = 46
 NTH = {"begun": 2, "flushed": 2, "snapshotted": 1}
@@ -79,7 +80,7 @@ def story_of(history: History, *, plain: bool = False) -> Story:
         stages.append(stage)
     whole = records_of([row for stage in stages for row in stage])
     records = [[whole.pop(0) for _ in stage] for stage in stages]
-    wanted = expected(records, Ground.engine(None))  # type: ignore[arg-type]
+    wanted = expected(records, engine_of(terms(PARTITIONS)))
     by_hand = expected_of(history)
     return Story(stages, records, wanted, by_hand.claims, by_hand.dead)
 

@@ -72,6 +72,11 @@ _PATIENCE_S: Final = 60.0
 _numbers = count()
 
 
+def engine_of(begun: Terms) -> Engine:
+    """Make an engine without any state for a journal that was begun under these terms."""
+    return Engine(DOMAIN, begun, KEY, scorer_of)
+
+
 class RecordingObserver(WorkerObserver):
     """Records the rebalances of a worker (`gained`, `revoked`, `lost`), and whether it paused."""
 
@@ -176,7 +181,7 @@ class Ground(ABC):
 
     def engine(self) -> Engine:
         """Make an engine without any state."""
-        return Engine(DOMAIN, self.terms(), KEY, scorer_of)
+        return engine_of(self.terms())
 
     def is_done(self, workers: Sequence[Worker]) -> bool:
         """Whether all workers have applied all records, and every topic-partition has an owner."""

@@ -198,6 +198,7 @@ class Life:
 
     def _upgrade(self) -> None:
         """Begin the newest edition as `claimtrace upgrade` does, beside workers that append."""
+        self.current = None  # nobody's turn ends meanwhile
         try:
             self.is_old = not begin_edition(SharedJournal(self.world), self.terms, 0).plan
         except StoreUnavailable:

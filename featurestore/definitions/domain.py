@@ -31,7 +31,7 @@ class Labels:
         source: its field with the source of the outcome, such as an investigation.
         fraud: outcomes that count as fraud.
         legit: outcomes that count as legitimate; an outcome in neither list is no label, but
-            `retracted` takes back the label before it (`claimtrace.verdicts`).
+            `retracted` takes back the label before it (`featurestore.definitions.verdicts`).
     """
 
     event: type[Event]

@@ -42,7 +42,7 @@ FILTER_SIZE: Final = 16_384
 
 
 class IdRules:
-    """How the ids of one kind become keys, and which of them are placeholders.
+    """The rules for ids of one kind: their keys, and which of them are placeholders.
 
     Args:
         form: the form of the ids.

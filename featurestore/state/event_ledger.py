@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from claimtrace.buffers.jit import kernel
 from claimtrace.buffers.siphash import Key
-from claimtrace.verdicts import NEVER_MS, UNKNOWN
 
+from ..definitions.verdicts import NEVER_MS, UNKNOWN
 from ..fields.interning import Interner, mark_live
 from ..state_arrays import Arrays, below, under
 

@@ -15,16 +15,16 @@ from claimtrace.editions import NEWEST
 from claimtrace.encoding.json_columns import JsonColumns
 from claimtrace.event_flags import LATE
 from claimtrace.events import Event
-from claimtrace.verdicts import FRAUD, LEGIT, RETRACTED, RETRACTION, UNKNOWN, replaces
 
 from ..definitions.domain import Domain
+from ..definitions.verdicts import FRAUD, LEGIT, RETRACTED, RETRACTION, UNKNOWN, replaces
 from ..fields.event_columns import EventColumns
 from ..state_arrays import Arrays, below, under
 from .event_ledger import NEW, Admission, EventLedger
 from .feature_state import Batch, Claims, FeatureState, Fields, Label, ProfileChange, Vectors
 
 ONE_VERDICT: Final = 2
-"""The first edition in which a claim has one verdict; see `claimtrace.verdicts`."""
+"""The first edition in which a claim has one verdict; see `featurestore.definitions.verdicts`."""
 
 
 class Outcome(NamedTuple):

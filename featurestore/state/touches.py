@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.verdicts import NEVER_MS, verdict_of
-
+from ..definitions.verdicts import NEVER_MS, verdict_of
 from ..fields.interning import Ids
 from ..windows.entity_series import FRAUD, LEGIT, UNKNOWN, VOID
 from ..windows.entity_windows import INSERT, MARK, QUERY, Touches
@@ -65,7 +64,7 @@ class Label(NamedTuple):
 
 
 class _LabelTouch(NamedTuple):
-    """What a label does to one kind of series, on each of its claim's entities."""
+    """A touch of a label on one kind of series, for each of its claim's entities."""
 
     label: Label
     kind: int

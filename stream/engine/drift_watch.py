@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from claimtrace.decisions import ALERTS_TOPIC, DRIFT_TOPIC, ModelRef
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
-from claimtrace.verdicts import FRAUD, RETRACTED
+from featurestore.definitions.verdicts import FRAUD, RETRACTED
 from featurestore.state.intake import Outcome
 from featurestore.state_arrays import Arrays
 from models.scorer import Scorer

@@ -186,6 +186,8 @@ class Driver:
             return 0
         counts = self._apply(plan, records)
         self._observer.applied(plan.number, counts, self._clock.monotonic_s() - from_s)
+        if plan.edition:
+            self._observer.notify(f"edition {plan.edition} begins with plan {plan.number}")
         return len(records)
 
     def has_finished(self, plan: int) -> bool:

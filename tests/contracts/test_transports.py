@@ -420,6 +420,7 @@ def test_an_upgrade_beside_workers_and_then_a_take_over(make_shared: Callable[..
     ground.upgrade()
     ground.put(story.stages[1])
     ground.work_until(lambda: first.driver.engine.edition == NEWEST, first, second)
+    assert any(f"edition {NEWEST} begins" in line for line in first.lines)
     first.finish()
     ground.run(second)
     assert second.driver.engine.edition == NEWEST

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import StateError, UsageError
 from claimtrace.ids import digest_of
-from claimtrace.verdicts import LATEST_FIRST, RETRACTION
+from featurestore.definitions.verdicts import LATEST_FIRST, RETRACTION
 from featurestore.offline.tables import DECISIONS, DEFINITIONS, LABELS, newest_digest_query
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ def load_dataset(offline: OfflineStore, at_ms: int, *, max_rows: int = MAX_ROWS)
     """Read the served vectors of the newest definitions, with the verdicts known at `at_ms`.
 
     The verdict of a claim is the one decided last, and none if that one was retracted
-    (`claimtrace.verdicts`); any other outcome that is neither fraud nor legitimate isn't a verdict.
-    A claim that was decided more than once (on another topic, in a replay) counts once, with its
-    first vector. Of more than `max_rows` claims the newest are read.
+    (`featurestore.definitions.verdicts`); any other outcome that is neither fraud nor legitimate
+    isn't a verdict. A claim that was decided more than once (on another topic, in a replay) counts
+    once, with its first vector. Of more than `max_rows` claims the newest are read.
 
     Raises:
         UsageError: no decisions, labels or definitions are stored yet.

@@ -132,7 +132,20 @@ def test_topics_put_profiles_and_labels_before_claims():
     assert [entity.name for entity in small().entities] == ["shop"]
 
 
+def test_since_edition_2_labels_follow_claims_of_the_same_log_time():
+    assert small().tie_order(1) == ("changed", "ended", "filed")
+    assert small().tie_order(2) == ("changed", "filed", "ended")
+    assert small(labels=None).tie_order(2) == ("changed", "filed")
+
+
+def test_a_domain_names_missing_ids_of_its_own():
+    missing = small(missing=("House account",))
+    assert missing.missing_ids(1) == frozenset()
+    assert missing.missing_ids(2) == {"House account"}
+
+
 CHANGES = {
+    "a spelling of missing": {"missing": ("house account",)},
     "a wider window": {
         "features": (number("amount", "amount"), count("shop.count.1d", of=shop, window="2d"))
     },

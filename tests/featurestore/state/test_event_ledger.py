@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.buffers.siphash import hash_key
-from claimtrace.verdicts import NEVER_MS
+from featurestore.definitions.verdicts import NEVER_MS
 from featurestore.state.event_ledger import BEGINNING, CONFLICT, DUPLICATE, NEW, EventLedger
 
 KEY = hash_key("tests")

@@ -94,3 +94,21 @@ def test_snapshots_of_edition_1_have_no_columns_that_it_does_not_need():
         "decided",
         "known",
     }
+
+
+def test_ids_that_a_domain_calls_missing_link_nothing():
+    stream = a_stream(3, 60)
+    facts = as_facts(as_records(stream))
+    shops = [i for i, name in enumerate(DOMAIN.feature_names)
+             if name.startswith("repair_shop.") and "fraud" not in name]  # fmt: skip
+    found = {}
+    for edition in (OLDEST, NEWEST):
+        for missing in ((), ("SHOP-0", "shop\u20111")):
+            domain = replace(DOMAIN, missing=missing)
+            intake = Intake(domain, KEY, LATENESS_MS, REMEMBER_MS, edition)
+            found[edition, bool(missing)] = intake.take(facts).vectors.matrix[:, shops]
+    assert shops
+    assert np.isnan(found[NEWEST, True]).all(), "windows of a missing id are missing"
+    np.testing.assert_array_equal(found[OLDEST, True], found[OLDEST, False])
+    np.testing.assert_array_equal(found[NEWEST, False], found[OLDEST, False])
+    assert not np.isnan(found[NEWEST, False]).all()

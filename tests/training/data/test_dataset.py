@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import StateError, UsageError
-from claimtrace.verdicts import FRAUD, LEGIT, RETRACTED, UNKNOWN, replaces, verdict_of
-from claimtrace.verdicts import NEVER_MS as NEVER
+from featurestore.definitions.verdicts import FRAUD, LEGIT, RETRACTED, UNKNOWN, replaces, verdict_of
+from featurestore.definitions.verdicts import NEVER_MS as NEVER
 from featurestore.offline.adapters.delta import OfflineStore
 from featurestore.offline.tables import definitions_rows, rows_of
 from tests.worlds.claims_history import DIGEST, FEATURES, START_MS, label, write_history
@@ -100,7 +100,7 @@ def test_the_latest_verdict_by_decision_time_counts(folder: Path) -> None:
 )
 @settings(max_examples=25, deadline=None)
 def test_the_query_chooses_the_verdicts_that_features_have(drawn: list) -> None:
-    """The rule stands in SQL here and in `claimtrace.verdicts.replaces` for features."""
+    """The rule stands in SQL here, and in `verdicts.replaces` for features."""
     codes = {"fraud": FRAUD, "legit": LEGIT, "retracted": RETRACTED}
     found: dict[str, tuple[int, int]] = {}
     rows = []

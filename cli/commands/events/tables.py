@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from claimtrace.errors import UsageError
-from claimtrace.verdicts import RETRACTION
 
 from ...console import out, safe
 from ...wiring.workspace import Workspace
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 def known_events(workspace: Workspace) -> KnownEvents:
     """Return what the domain says about its events, for the check of a mapping."""
+    from featurestore.definitions.verdicts import RETRACTION
     from producers.replay.mapping_check import KnownEvents
 
     domain = workspace.domain

@@ -18,7 +18,7 @@ from .event_check import EventCheck, RefusedEvent
 from .mapping import DelayColumn, FieldColumn, LabelColumn, ReplayMapping, TimeColumn
 from .mapping_check import KnownEvents
 from .report import ReplayReport
-from .times import FIRST_MS, iso, time_reader, unit_hint
+from .times import FIRST_MS, iso, spelled, time_reader, unit_hint
 
 _DELAY_MS: Final = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 _MAX_DELAY_DIGITS: Final = 12
@@ -111,7 +111,7 @@ class RowReader:
     def _reader(self, column: FieldColumn, numbers: Numbers, where: str) -> Reader:
         if column.kind == "time":
             read = time_reader(column.time, numbers, self._mapping.zone, where)
-            return lambda value: None if (at_ms := read(value)) is None else iso(at_ms)
+            return lambda value: None if (at_ms := read(value)) is None else spelled(value, at_ms)
         if column.kind == "cents":
             return numbers.cents(column.scale)
         simple: dict[str, Reader] = {

@@ -35,6 +35,9 @@ LAST_MS: Final = 253_402_300_799_999
 _PLAUSIBLE_UNTIL_MS: Final = 4_102_444_800_000  # 2100: for hints about the unit only
 _DAY_DIGITS: Final = 8  # 20250301
 _EXACT_ZONES: Final = re.compile(r"(?<![A-Za-z])(?:UTC|GMT|UT|Z)(?![A-Za-z])")
+_WHOLE: Final = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII
+)
 _LEAP_SECOND: Final = re.compile(r"(:\d\d):60")
 
 
@@ -130,6 +133,20 @@ def iso(time_ms: int) -> str:
     day, rest_ms = divmod(time_ms, DAY_MS)
     minutes, rest_ms = divmod(rest_ms, MINUTE_MS)
     return f"{_day(day)}T{_minute(minutes)}:{rest_ms // 1000:02d}.{rest_ms % 1000:03d}Z"
+
+
+def spelled(value: object, time_ms: int) -> str:
+    """Return the text of an event's field for a time that was read from a cell.
+
+    A whole ISO 8601 time with its offset stays as it is written: the event has the same bytes, and
+    so is known as a duplicate, whichever version replays the table.
+
+    >>> spelled("2018-04-01T00:00:31+00:00", 1_522_540_831_000)
+    '2018-04-01T00:00:31+00:00'
+    >>> spelled("2018-04-01", 1_522_540_800_000)
+    '2018-04-01T00:00:00.000Z'
+    """
+    return value if isinstance(value, str) and _WHOLE.fullmatch(value) else iso(time_ms)
 
 
 @lru_cache(maxsize=4096)

@@ -27,12 +27,12 @@ def sql(
         claimtrace offline sql "select outcome, count(*) from decisions group by 1"
     """
     found = ctx.obj.offline.sql(query)
+    names = _unique(found.column_names)
     if as_json:
-        print_json(found.to_pylist())
+        print_json([dict(zip(names, row, strict=True)) for row in _rows(found)])
         return
-    shown = found.slice(0, _SHOWN_ROWS).to_pylist()
-    rows = [[safe(_cell(value)) for value in row.values()] for row in shown]
-    table("", [safe(name) for name in found.column_names], rows)
+    shown = _rows(found.slice(0, _SHOWN_ROWS))
+    table("", [safe(name) for name in names], [[safe(_cell(value)) for value in r] for r in shown])
     if found.num_rows > _SHOWN_ROWS:
         out.print(f"[dim]{found.num_rows - _SHOWN_ROWS:,} more rows; --json prints all[/]")
 
@@ -53,6 +53,54 @@ def tables(
         return
     rows = [[name, f"{each['rows']:,}", str(each["version"])] for name, each in found.items()]
     table("", ["table", "rows", "version"], rows, numbers=2)
+
+
+def _rows(found: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of an Arrow table as values that JSON has."""
+    columns = [[_plain(value) for value in column] for column in found.columns]
+    return list(zip(*columns, strict=True))
+
+
+def _plain(scalar: Any) -> Any:
+    """Return an Arrow value as Python's, as text where Python's dates end or JSON has no form.
+
+    >>> import pyarrow as pa
+    >>> _plain(pa.scalar(253_402_300_800_000, pa.timestamp("ms")))
+    '10000-01-01 00:00:00.000'
+    >>> _plain(pa.scalar([2**31 - 1], pa.list_(pa.date32())))
+    ['infinity']
+    """
+    try:
+        value = scalar.as_py()
+    except (OverflowError, ValueError):
+        kind = str(scalar.type)
+        if kind.startswith("struct"):
+            return {name: _plain(value) for name, value in scalar.items()}
+        if kind.startswith(("list", "large_list", "map", "fixed_size_list")):
+            return [_plain(value) for value in scalar.values]
+        if hasattr(scalar.value, "as_py"):  # of a union or a dictionary
+            return _plain(scalar.value)
+        text = str(scalar.cast("string"))
+        if text.startswith("<"):  # DuckDB's infinities are the type's ends
+            return "-infinity" if scalar.value < 0 else "infinity"
+        return text
+    return value.isoformat() if type(value).__module__.startswith("pandas") else value
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Return names of columns of which no two are equal.
+
+    >>> _unique(["n", "n", "m"])
+    ['n', 'n_1', 'm']
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        number, free = 0, name
+        while free in found:
+            number += 1
+            free = f"{name}_{number}"
+        found[free] = None
+    return list(found)
 
 
 def _cell(value: Any) -> str:

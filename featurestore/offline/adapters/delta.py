@@ -1,4 +1,4 @@
-"""The offline store on Delta Lake: idempotent appends, and SQL confined to the store's tables.
+"""The offline store on Delta Lake: idempotent appends, and scans of its tables.
 
 A writer numbers its appends. Delta records each writer's last number in the same commit as the
 rows, so an append that is repeated after a crash finds its number there and does nothing.
@@ -15,9 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 from deltalake import (
     CommitProperties,
@@ -32,22 +30,13 @@ from deltalake.fs import DeltaStorageHandler
 
 from claimtrace.errors import StoreUnavailable, Superseded, UsageError
 
-from ..tables import (
-    DECISIONS,
-    DEFINITIONS,
-    SCHEMAS,
-    VECTORS,
-    check_name,
-    conform,
-    newest_digest_query,
-    plain_schema,
-    statistics_columns,
-    vectors_query,
-)
-from .delta_errors import asked_error, first_line, read_batches, reading_errors, translated
+from ..tables import SCHEMAS, check_name, conform, plain_schema, statistics_columns
+from .delta_errors import read_batches, reading_errors, translated
 from .feature_names import feature_names as feature_names
 from .file_digests import FilesFound, check_files
 from .parquet import STATISTICS, add_file, is_ours
+from .queries import run_query
+from .scans import SteadyDataset
 
 if TYPE_CHECKING:
     from .s3_files import S3Files
@@ -63,16 +52,6 @@ LOG_DAYS = 1
 
 S3 = "s3://"
 _ZSTD = WriterProperties(compression="ZSTD", compression_level=1)
-
-# SQL must not read a file, load an extension, or see Python variables of the caller.
-_CLOSED: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": "false",
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",
-    "lock_configuration": "true",
-}
-_READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
 
 class OfflineStore:
@@ -161,15 +140,17 @@ class OfflineStore:
         found = self._find(table)
         return -1 if found is None else self._last(found, table, writer)
 
-    def dataset(self, table: str) -> pads.Dataset:
-        """Return the newest version of a table as an Arrow dataset.
+    def dataset(self, table: str) -> SteadyDataset:
+        """Return the newest version of a table as an Arrow dataset, whose scans may be left early.
 
         Raises:
             UsageError: there is no such table; the hint suggests the nearest name.
         """
         found = self._open(table)
+        # Arrow's threads must not call Python: a thread that does while the process ends never ends
+        files = self._files(table) if self._is_local else None
         with self._errors(table):
-            return found.to_pyarrow_dataset()
+            return SteadyDataset(found.to_pyarrow_dataset(filesystem=files))
 
     def batches(self, table: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a table as of this call, with some columns.
@@ -223,15 +204,7 @@ class OfflineStore:
             UsageError: the statement isn't read-only, doesn't parse, or has an unknown name.
             StateError: a file of a table is missing or damaged.
         """
-        with duckdb.connect(":memory:", config=_CLOSED) as session:
-            for name in self.tables():
-                session.register(name, self.dataset(name))
-            self._create_vectors_view(session)
-            _refuse_writes(session, query)
-            try:
-                return session.sql(query).to_arrow_table()
-            except duckdb.Error as error:
-                raise asked_error(error, self._folder, self._hint(error)) from error
+        return run_query(self, self._folder, query)
 
     def compact(self, table: str) -> dict[str, int]:
         """Merge the small files of a table into large files; rows and transactions are unchanged.
@@ -347,26 +320,6 @@ class OfflineStore:
     def _path(self, table: str) -> str:
         return f"{self._folder}/{table}"
 
-    def _create_vectors_view(self, session: duckdb.DuckDBPyConnection) -> None:
-        tables = self.tables()
-        if DECISIONS not in tables or DEFINITIONS not in tables:
-            return
-        try:
-            newest = session.execute(newest_digest_query()).fetchone()
-        except duckdb.Error as error:
-            raise asked_error(error, self._folder) from error
-        if newest is None:
-            return
-        names = feature_names(self, str(newest[0]))
-        session.execute(f"CREATE VIEW {VECTORS} AS {vectors_query(str(newest[0]), names)}")
-
-    def _hint(self, error: duckdb.Error) -> str:
-        hint = "the tables are " + ", ".join([*self.tables(), VECTORS])
-        for line in str(error).splitlines()[1:]:
-            if line.startswith(("Candidate bindings", "Did you mean")):
-                return f"{line}; {hint}"
-        return hint
-
     @contextmanager
     def _errors(self, table: str) -> Iterator[None]:
         """Translate the library's errors; after one, the table is opened anew at its next use."""
@@ -378,17 +331,6 @@ class OfflineStore:
         except (DeltaError, OSError) as error:
             self._open_tables.pop(table, None)
             raise translated(error, self._path(table)) from error
-
-
-def _refuse_writes(session: duckdb.DuckDBPyConnection, query: str) -> None:
-    try:
-        statements = session.extract_statements(query)
-    except duckdb.Error as error:
-        raise UsageError(first_line(error), where="sql") from error
-    if len(statements) != 1 or statements[0].type not in _READS:
-        raise UsageError(
-            "the offline store runs a single read-only statement", where="sql", hint="write SELECT"
-        )
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -62,7 +62,7 @@ def translated(error: Exception, where: str) -> ClaimtraceError:
     >>> translated(OSError("Generic S3 error\\n Connection refused"), "s3://claims/labels").what
     "the offline store doesn't answer: Generic S3 error, Connection refused"
     """
-    text = _COLOUR.sub("", str(error))
+    text = without_colours(str(error))
     code = _CODE.search(text)
     for words, (what, hint) in _FIXABLE.items():
         if (code is not None and code[1] == words) or (" " in words and words in text):
@@ -125,6 +125,11 @@ def read_error(error: Exception, where: str) -> ClaimtraceError:
 def first_line(error: Exception) -> str:
     """Return the first line of an error's message."""
     return str(error).strip().partition("\n")[0]
+
+
+def without_colours(text: str) -> str:
+    """Return a library's message without the escapes that colour it on a terminal."""
+    return _COLOUR.sub("", text)
 
 
 def _summary(text: str) -> str:

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claimtrace.errors import StateError, StoreUnavailable, Superseded, UsageError
-from featurestore.offline.adapters.delta import OfflineStore, feature_names
+from featurestore.offline.adapters.delta import OfflineStore
+from featurestore.offline.adapters.queries import feature_names
 from featurestore.offline.tables import SCHEMAS, definitions_rows, rows_of
 
 

@@ -16,10 +16,12 @@ from .commands.inspect import features, offline, score, seal, verify
 from .commands.models import models, train
 from .commands.run import faust, stream, upgrade
 from .commands.start import demo, doctor
-from .console import err, is_users, safe, show_error, write_trace
+from .console import err, readable_output, safe, show_error, silence_output, write_trace
+from .mistakes import check_names, mistake
+from .stopped import COMMAND, INTERRUPTED, words
 from .wiring.workspace import Workspace
 
-_INTERRUPTED = 130
+_OPTIONS = "claimtrace --help lists the commands, --help after one its options"
 
 app = typer.Typer(
     name="claimtrace",
@@ -61,6 +63,7 @@ def options(
     ] = None,
 ) -> None:
     """Read the settings once, before any command."""
+    COMMAND.set(ctx.invoked_subcommand or "")
     doctor.check_rooms()
     ctx.obj = Workspace.open(config, folder, source)
 
@@ -94,33 +97,47 @@ app.add_typer(offline.offline_app, name="offline", rich_help_panel=_INSPECT)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code; a user's mistake never shows a stack trace."""
+    COMMAND.set("")
+    readable_output()
     try:
+        check_names(sys.argv[1:] if arguments is None else arguments)
         answer = app(args=arguments, standalone_mode=False)
-        return answer if isinstance(answer, int) else 0
+        return _interrupted() if answer == INTERRUPTED else int(answer or 0)
     except typer.Exit as exit_:
         return exit_.exit_code
     except typer.TyperException as error:
-        err.print(f"[bold red]error:[/] {safe(error.format_message())}")
-        err.print(
-            "  [dim]fix[/]    claimtrace --help lists the commands, --help after one its options"
-        )
+        show_error(UsageError(error.format_message(), hint=_OPTIONS))
         return UsageError.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        err.print("[yellow]stopped[/]; run the same command again to go on")
-        return _INTERRUPTED
+        return _interrupted()
     except ClaimtraceError as error:
         show_error(error)
-        if not is_users(error):
-            write_trace(error, Path("claimtrace.log"))
         return error.exit_code
     except BrokenPipeError:
+        silence_output()
         return 0
     except Exception as error:
-        log_file = write_trace(error, Path("claimtrace.log"))
-        err.print(f"[bold red]a fault of ours:[/] {safe(type(error).__name__)}: {safe(error)}")
-        if log_file is not None:
-            err.print(f"  [dim]the trace is in {log_file}; please send it with your report[/]")
-        return 70
+        return _unexpected(error)
+
+
+def _interrupted() -> int:
+    """Say what remains after Ctrl-C, which typer answers by the exit code alone."""
+    if told := words():
+        err.print(f"[yellow]stopped[/]: {told}", soft_wrap=True)
+    return INTERRUPTED
+
+
+def _unexpected(error: Exception) -> int:
+    """Show an error that no code of ours has named, and return the exit code for it."""
+    users = mistake(error) if isinstance(error, OSError) else None
+    if users is not None:
+        show_error(users)
+        return users.exit_code
+    log_file = write_trace(error, Path("claimtrace.log"))
+    err.print(f"[bold red]a fault of ours:[/] {safe(type(error).__name__)}: {safe(error)}")
+    if log_file is not None:
+        err.print(f"  [dim]the trace is in {log_file}; please send it with your report[/]")
+    return 70
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
+import re
 import sys
 import traceback
 from contextlib import AbstractContextManager, suppress
@@ -14,10 +18,12 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from claimtrace.errors import ClaimtraceError, UsageError
+from claimtrace.errors import ClaimtraceError
 
 if TYPE_CHECKING:
     from .progress_bar import Advance
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -42,9 +48,27 @@ def notify(line: str) -> None:
         err.print(f"[yellow]{safe(line)}[/]")
 
 
+def readable_output() -> None:
+    """Let text that the terminal's encoding doesn't have be shown as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def silence_output() -> None:
+    """Let Python's last flush go nowhere: whoever read our output has closed it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def print_json(thing: Any) -> None:
-    """Print one JSON document on standard output, and nothing else, for programs."""
-    sys.stdout.write(msgspec.json.encode(thing).decode() + "\n")
+    """Print one JSON document on standard output, and nothing else, for programs.
+
+    Outside of ASCII the text is escaped, as JSON allows, where the encoding isn't UTF-8.
+    """
+    text = msgspec.json.encode(thing).decode()
+    if not (sys.stdout.encoding or "utf-8").lower().startswith("utf"):
+        text = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    sys.stdout.write(text + "\n")
 
 
 def table(title: str, header: list[str], rows: list[list[str]], numbers: int = 0) -> None:
@@ -104,8 +128,3 @@ def write_trace(error: BaseException, log_file: Path) -> Path | None:
     except OSError:
         return None
     return log_file
-
-
-def is_users(error: ClaimtraceError) -> bool:
-    """Whether the user can fix an error; such errors never show a trace."""
-    return isinstance(error, UsageError)

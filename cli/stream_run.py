@@ -41,6 +41,17 @@ class Ran:
     batch_ms_p99: float
 
 
+class Stopped(KeyboardInterrupt):
+    """A run that SIGINT or SIGTERM ended after its current batch, with everything kept.
+
+    Whatever was to follow the run doesn't follow.
+    """
+
+    def __init__(self, ran: Ran, number: int) -> None:
+        super().__init__()
+        self.ran, self.number = ran, number
+
+
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
     """Yield a function that says whether SIGINT or SIGTERM came; the current batch finishes."""
@@ -66,10 +77,23 @@ def run_stream(
     quiet: bool = False,
     new_journal: bool = False,
 ) -> Ran:
-    """Recover and run; returns when told to stop, or at the end of the log if asked to.
+    """Recover and run; returns at the end of the log if asked to.
 
     `new_journal` first sets aside a journal that doesn't belong to the log.
+
+    Raises:
+        Stopped: SIGINT or SIGTERM came; the run has ended as it should.
     """
+    ran, asked = _run_until_stopped(workspace, until_end, title, quiet, new_journal)
+    if asked is not None:
+        raise Stopped(ran, asked)
+    return ran
+
+
+def _run_until_stopped(
+    workspace: Workspace, until_end: bool, title: str, quiet: bool, new_journal: bool
+) -> tuple[Ran, int | None]:
+    """Recover and run; returns what was done, and the signal that asked to stop if one came."""
     from stream.adapters.process.garbage import rare_collections
     from stream.adapters.process.stop_signals import WAITING_S, StopSignals
 
@@ -98,7 +122,7 @@ def run_stream(
 
         started = wait_until_opened(attempt, observer, names, workspace.clock, stopping, opened)
         if started is None:
-            return _nothing_begun()
+            return _nothing_begun(), stopping.number
         transport, driver = started
         stopping.call_of = lambda: driver.call
         total = transport.waiting_records() if until_end else None
@@ -106,12 +130,12 @@ def run_stream(
             with progress(title, total, quiet=quiet) as advance:
                 replayed = driver.recover(lambda _: advance(0, "recovering"))
                 if stopping():
-                    return _nothing_begun()
+                    return _nothing_begun(), stopping.number
                 stopping.within(None)
                 run = _Run(workspace, transport, driver, observer, stopping, advance, until_end)
                 ran = run.loop(replayed)
                 stopping.within(_CLOSE_S)
-                return ran
+                return ran, stopping.number
         except ClaimtraceError as error:
             stopping.within(WAITING_S, error.exit_code)
             raise

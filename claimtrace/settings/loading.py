@@ -10,35 +10,53 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
 from ..clock import duration_ms
 from ..errors import ConfigError
 from ..limits import MAX_BATCH_RECORDS
+from .origins import ENV_PREFIX, Origins, variable_of
 from .schema import KAFKA, KINESIS, SECRETS, Settings
 
-ENV_PREFIX: Final = "CLAIMTRACE_"
+_TYPES: Final[Mapping[Any, str]] = {
+    int: "write a whole number",
+    float: "write a number",
+    str: "write a text in quotes",
+    bool: "write true or false",
+}
+_AT: Final = re.compile(r" - at `\$\.?([\w.]*)")
 _TABLE: Final = re.compile(r"file:.+|[A-Za-z0-9_.-]{3,255}")
 _CONSUMER: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _SNS_TOPIC: Final = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]{1,256}")
 
 
-def load_settings(toml: bytes | None, environment: Mapping[str, str], where: str = "") -> Settings:
-    """Build the settings from the bytes of a TOML file and an environment.
+def load_settings(
+    toml: bytes | None,
+    environment: Mapping[str, str],
+    where: str = "",
+    options: Mapping[str, str] = {},
+) -> Settings:
+    """Build the settings from the bytes of a TOML file, an environment and options.
+
+    Args:
+        toml: the file; None when there is none.
+        environment: the variables; they beat the file.
+        where: the name of the file, for errors.
+        options: values of options such as `--source`, by the setting; they beat the variables.
 
     Raises:
         ConfigError: a key is unknown (the error names the nearest), a type is wrong, or a value is
-            out of range.
+            out of range; says which option, variable or file has it.
 
     >>> load_settings(b"[stream]\\nbatch_records = 500", {}).stream.batch_records
     500
     >>> load_settings(None, {"CLAIMTRACE_STREAM__BATCH_RECORD": "5"})
     Traceback (most recent call last):
     ...
-    claimtrace.errors.ConfigError: unknown setting stream.batch_record [environment]
-    (did you mean stream.batch_records?)
+    claimtrace.errors.ConfigError: unknown setting stream.batch_record [variable
+    CLAIMTRACE_STREAM__BATCH_RECORD] (did you mean CLAIMTRACE_STREAM__BATCH_RECORDS?)
     """
     tree: dict[str, Any] = {}
     if toml is not None:
@@ -49,14 +67,40 @@ def load_settings(toml: bytes | None, environment: Mapping[str, str], where: str
         _refuse_unknown(tree, Settings, "", where)
         _refuse_secrets(tree, where)
     from_environment = _tree_of(environment)
-    _refuse_unknown(from_environment, Settings, "", "environment")
+    _refuse_unknown(from_environment, Settings, "", "")
     _merge(tree, from_environment)
+    _merge(tree, options)
+    origins = Origins(
+        where if toml is not None else "", environment, {name: f"--{name}" for name in options}
+    )
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"a setting has the wrong type: {error}", where=where) from error
-    _check(settings, where)
+        raise _wrong_type(error, tree, origins) from error
+    _check(settings, origins)
     return settings
+
+
+def _wrong_type(
+    error: msgspec.ValidationError, tree: Mapping[str, Any], origins: Origins
+) -> ConfigError:
+    """Return the error for a value of a wrong type; names the words that are allowed."""
+    at = _AT.search(str(error))
+    path = at[1] if at is not None else ""
+    kind: Any = Settings
+    value: Any = tree
+    for name in filter(None, path.split(".")):
+        kind = {f.name: f.type for f in msgspec.structs.fields(kind)}.get(name, kind)
+        value = value.get(name) if isinstance(value, Mapping) else value
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            break
+    words = get_args(kind) if get_origin(kind) is Literal else ()
+    if words:
+        what, hint = f"{path} = {value} isn't known", "write " + " or ".join(words)
+    else:
+        problem = str(error).partition(" - at")[0]
+        what, hint = f"a setting has the wrong type: {path}: {problem}", _TYPES.get(kind, "")
+    return ConfigError(what, where=origins.of(path), hint=hint)
 
 
 def _tree_of(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -69,32 +113,43 @@ def _tree_of(environment: Mapping[str, str]) -> dict[str, Any]:
         for part in reversed(path):
             at = at.setdefault(part, {})
             if not isinstance(at, dict):
-                raise ConfigError(f"{part} is a section, not a value", where=f"environment: {name}")
+                raise ConfigError(f"{part} is a section, not a value", where=f"variable {name}")
         if isinstance(at.get(branch), dict):
-            raise ConfigError(f"{branch} is a section, not a value", where=f"environment: {name}")
+            raise ConfigError(f"{branch} is a section, not a value", where=f"variable {name}")
         at[branch] = value
     return tree
 
 
 def _refuse_unknown(tree: Mapping[str, Any], kind: type, path: str, where: str) -> None:
+    """Refuse unknown keys of a file, or of the environment when `where` is empty."""
     fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
     for key, value in tree.items():
+        place = where or f"variable {variable_of(_deepest(path + key, value))}"
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
-            hint = f"did you mean {path}{near[0]}?" if near else "known: " + ", ".join(fields)
-            raise ConfigError(f"unknown setting {path}{key}", where=where, hint=hint)
+            known = [path + name if where else variable_of(path + name) for name in near or fields]
+            hint = f"did you mean {known[0]}?" if near else "known: " + ", ".join(known)
+            raise ConfigError(f"unknown setting {path}{key}", where=place, hint=hint)
         inner = fields[key]
         if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{path}{key} is a section, not a value", where=where)
+                raise ConfigError(f"{path}{key} is a section, not a value", where=place)
             _refuse_unknown(value, inner, f"{path}{key}.", where)
+
+
+def _deepest(path: str, value: Any) -> str:
+    """Return the path of the first value below a key of the environment's tree."""
+    while isinstance(value, Mapping):
+        key, value = next(iter(value.items()))
+        path = f"{path}.{key}"
+    return path
 
 
 def _refuse_secrets(tree: Mapping[str, Any], where: str) -> None:
     for path in SECRETS:
         section, _, name = path.partition(".")
         if name in tree.get(section, {}):
-            variable = ENV_PREFIX + path.upper().replace(".", "__")
+            variable = variable_of(path)
             raise ConfigError(f"{path} is a secret: it must not be in a settings file",
                               where=where, hint=f"set {variable}")  # fmt: skip
 
@@ -107,7 +162,7 @@ def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
             into[key] = value
 
 
-def _check(settings: Settings, where: str) -> None:
+def _check(settings: Settings, origins: Origins) -> None:
     stream, decision, drift = settings.stream, settings.decision, settings.drift
     for name, text in (
         ("stream.allowed_lateness", stream.allowed_lateness),
@@ -130,18 +185,18 @@ def _check(settings: Settings, where: str) -> None:
         try:
             duration = duration_ms(text)
         except ValueError as error:
-            raise ConfigError(f"{name}: {error}", where=where) from error
+            raise ConfigError(f"{name}: {error}", where=origins.of(name)) from error
         if name in ("drift.window", "aws.metrics_every") and duration == 0:
-            raise ConfigError(f"{name} must be longer than zero", where=where,
+            raise ConfigError(f"{name} must be longer than zero", where=origins.of(name),
                               hint="write 1d, or 60s")  # fmt: skip
     if duration_ms(stream.remember_ids) < duration_ms(stream.allowed_lateness):
         raise ConfigError(
             "stream.remember_ids is shorter than stream.allowed_lateness",
-            where=where,
+            where=origins.of("stream.remember_ids"),
             hint="a late duplicate would count twice; raise remember_ids",
         )
-    _check_source(settings.source, where)
-    _check_names(settings, where)
+    _check_source(settings.source, origins.of("source"))
+    _check_names(settings, origins)
     ranges = (
         ("kafka.replication", settings.kafka.replication, 1, 100),
         ("kafka.min_insync", settings.kafka.min_insync, 1, settings.kafka.replication),
@@ -150,7 +205,12 @@ def _check(settings: Settings, where: str) -> None:
         ("stream.snapshot_every_records", stream.snapshot_every_records, 1, 10**9),
         ("stream.offline_every_records", stream.offline_every_records, 1, 10**7),
         ("decision.capacity_per_day", decision.capacity_per_day, 0.001, 10**9),
-        ("decision.review_per_day", decision.review_per_day, decision.capacity_per_day, 10**9),
+        (
+            "decision.review_per_day",
+            decision.most_reviews_per_day,
+            decision.capacity_per_day,
+            10**9,
+        ),
         ("decision.reasons", decision.reasons, 0, 100),
         ("drift.alert_n", drift.alert_n, drift.alert_m, 1000),
         ("drift.alert_m", drift.alert_m, 1, 1000),
@@ -158,10 +218,12 @@ def _check(settings: Settings, where: str) -> None:
     )
     for name, value, low, high in ranges:
         if not low <= value <= high:
-            raise ConfigError(f"{name} = {value} is not within {low} .. {high}", where=where)
+            raise ConfigError(
+                f"{name} = {value} is not within {low} .. {high}", where=origins.of(name)
+            )
 
 
-def _check_names(settings: Settings, where: str) -> None:
+def _check_names(settings: Settings, origins: Origins) -> None:
     kinesis = settings.kinesis
     for name, value, form, hint in (
         ("aws.alerts_topic", settings.aws.alerts_topic, _SNS_TOPIC,
@@ -170,7 +232,9 @@ def _check_names(settings: Settings, where: str) -> None:
         ("kinesis.fan_out", kinesis.fan_out, _CONSUMER, "1 to 128 of a-z, A-Z, 0-9, _ - and ."),
     ):  # fmt: skip
         if value and not form.fullmatch(value):
-            raise ConfigError(f"{name} = {value} is not a valid name", where=where, hint=hint)
+            raise ConfigError(
+                f"{name} = {value} is not a valid name", where=origins.of(name), hint=hint
+            )
 
 
 def _check_source(source: str, where: str) -> None:

@@ -73,10 +73,16 @@ class DecisionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     capacity_per_day: float = 40.0
     """Claims that can be investigated in a day: sets the threshold for `refer`."""
-    review_per_day: float = 160.0
-    """Claims that can be looked at briefly in a day: sets the threshold for `review`."""
+    review_per_day: float = 0.0
+    """Claims that can be looked at briefly in a day: sets the threshold for `review`. 0: four times
+    `capacity_per_day`."""
     reasons: int = 6
     """Reasons listed on a referred claim; the others are summed up. 0: none are computed."""
+
+    @property
+    def most_reviews_per_day(self) -> float:
+        """The claims that can be looked at briefly in a day."""
+        return self.review_per_day or 4 * self.capacity_per_day
 
 
 class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

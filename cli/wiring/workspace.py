@@ -18,6 +18,7 @@ from claimtrace.settings.loading import load_settings
 from claimtrace.settings.schema import Settings
 
 from ..console import notify
+from ..mistakes import check_folder
 
 if TYPE_CHECKING:
     from claimtrace.adapters.embedded_log.log import EmbeddedLog
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 CONFIG_NAME = Path("claimtrace.toml")
 CHAMPION = "champion"
+FOLDER_VARIABLE = "CLAIMTRACE_FOLDER"
 
 
 class Workspace:
@@ -47,28 +49,29 @@ class Workspace:
         """Read the settings; an option beats the environment, which beats the file.
 
         The file is the one that was named, else `claimtrace.toml` here, else the one in the folder,
-        so that a folder keeps the settings that it was made with.
+        so that a folder keeps the settings that it was made with, however the folder was named.
 
         Raises:
-            UsageError: the file that was named doesn't exist.
+            UsageError: the file that was named doesn't exist, or the folder can't be one.
         """
         if config is not None and not config.is_file():
             raise UsageError("there is no such settings file", where=str(config))
-        path = config or CONFIG_NAME
-        if not path.is_file() and folder is not None:
-            path = folder / CONFIG_NAME
-        toml = path.read_bytes() if path.is_file() else None
         environment = dict(os.environ)
-        if folder is not None:
-            environment["CLAIMTRACE_FOLDER"] = str(folder)
-        if source is not None:
-            environment["CLAIMTRACE_SOURCE"] = source
-        return cls(load_settings(toml, environment, str(path)))
+        named = folder or Path(environment.get(FOLDER_VARIABLE) or Settings().folder)
+        check_folder(named)
+        path = config or CONFIG_NAME
+        if not path.is_file():
+            path = named / CONFIG_NAME
+        toml = path.read_bytes() if path.is_file() else None
+        options = {"folder": str(folder) if folder is not None else None, "source": source}
+        chosen = {name: value for name, value in options.items() if value is not None}
+        workspace = cls(load_settings(toml, environment, str(path), chosen))
+        check_folder(workspace.folder)  # the file may have named another
+        return workspace
 
     def at_source(self, source: str) -> Workspace:
         """Return a workspace with these settings and another source."""
-        environment = {"CLAIMTRACE_SOURCE": source}
-        checked = load_settings(None, environment, "--source").source
+        checked = load_settings(None, {}, options={"source": source}).source
         return Workspace(msgspec.structs.replace(self.settings, source=checked))
 
     @cached_property

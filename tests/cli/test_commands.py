@@ -202,7 +202,7 @@ def test_an_unknown_setting_names_the_nearest(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("CLAIMTRACE_STREAM__BATCH_RECORD", "5")
     code, _, err = ask(tmp_path, "doctor", capsys=capsys)
     assert code == 2
-    assert "did you mean stream.batch_records?" in err
+    assert "did you mean CLAIMTRACE_STREAM__BATCH_RECORDS?" in " ".join(err.split())
 
 
 def test_our_own_fault_shows_a_trace_in_the_log_only(tmp_path, capsys, monkeypatch):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
 
 from ...console import print_json
-from ...stream_run import run_stream, show_ran
+from ...stream_run import Ran, Stopped, run_stream, show_ran
 from ...wiring.workspace import Workspace
 
 
@@ -41,8 +42,17 @@ def stream(
     the partitions among them. Make the topics first: `claimtrace topics create`.
     """
     workspace: Workspace = ctx.obj if source is None else ctx.obj.at_source(source)
-    ran = run_stream(workspace, until_end=until_end, quiet=as_json, new_journal=new_journal)
+    try:
+        ran = run_stream(workspace, until_end=until_end, quiet=as_json, new_journal=new_journal)
+        _show(ran, as_json=as_json)
+    except Stopped as stopped:
+        _show(stopped.ran, as_json=as_json)
+        if stopped.number == signal.SIGINT:
+            raise KeyboardInterrupt from None
+
+
+def _show(ran: Ran, *, as_json: bool) -> None:
     if as_json:
         print_json(ran)
-        return
-    show_ran(ran)
+    else:
+        show_ran(ran)

@@ -27,6 +27,8 @@ _CALL_S: Final = 8.0
 WAITING_S: Final = 1.2
 """The same while a store is waited for, or the worker hasn't begun: nothing is being finished."""
 UNFINISHED: Final = 70
+_INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C instead of 0, as shells give it."""
 _LOOK_EVERY_S: Final = 0.05
 
 
@@ -39,7 +41,7 @@ class _Limit(NamedTuple):
 def end_process(exit_code: int) -> None:
     """End the process at once, with a line on standard error that says what remains."""
     what = "a store doesn't answer, what is unfinished is repeated at the next start"
-    left = what if exit_code else "nothing was begun yet"
+    left = "nothing was begun yet" if exit_code in (0, _INTERRUPTED) else what
     os.write(_STDERR, f"stopped: {left}\n".encode())
     os._exit(exit_code)
 
@@ -52,10 +54,12 @@ class StopSignals:
 
     Attributes:
         call_of: returns the call to a store that the worker is in.
+        number: the first signal that asked; None while none has.
     """
 
     def __init__(self, end: Callable[[int], None] = end_process) -> None:
         self.call_of: Callable[[], Call | None] = lambda: None
+        self.number: int | None = None
         self._end = end
         self._limit: _Limit | None = None
         self._asked_s: float | None = None
@@ -87,8 +91,9 @@ class StopSignals:
         self._thread.join()
         os.close(self._reading)
 
-    def _ask(self, *_: object) -> None:
+    def _ask(self, number: int, _: object = None) -> None:
         if self._asked_s is None:
+            self.number = number
             self._asked_s = time.monotonic()
 
     def _watch(self) -> None:
@@ -98,8 +103,9 @@ class StopSignals:
                 sent = os.read(self._reading, 64)
                 if not sent:
                     return
-                if any(number in _SIGNALS for number in sent):
-                    self._ask()
+                for number in sent:
+                    if number in _SIGNALS:
+                        self._ask(number)
             if self._asked_s is not None:
                 self._check(self._asked_s)
 
@@ -113,5 +119,6 @@ class StopSignals:
         now_s = time.monotonic()
         for limit in limits:
             if now_s - max(asked_s, limit.since_s) > limit.seconds:
-                self._end(limit.exit_code)
+                interrupted = _INTERRUPTED if self.number == signal.SIGINT else 0
+                self._end(limit.exit_code or interrupted)
                 return

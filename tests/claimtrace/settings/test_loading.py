@@ -44,7 +44,7 @@ WRONG = [
     (b"[streem]\nbatch_records = 2", {}, "unknown setting streem", "did you mean stream?"),
     (b"zzz = 2", {}, "unknown setting zzz", "known: folder, models"),
     (b"stream = 2", {}, "stream is a section", ""),
-    (b'partitions = "many"', {}, "wrong type.*partitions", ""),
+    (b'partitions = "many"', {}, "wrong type.*partitions", "whole number"),
     (b"partitions = 1.5", {}, "wrong type.*partitions", ""),
     (b"partitions = 0", {}, "partitions = 0 is not within 1", ""),
     (b"partitions = ", {}, "not a TOML file", ""),
@@ -78,7 +78,7 @@ WRONG = [
     (b'[aws]\nmetrics_every = "0s"', {}, "aws.metrics_every must be longer than zero", "60s"),
     (b'source = "kafka://"', {}, "source names no broker", "kafka://host"),
     (b"[kafka]\nmin_insync = 2", {}, "kafka.min_insync = 2", ""),
-    (b'[kafka]\noutput = "twice"', {}, "wrong type", ""),
+    (b'[kafka]\noutput = "twice"', {}, "kafka.output = twice isn't known", "at_least_once or"),
     (b'[kafka]\ninput_retention = "always"', {}, "kafka.input_retention: not a duration", ""),
     (b'[security]\npassword = "p"', {}, "security.password is a secret", "SECURITY__PASSWORD"),
     (b'[security]\nkey_password = "p"', {}, "security.key_password is a secret", "KEY_PASSWORD"),
@@ -127,6 +127,35 @@ def test_any_environment_is_taken_or_refused_by_name(environment):
 def test_any_file_is_taken_or_refused_by_name(toml):
     with suppress(ConfigError):
         load_settings(toml, {})
+
+
+FROM = [
+    ({"CLAIMTRACE_KAFKA__OUTPUT": "twice"}, {}, "variable CLAIMTRACE_KAFKA__OUTPUT"),
+    ({"CLAIMTRACE_PARTITIONS": "many"}, {}, "variable CLAIMTRACE_PARTITIONS"),
+    ({"CLAIMTRACE_PARTITIONS": "0"}, {}, "variable CLAIMTRACE_PARTITIONS"),
+    ({"CLAIMTRACE_STREAM__OFFLINE_EVERY": "x"}, {}, "variable CLAIMTRACE_STREAM__OFFLINE_EVERY"),
+    ({"CLAIMTRACE_STREEM__BATCH": "5"}, {}, "variable CLAIMTRACE_STREEM__BATCH"),
+    ({"CLAIMTRACE_STREAM__BATCH": "5"}, {}, "variable CLAIMTRACE_STREAM__BATCH"),
+    ({"CLAIMTRACE_STREAM": "5"}, {}, "variable CLAIMTRACE_STREAM"),
+    ({"CLAIMTRACE_SOURCE": "nats://x"}, {}, "variable CLAIMTRACE_SOURCE"),
+    ({"CLAIMTRACE_SOURCE": "local"}, {"source": "nats://x"}, "--source"),
+    ({"CLAIMTRACE_KINESIS__TABLE": "t"}, {}, "variable CLAIMTRACE_KINESIS__TABLE"),
+]
+
+
+@pytest.mark.parametrize(("environment", "options", "where"), FROM, ids=lambda v: str(v))
+@pytest.mark.parametrize("toml", [None, b"[drift]\nalert_m = 1\n"], ids=["no file", "file"])
+def test_a_mistake_is_where_it_was_made(toml, environment, options, where):
+    with pytest.raises(ConfigError) as caught:
+        load_settings(toml, environment, "the.toml", options)
+    assert caught.value.where == where
+
+
+def test_reviews_follow_the_capacity():
+    small = load_settings(b"[decision]\ncapacity_per_day = 3", {}).decision
+    assert small.most_reviews_per_day == 12
+    large = load_settings(b"[decision]\ncapacity_per_day = 3\nreview_per_day = 5", {}).decision
+    assert large.most_reviews_per_day == 5
 
 
 def test_every_setting_has_a_default_and_can_be_set_by_the_environment():

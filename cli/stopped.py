@@ -1,0 +1,33 @@
+"""What a command that Ctrl-C stopped leaves behind, and how to go on."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, as shells give it."""
+
+COMMAND: Final[ContextVar[str]] = ContextVar("COMMAND", default="")
+"""The name of the command that runs."""
+
+_NOTHING: Final = "nothing was changed; run the same command again"
+_REMAINS: Final = {
+    "demo": "the steps that are done stay; the same command goes on with the next",
+    "models": "all of the change is in the registry or nothing: see claimtrace models history",
+    "producers": "",  # it has said it, with its counts
+    "replay": "rows sent so far are on the log; the same command sends all again, and the stream "
+    "drops those that it has had",
+    "simulate": "events written so far stay on the log; the same command goes on from there",
+    "stream": "every batch that was begun is kept; the same command goes on from there",
+    "topics": "topics made so far stay; the same command makes the rest",
+    "train": "no model is published in part; run the same command again",
+}
+
+
+def words() -> str:
+    """Return what remains of the command that runs, and what to do next, in one line.
+
+    Empty when the command says it itself.
+    """
+    return _REMAINS.get(COMMAND.get(), _NOTHING)

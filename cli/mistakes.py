@@ -74,3 +74,14 @@ def check_folder(folder: Path) -> None:
         if os.path.lexists(path):
             raise UsageError("there is a file where a folder should be", where=str(path),
                              hint="name another --folder")  # fmt: skip
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a path that this user can't write to, before long work whose result belongs there.
+
+    Raises:
+        UsageError: names the path, or the folder in which it can't be made.
+    """
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not os.access(there, os.W_OK, effective_ids=True):
+        raise UsageError("no right to write", where=str(there), hint=_WRITABLE)

@@ -28,7 +28,7 @@ from .data.split import Split, split_dataset
 from .evaluation.capacity import SCORE_DECIMALS, Threshold, threshold_for
 from .evaluation.evaluate import Evaluation, Measured, Panel, bootstrap
 from .evaluation.evaluate import evaluate as evaluate_model
-from .fitting.fitters import FITTERS, Fitted, Progress, silent
+from .fitting.fitters import CHECKS, FITTERS, Fitted, Progress, silent
 from .release.gate import Verdict, compare, first_model
 from .release.publish import CHAMPION, build_draft
 from .release.publish import publish as publish_version
@@ -143,15 +143,23 @@ def evaluate(run: TrainingRun) -> None:
 
 
 def set_thresholds(run: TrainingRun) -> None:
-    """Choose the thresholds by capacity, on all claims since the test time began."""
+    """Choose the thresholds by capacity, on all claims since the test time began.
+
+    A claim that is safer than the average is not reviewed, however large the capacity, and is
+    referred only where the capacity leaves claims out. So a small insurer's thresholds aren't 0.
+    """
     times = run.dataset.event_times_ms
     recent = times >= run.split.test_start_ms
     days = max(1.0, (int(times[-1]) + 1 - run.split.test_start_ms) / DAY_MS)
     scores = np.round(run.probabilities[recent], SCORE_DECIMALS)
-    chosen = run.settings.decision
+    chosen, average = run.settings.decision, run.evaluation.base_ratio
+    refer = threshold_for(scores, days, chosen.capacity_per_day)
+    if refer.value == 0.0:
+        refer = threshold_for(scores, days, chosen.capacity_per_day, average)
+    least = min(average, refer.value)
     run.thresholds = {
-        "refer": threshold_for(scores, days, chosen.capacity_per_day),
-        "review": threshold_for(scores, days, chosen.review_per_day),
+        "refer": refer,
+        "review": threshold_for(scores, days, chosen.most_reviews_per_day, least),
     }
     for name, threshold in run.thresholds.items():
         if threshold.note:
@@ -218,9 +226,11 @@ def train(
 
     Raises:
         UsageError: the store holds too little data; the error names what is missing.
-        ConfigError: the fitter refuses a parameter.
+        ConfigError: the fitter refuses a parameter; that is found out before anything is read.
         StateError: the champion was changed during the run.
     """
+    if fitter in CHECKS:
+        CHECKS[fitter](settings.training.params)
     run = TrainingRun(
         offline=offline,
         registry=registry,

@@ -20,6 +20,9 @@ from ..limits import MAX_BATCH_RECORDS
 from .origins import ENV_PREFIX, Origins, variable_of
 from .schema import KAFKA, KINESIS, SECRETS, Settings
 
+LEAST_CAPACITY: Final = 0.001
+MOST_CAPACITY: Final = 10**9
+"""Bounds of claims a day."""
 _TYPES: Final[Mapping[Any, str]] = {
     int: "write a whole number",
     float: "write a number",
@@ -204,7 +207,7 @@ def _check(settings: Settings, origins: Origins) -> None:
         ("stream.batch_records", stream.batch_records, 1, MAX_BATCH_RECORDS),
         ("stream.snapshot_every_records", stream.snapshot_every_records, 1, 10**9),
         ("stream.offline_every_records", stream.offline_every_records, 1, 10**7),
-        ("decision.capacity_per_day", decision.capacity_per_day, 0.001, 10**9),
+        ("decision.capacity_per_day", decision.capacity_per_day, LEAST_CAPACITY, MOST_CAPACITY),
         (
             "decision.review_per_day",
             decision.most_reviews_per_day,

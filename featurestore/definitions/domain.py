@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, Final
 
+from msgspec import inspect
+
 from claimtrace.errors import DefinitionError
 from claimtrace.events import Event
 from claimtrace.ids import digest_of
@@ -242,8 +244,27 @@ def _near(name: str, among: Iterable[str]) -> str:
     return f"did you mean {found[0]}?" if found else ""
 
 
+_NUMBERS: Final = (inspect.IntType, inspect.FloatType, inspect.BoolType, inspect.DateTimeType)
+
+
+def _fields_of(kind: type[Event]) -> dict[str, bool]:
+    """Return the fields of an event type, and whether each holds numbers or times."""
+    found = inspect.type_info(kind)
+    assert isinstance(found, inspect.StructType)
+    return {each.name: _is_number(each.type) for each in found.fields}
+
+
+def _is_number(kind: inspect.Type) -> bool:
+    """Whether all values of a type but a missing one are numbers or times."""
+    if isinstance(kind, inspect.Metadata):
+        return _is_number(kind.type)
+    if isinstance(kind, inspect.UnionType):
+        return all(_is_number(t) for t in kind.types if not isinstance(t, inspect.NoneType))
+    return isinstance(kind, _NUMBERS)
+
+
 def _check(domain: Domain) -> None:
-    claim_fields = set(domain.claim.__struct_fields__)
+    claim_fields = _fields_of(domain.claim)
     groups = {group.name: group for group in domain.groups}
     seen: set[str] = set()
     for each in domain.features:
@@ -263,32 +284,43 @@ def _check(domain: Domain) -> None:
     for entity in domain.entities:
         for name in entity.fields:
             _check_field(name, claim_fields, entity.name)
+    if domain.amount:
+        _check_number(domain.amount, claim_fields, "amount of the domain")
     for rule in domain.rules:
         _check_names(rule, rule.when, seen, claim_fields, groups)
 
 
-def _check_field(name: str, known: set[str], where: str) -> None:
+def _check_number(name: str, known: dict[str, bool], where: str) -> None:
+    """Refuse a field that isn't there, or is a text where a number is needed."""
+    _check_field(name, known, where)
+    if not known[name]:
+        hint = "use ordered or one_hot for a category, distinct for ids"
+        raise DefinitionError(f"the field {name} holds text, not numbers", where=where, hint=hint)
+
+
+def _check_field(name: str, known: Iterable[str], where: str) -> None:
     if name not in known:
         raise DefinitionError(
             f"the event has no field {name}", where=where, hint=_near(name, known)
         )
 
 
-def _check_own(each: Own, claim_fields: set[str], groups: dict[str, Group]) -> None:
+def _check_own(each: Own, claim_fields: dict[str, bool], groups: dict[str, Group]) -> None:
+    check = _check_field if each.order or each.equals else _check_number
     if not each.group:
-        _check_field(each.field, claim_fields, each.name)
+        check(each.field, claim_fields, each.name)
         return
     group = groups.get(each.group)
     if group is None:
         raise DefinitionError(f"there is no group {each.group}", where=each.name,
                               hint=_near(each.group, groups))  # fmt: skip
-    known = set(group.event.__struct_fields__)
-    _check_field(each.field, known, each.name)
+    check(each.field, _fields_of(group.event), each.name)
 
 
-def _check_window(each: WindowFeature, claim_fields: set[str], domain: Domain) -> None:
+def _check_window(each: WindowFeature, claim_fields: dict[str, bool], domain: Domain) -> None:
     if each.value:
-        _check_field(each.value, claim_fields, each.name)
+        check = _check_field if each.aggregate == "distinct" else _check_number
+        check(each.value, claim_fields, each.name)
     if each.aggregate in ("outcomes", "rate") and domain.labels is None:
         raise DefinitionError("the domain has no labels to count", where=each.name)
     values = {
@@ -304,12 +336,12 @@ def _check_names(
     thing: Computed | Rule,
     expression: Expression,
     features: set[str],
-    claim_fields: set[str],
+    claim_fields: dict[str, bool],
     groups: dict[str, Group],
 ) -> None:
     for name in expression.names():
         if name.startswith(FIELD_PREFIX):
-            _check_field(name.removeprefix(FIELD_PREFIX), claim_fields, thing.name)
+            _check_number(name.removeprefix(FIELD_PREFIX), claim_fields, thing.name)
         elif name.startswith(PROFILE_PREFIX):
             group, _, source = name.removeprefix(PROFILE_PREFIX).partition(".")
             _check_own(Own(thing.name, source, group=group), claim_fields, groups)

@@ -27,8 +27,10 @@ class Threshold(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-def threshold_for(scores: Floats, days: float, capacity_per_day: float) -> Threshold:
-    """Return the lowest threshold that lets at most the capacity pass.
+def threshold_for(
+    scores: Floats, days: float, capacity_per_day: float, least: float = 0.0
+) -> Threshold:
+    """Return the lowest threshold from `least` on that lets at most the capacity pass.
 
     Claims of equal score pass together or not at all. If even the highest score is shared by more
     claims than the capacity, they all pass: too many is better than none, and the note explains it.
@@ -37,6 +39,8 @@ def threshold_for(scores: Floats, days: float, capacity_per_day: float) -> Thres
         scores: float64[n], probabilities of *all* claims of a time span, with or without a verdict.
         days: length of the time span.
         capacity_per_day: claims a day, above 0.
+        least: the lowest threshold that makes sense, such as the share of frauds: whoever has room
+            for all claims needn't look at those that are safer than the average.
 
     Raises:
         UsageError: there are no scores, or the time span or the capacity isn't positive.
@@ -45,12 +49,25 @@ def threshold_for(scores: Floats, days: float, capacity_per_day: float) -> Thres
     0.9
     >>> threshold_for(np.array([0.9, 0.1]), days=1, capacity_per_day=40).value
     0.0
+    >>> threshold_for(np.array([0.9, 0.1]), days=1, capacity_per_day=40, least=0.2).value
+    0.2
     """
     if not len(scores) or days <= 0 or capacity_per_day <= 0:
         raise UsageError(
             f"no threshold for {capacity_per_day:g} a day: {len(scores)} claims of {days:g} days"
         )
-    levels, counts = np.unique(np.round(scores, SCORE_DECIMALS), return_counts=True)
+    rounded = np.round(scores, SCORE_DECIMALS)
+    found = _by_capacity(rounded, days, capacity_per_day)
+    least = round(least, SCORE_DECIMALS)
+    if found.value >= least:
+        return found
+    expected = float(np.sum(rounded >= least) / days)
+    note = f"claims below {least:.4f}, the share of frauds, are safer than the average: none pass"
+    return Threshold(least, capacity_per_day, expected, note)
+
+
+def _by_capacity(scores: Floats, days: float, capacity_per_day: float) -> Threshold:
+    levels, counts = np.unique(scores, return_counts=True)
     above = np.cumsum(counts[::-1])[::-1]  # claims at or above each level
     if above[0] <= capacity_per_day * days:
         note = f"the capacity is more than all {above[0] / days:.3g} claims a day: all pass"

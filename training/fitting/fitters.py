@@ -7,6 +7,7 @@ The same rows, parameters and seed give the same bytes: one thread, and every ra
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -68,6 +69,10 @@ _TUNABLE: Final = frozenset(XGBOOST_DEFAULTS) | {
     "sampling_method",
     "scale_pos_weight",
 }
+_ABOVE_0: Final = frozenset(
+    {"base_score", "colsample_bylevel", "colsample_bynode", "colsample_bytree", "subsample"}
+)
+"""Parameters for which XGBoost takes 0, and learns nothing."""
 _ALIASES: Final[Mapping[str, str]] = {
     "learning_rate": "eta",
     "lambda": "reg_lambda",
@@ -82,6 +87,7 @@ _ALIASES: Final[Mapping[str, str]] = {
 They are refused because one call could then hold a parameter twice, with different values.
 """
 
+_MOST_ROUNDS: Final = 100_000
 _BOUND: Final = 1e37
 """Bound of the values in training; see `_bounded`."""
 
@@ -124,8 +130,8 @@ def fit_xgboost(
     import xgboost
 
     chosen = _chosen(params, labels)
-    passed = {name: value for name, value in chosen.items() if name not in _OURS}
-    rounds = int(chosen["rounds"])
+    passed = _passed(chosen)
+    rounds = int(float(chosen["rounds"]))
     train = xgboost.DMatrix(_bounded(matrix), label=labels.astype(np.float32), nthread=1)
     watched = [
         (
@@ -134,11 +140,14 @@ def fit_xgboost(
         )
     ]
     stopping = bool(np.any(stop_labels))
-    least, patience = min(rounds, int(chosen["least_rounds"])), int(chosen["patience"])
+    least, patience = (
+        min(rounds, int(float(chosen["least_rounds"]))),
+        int(float(chosen["patience"])),
+    )
     watch = _watch(xgboost, rounds, least, patience, progress)
     try:
         booster = xgboost.train(
-            {**passed, **_FIXED, "seed": seed, "validate_parameters": 1},
+            {**passed, "seed": seed},
             train,
             num_boost_round=rounds,
             evals=watched if stopping else [],
@@ -147,19 +156,69 @@ def fit_xgboost(
             verbose_eval=False,
         )
     except (xgboost.core.XGBoostError, ValueError) as error:
-        raise ConfigError(
-            f"XGBoost refuses: {str(error).strip().splitlines()[-1]}", where="training.params"
-        ) from error
+        raise _refused(error) from error
     libraries = {"xgboost": xgboost.__version__, "numpy": np.__version__}
     kept = watch.best_rounds
     return Fitted(bytes(booster[:kept].save_raw("json")), kept, {**chosen, "seed": seed}, libraries)
 
 
+def check_xgboost(params: Params) -> None:
+    """Check parameters without any data of the user's: a wrong one is found before the long work.
+
+    XGBoost itself judges its own parameters, on a fit of one tree to a handful of rows.
+
+    Raises:
+        ConfigError: a parameter is fixed or unknown, or has a value that can't be used.
+    """
+    import xgboost
+
+    labels = np.arange(8) % 2 == 1
+    chosen = _chosen(params, labels)
+    for name in sorted(_OURS):
+        _check_whole(name, chosen[name])
+    rows = xgboost.DMatrix(
+        np.arange(16.0).reshape(8, 2), label=labels.astype(np.float32), nthread=1
+    )
+    for name in [*sorted(set(params) - _OURS), ""]:  # each alone, then all together
+        tried = _chosen({name: params[name]} if name else params, labels)
+        try:
+            xgboost.train(_passed(tried), rows, num_boost_round=1, verbose_eval=False)
+        except (xgboost.core.XGBoostError, ValueError) as error:
+            raise _refused(error, f"{name} = {params[name]}: " if name else "") from error
+
+
 FITTERS: Final[Mapping[str, Fitter]] = {"xgboost": fit_xgboost}
+CHECKS: Final[Mapping[str, Callable[[Params], None]]] = {"xgboost": check_xgboost}
+"""For each fitter the check of its parameters, before any data is read."""
 
 
 def silent(step: str, done: int, total: int) -> None:
     """Ignore progress."""
+
+
+def _check_whole(name: str, value: float | int | str) -> None:
+    """Refuse anything but a whole number; one from the environment is a text."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if number % 1 or not 1 <= number <= _MOST_ROUNDS:
+        raise ConfigError(f"{name} = {value} is not a whole number within 1 .. {_MOST_ROUNDS:,}",
+                          where="training.params")  # fmt: skip
+
+
+def _passed(chosen: Params) -> dict[str, object]:
+    """Return the parameters that XGBoost gets."""
+    passed = {name: value for name, value in chosen.items() if name not in _OURS}
+    return {**passed, **_FIXED, "validate_parameters": 1}
+
+
+def _refused(error: Exception, words: str = "") -> ConfigError:
+    """Return the error for parameters that XGBoost refuses."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("[bt]", "Stack trace"))]
+    what = f"{words}XGBoost refuses: {told[-1] if told else repr(error)}"
+    return ConfigError(what, where="training.params")
 
 
 def _chosen(params: Params, labels: Bools) -> dict[str, float | int | str]:
@@ -179,6 +238,11 @@ def _chosen(params: Params, labels: Bools) -> dict[str, float | int | str]:
             where="training.params",
             hint=f"did you mean {right}?" if right else "known: " + ", ".join(sorted(_TUNABLE)),
         )
+    for name, value in sorted(params.items()):
+        if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ConfigError(f"{name} = {value} is no number", where="training.params")
+        if name in _ABOVE_0 and isinstance(value, int | float) and value <= 0:
+            raise ConfigError(f"{name} = {value} is not above 0", where="training.params")
     prior = float(np.clip(np.mean(labels) if len(labels) else 0.5, 1e-4, 0.5))
     chosen = {"base_score": prior, **XGBOOST_DEFAULTS, **params}
     if chosen["tree_method"] == "exact":

@@ -6,7 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from claimtrace.errors import UsageError
+from claimtrace.settings.loading import LEAST_CAPACITY, MOST_CAPACITY
+
 from ...console import out, print_json, progress, safe, table
+from ...mistakes import check_writable
 from ...wiring.workspace import Workspace
 
 
@@ -40,11 +44,18 @@ def run_training(
 
     settings = workspace.settings
     if capacity is not None:
-        review = max(settings.decision.review_per_day, 4 * capacity)
+        if not LEAST_CAPACITY <= capacity <= MOST_CAPACITY:
+            raise UsageError(f"the capacity {capacity:g} is not within {LEAST_CAPACITY:g} .. "
+                             f"{MOST_CAPACITY:,}", where="--capacity",
+                             hint="write how many claims can be investigated in a day")  # fmt: skip
+        review = settings.decision.review_per_day and max(
+            settings.decision.review_per_day, capacity
+        )
         decision = msgspec.structs.replace(
             settings.decision, capacity_per_day=capacity, review_per_day=review
         )
         settings = msgspec.structs.replace(settings, decision=decision)
+    check_writable(workspace.models_folder)
     with progress("train", len(STEPS), quiet=quiet) as advance:
         done: set[str] = set()
 

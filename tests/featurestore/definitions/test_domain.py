@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from msgspec import Meta
 
 from claimtrace.errors import DefinitionError
-from claimtrace.events import EntityId, Event, EventId
+from claimtrace.events import Category, EntityId, Event, EventId
 from claimtrace_examples import card_payments
 from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.definitions.domain import Domain, Labels, load_domain
@@ -20,8 +23,11 @@ from featurestore.definitions.features import (
     Group,
     computed,
     count,
+    distinct,
     latest,
     number,
+    one_hot,
+    ordered,
     rate,
     rule,
     total,
@@ -199,3 +205,40 @@ def test_domains_are_loaded_by_the_name_of_their_module():
         load_domain("claimtrace_examples.auto_claims.rules")
     with pytest.raises(DefinitionError, match="no module"):
         load_domain("no_such_module")
+
+
+class Garaged(Event, topic="filed", id="claim_id"):
+    claim_id: EventId
+    shop_id: EntityId | None = None
+    amount: int | None = None
+    garage: Category | None = None
+    filed_at: datetime | None = None
+    share: Annotated[float, Meta(ge=0)] | None = None
+    insured: bool = False
+
+
+TEXT_AS_NUMBER = [
+    ("b", {"features": (number("b", "garage"),)}),
+    ("b", {"features": (number("b", "shop_id"),)}),
+    ("c", {"features": (total("c", of=shop, value="garage", window="1d"),)}),
+    ("d", {"features": (computed("d", field("garage") * 2, text=""),)}),
+    ("e", {"features": (latest("e", of=shop, group="shops", source="shop_id"),)}),
+    ("f", {"features": (computed("f", profile("shops", "shop_id") + 1, text=""),)}),
+    ("g", {"rules": (rule("g", field("garage") > 1, outcome="review", text=""),)}),
+    ("amount of the domain", {"amount": "garage"}),
+]
+
+
+@pytest.mark.parametrize(("where", "changes"), TEXT_AS_NUMBER, ids=[t[0] for t in TEXT_AS_NUMBER])
+def test_a_text_is_no_number(where, changes):
+    with pytest.raises(DefinitionError, match=r"(garage|shop_id) holds text, not numbers") as caught:
+        small(claim=Garaged, **changes)
+    assert caught.value.where == where
+
+
+def test_numbers_times_and_truths_are_numbers_and_texts_are_categories():
+    names = ("amount", "filed_at", "share", "insured")
+    features = [number(f"n.{name}", name) for name in names]
+    features += [*one_hot("g", "garage", ["big", "small"]), ordered("o", "garage", ["small"])]
+    features.append(distinct("s", of=shop, value="garage", window="1d"))
+    assert len(small(claim=Garaged, features=tuple(features)).features) == len(features)

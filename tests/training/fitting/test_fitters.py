@@ -10,7 +10,7 @@ import xgboost
 from claimtrace.errors import ConfigError
 from models.kernels.forest import Forest
 from training.evaluation.metrics import average_precision
-from training.fitting.fitters import FITTERS, fit_xgboost, silent
+from training.fitting.fitters import FITTERS, check_xgboost, fit_xgboost, silent
 
 
 def claims(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -119,3 +119,33 @@ def test_no_feature_names_and_no_categories_in_the_model() -> None:
     learner = msgspec.json.decode(fit({"rounds": 2}).model_json)["learner"]
     assert learner["feature_names"] == []
     assert set(FITTERS) == {"xgboost"}
+
+
+WRONG = [
+    {"eta": -1}, {"eta": "x"}, {"eta": float("nan")}, {"eta": float("inf")}, {"max_depth": 2.5},
+    {"max_depth": "deep"}, {"subsample": 0}, {"subsample": 1.5}, {"colsample_bytree": -0.1},
+    {"tree_method": "gpu"}, {"grow_policy": "wild"}, {"base_score": 2}, {"base_score": 0},
+    {"rounds": 0}, {"rounds": -5}, {"rounds": 2.5}, {"rounds": "many"}, {"rounds": 10**9},
+    {"rounds": True}, {"patience": 0}, {"least_rounds": "none"}, {"gamma": -1},
+    {"min_child_weight": -1}, {"reg_lambda": -1}, {"max_bin": 1}, {"nthread": 2}, {"etta": 0.1},
+    {"seed": 3}, {"sampling_method": "dice"}, {"scale_pos_weight": "x"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("params", WRONG, ids=str)
+def test_a_wrong_parameter_is_found_without_any_data(params) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_xgboost(params)
+    assert caught.value.where == "training.params"
+    (name,) = params
+    assert name in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"rounds": "60"}, {"eta": "0.1"}, {"max_depth": 6}, {"tree_method": "exact"},
+     {"patience": 5.0}, {"grow_policy": "lossguide", "max_leaves": 8}],
+    ids=str,
+)  # fmt: skip
+def test_a_parameter_that_can_be_used_passes_the_check(params) -> None:
+    check_xgboost(params)

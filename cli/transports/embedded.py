@@ -39,7 +39,7 @@ class EmbeddedTransport(Transport):
                 hint="restore log.db from a copy, or name a new folder",
             )  # fmt: skip
         self._creates = create
-        self._log = workspace.log(create=create)
+        self._log = workspace.log(create=create, topics=False)
         self._opened.callback(self._log.close)
 
     def source(self) -> EmbeddedSource:
@@ -111,6 +111,8 @@ class EmbeddedTransport(Transport):
         workspace = self.workspace
         check_agreement(self._log, workspace.state_folder)
         journal = FileJournal(workspace.journal_path, workspace.terms())
+        if self._creates:  # a journal of other terms has been refused
+            workspace.make_topics(self._log)
         output = EmbeddedOutput(self._log, workspace.settings.partitions)
         return OpenedLog(self._log_parts(self.source(), journal, output), journal.terms)
 

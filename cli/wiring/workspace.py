@@ -106,8 +106,10 @@ class Workspace:
         """The file of the simulator's ground truth, which is not on the log."""
         return self.folder / "truth.parquet"
 
-    def log(self, *, create: bool = False) -> EmbeddedLog:
+    def log(self, *, create: bool = False, topics: bool = True) -> EmbeddedLog:
         """Open the embedded log to read it; with `create` to write it, made if it doesn't exist.
+
+        Without `topics` the caller makes them by `make_topics`, when nothing is refused any more.
 
         Raises:
             UsageError: there is no log yet, and none is to be made.
@@ -122,11 +124,21 @@ class Workspace:
             )
         if not create:
             return EmbeddedLog(self.log_path, to_read=True)
+        _ = self.domain  # first: one that can't be had leaves no folder behind
         self.folder.mkdir(parents=True, exist_ok=True)
         log = EmbeddedLog(self.log_path)
-        for topic in self.domain.topics:
-            log.create_topic(topic, self.settings.partitions)
+        if topics:
+            self.make_topics(log)
         return log
+
+    def make_topics(self, log: EmbeddedLog) -> None:
+        """Make the domain's topics where they are missing.
+
+        Raises:
+            ConfigError: a topic has another number of partitions; then none is made.
+        """
+        for topic in sorted(self.domain.topics, key=lambda topic: topic not in log.topics()):
+            log.create_topic(topic, self.settings.partitions)
 
     @cached_property
     def registry(self) -> FolderRegistry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from claimtrace.errors import ConfigError
@@ -112,6 +112,34 @@ class SimulationConfig:
 
     drifts: tuple[Drift, ...] = ()
     rings: tuple[Ring, ...] = ()
+    ends: tuple[int, ...] = ()
+    """Days at which earlier runs of this world ended: what arrived before them stays the same."""
+
+    def longer(
+        self, days: int, drifts: tuple[Drift, ...] = (), rings: tuple[Ring, ...] = ()
+    ) -> SimulationConfig:
+        """Return the config of the same world for some days more.
+
+        The records of the days before are the same bytes; ids, policies, rings and outcomes that
+        were still to come go on.
+
+        Args:
+            days: how many days more.
+            drifts, rings: on command, from the end of this config on; days count from the start.
+
+        Raises:
+            ConfigError: a drift or ring is of a day that has passed.
+        """
+        for day in [*(drift.at_day for drift in drifts), *(ring.at_day for ring in rings)]:
+            if day < self.days:
+                raise ConfigError(f"day {day} has passed: the world goes on at day {self.days}")
+        return replace(
+            self,
+            days=self.days + days,
+            ends=(*self.ends, self.days),
+            drifts=(*self.drifts, *drifts),
+            rings=(*self.rings, *rings),
+        )
 
     def __post_init__(self) -> None:
         """Check that the config can be simulated.

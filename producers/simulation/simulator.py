@@ -98,7 +98,8 @@ class Simulation:
     def _draw_next(self) -> None:
         """Draw the next block of days and queue its rows."""
         config, day = self._config, self._next_day
-        to_day = min(day + self._block_days, config.days)
+        end = next(each for each in (*config.ends, config.days) if each > day)
+        to_day = min(day + self._block_days, end)
         from_ms = config.start_ms + day * DAY_MS
         to_ms = config.start_ms + to_day * DAY_MS
         rng = generator(config.seed, "policies", day + 1)

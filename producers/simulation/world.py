@@ -154,7 +154,7 @@ def make_world(config: SimulationConfig) -> World:
 def _lives(config: SimulationConfig, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
     """Draw inception, months as a customer at the inception, and end; some are within the run."""
     count = config.policies
-    run_ms = config.days * DAY_MS
+    run_ms = (*config.ends, config.days)[0] * DAY_MS
     new = rng.random(count) < min(0.5, _NEW_PER_YEAR_RATIO * run_ms / YEAR_MS)
     months = np.clip(rng.gamma(1.86, 52.8, count), 1, 495).astype(np.int64)
     into_month_ms = rng.integers(0, MONTH_MS, count)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from claimtrace.errors import UsageError
 
-from ...console import out, print_json, progress
+from ...console import out, print_json, progress, safe
 from ...wiring.workspace import Workspace
 from .simulation_options import ClaimsPerDay, Days, Fraud, Policies, Seed, Start
 
 if TYPE_CHECKING:
+    from producers.adapters.simulations import Recorded
     from producers.simulation.config import Drift, Ring, SimulationConfig
     from producers.simulation.simulator import Simulation
+
+    from ...progress_bar import Advance
 
 
 def simulate(
@@ -36,7 +41,9 @@ def simulate(
             help="A staged-accident ring on command, DAY:CLAIMS, e.g. 350:12. Repeatable."
         ),
     ] = None,
-    append: Annotated[bool, typer.Option(help="Add to a log that has claims already.")] = False,
+    append: Annotated[
+        bool, typer.Option(help="Let the world of this folder go on for --days more.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was written as JSON.")
     ] = False,
@@ -49,43 +56,133 @@ def simulate(
     never; some events are late, doubled or malformed. The ground truth goes to truth.parquet, not
     on the log.
 
+    With --append the same world goes on where it ended: new claims, and the outcomes of old ones.
+    An interrupted simulation goes on when the same command is run again.
+
     Kinds of drift: inflation, new_shop_mix, missing_field, channel_shift.
     """
-    from producers.adapters.embedded import write_chunks
     from producers.simulation.config import SimulationConfig
 
     workspace: Workspace = ctx.obj
     only_auto_claims(workspace)
-    config = SimulationConfig(
-        seed=seed,
-        start_ms=midnight_ms(start),
-        days=days,
-        claims_per_day=claims_per_day,
-        policies=policies,
-        partitions=workspace.settings.partitions,
-        fraud_ratio=fraud,
-        drifts=tuple(_drift(text) for text in drift or ()),
-        rings=tuple(_ring(text) for text in ring or ()),
-    )
-    log = workspace.log(create=True)
-    try:
-        if sum(log.ends(workspace.domain.claim.topic)) and not append:
-            raise UsageError("the log has claims already", where=str(workspace.log_path),
-                             hint="name another --folder, or --append to add to it")  # fmt: skip
-        expected = round(days * claims_per_day * 2) + policies
-        with progress("simulate", expected, quiet=as_json) as advance:
-            chunks = simulation_of(config).chunks()
-            written = write_chunks(chunks, log, workspace.truth_path, lambda n: advance(n))
-    finally:
-        log.close()
+    asked = {name: value for name, value in ctx.params.items() if name != "as_json"}
+    more = (tuple(_drift(text) for text in drift or ()), tuple(_ring(text) for text in ring or ()))
+    if append:
+        wanted = _next_run(ctx, workspace, asked, days, *more)
+    else:
+        drifts, rings = more
+        config = SimulationConfig(
+            seed=seed, start_ms=midnight_ms(start), days=days, claims_per_day=claims_per_day,
+            policies=policies, partitions=workspace.settings.partitions, fraud_ratio=fraud,
+            drifts=drifts, rings=rings,
+        )  # fmt: skip
+        wanted = first_run(workspace, config, config.days, asked)
+    with progress("simulate", quiet=as_json) as advance:
+        written = put_on_log(workspace, wanted, simulation_of(wanted.config), advance=advance)
     if as_json:
         print_json({"written": written, "log": str(workspace.log_path)})
         return
     out.print(
-        f"[bold]{written:,}[/] events on {workspace.log_path}; "
-        f"what is fraud: {workspace.truth_path}"
+        f"[bold]{written:,}[/] events on {safe(workspace.log_path)}; "
+        f"what is fraud: {safe(workspace.truth_path)}"
     )
     out.print("[dim]next: claimtrace stream --until-end[/]")
+
+
+def first_run(
+    workspace: Workspace, config: SimulationConfig, until_day: int, asked: dict[str, Any]
+) -> Recorded:
+    """Return the first run of a world on a log without claims, or the one that was interrupted.
+
+    Raises:
+        UsageError: the log has claims, or an interrupted simulation of other options.
+    """
+    from producers.adapters.simulations import Recorded, read_recorded
+
+    claims = claims_on(workspace)
+    begun = read_recorded(workspace.folder) if claims else None
+    if begun is not None and not begun.finished:
+        return _again(workspace, begun, asked)
+    if claims:
+        raise UsageError("the log has claims already", where=str(workspace.log_path),
+                         hint="name another --folder, or --append to add to it")  # fmt: skip
+    return Recorded(config, 0, until_day, asked, 0)
+
+
+def _next_run(
+    ctx: typer.Context,
+    workspace: Workspace,
+    asked: dict[str, Any],
+    days: int,
+    drifts: tuple[Drift, ...],
+    rings: tuple[Ring, ...],
+) -> Recorded:
+    """Return the run that goes on where the last one ended, or the one that was interrupted."""
+    from producers.adapters.simulations import Recorded, read_recorded
+
+    begun = read_recorded(workspace.folder) if claims_on(workspace) else None
+    if begun is None:
+        raise UsageError(
+            "there is no simulation to go on with", where=str(workspace.folder),
+            hint="simulate without --append, into another --folder if this one has claims",
+        )  # fmt: skip
+    if not begun.finished:
+        return _again(workspace, begun, asked)
+    for name in ("claims_per_day", "policies", "seed", "start", "fraud"):
+        if ctx.get_parameter_source(name) is not ctx.get_parameter_source("append"):
+            continue
+        raise UsageError(
+            "the world goes on as it was begun", where="--" + name.replace("_", "-"),
+            hint="--append takes --days, --drift and --ring only",
+        )  # fmt: skip
+    config = begun.config.longer(days, drifts, rings)
+    before = _records_on(workspace)
+    return Recorded(config, begun.until_day, config.days, asked, before)
+
+
+def _again(workspace: Workspace, begun: Recorded, asked: dict[str, Any]) -> Recorded:
+    if begun.asked != asked:
+        options = " ".join(f"{name}={value}" for name, value in begun.asked.items())
+        raise UsageError(
+            "a simulation was interrupted here that was asked for with other options",
+            where=str(workspace.folder),
+            hint=f"run it again as it was ({options}), or name another --folder",
+        )
+    return begun
+
+
+def put_on_log(
+    workspace: Workspace, wanted: Recorded, simulation: Simulation, *, truth: Path | None = None,
+    advance: Advance,
+) -> int:  # fmt: skip
+    """Put the events of a simulation on the log, as far as they aren't there; returns how many."""
+    from producers.adapters.simulations import run_simulation
+
+    log = workspace.log(create=True)
+    try:
+        return run_simulation(
+            workspace.folder, log, wanted, simulation, truth or workspace.truth_path,
+            lambda records: advance(records),
+        )  # fmt: skip
+    finally:
+        log.close()
+
+
+def claims_on(workspace: Workspace) -> int:
+    """Return how many claims the log has; 0 when there is no log, and none is made."""
+    return _records_on(workspace, [workspace.domain.claim.topic])
+
+
+def _records_on(workspace: Workspace, topics: Sequence[str] = ()) -> int:
+    from producers.adapters.simulations import records_on
+
+    if not workspace.log_path.exists():
+        return 0
+    log = workspace.log()
+    try:
+        return records_on(log, topics or workspace.domain.topics)
+    finally:
+        log.close()
 
 
 def simulation_of(config: SimulationConfig) -> Simulation:

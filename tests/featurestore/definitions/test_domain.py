@@ -231,7 +231,9 @@ TEXT_AS_NUMBER = [
 
 @pytest.mark.parametrize(("where", "changes"), TEXT_AS_NUMBER, ids=[t[0] for t in TEXT_AS_NUMBER])
 def test_a_text_is_no_number(where, changes):
-    with pytest.raises(DefinitionError, match=r"(garage|shop_id) holds text, not numbers") as caught:
+    with pytest.raises(
+        DefinitionError, match=r"(garage|shop_id) holds text, not numbers"
+    ) as caught:
         small(claim=Garaged, **changes)
     assert caught.value.where == where
 

@@ -92,9 +92,11 @@ def run_simulation(
     if there < 0:
         raise StateError("the log is shorter than it was when the simulation began",
                          where=str(folder), hint="simulate into another --folder")  # fmt: skip
+    # the portfolio is opened on the day before day 0, by the first run
+    earlier = simulation.chunks(recorded.from_day) if recorded.from_day else ()
     written = write_chunks(
         simulation.chunks(recorded.until_day), log, truth_path, progress,
-        earlier=simulation.chunks(recorded.from_day), there=there,
+        earlier=earlier, there=there,
     )  # fmt: skip
     _keep(folder, msgspec.structs.replace(recorded, finished=True))
     return written

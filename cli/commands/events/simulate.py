@@ -99,14 +99,14 @@ def first_run(
     """
     from producers.adapters.simulations import Recorded, read_recorded
 
-    claims = claims_on(workspace)
-    begun = read_recorded(workspace.folder) if claims else None
+    records = records_on_log(workspace, workspace.domain.topics)
+    begun = read_recorded(workspace.folder) if records else None
     if begun is not None and not begun.finished:
         return _again(workspace, begun, asked)
-    if claims:
+    if records_on_log(workspace, [workspace.domain.claim.topic]):
         raise UsageError("the log has claims already", where=str(workspace.log_path),
                          hint="name another --folder, or --append to add to it")  # fmt: skip
-    return Recorded(config, 0, until_day, asked, 0)
+    return Recorded(config, 0, until_day, asked, records)
 
 
 def _next_run(
@@ -120,7 +120,8 @@ def _next_run(
     """Return the run that goes on where the last one ended, or the one that was interrupted."""
     from producers.adapters.simulations import Recorded, read_recorded
 
-    begun = read_recorded(workspace.folder) if claims_on(workspace) else None
+    records = records_on_log(workspace, workspace.domain.topics)
+    begun = read_recorded(workspace.folder) if records else None
     if begun is None:
         raise UsageError(
             "there is no simulation to go on with", where=str(workspace.folder),
@@ -128,16 +129,21 @@ def _next_run(
         )  # fmt: skip
     if not begun.finished:
         return _again(workspace, begun, asked)
-    for name in ("claims_per_day", "policies", "seed", "start", "fraud"):
-        if ctx.get_parameter_source(name) is not ctx.get_parameter_source("append"):
-            continue
-        raise UsageError(
-            "the world goes on as it was begun", where="--" + name.replace("_", "-"),
-            hint="--append takes --days, --drift and --ring only",
-        )  # fmt: skip
-    config = begun.config.longer(days, drifts, rings)
-    before = _records_on(workspace)
-    return Recorded(config, begun.until_day, config.days, asked, before)
+    config = begun.config
+    same = {
+        "claims_per_day": config.claims_per_day, "policies": config.policies, "seed": config.seed,
+        "start": _day_of(config.start_ms), "fraud": config.fraud_ratio,
+    }  # fmt: skip
+    for name, value in same.items():
+        source = ctx.get_parameter_source(name)
+        if asked[name] != value and source is not None and source.name != "DEFAULT":
+            raise UsageError(
+                f"the world was begun with {value}, and goes on so",
+                where="--" + name.replace("_", "-"),
+                hint="--append needs no more than --days, --drift and --ring",
+            )
+    longer = config.longer(days, drifts, rings)
+    return Recorded(longer, begun.until_day, longer.days, asked, records)
 
 
 def _again(workspace: Workspace, begun: Recorded, asked: dict[str, Any]) -> Recorded:
@@ -168,19 +174,15 @@ def put_on_log(
         log.close()
 
 
-def claims_on(workspace: Workspace) -> int:
-    """Return how many claims the log has; 0 when there is no log, and none is made."""
-    return _records_on(workspace, [workspace.domain.claim.topic])
-
-
-def _records_on(workspace: Workspace, topics: Sequence[str] = ()) -> int:
+def records_on_log(workspace: Workspace, topics: Sequence[str]) -> int:
+    """Return how many records the log has on some topics; makes no log where there is none."""
     from producers.adapters.simulations import records_on
 
     if not workspace.log_path.exists():
         return 0
     log = workspace.log()
     try:
-        return records_on(log, topics or workspace.domain.topics)
+        return records_on(log, topics)
     finally:
         log.close()
 
@@ -214,6 +216,10 @@ def midnight_ms(text: str) -> int:
     except ValueError:
         raise UsageError(f"{text!r} is no day", where="--start", hint="write 2025-01-01") from None
     return round(day.timestamp()) * 1000
+
+
+def _day_of(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d")
 
 
 def _drift(text: str) -> Drift:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 import typer
 
-from claimtrace.decisions import DECISIONS_TOPIC, SealedDecision
+from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC, SealedDecision
 from claimtrace.errors import StateError, UsageError
 from claimtrace.events import Outgoing, Record
 from claimtrace.limits import MAX_BATCH_RECORDS, MAX_VALUE_BYTES
@@ -31,28 +32,85 @@ def score(
     """Say what would be decided on some claims, as things stand now; nothing is written.
 
     The claims are decided on with the state of the stream's folder, and count each other in their
-    order, as on the log. A claim that would become a dead letter is reported with its reason.
+    order, as on the log. A claim that would become a dead letter is reported with its reason; one
+    that was decided on already is answered with that decision.
+
+    claimtrace_examples/claim.json is a claim to copy.
     """
     workspace: Workspace = ctx.obj
     records = _read_claims(workspace, file)
-    outgoing = _decide(workspace, records)
-    shown = 0
-    for each in outgoing:
+    answers = _answers(workspace, records)
+    for place, answer in enumerate(answers, 1):
+        if isinstance(answer, str):
+            err.print(f"[bold red]claim {place} {answer}")
+        elif as_json:
+            print_json(answer.decision)
+        else:
+            if answer.before:
+                out.print(f"[dim]claim {place} was decided already, and so:[/]")
+            show_decision(answer.decision)
+    if any(isinstance(answer, str) for answer in answers):
+        raise typer.Exit(1)
+
+
+class _Answer(NamedTuple):
+    """The decision on a claim, made now or found among those on the log."""
+
+    decision: SealedDecision
+    before: bool = False
+
+
+def _answers(workspace: Workspace, records: list[Record]) -> list[_Answer | str]:
+    """Return a decision for each claim, or in words why it has none."""
+    found: dict[int, _Answer | str] = {}
+    for each in _decide(workspace, records):
         if each.topic == DECISIONS_TOPIC:
-            shown += 1
-            decision = msgspec.json.decode(each.value or b"", type=SealedDecision)
-            if as_json:
-                print_json(decision)
-            else:
-                show_decision(decision)
-        elif each.headers:
-            told = {name: text.decode() for name, text in each.headers}
-            place = int(told.get("x-dead-position", "0"))
+            made = msgspec.json.decode(each.value or b"", type=SealedDecision)
+            found[made.position] = _Answer(made)
+        elif each.topic == DEAD_TOPIC:
+            told = {name: text.decode(errors="replace") for name, text in each.headers}
             reason, field = safe(told["x-dead-reason"]), safe(told["x-dead-field"])
             hint = safe(told["x-dead-hint"])
-            err.print(f"[bold red]claim {place + 1} refused:[/] {reason} {field} [dim]{hint}[/]")
-    if shown < len(records):
-        raise typer.Exit(1)
+            found[int(told["x-dead-position"])] = f"refused:[/] {reason} {field} [dim]{hint}[/]"
+    known = {place: claim for place, claim in _ids(workspace, records) if place not in found}
+    decided = _decided(workspace, set(known.values())) if known else {}
+    for place, claim in known.items():
+        if claim in decided:
+            found[place] = _Answer(decided[claim], before=True)
+        else:
+            found[place] = f"stands in the file twice:[/] {safe(claim)}"
+    return [found.get(place, "has no decision[/]") for place in range(len(records))]
+
+
+def _ids(workspace: Workspace, records: list[Record]) -> Iterator[tuple[int, str]]:
+    """Yield place and id of each claim that can be read."""
+    name = workspace.domain.claim.id_field
+    for record in records:
+        with suppress(msgspec.DecodeError):
+            yield record.position, str(msgspec.json.decode(record.value or b"").get(name))
+
+
+def _decided(workspace: Workspace, claims: set[str]) -> dict[str, SealedDecision]:
+    """Return the decisions on the log about some claims, by claim; the newest of each."""
+    found = {}
+    with open_transport(workspace) as transport:
+        for partition in range(transport.partitions(DECISIONS_TOPIC)):
+            for record in transport.records(DECISIONS_TOPIC, partition):
+                value = record.value or b""
+                if _claim_of(value) in claims:
+                    decision = msgspec.json.decode(value, type=SealedDecision)
+                    found[decision.claim_id] = decision
+    return found
+
+
+class _Claim(msgspec.Struct):
+    """The one field of a decision that tells whose it is."""
+
+    claim_id: str
+
+
+def _claim_of(value: bytes) -> str:
+    return msgspec.json.decode(value, type=_Claim).claim_id
 
 
 def show_decision(decision: SealedDecision) -> None:

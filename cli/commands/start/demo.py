@@ -17,14 +17,15 @@ from claimtrace.errors import UsageError
 
 from ...console import out, progress, safe
 from ...stream_run import run_stream, show_ran
-from ...wiring.workspace import CONFIG_NAME, Workspace
-from ..events.simulate import only_auto_claims, simulation_of
+from ...wiring.workspace import CHAMPION, CONFIG_NAME, Workspace
+from ..events.simulate import only_auto_claims, put_on_log, records_on_log, simulation_of
 from ..inspect.features import run_diff, show_diff
 from ..inspect.score import show_decision, top_referred
 from ..inspect.verify import run_chain, run_verify, show_verified
 from ..models.train import run_training, show_report
 
 if TYPE_CHECKING:
+    from producers.simulation.config import SimulationConfig
     from producers.simulation.simulator import Simulation
 
 
@@ -55,34 +56,36 @@ QUICK = Story(
 def demo(
     ctx: typer.Context,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A small world, in half a minute.")
+        bool, typer.Option("--quick", help="A smaller world, in about half of the time.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 7,
 ) -> None:
     """Show the whole line: simulate, stream, train, promote, stream a day with a ring and a drift.
 
-    Everything lands in the folder, and every command works on it afterwards.
+    Everything lands in the folder, and every command works on it afterwards. A demo that was
+    interrupted goes on when the same command is run again.
     """
     workspace: Workspace = ctx.obj
     only_auto_claims(workspace)
-    if workspace.log_path.exists():
-        raise UsageError(
-            "the folder holds a log already",
-            where=str(workspace.folder),
-            hint="name another --folder, or remove this one",
-        )
     story = QUICK if quick else Story()
+    begun = _begun(workspace, quick=quick, seed=seed)
     workspace = Workspace(_demo_settings(workspace, story))
-    _keep_settings(workspace)
-    simulation = _simulation(workspace, story, seed)
+    if begun is None:
+        _keep_settings(workspace)
+        _unfinished(workspace).write_text(_options(quick=quick, seed=seed))
+    world = _World.of(workspace, story, seed)
     _title("1  history", f"{story.history_days} days of claims, policy changes and outcomes")
-    _simulate(workspace, simulation, story.history_days)
+    world.simulate_history()
     show_ran(run_stream(workspace, until_end=True, title="stream history"))
     _title("2  a model", "fitted on the vectors that were served, judged on claims it has not seen")
-    show_report(run_training(workspace))
+    champion = workspace.registry.alias(CHAMPION)
+    if champion is None:
+        show_report(run_training(workspace))
+    else:
+        out.print(f"{champion.label} was trained before the demo was interrupted")
     _title("3  a day", f"with a ring of {story.ring_claims} claims, and a producer that loses the "
            f"police report of {story.lost_field_ratio:.0%}")  # fmt: skip
-    _simulate(workspace, simulation, None)
+    world.simulate_day()
     show_ran(run_stream(_in_small_batches(workspace), until_end=True, title="stream the day"))
     out.print()
     _show_referred(workspace, story)
@@ -92,7 +95,39 @@ def demo(
     show_verified(run_verify(workspace))
     show_verified(run_chain(workspace))
     show_diff(run_diff(workspace))
+    _unfinished(workspace).unlink()
     _show_places(workspace)
+
+
+def _unfinished(workspace: Workspace) -> Path:
+    """Return the file that marks a demo that hasn't come to its end."""
+    return workspace.folder / "demo.unfinished"
+
+
+def _options(*, quick: bool, seed: int) -> str:
+    return f"claimtrace demo{' --quick' if quick else ''} --seed {seed}\n"
+
+
+def _begun(workspace: Workspace, *, quick: bool, seed: int) -> str | None:
+    """Return the command of a demo that was interrupted in the folder; None for a new folder.
+
+    Raises:
+        UsageError: the folder has a log that isn't of this demo, or of one that came to its end.
+    """
+    file = _unfinished(workspace)
+    begun = file.read_text() if file.exists() else None
+    if begun == _options(quick=quick, seed=seed):
+        return begun
+    if begun is not None and workspace.log_path.exists():
+        raise UsageError("another demo was interrupted in this folder", where=str(workspace.folder),
+                         hint=f"name another --folder, or end it: {begun.strip()}")  # fmt: skip
+    if workspace.log_path.exists():
+        raise UsageError(
+            "the folder holds a log already",
+            where=str(workspace.folder),
+            hint="name another --folder, or remove this one",
+        )
+    return None
 
 
 def _demo_settings(workspace: Workspace, story: Story) -> Any:
@@ -130,34 +165,61 @@ def _keep_settings(workspace: Workspace) -> None:
     (workspace.folder / CONFIG_NAME).write_text("\n".join(lines) + "\n")
 
 
-def _simulation(workspace: Workspace, story: Story, seed: int) -> Simulation:
-    from producers.simulation.config import Drift, Ring, SimulationConfig
+@dataclass
+class _World:
+    """The demo's simulated world, which goes on where an interrupted demo left it."""
 
-    day = story.history_days
-    config = SimulationConfig(
-        seed=seed,
-        start_ms=story.start_ms,
-        days=day + 1,
-        claims_per_day=story.claims_per_day,
-        policies=story.policies,
-        partitions=workspace.settings.partitions,
-        drifts=(Drift(day, "missing_field", story.lost_field_ratio),),
-        rings=(Ring(day, story.ring_claims),),
-    )
-    return simulation_of(config)
+    workspace: Workspace
+    story: Story
+    config: SimulationConfig
+    simulation: Simulation
 
+    @classmethod
+    def of(cls, workspace: Workspace, story: Story, seed: int) -> _World:
+        """Make the world: nothing is on the log yet."""
+        from producers.simulation.config import Drift, Ring, SimulationConfig
 
-def _simulate(workspace: Workspace, simulation: Simulation, until_day: int | None) -> None:
-    from producers.adapters.embedded import write_chunks
+        day = story.history_days
+        config = SimulationConfig(
+            seed=seed,
+            start_ms=story.start_ms,
+            days=day + 1,
+            claims_per_day=story.claims_per_day,
+            policies=story.policies,
+            partitions=workspace.settings.partitions,
+            drifts=(Drift(day, "missing_field", story.lost_field_ratio),),
+            rings=(Ring(day, story.ring_claims),),
+        )
+        return cls(workspace, story, config, simulation_of(config))
 
-    log = workspace.log(create=True)
-    try:
+    def simulate_history(self) -> None:
+        """Put all days but the last on the log."""
+        self._simulate(0, self.story.history_days, self.workspace.truth_path)
+
+    def simulate_day(self) -> None:
+        """Put the last day on the log."""
+        for _ in self.simulation.chunks(self.story.history_days):
+            pass  # in a demo that goes on these days are on the log, and their truth is written
+        self._simulate(self.story.history_days, self.config.days, _day_truth(self.workspace))
+
+    def _simulate(self, from_day: int, until_day: int, truth: Path) -> None:
+        from producers.adapters.simulations import Recorded, read_recorded
+
+        last = read_recorded(self.workspace.folder)
+        asked = {"demo": until_day}
+        if last is not None and (
+            last.until_day > until_day or (last.finished and last.asked == asked)
+        ):
+            out.print("the events are on the log already")
+            return
+        if last is None or last.asked != asked:
+            before = records_on_log(self.workspace, self.workspace.domain.topics)
+            last = Recorded(self.config, from_day, until_day, asked, before)
         with progress("simulate") as advance:
-            truth = workspace.truth_path if until_day is not None else _day_truth(workspace)
-            written = write_chunks(simulation.chunks(until_day), log, truth, lambda n: advance(n))
-    finally:
-        log.close()
-    out.print(f"[bold]{written:,}[/] events on the log")
+            written = put_on_log(
+                self.workspace, last, self.simulation, truth=truth, advance=advance
+            )
+        out.print(f"[bold]{written:,}[/] events on the log")
 
 
 def _day_truth(workspace: Workspace) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from claimtrace.clock import DAY_MS
 from claimtrace.errors import ConfigError
 
 DriftKind = Literal["inflation", "new_shop_mix", "missing_field", "channel_shift"]
@@ -14,6 +15,10 @@ DRIFT_KINDS: Final[tuple[DriftKind, ...]] = (
     "missing_field",
     "channel_shift",
 )
+
+
+_LAST_MS: Final = 253_402_300_800_000  # 10000-01-01
+_MOST_DAYS: Final = 36_500
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,8 @@ class SimulationConfig:
         Raises:
             ConfigError: a drift or ring is of a day that has passed.
         """
+        if days < 1:
+            raise ConfigError(f"{days} days more: at least one", where="days")
         for day in [*(drift.at_day for drift in drifts), *(ring.at_day for ring in rings)]:
             if day < self.days:
                 raise ConfigError(f"day {day} has passed: the world goes on at day {self.days}")
@@ -147,8 +154,13 @@ class SimulationConfig:
         Raises:
             ConfigError: a field is out of range; names the field.
         """
+        if not 1 <= self.days <= _MOST_DAYS:
+            raise ConfigError(f"days = {self.days} is not within 1 .. {_MOST_DAYS}", where="days")
+        if not 0 <= self.start_ms <= _LAST_MS - self.days * DAY_MS:
+            raise ConfigError(
+                "the world must lie within the years 1970 to 9999", where="start, days"
+            )
         ranges = (
-            ("days", self.days, 1, 36_500),
             ("claims_per_day", self.claims_per_day, 0.001, 10**8),
             ("policies", self.policies, 100, 10**7),
             ("partitions", self.partitions, 1, 1024),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,9 @@ def producers(
     acknowledged is reported as there. A log that is down is waited for.
     """
     workspace: Workspace = ctx.obj
+    if not 0 <= rate < math.inf:
+        raise UsageError(f"{rate} records a second can't be sent", where="--rate",
+                         hint="write 200, or 0 for as fast as they are taken")  # fmt: skip
     for_s = _seconds(for_)
     run = f"{workspace.clock.now_ms():x}"
     table: TableReplay | None = None

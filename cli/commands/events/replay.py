@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Final
@@ -36,6 +37,9 @@ def replay(
     written. A row that can't be read ends the replay, or goes to the dead-letter topic with
     `on_bad_row = "dead"`. The end says what was read and what became of it.
     """
+    if not 0 <= speed < math.inf:
+        raise UsageError(f"{speed} is no speed", where="--speed",
+                         hint="write 1 for real time, or 0 for as fast as it goes")  # fmt: skip
     workspace: Workspace = ctx.obj
     table = open_table(workspace, file, mapping)
     sent = 0

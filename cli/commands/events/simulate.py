@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -228,7 +229,7 @@ def _drift(text: str) -> Drift:
     kind, _, rest = text.partition("@")
     day, _, size = rest.partition(":")
     try:
-        if kind not in DRIFT_KINDS:
+        if kind not in DRIFT_KINDS or not math.isfinite(float(size)):
             raise ValueError
         return Drift(int(day), kind, float(size))
     except ValueError:

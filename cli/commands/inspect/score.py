@@ -86,8 +86,10 @@ def _ids(workspace: Workspace, records: list[Record]) -> Iterator[tuple[int, str
     """Yield place and id of each claim that can be read."""
     name = workspace.domain.claim.id_field
     for record in records:
-        with suppress(msgspec.DecodeError):
-            yield record.position, str(msgspec.json.decode(record.value or b"").get(name))
+        with suppress(ValueError):  # of msgspec, or of bytes that aren't UTF-8
+            claim = msgspec.json.decode(record.value or b"")
+            if isinstance(claim, dict):
+                yield record.position, str(claim.get(name))
 
 
 def _decided(workspace: Workspace, claims: set[str]) -> dict[str, SealedDecision]:

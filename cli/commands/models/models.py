@@ -75,7 +75,12 @@ def live_at(
     except ValueError:
         raise UsageError(f"{when!r} is no time", hint="write 2026-03-01T12:00:00Z") from None
     time = time if time.tzinfo else time.replace(tzinfo=UTC)
-    entry = ctx.obj.registry.live_at(alias, round(time.timestamp() * 1000))
+    registry = ctx.obj.registry
+    known = {CHAMPION} | {e.alias for e in registry.history() if e.alias}
+    if alias not in known:
+        raise UsageError(f"no version was ever called {alias}", where="--alias",
+                         hint="one of " + ", ".join(sorted(known)))  # fmt: skip
+    entry = registry.live_at(alias, round(time.timestamp() * 1000))
     if entry is None:
         out.print(f"no {safe(alias)} was live then")
         return

@@ -70,10 +70,10 @@ def demo(
     story = QUICK if quick else Story()
     begun = _begun(workspace, quick=quick, seed=seed)
     workspace = Workspace(_demo_settings(workspace, story))
+    world = _World.of(workspace, story, seed)
     if begun is None:
         _keep_settings(workspace)
         _unfinished(workspace).write_text(_options(quick=quick, seed=seed))
-    world = _World.of(workspace, story, seed)
     _title("1  history", f"{story.history_days} days of claims, policy changes and outcomes")
     world.simulate_history()
     show_ran(run_stream(workspace, until_end=True, title="stream history"))

@@ -19,7 +19,7 @@ from claimtrace.encoding.json_columns import JsonColumnReader, JsonColumns
 from claimtrace.encoding.json_kernel import ID, INTEGER, MISSING, TEXT, TIME
 
 from .event_columns import CategoryReader, Column
-from .id_rules import IdRules, slot_of
+from .id_rules import IdRules, hash_of, slot_of
 from .interning import join_strings, split_strings
 from .normalisation import LONGEST_PLACEHOLDER, Form
 
@@ -97,7 +97,7 @@ class ClaimColumns:
         keys, suspects = np.empty(capacity, np.uint8), np.zeros(len(first), np.bool_)
         buffer, longest = self._columns.buffer, LONGEST_PLACEHOLDER if rules.is_first else 0
         end = _normalise(buffer, first, second, _FORMS[rules.form], longest, bool(rules.deny),
-                         rules.filter, keys, suspects)  # fmt: skip
+                         rules.filter, rules.hashes, keys, suspects)  # fmt: skip
         if end < 0:  # a byte that isn't printable ASCII: normalise the column as Unicode text
             found, placeholders = rules.keys(self.texts(name))
             return join_strings(found), placeholders
@@ -133,13 +133,14 @@ def can_be_read(
 
 
 @kernel
-def _normalise(buffer, first, second, form, longest, has_deny, hashes, keys, suspects):  # type: ignore[no-untyped-def]  # noqa: C901
+def _normalise(buffer, first, second, form, longest, has_deny, slots, hashes, keys, suspects):  # type: ignore[no-untyped-def]  # noqa: C901
     """Write the key of each printable ASCII id to `keys`, each terminated by NUL.
 
     Returns the end of the last key, or -1 at the first byte that isn't printable ASCII. Sets
     `suspects` for keys that may be placeholders: keys that repeat one character; under edition 1
     (`longest` > 0) short keys, and all keys of an entity with a deny list; since edition 2 keys
-    whose hash is in `hashes`, and keys of zeros and punctuation.
+    whose hash is in `hashes` (and whose slot is in `slots`, which rules out almost all others at
+    less cost), and keys of zeros and punctuation.
     """
     is_first = longest > 0
     one, end = np.uint64(1), np.uint64(0)  # unsigned: see `json_kernel.gather_texts`
@@ -181,7 +182,11 @@ def _normalise(buffer, first, second, form, longest, has_deny, hashes, keys, sus
             else:
                 middle = keys[start + size // np.uint64(2)]
                 slot = slot_of(size, keys[start], middle, keys[end - one])
-                suspects[i] = same or hashes[slot] or _is_blank(keys, start, end)
+                suspects[i] = same or _is_blank(keys, start, end)
+                if slots[slot]:
+                    own = hash_of(keys, start, end)
+                    at = np.searchsorted(hashes, own)
+                    suspects[i] |= at < hashes.size and hashes[at] == own
         keys[end] = 0
         end += one
     return np.int64(end)

@@ -135,6 +135,22 @@ class IdRules:
                 found[slot_of(len(code), code[0], code[len(code) // 2], code[-1])] = True
         return found
 
+    @cached_property
+    def hashes(self) -> NDArray[np.uint64]:
+        """The sorted hashes (`hash_of`) of the keys whose slots are in `filter`."""
+        keys = [key.encode() for key in self._suspects if key and key.isascii()]
+        found = [hash_of(np.frombuffer(key, np.uint8), 0, len(key)) for key in keys]
+        return np.array(sorted(found), np.uint64)
+
+
+@kernel
+def hash_of(buffer, start, end):  # type: ignore[no-untyped-def]
+    """Return the 64-bit FNV-1a hash of the bytes [start, end)."""
+    found = np.uint64(14695981039346656037)
+    for j in range(start, end):
+        found = (found ^ np.uint64(buffer[j])) * np.uint64(1099511628211)
+    return found
+
 
 @kernel
 def slot_of(size, first, middle, last):  # type: ignore[no-untyped-def]

@@ -25,10 +25,10 @@ from claimtrace.events import Event
 
 from ..definitions.domain import Domain
 from ..definitions.expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
-from ..definitions.features import Computed, Entity, Group, Own, WindowFeature
+from ..definitions.features import Computed, Group, Own, WindowFeature
 from ..fields.claim_columns import ClaimColumns, Spellings, can_be_read
 from ..fields.event_columns import CategoryReader, EventColumns, known_values, own_feature
-from ..fields.id_rules import IdRules, id_rules
+from ..fields.id_rules import id_rules
 from ..fields.interning import Ids, Interner, as_byte_strings
 from ..state_arrays import Arrays, below, under
 from ..windows.entity_series import FRAUD, LEGIT
@@ -97,14 +97,10 @@ class FeatureState:
         ledger: the ledger of claims, to look up the entities of a labelled claim.
         key: the secret key of the indexes of ids.
         lateness_ms: claims up to this much behind the watermark are applied.
-
-    Attributes:
-        edition: how ids are read from now on.
     """
 
     def __init__(self, domain: Domain, ledger: EventLedger, key: Key, lateness_ms: int) -> None:
         self.domain = domain
-        self.edition = NEWEST
         self._ledger = ledger
         self._entities = domain.entities
         self._slots = [(e, name) for e in self._entities for name in e.fields]
@@ -133,6 +129,15 @@ class FeatureState:
         self._distinct_of = {name: by_key.get(name, f"value.{name}") for name in distincts}
         for name in sorted(set(self._distinct_of.values()) - set(self._interners)):
             self._interners[name] = Interner(key)
+        self.begin(NEWEST)
+
+    def begin(self, edition: int) -> None:
+        """Read ids by an edition from now on."""
+        missing = self.domain.missing_ids(edition)
+        self._rules = {
+            e: id_rules(e.form, missing | frozenset(e.deny), edition) for e in self._entities
+        }
+        self._value_rules = id_rules("id", missing, edition)
 
     def can_read(self, reader: JsonColumnReader) -> bool:
         """Whether the fast reader delivers every field of a claim that the features read."""
@@ -231,7 +236,7 @@ class FeatureState:
         first_slot: dict[str, int] = {}
         split_keys = ByteStrings.none(0)
         for slot, (entity, name) in enumerate(self._slots):
-            keys, empty = fields_.keys(name, self._rules_of(entity))
+            keys, empty = fields_.keys(name, self._rules[entity])
             flags[empty] |= PLACEHOLDER
             numbers[slot] = self._interners[entity.name].numbers_of_joined(keys, len(fields_))
             for other in range(first_slot.setdefault(entity.name, slot), slot):
@@ -239,11 +244,6 @@ class FeatureState:
             if (entity, name) == (self.domain.split_by, self.domain.split_by.key):
                 split_keys = as_byte_strings(keys)
         return split_keys, numbers
-
-    def _rules_of(self, entity: Entity) -> IdRules:
-        """Return the rules of an entity's ids under the edition in force."""
-        deny = self.domain.missing_ids(self.edition) | frozenset(entity.deny)
-        return id_rules(entity.form, deny, self.edition)
 
     def _note_claims(self, claims: Claims, numbers: Ids) -> None:
         times = np.where(claims.is_late, NOT_APPLIED, claims.time_ms)
@@ -284,7 +284,7 @@ class FeatureState:
         entity = state.group.entity
         changes = batch.changes.get(state.group.name, [])
         source = EventColumns([c.event for c in changes], state.group.event)
-        keys, _ = source.keys(entity.key, self._rules_of(entity))
+        keys, _ = source.keys(entity.key, self._rules[entity])
         puts = self._interners[entity.name].numbers_of_joined(keys, len(changes))
         gets = numbers[self._slots.index((entity, entity.key))]
         n_puts, n = len(changes), len(changes) + len(batch.fields)
@@ -344,8 +344,7 @@ class FeatureState:
         for slot, (entity, key) in enumerate(self._slots):
             if entity.name == of and key == name:
                 return np.asarray(numbers[slot])
-        rules = id_rules("id", self.domain.missing_ids(self.edition), self.edition)
-        keys, _ = rules.keys(fields_.texts(name))
+        keys, _ = self._value_rules.keys(fields_.texts(name))
         found: Ids = self._interners[of].numbers(keys)
         return found
 

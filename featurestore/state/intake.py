@@ -98,7 +98,8 @@ class Intake:
 
     def begin(self, edition: int) -> None:
         """Take in events by an edition from now on; what was counted stays as it was counted."""
-        self._edition = self.features.edition = edition
+        self._edition = edition
+        self.features.begin(edition)
         if edition >= ONE_VERDICT:
             self._claims.keep_verdicts()
 

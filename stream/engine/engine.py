@@ -61,6 +61,8 @@ class Engine:
         self.domain = domain
         self.edition = terms.edition
         """The edition in force; a plan may begin a newer one."""
+        self.tie_order = domain.tie_order(terms.edition)
+        """The input topics in their order among equal log times, as of the edition in force."""
         self.decider = Decider(domain, terms)
         self._scorer_of = scorer_of
         self.decoder = ColumnDecoder(domain.events, domain.currency, key, plain)
@@ -69,11 +71,6 @@ class Engine:
         self._drift = DriftWatch(terms, domain.moving_features)
         self.positions: dict[TopicPartition, int] = {}
         self.plan = 0
-
-    @property
-    def tie_order(self) -> tuple[str, ...]:
-        """The input topics in their order among equal log times, as of the edition in force."""
-        return self.domain.tie_order(self.edition)
 
     def step(self, plan: Plan, records: Sequence[Record]) -> Effects:
         """Apply a plan and decide on all of its partitions."""
@@ -110,6 +107,7 @@ class Engine:
     def begin(self, edition: int) -> None:
         """Read ids and count labels by an edition from now on; what was counted stays as it is."""
         self.edition = edition
+        self.tie_order = self.domain.tie_order(edition)
         self.intake.begin(edition)
 
     def ingest(

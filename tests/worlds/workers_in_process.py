@@ -160,6 +160,7 @@ class Bench:
         planned = []
         try:
             for plan in journal.read(1):
+                source.order_topics(engine.tie_order)
                 batch = source.fetch(plan.ranges)
                 planned += [(r.topic, r.partition, r.position) for r in batch]
                 effects = engine.step(plan, batch)

@@ -64,20 +64,20 @@ class Label(NamedTuple):
 
 
 class _LabelTouch(NamedTuple):
-    """A touch of a label on one kind of series, for each of its claim's entities."""
+    """A touch of a label on one kind of series, for each of its claim's entities.
 
-    label: Label
-    kind: int
-    time_ms: int
-    before: int
-    outcome: int
+    `numbers` are order, watermark, time, outcome before, outcome, and kind.
+    """
+
+    numbers: tuple[int, int, int, int, int, int]
     entities: NDArray[np.int32]
 
 
-def _marks(label: Label, applied_ms: int, entities: NDArray[np.int32]) -> Iterator[_LabelTouch]:
-    """Yield the touch of a label on the series of claims: it marks the entries of its claim."""
+def _mark(label: Label, applied_ms: int, entities: NDArray[np.int32]) -> _LabelTouch:
+    """Return the touch of a label on the series of claims: it marks the entries of its claim."""
     before, outcome = verdict_of(label.before), verdict_of(label.outcome)
-    yield _LabelTouch(label, MARK, applied_ms, before, outcome, entities)
+    numbers = label.order, label.watermark_ms, applied_ms, before, outcome, MARK
+    return _LabelTouch(numbers, entities)
 
 
 def _entries(label: Label, entities: NDArray[np.int32]) -> Iterator[_LabelTouch]:
@@ -85,10 +85,11 @@ def _entries(label: Label, entities: NDArray[np.int32]) -> Iterator[_LabelTouch]
 
     The entry of the label that it replaces becomes void; its own is inserted unless it retracts.
     """
-    if label.replaces_ms != NEVER_MS and label.before in (LEGIT, FRAUD):
-        yield _LabelTouch(label, MARK, label.replaces_ms, label.before, VOID, entities)
-    if label.outcome in (LEGIT, FRAUD):
-        yield _LabelTouch(label, INSERT, label.known_ms, UNKNOWN, label.outcome, entities)
+    order, now, before, outcome = label.order, label.watermark_ms, label.before, label.outcome
+    if label.replaces_ms != NEVER_MS and before in (LEGIT, FRAUD):
+        yield _LabelTouch((order, now, label.replaces_ms, before, VOID, MARK), entities)
+    if outcome in (LEGIT, FRAUD):
+        yield _LabelTouch((order, now, label.known_ms, UNKNOWN, outcome, INSERT), entities)
 
 
 class BatchTouches:
@@ -115,7 +116,7 @@ class BatchTouches:
             for label, (time_ms, entities) in zip(labels, labelled, strict=True)
             if time_ms != NOT_APPLIED
         ]
-        self._marks = [each for args in applied for each in _marks(*args)]
+        self._marks = [_mark(*args) for args in applied]
         self._entries = [each for label, _, e in applied for each in _entries(label, e)]
         self._columns: dict[bool, _Columns] = {}
         self._sorted: dict[tuple[int, bool], _Sorted] = {}
@@ -165,10 +166,11 @@ class BatchTouches:
 
     def _columns_of(self, *, by_label: bool) -> _Columns:
         """Return the columns of the claims and of the labels' touches on one kind of series."""
-        found = self._columns.get(by_label)
+        touches = self._entries if by_label else self._marks
+        key = by_label and bool(touches or self._marks)  # without labels the two are the same
+        found = self._columns.get(key)
         if found is None:
-            touches = self._entries if by_label else self._marks
-            found = self._columns[by_label] = _Columns.of(self._claims, touches)
+            found = self._columns[key] = _Columns.of(self._claims, touches)
         return found
 
     def _in_log_order(self, columns: _Columns, roles: int, *, by_label: bool) -> _Sorted:
@@ -216,14 +218,19 @@ class _Columns(NamedTuple):
     def of(cls, claims: Claims, touches: list[_LabelTouch]) -> _Columns:
         """Make the columns of a batch for one kind of series."""
         n, m = len(claims.order), len(touches)
+        table = np.array([each.numbers for each in touches], np.int64).reshape(m, 6)
+        row = np.zeros(n + m, np.int64)
+        row[:n] = np.arange(n)
+        marks = np.zeros((2, n + m), np.uint8)
+        marks[:, n:] = table[:, 3:5].T
         return cls(
-            order=_extended(claims.order, [each.label.order for each in touches]),
-            watermark=_extended(claims.watermark_ms, [each.label.watermark_ms for each in touches]),
-            row=np.concatenate([np.arange(n), np.zeros(m, np.int64)]),
-            time=_extended(claims.time_ms, [each.time_ms for each in touches]),
-            before=np.array([0] * n + [each.before for each in touches], np.uint8),
-            outcome=np.array([0] * n + [each.outcome for each in touches], np.uint8),
-            kinds=np.array([each.kind for each in touches], np.uint8),
+            order=np.concatenate([claims.order, table[:, 0]]),
+            watermark=np.concatenate([claims.watermark_ms, table[:, 1]]),
+            row=row,
+            time=np.concatenate([claims.time_ms, table[:, 2]]),
+            before=marks[0],
+            outcome=marks[1],
+            kinds=table[:, 5].astype(np.uint8),
             entities=np.array([each.entities for each in touches], np.int64).T,
         )
 
@@ -240,10 +247,6 @@ class _Sorted(NamedTuple):
     row: NDArray[np.int64]
     before: NDArray[np.uint8]
     outcome: NDArray[np.uint8]
-
-
-def _extended(column: NDArray[np.int64], more: list[int]) -> NDArray[np.int64]:
-    return np.concatenate([column, np.array(more, np.int64)])
 
 
 def _padded(column: NDArray[Any], more: int, fill: float) -> NDArray[Any]:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource
 
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.editions import NEWEST, OLDEST
+from claimtrace.errors import ConfigError
 from claimtrace.events import Outgoing, Record
 from stream.journal.plan import TopicPartition
 from stream.proofs.verify import check_chains, replay
@@ -307,6 +309,42 @@ def test_a_run_to_the_end_emits_stores_and_commits_what_a_crash_left(
     run_to_the_end(ground, worker)  # nothing is left, and it ends
     worker.finish()
     check(ground, story)
+
+
+def test_a_run_to_the_end_sends_what_a_topic_refused_once_that_is_mended(
+    kafka: Cluster, tmp_path: Path, story: Story
+) -> None:
+    """Larger decisions are refused, smaller ones are not: none may be missing before another."""
+    sizes = sorted(len(row.value or b"") for row in story.wanted[DECISIONS_TOPIC])
+    alone = {"batch.num.messages": 1, "queue.buffering.max.ms": 0}
+    ground = KafkaGround(tmp_path, kafka, compression="none", properties=alone)
+    try:
+        limit_message_bytes(kafka, DECISIONS_TOPIC, sizes[len(sizes) // 2] + 250)
+        ground.put(story.rows)
+        worker = ground.start("a")
+        with pytest.raises(ConfigError, match="too large"):
+            ground.run(worker, batch=500)
+        worker.die()
+        before = len(ground.records(DECISIONS_TOPIC))
+        assert before < story.claims
+        limit_message_bytes(kafka, DECISIONS_TOPIC, 2**20)
+        worker = ground.start("a")
+        run_to_the_end(ground, worker)
+        worker.finish()
+        check(ground, story)
+    finally:
+        ground.close()
+
+
+def limit_message_bytes(cluster: Cluster, topic: str, limit_bytes: int) -> None:
+    """Change how large a record of a topic may be."""
+    entry = ConfigEntry("max.message.bytes", str(limit_bytes),
+                        source=ConfigSource.DYNAMIC_TOPIC_CONFIG,
+                        incremental_operation=AlterConfigOpType.SET)  # fmt: skip
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+    admin = cluster.admin()  # kept: its answers end with it
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(30)
 
 
 def test_a_second_clean_start_emits_nothing(make: Callable[..., Ground]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,25 @@ def safe(text: object) -> str:
     return escape(plain)
 
 
+_listeners: list[Callable[[str], None]] = []
+
+
 def notify(line: str) -> None:
-    """Print a line about a pause or an event of a run, on standard error."""
-    err.print(f"[yellow]{safe(line)}[/]")
+    """Print a line about a pause or an event of a run, on standard error; or log it."""
+    if _listeners:
+        _listeners[-1](line)
+    else:
+        err.print(f"[yellow]{safe(line)}[/]", soft_wrap=not err.is_terminal)
+
+
+@contextmanager
+def notices_to(listener: Callable[[str], None]) -> Iterator[None]:
+    """Hand the lines of `notify` to a listener, such as a log, instead of printing them."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def print_json(thing: Any) -> None:
@@ -81,11 +98,13 @@ def progress(
 
 def show_error(error: ClaimtraceError) -> None:
     """Print an error for a user: what went wrong, where, and the fix; never a stack trace."""
-    err.print(f"[bold red]error:[/] {safe(error.what)}")
+    lines = [f"[bold red]error:[/] {safe(error.what)}"]
     if error.where:
-        err.print(f"  [dim]where[/]  {safe(error.where)}")
+        lines.append(f"  [dim]where[/]  {safe(error.where)}")
     if error.hint:
-        err.print(f"  [dim]fix[/]    {safe(error.hint)}")
+        lines.append(f"  [dim]fix[/]    {safe(error.hint)}")
+    for line in lines:
+        err.print(line, soft_wrap=not err.is_terminal)
 
 
 def write_trace(error: BaseException, log_file: Path) -> Path | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.padding import Padding
 
 from .console import out, progress
+from .wiring.worker_log import log_end
 
 if TYPE_CHECKING:
     from stream.engine.effects import Counts
@@ -54,9 +55,22 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 
 
 def run_stream(
-    workspace: Workspace, *, until_end: bool, title: str = "stream", quiet: bool = False
+    workspace: Workspace,
+    *,
+    until_end: bool,
+    title: str = "stream",
+    quiet: bool = False,
+    logs: bool = False,
 ) -> Ran:
-    """Recover and run; returns when told to stop, or at the end of the log if asked to."""
+    """Recover and run; returns when told to stop, or at the end of the log if asked to.
+
+    Args:
+        workspace: as the command opened it.
+        until_end: whether to stop at the end of the log.
+        title: of the progress bar.
+        quiet: whether no progress bar is drawn.
+        logs: whether events go to the worker's log, which the caller has opened.
+    """
     from stream.adapters.process.garbage import rare_collections
 
     from .transports.choice import open_transport
@@ -68,7 +82,7 @@ def run_stream(
         opened.enter_context(transport.lock())
         stopping = opened.enter_context(stop_signals())
         opened.enter_context(rare_collections())
-        observer = observe(workspace, opened)
+        observer = observe(workspace, opened, logs=logs)
         log = transport.open_log(observer)
         driver = build_driver(workspace, log, observer, stopping, opened)
         workspace.warm_up()
@@ -76,7 +90,11 @@ def run_stream(
         with progress(title, total, quiet=quiet) as advance:
             replayed = driver.recover(lambda _: advance(0, "recovering"))
             run = _Run(workspace, transport, driver, observer, stopping, advance, until_end)
-            return run.loop(replayed)
+            ran = run.loop(replayed)
+        if logs:
+            reason = "asked to stop" if stopping() else "the end of the log"
+            log_end(reason, ran.counts, ran.seconds)
+        return ran
 
 
 @dataclass

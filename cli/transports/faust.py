@@ -14,9 +14,10 @@ from claimtrace.clock import duration_ms
 from claimtrace.errors import ClaimtraceError, ConfigError, UsageError
 from claimtrace.settings.schema import KAFKA
 
-from ..console import show_error
+from ..console import err, show_error
 from ..wiring.assembly import build_driver
 from ..wiring.observing import observe
+from ..wiring.worker_log import start
 from ..wiring.workspace import Workspace
 from .kafka import KafkaTransport
 
@@ -119,7 +120,10 @@ class FaustTransport(KafkaTransport):
         from stream.adapters.kafka.source import KafkaSource
 
         workspace, connection = self.workspace, self._connection
-        observer = observe(workspace, opened)
+        logs = not err.is_terminal
+        if logs:
+            start(workspace, opened)
+        observer = observe(workspace, opened, logs=logs)
         topics, clock = workspace.domain.topics, workspace.clock
         members = GroupMembers(connection, clock)
         journal, output = self._open_journal_and_output()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from claimtrace.clock import duration_ms
 
 from ..console import notify
+from .worker_log import log_observer, places_of
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -19,23 +20,37 @@ if TYPE_CHECKING:
     from .workspace import Workspace
 
 
-def observe(workspace: Workspace, opened: ExitStack) -> WorkerObserver:
+def observe(workspace: Workspace, opened: ExitStack, *, logs: bool = False) -> WorkerObserver:
     """Return the observer that the settings ask for.
 
     The metrics server and the sender to CloudWatch end with `opened`; open everything that still
     counts after this call, so that the last metrics know of it.
-    """
-    from stream.worker.observer import WorkerObserver
 
+    Args:
+        workspace: its settings and domain.
+        opened: closes the server and the sender.
+        logs: whether events are logged (`cli.wiring.worker_log`) instead of shown on a terminal.
+    """
+    from stream.worker.observer import Observers, WorkerObserver
+
+    log = log_observer(workspace) if logs else WorkerObserver(notify)
     metrics, aws = workspace.settings.metrics, workspace.settings.aws
     if not metrics.listen and not aws.metrics_namespace:
-        return WorkerObserver(notify)
+        return log
+    counting = _metrics(workspace, opened)
+    return Observers(log, counting) if logs else counting
+
+
+def _metrics(workspace: Workspace, opened: ExitStack) -> WorkerObserver:
+    """Return the observer that counts, and start what publishes its metrics."""
+    metrics, aws = workspace.settings.metrics, workspace.settings.aws
     from prometheus_client import CollectorRegistry
 
     from stream.adapters.reporting.prometheus import WorkerMetrics
 
     registry = CollectorRegistry()
-    observer = WorkerMetrics(registry, workspace.domain.topics, notify=notify)
+    topics, places = workspace.domain.topics, places_of(workspace)
+    observer = WorkerMetrics(registry, topics, notify=notify, places=places)
     if metrics.listen:
         from claimtrace.adapters.process.metrics_server import start
 

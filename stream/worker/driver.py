@@ -219,6 +219,8 @@ class Driver:
         self._observer.journal(self._clock.monotonic_s() - from_s)
         if won != plan:  # another worker's plan has this number: that one is applied
             records = self._retry(lambda: self._source.fetch(won.ranges))
+        else:
+            self._observer.planned(number, len(records))
         return won, records
 
     def _planned(self, bookmark: int) -> Iterator[Plan]:

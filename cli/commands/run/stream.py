@@ -8,6 +8,7 @@ import typer
 
 from ...console import print_json
 from ...stream_run import run_stream, show_ran
+from ...wiring.worker_log import worker_log
 from ...wiring.workspace import Workspace
 
 
@@ -35,9 +36,13 @@ def stream(
 
     On Kafka, start as many workers as you like, each with a --folder of its own: the group divides
     the partitions among them. Make the topics first: `claimtrace topics create`.
+
+    Without a terminal it writes one line an event of its life to standard error: see the settings
+    `log.format` and `log.level`.
     """
     workspace: Workspace = ctx.obj if source is None else ctx.obj.at_source(source)
-    ran = run_stream(workspace, until_end=until_end, quiet=as_json)
+    with worker_log(workspace, "stream") as logs:
+        ran = run_stream(workspace, until_end=until_end, quiet=as_json, logs=logs)
     if as_json:
         print_json(ran)
         return

@@ -7,9 +7,8 @@ from an event: so metrics hold no personal data, and a sender can't make new ser
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -22,28 +21,18 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from claimtrace.decisions import (
-    ALERTS_TOPIC,
-    DEAD_TOPIC,
-    DECISIONS_TOPIC,
-    DRIFT_TOPIC,
-    JOURNAL_TOPIC,
-    ModelRef,
-)
+from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 
 from ...decisions.outcomes import OUTCOMES
 from ...engine.effects import Counts
+from ...journal.plan import TopicPartition
 from ...worker.observer import WorkerObserver
 from .sns_message import RESULTS
+from .store_names import OTHER as OTHER
+from .store_names import STORES as STORES
+from .store_names import StoreNames
 
 REBALANCES: Final = ("gained", "revoked", "lost")
-STORES: Final = ("log", "journal", "offline", "snapshots", "models", "schemas")
-OTHER: Final = "other"
-"""The label value in place of any that isn't known here."""
-
-_OUTPUTS: Final = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
-_BROKERS: Final = re.compile(r"(kafka://)?[^/,\s]+:\d+(,[^/,\s]+:\d+)*")
-_LOG_WORDS: Final = frozenset(["source", "sink", "log.db", *_OUTPUTS])
 
 _PREFIX: Final = "claimtrace_"
 _BATCH_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -165,6 +154,7 @@ class WorkerMetrics(WorkerObserver):
         topics: the domain's topics; any other topic is counted as `other`.
         now_s: returns the wall time in seconds since 1970, for the age of snapshots.
         notify: see `WorkerObserver`.
+        places: names of stores of this worker; see `StoreNames`.
 
     >>> registry = CollectorRegistry()
     >>> metrics = WorkerMetrics(registry, ["claims.filed"], lambda: 1.8e9)
@@ -179,6 +169,7 @@ class WorkerMetrics(WorkerObserver):
         topics: Iterable[str],
         now_s: Callable[[], float] = time.time,
         notify: Callable[[str], None] = lambda _: None,
+        places: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(notify)
         # without this each counter has a second series, the time of its creation
@@ -186,6 +177,7 @@ class WorkerMetrics(WorkerObserver):
         ProcessCollector(registry=registry)
         self._now_s = now_s
         self._topics = frozenset([*topics, JOURNAL_TOPIC])
+        self._names = StoreNames(self._topics, places)
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -254,7 +246,11 @@ class WorkerMetrics(WorkerObserver):
         """Set the number of partitions that this worker decides on."""
         self._gauges["owned_partitions"].set(count)
 
-    def rebalanced(self, kind: str) -> None:
+    def rebalanced(
+        self,
+        kind: str,
+        topic_partitions: Set[TopicPartition] = frozenset(),  # noqa: ARG002
+    ) -> None:
         """Count a change of ownership: one of `REBALANCES`."""
         self._rebalances.get(kind, self._rebalances[OTHER]).inc()
 
@@ -275,7 +271,7 @@ class WorkerMetrics(WorkerObserver):
         `where` is one of `STORES`, or the `where` of an error: a path, a topic, a URL. The label is
         only the store that it belongs to.
         """
-        store = self._store_of(where)
+        store = self._names.store_of(where)
         self._pauses[store].inc()
         self._why = f"waiting for: {store}"
 
@@ -326,20 +322,6 @@ class WorkerMetrics(WorkerObserver):
     def replayed(self, count: int) -> None:
         """Count records that were applied again from the journal."""
         self._counters["replayed_records_total"].inc(count)
-
-    def _store_of(self, where: str) -> str:
-        """Return which of `STORES` an error's `where` belongs to, or `OTHER`."""
-        if where.startswith(("http:", "https:", "mock:")):
-            return "schemas"
-        *_, parent, name = ("", *where.rstrip("/").split("/"))
-        if name in STORES:
-            return name
-        if name == JOURNAL_TOPIC or parent == JOURNAL_TOPIC:
-            return "journal"
-        log_words = _LOG_WORDS | self._topics
-        if _BROKERS.fullmatch(where) or name in log_words or parent in log_words:
-            return "log"
-        return parent if parent in STORES else OTHER
 
     def _children(self, name: str, values: Iterable[str]) -> dict[str, Counter]:
         """Make one series for each label value, all from the start: a rate needs its zero."""

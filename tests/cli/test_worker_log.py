@@ -42,7 +42,7 @@ def test_text_lines_then_json_lines_then_a_progress_bar(folder: Path, tmp_path: 
     assert events == ["start", "ready", "first plan written", "snapshot published", "end"]
     assert max(map(len, lines)) > 150, "a long line is not wrapped"
 
-    environment = {**os.environ, "CLAIMTRACE_LOG__FORMAT": "json", "CLAIMTRACE_LOG__LEVEL": "debug"}
+    environment = {**os.environ, "CLAIMTRACE_LOG__FORMAT": "json"}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     told = [json.loads(line) for line in ran.stderr.splitlines()]
     assert [each["event"] for each in told] == ["start", "ready", "end"]

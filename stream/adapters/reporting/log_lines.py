@@ -133,20 +133,20 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 def start_log(
-    stream: TextIO, form: str, level: str, secrets: Iterable[str] = ()
+    output: TextIO, form: str, level: str, secrets: Iterable[str] = ()
 ) -> logging.Handler:
-    """Write the log to a stream from now on; returns the handler, for `end_log`.
+    """Write the log to a file or terminal from now on; returns the handler, for `end_log`.
 
     Warnings of other libraries are written in the same form, unless somebody else (such as Faust)
     has taken care of the root logger. librdkafka's own lines are written at the level `debug`.
 
     Args:
-        stream: takes the lines.
+        output: takes the lines.
         form: "text" or "json".
         level: a word of `LEVELS`.
         secrets: see `LineFormatter`.
     """
-    handler = _Handler(stream)
+    handler = _Handler(output)
     handler.setFormatter((JsonFormatter if form == "json" else LineFormatter)(secrets))
     ours, root = logging.getLogger(ROOT), logging.getLogger()
     ours.setLevel(LEVELS[level])

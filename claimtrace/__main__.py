@@ -2,6 +2,10 @@
 
 import sys
 
-from cli.__main__ import main
+from .adapters.process.search_path import search_current_folder_last
+
+search_current_folder_last()  # before `cli` is looked for
+
+from cli.__main__ import main  # noqa: E402
 
 sys.exit(main())

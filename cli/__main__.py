@@ -15,7 +15,7 @@ from .commands.events import producers, replay, simulate, topics
 from .commands.inspect import features, offline, score, verify
 from .commands.models import models, train
 from .commands.run import faust, stream
-from .commands.start import demo, doctor
+from .commands.start import demo, doctor, init
 from .console import err, is_users, safe, show_error, write_trace
 from .wiring.workspace import Workspace
 
@@ -75,6 +75,7 @@ _MODELS, _INSPECT = "Train and approve models", "Look at decisions, and prove th
 
 app.command(rich_help_panel=_START)(demo.demo)
 app.command(rich_help_panel=_START)(doctor.doctor)
+app.command(rich_help_panel=_START)(init.init)
 app.command(rich_help_panel=_START)(version)
 app.command(rich_help_panel=_EVENTS)(simulate.simulate)
 app.command(rich_help_panel=_EVENTS)(replay.replay)

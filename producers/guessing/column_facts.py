@@ -50,7 +50,7 @@ class Times(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a sample says of a column."""
+    """The facts of one column, as far as the sample goes."""
 
     type: ValueType
     rows: int

@@ -13,6 +13,7 @@ from claimtrace.errors import ClaimtraceError, UsageError
 
 from .commands.events import producers, replay, simulate, topics
 from .commands.inspect import features, offline, score, verify
+from .commands.keep import backup, restore
 from .commands.models import models, train
 from .commands.run import faust, stream
 from .commands.start import demo, doctor, init
@@ -24,7 +25,6 @@ _INTERRUPTED = 130
 app = typer.Typer(
     name="claimtrace",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="""Streaming fraud detection for insurance claims.
@@ -45,6 +45,12 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     ctx: typer.Context,
@@ -59,6 +65,12 @@ def options(
         str | None,
         typer.Option("--source", "-s", help="local, kafka://host:port, or kinesis://name."),
     ] = None,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
 ) -> None:
     """Read the settings once, before any command."""
     doctor.check_rooms()
@@ -72,6 +84,7 @@ def version() -> None:
 
 _START, _EVENTS, _RUN = "Start here", "Put events on a log", "Run the stream"
 _MODELS, _INSPECT = "Train and approve models", "Look at decisions, and prove them"
+_KEEP = "Back up and restore"
 
 app.command(rich_help_panel=_START)(demo.demo)
 app.command(rich_help_panel=_START)(doctor.doctor)
@@ -89,6 +102,8 @@ app.command(rich_help_panel=_INSPECT)(score.score)
 app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(verify.verify)
 app.add_typer(offline.offline_app, name="offline", rich_help_panel=_INSPECT)
+app.command(rich_help_panel=_KEEP)(backup.backup)
+app.command(rich_help_panel=_KEEP)(restore.restore)
 
 
 def main(arguments: list[str] | None = None) -> int:

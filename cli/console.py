@@ -14,11 +14,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from claimtrace.errors import ClaimtraceError, UsageError
 
 if TYPE_CHECKING:
     from .progress_bar import Advance
+
+STACKED_ROWS = 3
+"""With so few rows a table that is too wide is shown a line for each value."""
+UNLIMITED = 1_000_000
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -60,18 +65,55 @@ def print_json(thing: Any) -> None:
     sys.stdout.write(msgspec.json.encode(thing).decode() + "\n")
 
 
-def table(title: str, header: list[str], rows: list[list[str]], numbers: int = 0) -> None:
-    """Print a plain table; the last `numbers` columns are right-aligned."""
-    made = Table(title=title or None, title_justify="left", title_style="bold", box=None,
-                 pad_edge=False, header_style="dim")  # fmt: skip
-    for i, name in enumerate(header):
-        if i >= len(header) - numbers:
-            made.add_column(name, justify="right")
-        else:
-            made.add_column(name, overflow="fold")
-    for row in rows:
-        made.add_row(*row)
-    out.print(made)
+def table(
+    title: str, header: list[str], rows: list[list[str]], numbers: int = 0, under: int = 0
+) -> None:
+    """Print a table that fits the screen; without a terminal each row is one line.
+
+    Args:
+        title: above the table; empty: none.
+        header: the names of the columns.
+        rows: cells with markup, one a column.
+        numbers: how many of the last columns are right-aligned.
+        under: how many of the last columns go below each row when the table is too wide.
+    """
+    from .table_layout import lines_of
+
+    cells = [[Text.from_markup(cell) for cell in row] for row in rows]
+    names = [Text.from_markup(name) for name in header]
+    _print_lines(title, lines_of(names, cells, screen_width(), numbers, under))
+
+
+def wide_table(header: list[str], rows: list[list[str]]) -> int:
+    """Print a table of any width: few rows are stacked, else columns that don't fit are left out.
+
+    Returns:
+        The number of columns that were left out.
+    """
+    from .table_layout import cut, fitting_columns, lines_of, stacked
+
+    cells = [[Text.from_markup(cell) for cell in row] for row in rows]
+    names, width = [Text.from_markup(name) for name in header], screen_width()
+    count = fitting_columns(names, cells, width)
+    if count < len(names) and len(cells) <= STACKED_ROWS:
+        _print_lines("", stacked(names, cells, width))
+        return 0
+    if width < UNLIMITED:
+        cells = [[cut(cell) for cell in row[:count]] for row in cells]
+    _print_lines("", lines_of(names[:count], cells, UNLIMITED, 0, 0))
+    return len(names) - count
+
+
+def screen_width() -> int:
+    """Return the width of the terminal; without one no line has a limit."""
+    return out.width if out.is_terminal else UNLIMITED
+
+
+def _print_lines(title: str, lines: list[Text]) -> None:
+    if title:
+        out.print(f"[bold]{title}[/]", soft_wrap=True)
+    for line in lines:
+        out.print(line, soft_wrap=True)
 
 
 def indented(rows: list[tuple[str, str]]) -> None:

@@ -19,6 +19,7 @@ from claimtrace.settings.schema import KINESIS
 from ...console import out, print_json, safe
 from ...transports.choice import open_transport
 from ...wiring.workspace import CHAMPION, Workspace
+from .doctor_sharing import check_sharing
 
 _LEAST_FREE_BYTES = 2**30
 
@@ -79,6 +80,8 @@ def _examine(workspace: Workspace) -> Iterator[Finding]:
         ("models", _models),
         ("offline store", _offline),
     )
+    if workspace.settings.source != "local":
+        checks = (*checks, ("sharing", check_sharing))
     if workspace.settings.source.startswith(KINESIS):
         checks = (*checks, ("reading", _reading))
     for name, check in checks:

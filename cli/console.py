@@ -104,6 +104,22 @@ def wide_table(header: list[str], rows: list[list[str]]) -> int:
     return len(names) - count
 
 
+def hanging(label: str, text: str, indent: int) -> None:
+    """Print a label and a text whose further lines stand below its first one.
+
+    Args:
+        label: with markup; padded by the caller to `indent` characters.
+        text: with markup; its styles go when it is wrapped.
+        indent: where the text begins.
+    """
+    from .table_layout import wrapped
+
+    first, *more = wrapped(Text.from_markup(text), max(20, screen_width() - indent))
+    out.print(Text.assemble(Text.from_markup(label), first), soft_wrap=True)
+    for line in more:
+        out.print(Text.assemble(" " * indent, line), soft_wrap=True)
+
+
 def screen_width() -> int:
     """Return the width of the terminal; without one no line has a limit."""
     return out.width if out.is_terminal else UNLIMITED

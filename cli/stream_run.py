@@ -9,9 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.padding import Padding
-
-from .console import out, progress
+from .console import hanging, out, progress
 from .wiring.worker_log import log_end
 
 if TYPE_CHECKING:
@@ -154,7 +152,8 @@ def show_ran(ran: Ran) -> None:
     out.print(
         f"[bold]{c.claims:,}[/] claims decided of {c.records:,} records in {ran.seconds:.1f} s "
         f"([cyan]{rate:,.0f} records/s[/]); a batch took {ran.batch_ms_p50:.1f} ms p50, "
-        f"{ran.batch_ms_p99:.1f} ms p99"
+        f"{ran.batch_ms_p99:.1f} ms p99",
+        soft_wrap=not out.is_terminal,
     )
     told = (
         f"referred {c.referred:,}, for review {c.reviewed:,}, scored by a model {c.scored:,}; "
@@ -164,4 +163,4 @@ def show_ran(ran: Ran) -> None:
         f"category {c.unseen_categories:,}[/]",
     )
     for line in told:
-        out.print(Padding(line, (0, 0, 0, 2)))
+        hanging("  ", line, 2)

@@ -52,7 +52,7 @@ def stacked(header: Row, rows: Sequence[Row], width: int) -> list[Text]:
         if number:
             lines.append(Text())
         for name, cell in zip(header, row, strict=True):
-            first, *more = _wrap(cell, max(LEAST_WRAPPED, width - left - len(_GAP)))
+            first, *more = wrapped(cell, max(LEAST_WRAPPED, width - left - len(_GAP)))
             lines.append(Text.assemble(_padded(_dim(name), left), _GAP, first))
             lines += [Text(" " * left + _GAP) + line for line in more]
     return lines
@@ -88,7 +88,7 @@ def _wrapped(
     widths = [*widths[:at], min(room, widths[at]), *widths[at + 1 :]]
     lines = [_line([_dim(cell) for cell in header], widths, numbers)]
     for row in rows:
-        first, *more = _wrap(row[at], widths[at])
+        first, *more = wrapped(row[at], widths[at])
         lines.append(_line([*row[:at], first, *row[at + 1 :]], widths, numbers))
         indent = _total(widths[:at]) + (len(_GAP) if at else 0)
         lines += [Text(" " * indent) + line for line in more]
@@ -103,7 +103,7 @@ def _with_notes(header: Row, rows: Sequence[Row], width: int, under: int) -> lis
     for row in rows:
         lines.append(_line(row[:-under], widths, 0))
         notes = dict.fromkeys(cell.plain for cell in row[-under:] if cell.plain)
-        told = _wrap(Text(": ".join(notes)), inner)
+        told = wrapped(Text(": ".join(notes)), inner)
         lines += [Text.assemble(" " * _INDENT, _dim(line)) for line in told]
     return lines
 
@@ -122,7 +122,7 @@ def _padded(cell: Text, width: int, *, right: bool = False) -> Text:
     return blanks + cell if right else cell + blanks
 
 
-def _wrap(cell: Text, width: int) -> list[Text]:
+def wrapped(cell: Text, width: int) -> list[Text]:
     """Return the lines of a cell, broken between words only."""
     if cell.cell_len <= width:
         return [cell]

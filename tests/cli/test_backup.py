@@ -193,6 +193,7 @@ def test_backups_beside_a_working_process(
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.wait(60)
+    stream(source)
     for copy in (copies[0], copies[-1]):
         assert ask(tmp_path / copy.name / "restored", "restore", str(copy)) == 2, "inside of it"
         restored = tmp_path / f"restored-{copy.name}"

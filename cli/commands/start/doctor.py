@@ -16,12 +16,13 @@ from claimtrace.errors import ClaimtraceError, ConfigError, NoJournal
 from claimtrace.rooms import HOME, ROOMS
 from claimtrace.settings.schema import KINESIS
 
-from ...console import out, print_json, safe
+from ...console import hanging, print_json, safe
 from ...transports.choice import open_transport
 from ...wiring.workspace import CHAMPION, Workspace
 from .doctor_sharing import check_sharing
 
 _LEAST_FREE_BYTES = 2**30
+_INDENT = 20
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -61,9 +62,9 @@ def doctor(
     else:
         for each in findings:
             mark = "[green]ok[/]  " if each.ok else "[red]fix[/] "
-            out.print(f"{mark} {each.check:<14} {safe(each.found)}")
+            hanging(f"{mark} {each.check:<14} ", safe(each.found), _INDENT)
             if each.hint and not each.ok:
-                out.print(f"     {'':<14} [dim]{safe(each.hint)}[/]")
+                hanging(" " * _INDENT, f"[dim]{safe(each.hint)}[/]", _INDENT)
     if not all(each.ok for each in findings):
         raise typer.Exit(1)
 

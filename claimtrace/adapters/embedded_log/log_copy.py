@@ -14,7 +14,7 @@ _KIND = FileKind("log", 0, 0, "")  # its name, for messages
 
 
 class LogCopy(NamedTuple):
-    """What a copied log holds: records by topic, and the last sequence of a producer."""
+    """The content of a copied log: records by topic, and the last sequence of a producer."""
 
     records: dict[str, int]
     sequence: int

@@ -32,7 +32,7 @@ class CopiedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a copy of a folder holds, and as of when."""
+    """The content of a copy of a folder, and as of when."""
 
     format: int = FORMAT
     version: str

@@ -7,6 +7,6 @@ Reading order of the repository: `events`, `encoding.decoder`, `decisions` here;
 
 from .adapters.process.kernel_cache import use_versioned_cache
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 use_versioned_cache()

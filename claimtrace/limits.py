@@ -24,6 +24,10 @@ MAX_HEADERS: Final = 64
 MAX_HEADER_BYTES: Final = 16 * 1024
 """Names and values of one record's headers, all together."""
 
+MAX_DEAD_LETTER_BYTES: Final = 1_000_000
+"""A whole dead letter in Kafka's format: what a producer sends at the most, and less than a topic
+takes (1 MiB). A key that would make it larger is cut."""
+
 MAX_AMOUNT_CENTS: Final = 10**11
 """A thousand million in major units. Sums of 2**26 of them still fit 63 bits."""
 
@@ -43,5 +47,6 @@ MAX_BATCH_BYTES: Final = 32 * 2**20
 """Bytes of all values of one plan: 2,000 events of the largest size would be half a GiB."""
 
 assert MAX_VALUE_BYTES < MAX_BATCH_BYTES
+assert MAX_VALUE_BYTES + 4 * MAX_HEADER_BYTES < MAX_DEAD_LETTER_BYTES // 2  # a name: UTF-8
 assert FUTURE_TOLERANCE_MS < FUTURE_REFUSED_MS
 assert MAX_AMOUNT_CENTS * 2**26 < 2**63

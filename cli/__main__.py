@@ -12,10 +12,10 @@ from claimtrace import __version__
 from claimtrace.errors import ClaimtraceError, UsageError
 
 from .commands.events import producers, replay, simulate, topics
-from .commands.inspect import features, offline, score, verify
+from .commands.inspect import features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, train
-from .commands.run import faust, stream
+from .commands.run import faust, stream, upgrade
 from .commands.start import demo, doctor, init
 from .console import err, is_users, safe, show_error, write_trace
 from .wiring.workspace import Workspace
@@ -96,11 +96,13 @@ app.command(rich_help_panel=_EVENTS)(producers.producers)
 app.add_typer(topics.app, name="topics", rich_help_panel=_EVENTS)
 app.command(rich_help_panel=_RUN)(stream.stream)
 app.command(rich_help_panel=_RUN)(faust.faust)
+app.command(rich_help_panel=_RUN)(upgrade.upgrade)
 app.command(rich_help_panel=_MODELS)(train.train)
 app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_INSPECT)(score.score)
 app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(verify.verify)
+app.command(rich_help_panel=_INSPECT)(seal.seal)
 app.add_typer(offline.offline_app, name="offline", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_KEEP)(backup.backup)
 app.command(rich_help_panel=_KEEP)(restore.restore)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +43,14 @@ _listeners: list[Callable[[str], None]] = []
 
 
 def notify(line: str) -> None:
-    """Print a line about a pause or an event of a run, on standard error; or log it."""
+    """Print a line about a pause or an event of a run, on standard error; or log it.
+
+    A log file on a full disk must not end the worker that says so.
+    """
     if _listeners:
         _listeners[-1](line)
-    else:
+        return
+    with suppress(OSError):
         err.print(f"[yellow]{safe(line)}[/]", soft_wrap=not err.is_terminal)
 
 

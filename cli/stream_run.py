@@ -9,8 +9,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .console import hanging, out, progress
-from .wiring.worker_log import log_end
+from claimtrace.adapters.files.folder_lock import FolderLock
+from claimtrace.errors import ClaimtraceError
+
+from .console import hanging, notify, out, progress
+from .wiring.worker_log import end_of_process, log_end
 
 if TYPE_CHECKING:
     from stream.engine.effects import Counts
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from .wiring.workspace import Workspace
 
 _KEPT_BATCHES = 20_000
+_CLOSE_S = 8.0
+"""How long clients may take to close, once everything is done."""
 _REPORT_EVERY_S = 1.0
 
 
@@ -58,6 +63,7 @@ def run_stream(
     until_end: bool,
     title: str = "stream",
     quiet: bool = False,
+    new_journal: bool = False,
     logs: bool = False,
 ) -> Ran:
     """Recover and run; returns when told to stop, or at the end of the log if asked to.
@@ -67,32 +73,64 @@ def run_stream(
         until_end: whether to stop at the end of the log.
         title: of the progress bar.
         quiet: whether no progress bar is drawn.
+        new_journal: whether a journal that doesn't belong to the log is set aside first.
         logs: whether events go to the worker's log, which the caller has opened.
     """
     from stream.adapters.process.garbage import rare_collections
+    from stream.adapters.process.stop_signals import WAITING_S, StopSignals
 
     from .transports.choice import open_transport
     from .wiring.assembly import build_driver
-    from .wiring.observing import observe
+    from .wiring.observing import observe, store_names
+    from .wiring.waiting import wait_until_opened
 
-    with ExitStack() as opened:
-        transport = opened.enter_context(open_transport(workspace, create=True))
-        opened.enter_context(transport.lock())
-        stopping = opened.enter_context(stop_signals())
+    with StopSignals(end_of_process(logs=logs)) as stopping, ExitStack() as opened:
+        stopping.within(WAITING_S)
+        opened.enter_context(FolderLock(workspace.state_folder))
         opened.enter_context(rare_collections())
-        observer = observe(workspace, opened, logs=logs)
-        log = transport.open_log(observer)
-        driver = build_driver(workspace, log, observer, stopping, opened)
-        workspace.warm_up()
+        observer, names = observe(workspace, opened, logs=logs), store_names(workspace)
+
+        def attempt(trying: ExitStack, patience_s: float) -> tuple[Transport, Driver]:
+            nonlocal new_journal
+            transport = trying.enter_context(open_transport(workspace, create=True))
+            transport.check_reachable(patience_s)
+            for line in transport.set_aside_journal() if new_journal else ():
+                notify(line)
+            new_journal = False  # a second attempt finds log and journal in agreement
+            log = transport.open_log(observer)
+            driver = build_driver(workspace, log, observer, stopping, trying)
+            workspace.warm_up()
+            return transport, driver
+
+        started = wait_until_opened(attempt, observer, names, workspace.clock, stopping, opened)
+        if started is None:
+            return _nothing_begun()
+        transport, driver = started
+        stopping.call_of = lambda: driver.call
         total = transport.waiting_records() if until_end else None
-        with progress(title, total, quiet=quiet) as advance:
-            replayed = driver.recover(lambda _: advance(0, "recovering"))
-            run = _Run(workspace, transport, driver, observer, stopping, advance, until_end)
-            ran = run.loop(replayed)
-        if logs:
-            reason = "asked to stop" if stopping() else "the end of the log"
-            log_end(reason, ran.counts, ran.seconds)
-        return ran
+        try:
+            with progress(title, total, quiet=quiet) as advance:
+                replayed = driver.recover(lambda _: advance(0, "recovering"))
+                if stopping():
+                    return _nothing_begun()
+                stopping.within(None)
+                run = _Run(workspace, transport, driver, observer, stopping, advance, until_end)
+                ran = run.loop(replayed)
+                stopping.within(_CLOSE_S)
+                if logs:
+                    log_end("asked to stop" if stopping() else "the end of the log", ran)
+                return ran
+        except ClaimtraceError as error:
+            stopping.within(WAITING_S, error.exit_code)
+            raise
+
+
+def _nothing_begun() -> Ran:
+    """Return the result of a run that was stopped while it started."""
+    from stream.engine.effects import Counts
+
+    notify("stopped while it started: nothing was begun yet")
+    return Ran(Counts(), 0, 0.0, 0.0, 0.0)
 
 
 @dataclass
@@ -112,9 +150,11 @@ class _Run:
         import numpy as np
 
         from stream.worker.batch_size import BatchSize
+        from stream.worker.end_of_work import EndOfWork
 
         clock, driver = self.workspace.clock, self.driver
         is_through = self.transport.end_of_inputs() if self.until_end else lambda _: False
+        end = EndOfWork(driver, is_through, clock)
         began_s = reported_s = clock.monotonic_s()
         batches: deque[float] = deque(maxlen=_KEPT_BATCHES)
         size = BatchSize(self.workspace.settings.stream.batch_records)
@@ -127,7 +167,7 @@ class _Run:
                 counts = driver.counts
                 note = f"{counts.claims:,} decided, {counts.referred:,} referred"
                 self.advance(records, note)
-            elif is_through(driver.engine.positions):
+            elif end.is_reached():
                 break
             else:
                 clock.sleep(self.transport.idle_s)
@@ -147,7 +187,8 @@ def show_ran(ran: Ran) -> None:
     if ran.replayed:
         out.print(f"[dim]ran {ran.replayed:,} records again after the last snapshot[/]")
     if not c.records:
-        out.print("nothing new on the log")
+        if ran.seconds:  # else it was stopped before it looked
+            out.print("nothing new on the log")
         return
     out.print(
         f"[bold]{c.claims:,}[/] claims decided of {c.records:,} records in {ran.seconds:.1f} s "

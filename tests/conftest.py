@@ -20,7 +20,9 @@ SERVER_FIXTURES = {"kafka", "kafka_clusters", "kinesis", "dynamodb", "ministack"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that may start a server, so that `make test-quick` leaves them out."""
+    """Mark tests that may start a server, so that `make test-quick` leaves them out; and run their
+    files first: they take minutes, and would be what the other processes wait for at the end."""
+    with_servers = set()
     for item in items:
         named = SERVER_FIXTURES & set(getattr(item, "fixturenames", ()))
         globals_ = vars(getattr(item, "module", None) or object).values()
@@ -28,6 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                       for each in globals_)  # fmt: skip
         if named or started or "servers" in item.path.parts:
             item.add_marker(pytest.mark.server)
+            with_servers.add(item.path)
+    items.sort(key=lambda item: item.path not in with_servers)
 
 
 def require_kafka() -> None:

@@ -13,18 +13,21 @@ from typing import Final, Literal
 
 from ..clock import DAY_MS, duration_ms
 from ..decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC, JOURNAL_TOPIC
-from ..limits import MAX_HEADER_BYTES, MAX_VALUE_BYTES
+from ..limits import MAX_DEAD_LETTER_BYTES, MAX_HEADER_BYTES, MAX_VALUE_BYTES
 from ..settings.schema import KafkaSettings
 
 Role = Literal["input", "output", "report", "journal"]
 
 FOREVER_MS: Final = -1
 MIN_MESSAGE_BYTES: Final = 512 * 1024
-"""Least `max.message.bytes` of a topic: a dead letter is an event with its headers and a reason."""
+"""Least `max.message.bytes` of a topic; the dead letters' topic needs `_DEAD_LETTER_BYTES`."""
 
 _MESSAGE_BYTES: Final = 1024 * 1024
 _SAFE_COPIES: Final = 3
+_DEAD_LETTER_BYTES: Final = MAX_DEAD_LETTER_BYTES + 10_000
+"""A record alone in its batch, which compression may make a little larger."""
 assert MAX_VALUE_BYTES + MAX_HEADER_BYTES < MIN_MESSAGE_BYTES <= _MESSAGE_BYTES
+assert _DEAD_LETTER_BYTES <= _MESSAGE_BYTES
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,8 @@ def _kept(topic: WantedTopic, existing: FoundTopic, snapshot_every_ms: int) -> I
     if int(config.get("retention.bytes", -1)) != -1 and topic.role != "report":
         what = "it is limited in size: a busy day would push records out before their time"
         yield _alter(name, what, "retention.bytes=-1")
-    if int(config.get("max.message.bytes", _MESSAGE_BYTES)) < MIN_MESSAGE_BYTES:
+    least = _DEAD_LETTER_BYTES if name == DEAD_TOPIC else MIN_MESSAGE_BYTES
+    if int(config.get("max.message.bytes", _MESSAGE_BYTES)) < least:
         what = f"it takes records of {config['max.message.bytes']} bytes only"
         yield _alter(name, what, f"max.message.bytes={_MESSAGE_BYTES}")
     stamped = config.get("message.timestamp.type", "CreateTime")

@@ -11,6 +11,7 @@ import msgspec
 
 from claimtrace.adapters.files.folder_lock import FolderLock
 from claimtrace.closing import Closing
+from claimtrace.errors import UsageError
 from claimtrace.events import Record
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from stream.journal.plan import Plan
     from stream.journal.source import Source
     from stream.journal.terms import Terms
+    from stream.proofs.coverage import DecisionsEnd
     from stream.worker.observer import WorkerObserver
     from stream.worker.parts import LogParts, Output
 
@@ -42,6 +44,14 @@ class Transport(Closing):
         self.workspace = workspace
         self._opened = ExitStack()
 
+    def check_reachable(self, patience_s: float) -> None:
+        """Ask whether the log's servers answer, for at most `patience_s`; a log without any does.
+
+        Raises:
+            StoreUnavailable: they don't.
+            ConfigError: they refuse the login.
+        """
+
     @abstractmethod
     def source(self) -> Source:
         """Open a reader of the inputs."""
@@ -55,6 +65,29 @@ class Transport(Closing):
         """
 
     @abstractmethod
+    def terms(self) -> Terms:
+        """Return the terms that the journal was begun with, among them its edition.
+
+        Raises:
+            NoJournal: there is no journal.
+        """
+
+    @abstractmethod
+    def journal(self) -> Journal:
+        """Open the journal that there is, to append to it.
+
+        Without `shares_journal` the caller holds `lock`.
+
+        Raises:
+            StateError: there is no journal, or its terms are not those of the settings.
+        """
+
+    @property
+    @abstractmethod
+    def shares_journal(self) -> bool:
+        """Whether several workers append to the journal, so that it needs no lock."""
+
+    @abstractmethod
     def partitions(self, topic: str) -> int:
         """Return how many partitions a topic has; 0 when there is no such topic."""
 
@@ -63,12 +96,40 @@ class Transport(Closing):
         """Return all records of a partition, or about the last `last` of them."""
 
     @abstractmethod
+    def decision_ends(self) -> dict[int, DecisionsEnd]:
+        """Return the end of the decisions of each partition as of now.
+
+        Workers may be at work: read the journal's plans after this, and every decision before an
+        end belongs to one of them.
+        """
+
+    @abstractmethod
     def open_log(self, observer: WorkerObserver) -> OpenedLog:
         """Open source, journal, output and group for a driver; the caller holds `lock`.
 
         Raises:
             StateError: the journal was begun on other topics, or was lost.
         """
+
+    def disagreements(self) -> list[str]:
+        """Return a sentence for each way in which log and state don't belong together.
+
+        On a cluster topics and streams have identities, which `open_log` compares.
+        """
+        return []
+
+    def set_aside_journal(self) -> list[str]:
+        """Set journal and outputs aside, for a new journal; returns what will differ.
+
+        The caller holds `lock`.
+
+        Raises:
+            UsageError: nothing is wrong with the journal, or it is on a cluster.
+        """
+        raise UsageError(
+            "--new-journal is for the embedded log", where=self.workspace.settings.source,
+            hint="on a cluster, begin with new topics or streams and another group or table",
+        )  # fmt: skip
 
     @abstractmethod
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:

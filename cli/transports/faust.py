@@ -10,13 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from claimtrace.adapters.files.folder_lock import FolderLock
 from claimtrace.clock import duration_ms
 from claimtrace.errors import ClaimtraceError, ConfigError, UsageError
 from claimtrace.settings.schema import KAFKA
 
 from ..console import err, show_error
 from ..wiring.assembly import build_driver
-from ..wiring.observing import observe
+from ..wiring.observing import observe, store_names
+from ..wiring.waiting import wait_until_opened
 from ..wiring.worker_log import start
 from ..wiring.workspace import Workspace
 from .kafka import KafkaTransport
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stream.adapters.faust.app import RecoveredDriver
+    from stream.worker.observer import WorkerObserver
 
 CONFIG_VARIABLE = "FAUST_CLAIMTRACE_CONFIG"
 """Names the settings file for the app that Faust imports."""
@@ -84,9 +87,22 @@ def make() -> Any:
         raise ConfigError(str(error), where=GIVE_UP_VARIABLE) from None
 
     def open_driver(opened: ExitStack, stopping: Callable[[], bool]) -> RecoveredDriver:
-        transport = opened.enter_context(FaustTransport(workspace))
-        opened.enter_context(transport.lock())
-        return transport.recovered(stopping, opened)
+        opened.enter_context(FolderLock(workspace.state_folder))
+        logs = not err.is_terminal
+        if logs:
+            start(workspace, opened)
+        observer = observe(workspace, opened, logs=logs)
+
+        def attempt(trying: ExitStack, patience_s: float) -> RecoveredDriver:
+            transport = trying.enter_context(FaustTransport(workspace))
+            transport.check_reachable(patience_s)
+            return transport.recovered(observer, stopping, trying)
+
+        found = wait_until_opened(
+            attempt, observer, store_names(workspace), workspace.clock, stopping, opened
+        )
+        assert found is not None, "a stop ends the process before"
+        return found
 
     return make_app(
         AppParts(
@@ -104,7 +120,9 @@ def make() -> Any:
 class FaustTransport(KafkaTransport):
     """A cluster whose records Faust delivers."""
 
-    def recovered(self, stopping: Callable[[], bool], opened: ExitStack) -> RecoveredDriver:
+    def recovered(
+        self, observer: WorkerObserver, stopping: Callable[[], bool], opened: ExitStack
+    ) -> RecoveredDriver:
         """Return a driver at the end of the journal, once no other worker is on that journal.
 
         Raises:
@@ -120,10 +138,6 @@ class FaustTransport(KafkaTransport):
         from stream.adapters.kafka.source import KafkaSource
 
         workspace, connection = self.workspace, self._connection
-        logs = not err.is_terminal
-        if logs:
-            start(workspace, opened)
-        observer = observe(workspace, opened, logs=logs)
         topics, clock = workspace.domain.topics, workspace.clock
         members = GroupMembers(connection, clock)
         journal, output = self._open_journal_and_output()

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from claimtrace.clock import duration_ms
 from claimtrace.decisions import JOURNAL_TOPIC
-from claimtrace.errors import StateError
+from claimtrace.errors import NoJournal, StateError
 from claimtrace.events import Record
 
 from ..wiring.opened_log import OpenedLog
@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     from stream.adapters.kafka.source import KafkaSource
     from stream.journal.plan import Plan
     from stream.journal.source import Source
+    from stream.journal.terms import Terms
+    from stream.proofs.coverage import DecisionsEnd
     from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Workspace
+
+
+_JOURNAL_LOST = "the journal is empty, but there are decisions"
+_ANEW = "restore the journal's topic; or start anew: another kafka.group and new output topics"
 
 
 class KafkaTransport(Transport):
@@ -36,6 +42,13 @@ class KafkaTransport(Transport):
         super().__init__(workspace)
         self._connection = workspace.settings.kafka_connection
         self._source: KafkaSource | None = None
+        self._reader: KafkaJournal | None = None
+
+    def check_reachable(self, patience_s: float) -> None:
+        """Ask whether any broker answers."""
+        from claimtrace.adapters.kafka.topics_admin import check_reachable
+
+        check_reachable(self._connection, patience_s)
 
     def source(self) -> KafkaSource:
         """Open a reader of the inputs."""
@@ -43,12 +56,22 @@ class KafkaTransport(Transport):
 
     def plans(self, from_number: int = 1) -> Iterator[Plan]:
         """Return the journal's plans."""
-        from stream.adapters.kafka.journal import KafkaJournal
+        return iter(plan for plan in self.journal().read(1) if plan.number >= from_number)
 
-        journal = KafkaJournal(self._connection, None, self.workspace.clock)
-        self._opened.callback(journal.close)
+    def terms(self) -> Terms:
+        """Return the terms that the journal was begun with."""
+        return self._journal_reader().terms
+
+    def journal(self) -> KafkaJournal:
+        """Open the journal that there is, to append to it."""
+        journal = self._journal_reader()
         journal.terms.check_same(self._shared_terms(journal.terms.topic_ids), JOURNAL_TOPIC)
-        return iter(plan for plan in journal.read(1) if plan.number >= from_number)
+        return journal
+
+    @property
+    def shares_journal(self) -> bool:
+        """True: every worker may append to the topic."""
+        return True
 
     def partitions(self, topic: str) -> int:
         """Return how many partitions a topic has."""
@@ -62,6 +85,12 @@ class KafkaTransport(Transport):
 
         return read_partition(self._connection, topic, partition, last)
 
+    def decision_ends(self) -> dict[int, DecisionsEnd]:
+        """Return the ends, with the plans up to which the group has committed."""
+        from stream.adapters.kafka.whole_topic import decision_ends
+
+        return decision_ends(self._connection, self.workspace.domain.claim.topic)
+
     def open_log(self, observer: WorkerObserver) -> OpenedLog:
         """Open the parts for one of the workers."""
         from stream.adapters.kafka.group import KafkaGroup
@@ -71,6 +100,15 @@ class KafkaTransport(Transport):
         topics, clock = self.workspace.domain.topics, self.workspace.clock
         group = KafkaGroup(self._connection, topics, clock, output)
         return self._with_group(source, journal, output, group)
+
+    def _journal_reader(self) -> KafkaJournal:
+        """Return a reader of the journal; it is opened once."""
+        from stream.adapters.kafka.journal import KafkaJournal
+
+        if self._reader is None:
+            self._reader = KafkaJournal(self._connection, None, self.workspace.clock)
+            self._opened.callback(self._reader.close)
+        return self._reader
 
     def _open_journal_and_output(self) -> tuple[KafkaJournal, KafkaOutput]:
         """Open the journal, begun under these terms and for these very topics, and the output."""
@@ -101,11 +139,32 @@ class KafkaTransport(Transport):
             raise StateError(
                 f"the journal is empty, but the group {kafka.group} has committed",
                 where=JOURNAL_TOPIC,
-                hint="restore the journal's topic; or start anew: another kafka.group and new "
-                "output topics",
+                hint=_ANEW,
             )
+        # asked twice: another worker may have begun the journal and decided in between
+        if journal.is_empty and self._has_decisions() and journal.is_empty:
+            raise StateError(_JOURNAL_LOST, where=JOURNAL_TOPIC, hint=_ANEW)
         parts = self._log_parts(source, journal, output, group)
         return OpenedLog(parts, journal.terms, duration_ms(kafka.commit_every) / 1000)
+
+    def disagreements(self) -> list[str]:
+        """Return a sentence when the journal was lost, or is of topics that were made anew."""
+        from stream.adapters.kafka.journal import KafkaJournal
+
+        try:
+            journal = KafkaJournal(self._connection, None, self.workspace.clock)
+        except NoJournal:
+            return [_JOURNAL_LOST] if self._has_decisions() else []
+        self._opened.callback(journal.close)
+        try:
+            _check_topics(journal.terms.topic_ids, self._topic_ids())
+        except StateError as error:
+            return [error.what]
+        is_lost = journal.is_empty and self._has_decisions() and journal.is_empty
+        return [_JOURNAL_LOST] if is_lost else []
+
+    def _has_decisions(self) -> bool:
+        return any(end.position for end in self.decision_ends().values())
 
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
         """Fix the ends of all partitions as of now."""

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from stream.adapters.kinesis.source import KinesisSource
     from stream.adapters.kinesis.table_journal import TableJournal
     from stream.group.lease_group import LeaseGroup
+    from stream.journal.journal import Journal
     from stream.journal.plan import Plan
+    from stream.journal.terms import Terms
+    from stream.proofs.coverage import DecisionsEnd
     from stream.worker.observer import WorkerObserver
 
     from ..wiring.workspace import Workspace
@@ -64,6 +67,33 @@ class KinesisTransport(Transport):
         begun.check_same(self._shared_terms(begun.topic_ids), str(path))
         return read_plans(path, from_number)
 
+    def terms(self) -> Terms:
+        """Return the terms that the journal was begun with."""
+        from stream.adapters.embedded.file_journal import read_terms
+        from stream.adapters.kinesis.table_journal import TableJournal
+
+        table = self._table()
+        if table is None:
+            return read_terms(self.workspace.journal_path)
+        return TableJournal(table, None, self.workspace.clock).terms
+
+    def journal(self) -> Journal:
+        """Open the journal that there is, to append to it."""
+        from stream.adapters.embedded.file_journal import FileJournal
+        from stream.adapters.kinesis.table_journal import TableJournal
+
+        table, terms = self._table(), self._shared_terms(self.terms().topic_ids)
+        if table is not None:
+            return TableJournal(table, terms, self.workspace.clock)
+        journal = FileJournal(self.workspace.journal_path, terms)
+        self._opened.callback(journal.close)
+        return journal
+
+    @property
+    def shares_journal(self) -> bool:
+        """Whether several workers append to the journal."""
+        return self._table() is not None
+
     def partitions(self, topic: str) -> int:
         """Return one more than the highest shard; a decision has the shard of its claim."""
         if topic in (DECISIONS_TOPIC, DEAD_TOPIC):
@@ -87,6 +117,27 @@ class KinesisTransport(Transport):
             every = read_stream(self._reads(), stream, topic, clock)
             found = [record for record in every if record.partition == partition]
         return iter(found if last is None else found[-last:])
+
+    def decision_ends(self) -> dict[int, DecisionsEnd]:
+        """Read all decisions, and return the plans up to which workers have committed."""
+        from stream.adapters.kinesis.table_leases import TableLeases
+        from stream.adapters.snapshots.reached_file import ReachedFile
+        from stream.proofs.coverage import EVERY_PLAN, DecisionsEnd
+
+        claims, table = self.workspace.domain.claim.topic, self._table()
+        plans: dict[int, int] = {}
+        rest = EVERY_PLAN
+        if table is not None:
+            for lease in TableLeases(table).leases():
+                if lease.topic_partition[0] == claims and lease.checkpoint is not None:
+                    plans[lease.topic_partition[1]] = lease.checkpoint.emitted
+            rest = 0 if plans else EVERY_PLAN
+        elif (reached := ReachedFile(self.workspace.state_folder / "reached").read()) is not None:
+            rest = reached.plan
+        count = self.partitions(DECISIONS_TOPIC)
+        if count:
+            self.records(DECISIONS_TOPIC, 0)  # all are read at once, and kept
+        return {each: DecisionsEnd(EVERY_PLAN, plans.get(each, rest)) for each in range(count)}
 
     def open_log(self, observer: WorkerObserver) -> OpenedLog:
         """Open the parts for the one worker, or for one of several that share a table.
@@ -115,14 +166,13 @@ class KinesisTransport(Transport):
 
     def _open_file_journal(self) -> tuple[Any, Any]:
         """Open the journal in the worker's folder; returns it and the terms it was begun with."""
-        from stream.adapters.embedded.file_journal import FileJournal, read_terms
+        from stream.adapters.embedded.file_journal import FileJournal
 
         path, ids = self.workspace.journal_path, self._identities()
         journal = FileJournal(path, self._shared_terms(ids))
         self._opened.callback(journal.close)
-        begun = read_terms(path)
-        _check_streams(begun.topic_ids, ids, str(path))
-        return journal, begun
+        _check_streams(journal.terms.topic_ids, ids, str(path))
+        return journal, journal.terms
 
     def _open_table_journal(self, table: Table) -> TableJournal:
         from stream.adapters.kinesis.table_journal import TableJournal

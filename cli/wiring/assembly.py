@@ -10,6 +10,7 @@ from claimtrace.clock import duration_ms
 from claimtrace.errors import ModelError, StoreUnavailable
 
 from .champion import Champion
+from .observing import store_names
 
 if TYPE_CHECKING:
     from claimtrace.decisions import ModelRef
@@ -76,7 +77,7 @@ def build_driver(
             workspace.offline,
             Snapshots(folder / "snapshots"),
             ReachedFile(folder / "reached"),
-            DaemonThreads(),
+            opened.enter_context(DaemonThreads()),  # an append is waited for before the exit
         ),
         Cadence(
             snapshot=(stream.snapshot_every_records, duration_ms(stream.snapshot_every) / 1000),
@@ -87,6 +88,7 @@ def build_driver(
         Champion(workspace, observer.notify),
         observer,
         stopping,
+        store_names(workspace),
     )
 
 

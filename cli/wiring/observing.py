@@ -7,15 +7,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from claimtrace.clock import duration_ms
+from claimtrace.decisions import JOURNAL_TOPIC
+from claimtrace.settings.schema import KAFKA
 
 from ..console import notify
-from .worker_log import log_observer, places_of
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from stream.adapters.reporting.cloudwatch import CloudWatch
     from stream.worker.observer import WorkerObserver
+    from stream.worker.store_names import StoreNames
 
     from .workspace import Workspace
 
@@ -33,7 +35,7 @@ def observe(workspace: Workspace, opened: ExitStack, *, logs: bool = False) -> W
     """
     from stream.worker.observer import Observers, WorkerObserver
 
-    log = log_observer(workspace) if logs else WorkerObserver(notify)
+    log = _log_observer(workspace) if logs else WorkerObserver(notify)
     metrics, aws = workspace.settings.metrics, workspace.settings.aws
     if not metrics.listen and not aws.metrics_namespace:
         return log
@@ -49,8 +51,8 @@ def _metrics(workspace: Workspace, opened: ExitStack) -> WorkerObserver:
     from stream.adapters.reporting.prometheus import WorkerMetrics
 
     registry = CollectorRegistry()
-    topics, places = workspace.domain.topics, places_of(workspace)
-    observer = WorkerMetrics(registry, topics, notify=notify, places=places)
+    observer = WorkerMetrics(registry, workspace.domain.topics, notify=notify)
+    observer.stores = store_names(workspace)
     if metrics.listen:
         from claimtrace.adapters.process.metrics_server import start
 
@@ -59,6 +61,32 @@ def _metrics(workspace: Workspace, opened: ExitStack) -> WorkerObserver:
     if aws.metrics_namespace:
         opened.callback(_to_cloudwatch(workspace, registry).close)
     return observer
+
+
+def _log_observer(workspace: Workspace) -> WorkerObserver:
+    from stream.adapters.reporting.worker_log import WorkerLog
+
+    return WorkerLog(store_names(workspace))
+
+
+def store_names(workspace: Workspace) -> StoreNames:
+    """Return the names of the stores, with the places that the settings name."""
+    from stream.worker.store_names import StoreNames
+
+    settings = workspace.settings
+    places = {
+        # Kafka's journal is a topic of the log: it answers when the brokers do
+        JOURNAL_TOPIC: "log" if settings.source.startswith(KAFKA) else "journal",
+        str(workspace.log_path): "log",
+        str(workspace.state_folder): "journal",
+        str(workspace.state_folder / "snapshots"): "snapshots",
+        settings.offline or str(workspace.folder / "offline"): "offline",
+        str(workspace.models_folder): "models",
+        settings.kafka.group: "log",
+        settings.kinesis.table: "journal",
+    }
+    named = {place: store for place, store in places.items() if place}
+    return StoreNames(workspace.domain.topics, named)
 
 
 def _to_cloudwatch(workspace: Workspace, registry: CollectorRegistry) -> CloudWatch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,11 @@ import typer
 
 from claimtrace import __version__
 from claimtrace.errors import ClaimtraceError
-from claimtrace.settings.schema import KINESIS, Settings, StreamSettings
+from claimtrace.settings.schema import Settings, StreamSettings
 
 from ..console import err, notices_to
 
 if TYPE_CHECKING:
-    from stream.adapters.reporting.store_names import StoreNames
-    from stream.worker.observer import WorkerObserver
-
     from .workspace import Workspace
 
 _FAULT, _INTERRUPTED = 70, 130
@@ -68,45 +65,28 @@ def start(workspace: Workspace, opened: ExitStack) -> None:
     opened.enter_context(notices_to(LOG.warning))
 
 
-def log_end(reason: str, counts: Any, seconds: float) -> None:
-    """Log the end of a run, with the counts of its records."""
+def log_end(reason: str, ran: Any) -> None:
+    """Log the end of a `cli.stream_run.Ran`, with the counts of its records."""
     from stream.adapters.reporting.log_lines import log_event
 
-    told = {name: getattr(counts, name) for name in counts.__dataclass_fields__}
-    log_event("info", "end", reason=reason, seconds=round(seconds, 3), **told)
+    told = {name: getattr(ran.counts, name) for name in ran.counts.__dataclass_fields__}
+    log_event("info", "end", reason=reason, seconds=round(ran.seconds, 3), **told)
 
 
-def log_observer(workspace: Workspace) -> WorkerObserver:
-    """Return the observer that logs what the driver does."""
-    from stream.adapters.reporting.worker_log import WorkerLog
+def end_of_process(*, logs: bool) -> Callable[[int], None]:
+    """Return what ends a process that can't end in an orderly way: with its line, or a log line."""
+    from stream.adapters.process.stop_signals import end_process
 
-    return WorkerLog(store_names(workspace))
+    if not logs:
+        return end_process
+    from stream.adapters.reporting.log_lines import write_last
 
+    def end(exit_code: int) -> None:
+        what = "a store doesn't answer, what is unfinished is repeated at the next start"
+        write_last(f"ended at once: {what if exit_code else 'nothing was begun yet'}")
+        os._exit(exit_code)
 
-def store_names(workspace: Workspace) -> StoreNames:
-    """Return the names of this workspace's stores, as errors give them."""
-    from stream.adapters.reporting.store_names import StoreNames
-
-    return StoreNames(workspace.domain.topics, places_of(workspace))
-
-
-def places_of(workspace: Workspace) -> dict[str, str]:
-    """Return where the stores of a workspace are, each with the word that names it."""
-    settings = workspace.settings
-    places = {
-        str(workspace.log_path): "log",
-        str(workspace.state_folder / "snapshots"): "snapshots",
-        str(workspace.state_folder): "journal",
-        str(workspace.models_folder): "models",
-        settings.offline or str(workspace.folder / "offline"): "offline",
-    }
-    if settings.source.startswith(KINESIS):
-        name = settings.source.removeprefix(KINESIS).strip("/")
-        places |= {f"{name}.{topic}": "log" for topic in workspace.domain.topics}
-        places |= {settings.kinesis.table: "journal"}
-    elif settings.source != "local":
-        places |= {settings.kafka.group: "log"}
-    return places
+    return end
 
 
 def secrets_of(settings: Settings) -> list[str]:

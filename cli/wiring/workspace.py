@@ -106,7 +106,7 @@ class Workspace:
         return self.folder / "truth.parquet"
 
     def log(self, *, create: bool = False) -> EmbeddedLog:
-        """Open the embedded log; `create` makes it with the domain's topics if it doesn't exist.
+        """Open the embedded log to read it; with `create` to write it, made if it doesn't exist.
 
         Raises:
             UsageError: there is no log yet, and none is to be made.
@@ -119,11 +119,12 @@ class Workspace:
                 where=str(self.log_path),
                 hint="put events on it with `claimtrace simulate` or `claimtrace replay`",
             )
+        if not create:
+            return EmbeddedLog(self.log_path, to_read=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         log = EmbeddedLog(self.log_path)
-        if create:
-            for topic in self.domain.topics:
-                log.create_topic(topic, self.settings.partitions)
+        for topic in self.domain.topics:
+            log.create_topic(topic, self.settings.partitions)
         return log
 
     @cached_property

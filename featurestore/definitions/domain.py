@@ -31,7 +31,8 @@ class Labels:
         outcome: its field with the outcome.
         source: its field with the source of the outcome, such as an investigation.
         fraud: outcomes that count as fraud.
-        legit: outcomes that count as legitimate; an outcome in neither list is no label.
+        legit: outcomes that count as legitimate; an outcome in neither list is no label, but
+            `retracted` takes back the label before it (`claimtrace.verdicts`).
     """
 
     event: type[Event]
@@ -56,6 +57,8 @@ class Domain:
         rules: conditions over features and fields.
         split_by: the entity whose claims are never divided between the splits of a training run.
         amount: the field with the claim's value in cents, for the money found at a capacity.
+        missing: more spellings of ids that identify nothing, for all entities of the domain, beside
+            those of `claimtrace.missing_values`.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Domain:
     groups: tuple[Group, ...] = ()
     rules: tuple[Rule, ...] = ()
     amount: str = ""
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -84,12 +88,27 @@ class Domain:
         """The input topics; at equal log times, events of profiles and labels precede claims."""
         return tuple(kind.topic for kind in (*self.events[1:], self.claim))
 
+    def tie_order(self, edition: int) -> tuple[str, ...]:
+        """Return the input topics in their order among equal log times, as of an edition.
+
+        Edition 1: profiles, labels, claims. Since edition 2: profiles, claims, labels, so that a
+        label of the same millisecond joins its claim.
+        """
+        if edition < JOINS_AT_ONCE or self.labels is None:
+            return self.topics
+        others = [topic for topic in self.topics if topic != self.labels.event.topic]
+        return (*others, self.labels.event.topic)
+
     @property
     def entities(self) -> tuple[Entity, ...]:
         """All entities of features and groups, in order of first use, `split_by` first."""
         found = [f.entity for f in self.features if isinstance(f, WindowFeature)]
         found += [group.entity for group in self.groups]
         return tuple(dict.fromkeys([self.split_by, *found]))
+
+    def missing_ids(self, edition: int) -> frozenset[str]:
+        """Return the domain's own spellings of missing ids that an edition knows."""
+        return frozenset(self.missing) if edition >= MISSING_BY_DOMAIN else frozenset()
 
     @property
     def feature_names(self) -> list[str]:
@@ -104,13 +123,22 @@ class Domain:
     @property
     def definitions_digest(self) -> str:
         """A digest that changes whenever a served vector could change."""
-        return digest_of([self.name, self.currency, _plain(self.features), _plain(self.groups)])
+        later = [["missing", _plain(self.missing)]] if self.missing else []
+        return digest_of(
+            [self.name, self.currency, _plain(self.features), _plain(self.groups), *later]
+        )
 
     @property
     def rules_digest(self) -> str:
         """A digest that changes whenever a rule could decide differently."""
         return digest_of(_plain(self.rules))
 
+
+MISSING_BY_DOMAIN: Final = 2
+"""The first edition that knows `Domain.missing`."""
+
+JOINS_AT_ONCE: Final = 2
+"""The first edition in which labels follow claims of the same log time."""
 
 RENAMED: Final = {
     "examples.auto_claims": "claimtrace_examples.auto_claims",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from claimtrace.buffers.jit import kernel
@@ -18,8 +19,9 @@ from claimtrace.encoding.json_columns import JsonColumnReader, JsonColumns
 from claimtrace.encoding.json_kernel import ID, INTEGER, MISSING, TEXT, TIME
 
 from .event_columns import CategoryReader, Column
+from .id_rules import IdRules, slot_of
 from .interning import join_strings, split_strings
-from .normalisation import LONGEST_PLACEHOLDER, Form, is_placeholder, normal_keys
+from .normalisation import LONGEST_PLACEHOLDER, Form
 
 _FORMS: Final[dict[Form, int]] = {"id": 0, "code": 1, "phone": 2}
 _CODE, _PHONE = 1, 2
@@ -88,23 +90,26 @@ class ClaimColumns:
             for a, b in zip(first, second, strict=True)
         ]
 
-    def keys(
-        self, name: str, form: Form, deny: frozenset[str]
-    ) -> tuple[NDArray[np.uint8], list[int]]:
+    def keys(self, name: str, rules: IdRules) -> tuple[NDArray[np.uint8], list[int]]:
         """Return normalised ids as `join_strings` does, and the rows that held placeholders."""
         first, second = self._columns.of(name)
         capacity = int(np.maximum(second - first, 0).sum()) + len(first)
         keys, suspects = np.empty(capacity, np.uint8), np.zeros(len(first), np.bool_)
-        end = _normalise(self._columns.buffer, first, second, _FORMS[form], LONGEST_PLACEHOLDER,
-                         bool(deny), keys, suspects)  # fmt: skip
+        buffer, longest = self._columns.buffer, LONGEST_PLACEHOLDER if rules.is_first else 0
+        end = _normalise(buffer, first, second, _FORMS[rules.form], longest, bool(rules.deny),
+                         rules.filter, keys, suspects)  # fmt: skip
         if end < 0:  # a byte that isn't printable ASCII: normalise the column as Unicode text
-            found, placeholders = normal_keys(self.texts(name), form, deny)
+            found, placeholders = rules.keys(self.texts(name))
             return join_strings(found), placeholders
         keys = keys[:end]
         if suspects.any():
             found = split_strings(keys)
             rows = np.flatnonzero(suspects).tolist()
-            placeholders = [i for i in rows if is_placeholder(found[i], deny)]
+            placeholders = [
+                i
+                for i in rows
+                if rules.is_placeholder(buffer[first[i] : second[i]].tobytes().decode(), found[i])
+            ]
             for i in placeholders:
                 found[i] = ""
             return (join_strings(found) if placeholders else keys), placeholders
@@ -128,13 +133,15 @@ def can_be_read(
 
 
 @kernel
-def _normalise(buffer, first, second, form, longest, has_deny, keys, suspects):  # type: ignore[no-untyped-def]  # noqa: C901
-    """Write the `normal_key` of each printable ASCII id to `keys`, each terminated by NUL.
+def _normalise(buffer, first, second, form, longest, has_deny, hashes, keys, suspects):  # type: ignore[no-untyped-def]  # noqa: C901
+    """Write the key of each printable ASCII id to `keys`, each terminated by NUL.
 
     Returns the end of the last key, or -1 at the first byte that isn't printable ASCII. Sets
-    `suspects` for keys that may be placeholders: short keys, keys that repeat one character, and
-    all keys of an entity with a deny list.
+    `suspects` for keys that may be placeholders: keys that repeat one character; under edition 1
+    (`longest` > 0) short keys, and all keys of an entity with a deny list; since edition 2 keys
+    whose hash is in `hashes`, and keys of zeros and punctuation.
     """
+    is_first = longest > 0
     one, end = np.uint64(1), np.uint64(0)  # unsigned: see `json_kernel.gather_texts`
     for i in range(first.size):
         start = end
@@ -156,7 +163,8 @@ def _normalise(buffer, first, second, form, longest, has_deny, keys, suspects): 
                     keep = not (byte == 32 or 44 <= byte <= 47 or byte == 58 or byte == 95)
                     byte = byte - np.uint8(32) if 97 <= byte <= 122 else byte
                 else:
-                    keep = True
+                    # since edition 2 a run of spaces is one
+                    keep = is_first or byte != 32 or keys[end - one] != 32
                     byte = byte + np.uint8(32) if 65 <= byte <= 90 else byte
                 if keep:
                     keys[end] = byte
@@ -168,10 +176,25 @@ def _normalise(buffer, first, second, form, longest, has_deny, keys, suspects): 
                 if keys[j] != keys[start]:
                     same = False
                     break
-            suspects[i] = same or has_deny or size <= longest
+            if is_first:
+                suspects[i] = same or has_deny or size <= longest
+            else:
+                middle = keys[start + size // np.uint64(2)]
+                slot = slot_of(size, keys[start], middle, keys[end - one])
+                suspects[i] = same or hashes[slot] or _is_blank(keys, start, end)
         keys[end] = 0
         end += one
     return np.int64(end)
+
+
+@njit(cache=True, inline="always")
+def _is_blank(keys, start, end):  # type: ignore[no-untyped-def]
+    """Whether a key consists of zeros, punctuation and spaces only."""
+    for j in range(start, end):
+        byte = keys[j] | 32
+        if 49 <= keys[j] <= 57 or 97 <= byte <= 122:
+            return False
+    return True
 
 
 @kernel

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from claimtrace.events import Event, time_ms
 
 from ..definitions.features import Own
+from .id_rules import IdRules
 from .interning import join_strings
-from .normalisation import Form, normal_category, normal_keys
+from .normalisation import normal_category
 
 Column = NDArray[np.float64]
 
@@ -53,11 +54,9 @@ class EventColumns:
         """Return the category codes of a field."""
         return reader.codes(self.raw(name))
 
-    def keys(
-        self, name: str, form: Form, deny: frozenset[str]
-    ) -> tuple[NDArray[np.uint8], list[int]]:
+    def keys(self, name: str, rules: IdRules) -> tuple[NDArray[np.uint8], list[int]]:
         """Return normalised ids as `join_strings` does, and the rows that held placeholders."""
-        found, placeholders = normal_keys(list(self.raw(name)), form, deny)
+        found, placeholders = rules.keys(list(self.raw(name)))
         return join_strings(found), placeholders
 
     def texts(self, name: str) -> list[str | None]:

@@ -3,6 +3,8 @@
 The same VIN, phone or shop arrives in many spellings: full-width digits, different case, spaces,
 composed or decomposed accents. Normalisation maps them to one spelling. Placeholders (UNKNOWN,
 000-000, 1111111111) link no claims: claims that share a placeholder share no entity.
+
+What is here is edition 1 and what later editions share with it; `id_rules` chooses by edition.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ PLACEHOLDERS: Final = frozenset(
 _MIN_REPEATED: Final = 3  # shortest placeholder of one repeated digit: "000", "1111111111"
 
 _SYMBOLS: Final = str.maketrans("", "", "!@#$%^&*()_+=-/\\`~{}|<>?")
-_NOT_IN_CODES: Final = str.maketrans("", "", " -_./:,\t")
+NOT_IN_CODES: Final = str.maketrans("", "", " -_./:,\t")
 
 
 def normal_key(text: str, form: Form) -> str:
@@ -31,15 +33,15 @@ def normal_key(text: str, form: Form) -> str:
     ('15550102233', '555')
     """
     if not (text.isascii() and text.isprintable()):
-        text = _canonical(text, form)
+        text = canonical(text, form)
     if form == "id":
         return text.strip().casefold()
     if form == "code":
-        return text.translate(_NOT_IN_CODES).upper()
+        return text.translate(NOT_IN_CODES).upper()
     return "".join(c for c in text if c.isdecimal()) if not text.isdecimal() else text
 
 
-def _canonical(text: str, form: Form) -> str:
+def canonical(text: str, form: Form) -> str:
     """Remove invisible characters and compatibility forms, unify case, and compose accents.
 
     Case folding can decompose a composed character, and composition can undo case folding: the two
@@ -51,7 +53,7 @@ def _canonical(text: str, form: Form) -> str:
         return unicodedata.normalize("NFKC", text)
     text = unicodedata.normalize("NFD", text)
     for _ in range(2):
-        text = text.casefold() if form == "id" else text.upper().translate(_NOT_IN_CODES)
+        text = text.casefold() if form == "id" else text.upper().translate(NOT_IN_CODES)
         text = unicodedata.normalize("NFKC", text)
     return text
 
@@ -88,13 +90,13 @@ def normal_keys(
     (['shop-7', '', ''], [2])
     """
     joined = "\0".join([text or "" for text in texts])
-    if joined.isascii() and joined.replace("\0", "").isprintable() and not _is_padded(joined):
+    if joined.isascii() and joined.replace("\0", "").isprintable() and not is_padded(joined):
         if form == "id":
             joined = joined.lower()
         elif form == "code":
-            joined = joined.translate(_NOT_IN_CODES).upper()
+            joined = joined.translate(NOT_IN_CODES).upper()
         else:
-            joined = joined.translate(_NOT_IN_PHONES)
+            joined = joined.translate(NOT_IN_PHONES)
         keys = joined.split("\0") if texts else []
     else:
         keys = [normal_key(text, form) if text else "" for text in texts]
@@ -104,12 +106,12 @@ def normal_keys(
     return keys, placeholders
 
 
-def _is_padded(joined: str) -> bool:
+def is_padded(joined: str) -> bool:
     """Whether any of the joined ids begins or ends with a space; inner spaces belong to the id."""
     return "\0 " in joined or " \0" in joined or joined.startswith(" ") or joined.endswith(" ")
 
 
-_NOT_IN_PHONES: Final = {
+NOT_IN_PHONES: Final = {
     code: None for code in range(1, 128) if not chr(code).isdecimal()
 }  # keeps NUL, the separator of ids
 

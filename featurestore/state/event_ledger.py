@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from claimtrace.buffers.jit import kernel
 from claimtrace.buffers.siphash import Key
+from claimtrace.verdicts import NEVER_MS, UNKNOWN
 
 from ..fields.interning import Interner, mark_live
 from ..state_arrays import Arrays, below, under
@@ -36,7 +37,11 @@ MIN_DROPPED = 1024
 ROWS_A_SLICE: Final = 16_384
 _ROWS_A_UNIT: Final = 16
 _COLUMNS: Final = ("_admitted", "_applied_times", "_contents", "_outcomes", "_entities")
+_VERDICT_COLUMNS: Final = ("_decided", "_known")
+"""Columns since edition 2, see `keep_verdicts`."""
+_FILLS: Final = {"_admitted": _UNSEEN, "_decided": NEVER_MS, "_known": NEVER_MS}
 
+_NO_COLUMN: Final = np.empty(0, np.int64)
 BEGINNING = -(2**62)
 """The watermark before the first event; a difference from it still fits in 63 bits."""
 
@@ -74,6 +79,8 @@ class EventLedger:
         self._contents = np.zeros(1024, np.uint64)
         self._outcomes = np.zeros(1024, np.uint8)
         self._entities = np.zeros((entities, 1024), np.int32)
+        self._decided = self._known = _NO_COLUMN
+        self._columns: tuple[str, ...] = _COLUMNS
 
     def __len__(self) -> int:
         return self._next - self._base
@@ -139,10 +146,41 @@ class EventLedger:
         self._applied_times[at] = applied_times
         self._entities[:, at] = entities
 
-    def claim(self, row: int) -> tuple[int, NDArray[np.int32], int]:
-        """Return the time at which a claim was applied, its entities, and its outcome so far."""
+    def claim(self, row: int) -> tuple[int, NDArray[np.int32]]:
+        """Return the time at which a claim was applied, and its entities."""
         at = self._at(row)
-        return int(self._applied_times[at]), self._entities[:, at], int(self._outcomes[at])
+        return int(self._applied_times[at]), self._entities[:, at]
+
+    def outcome(self, row: int) -> int:
+        """Return a claim's outcome so far."""
+        return int(self._outcomes[self._at(row)])
+
+    def keep_verdicts(self) -> None:
+        """Store from now on when each claim's outcome was decided and when it arrived.
+
+        Outcomes until now were counted under edition 1: any later one replaces them.
+        """
+        if self._columns == _COLUMNS:
+            self._columns = (*_COLUMNS, *_VERDICT_COLUMNS)
+            self._decided, self._known = (
+                np.full(self._admitted.size, NEVER_MS, np.int64) for _ in _VERDICT_COLUMNS
+            )
+
+    def verdict(self, row: int) -> tuple[int, int, int]:
+        """Return a claim's outcome so far, when it was decided, and its log time, in ms.
+
+        The times are `NEVER_MS` without an outcome, and for one that was counted under edition 1.
+        """
+        at = self._at(row)
+        outcome = int(self._outcomes[at])
+        if outcome == UNKNOWN:  # the times may be those of an earlier row at this place
+            return UNKNOWN, NEVER_MS, NEVER_MS
+        return outcome, int(self._decided[at]), int(self._known[at])
+
+    def set_verdict(self, row: int, outcome: int, decided_ms: int, known_ms: int) -> None:
+        """Store the outcome that replaces a claim's outcome so far."""
+        at = self._at(row)
+        self._outcomes[at], self._decided[at], self._known[at] = outcome, decided_ms, known_ms
 
     def mark(self, slots: list[int], live: NDArray[np.bool_]) -> Iterator[int]:
         """Mark the entities of all rows in some slots as live; yields units after each slice.
@@ -178,7 +216,7 @@ class EventLedger:
         span = self._base, self._next, self._indexed, self.watermark
         return {
             **under("ids.", self._ids.arrays()),
-            **{name[1:]: getattr(self, name) for name in _COLUMNS},
+            **{name[1:]: getattr(self, name) for name in self._columns},
             "span": np.array(span, np.int64),
         }
 
@@ -186,7 +224,9 @@ class EventLedger:
         """Replace all state by that of a snapshot."""
         self._ids.restore(below("ids.", arrays))
         self._base, self._next, self._indexed, self.watermark = map(int, arrays["span"])
-        for name in _COLUMNS:
+        has_verdicts = "decided" in arrays
+        self._columns = (*_COLUMNS, *_VERDICT_COLUMNS) if has_verdicts else _COLUMNS
+        for name in self._columns:
             setattr(self, name, np.array(arrays[name[1:]], getattr(self, name).dtype))
 
     def _at(self, row: int) -> int:
@@ -211,9 +251,9 @@ class EventLedger:
         size = had
         while size < needed:
             size *= 2
-        for name in _COLUMNS:
+        for name in self._columns:
             column = getattr(self, name)
-            fill = _UNSEEN if name == "_admitted" else 0
+            fill = _FILLS.get(name, 0)
             longer = np.zeros((*column.shape[:-1], size), column.dtype)
             if fill:
                 longer[...] = fill

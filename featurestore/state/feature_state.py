@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.buffers.siphash import Key
+from claimtrace.editions import NEWEST
 from claimtrace.encoding.json_columns import JsonColumnReader, JsonColumns
 from claimtrace.event_flags import INCOMPLETE, PLACEHOLDER, UNSEEN
 from claimtrace.events import Event
 
 from ..definitions.domain import Domain
 from ..definitions.expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
-from ..definitions.features import Computed, Group, Own, WindowFeature
+from ..definitions.features import Computed, Entity, Group, Own, WindowFeature
 from ..fields.claim_columns import ClaimColumns, Spellings, can_be_read
 from ..fields.event_columns import CategoryReader, EventColumns, known_values, own_feature
+from ..fields.id_rules import IdRules, id_rules
 from ..fields.interning import Ids, Interner, as_byte_strings
-from ..fields.normalisation import normal_keys
 from ..state_arrays import Arrays, below, under
 from ..windows.entity_series import FRAUD, LEGIT
 from ..windows.entity_windows import EntityWindows, Series
@@ -96,10 +97,14 @@ class FeatureState:
         ledger: the ledger of claims, to look up the entities of a labelled claim.
         key: the secret key of the indexes of ids.
         lateness_ms: claims up to this much behind the watermark are applied.
+
+    Attributes:
+        edition: how ids are read from now on.
     """
 
     def __init__(self, domain: Domain, ledger: EventLedger, key: Key, lateness_ms: int) -> None:
         self.domain = domain
+        self.edition = NEWEST
         self._ledger = ledger
         self._entities = domain.entities
         self._slots = [(e, name) for e in self._entities for name in e.fields]
@@ -226,7 +231,7 @@ class FeatureState:
         first_slot: dict[str, int] = {}
         split_keys = ByteStrings.none(0)
         for slot, (entity, name) in enumerate(self._slots):
-            keys, empty = fields_.keys(name, entity.form, frozenset(entity.deny))
+            keys, empty = fields_.keys(name, self._rules_of(entity))
             flags[empty] |= PLACEHOLDER
             numbers[slot] = self._interners[entity.name].numbers_of_joined(keys, len(fields_))
             for other in range(first_slot.setdefault(entity.name, slot), slot):
@@ -234,6 +239,11 @@ class FeatureState:
             if (entity, name) == (self.domain.split_by, self.domain.split_by.key):
                 split_keys = as_byte_strings(keys)
         return split_keys, numbers
+
+    def _rules_of(self, entity: Entity) -> IdRules:
+        """Return the rules of an entity's ids under the edition in force."""
+        deny = self.domain.missing_ids(self.edition) | frozenset(entity.deny)
+        return id_rules(entity.form, deny, self.edition)
 
     def _note_claims(self, claims: Claims, numbers: Ids) -> None:
         times = np.where(claims.is_late, NOT_APPLIED, claims.time_ms)
@@ -274,7 +284,7 @@ class FeatureState:
         entity = state.group.entity
         changes = batch.changes.get(state.group.name, [])
         source = EventColumns([c.event for c in changes], state.group.event)
-        keys, _ = source.keys(entity.key, entity.form, frozenset(entity.deny))
+        keys, _ = source.keys(entity.key, self._rules_of(entity))
         puts = self._interners[entity.name].numbers_of_joined(keys, len(changes))
         gets = numbers[self._slots.index((entity, entity.key))]
         n_puts, n = len(changes), len(changes) + len(batch.fields)
@@ -334,20 +344,17 @@ class FeatureState:
         for slot, (entity, key) in enumerate(self._slots):
             if entity.name == of and key == name:
                 return np.asarray(numbers[slot])
-        keys, _ = normal_keys(fields_.texts(name), "id", frozenset())
+        rules = id_rules("id", self.domain.missing_ids(self.edition), self.edition)
+        keys, _ = rules.keys(fields_.texts(name))
         found: Ids = self._interners[of].numbers(keys)
         return found
 
-    def _labelled(self, labels: list[Label]) -> list[tuple[int, NDArray[np.int32], int]]:
-        """Return each label's claim: the time it was applied, its entities, its outcome before.
-
-        Sets the outcomes in the ledger; a second label of the same claim sees the first.
-        """
+    def _labelled(self, labels: list[Label]) -> list[tuple[int, NDArray[np.int32]]]:
+        """Return for each label the time at which its claim was applied, and its entities."""
         found = []
         for label in labels:
-            time_ms, entities, before = self._ledger.claim(label.row)
-            found.append((time_ms, entities.copy(), before))
-            self._ledger.set_outcome(label.row, label.outcome)
+            time_ms, entities = self._ledger.claim(label.row)
+            found.append((time_ms, entities.copy()))
         return found
 
     def _assemble(self, columns: dict[str, NDArray[np.float64]], rows: int) -> Matrix:

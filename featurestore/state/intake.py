@@ -4,22 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.batches.accepted import AcceptedEvents, AcceptedRecord
 from claimtrace.buffers.siphash import Key
+from claimtrace.editions import NEWEST
 from claimtrace.encoding.json_columns import JsonColumns
 from claimtrace.event_flags import LATE
 from claimtrace.events import Event
+from claimtrace.verdicts import FRAUD, LEGIT, RETRACTED, RETRACTION, UNKNOWN, replaces
 
 from ..definitions.domain import Domain
 from ..fields.event_columns import EventColumns
 from ..state_arrays import Arrays, below, under
-from ..windows.entity_series import FRAUD, LEGIT, UNKNOWN
 from .event_ledger import NEW, Admission, EventLedger
 from .feature_state import Batch, Claims, FeatureState, Fields, Label, ProfileChange, Vectors
+
+ONE_VERDICT: Final = 2
+"""The first edition in which a claim has one verdict; see `claimtrace.verdicts`."""
+
+
+class Outcome(NamedTuple):
+    """An outcome that arrived.
+
+    Args:
+        decided_ms: the event time of its label.
+        outcome: LEGIT, FRAUD or RETRACTED.
+        row: the ledger's row of its claim, in whose place it counts from now on; -1 under edition
+            1, which counts every outcome.
+    """
+
+    decided_ms: int
+    outcome: int
+    row: int
 
 
 @dataclass(frozen=True)
@@ -33,8 +53,7 @@ class IntakeResult:
         late: for each new claim, whether it was too late to be applied.
         unmatched_labels: the number of labels whose claim is not or no longer known; such labels
             are only kept in the offline store.
-        outcomes: for each new label with outcome fraud or legit, the event time of the label in ms
-            and whether it is fraud.
+        outcomes: what is to be counted of the new labels, in order.
     """
 
     statuses: NDArray[np.int8]
@@ -42,7 +61,7 @@ class IntakeResult:
     claims: NDArray[np.int64]
     late: NDArray[np.bool_]
     unmatched_labels: int
-    outcomes: list[tuple[int, bool]]
+    outcomes: list[Outcome]
 
 
 class Intake:
@@ -53,9 +72,12 @@ class Intake:
         key: the secret key of the indexes of ids.
         lateness_ms: claims up to this much behind the watermark are applied.
         remember_ms: the time for which event ids are known.
+        edition: how ids are read and labels are counted; see `claimtrace.editions`.
     """
 
-    def __init__(self, domain: Domain, key: Key, lateness_ms: int, remember_ms: int) -> None:
+    def __init__(
+        self, domain: Domain, key: Key, lateness_ms: int, remember_ms: int, edition: int = NEWEST
+    ) -> None:
         self.domain = domain
         self._lateness_ms = lateness_ms
         slots = FeatureState.slots(domain)
@@ -67,11 +89,18 @@ class Intake:
         self._claims = self._ledgers[claim_topic]
         self.features = FeatureState(domain, self._claims, key, lateness_ms)
         self._group_of = {group.event.topic: group.name for group in domain.groups}
+        self.begin(edition)
 
     @property
     def watermark(self) -> int:
         """The newest event time among accepted claims, in ms."""
         return self._claims.watermark
+
+    def begin(self, edition: int) -> None:
+        """Take in events by an edition from now on; what was counted stays as it was counted."""
+        self._edition = self.features.edition = edition
+        if edition >= ONE_VERDICT:
+            self._claims.keep_verdicts()
 
     def take(
         self, records: Sequence[AcceptedRecord], columns: JsonColumns | None = None
@@ -177,11 +206,11 @@ class Intake:
         statuses: NDArray[np.int8],
         batch: Batch,
         watermark: int,
-    ) -> tuple[int, list[tuple[int, bool]]]:
+    ) -> tuple[int, list[Outcome]]:
         """Join new labels to the claims that arrived before them; adds them to `batch.labels`.
 
         `watermark` is the watermark before the batch. Returns the number of labels without a known
-        claim, and (event time in ms, is fraud) of all new labels.
+        claim, and the outcomes to count.
         """
         if not labelled:
             return 0, []
@@ -194,23 +223,44 @@ class Intake:
                 if (claim_id := accepted.event_ids[order]) in wanted:
                     arrived.setdefault(claim_id, []).append((order, row))
         unmatched = 0
-        decided: list[tuple[int, bool]] = []
+        outcomes: list[Outcome] = []
         for index, claim_id, row in labelled:
             outcome = self._outcome(accepted.event(index))
             if statuses[index] != NEW or outcome == UNKNOWN:
                 continue
-            decided.append((int(accepted.event_times_ms[index]), outcome == FRAUD))
+            decided_ms = int(accepted.event_times_ms[index])
             # the watermark and the claim's row as of the label, not as of the end of the batch
             earlier = int(np.searchsorted(claims.order, index))
             now = int(claims.watermark_ms[earlier - 1]) if earlier else watermark
             for order, row_in_batch in arrived.get(claim_id, ()):
                 row = row_in_batch if order < index else row
-            if self._claims.is_known(row, now):
-                log_time_ms = int(accepted.records.log_times_ms[index])
-                batch.labels.append(Label(index, log_time_ms, now, row, outcome))
-            else:
+            is_known = self._claims.is_known(row, now)
+            if self._edition < ONE_VERDICT:
+                outcomes.append(Outcome(decided_ms, outcome, -1))
+            if not is_known:
                 unmatched += 1
-        return unmatched, decided
+                continue
+            label = Label(index, int(accepted.records.log_times_ms[index]), now, row, outcome)
+            if self._edition < ONE_VERDICT:
+                batch.labels.append(self._counted(label))
+            elif (verdict := self._replaced(label, decided_ms)) is not None:
+                batch.labels.append(verdict)
+                outcomes.append(Outcome(decided_ms, outcome, row))
+        return unmatched, outcomes
+
+    def _counted(self, label: Label) -> Label:
+        """Set the claim's outcome, whenever it was decided; adds the one before to the label."""
+        before = self._claims.outcome(label.row)
+        self._claims.set_outcome(label.row, label.outcome)
+        return label._replace(before=before)
+
+    def _replaced(self, label: Label, decided_ms: int) -> Label | None:
+        """Set the claim's outcome if the label's was decided last; None: it was not."""
+        before, before_ms, known_ms = self._claims.verdict(label.row)
+        if not replaces(decided_ms, before_ms):
+            return None
+        self._claims.set_verdict(label.row, label.outcome, decided_ms, label.known_ms)
+        return label._replace(before=before, replaces_ms=known_ms)
 
     def _outcome(self, event: Event) -> int:
         labels = self.domain.labels
@@ -218,4 +268,7 @@ class Intake:
         outcome = getattr(event, labels.outcome)
         if outcome in labels.fraud:
             return FRAUD
-        return LEGIT if outcome in labels.legit else UNKNOWN
+        if outcome in labels.legit:
+            return LEGIT
+        is_retracted = outcome == RETRACTION and self._edition >= ONE_VERDICT
+        return RETRACTED if is_retracted else UNKNOWN

@@ -7,7 +7,7 @@ whose current event is "in" adds the event's own value to the result of the quer
 Aggregates, over the entries in (t - delay - width, t - delay] that had arrived:
     COUNT, SUM; MEAN = sum / present; STD = sample standard deviation; MIN, MAX; DISTINCT;
     SINCE = days from the newest entry to t; OUTCOMES = entries with outcome fraud;
-    RATE = outcomes / count.
+    RATE = outcomes / count. OUTCOMES and RATE leave out labels that another one has replaced.
 An aggregate that is undefined (MEAN, MIN, MAX without a value, STD below two values, SINCE and RATE
 without an entry) has the feature's `empty` value: missing (NaN) unless the definition sets another.
 """
@@ -28,6 +28,7 @@ from .entity_series import (
     FIRST_MISSING_BIT,
     FRAUD,
     OUTCOME_BITS,
+    VOID,
     evict,
     insert,
     mark_outcome,
@@ -257,12 +258,14 @@ def _query(  # type: ignore[no-untyped-def]  # noqa: C901
         elif aggregate == SINCE:
             out[row, f] = np.float64(at - time[high - 1]) / DAY_MS if high > low else empties[f]
         else:
-            frauds = 0
+            frauds = void = 0
             for j in range(low, high):
-                frauds += (marks[j] & OUTCOME_BITS) == FRAUD
+                outcome = marks[j] & OUTCOME_BITS
+                frauds += outcome == FRAUD
+                void += outcome == VOID
             out[row, f] = frauds
             if aggregate == RATE:
-                count = high - low + own
+                count = high - low - void + own
                 out[row, f] = np.float64(frauds) / count if count else empties[f]
 
 

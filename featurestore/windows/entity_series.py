@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from claimtrace.buffers.jit import kernel
 
 OUTCOME_BITS = 3
-"""The bits of a mark that hold the outcome: 0 unknown, 1 legit, 2 fraud."""
-UNKNOWN, LEGIT, FRAUD = 0, 1, 2
+"""The bits of a mark that hold the outcome: 0 unknown, 1 legit, 2 fraud, 3 void."""
+UNKNOWN, LEGIT, FRAUD, VOID = 0, 1, 2, 3
+"""VOID is only in series of labels: another label has replaced this one, so it isn't counted."""
 FIRST_MISSING_BIT = 4
 """The bit of a mark that is set if the first value is missing; value k has bit 4 << k."""
 

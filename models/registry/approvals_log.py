@@ -2,8 +2,9 @@
 
 Each line is one JSON object. Its last field, `chain`, is the SHA-256 over the chain of the line
 before and this line without `chain`, as in sealed decisions, so an edited, dropped or inserted line
-is detected. Whole lines cut off at the end are not detected: keep the last `chain` elsewhere if
-that matters. The state of an alias *is* the last line about the alias: moving it is one append.
+is detected. Whole lines cut off at the end are found by the log's head, the last `chain`, which is
+kept in a second place (`ApprovalsHead`). The state of an alias *is* the last line about the alias:
+moving it is one append.
 """
 
 from __future__ import annotations
@@ -55,19 +56,55 @@ class _Sealed(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chain: str
 
 
+class ApprovalsHead(msgspec.Struct, frozen=True):
+    """The head of a log as kept in a second place: how many entries, and the chain of the last.
+
+    >>> read_head(encode_head(ApprovalsHead(3, "ab")))
+    ApprovalsHead(entries=3, head='ab')
+    """
+
+    entries: int
+    head: str
+
+
 @dataclass(frozen=True, slots=True)
 class ApprovalsLog:
     """An approvals log as read from its bytes.
 
     Attributes:
         entries: all entries, oldest first.
-        head: chain of the last line, to be continued by the next.
+        chains: the chain of each entry.
         whole_bytes: length of the file without an incomplete last line.
     """
 
     entries: tuple[Entry, ...] = ()
-    head: str = GENESIS
+    chains: tuple[str, ...] = ()
     whole_bytes: int = 0
+
+    @property
+    def head(self) -> str:
+        """The chain of the last line, to be continued by the next."""
+        return self.chains[-1] if self.chains else GENESIS
+
+    def check_continues(self, head: ApprovalsHead, where: str) -> None:
+        """Check that the log is the one that had this head, or a continuation of it.
+
+        Raises:
+            StateError: lines were cut off at the end, or replaced.
+        """
+        if len(self.entries) < head.entries:
+            raise StateError(
+                f"the approvals log has {len(self.entries)} entries of {head.entries}: the last "
+                "ones were cut off",
+                where=where,
+                hint="restore approvals.log from a copy",
+            )
+        if head.entries and self.chains[head.entries - 1] != head.head:
+            raise StateError(
+                f"entry {head.entries} of the approvals log is not the one that was written",
+                where=where,
+                hint="restore approvals.log from a copy",
+            )
 
     def version(self, version: int) -> Entry | None:
         """Return the entry that published a version; None if the version doesn't exist."""
@@ -144,9 +181,9 @@ def read_approvals(content: bytes, where: str = "approvals.log") -> ApprovalsLog
     """
     whole = content.rfind(b"\n") + 1
     entries: list[Entry] = []
-    head = GENESIS
+    chains: list[str] = []
     for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
-        entry = _read_line(line, head)
+        entry = _read_line(line, chains[-1] if chains else GENESIS)
         if entry is None or entry.number != number:
             raise StateError(
                 "the line is damaged or doesn't continue the chain of the line before",
@@ -154,8 +191,30 @@ def read_approvals(content: bytes, where: str = "approvals.log") -> ApprovalsLog
                 hint="compare with a copy; the lines after this one can't be trusted either",
             )
         entries.append(entry)
-        head = chain_of(line)
-    return ApprovalsLog(tuple(entries), head, whole)
+        chains.append(chain_of(line))
+    return ApprovalsLog(tuple(entries), tuple(chains), whole)
+
+
+def encode_head(head: ApprovalsHead) -> bytes:
+    """Return the bytes of a head file: one JSON object on a line."""
+    return msgspec.json.encode(head) + b"\n"
+
+
+def read_head(content: bytes, where: str = "approvals.head") -> ApprovalsHead:
+    """Return the head in a head file.
+
+    Raises:
+        StateError: the bytes are no head.
+    """
+    try:
+        return msgspec.json.decode(content, type=ApprovalsHead)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StateError(
+            "the head of the approvals log is damaged",
+            where=where,
+            hint="restore the models' folder from a copy; remove this file only when `claimtrace "
+            "models history` ends with the last act that you know of",
+        ) from error
 
 
 def _read_line(line: bytes, head: str) -> Entry | None:

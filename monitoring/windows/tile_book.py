@@ -98,6 +98,8 @@ class TileBook:
         self._labels = np.zeros((slots, 2), dtype=np.int64)
         self._late = np.zeros(2, dtype=np.int64)  # of claims, of outcomes
         self._sealed: list[Tile] = []
+        self._counted: dict[int, tuple[int, bool]] = {}
+        """The window and the fraud of the label that is counted for a claim, in open windows."""
 
     @property
     def watermark(self) -> int | None:
@@ -156,13 +158,30 @@ class TileBook:
                 self._totals,
             )
 
-    def add_outcomes(self, event_times_ms: Counts, fraud: NDArray[np.bool_]) -> None:
+    def add_outcomes(
+        self,
+        event_times_ms: Counts,
+        fraud: NDArray[np.bool_],
+        claims: Counts | None = None,
+        retracted: NDArray[np.bool_] | None = None,
+    ) -> None:
         """Count n matured labels by the time at which they were decided.
+
+        A label takes the place of the label counted before it for the same claim, if the window of
+        that one is still open.
 
         Args:
             event_times_ms: int64[n], decision times of the outcomes.
             fraud: bool[n].
+            claims: int64[n], a number of the claim, or -1: the label takes no other's place. None:
+                all of them are -1.
+            retracted: bool[n], the label only takes back the one before it. None: all False.
         """
+        if claims is not None and claims.size and claims.max() >= 0:
+            none = np.zeros(len(claims), np.bool_) if retracted is None else retracted
+            for row in zip(event_times_ms, fraud, claims, none, strict=True):
+                self._replace_outcome(*(each.item() for each in row))
+            return
         times = np.ascontiguousarray(event_times_ms, dtype=np.int64)
         found = np.ascontiguousarray(fraud, dtype=np.int64)
         for start, end, first in self._outcomes.runs(times):
@@ -173,6 +192,23 @@ class TileBook:
             np.add.at(self._labels[:, 0], slots, 1)
             np.add.at(self._labels[:, 1], slots, found[start:end][timely])
             self._late[1] += np.count_nonzero(~timely)
+
+    def _replace_outcome(self, time_ms: int, fraud: bool, claim: int, retracted: bool) -> None:
+        """Count one label in place of the label counted before it for the same claim."""
+        for _, _, first in self._outcomes.runs(np.array([time_ms], np.int64)):
+            self._seal_outcomes(self._outcomes.close_below(first))
+            window_before, fraud_before = self._counted.pop(claim, (first - 1, False))
+            if window_before >= first:
+                self._labels[window_before % len(self._labels)] -= 1, fraud_before
+            window = time_ms // self.window_ms
+            if retracted:
+                continue
+            if window < first:
+                self._late[1] += 1
+                continue
+            self._labels[window % len(self._labels)] += 1, fraud
+            if claim >= 0:
+                self._counted[claim] = window, fraud
 
     def close(self) -> list[Tile]:
         """Hand out the tiles closed since the last call, each exactly once.
@@ -192,7 +228,9 @@ class TileBook:
         """Return the whole state as plain arrays, for a snapshot; copies, not views."""
         sealed = msgspec.json.encode(self._sealed)
         clocks = [self._claims.state(), self._outcomes.state()]
+        counted = sorted((claim, *each) for claim, each in self._counted.items())
         return {
+            **({"counted": np.array(counted, np.int64)} if counted else {}),
             "clocks": np.array(clocks, dtype=np.int64),
             "late": self._late.copy(),
             "counts": self._counts.copy(),
@@ -229,6 +267,8 @@ class TileBook:
         book._counts[:] = arrays["counts"]
         book._totals[:] = arrays["totals"]
         book._labels[:] = arrays["labels"]
+        for claim, window, fraud in arrays.get("counted", np.empty((0, 3), np.int64)).tolist():
+            book._counted[claim] = window, bool(fraud)
         sealed = np.asarray(arrays["sealed"], dtype=np.uint8).tobytes()
         book._sealed = msgspec.json.decode(sealed, type=list[Tile])
         return book
@@ -277,6 +317,10 @@ class TileBook:
                     late=self._take_late(1),
                 )
                 self._labels[slot] = 0
+        if windows and self._counted:
+            self._counted = {
+                claim: each for claim, each in self._counted.items() if each[0] not in windows
+            }
 
     def _seal(self, window: int, **fields: Any) -> None:
         start = window * self.window_ms

@@ -34,6 +34,9 @@ __all__ = ["Aborted", "Fenced", "KafkaSink"]
 _SLICE_S: Final = 0.25
 """Longest call of librdkafka, between which errors, deadlines and Ctrl-C are checked."""
 
+_GAPLESS_SLICE_S: Final = 0.005
+"""The same while an acknowledgement, of which librdkafka tells nothing, is waited for."""
+
 _CLOSE_S: Final = 5.0
 _USUAL: Final = ClientConfig(
     {
@@ -62,6 +65,8 @@ class KafkaSink:
         message_timeout_s: a record without an acknowledgement for this long has failed; 0: never.
             Not used with transactions, which have a time-out of their own.
         send_deadline_s: longest wait of `send` for room in a full queue.
+        gapless: after a record that failed permanently nothing is sent any more, so that no later
+            record of its partition is there without it; a new sink sends what is missing.
 
     Raises:
         ConfigError: a setting is invalid; no broker was contacted yet.
@@ -74,6 +79,7 @@ class KafkaSink:
         transactional_id: str = "",
         message_timeout_s: float = 0.0,
         send_deadline_s: float = 30.0,
+        gapless: bool = False,
     ) -> None:
         self._user = connection.security.username
         self._where = brokers_of(connection)
@@ -97,6 +103,9 @@ class KafkaSink:
             config |= {"transactional.id": transactional_id, "transaction.timeout.ms": longest_ms}
         else:
             config |= {"message.timeout.ms": round(message_timeout_s * 1000)}
+        if gapless:
+            config |= {"enable.gapless.guarantee": True}
+        self._is_gapless = gapless
         self._producer: Any = connect(Producer, config)
         self._transactions = (
             Transactions(self._producer, transactional_id, self._user, self.check)
@@ -144,7 +153,7 @@ class KafkaSink:
         if queued < len(outgoing):
             self._waiting.extend(outgoing[queued:])
             self._hand_over(end_s)
-        self._producer.poll(0)
+        self._poll(0)
 
     def flush(self, deadline_s: float) -> None:
         """Wait until all accepted records are acknowledged.
@@ -157,7 +166,7 @@ class KafkaSink:
         while True:
             left_s = end_s - time.monotonic()
             self._hand_over(min(time.monotonic() + _SLICE_S, end_s))
-            waits = self._producer.flush(max(0.0, min(_SLICE_S, left_s)))
+            waits = self._settle(max(0.0, min(_SLICE_S, left_s)))
             self.check()
             if waits == 0 and not self._waiting:
                 self.troubles.answered()
@@ -180,7 +189,7 @@ class KafkaSink:
         except ClaimtraceError:
             self._waiting.clear()
             self._producer.purge()
-            self._producer.poll(0)
+            self._poll(0)
         finally:
             self._left = len(self._producer)
             self._producer = self._transactions = None
@@ -238,13 +247,18 @@ class KafkaSink:
         Raises:
             ConfigError, StateError, StoreUnavailable: see `error_of`.
         """
-        self.troubles.check()
         if self._failure is not None:
-            (error, topic), self._failure = self._failure, None
+            error, topic = self._failure
+            if not self._is_gapless:  # else nothing can be sent any more
+                self._failure = None
             raise error_of(error, "can't write", topic, user=self._user, operation="Write")
+        self.troubles.check()
 
     def _produce(self, outgoing: Sequence[Outgoing]) -> int:
         """Put records into librdkafka's queue; returns how many fitted before it was full."""
+        if self._is_gapless and self.failed:
+            self.failed += len(outgoing)
+            return len(outgoing)
         produce, queued = self._producer.produce, 0
         rows = outgoing.rows() if isinstance(outgoing, OutgoingBatch) else outgoing
         for topic, partition, key, value, log_time_ms, headers in rows:
@@ -257,6 +271,9 @@ class KafkaSink:
                 return queued
             except KafkaException as failure:  # for example a record above message.max.bytes
                 self._refused(failure.args[0], topic)
+                if self._is_gapless:
+                    self.failed += len(outgoing) - queued - 1
+                    return len(outgoing)
             queued += 1
         return queued
 
@@ -270,9 +287,28 @@ class KafkaSink:
                 left_s = end_s - time.monotonic()
                 if left_s <= 0:
                     return False
-                self._producer.poll(min(_SLICE_S, left_s))
+                self._poll(min(_SLICE_S, left_s))
                 self.troubles.check()
         return True
+
+    def _settle(self, seconds: float) -> int:
+        """Wait until the queue is empty; returns how many records are left in it."""
+        if not self._is_gapless:
+            return int(self._producer.flush(seconds))
+        # `flush` serves further callbacks after a fatal error, with that error pending in them
+        end_s = time.monotonic() + seconds
+        while len(self._producer) and self._failure is None and time.monotonic() < end_s:
+            self._poll(_GAPLESS_SLICE_S)
+        return len(self._producer)
+
+    def _poll(self, seconds: float) -> None:
+        """Serve librdkafka's callbacks."""
+        try:
+            self._producer.poll(seconds)
+        except KafkaException as error:
+            # a gap would arise, so the client is done; the report on the record comes next
+            if not self._is_gapless or error.args[0].code() != KafkaError._GAPLESS_GUARANTEE:
+                raise
 
     def _delivered(self, error: KafkaError | None, record: Message) -> None:
         """Take librdkafka's report on a record; only failures are reported."""

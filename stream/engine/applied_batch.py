@@ -46,6 +46,8 @@ class AppliedBatch(NamedTuple):
     scorer: Scorer | None
     scored: Scored
     drift_results: Sequence[DriftRecord | DriftAlert]
+    edition: int
+    """The edition under which it was applied."""
 
 
 def score(scorer: Scorer | None, matrix: NDArray[np.float64]) -> Scored:

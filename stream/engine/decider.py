@@ -209,6 +209,7 @@ class Decider:
             changes={g.name: by_topic[g.event.topic] for g in domain.groups
                      if by_topic[g.event.topic]},
             drift=[each for each in drift_results if isinstance(each, DriftRecord)],
+            edition=applied.edition,
         )  # fmt: skip
         return dict.fromkeys(sources.tables(), sources)
 

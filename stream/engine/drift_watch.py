@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from claimtrace.decisions import ALERTS_TOPIC, DRIFT_TOPIC, ModelRef
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
+from claimtrace.verdicts import FRAUD, RETRACTED
+from featurestore.state.intake import Outcome
 from featurestore.state_arrays import Arrays
 from models.scorer import Scorer
 from monitoring.alerting.alert_book import AlertBook
@@ -79,10 +81,11 @@ class DriftWatch:
         if self._book is not None:
             self._book.add(times_ms, matrix, scores, referred, unseen)
 
-    def count_outcomes(self, times_ms: list[int], frauds: list[bool]) -> None:
-        """Count labels by the time they were decided at, ms."""
-        if self._book is not None and times_ms:
-            self._book.add_outcomes(np.array(times_ms, np.int64), np.array(frauds, np.bool_))
+    def count_outcomes(self, outcomes: list[Outcome]) -> None:
+        """Count outcomes by the time of decision, each in place of its claim's last one."""
+        if self._book is not None and outcomes:
+            decided, codes, rows = np.array(outcomes, np.int64).T
+            self._book.add_outcomes(decided, codes == FRAUD, rows, codes == RETRACTED)
 
     def judge_closed(self) -> list[DriftRecord | DriftAlert]:
         """Judge the windows that have closed since the last call."""

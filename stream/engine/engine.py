@@ -19,6 +19,7 @@ from claimtrace.batches.accepted import AcceptedEvents, DecodedBatch, decoded_ba
 from claimtrace.batches.records import Records
 from claimtrace.buffers.siphash import Key
 from claimtrace.decisions import ModelRef
+from claimtrace.editions import OLDEST, check_known
 from claimtrace.encoding.column_decoder import ColumnDecoder
 from claimtrace.encoding.json_columns import JsonColumns
 from claimtrace.event_flags import UNSEEN
@@ -58,14 +59,21 @@ class Engine:
         plain: Plain | None = None,
     ) -> None:
         self.domain = domain
+        self.edition = terms.edition
+        """The edition in force; a plan may begin a newer one."""
         self.decider = Decider(domain, terms)
         self._scorer_of = scorer_of
         self.decoder = ColumnDecoder(domain.events, domain.currency, key, plain)
-        self.intake = Intake(domain, key, terms.lateness_ms, terms.remember_ms)
+        self.intake = Intake(domain, key, terms.lateness_ms, terms.remember_ms, terms.edition)
         self._is_flat = self.intake.features.can_read(self.decoder.claims)
         self._drift = DriftWatch(terms, domain.moving_features)
         self.positions: dict[TopicPartition, int] = {}
         self.plan = 0
+
+    @property
+    def tie_order(self) -> tuple[str, ...]:
+        """The input topics in their order among equal log times, as of the edition in force."""
+        return self.domain.tie_order(self.edition)
 
     def step(self, plan: Plan, records: Sequence[Record]) -> Effects:
         """Apply a plan and decide on all of its partitions."""
@@ -79,6 +87,8 @@ class Engine:
             records: the plan's records, in plan order.
         """
         assert plan.number == self.plan + 1, "plans are applied in order, each once"
+        if plan.edition:
+            self.begin(plan.edition)
         scorer = self._scorer_of(plan.model) if plan.model is not None else None
         records = Records.of(records)
         decoded, ingested = self.ingest(records, plan.unknown_schemas)
@@ -93,7 +103,14 @@ class Engine:
         for span in plan.ranges:
             self.positions[span.topic, span.partition] = span.to_position
         self.plan = plan.number
-        return AppliedBatch(plan, records, decoded, ingested, scorer, scored, drift_results)
+        return AppliedBatch(
+            plan, records, decoded, ingested, scorer, scored, drift_results, self.edition
+        )
+
+    def begin(self, edition: int) -> None:
+        """Read ids and count labels by an edition from now on; what was counted stays as it is."""
+        self.edition = edition
+        self.intake.begin(edition)
 
     def ingest(
         self, records: Sequence[Record], unknown_schemas: Sequence[int] = ()
@@ -113,10 +130,12 @@ class Engine:
 
     def arrays(self) -> Arrays:
         """Return all state as named arrays, for a snapshot."""
-        topic_partitions = sorted(self.positions.items())
-        plain = msgspec.json.encode(
-            [self.plan, topic_partitions, sorted(self.decider.chains.items())]
-        )
+        state: list[object] = [
+            self.plan, sorted(self.positions.items()), sorted(self.decider.chains.items())
+        ]  # fmt: skip
+        # edition 1 is left out: versions from before editions can go back to such a snapshot, and
+        # refuse one that has an edition
+        plain = msgspec.json.encode(state if self.edition == OLDEST else [*state, self.edition])
         return {
             "engine": np.frombuffer(plain, np.uint8),
             **under("intake/", self.intake.arrays()),
@@ -125,7 +144,8 @@ class Engine:
 
     def restore(self, arrays: Arrays) -> None:
         """Replace all state by that of a snapshot."""
-        self.plan, positions, chains = plain_state(arrays)
+        self.plan, positions, chains, edition = plain_state(arrays)
+        self.begin(edition)
         self.positions, self.decider.chains = dict(positions), dict(chains)
         self.intake.restore(below("intake/", arrays))
         self._drift.restore(below("drift/", arrays), self._scorer_of)
@@ -135,16 +155,25 @@ class Engine:
         unseen = ((ingested.vectors.flags & UNSEEN) != 0).astype(np.int64)
         referred = scored.levels == 2
         self._drift.count(times, ingested.vectors.matrix, scored.scores, referred, unseen)
-        labels = ingested.outcomes
-        self._drift.count_outcomes([time for time, _ in labels], [fraud for _, fraud in labels])
+        self._drift.count_outcomes(ingested.outcomes)
 
 
-def plain_state(
-    arrays: Arrays,
-) -> tuple[int, list[tuple[TopicPartition, int]], list[tuple[int, str]]]:
-    """Read the plan number, the positions and the chain heads of a snapshot."""
-    shape = tuple[int, list[tuple[TopicPartition, int]], list[tuple[int, str]]]
-    found: tuple[int, list[tuple[TopicPartition, int]], list[tuple[int, str]]] = (
-        msgspec.json.decode(arrays["engine"].tobytes(), type=shape)
-    )
-    return found
+_Positions = list[tuple[TopicPartition, int]]
+_Chains = list[tuple[int, str]]
+
+
+def plain_state(arrays: Arrays) -> tuple[int, _Positions, _Chains, int]:
+    """Read the plan number, the positions, the chain heads and the edition of a snapshot.
+
+    Raises:
+        StateError: the snapshot is of an edition that this version doesn't know.
+    """
+    written = msgspec.json.decode(arrays["engine"].tobytes())
+    edition = written.pop() if len(written) > _WITHOUT_EDITION else OLDEST
+    check_known(edition, "", "snapshots")
+    shape = tuple[int, _Positions, _Chains]
+    plan, positions, chains = msgspec.convert(written, shape)
+    return plan, positions, chains, edition
+
+
+_WITHOUT_EDITION = 3

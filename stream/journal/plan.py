@@ -3,11 +3,18 @@
 A plan names its records by position, and the model that scores them.
 A decision is a pure function of the log, the journal, the definitions and the models; so a crash at
 any point is repaired by running the same plan again.
+
+A plan without records can begin an edition (`claimtrace.editions`). It is written inside of an
+object that names the edition, which versions from before editions refuse:
+
+    {"number": 7, "ranges": [...], ...}
+    {"edition": 2, "needs": "0.2.0", "plan": {"number": 8, "ranges": [], ...}}
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -15,6 +22,7 @@ import numpy as np
 from claimtrace.batches.records import Records
 from claimtrace.batches.records import TopicPartition as TopicPartition
 from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
+from claimtrace.editions import check_known, since
 from claimtrace.events import Record
 
 JOURNAL: TopicPartition = (JOURNAL_TOPIC, 0)
@@ -39,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `now_ms` is for people only: no decision depends on it. `unknown_schemas` are schema ids that
     the schema registry didn't know: a replay refuses them too, whatever the registry knows by then.
+    `edition` is the edition that begins with this plan; 0: the one in force goes on.
     """
 
     number: int
@@ -46,6 +55,45 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: ModelRef | None
     now_ms: int
     unknown_schemas: list[int] = []
+    edition: int = 0
+
+
+class _Framed(msgspec.Struct):
+    """A plan that begins an edition, as written."""
+
+    edition: int
+    plan: msgspec.Raw
+    needs: str = ""
+
+
+_FRAME: Final = b'{"edition":'
+_encode: Final = msgspec.json.Encoder().encode
+_plans: Final = msgspec.json.Decoder(Plan)
+
+
+def encoded_plan(plan: Plan) -> bytes:
+    """Encode a plan for a journal; the inverse of `plan_in`."""
+    if not plan.edition:
+        return _encode(plan)
+    plain = msgspec.structs.replace(plan, edition=0)
+    return _encode({"edition": plan.edition, "needs": since(plan.edition), "plan": plain})
+
+
+def plan_in(written: bytes | str, where: str) -> Plan:
+    """Decode a plan from a journal.
+
+    Raises:
+        msgspec.DecodeError: this is no plan.
+        StateError: it begins an edition that this version doesn't know.
+    """
+    edition = 0
+    written = written.encode() if isinstance(written, str) else written
+    if written.startswith(_FRAME):
+        framed = msgspec.json.decode(written, type=_Framed)
+        check_known(framed.edition, framed.needs, where)
+        edition, written = framed.edition, bytes(framed.plan)
+    plan = _plans.decode(written)
+    return msgspec.structs.replace(plan, edition=edition) if edition else plan
 
 
 def plan_of(

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Final
 
 import msgspec
 
 from claimtrace.errors import NoJournal, StateError
 
-from .plan import Plan
-from .terms import Terms, terms_of
-
-_plans: Final = msgspec.json.Decoder(Plan)
-_encode: Final = msgspec.json.Encoder().encode
+from .plan import Plan, encoded_plan, plan_in
+from .terms import Terms, encoded_terms, terms_of
 
 
 class SharedJournal(ABC):
@@ -41,7 +37,7 @@ class SharedJournal(ABC):
     def append(self, plan: Plan) -> Plan:
         """Write a plan unless its number is taken; returns the plan that has the number."""
         assert plan.number == self._next_number, "all earlier plans must be read before an append"
-        return self._append(plan, _encode(plan))
+        return self._append(plan, encoded_plan(plan))
 
     def _open(self, terms: Terms | None) -> None:
         """Begin an empty journal under `terms`, or compare them with the journal's own.
@@ -52,7 +48,7 @@ class SharedJournal(ABC):
         Raises:
             StateError: the journal was begun under other terms; or a reader finds no journal.
         """
-        if terms is not None and self._write_terms(_encode(terms)):
+        if terms is not None and self._write_terms(encoded_terms(terms)):
             self.terms = terms
             return
         # workers may begin a journal at the same moment: the terms in the store are the ones that
@@ -88,10 +84,11 @@ class SharedJournal(ABC):
             name: what the bytes are in an error, such as "the record at 7".
 
         Raises:
-            StateError: the bytes are no plan; nothing may be replayed past them.
+            StateError: the bytes are no plan, or one of an edition that this version doesn't know;
+                nothing may be replayed past them.
         """
         try:
-            return _plans.decode(written)
+            return plan_in(written, self._where)
         except msgspec.DecodeError as error:
             raise StateError(
                 f"{name} is no plan: {error}", where=self._where,

@@ -13,6 +13,12 @@ from .plan import Range, TopicPartition
 class Source(Protocol):
     """The input topics of a log."""
 
+    def order_topics(self, topics: Sequence[str]) -> None:
+        """Order records of equal log times by their topics' places in `topics` from now on.
+
+        It depends on the edition (`Domain.tie_order`): said before each `poll` and `fetch`.
+        """
+
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Sequence[Record]:
         """Return the next records, at most `most`, in plan order; empty when there are none now.
 

@@ -1,9 +1,20 @@
-"""The terms of a journal: settings that its decisions depend on."""
+"""The terms of a journal: settings that its decisions depend on, and the edition it began with.
+
+Terms of edition 1 are written plain, as they were before editions. Terms of a later edition are
+written inside of an object that names the edition first, so that a version from before editions
+refuses them instead of skipping a field that it doesn't know.
+
+    {"domain": ..., ...}
+    {"edition": 2, "needs": "0.2.0", "terms": {"domain": ..., ...}}
+"""
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import msgspec
 
+from claimtrace.editions import NEWEST, OLDEST, check_known, since
 from claimtrace.errors import StateError
 
 
@@ -30,17 +41,21 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     that are created again under the same names."""
     schemas: str = "json"
     """`json`, or `registry` where values framed by a schema registry are read too."""
+    edition: int = NEWEST
+    """The edition that the journal began with; `claimtrace upgrade` may have begun another since
+    (`Plan.edition`). No setting: it is taken from the journal."""
 
     def check_same(self, other: Terms, where: str) -> None:
         """Refuse other terms than those that the journal was begun with.
 
-        `topic_ids` are not compared: the transports compare them with a better message.
+        `topic_ids` are not compared: the transports compare them with a better message. Nor is the
+        edition, which is the journal's own.
 
         Raises:
             StateError: names the first term that differs.
         """
         for name in self.__struct_fields__:
-            if name == "topic_ids":
+            if name in ("topic_ids", "edition"):
                 continue
             before, now = getattr(self, name), getattr(other, name)
             if before != now:
@@ -51,17 +66,44 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
+class _Framed(msgspec.Struct):
+    """Terms of a later edition, as written."""
+
+    edition: int
+    needs: str = ""
+    terms: msgspec.Raw = msgspec.Raw()
+
+
+_FRAME: Final = b'{"edition":'
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def encoded_terms(terms: Terms) -> bytes:
+    """Encode the terms that a journal begins with; the inverse of `terms_of`."""
+    plain: dict[str, Any] = msgspec.to_builtins(terms)
+    edition = plain.pop("edition")
+    if edition == OLDEST:
+        return _encode(plain)
+    return _encode({"edition": edition, "needs": since(edition), "terms": plain})
+
+
 def terms_of(line: bytes, where: str) -> Terms:
     """Decode the terms that a journal begins with.
 
     Raises:
         StateError: another version wrote the journal.
     """
+    edition = OLDEST
     try:
-        return msgspec.json.decode(line, type=Terms)
+        if line.startswith(_FRAME):
+            framed = msgspec.json.decode(line, type=_Framed)
+            check_known(framed.edition, framed.needs, where)
+            edition, line = framed.edition, bytes(framed.terms)
+        terms = msgspec.json.decode(line, type=Terms)
     except msgspec.DecodeError as error:
         raise StateError(
             f"the journal is of another version: {error}",
             where=where,
             hint="start with a new folder: the log is replayed into it",
         ) from error
+    return msgspec.structs.replace(terms, edition=edition)

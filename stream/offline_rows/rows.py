@@ -20,7 +20,7 @@ from claimtrace.batches.accepted import AcceptedEvents, AcceptedRecord, DecodedB
 from claimtrace.batches.records import Records
 from claimtrace.buffers.byte_strings import ByteStrings, bounds_of
 from featurestore.definitions.domain import Domain
-from featurestore.fields.normalisation import normal_key
+from featurestore.fields.id_rules import id_rules
 from featurestore.offline.tables import DECISIONS, DRIFT, EVENTS, LABELS, PROFILES, SCHEMAS, rows_of
 from monitoring.layers.records import DriftRecord
 
@@ -67,6 +67,7 @@ class BatchRows(NamedTuple):
     labels: AcceptedEvents
     changes: Mapping[str, Sequence[AcceptedRecord]]
     drift: Sequence[DriftRecord]
+    edition: int
 
     def tables(self) -> list[str]:
         """List the tables that get rows."""
@@ -116,7 +117,9 @@ def build(table: str, batches: Sequence[BatchRows]) -> pa.Table:
     domain = batches[0].domain
     if table == LABELS:
         return label_rows(domain, [batch.labels for batch in batches])
-    return pa.concat_tables([profile_rows(domain, batch.changes) for batch in batches])
+    return pa.concat_tables(
+        [profile_rows(domain, batch.changes, batch.edition) for batch in batches]
+    )
 
 
 def event_rows(parts: Sequence[Records], decoded: Sequence[DecodedBatch]) -> pa.Table:
@@ -256,16 +259,19 @@ def label_rows(domain: Domain, parts: Sequence[AcceptedEvents]) -> pa.Table:
     return table_of(SCHEMAS[LABELS], columns)
 
 
-def profile_rows(domain: Domain, facts: Mapping[str, Sequence[AcceptedRecord]]) -> pa.Table:
+def profile_rows(
+    domain: Domain, facts: Mapping[str, Sequence[AcceptedRecord]], edition: int
+) -> pa.Table:
     """Build one row for each profile change, group by group."""
     rows = []
     for group in domain.groups:
+        rules = id_rules(group.entity.form, frozenset(), edition)
         for record, accepted in facts.get(group.name, ()):
             key = getattr(accepted.event, group.entity.key) or ""
             rows.append(
                 {
                     "feature_group": group.name,
-                    "entity_key": normal_key(key, group.entity.form),
+                    "entity_key": rules.key(key),
                     "event_time_ms": accepted.event_time_ms,
                     "write_time_ms": record.log_time_ms,
                     "is_deleted": False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,8 @@ class FeatureDiff:
 
     `vectors` (of `values` numbers) were on both sides and `differing` of the numbers are unequal;
     `missing` vectors were not served, `extra` ones are served only or of another width; `worst`
-    names up to five features with their differing values, the most first.
+    names up to five features with their differing values, the most first. `later` vectors are of
+    plans whose rows weren't stored yet when the comparison began.
     """
 
     vectors: int
@@ -39,6 +40,7 @@ class FeatureDiff:
     missing: int
     extra: int
     worst: list[tuple[str, int]]
+    later: int = 0
 
 
 def backfill(
@@ -56,7 +58,7 @@ def backfill(
         progress: called with the number of records of each batch.
     """
     vectors: Vectors = {}
-    for records in _rebatched(plans, source):
+    for records in _rebatched(engine, plans, source):
         decoded, ingested = engine.ingest(records)
         claims = decoded.facts.take(ingested.claims).records
         positions = zip(claims.partitions(), claims.positions.tolist(), strict=True)
@@ -65,13 +67,20 @@ def backfill(
     return vectors
 
 
-def compare(vectors: Vectors, served: Iterable[pa.RecordBatch], domain: Domain) -> FeatureDiff:
+def compare(
+    vectors: Vectors,
+    served: Iterable[pa.RecordBatch],
+    domain: Domain,
+    stored: Mapping[int, int] | None = None,
+) -> FeatureDiff:
     """Compare back-filled vectors with the served ones.
 
     Args:
         vectors: of `backfill`.
         served: rows of the offline store with `partition`, `position` and `features`.
         domain: the definitions that both sides use.
+        stored: by partition the position up to which rows were stored when `served` was opened;
+            vectors from there on may be missing, as workers may be at work. None: none may.
     """
     unmatched = dict(vectors)
     width = len(domain.features)
@@ -94,13 +103,22 @@ def compare(vectors: Vectors, served: Iterable[pa.RecordBatch], domain: Domain) 
     names = domain.feature_names
     worst = [(names[i], int(differing[i])) for i in order[:5] if differing[i]]
     total = int(differing.sum())
-    return FeatureDiff(compared, compared * width, total, len(unmatched), extra, worst)
+    ends = stored or {}
+    later = sum(position >= ends.get(part, position + 1) for part, position in unmatched)
+    missing = len(unmatched) - later
+    return FeatureDiff(compared, compared * width, total, missing, extra, worst, later)
 
 
-def _rebatched(plans: Iterable[Plan], source: Source) -> Iterator[list[Record]]:
-    """Yield the records of all plans in batches of `BATCH_RECORDS`."""
+def _rebatched(engine: Engine, plans: Iterable[Plan], source: Source) -> Iterator[list[Record]]:
+    """Yield the records of all plans in batches of `BATCH_RECORDS`; no batch has two editions."""
     waiting: list[Record] = []
     for plan in plans:
+        if plan.edition:
+            if waiting:
+                yield waiting
+            waiting = []
+            engine.begin(plan.edition)
+        source.order_topics(engine.tie_order)
         waiting += source.fetch(plan.ranges)
         while len(waiting) >= BATCH_RECORDS:
             yield waiting[:BATCH_RECORDS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -15,6 +15,7 @@ from claimtrace.events import Outgoing, Record
 from ..engine.engine import Engine
 from ..journal.plan import Plan
 from ..journal.source import Source
+from .coverage import Covered, DecisionsEnd, PartitionProof, Walk, head_of, until
 
 _REPEATABLE: Final = 100_000
 """Number of the last decisions of a partition among which a repetition is recognised."""
@@ -25,7 +26,9 @@ class ReplayResult:
     """The result of a replay.
 
     Of `decisions`, those of the plans and those on the log without a plan, `differ` have other
-    bytes, are missing or have no plan; `first` describes the first of these.
+    bytes, are missing or have no plan; `first` describes the first of these. `later` decisions were
+    made after the end that the replay was bounded by. `partitions` and `head` say what was met on
+    the log; `covered` and `problems` come from other places that it was compared with.
     """
 
     plans: int
@@ -33,14 +36,61 @@ class ReplayResult:
     decisions: int
     differ: int
     first: str
+    later: int = 0
+    partitions: list[PartitionProof] = field(default_factory=list)
+    head: str = ""
+    covered: list[Covered] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class ChainCheck:
-    """The result of a check of the chains; `broken` names each decision whose link doesn't hold."""
+    """The result of a check of the chains; `broken` names each decision whose link doesn't hold.
+
+    The other fields are those of `ReplayResult`.
+    """
 
     decisions: int
     broken: list[str]
+    partitions: list[PartitionProof] = field(default_factory=list)
+    head: str = ""
+    covered: list[Covered] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class _Stored:
+    """The decisions on the log, read beside a replay."""
+
+    def __init__(
+        self,
+        decisions_of: Callable[[int], Iterator[Record]],
+        ends: Mapping[int, DecisionsEnd],
+        walk: Walk,
+        *,
+        may_repeat: bool,
+    ) -> None:
+        self._decisions_of, self._ends, self._walk = decisions_of, ends, walk
+        self._may_repeat = may_repeat
+        self._readers: dict[int, Iterator[Record]] = {}
+
+    def reader(self, partition: int) -> Iterator[Record]:
+        """Return the reader of a partition: its decisions up to its end, in order."""
+        if partition not in self._readers:
+            found = until(self._decisions_of(partition), self._ends.get(partition))
+            once = without_repeats(found) if self._may_repeat else found
+            self._readers[partition] = self._walk.over(partition, once)
+        return self._readers[partition]
+
+    def is_later(self, partition: int, plan: int) -> bool:
+        """Whether a decision of a plan that isn't found was made after the end."""
+        end = self._ends.get(partition)
+        return end is not None and plan > end.plan
+
+    def left(self) -> Iterator[tuple[int, int]]:
+        """Yield each partition with decisions that the replay didn't make, and how many."""
+        for partition in sorted({*self._readers, *self._ends}):
+            if extra := sum(1 for _ in self.reader(partition)):
+                yield partition, extra
 
 
 def replay(
@@ -52,6 +102,8 @@ def replay(
     emit: Callable[[int, Sequence[Outgoing]], None] | None = None,
     *,
     may_repeat: bool = False,
+    ends: Mapping[int, DecisionsEnd] | None = None,
+    walk: Walk | None = None,
 ) -> ReplayResult:
     """Run the plans on a fresh engine and compare every decision with the one on the log.
 
@@ -63,11 +115,16 @@ def replay(
         progress: called with the number of records of each plan.
         emit: called with the number and the outgoing records of each plan, to write a copy.
         may_repeat: the log may hold a decision twice with the same bytes (`without_repeats`).
+        ends: the ends of all partitions, read before `plans` were; a worker may be at work. None:
+            nobody is at work, and partitions without a planned decision aren't read.
+        walk: notes what is met on the log.
     """
-    readers: dict[int, Iterator[Record]] = {}
-    seen = records = decisions = differ = 0
+    walk = walk or Walk()
+    stored = _Stored(decisions_of, ends or {}, walk, may_repeat=may_repeat)
+    seen = records = decisions = differ = later = 0
     first = ""
     for plan in plans:
+        source.order_topics(engine.tie_order)
         batch = source.fetch(plan.ranges)
         effects = engine.step(plan, batch)
         if emit is not None:
@@ -77,26 +134,26 @@ def replay(
         for outgoing in effects.outgoing:
             if outgoing.topic != DECISIONS_TOPIC:
                 continue
-            decisions += 1
-            if outgoing.partition not in readers:
-                found = decisions_of(outgoing.partition)
-                readers[outgoing.partition] = without_repeats(found) if may_repeat else found
             # decisions of a partition are on the log in the order in which they are made here
-            reader = readers[outgoing.partition]
-            stored = next(reader, None)
-            if stored is None or stored.value != outgoing.value:
+            found = next(stored.reader(outgoing.partition), None)
+            if found is None and stored.is_later(outgoing.partition, plan.number):
+                later += 1
+                continue
+            decisions += 1
+            if found is None or found.value != outgoing.value:
                 differ += 1
                 where = f"{DECISIONS_TOPIC}/{outgoing.partition}"
-                what = f" position {stored.position} differs" if stored else " ends too early"
+                what = f" position {found.position} differs" if found else " ends too early"
                 first = first or f"{where}{what} (plan {plan.number})"
         progress(len(batch))
-    for partition, reader in sorted(readers.items()):
-        extra = sum(1 for _ in reader)
-        if extra:
-            decisions += extra
-            differ += extra
-            first = first or f"{DECISIONS_TOPIC}/{partition} has {extra} that no plan explains"
-    return ReplayResult(seen, records, decisions, differ, first)
+    for partition, extra in stored.left():
+        decisions += extra
+        differ += extra
+        first = first or f"{DECISIONS_TOPIC}/{partition} has {extra} that no plan explains"
+    partitions = walk.partitions
+    return ReplayResult(
+        seen, records, decisions, differ, first, later, partitions, head_of(partitions)
+    )
 
 
 def without_repeats(records: Iterable[Record]) -> Iterator[Record]:
@@ -123,22 +180,28 @@ def without_repeats(records: Iterable[Record]) -> Iterator[Record]:
 
 
 def check_chains(
-    partitions: Mapping[int, Iterable[Record]], *, may_repeat: bool = False
+    partitions: Mapping[int, Iterable[Record]],
+    *,
+    may_repeat: bool = False,
+    walk: Walk | None = None,
 ) -> ChainCheck:
     """Check that no decision was edited, dropped, inserted or reordered on any partition.
 
     Args:
         partitions: the decisions of each partition from its beginning.
         may_repeat: the log may hold a decision twice with the same bytes (`without_repeats`).
+        walk: notes what is met on the log.
     """
+    walk = walk or Walk()
     decisions = 0
     broken: list[str] = []
     for partition, records in sorted(partitions.items()):
         before = GENESIS
-        for record in without_repeats(records) if may_repeat else records:
+        once = without_repeats(records) if may_repeat else records
+        for record in walk.over(partition, once):
             decisions += 1
             value = record.value or b""
             if not check_seal(value, before):
                 broken.append(f"{DECISIONS_TOPIC}/{partition} position {record.position}")
             before = chain_of(value)  # also of a broken one, so that its successors are checked
-    return ChainCheck(decisions, broken)
+    return ChainCheck(decisions, broken, walk.partitions, head_of(walk.partitions))

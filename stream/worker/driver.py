@@ -39,6 +39,7 @@ from featurestore.state_arrays import Arrays
 
 from ..engine.effects import Counts
 from ..engine.engine import Engine, plain_state
+from ..group.group import Checkpoint
 from ..journal.plan import JOURNAL, Plan, plan_of
 from ..journal.reached import Reached
 from .interval import Interval
@@ -46,8 +47,9 @@ from .observer import WorkerObserver
 from .offline_writer import OfflineWriter
 from .ownership import Ownership
 from .parts import Cadence, LogParts, Stores
-from .retry import FIRST_PAUSE_S, Retry
+from .retry import FIRST_PAUSE_S, Call, Retry
 from .snapshotting import Snapshotting, bookmarks_in, checkpoints_in
+from .store_names import StoreNames
 
 CRASH_POINTS: Final = (
     "read",
@@ -80,6 +82,7 @@ class Driver:
         champion: the model in charge, asked once for each new plan.
         observer: told what happens, for logs and metrics.
         stopping: whether a person or a supervisor asked this worker to end.
+        names: names the store that an error comes from.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Driver:
         champion: Callable[[], ModelRef | None],
         observer: WorkerObserver,
         stopping: Callable[[], bool] = lambda: False,
+        names: StoreNames | None = None,
     ) -> None:
         self.engine = engine
         self._log, self._source, self._journal, self._group = (
@@ -101,11 +105,12 @@ class Driver:
             log.group,
         )
         self._snapshots, self._clock, self._champion = stores.snapshots, clock, champion
-        self._observer = observer
+        self._observer, self._stopping = observer, stopping
         self._reached = stores.reached if log.group is None else None
         self._reaching: Reached | None = None
         self._last: Plan | None = None
-        self._retry = retry = Retry(clock, stopping, observer)
+        names = names or StoreNames(engine.domain.topics)
+        self._retry = retry = Retry(clock, stopping, observer, names)
         writer = OfflineWriter(stores.rows, retry, stores.executor, clock, observer.offline)
         self._ownership = ownership = Ownership(engine, log, writer, retry, observer)
         retry.heartbeat = ownership.heartbeat
@@ -118,12 +123,20 @@ class Driver:
         self._ahead: deque[Plan] = deque()
 
     @property
+    def call(self) -> Call | None:
+        """The call to a store that the worker is in."""
+        return self._retry.call
+
+    @property
     def counts(self) -> Counts:
         """Counts of the records that this worker has decided on."""
         return self._ownership.counts
 
     def recover(self, progress: Callable[[int], None] = lambda _: None) -> int:
         """Bring the state to the end of the journal; returns how many records were run again.
+
+        Ends early when a stop is asked for: then no step may follow, and the next start begins
+        anew.
 
         Raises:
             StateError: the journal ends before the snapshot, or doesn't belong to it.
@@ -139,7 +152,7 @@ class Driver:
         if reached is not None and reached.plan >= self._journal.next_number:
             reached = None  # the note belongs to a journal that is gone
         for plan in self._planned(bookmark):
-            records = self._retry(lambda plan=plan: self._source.fetch(plan.ranges))  # type: ignore[misc]
+            records = self._fetch(plan)
             if reached is not None and plan.number <= reached.plan:
                 self._apply_without_effects(plan, records, reached)
             else:
@@ -147,6 +160,8 @@ class Driver:
             replayed += len(records)
             progress(len(records))
             self._observer.replayed(len(records))
+            if self._stopping():
+                return replayed
         if self.engine.plan >= self._journal.next_number:
             raise StateError(
                 f"the snapshot is of plan {self.engine.plan}, the journal ends before it",
@@ -173,6 +188,18 @@ class Driver:
         self._observer.applied(plan.number, counts, self._clock.monotonic_s() - from_s)
         return len(records)
 
+    def has_finished(self, plan: int) -> bool:
+        """Flush and commit; whether then everything up to a plan is emitted, stored and committed,
+        on all partitions, by this worker or by the others."""
+        self._flush()
+        self._commit()
+        if self._group is None:
+            return self._ownership.is_stored(plan, frozenset())
+        found = self._ownership.refresh_checkpoints()
+        every = self._retry(self._group.topic_partitions) | self.engine.positions.keys()
+        checkpoints = [found.get(each, Checkpoint()) for each in every]
+        return all(min(each.emitted, each.stored) >= plan for each in checkpoints)
+
     def finish(self) -> None:
         """Flush, commit and snapshot everything: before a clean end, and when a run is complete."""
         snapshotting = self._snapshotting
@@ -193,7 +220,7 @@ class Driver:
         snapshotting.end(wait=True)
         snapshotting.cancel()
         if self._group is not None:
-            self._group.leave()
+            self._retry(self._group.leave)
 
     def _next(self, most: int) -> tuple[Plan | None, Sequence[Record]]:
         """Return the next plan and its records: one from the journal, or one written now."""
@@ -201,10 +228,11 @@ class Driver:
             self._ahead.extend(self._retry(lambda: list(self._journal.read(self.engine.plan + 1))))
         if self._ahead:
             plan = self._ahead.popleft()
-            return plan, self._retry(lambda: self._source.fetch(plan.ranges))
+            return plan, self._fetch(plan)
         if not self._ownership.owns(JOURNAL):
             return None, _NOTHING
         most = self._snapshotting.batch_limit(most)
+        self._source.order_topics(self.engine.tie_order)
         records = self._retry(lambda: self._source.poll(self.engine.positions, most))
         if not records:
             return None, _NOTHING
@@ -218,10 +246,15 @@ class Driver:
         won = self._retry(lambda: self._journal.append(plan))
         self._observer.journal(self._clock.monotonic_s() - from_s)
         if won != plan:  # another worker's plan has this number: that one is applied
-            records = self._retry(lambda: self._source.fetch(won.ranges))
+            records = self._fetch(won)
         else:
             self._observer.planned(number, len(records))
         return won, records
+
+    def _fetch(self, plan: Plan) -> Sequence[Record]:
+        """Return the records of the next plan, in plan order as of the edition in force."""
+        self._source.order_topics(self.engine.tie_order)
+        return self._retry(lambda: self._source.fetch(plan.ranges))
 
     def _planned(self, bookmark: int) -> Iterator[Plan]:
         """Yield the journal's plans after the engine's, with retries while it doesn't answer."""
@@ -332,7 +365,7 @@ class Driver:
             self._ownership.remember(checkpoints)
 
         def fits(arrays: Arrays) -> bool:
-            plan, positions, _ = plain_state(arrays)
+            plan, positions, _, _ = plain_state(arrays)
             every = [JOURNAL, *(topic_partition for topic_partition, _ in positions)]
             return all(each in checkpoints and checkpoints[each].stored >= plan for each in every)
 

@@ -48,6 +48,9 @@ class WorkerObserver:
     def paused(self, where: str) -> None:
         """Hear that a store or broker didn't answer; the driver pauses before it retries."""
 
+    def answered(self) -> None:
+        """Hear that a store that was waited for answers, while the worker is still starting."""
+
     def committed(self, ok: bool) -> None:
         """Hear that a commit was accepted, or refused because another worker owns the partition
         now."""
@@ -130,6 +133,11 @@ class Observers(WorkerObserver):
         """Pass the call on."""
         for each in self._all:
             each.paused(where)
+
+    def answered(self) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.answered()
 
     def committed(self, ok: bool) -> None:
         """Pass the call on."""

@@ -113,7 +113,7 @@ class OfflineWriter:
         """
         if self._coming is None:
             return None
-        self._join()
+        self._retry(self._join)  # it doesn't fail; but a call to a store may last
         while self._left:
             self._retry(self._append_next)
         self._appended(self._seconds)

@@ -268,7 +268,7 @@ class Ownership:
     def _needed_plan(self, topic_partition: TopicPartition, checkpoint: Checkpoint | None) -> int:
         """Return the last plan whose effects another worker has published for this partition; this
         worker must have applied it before it takes over."""
-        stored = max(self._writer.version(table, _writer(topic_partition)) for table in _TABLES)
+        stored = max(self._writer.version(table, writer_of(topic_partition)) for table in _TABLES)
         return max(stored, checkpoint.emitted if checkpoint is not None else 0)
 
     def _decide_again(
@@ -279,7 +279,7 @@ class Ownership:
             number = applied.plan.number
             effects = self._engine.decider.decide(applied, {topic_partition})
             for table, rows in effects.rows.items():
-                if number > self._writer.version(table, _writer(topic_partition)):
+                if number > self._writer.version(table, writer_of(topic_partition)):
                     self._writer.add(table, rows)
             due = [each for each in effects.outgoing if _is_due(each, number, checkpoint, tail)]
             self._emit(number, due)
@@ -371,10 +371,11 @@ class Ownership:
     def _writers(self) -> list[str]:
         if self._owned is None:
             return [SOLE]
-        return [_writer(topic_partition) for topic_partition in sorted(self._owned)]
+        return [writer_of(topic_partition) for topic_partition in sorted(self._owned)]
 
 
-def _writer(topic_partition: TopicPartition) -> str:
+def writer_of(topic_partition: TopicPartition) -> str:
+    """Return the writer of rows under whose name the owner of a partition stores them."""
     return f"{SOLE}/{topic_partition[0]}/{topic_partition[1]}"
 
 

@@ -27,6 +27,7 @@ from claimtrace.errors import ConfigError
 from claimtrace.settings.schema import KafkaSettings, Settings
 from cli.commands.events import topics
 from cli.commands.events.producers import producers
+from cli.commands.events.replay import replay
 from cli.commands.events.topics import check_topics
 from cli.commands.start.doctor_sharing import check_sharing
 from cli.wiring.workspace import Workspace
@@ -257,8 +258,53 @@ policy_id = "policy_id"
         feeding, session, *files, "--mapping", str(tmp_path / "mapping.toml"), "--rate", "0"
     )
     assert fed["acknowledged"] == 5
+    assert "5 rows read" in ask(
+        feeding, session, *files, "--mapping", str(tmp_path / "mapping.toml"), "--rate", "0"
+    ).stdout.replace("\n", " ")
     assert "mapping" in str(ask(feeding, session, *files).exception)
     assert "not a duration" in str(ask(feeding, session, "--for", "soon").exception)
+
+
+def test_a_table_is_replayed_where_the_source_says(own, tmp_path):
+    """Its events go by key, as those of other clients, and a bad row to the dead letters."""
+    rows = ["claim_id,policy_id,filed_at,amount"]
+    rows += [f"c-{n},p-{n % 7},2025-01-01T00:00:{n:02d}Z,{n}.50" for n in range(40)]
+    rows[9] = "c-8,p-1,2205-01-01,1.00"
+    (tmp_path / "claims.csv").write_text("\n".join(rows) + "\n")
+    mapping = tmp_path / "mapping.toml"
+    mapping.write_text(
+        """topic = "claims.filed"
+key = "policy_id"
+time = { field = "filed_at", column = "filed_at" }
+on_bad_row = "dead"
+[fields]
+claim_id = "claim_id"
+policy_id = "policy_id"
+total_claim_cents = { column = "amount", kind = "cents" }
+"""
+    )
+    replaying = typer.Typer()
+    replaying.command()(replay)
+    session = session_of(own, tmp_path, properties={"topic.metadata.propagation.max.ms": 500})
+    asked = [str(tmp_path / "claims.csv"), "--mapping", str(mapping)]
+    missing = ask(replaying, session, *asked).exception
+    assert isinstance(missing, ConfigError)
+    assert "claimtrace topics create" in missing.hint
+    answer(topics.app, session, "create")
+    told = answer(replaying, session, *asked)
+    assert told["log"] == session.settings.source
+    assert told["events"] == {"claims.filed": 39}
+    assert told["rows_refused"] == {"time_out_of_range": 1}
+    assert not (tmp_path / "data").exists(), "nothing is written beside the cluster"
+    found = read_topic(own.bootstrap, "claims.filed")
+    assert len(found) == 39
+    by_key: dict[bytes, set[int]] = {}
+    for record in found:
+        by_key.setdefault(record.key, set()).add(record.partition)
+    assert len(by_key) == 7
+    assert all(len(partitions) == 1 for partitions in by_key.values())
+    (letter,) = read_topic(own.bootstrap, "claims.dead")
+    assert dict(letter.headers)["x-dead-row"] == b"9"
 
 
 def test_the_doctor_says_that_workers_share_nothing(own, tmp_path, monkeypatch):

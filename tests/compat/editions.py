@@ -61,16 +61,22 @@ class Answer(NamedTuple):
 
 
 def ask(
-    edition: Path, cwd: Path, commands: Sequence[Sequence[str]], **environment: str
+    edition: Path,
+    cwd: Path,
+    commands: Sequence[Sequence[str]],
+    launcher: Sequence[str] = (),
+    **environment: str,
 ) -> list[Answer]:
     """Run commands of `claimtrace` one after the other in one new process.
 
-    The domain of the edition can be imported there. Settings come from the folder alone.
+    The domain of the edition can be imported there. Settings come from the folder alone. A launcher
+    is a command that runs the command behind it.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CLAIMTRACE_")}
     path = os.pathsep.join([str(ROOT), str(edition)])
+    asked = json.dumps([list(map(str, each)) for each in commands])
     ran = subprocess.run(
-        [sys.executable, "-c", _SEVERAL, json.dumps([list(map(str, each)) for each in commands])],
+        [*launcher, sys.executable, "-c", _SEVERAL, asked],
         cwd=cwd,
         env={**kept, "PYTHONPATH": path, **environment},
         capture_output=True,

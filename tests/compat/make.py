@@ -1,8 +1,8 @@
 """Writes the folder of an edition: what this version leaves on the disk, for later ones to read.
 
-    cp -r tests/compat/edition_1 tests/compat/edition_2            # in a checkout of that version
-    mv tests/compat/edition_2/claimtrace_edition_{1,2}.py
-    .venv/bin/python -m tests.compat.make tests/compat/edition_2
+    cp -r tests/compat/edition_2 tests/compat/edition_3            # in a checkout of that version
+    mv tests/compat/edition_3/claimtrace_edition_{2,3}.py
+    .venv/bin/python -m tests.compat.make tests/compat/edition_3
 
 An edition has:
 
@@ -64,6 +64,8 @@ review_per_day = 0.6
 [drift]
 window = "10d"
 min_count = 5
+alert_m = 1
+alert_n = 2
 
 [training]
 min_frauds = 3
@@ -82,6 +84,25 @@ COLUMNS = {
         "account", "cause", "severity", "month", "witnesses", "parts_cents", "total_cents",
     ],
 }  # fmt: skip
+ODD_IDS = {
+    1: ("shop_id", "SHOP\u20130"),
+    3: ("shop_id", "\u00a0shop-0 "),
+    5: ("shop_id", "n.a."),
+    9: ("account", "(null)"),
+    13: ("account", "DE\u201277\u20020000"),
+    19: ("phone", "-1"),
+    21: ("shop_id", "house  account"),
+    25: ("second_phone", "not available"),
+    27: ("shop_id", "#REF!"),
+}
+"""Ids of some claims: other spellings of ids, and of missing ones."""
+REVISIONS = (
+    (19, "reversed", 4, ""),
+    (7, "older", -3, ""),
+    (12, "retracted", 6, "retracted"),
+    (24, "again", 9, "fraud"),
+)
+"""Outcomes about each n-th claim: its name, days after the first outcome, and what it says."""
 INTEGERS = ("premium", "month", "witnesses", "parts_cents", "total_cents")
 
 Event = tuple[datetime, str, dict[str, Any]]
@@ -252,6 +273,9 @@ def claim(draw: random.Random, number: int, contracts: list[str]) -> Iterator[Ev
         fields["currency"] = "USD"
     elif oddity == 33:
         fields["shop_id"] = "unknown"
+    elif oddity in ODD_IDS:
+        name, text = ODD_IDS[oddity]
+        fields[name] = text
     yield arrives, "claimed", fields
     if oddity == 11:
         yield arrives + timedelta(hours=5), "claimed", fields
@@ -267,6 +291,34 @@ def claim(draw: random.Random, number: int, contracts: list[str]) -> Iterator[Ev
             "source": "inspector",
         }
         yield decided, "adjudicated", outcome
+        yield from revisions(draw, number, decided, outcome)
+    elif number % 2:  # settled at the counter: in the same millisecond as the claim
+        outcome = {
+            "adjudication_id": f"a-{number}",
+            "decided_at": iso(filed),
+            "claim_id": f"c-{number}",
+            "outcome": "legit",
+            "source": "counter",
+        }
+        yield arrives, "adjudicated", outcome
+
+
+def revisions(
+    draw: random.Random, number: int, decided: datetime, outcome: dict[str, Any]
+) -> Iterator[Event]:
+    """Outcomes that replace the first one, that come too late to replace it, or take it back."""
+    opposite = "legit" if outcome["outcome"] == "fraud" else "fraud"
+    for every, name, days, text in REVISIONS:
+        if number % every == every - 1:
+            then = decided + timedelta(days=days)
+            arrives = max(then, decided) + timedelta(days=draw.uniform(0, 6))
+            fields = {
+                **outcome,
+                "adjudication_id": f"a-{number}.{name}",
+                "decided_at": iso(then),
+                "outcome": text or opposite,
+            }
+            yield arrives, "adjudicated", fields
 
 
 def iso(at: datetime) -> str:

@@ -42,7 +42,6 @@ from tests.servers.aws_local import AwsLocal
 from tests.servers.dynamodb import DynamoLocal
 from tests.servers.kinesis import KinesisLocal, create_streams
 from tests.servers.ministack import Ministack
-from tests.worlds.stream_folder import terms
 
 _numbers = count()
 _DAY_MS = 86_400_000
@@ -94,7 +93,7 @@ class KinesisGround(Ground):
     def start(self, name: str = "a", crash: Crashing = lambda _: None, **member: Any) -> Worker:
         """Start a worker on the common journal, with snapshots of its own."""
         with ExitStack() as opening:
-            journal = self._journal(terms(PARTITIONS))
+            journal = self._journal(self.terms())
             opening.callback(journal.close)
             source = self._source()
             opening.callback(source.close)

@@ -7,23 +7,34 @@ A worker that dies here closes its clients and finishes nothing; real processes 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
+from claimtrace.editions import NEWEST, OLDEST
 from claimtrace.events import Outgoing, Record
+from stream.journal.plan import TopicPartition
 from stream.proofs.verify import check_chains, replay
 from stream.worker.driver import CRASH_POINTS
+from stream.worker.end_of_work import EndOfWork
 from tests.contracts.kinesis_ground import (
     DynamoGroupGround,
     FanOutGround,
     KinesisGround,
     KinesisGroupGround,
 )
-from tests.contracts.transport_grounds import GROUP_PARTITIONS, PARTITIONS, Ground, KafkaGround
+from tests.contracts.transport_grounds import (
+    GROUP_PARTITIONS,
+    PARTITIONS,
+    Ground,
+    KafkaGround,
+    Worker,
+)
 from tests.contracts.transport_grounds import TRANSPORTS as SERVED
 from tests.oracles.expected import OUTPUTS, Sent, expected, planned, records_of
 from tests.servers.kafka import Cluster
@@ -271,6 +282,32 @@ def test_a_crash_at_any_step_leaves_no_trace(
     check(ground, story)
 
 
+@pytest.mark.parametrize("point", ["applied", "emitted", "offline"])
+def test_a_run_to_the_end_emits_stores_and_commits_what_a_crash_left(
+    point: str, make: Callable[..., Ground], story: Story
+) -> None:
+    """The last plan is in the journal, so the worker that follows has nothing to read."""
+    ground = make(story.rows)
+    dying: list[Worker] = []
+
+    def crash(passed: str) -> None:
+        if passed == point and dying and ground.is_read(dying[0]):
+            raise Crash(point)
+
+    dying.append(ground.start("a", crash))
+    with pytest.raises(Crash):
+        ground.work_until(lambda: False, *dying)
+    dying[0].die()
+    worker = ground.start("a")
+    run_to_the_end(ground, worker)
+    worker.finish()
+    check(ground, story)
+    worker = ground.start("a")
+    run_to_the_end(ground, worker)  # nothing is left, and it ends
+    worker.finish()
+    check(ground, story)
+
+
 def test_a_second_clean_start_emits_nothing(make: Callable[..., Ground]) -> None:
     ground = make()
     story = story_of(a_history(SEED), plain=not ground.has_headers)
@@ -292,12 +329,65 @@ def test_a_second_clean_start_emits_nothing(make: Callable[..., Ground]) -> None
     check(ground, story, may_repeat=False)
 
 
+def run_to_the_end(ground: Ground, worker: Worker) -> None:
+    """Step a worker as `claimtrace stream --until-end` does."""
+    ends = dict(ground.ends)
+
+    def is_through(positions: dict[TopicPartition, int]) -> bool:
+        return all(positions.get(each, 0) >= end for each, end in ends.items())
+
+    end = EndOfWork(worker.driver, is_through, SystemClock())
+    until_s = time.monotonic() + 60
+    while worker.driver.step(8) or not end.is_reached():
+        assert time.monotonic() < until_s, (worker.owned, worker.lines[-3:])
+        time.sleep(0.003)
+
+
 def left(ground: Ground) -> tuple[dict[str, int], int, int]:
     """Return how many records and rows outputs, journal and offline store hold."""
     counts = {topic: len(ground.records(topic)) for topic in OUTPUTS}
     store = ground.offline()
     rows = sum(store.dataset(table).count_rows() for table in store.tables())
     return counts, len(ground.proof()[0]), rows
+
+
+def upgraded_story(ground: Ground) -> Story:
+    """Return a story of two stages for a journal that begins with the oldest edition."""
+    ground.edition = OLDEST
+    return story_of(a_history(SEED), plain=not ground.has_headers)
+
+
+def check_upgraded(ground: Ground, story: Story) -> None:
+    """Check that decisions are those of a replay under both editions, and rows are there once."""
+    decisions = ground.records(DECISIONS_TOPIC)
+    check_proof(ground, decisions, story)
+    check_rows(ground, decisions, story)
+    plans, _ = ground.proof()
+    begins = [at for at, plan in enumerate(plans) if plan.edition]
+    assert len(begins) == 1
+    assert 0 < begins[0] < len(plans) - 1, "there are plans of both editions"
+
+
+def test_an_upgrade_between_two_runs(make: Callable[..., Ground]) -> None:
+    ground = make()
+    story = upgraded_story(ground)
+    ground.put(story.stages[0])
+    worker = ground.start("a")
+    ground.run(worker)
+    worker.finish()
+    ground.upgrade()
+    ground.put(story.stages[1])
+    worker = ground.start("a", crash_at("emitted", 2))
+    assert worker.driver.engine.edition == NEWEST
+    with pytest.raises(Crash):
+        ground.run(worker)
+    worker.die()
+    for name in ("a", "b"):  # from its snapshots, and without any
+        worker = ground.start(name)
+        ground.run(worker)
+        assert worker.driver.engine.edition == NEWEST
+        worker.finish()
+    check_upgraded(ground, story)
 
 
 # -- several workers ------------------------------------------------------------------------------
@@ -316,6 +406,24 @@ def test_two_workers_share_the_work_and_one_leaves(
     ground.run(second)
     second.finish()
     check(ground, as_planned(ground, story), may_repeat=False)
+
+
+def test_an_upgrade_beside_workers_and_then_a_take_over(make_shared: Callable[..., Any]) -> None:
+    ground = make_shared()
+    ground.lease_s = 15.0
+    story = upgraded_story(ground)
+    first, second = ground.start("a"), ground.start("b")
+    ground.share(first, second)
+    ground.put(story.stages[0])
+    ground.run(first, second)
+    ground.upgrade()
+    ground.put(story.stages[1])
+    ground.work_until(lambda: first.driver.engine.edition == NEWEST, first, second)
+    first.finish()
+    ground.run(second)
+    assert second.driver.engine.edition == NEWEST
+    second.finish()
+    check_upgraded(ground, story)
 
 
 @pytest.mark.parametrize(("point", "nth"), [("planned", 2), ("emitted", 4)])

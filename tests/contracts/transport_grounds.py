@@ -30,12 +30,13 @@ from claimtrace.decisions import (
     DRIFT_TOPIC,
     JOURNAL_TOPIC,
 )
+from claimtrace.editions import NEWEST
 from claimtrace.errors import ClaimtraceError
 from claimtrace.events import Outgoing, Record
 from claimtrace.settings.schema import KafkaSettings, Settings
 from claimtrace_examples.auto_claims import DOMAIN
 from featurestore.offline.adapters.delta import OfflineStore
-from stream.adapters.embedded.file_journal import read_plans
+from stream.adapters.embedded.file_journal import FileJournal, read_plans
 from stream.adapters.embedded.log import EmbeddedSource
 from stream.adapters.kafka.group import KafkaGroup
 from stream.adapters.kafka.journal import KafkaJournal
@@ -47,6 +48,8 @@ from stream.engine.engine import Engine
 from stream.group.group import Group
 from stream.journal.plan import Plan, TopicPartition
 from stream.journal.source import Source
+from stream.journal.terms import Terms
+from stream.journal.upgrade import begin_edition
 from stream.worker.driver import Driver
 from stream.worker.observer import WorkerObserver
 from stream.worker.parts import Cadence, LogParts, Stores
@@ -121,6 +124,21 @@ class Ground(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ends: dict[TopicPartition, int] = {}
+        self.edition = NEWEST
+        """The edition that the journal is begun with."""
+
+    def terms(self) -> Terms:
+        """Return the terms of the journal."""
+        return terms(PARTITIONS, edition=self.edition)
+
+    def upgrade(self) -> None:
+        """Begin the newest edition, as `claimtrace upgrade` does in a process of its own."""
+        journal = self._journal(self.terms())
+        assert begin_edition(journal, journal.terms, 0).plan
+        journal.close()
+
+    @abstractmethod
+    def _journal(self, wanted: Terms) -> Any: ...
 
     def put(self, rows: Sequence[Outgoing]) -> None:
         """Append to the inputs, without transactions, so that positions have no gaps."""
@@ -158,16 +176,19 @@ class Ground(ABC):
 
     def engine(self) -> Engine:
         """Make an engine without any state."""
-        return Engine(DOMAIN, terms(PARTITIONS), KEY, scorer_of)
+        return Engine(DOMAIN, self.terms(), KEY, scorer_of)
 
     def is_done(self, workers: Sequence[Worker]) -> bool:
         """Whether all workers have applied all records, and every topic-partition has an owner."""
         topic_partitions = sum(worker.owned for worker in workers)
         return (not self.has_group or topic_partitions == GROUP_PARTITIONS) and all(
-            worker.driver.engine.positions.get(topic_partition, 0) == end
-            for worker in workers
-            for topic_partition, end in self.ends.items()
+            self.is_read(worker) for worker in workers
         )
+
+    def is_read(self, worker: Worker) -> bool:
+        """Whether a worker has applied all records."""
+        positions = worker.driver.engine.positions
+        return all(positions.get(each, 0) == end for each, end in self.ends.items())
 
     def run(self, *workers: Worker, batch: int = 8) -> None:
         """Step the workers until all is done; a `Crash` of one of them is raised."""
@@ -248,11 +269,12 @@ class LocalGround(Ground):
         super().__init__(folder)
         self._world = World(folder, PARTITIONS)
 
-    def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
-        from stream.adapters.embedded.file_journal import FileJournal
+    def _journal(self, wanted: Terms) -> FileJournal:
+        return FileJournal(self.folder / "journal", wanted)
 
+    def start(self, name: str = "a", crash: Crashing = lambda _: None) -> Worker:
         log = self._world.open_log()
-        journal = FileJournal(self.folder / "journal", terms(PARTITIONS))
+        journal = self._journal(self.terms())
         parts = EmbeddedSource(log, DOMAIN.topics, PARTITIONS), journal, self._world.sink(log)
 
         def die() -> None:
@@ -295,6 +317,9 @@ class KafkaGround(Ground):
         one = dict.fromkeys((DRIFT_TOPIC, ALERTS_TOPIC, JOURNAL_TOPIC), 1)
         make_anew(cluster, {**many, **one})
 
+    def _journal(self, wanted: Terms) -> KafkaJournal:
+        return KafkaJournal(self.settings().kafka_connection, wanted, SystemClock())
+
     def settings(self, **kafka: Any) -> Settings:
         """Return the settings of one worker."""
         made = KafkaSettings(**{**self._kafka, **kafka})
@@ -319,7 +344,7 @@ class KafkaGround(Ground):
         with _closing_on_error(die):
             source = KafkaSource(settings.kafka_connection, DOMAIN.topics, clock)
             closes.append(source.close)
-            journal = KafkaJournal(settings.kafka_connection, terms(PARTITIONS), clock)
+            journal = self._journal(self.terms())
             closes.append(partial(forget_plans, journal))
             own_id = f"{settings.kafka.group}-{name}" if self.output == "exactly_once" else ""
             output = KafkaOutput(settings.kafka_connection, own_id)

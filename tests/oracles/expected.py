@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 from claimtrace.decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from claimtrace.events import Outgoing, Record
-from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
 from stream.journal.plan import Plan, TopicPartition, in_plan_order, plan_of
 from tests.worlds.models import a_scorer
@@ -43,7 +42,7 @@ def expected(stages: Sequence[Sequence[Record]], engine: Engine) -> dict[str, li
     """
     sent: dict[str, list[Outgoing]] = {topic: [] for topic in OUTPUTS}
     for number, stage in enumerate(stages, 1):
-        batch = in_plan_order(stage, DOMAIN.topics)
+        batch = in_plan_order(stage, engine.tie_order)
         plan = plan_of(number, batch, CHAMPION, 0)
         for outgoing in engine.step(plan, batch).outgoing:
             sent[outgoing.topic].append(outgoing)

@@ -92,6 +92,34 @@ def naive_outcome_tiles(
     return closed
 
 
+def naive_verdict_tiles(
+    rows: Iterable[tuple[int, bool, int, bool]], window_ms: int, lateness_ms: int
+) -> list[tuple[int, int, int, int]]:
+    """The same for (time, fraud, claim, retracted): one label a claim, the last one counted."""
+    watermark = None
+    late = 0
+    open_windows: dict[int, dict[int, bool]] = {}
+    closed = []
+    for time, fraud, claim, retracted in rows:
+        watermark = time if watermark is None else max(watermark, time)
+        for start in sorted(open_windows):
+            if start + window_ms + lateness_ms <= watermark:
+                counted = open_windows.pop(start)
+                if counted:
+                    closed.append((start, len(counted), sum(counted.values()), late))
+                    late = 0
+        for counted in open_windows.values():
+            counted.pop(claim, None)
+        start = time - time % window_ms
+        if retracted:
+            continue
+        if start + window_ms + lateness_ms <= watermark:
+            late += 1
+            continue
+        open_windows.setdefault(start, {})[claim] = fraud
+    return closed
+
+
 def naive_pool(
     ref: Sequence[int], live: Sequence[int], needed_rows: float = 5.0
 ) -> list[tuple[int, int]]:

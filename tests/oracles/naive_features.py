@@ -2,7 +2,7 @@
 
 Facts come in log order as (kind, event, time_ms, known_ms): `claim`, `label`, `change`. The newest
 event time among the claims so far is the watermark; a claim more than the lateness behind it is
-scored but not applied, and its windows are missing.
+scored but not applied, and its windows are missing. `edition` begins the edition that is its event.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from claimtrace.editions import NEWEST
 from featurestore.definitions.domain import Domain
 from featurestore.definitions.expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
 from featurestore.definitions.features import Computed, Own, WindowFeature
-from featurestore.fields.normalisation import is_placeholder, normal_category, normal_key
+from featurestore.fields.id_rules import IdRules
+from featurestore.fields.normalisation import normal_category
 
 NAN = math.nan
 
@@ -31,14 +33,26 @@ def number_of(value: Any) -> float:
     return time_of(value) if hasattr(value, "tzinfo") else float(value)
 
 
+_EDITION = [NEWEST]
+"""The edition in force; ids that were read under an earlier one keep their keys (`KEYS`)."""
+_KEYS: dict[tuple[int, Any, str], list[str]] = {}
+
+
 def keys_of(event: Any, entity: Any) -> list[str]:
-    """The normalised key of each field of an entity; "" for missing and placeholders."""
-    found = []
-    for name in entity.fields:
-        text = getattr(event, name)
-        key = normal_key(text, entity.form) if text else ""
-        found.append("" if key and is_placeholder(key, frozenset(entity.deny)) else key)
-    return found
+    """The normalised key of each field of an entity; "" for missing and placeholders.
+
+    They are those of the edition in force when the event arrived.
+    """
+    place = id(event), entity.fields, entity.form
+    if place not in _KEYS:
+        rules = IdRules(entity.form, frozenset(entity.deny), _EDITION[0])
+        found = []
+        for name in entity.fields:
+            text = getattr(event, name)
+            key = rules.key(text) if text else ""
+            found.append("" if key and rules.is_placeholder(text, key) else key)
+        _KEYS[place] = found
+    return _KEYS[place]
 
 
 def own_value(definition: Own, event: Any) -> float:
@@ -57,7 +71,7 @@ def own_value(definition: Own, event: Any) -> float:
 
 
 def window_value(definition: WindowFeature, now: Any, past: list[Any], labels: list[Any]) -> float:
-    """`past` are applied claims before this one, `labels` are (known_ms, claim, outcome)."""
+    """`past` are applied claims before this one, `labels` are (known_ms, claim, is_fraud)."""
     event, t = now["event"], now["time"]
     mine = keys_of(event, definition.entity)[0]
     if not mine or now["late"]:
@@ -83,7 +97,7 @@ def window_value(definition: WindowFeature, now: Any, past: list[Any], labels: l
     if definition.aggregate == "count":
         return float(len(counted))
     if definition.aggregate in ("outcomes", "rate"):
-        frauds = sum(c["outcome"] == "fraud" for c in inside)
+        frauds = sum(outcome_of(c) == "fraud" for c in inside)
         if definition.aggregate == "outcomes":
             return float(frauds)
         return frauds / len(counted) if counted else definition.empty
@@ -91,6 +105,27 @@ def window_value(definition: WindowFeature, now: Any, past: list[Any], labels: l
         return float(len({k for c in counted if (k := distinct_key(definition, c["event"]))}))
     values = [v for c in counted if (v := getattr(c["event"], definition.value)) is not None]
     return aggregate(definition, values)
+
+
+def verdict_of(claim: Any) -> tuple[int, int, int, str] | None:
+    """The outcome decided last, of equal ones the one later on the log, since edition 2."""
+    return max(claim["outcomes"], default=None)
+
+
+def outcome_of(claim: Any) -> str:
+    """What is known of a claim: its verdict, or without one its last outcome under edition 1."""
+    verdict = verdict_of(claim)
+    return str(verdict[3] if verdict else claim["outcome"])
+
+
+def labels_of(counted: list[Any], claims: list[Any]) -> list[tuple[int, Any, bool]]:
+    """All labels that are counted: every one under edition 1, one a claim since edition 2."""
+    found = list(counted)
+    for claim in claims:
+        verdict = verdict_of(claim)
+        if verdict is not None and verdict[3] in ("fraud", "legit"):
+            found.append((verdict[2], claim, verdict[3] == "fraud"))
+    return found
 
 
 def distinct_key(definition: WindowFeature, event: Any) -> str:
@@ -156,9 +191,12 @@ def evaluate(expression: Expression, names: dict[str, float]) -> float:
 
 
 def naive_vectors(
-    domain: Domain, facts: list[tuple[str, Any, int, int]], lateness_ms: int
+    domain: Domain,
+    facts: list[tuple[str, Any, int, int]],
+    lateness_ms: int,
+    edition: int = NEWEST,
 ) -> list[list[float]]:
-    """One vector for each claim, in log order."""
+    """One vector for each claim, in log order; `edition` is the one that the log begins with."""
     _ENTITIES.clear()
     _ENTITIES.update({e.key: e for e in domain.entities})
     past: list[Any] = []
@@ -167,10 +205,18 @@ def naive_vectors(
     profiles: dict[tuple[str, str], tuple[int, Any]] = {}
     watermark = -(10**18)
     vectors = []
-    for kind, event, time_ms, known_ms in facts:
+    _KEYS.clear()
+    _EDITION[0] = edition
+    for order, (kind, event, time_ms, known_ms) in enumerate(facts):
+        if kind == "edition":
+            edition = _EDITION[0] = event
+            continue
         if kind == "label":
             claim = by_id.get(event.claim_id)
-            if claim is not None and event.outcome in ("fraud", "legit"):
+            if edition >= 2:
+                if claim is not None and event.outcome in ("fraud", "legit", "retracted"):
+                    claim["outcomes"].append((time_ms, order, known_ms, event.outcome))
+            elif claim is not None and event.outcome in ("fraud", "legit"):
                 claim["outcome"] = event.outcome
                 labels.append((known_ms, claim, event.outcome == "fraud"))
             continue
@@ -182,9 +228,11 @@ def naive_vectors(
                 profiles[group.name, key] = (time_ms, event)
             continue
         watermark = max(watermark, time_ms)
-        now = {"event": event, "time": time_ms, "late": time_ms < watermark - lateness_ms,
-               "outcome": "", "applied": time_ms >= watermark - lateness_ms}  # fmt: skip
-        vectors.append(_vector(domain, now, past, labels, profiles))
+        late = time_ms < watermark - lateness_ms
+        now = {"event": event, "time": time_ms, "late": late, "applied": not late,
+               "outcome": "", "outcomes": []}  # fmt: skip
+        known = labels_of(labels, list(by_id.values()))
+        vectors.append(_vector(domain, now, past, known, profiles))
         by_id[getattr(event, domain.claim.id_field)] = now
         if now["applied"]:
             past.append(now)

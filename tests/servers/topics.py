@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from operator import methodcaller
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -136,7 +137,11 @@ def values(records: Iterable[Record]) -> list[bytes | None]:
 
 
 def record_of(got: Message) -> Record:
-    """Return a client's message as a `Record`."""
-    headers = tuple((name, value or b"") for name, value in got.headers() or ())
+    """Return a client's message as a `Record`; without headers where a name isn't UTF-8."""
+    try:
+        delivered = methodcaller("headers")(got) or ()  # a plain call may raise only later
+    except (SystemError, UnicodeDecodeError):
+        delivered = ()
+    headers = tuple((name, value or b"") for name, value in delivered)
     return Record(got.topic(), got.partition(), got.offset(), got.key(), got.value(),
                   got.timestamp()[1], headers)  # fmt: skip

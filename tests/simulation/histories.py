@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -9,12 +10,14 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from claimtrace.editions import NEWEST, OLDEST
 from claimtrace.encoding.encoder import encode
 from claimtrace.events import Outgoing
 from claimtrace_examples.auto_claims import DOMAIN
 from tests.worlds.random_events import a_stream, pick
 
 MINUTE_MS = 60_000
+TIE_ORDER = DOMAIN.tie_order(NEWEST)
 TOPIC_KINDS = {"claims.filed": "claim", "claims.adjudicated": "label", "policies.changed": "change"}
 BAD: list[bytes | None] = [
     None,
@@ -55,6 +58,8 @@ class History:
 
     partitions: int
     stages: list[list[Entry]]
+    upgraded_at: int | None = None
+    """The stage before which the newest edition begins; None: the journal begins with it."""
 
 
 class Expected(NamedTuple):
@@ -81,7 +86,8 @@ def a_history(seed: int) -> History:
     skews_ms = rng.integers(0, 3, partitions) * 20 * MINUTE_MS
     backwards = rng.random() < 0.5
     entries: list[Entry] = []
-    for _, event, time_ms, log_ms in a_stream(seed, int(rng.integers(20, 66))):
+    count, is_old = int(rng.integers(20, 66)), seed % 2 == 1
+    for _, event, time_ms, log_ms in a_stream(seed, count, revised=is_old):
         partition = int(rng.integers(partitions))
         back_ms = int(rng.integers(0, 2 * MINUTE_MS)) if backwards and rng.random() < 0.3 else 0
         log_time_ms = log_ms + int(skews_ms[partition]) - back_ms
@@ -91,7 +97,8 @@ def a_history(seed: int) -> History:
     cuts = sorted(int(c) for c in rng.integers(0, len(entries), int(rng.integers(0, 3))))
     bounds = [0, *cuts, len(entries)]
     stages = [entries[low:high] for low, high in pairwise(bounds)]
-    return History(partitions, [stage for stage in stages if stage])
+    stages = [stage for stage in stages if stage]
+    return History(partitions, stages, seed // 2 % len(stages) if is_old else None)
 
 
 def _odd(rng: np.random.Generator, entries: list[Entry], now_ms: int, partitions: int) -> Entry:
@@ -114,11 +121,11 @@ def _odd(rng: np.random.Generator, entries: list[Entry], now_ms: int, partitions
     return Entry(old.topic, partition, encode(event), later_ms, event, old.time_ms)
 
 
-def merged(stage: list[Entry]) -> list[Entry]:
+def merged(stage: list[Entry], topics: tuple[str, ...] = TIE_ORDER) -> list[Entry]:
     """Return a stage in the order of application: always the earliest head of all partitions."""
     queues: dict[tuple[int, int], list[Entry]] = {}
     for entry in stage:
-        topic_partition = DOMAIN.topics.index(entry.topic), entry.partition
+        topic_partition = topics.index(entry.topic), entry.partition
         queues.setdefault(topic_partition, []).append(entry)
     order = []
     while any(queues.values()):
@@ -129,12 +136,22 @@ def merged(stage: list[Entry]) -> list[Entry]:
     return order
 
 
+def _in_order(history: History) -> Iterator[tuple[int, Entry]]:
+    """Yield all entries in the order of application, each with the number of its stage."""
+    for number, stage in enumerate(history.stages):
+        is_old = history.upgraded_at is not None and number < history.upgraded_at
+        order = DOMAIN.tie_order(OLDEST if is_old else NEWEST)
+        yield from ((number, entry) for entry in merged(stage, order))
+
+
 def expected_of(history: History) -> Expected:
     """Compute the expected outcome of a history, in order, with a dictionary of seen ids."""
     seen: dict[tuple[str, str], bytes] = {}
-    facts = []
+    facts: list[tuple[str, Any, int, int]] = []
     counts = dict.fromkeys(("claim", "change", "label", "duplicate", "dead", "tombstone"), 0)
-    for entry in (entry for stage in history.stages for entry in merged(stage)):
+    for number, entry in _in_order(history):
+        if number == history.upgraded_at and ("edition", NEWEST, 0, 0) not in facts:
+            facts.append(("edition", NEWEST, 0, 0))
         if entry.event is None:
             counts["dead" if entry.value else "tombstone"] += 1
             continue

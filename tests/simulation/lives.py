@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.decisions import DECISIONS_TOPIC
+from claimtrace.editions import OLDEST
 from claimtrace.errors import StateError, StoreUnavailable, Superseded
 from claimtrace.events import Outgoing
 from claimtrace_examples.auto_claims import DOMAIN
@@ -123,12 +124,15 @@ class Rules:
     batch: int
     snapshot_every: int
     offline_every: int
+    is_old: bool
+    """Whether the journal begins with the oldest edition; see `History.upgraded_at`."""
 
     @property
     def terms(self) -> dict[str, int]:
         """Return the terms that differ from the usual ones."""
+        old = {"edition": OLDEST} if self.is_old else {}
         short = {"lateness_ms": DAY_MS, "remember_ms": 3 * DAY_MS} if self.forgetful else {}
-        return {"drift_min_count": 3, "drift_alert_m": 1, "drift_alert_n": 2, **short}
+        return {"drift_min_count": 3, "drift_alert_m": 1, "drift_alert_n": 2, **short, **old}
 
 
 def rules_of(seed: int) -> Rules:
@@ -141,6 +145,7 @@ def rules_of(seed: int) -> Rules:
         batch=int(rng.integers(4, 25)),
         snapshot_every=int(rng.integers(10, 60)),
         offline_every=int(rng.integers(5, 40)),
+        is_old=seed % 2 == 1,
     )
 
 
@@ -183,15 +188,23 @@ def live(seed: int) -> None:
 
 
 def calm_run(world: UnreliableWorld, history: History, batch: int) -> Counts:
-    """Consume every stage with one process, without a crash."""
+    """Consume every stage with one process, or with another one since an upgrade, no crash."""
     driver, log = world.start()
-    for stage in history.stages:
+    counts = Counts()
+    for number, stage in enumerate(history.stages):
+        if number == history.upgraded_at:
+            driver.finish()
+            log.close()
+            counts.add(driver.counts)
+            world.upgrade()
+            driver, log = world.start()
         put(world, stage)
         while driver.step(batch):
             pass
     driver.finish()
     log.close()
-    return driver.counts
+    counts.add(driver.counts)
+    return counts
 
 
 def rough_run(folder: Path, seed: int, rules: Rules, history: History) -> UnreliableWorld:
@@ -205,7 +218,9 @@ def rough_run(folder: Path, seed: int, rules: Rules, history: History) -> Unreli
 
     world = a_world(folder, rules, history.partitions, trouble)
     world.executor = DelayedWork(seed)
-    for stage in history.stages:
+    for number, stage in enumerate(history.stages):
+        if number == history.upgraded_at:
+            world.upgrade()
         put(world, stage)
         for _ in range(int(rng.integers(1, 5))):
             until = int(rng.geometric(0.05))
@@ -296,7 +311,7 @@ def check_calm(world: UnreliableWorld, expected: Expected, counts: Counts, rules
         for found in (msgspec.json.decode(record.value or b"") for record in partition)
     }
     lateness_ms = world.terms().lateness_ms
-    vectors = naive_vectors(DOMAIN, expected.facts, lateness_ms)
+    vectors = naive_vectors(DOMAIN, expected.facts, lateness_ms, world.terms().edition)
     claims = [event.claim_id for kind, event, _, _ in expected.facts if kind == "claim"]
     assert len(decisions) == len(claims)
     for claim_id, vector in zip(claims, vectors, strict=True):

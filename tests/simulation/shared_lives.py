@@ -11,11 +11,13 @@ import pyarrow as pa
 
 import stream.worker.ownership
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
+from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing, Record
 from claimtrace_examples.auto_claims import DOMAIN
 from stream.engine.engine import Engine
 from stream.journal.plan import TopicPartition
 from stream.journal.terms import Terms
+from stream.journal.upgrade import begin_edition
 from stream.offline_rows.rows import build
 from stream.proofs.verify import check_chains, without_repeats
 from stream.worker.driver import Driver
@@ -110,7 +112,7 @@ class Life:
         rules, history = rules_of(self.seed), a_history(self.seed)
         self.champion = a_scorer(1).ref if rules.model else None
         self.terms: Terms = terms(history.partitions, **rules.terms)
-        self.partitions = history.partitions
+        self.partitions, self.is_old = history.partitions, rules.is_old
         self.left: list[Entry] = [entry for stage in history.stages for entry in stage]
         self.batch = int(rng.integers(3, 20))
         self.snapshot_every = int(rng.integers(10, 40))
@@ -166,6 +168,8 @@ class Life:
     def _happen(self) -> None:
         """Do one random thing: mostly give a worker a turn."""
         chance = self.rng.random()
+        if self.is_old and chance < 0.004:
+            self._upgrade()
         worker = self.workers[int(self.rng.integers(len(self.workers)))]
         if worker.runner is None:
             if chance < 0.1:
@@ -191,6 +195,14 @@ class Life:
                 self._lag(worker, worker.member)
         if chance > 0.94:
             self._outside(self.rng.random())
+
+    def _upgrade(self) -> None:
+        """Begin the newest edition as `claimtrace upgrade` does, beside workers that append."""
+        try:
+            self.is_old = not begin_edition(SharedJournal(self.world), self.terms, 0).plan
+        except StoreUnavailable:
+            return
+        self._count("upgrade")
 
     def _lag(self, worker: Worker, member: Member) -> None:
         """Delay a sequencer with a plan in flight, so that another worker writes the number too."""
@@ -328,6 +340,7 @@ def check(life: Life) -> None:
     planned: list[Record] = []
     life.current = None
     for plan in plans:
+        source.order_topics(engine.tie_order)
         batch = source.fetch(plan.ranges)
         planned += batch
         effects = engine.step(plan, batch)

@@ -35,10 +35,15 @@ class SharedSource(ByPosition):
 
     def __init__(self, world: SharedWorld) -> None:
         self._world = world
+        self._topics: tuple[str, ...] = DOMAIN.topics
 
     def poll(self, positions: dict[TopicPartition, int], most: int) -> list[Record]:
         """Return the next records in order of log time, as far as this worker sees them."""
         return self._world.ask(lambda: self._poll(positions, most))  # type: ignore[no-any-return]
+
+    def order_topics(self, topics: Sequence[str]) -> None:
+        """Order records of equal log times by these topics."""
+        self._topics = tuple(topics)
 
     def fetch(self, ranges: Sequence[Range]) -> list[Record]:
         """Return exactly the records of a plan."""
@@ -47,7 +52,7 @@ class SharedSource(ByPosition):
     def _poll(self, positions: dict[TopicPartition, int], most: int) -> list[Record]:
         heads, keys = [], []
         for topic_partition in sorted(
-            self._world.inputs, key=lambda p: (DOMAIN.topics.index(p[0]), p[1])
+            self._world.inputs, key=lambda p: (self._topics.index(p[0]), p[1])
         ):
             records = self._world.inputs[topic_partition]
             if self._world.risk and self._world.chance(0.2):
@@ -67,7 +72,7 @@ class SharedSource(ByPosition):
             for record in self._world.inputs[span.topic, span.partition]
             if span.from_position <= record.position < span.to_position
         ]
-        return in_plan_order(found, DOMAIN.topics)
+        return in_plan_order(found, self._topics)
 
 
 class SharedJournal:

@@ -231,7 +231,7 @@ def find_by(session: Workspace, read: Callable[[str], Iterable[Record]]) -> Foun
                     for at in range(span.from_position, span.to_position)
                     if (span.topic, span.partition, at) in inputs
                 ],
-                DOMAIN.topics,
+                DOMAIN.tie_order(transport.terms().edition),
             )
             planned += len(batch)
             for record, answer in zip(batch, wire.decode(batch), strict=True):

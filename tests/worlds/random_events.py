@@ -55,8 +55,11 @@ def a_claim(rng: np.random.Generator, number: int, when: datetime) -> ClaimFiled
     )
 
 
-def a_stream(seed: int, count: int) -> list[tuple[str, Any, int, int]]:
-    """Return (kind, event, event time, log time) in log order; with ties, late and very late."""
+def a_stream(seed: int, count: int, *, revised: bool = False) -> list[tuple[str, Any, int, int]]:
+    """Return (kind, event, event time, log time) in log order; with ties, late and very late.
+
+    With `revised` few claims have many outcomes, decided in another order than they arrive.
+    """
     rng = np.random.default_rng(seed)
     facts: list[tuple[str, Any, int, int]] = []
     now = START
@@ -64,20 +67,25 @@ def a_stream(seed: int, count: int) -> list[tuple[str, Any, int, int]]:
     for number in range(count):
         now += timedelta(milliseconds=int(pick(rng, [0, 0, 1, 1000, 3_600_000, 5 * DAY_MS])))
         kind = rng.random()
-        if kind < 0.65 or not filed:
+        if kind < (0.4 if revised else 0.65) or not filed:
             behind = int(pick(rng, [0, 0, 0, 1, 86_400_000, 29 * DAY_MS, 80 * DAY_MS]))
             when = now - timedelta(milliseconds=behind)
             event: Any = a_claim(rng, number, when)
             filed.append(event.claim_id)
             facts.append(("claim", event, ms(when), ms(now)))
-        elif kind < 0.85:
+        elif kind < (0.9 if revised else 0.85):
+            decided = now
+            outcomes = ["fraud", "legit", "withdrawn"]
+            if revised:
+                decided -= timedelta(hours=int(pick(rng, [0, 0, 1, 1, 24, 900])))
+                outcomes += ["fraud", "retracted"]
             event = ClaimAdjudicated(
                 adjudication_id=f"a-{number}",
-                decided_at=now,
-                claim_id=pick(rng, [*filed[-6:], "c-unknown"]),
-                outcome=pick(rng, ["fraud", "legit", "withdrawn"]),
+                decided_at=decided,
+                claim_id=pick(rng, [*(filed[-3:] * 3 if revised else filed[-6:]), "c-unknown"]),
+                outcome=pick(rng, outcomes),
             )
-            facts.append(("label", event, ms(now), ms(now)))
+            facts.append(("label", event, ms(decided), ms(now)))
         else:
             when = now - timedelta(milliseconds=int(pick(rng, [0, 0, DAY_MS])))
             event = PolicyChanged(

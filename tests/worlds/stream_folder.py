@@ -27,6 +27,7 @@ from stream.adapters.snapshots.reached_file import ReachedFile
 from stream.adapters.snapshots.snapshots import BACKGROUND_FROM_BYTES, Snapshots
 from stream.engine.engine import Engine
 from stream.journal.terms import Terms
+from stream.journal.upgrade import begin_edition
 from stream.worker.driver import Driver
 from stream.worker.observer import WorkerObserver
 from stream.worker.parts import Cadence, LogParts, Output, Stores
@@ -145,6 +146,12 @@ class World:
         finally:
             if log is not None:
                 log.close()
+
+    def upgrade(self) -> None:
+        """Begin the newest edition, while no driver runs."""
+        journal = FileJournal(self.folder / "journal", self.terms())
+        begin_edition(journal, journal.terms, 0)
+        journal.close()
 
     def outputs(self) -> dict[str, list[list[Record]]]:
         """Return every record of the output topics, by topic and partition."""

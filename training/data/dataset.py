@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import StateError, UsageError
 from claimtrace.ids import digest_of
+from claimtrace.verdicts import LATEST_FIRST, RETRACTION
 from featurestore.offline.tables import DECISIONS, DEFINITIONS, LABELS, newest_digest_query
 
 if TYPE_CHECKING:
@@ -103,13 +104,15 @@ class Dataset:
 def load_dataset(offline: OfflineStore, at_ms: int, *, max_rows: int = MAX_ROWS) -> Dataset:
     """Read the served vectors of the newest definitions, with the verdicts known at `at_ms`.
 
-    The verdict of a claim is its latest one by decision time; an outcome that is neither fraud nor
-    legitimate isn't a verdict. A claim that was decided more than once (on another topic, in a
-    replay) counts once, with its first vector. Of more than `max_rows` claims the newest are read.
+    The verdict of a claim is the one decided last, and none if that one was retracted
+    (`claimtrace.verdicts`); any other outcome that is neither fraud nor legitimate isn't a verdict.
+    A claim that was decided more than once (on another topic, in a replay) counts once, with its
+    first vector. Of more than `max_rows` claims the newest are read.
 
     Raises:
         UsageError: no decisions, labels or definitions are stored yet.
-        StateError: the length of a vector differs from the number of features defined.
+        StateError: the length of a vector differs from the number of features defined; or a file of
+            the store is not the one that was committed.
     """
     tables = offline.tables()
     for table in (DECISIONS, LABELS, DEFINITIONS):
@@ -118,6 +121,7 @@ def load_dataset(offline: OfflineStore, at_ms: int, *, max_rows: int = MAX_ROWS)
                 f"the offline store has no {table} yet",
                 hint="stream some claims and their adjudications first",
             )
+        offline.check_files(table)
     newest = offline.sql(newest_digest_query())
     if not newest.num_rows:
         raise UsageError("no decision is stored yet", hint="stream some claims first")
@@ -160,10 +164,11 @@ def claims_query(digest: str, at_ms: int, max_rows: int = MAX_ROWS) -> str:
     # Vectors are joined last, by position: window functions over rows with vectors would copy them.
     return f"""
 WITH verdicts AS (
-  SELECT claim_id, is_fraud, known_time_ms FROM {LABELS}
-  WHERE is_fraud IS NOT NULL AND known_time_ms <= {at_ms}
-  QUALIFY row_number() OVER (PARTITION BY claim_id ORDER BY decided_at_ms DESC,
-    known_time_ms DESC, topic DESC, partition DESC, position DESC) = 1
+  SELECT * FROM (
+    SELECT claim_id, is_fraud, known_time_ms FROM {LABELS}
+    WHERE (is_fraud IS NOT NULL OR outcome = '{RETRACTION}') AND known_time_ms <= {at_ms}
+    QUALIFY row_number() OVER (PARTITION BY claim_id ORDER BY {LATEST_FIRST}) = 1
+  ) WHERE is_fraud IS NOT NULL
 ), firsts AS (
   SELECT claim_id, event_time_ms, topic, partition, position FROM {DECISIONS}
   WHERE definitions = {literal} AND known_time_ms <= {at_ms}

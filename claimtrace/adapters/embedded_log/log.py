@@ -22,9 +22,10 @@ from ...buffers.byte_strings import ByteStrings
 from ...closing import Closing
 from ...errors import ConfigError, StateError
 from ...events import Outgoing, Record
-from ..files.sqlite_file import FileKind, named_errors, open_file
+from ..files.sqlite_file import FileKind, named_errors, open_file, open_to_read
 from .merge import MergedReader
 from .record_batch import checksum, decode_batch, encode_batch
+from .renaming import rename_topic
 
 BATCH_RECORDS: Final = 1000
 """Records of one row: enough that a row's overhead is negligible, few enough to decode for one."""
@@ -64,6 +65,7 @@ class EmbeddedLog(Closing):
         create: create a missing file; otherwise a missing file is a `StateError`.
         durable: sync at every commit. Without it a power cut may lose the last commits; a crash of
             the process doesn't.
+        to_read: only to read; the folder may be read-only.
 
     Raises:
         StateError: the file is missing, damaged, or not a log of this version.
@@ -78,9 +80,12 @@ class EmbeddedLog(Closing):
     b'{}'
     """
 
-    def __init__(self, path: Path, *, create: bool = True, durable: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, create: bool = True, durable: bool = True, to_read: bool = False
+    ) -> None:
         self._path = path
-        self._db = open_file(_LOG, path, create=create, durable=durable)
+        opened = open_to_read(_LOG, path) if to_read else None
+        self._db = opened or open_file(_LOG, path, create=create, durable=durable)
         self._topics: dict[str, tuple[int, int]] = {}
         self._last_batch: dict[tuple[str, int], Records] = {}
         self._merged: MergedReader | None = None
@@ -194,6 +199,17 @@ class EmbeddedLog(Closing):
             finally:
                 self._in_transaction = False
 
+    def rename(self, topics: Mapping[str, str], sequences: Mapping[str, str]) -> None:
+        """Give topics and producers' sequences new names, which must be free, in one commit."""
+        with self.transaction():
+            for before, after in topics.items():
+                rename_topic(self._db, self._topic(before)[0], before, after)
+            for names in sequences.items():
+                self._db.execute("UPDATE producer_sequences SET name = ?2 WHERE name = ?1", names)
+        self._topics.clear()
+        self._last_batch.clear()
+        self._merged = None
+
     def producer_sequence(self, name: str) -> int:
         """Return the last sequence stored for a producer; -1 when there is none."""
         with self._named_errors():
@@ -265,8 +281,6 @@ class EmbeddedLog(Closing):
     def close(self) -> None:
         """Close the file; SQLite moves the write-ahead log into it if no other process uses it."""
         self._db.close()
-
-    # -- internals --------------------------------------------------------------------------------
 
     def _named_errors(self, within: str = "") -> AbstractContextManager[None]:
         return named_errors(_LOG, self._path, within)

@@ -5,11 +5,14 @@ The write-ahead log is on; several processes may have the file open, and one wri
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 from ...errors import ClaimtraceError, StateError, StoreUnavailable
@@ -87,6 +90,74 @@ def open_file(
             db.close()
             raise
     return db
+
+
+class _CopiedFile(sqlite3.Connection):
+    """A connection to a copy in a temporary folder, which goes when the connection is closed."""
+
+    folder: TemporaryDirectory[str]
+
+    def close(self) -> None:
+        super().close()
+        self.folder.cleanup()
+
+
+def open_to_read(kind: FileKind, path: Path) -> sqlite3.Connection:
+    """Open a file to read it, wherever it lies: a folder that can't be written is enough.
+
+    Where the folder can be written, other processes may write meanwhile: then all use the
+    write-ahead log as usual. Where it can't, that log is read too if a crash left it; without its
+    index file SQLite can't read it in place, so both files are copied.
+
+    Raises:
+        StateError: the file is missing, damaged, or of another kind or format.
+        StoreUnavailable: the file can't be opened.
+    """
+    if not path.exists() or _may_write(path):
+        return open_file(kind, path, create=False, durable=False)
+    left = path.with_name(f"{path.name}-wal")
+    with named_errors(kind, path):
+        if not left.exists() or not left.stat().st_size:
+            db = _connect_to_read(path, "mode=ro&immutable=1")
+        elif path.with_name(f"{path.name}-shm").exists():
+            db = _connect_to_read(path, "mode=ro")
+        else:
+            db = _open_copy(path, left)
+        try:
+            if not _is_made(kind, db, path):
+                raise StateError(f"the {kind.name} is empty", where=str(path), hint="restore it")
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def _connect_to_read(path: Path, query: str) -> sqlite3.Connection:
+    address = f"{path.resolve().as_uri()}?{query}"
+    return sqlite3.connect(address, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+
+
+def _open_copy(path: Path, left: Path) -> sqlite3.Connection:
+    """Open a copy of a file and of its write-ahead log, in a temporary folder."""
+    folder = TemporaryDirectory(prefix="claimtrace-")
+    try:
+        for each in (path, left):
+            shutil.copyfile(each, Path(folder.name, each.name))
+        copy = Path(folder.name, path.name)
+        db = sqlite3.connect(copy, isolation_level=None, factory=_CopiedFile)
+    except OSError as error:
+        folder.cleanup()
+        raise StoreUnavailable(
+            f"a crash left a write-ahead log, and there is no room for a copy: {error.strerror}",
+            where=str(path), hint="set TMPDIR to a folder with room for the log",
+        ) from error  # fmt: skip
+    db.folder = folder
+    return db
+
+
+def _may_write(path: Path) -> bool:
+    """Whether this process may write a file and the files beside it."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 
 from ...errors import ConfigError
+from ...limits import MAX_DEAD_LETTER_BYTES
 from ...settings.schema import KAFKA, KafkaConnection, SecuritySettings
 from .errors import error_of, hint_for
 from .msk_token import IDENTITY_HINT, token_callback
@@ -306,4 +307,14 @@ def _allowed(properties: Mapping[str, str | int | bool]) -> dict[str, str | int 
                               hint="use the settings of security")  # fmt: skip
         if name.startswith("test.") or name.endswith("_cb") or name == "logger":
             raise ConfigError(f"{name} can't be set", where=where, hint="leave it out")
+        if name == "message.max.bytes" and not _is_enough(properties[name]):
+            raise ConfigError(f"with this {name} a dead letter may be too large to be sent",
+                              where=where, hint=f"{MAX_DEAD_LETTER_BYTES} or more")  # fmt: skip
     return dict(properties)
+
+
+def _is_enough(bytes_allowed: str | int | bool) -> bool:
+    """Whether a limit on a message's size lets every dead letter through; librdkafka refuses what
+    is no number."""
+    text = str(bytes_allowed).strip()
+    return not text.isdecimal() or int(text) >= MAX_DEAD_LETTER_BYTES

@@ -25,6 +25,23 @@ def topic_ids(connection: KafkaConnection, names: Sequence[str]) -> dict[str, st
     return KafkaTopics(connection).ids(names)
 
 
+def check_reachable(connection: KafkaConnection, patience_s: float) -> None:
+    """Ask whether any broker answers, for at most `patience_s`.
+
+    Raises:
+        ConfigError: the login is refused.
+        StoreUnavailable: no broker answers.
+    """
+    where, broker_errors = brokers_of(connection), BrokerErrors(connection)
+    admin: Any = connect(AdminClient, client_config(connection) | {"error_cb": broker_errors})
+    try:
+        admin.list_topics(timeout=patience_s)
+    except KafkaException as error:
+        admin.poll(0)
+        broker_errors.check()
+        raise error_of(error.args[0], "no broker answers", where) from error
+
+
 class KafkaTopics:
     """An admin client of the cluster in `source`.
 

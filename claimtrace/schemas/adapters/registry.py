@@ -12,6 +12,7 @@ schemas are never followed.
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -124,10 +125,18 @@ class Schemas:
             known = self._from_registry(number)
             if known is None:
                 return None
-            make_folder(self._folder)
-            write_file(self._path(number), msgspec.json.encode(known))
+            self._keep(number, known)
         self._readers[number] = _reader(number, known)
         return self._readers[number]
+
+    def _keep(self, number: int, known: _Known) -> None:
+        """Write a schema to the cache; a read-only copy of a folder has none."""
+        try:
+            make_folder(self._folder)
+            write_file(self._path(number), msgspec.json.encode(known))
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.json"

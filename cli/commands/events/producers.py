@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 
 from claimtrace.clock import duration_ms
-from claimtrace.errors import ClaimtraceError, StoreUnavailable, UsageError
+from claimtrace.errors import ClaimtraceError, UsageError
 from claimtrace.events import Outgoing
-from claimtrace.settings.schema import KAFKA, KINESIS
 
-from ...console import err, out, print_json, progress, safe
+from ...console import out, print_json, progress, safe
 from ...stream_run import stop_signals
 from ...wiring.workspace import Workspace
 from .simulate import midnight_ms, only_auto_claims, simulation_of
 from .simulation_options import ClaimsPerDay, Days, Fraud, Policies, Seed, Start
+from .tables import open_table, show_report
+from .target import Change, Target, framing, is_shared, open_target, send
 
 if TYPE_CHECKING:
-    from producers.sending.sink import Sink
+    from producers.adapters.files import TableReplay
     from producers.simulation.config import SimulationConfig
 
 _INTERRUPTED: Final = 130
-_ROOM_S: Final = 1.0
-"""How long `send` waits for room in the client's queue before it looks for Ctrl-C."""
-
 _FLUSH_S: Final = 60.0
 _HASTY_FLUSH_S: Final = 5.0
 _CHUNK_RECORDS: Final = 10_000
-
-Change = Callable[[Sequence[Outgoing]], Sequence[Outgoing]]
 
 
 class Fed(msgspec.Struct, frozen=True):
@@ -59,15 +54,6 @@ class _Source:
 
     records: Iterable[Outgoing]
     at_once_until_ms: int | None = None
-
-
-@dataclass(frozen=True)
-class _Target:
-    """The log to send to, and functions that count acknowledged and failed records."""
-
-    sink: Sink
-    acknowledged: Callable[[], int]
-    failed: Callable[[], int]
 
 
 def producers(
@@ -110,9 +96,10 @@ def producers(
     workspace: Workspace = ctx.obj
     for_s = _seconds(for_)
     run = f"{workspace.clock.now_ms():x}"
-    by_key = workspace.settings.source != "local"  # the log's own way: other clients agree
+    table: TableReplay | None = None
     if file is not None:
-        source = _replayed(workspace, file, mapping, by_key=by_key)
+        table = open_table(workspace, file, mapping)
+        source = _Source(table.records())
     else:
         from producers.simulation.config import SimulationConfig
 
@@ -121,14 +108,17 @@ def producers(
             policies=policies, partitions=workspace.settings.partitions, fraud_ratio=fraud,
             duplicate_ratio=duplicates,
         )  # fmt: skip
-        source = _simulated(workspace, config, by_key=by_key)
-    with _target(workspace) as target:
+        source = _simulated(workspace, config, by_key=is_shared(workspace))
+    dead_topic = table is not None and table.may_have_dead_letters
+    with open_target(workspace, dead_topic=dead_topic) as target:
         changes = _changes(workspace, run, live=live, simulated=file is None)
         fed, error = _feed(workspace, source, target, changes, rate, for_s, quiet=as_json)
     if as_json:
         print_json(fed)
     else:
         _show(fed, workspace.settings.source)
+        for report in table.reports if table is not None else ():
+            show_report(report)
     if error is not None and not (fed.interrupted and error.retryable):
         raise error
     if fed.interrupted:
@@ -144,25 +134,6 @@ def _simulated(workspace: Workspace, config: SimulationConfig, *, by_key: bool) 
     return _Source(records, at_once_until_ms=config.start_ms)
 
 
-def _replayed(workspace: Workspace, file: Path, mapping: Path | None, *, by_key: bool) -> _Source:
-    from producers.adapters.files import read_mapping, row_batches
-    from producers.replay.replay import Replay
-
-    if mapping is None:
-        raise UsageError(
-            "a file needs a mapping",
-            where="--mapping",
-            hint="replay_claims.toml is one to copy; claimtrace doctor says where it lies",
-        )
-    read = read_mapping(mapping)
-    if read.topic not in workspace.domain.topics:
-        raise UsageError(f"the domain has no topic {read.topic}", where=str(mapping),
-                         hint="one of " + ", ".join(workspace.domain.topics))  # fmt: skip
-    replay = Replay(read, workspace.settings.partitions, str(file))
-    records = replay.records(row_batches(file, read.columns()))
-    return _Source(r._replace(partition=-1) for r in records) if by_key else _Source(records)
-
-
 def _changes(workspace: Workspace, run: str, *, live: bool, simulated: bool) -> list[Change]:
     """Return the changes that are made to each batch just before it is sent, in order."""
     from producers.sending.headers import Headers
@@ -172,64 +143,13 @@ def _changes(workspace: Workspace, run: str, *, live: bool, simulated: bool) -> 
     if live:
         changes.append(LiveTimes(workspace.clock.now_ms, run if simulated else ""))
     changes.append(Headers(run))
-    settings = workspace.settings
-    if settings.schemas.registry and settings.source.startswith(KAFKA):
-        changes.append(_framed(workspace))
-    return changes
-
-
-def _framed(workspace: Workspace) -> Change:
-    """Return a change that frames values with the id of their schema in the registry."""
-    from claimtrace.schemas.adapters.registry import Encoder
-
-    encoder = Encoder(workspace.settings.schemas, list(workspace.domain.events))
-
-    def frame(record: Outgoing) -> Outgoing:
-        if record.value is None:
-            return record
-        try:
-            return record._replace(value=encoder.encode(record.topic, record.value))
-        except UsageError:  # a malformed event has no Avro form: it goes as the bytes it is
-            return record
-
-    return lambda records: [frame(record) for record in records]
-
-
-@contextmanager
-def _target(workspace: Workspace) -> Iterator[_Target]:
-    """Open the log that `source` names, and close it at the end."""
-    if workspace.settings.source.startswith(KAFKA):
-        from producers.adapters.kafka import KafkaSink
-
-        sink = KafkaSink(workspace.settings.kafka_connection, send_deadline_s=_ROOM_S)
-        try:
-            yield _Target(sink, lambda: sink.acknowledged, lambda: sink.failed)
-        finally:
-            sink.close()
-        return
-    if workspace.settings.source.startswith(KINESIS):
-        from producers.adapters.kinesis import KinesisSink
-
-        to_streams = KinesisSink(workspace.settings.kinesis_connection, workspace.clock)
-        try:
-            yield _Target(to_streams, lambda: to_streams.acknowledged, lambda: 0)
-        finally:
-            to_streams.close()
-        return
-    from producers.adapters.embedded import EmbeddedSink
-
-    arrived: list[int] = []
-    log = workspace.log(create=True)
-    try:
-        yield _Target(EmbeddedSink(log, arrived.append), lambda: sum(arrived), lambda: 0)
-    finally:
-        log.close()
+    return changes + framing(workspace)
 
 
 def _feed(
     workspace: Workspace,
     source: _Source,
-    target: _Target,
+    target: Target,
     changes: Sequence[Change],
     rate: float,
     for_s: float | None,
@@ -251,7 +171,7 @@ def _feed(
                 outgoing: Sequence[Outgoing] = batch
                 for change in changes:
                     outgoing = change(outgoing)
-                if not _send(target.sink, outgoing, stopping, advance):
+                if not send(target.sink, outgoing, stopping, advance):
                     break
                 sent += len(outgoing)
                 if until_ms is not None and batch[0].log_time_ms < until_ms:
@@ -274,24 +194,6 @@ def _feed(
         error="" if error is None else str(error),
     )
     return fed, error
-
-
-def _send(
-    sink: Sink, outgoing: Sequence[Outgoing], stopping: Callable[[], bool], advance: Any
-) -> bool:
-    """Send a batch, however long the log is down; False when a stop was asked for first."""
-    told = False
-    while True:
-        try:
-            sink.send(outgoing)
-            return True
-        except StoreUnavailable as error:
-            advance(0, f"waiting: {safe(error.what)}")
-            if not told and not err.is_terminal:
-                err.print(f"[yellow]waiting:[/] {safe(error)}")
-                told = True
-        if stopping():
-            return False
 
 
 def _show(fed: Fed, where: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,11 @@ from ...transports.base import planned_records
 from ...transports.choice import open_transport
 from ...wiring.assembly import build_engine
 from ...wiring.workspace import Workspace
+
+if TYPE_CHECKING:
+    from stream.journal.plan import Plan
+
+    from ...transports.base import Transport
 
 features_app = typer.Typer(help="The features of the domain, and the proof that they agree.")
 
@@ -57,19 +62,65 @@ def diff(
 
 
 def run_diff(workspace: Workspace, *, quiet: bool = False) -> Any:
-    """Back-fill and compare; returns a `stream.proofs.backfill.FeatureDiff`."""
+    """Back-fill and compare; returns a `stream.proofs.backfill.FeatureDiff`.
+
+    Raises:
+        UsageError: no vector was served or computed, so that nothing could be proven.
+    """
     from featurestore.offline.tables import DECISIONS
     from stream.proofs.backfill import backfill, compare
 
     with open_transport(workspace) as transport:
+        store, columns = workspace.offline, ["partition", "position", "features", "definitions"]
+        # first what is served, and up to where it is stored: workers may be at work
+        served = store.batches(DECISIONS, columns) if DECISIONS in store.tables() else ()
+        stored = _stored_plans(workspace, transport)
         plans = list(transport.plans())
         with progress("back-fill", planned_records(plans), quiet=quiet) as advance:
             vectors = backfill(
-                build_engine(workspace), plans, transport.source(), lambda n: advance(n)
+                build_engine(workspace, transport.terms()),
+                plans,
+                transport.source(),
+                lambda n: advance(n),
             )
-            columns = ["partition", "position", "features", "definitions"]
-            served = workspace.offline.dataset(DECISIONS).to_batches(columns=columns)
-            return compare(vectors, served, workspace.domain)
+        ends = _stored_ends(workspace, plans, stored)
+        result = compare(vectors, served, workspace.domain, ends)
+    if not (result.vectors or result.missing or result.extra):
+        raise UsageError(
+            "no vector has been served yet, so there is nothing to prove",
+            where=str(workspace.folder), hint="run claimtrace stream; or is this another folder?",
+        )  # fmt: skip
+    return result
+
+
+def _stored_plans(workspace: Workspace, transport: Transport) -> dict[int, int]:
+    """Return the plan up to which the decisions of each partition are in the offline store.
+
+    Partitions that nobody has stored as their owner are left out: nothing of them may be missing.
+    """
+    from featurestore.offline.tables import DECISIONS
+    from stream.adapters.snapshots.reached_file import ReachedFile
+    from stream.worker.ownership import SOLE, writer_of
+
+    claims, store = workspace.domain.claim.topic, workspace.offline
+    partitions = range(transport.partitions(claims))
+    sole = store.committed(DECISIONS, SOLE)
+    if sole >= 0:
+        reached = ReachedFile(workspace.state_folder / "reached").read()
+        return dict.fromkeys(partitions, max(sole, reached.plan if reached else 0))
+    found = {each: store.committed(DECISIONS, writer_of((claims, each))) for each in partitions}
+    return {partition: plan for partition, plan in found.items() if plan >= 0}
+
+
+def _stored_ends(workspace: Workspace, plans: list[Plan], stored: dict[int, int]) -> dict[int, int]:
+    """Return the position behind the last stored claim of each partition."""
+    claims = workspace.domain.claim.topic
+    ends = dict.fromkeys(stored, 0)
+    for plan in plans:
+        for span in plan.ranges:
+            if span.topic == claims and plan.number <= stored.get(span.partition, -1):
+                ends[span.partition] = max(ends[span.partition], span.to_position)
+    return ends
 
 
 def show_diff(result: Any) -> None:
@@ -80,3 +131,6 @@ def show_diff(result: Any) -> None:
               "extra)[/]")  # fmt: skip
     for name, count in result.worst:
         out.print(f"  [red]{safe(name)}: {count:,}[/]")
+    if result.later:
+        out.print(f"  [yellow]bounded by what was stored at the start: {result.later:,} vectors "
+                  "are of later plans[/]")  # fmt: skip

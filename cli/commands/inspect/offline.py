@@ -48,7 +48,7 @@ def tables(
     """List the tables, how many rows each has, and its version."""
     store = ctx.obj.offline
     found = {
-        name: {"version": version, "rows": store.dataset(name).count_rows()}
+        name: {"version": version, "rows": store.count(name)}
         for name, version in sorted(store.tables().items())
     }
     if as_json:

@@ -96,14 +96,17 @@ def _decide(workspace: Workspace, records: list[Record]) -> Sequence[Outgoing]:
     from stream.adapters.snapshots.snapshots import Snapshots
     from stream.journal.plan import Plan
 
-    engine = build_engine(workspace)
-    if workspace.has_journal:
-        newest = Snapshots(workspace.state_folder / "snapshots").newest()
-        if newest is not None:
-            engine.restore(newest[1])
+    if not workspace.has_journal:
+        engine = build_engine(workspace)
+    else:
         with open_transport(workspace) as transport:
+            engine = build_engine(workspace, transport.terms())
+            newest = Snapshots(workspace.state_folder / "snapshots").newest()
+            if newest is not None:
+                engine.restore(newest[1])
             source = transport.source()
             for plan in transport.plans(engine.plan + 1):
+                source.order_topics(engine.tie_order)
                 engine.step(plan, source.fetch(plan.ranges))
     champion = Champion(workspace, notify)()
     plan = Plan(number=engine.plan + 1, ranges=[], model=champion, now_ms=0)

@@ -12,6 +12,7 @@ from claimtrace.errors import UsageError
 
 from ...console import out, print_json, safe, table
 from ...wiring.workspace import CHAMPION, Workspace
+from .registry_proof import MODEL_PARTS, check_models, show_models_checked
 
 _MOST_SHOWN = 400
 """Characters of one value that `show` prints."""
@@ -136,14 +137,25 @@ def promote(
 
 
 @app.command()
-def check(ctx: typer.Context) -> None:
-    """Prove that no version and no line of the approvals log was changed."""
-    found = ctx.obj.registry.verify()
-    for line in found:
-        out.print(f"[red]{safe(line)}[/]")
-    if found:
+def check(
+    ctx: typer.Context,
+    require: Annotated[
+        str, typer.Option(help="Parts that must be covered, with commas: head, journal.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Prove that no version and no line of the approvals log was changed or cut off.
+
+    The log is compared with its head, which is kept beside it, and with the models that the
+    journal of the stream names. Exit code 1 when something was changed.
+    """
+    from stream.proofs.coverage import missing_parts, required_parts
+
+    required = required_parts(require, MODEL_PARTS)
+    result = check_models(ctx.obj)
+    show_models_checked(result, required, as_json=as_json)
+    if result.problems or missing_parts(result.covered, required):
         raise typer.Exit(1)
-    out.print("[green]nothing was changed[/]")
 
 
 def _flat(part: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -23,8 +23,12 @@ def stream(
     until_end: Annotated[
         bool, typer.Option("--until-end", help="Stop at the end of the log, for jobs and tests.")
     ] = False,
+    new_journal: Annotated[
+        bool, typer.Option("--new-journal", help="Set a journal aside that doesn't belong to the "
+                           "log, say what will differ, and decide on every claim again.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Take events from the log, decide on every claim, and write decisions, drift and alerts.
 
     The stream continues where it stopped: the journal holds every plan, and a plan that a crash
@@ -42,7 +46,9 @@ def stream(
     """
     workspace: Workspace = ctx.obj if source is None else ctx.obj.at_source(source)
     with worker_log(workspace, "stream") as logs:
-        ran = run_stream(workspace, until_end=until_end, quiet=as_json, logs=logs)
+        ran = run_stream(
+            workspace, until_end=until_end, quiet=as_json, new_journal=new_journal, logs=logs
+        )
     if as_json:
         print_json(ran)
         return

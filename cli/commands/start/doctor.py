@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +13,14 @@ from typing import Annotated
 import msgspec
 import typer
 
-from claimtrace.errors import ClaimtraceError, ConfigError, NoJournal
+from claimtrace.errors import ClaimtraceError, ConfigError, NoJournal, StateError
 from claimtrace.rooms import HOME, ROOMS
 from claimtrace.settings.schema import KINESIS
 
 from ...console import hanging, print_json, safe
 from ...transports.choice import open_transport
 from ...wiring.workspace import CHAMPION, Workspace
+from .doctor_samples import sample_log, sample_offline
 from .doctor_sharing import check_sharing
 
 _LEAST_FREE_BYTES = 2**30
@@ -53,10 +55,19 @@ def check_rooms() -> None:
 
 def doctor(
     ctx: typer.Context,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Read all of log and offline store, instead of a sample."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check the installation, the log, the state, the models and the settings; say what to fix."""
-    findings = list(_examine(ctx.obj))
+    """Check the installation, the log, the state, the models and the settings; say what to fix.
+
+    A sample is read of everything that is called ok: batches of each partition of an embedded log,
+    the newest snapshot, the registry, and files of each offline table, which are compared with the
+    digests of their commits.
+    """
+    findings = list(_examine(ctx.obj, deep=deep))
     if as_json:
         print_json(findings)
     else:
@@ -69,17 +80,18 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _examine(workspace: Workspace) -> Iterator[Finding]:
+def _examine(workspace: Workspace, *, deep: bool = False) -> Iterator[Finding]:
     checks: tuple[tuple[str, Callable[[Workspace], str]], ...] = (
         ("python", _python),
         ("rooms", _rooms),
         ("examples", _examples),
         ("domain", _domain),
         ("folder", _folder),
-        ("log", _log),
+        ("log", partial(_log, deep=deep)),
+        ("log and state", _log_and_state),
         ("state", _state),
         ("models", _models),
-        ("offline store", _offline),
+        ("offline store", partial(sample_offline, deep=deep)),
     )
     if workspace.settings.source != "local":
         checks = (*checks, ("sharing", check_sharing))
@@ -134,19 +146,32 @@ def _folder(workspace: Workspace) -> str:
     return f"{workspace.folder} ({free / 2**30:,.0f} GiB free)"
 
 
-def _log(workspace: Workspace) -> str:
+def _log(workspace: Workspace, *, deep: bool) -> str:
     if workspace.settings.source != "local":
         from ..events.topics import check_topics
 
         return check_topics(workspace)
     if not workspace.log_path.exists():
+        if workspace.journal_path.exists():
+            raise StateError("it is gone, but its journal is here", where=str(workspace.log_path),
+                             hint="restore log.db from a copy")  # fmt: skip
         return "none yet; claimtrace simulate makes one"
-    log = workspace.log()
-    try:
-        ends = {topic: sum(log.ends(topic)) for topic in sorted(log.topics())}
-    finally:
-        log.close()
-    return ", ".join(f"{topic} {count:,}" for topic, count in ends.items())
+    return sample_log(workspace, deep=deep)
+
+
+def _log_and_state(workspace: Workspace) -> str:
+    """Compare the log with the state beside it; also without a journal, as it may be lost."""
+    is_local = workspace.settings.source == "local"
+    if is_local and not workspace.log_path.exists():
+        return "nothing to compare yet"
+    hint = (
+        "or begin anew with `claimtrace stream --new-journal`" if is_local else
+        "or start anew: new topics or streams, and another group or table"
+    )  # fmt: skip
+    with open_transport(workspace) as transport:
+        for problem in transport.disagreements():
+            raise StateError(problem, hint=f"restore what was lost from a copy; {hint}")
+    return "they belong together"
 
 
 def _reading(workspace: Workspace) -> str:
@@ -187,10 +212,3 @@ def _models(workspace: Workspace) -> str:
                           hint="train again: claimtrace train")  # fmt: skip
     notes = f"; {'; '.join(scorer.notes)}" if scorer.notes else ""
     return f"champion {ref.label}, {scorer.kernel} kernel{notes}"
-
-
-def _offline(workspace: Workspace) -> str:
-    tables = workspace.offline.tables()
-    return (
-        ", ".join(f"{name} v{version}" for name, version in sorted(tables.items())) or "empty yet"
-    )

@@ -10,7 +10,7 @@ the log since the last checkpoint, so checkpoints are frequent.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,8 +44,10 @@ from ..tables import (
     statistics_columns,
     vectors_query,
 )
-from .delta_errors import first_line, translated
-from .parquet import add_file
+from .delta_errors import asked_error, first_line, read_batches, reading_errors, translated
+from .feature_names import feature_names as feature_names
+from .file_digests import FilesFound, check_files
+from .parquet import STATISTICS, add_file, is_ours
 
 if TYPE_CHECKING:
     from .s3_files import S3Files
@@ -60,9 +62,6 @@ LOG_DAYS = 1
 """The log of older versions is deleted: on a local disk each log file makes each commit slower."""
 
 S3 = "s3://"
-STATISTICS = "delta.dataSkippingStatsColumns"
-PLAIN_WRITER = 2
-"""The Delta protocol of tables without constraints, generated columns or a change feed."""
 _ZSTD = WriterProperties(compression="ZSTD", compression_level=1)
 
 # SQL must not read a file, load an extension, or see Python variables of the caller.
@@ -172,6 +171,37 @@ class OfflineStore:
         with self._errors(table):
             return found.to_pyarrow_dataset()
 
+    def batches(self, table: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a table as of this call, with some columns.
+
+        Raises:
+            UsageError: there is no such table.
+            StateError: a file is missing or damaged.
+        """
+        return read_batches(self.dataset(table), columns, self._path(table))
+
+    def count(self, table: str) -> int:
+        """Return how many rows a table has."""
+        dataset = self.dataset(table)
+        with reading_errors(self._path(table)):
+            return int(dataset.count_rows())
+
+    def check_files(self, table: str, most: int | None = None) -> FilesFound:
+        """Compare the files of a table with what their commits recorded: presence, size, digest.
+
+        Args:
+            table: the table.
+            most: read this many files, the newest and others evenly between; None: all of them.
+
+        Raises:
+            UsageError: there is no such table.
+            StateError: a file is missing, or is not the one that was committed.
+        """
+        found = self._open(table)
+        with self._errors(table):
+            listed = found.get_add_actions(flatten=True).select(["path", "size_bytes"])
+            return check_files(self._files(table, reading=True), pa.table(listed), table, most)
+
     def tables(self) -> dict[str, int]:
         """Return the existing tables by name, with their versions (for lineage)."""
         names = set(SCHEMAS)
@@ -191,6 +221,7 @@ class OfflineStore:
 
         Raises:
             UsageError: the statement isn't read-only, doesn't parse, or has an unknown name.
+            StateError: a file of a table is missing or damaged.
         """
         with duckdb.connect(":memory:", config=_CLOSED) as session:
             for name in self.tables():
@@ -200,7 +231,7 @@ class OfflineStore:
             try:
                 return session.sql(query).to_arrow_table()
             except duckdb.Error as error:
-                raise UsageError(first_line(error), where="sql", hint=self._hint(error)) from error
+                raise asked_error(error, self._folder, self._hint(error)) from error
 
     def compact(self, table: str) -> dict[str, int]:
         """Merge the small files of a table into large files; rows and transactions are unchanged.
@@ -246,7 +277,7 @@ class OfflineStore:
         }
         with self._errors(table):
             schema = found.schema()
-            if table in SCHEMAS and _is_ours(found, pa.schema(schema), SCHEMAS[table]):
+            if table in SCHEMAS and is_ours(found, pa.schema(schema), SCHEMAS[table]):
                 added = [add_file(self._files(table), rows)] if rows.num_rows else []
                 found.create_write_transaction(added, "append", schema, **options)
             else:  # another table, or one of an older version: delta-rs adds missing columns
@@ -254,9 +285,9 @@ class OfflineStore:
                 options |= {"schema_mode": "merge", "writer_properties": _ZSTD}
                 write_deltalake(found, plain, mode="append", **options)
 
-    def _files(self, table: str) -> pafs.FileSystem | S3Files:
+    def _files(self, table: str, *, reading: bool = False) -> pafs.FileSystem | S3Files:
         """Return the file system that is rooted at the table's folder."""
-        if self._folder.startswith(S3) and self._options is None:
+        if self._folder.startswith(S3) and self._options is None and not reading:
             from .s3_files import S3Files  # boto3 takes half a second to import
 
             self._s3_files = self._s3_files or S3Files(self._folder)
@@ -320,7 +351,10 @@ class OfflineStore:
         tables = self.tables()
         if DECISIONS not in tables or DEFINITIONS not in tables:
             return
-        newest = session.execute(newest_digest_query()).fetchone()
+        try:
+            newest = session.execute(newest_digest_query()).fetchone()
+        except duckdb.Error as error:
+            raise asked_error(error, self._folder) from error
         if newest is None:
             return
         names = feature_names(self, str(newest[0]))
@@ -344,44 +378,6 @@ class OfflineStore:
         except (DeltaError, OSError) as error:
             self._open_tables.pop(table, None)
             raise translated(error, self._path(table)) from error
-
-
-def feature_names(store: OfflineStore, digest: str) -> list[str]:
-    """Return the names of the features of one definitions digest, in vector order.
-
-    Raises:
-        UsageError: the table `definitions` has no rows of the digest.
-    """
-    rows = store.dataset(DEFINITIONS).to_table(
-        columns=["feature_position", "feature"], filter=pads.field("digest") == digest
-    )
-    # another worker may have written the same rows too: of equal positions the last row counts
-    names = dict(
-        zip(rows["feature_position"].to_pylist(), rows["feature"].to_pylist(), strict=True)
-    )
-    if not names or sorted(names) != list(range(len(names))):
-        raise UsageError(
-            "the offline store doesn't know these definitions",
-            where=digest,
-            hint="the engine writes them with its first decisions; is this the right folder?",
-        )
-    return [names[index] for index in range(len(names))]
-
-
-def _is_ours(found: DeltaTable, schema: pa.Schema, rows: pa.Schema) -> bool:
-    """Whether a table has our columns, the statistics we write, and no constraints to check.
-
-    Only then may we write its files: delta-rs doesn't look into files that it only commits.
-    """
-    return (
-        found.metadata().configuration.get(STATISTICS) == ",".join(statistics_columns(rows))
-        and found.protocol().min_writer_version == PLAIN_WRITER
-        and len(schema) == len(rows)
-        and all(
-            (index := schema.get_field_index(f.name)) >= 0 and schema.field(index) == f
-            for f in rows
-        )
-    )
 
 
 def _refuse_writes(session: duckdb.DuckDBPyConnection, query: str) -> None:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
+import pyarrow as pa
+import pyarrow.dataset as pads
 from deltalake.exceptions import DeltaError
 
-from claimtrace.errors import ClaimtraceError, ConfigError, StateError, StoreUnavailable
+from claimtrace.errors import (
+    ClaimtraceError,
+    ConfigError,
+    StateError,
+    StoreUnavailable,
+    UsageError,
+)
+
+RESTORE: Final = (
+    "`claimtrace doctor --deep` names every such file; restore it from a copy, or replay the log "
+    "into a new folder"
+)
 
 _RIGHTS: Final = (
     "allow s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject below "
@@ -31,6 +46,7 @@ _FIXABLE: Final = {
 """The problem and its hint, by a code of S3 or by words in delta-rs' message."""
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_REGISTERED: Final = re.compile(r"reading the stream registered as '(\w+)' failed: ")
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>(?:<Message>([^<]*)</Message>)?")
 
 
@@ -56,6 +72,54 @@ def translated(error: Exception, where: str) -> ClaimtraceError:
             f"the table is damaged, or not one of ours: {first_line(error)}", where=where
         )
     return StoreUnavailable(f"the offline store doesn't answer: {_summary(text)}", where=where)
+
+
+def asked_error(error: Exception, where: str, hint: str = "") -> ClaimtraceError:
+    """Return the error to raise in place of an error of DuckDB: a mistake, or a file's damage.
+
+    Args:
+        error: a `duckdb.Error`.
+        where: the store's folder.
+        hint: how to mend the statement, if it is a mistake in it.
+    """
+    text = _COLOUR.sub("", str(error))
+    table = _REGISTERED.search(text)
+    if table is None:
+        return UsageError(first_line(error), where="sql", hint=hint)
+    return read_error(OSError(text[table.end() :]), f"{where}/{table[1]}")
+
+
+@contextmanager
+def reading_errors(where: str) -> Iterator[None]:
+    """Translate the errors of a reader of Parquet files; `where` is the table's path."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise read_error(error, where) from error
+
+
+def read_batches(
+    dataset: pads.Dataset, columns: Sequence[str], where: str
+) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of a data set; `where` is the table's path in errors."""
+    with reading_errors(where):
+        yield from dataset.to_batches(columns=list(columns))
+
+
+def read_error(error: Exception, where: str) -> ClaimtraceError:
+    """Return the error for a file of a table that can't be read: damaged, missing, or no answer.
+
+    >>> read_error(OSError("Object at location /x/part-1.parquet not found"), "offline/labels").what
+    'a file of the offline store is missing or damaged: Object at location /x/part-1.parquet ...'
+    """
+    text = _COLOUR.sub("", str(error))
+    if "Generic S3" in text or _CODE.search(text):
+        return translated(OSError(text), where)
+    return StateError(
+        f"a file of the offline store is missing or damaged: {first_line(OSError(text))}",
+        where=where,
+        hint=RESTORE,
+    )
 
 
 def first_line(error: Exception) -> str:

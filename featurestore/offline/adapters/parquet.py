@@ -2,10 +2,14 @@
 
 Appends run between two batches of the stream, so CPU time matters, and the size of the file as far
 as writing it costs CPU time too. Any reader of Parquet format 2.6 can read the files.
+
+The name of a file ends with the SHA-256 of its bytes: so the commit that adds the file to its table
+records the digest, for as long as the file is part of the table (`file_digests` compares them).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
 from ..tables import plain_type, statistics_columns
@@ -24,6 +29,11 @@ if TYPE_CHECKING:
 
 ROWS_PER_GROUP: Final = 131_072
 """Rows that a reader decodes at once: 40 MB with 40 features."""
+
+STATISTICS: Final = "delta.dataSkippingStatsColumns"
+_WRITE_BYTES: Final = 1 << 20
+_PLAIN_WRITER: Final = 2
+"""The Delta protocol of tables without constraints, generated columns or a change feed."""
 
 _REPEATED: Final = frozenset(
     {"topic", "partition", "reason", "policy", "band", "outcome", "threshold", "definitions"}
@@ -109,12 +119,33 @@ def add_file(files: pafs.FileSystem | S3Files, rows: pa.Table) -> AddAction:
     Raises:
         OSError: raised by the file system.
     """
-    name = f"part-00000-{uuid4()}.parquet"
-    with files.open_output_stream(name) as sink:
-        write_parquet(rows, sink)
-        size = sink.tell()
+    whole = pa.BufferOutputStream()
+    write_parquet(rows, whole)
+    content = whole.getvalue()
+    # the number makes the name new: rows may be appended twice with the same bytes
+    name = f"part-00000-{uuid4()}-{hashlib.sha256(content).hexdigest()}.parquet"
+    # buffered: a file system of delta-rs takes bytes, which the buffer makes of an Arrow buffer
+    with files.open_output_stream(name, buffer_size=_WRITE_BYTES) as sink:
+        sink.write(content)
     now_ms = time_ns() // 1_000_000
-    return AddAction(name, size, {}, now_ms, data_change=True, stats=statistics_json(rows))
+    stats = statistics_json(rows)
+    return AddAction(name, content.size, {}, now_ms, data_change=True, stats=stats)
+
+
+def is_ours(found: DeltaTable, schema: pa.Schema, rows: pa.Schema) -> bool:
+    """Whether a table has our columns, the statistics we write, and no constraints to check.
+
+    Only then may we write its files: delta-rs doesn't look into files that it only commits.
+    """
+    return (
+        found.metadata().configuration.get(STATISTICS) == ",".join(statistics_columns(rows))
+        and found.protocol().min_writer_version == _PLAIN_WRITER
+        and len(schema) == len(rows)
+        and all(
+            (index := schema.get_field_index(f.name)) >= 0 and schema.field(index) == f
+            for f in rows
+        )
+    )
 
 
 def statistics_json(rows: pa.Table) -> str:

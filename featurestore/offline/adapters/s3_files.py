@@ -40,7 +40,11 @@ class S3Files:
         return S3Files(f"{SCHEME}{self._bucket}/{self._key(name)}", self._client)
 
     @contextmanager
-    def open_output_stream(self, name: str) -> Iterator[pa.BufferOutputStream]:
+    def open_output_stream(
+        self,
+        name: str,
+        buffer_size: int = 0,  # noqa: ARG002
+    ) -> Iterator[pa.BufferOutputStream]:
         """Open a sink in memory; it is uploaded as a file when the context ends without an error.
 
         Raises:

@@ -2,6 +2,7 @@
 
     FOLDER/NAME/000001/{manifest.json, model.json}
     FOLDER/NAME/approvals.log
+    FOLDER/NAME/approvals.head    how many lines the log has, and the chain of the last
 
 A version exists once the log holds its line `published`. Its folder is written before that line, so
 a crash between the two leaves a folder that nothing refers to, and its number is never used again.
@@ -9,6 +10,8 @@ a crash between the two leaves a folder that nothing refers to, and its number i
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -17,8 +20,14 @@ from pathlib import Path
 from types import EllipsisType
 from typing import Final
 
-from claimtrace.adapters.files.atomic_files import make_folder, read_file, sync_folder, write_folder
-from claimtrace.decisions import ModelRef
+from claimtrace.adapters.files.atomic_files import (
+    make_folder,
+    read_file,
+    sync_folder,
+    write_file,
+    write_folder,
+)
+from claimtrace.decisions import ModelRef, chain_of
 from claimtrace.errors import ClaimtraceError, ModelError, StateError
 
 from ...artefact import (
@@ -31,10 +40,19 @@ from ...artefact import (
     read_artefact,
     write_manifest,
 )
-from ..approvals_log import ApprovalsLog, Entry, read_approvals
+from ..approvals_log import (
+    ApprovalsHead,
+    ApprovalsLog,
+    Entry,
+    encode_head,
+    read_approvals,
+    read_head,
+)
 from ..registry import ModelRegistry, Which
 
 LOG_FILE: Final = "approvals.log"
+HEAD_FILE: Final = "approvals.head"
+_MAX_HEAD_BYTES: Final = 4096
 MAX_LOG_BYTES: Final = 256 * 2**20
 """Size limit of the log: half a million lines."""
 
@@ -75,7 +93,7 @@ class FolderRegistry(ModelRegistry):
             # First the folder, then the line: whoever reads the line finds the version complete.
             files = {MANIFEST_FILE: content, MODEL_FILE: model_json}
             write_folder(self._path(version), files)
-            _append(handle, line, approvals.whole_bytes)
+            self._write(handle, line, approvals)
         return ModelRef(self.name, version, manifest_digest)
 
     def load(self, which: Which) -> Artefact:
@@ -130,7 +148,7 @@ class FolderRegistry(ModelRegistry):
                 version=version, digest=ref.digest if ref else None, alias=alias,
                 from_version=current, evidence=evidence,
             )  # fmt: skip
-            _append(handle, line, approvals.whole_bytes)
+            self._write(handle, line, approvals)
         return ref
 
     def reject(
@@ -144,7 +162,7 @@ class FolderRegistry(ModelRegistry):
                 "rejected", at_ms=at_ms, actor=actor, reason=reason, version=version,
                 digest=published.digest, evidence=evidence,
             )  # fmt: skip
-            _append(handle, line, approvals.whole_bytes)
+            self._write(handle, line, approvals)
 
     def history(self) -> list[Entry]:
         return list(self._read().entries)
@@ -215,12 +233,48 @@ class FolderRegistry(ModelRegistry):
             return []
         return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
 
+    def recorded_head(self) -> ApprovalsHead | None:
+        """Return the head of the log as kept beside it; None in a folder of an older version.
+
+        Raises:
+            StateError: the file of the head is damaged.
+        """
+        path = self.folder / HEAD_FILE
+        try:
+            return read_head(read_file(path, _MAX_HEAD_BYTES), str(path))
+        except FileNotFoundError:
+            return None
+
+    def approvals(self) -> ApprovalsLog:
+        """Return the log, checked against its head; empty when there is none.
+
+        Raises:
+            StateError: the log is damaged, or ends before its head.
+        """
+        return self._read()
+
     def _read(self) -> ApprovalsLog:
+        # the head first: an append writes it last, so a log read after it is never behind it
+        head = self.recorded_head()
         try:
             content = read_file(self._log, MAX_LOG_BYTES)
         except FileNotFoundError:
-            return ApprovalsLog()
-        return read_approvals(content, str(self._log))
+            content = b""
+        approvals = read_approvals(content, str(self._log))
+        if head is not None:
+            approvals.check_continues(head, str(self._log))
+        return approvals
+
+    def _write(self, handle: int, line: bytes, approvals: ApprovalsLog) -> None:
+        """Append a line to the log, and put its chain in the file of the head.
+
+        A crash between the two leaves an older head, which the log continues; so does a disk that
+        refuses the head. The next append mends it.
+        """
+        _append(handle, line, approvals.whole_bytes)
+        head = ApprovalsHead(len(approvals.entries) + 1, chain_of(line.rstrip(b"\n")))
+        with contextlib.suppress(OSError):  # the act is done: the line is durable
+            write_file(self.folder / HEAD_FILE, encode_head(head))
 
     @contextmanager
     def _writing(self) -> Iterator[tuple[ApprovalsLog, int]]:
@@ -228,9 +282,17 @@ class FolderRegistry(ModelRegistry):
 
         A last line that a crash left incomplete is cut off first.
         """
-        make_folder(self.folder)
         created = not self._log.exists()
-        handle = os.open(self._log, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            make_folder(self.folder)
+            handle = os.open(self._log, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+            raise StateError(
+                f"the registry can't be written: {error.strerror}", where=str(self.folder),
+                hint="this may be a read-only copy, or a folder of another user",
+            ) from error  # fmt: skip
         try:
             if created:
                 sync_folder(self.folder)

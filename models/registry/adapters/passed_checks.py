@@ -8,6 +8,7 @@ any of them changes.
 
 from __future__ import annotations
 
+import contextlib
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -42,11 +43,15 @@ class PassedChecks:
         return self._path(model_digest).exists()
 
     def add(self, model_digest: str) -> None:
-        """Record that the model has passed the self-check in the present environment."""
+        """Record that the model has passed the self-check in the present environment.
+
+        Where nothing can be written the check is made again at the next start.
+        """
         path = self._path(model_digest)
         if self._folder.parent.is_dir() and not path.exists():
-            self._folder.mkdir(exist_ok=True)
-            write_file(path, b"")
+            with contextlib.suppress(OSError):
+                self._folder.mkdir(exist_ok=True)
+                write_file(path, b"")
 
     def _path(self, model_digest: str) -> Path:
         return self._folder / digest_of([model_digest, *_environment()])

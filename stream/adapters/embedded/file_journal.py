@@ -19,10 +19,8 @@ import msgspec
 from claimtrace.adapters.files.atomic_files import sync_folder
 from claimtrace.errors import NoJournal, StateError, StoreUnavailable
 
-from ...journal.plan import Plan
-from ...journal.terms import Terms, terms_of
-
-_encode = msgspec.json.Encoder().encode
+from ...journal.plan import Plan, encoded_plan, plan_in
+from ...journal.terms import Terms, encoded_terms, terms_of
 
 
 class FileJournal:
@@ -30,7 +28,7 @@ class FileJournal:
 
     Args:
         path: the file; it is made if it doesn't exist.
-        terms: written to a new file, compared with those of an existing one.
+        terms: written to a new file, compared with those of an existing one, which are `terms`.
 
     Raises:
         StateError: the file is damaged, or was begun under other terms.
@@ -39,11 +37,12 @@ class FileJournal:
     def __init__(self, path: Path, terms: Terms) -> None:
         self._path = path
         lines = self._open()
+        self.terms = terms_of(lines[0], str(path)) if lines else terms
         if not lines:
-            self._write(_encode(terms))
+            self._write(encoded_terms(terms))
         else:
-            terms_of(lines[0], str(path)).check_same(terms, str(path))
-        self._last = _plan(lines[-1]).number if len(lines) > 1 else 0
+            self.terms.check_same(terms, str(path))
+        self._last = _plan(lines[-1], path).number if len(lines) > 1 else 0
 
     @property
     def next_number(self) -> int:
@@ -53,7 +52,7 @@ class FileJournal:
     def append(self, plan: Plan) -> Plan:
         """Write a plan and sync it to the disk; returns the plan, as there is no other writer."""
         assert plan.number == self.next_number, "one writer, numbers in order"
-        self._write(_encode(plan))
+        self._write(encoded_plan(plan))
         self._last = plan.number
         return plan
 
@@ -110,7 +109,7 @@ def read_plans(path: Path, from_number: int = 1) -> Iterator[Plan]:
     """
     _, lines = whole_lines(path.read_bytes(), str(path))
     for number, line in enumerate(lines[from_number:], from_number):
-        plan = _plan(line)
+        plan = _plan(line, path)
         if plan.number != number:
             raise StateError(
                 f"plan {plan.number} follows plan {number - 1}",
@@ -133,8 +132,20 @@ def read_terms(path: Path) -> Terms:
     return terms_of(lines[0], str(path))
 
 
-def _plan(line: bytes) -> Plan:
-    return msgspec.json.decode(line, type=Plan)
+def _plan(line: bytes, path: Path) -> Plan:
+    """Decode a line.
+
+    Raises:
+        StateError: it is no plan, or one of an edition that this version doesn't know.
+    """
+    try:
+        return plan_in(line, str(path))
+    except msgspec.DecodeError as error:
+        raise StateError(
+            f"a line of the journal is no plan: {error}",
+            where=str(path),
+            hint="restore the file from a copy, or install the version that wrote it",
+        ) from error
 
 
 def whole_lines(content: bytes, where: str) -> tuple[int, list[bytes]]:

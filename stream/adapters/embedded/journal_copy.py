@@ -7,6 +7,7 @@ from pathlib import Path
 from claimtrace.adapters.files.atomic_files import write_file
 from claimtrace.errors import NoJournal
 
+from ...journal.plan import plan_in
 from .file_journal import whole_lines
 
 
@@ -15,7 +16,7 @@ def copy_journal(path: Path, target: Path, up_to: int | None) -> int:
 
     A plan is written before its records' decisions, so a journal that is read after the log has
     every plan whose decisions the log holds. Plans after these are left out: the next worker makes
-    them again.
+    them again; except those without records, which begin an edition.
 
     Args:
         path: the journal.
@@ -37,6 +38,8 @@ def copy_journal(path: Path, target: Path, up_to: int | None) -> int:
     size, lines = whole_lines(content, str(path))
     last = len(lines) - 1
     if up_to is not None and up_to < last:
+        while up_to < last and not plan_in(lines[up_to + 1], str(path)).ranges:
+            up_to += 1  # it begins an edition, and has no decisions
         last, size = up_to, 0
         for _ in range(up_to + 1):  # the first line has the terms
             size = content.index(b"\n", size) + 1

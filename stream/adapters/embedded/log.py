@@ -18,13 +18,22 @@ PRODUCER = "stream"
 
 
 class EmbeddedSource(ByPosition):
-    """Reads the domain's topics from an embedded log; creates those that don't exist."""
+    """Reads the domain's topics from an embedded log; creates those that don't exist.
 
-    def __init__(self, log: EmbeddedLog, topics: Sequence[str], partitions: int) -> None:
+    Without `create` it writes nothing, and only `fetch` may be used if a topic doesn't exist.
+    """
+
+    def __init__(
+        self, log: EmbeddedLog, topics: Sequence[str], partitions: int, *, create: bool = True
+    ) -> None:
         self._log = log
         self._topics = tuple(topics)
-        for topic in topics:
+        for topic in topics if create else ():
             log.create_topic(topic, partitions)
+
+    def order_topics(self, topics: Sequence[str]) -> None:
+        """Order records of equal log times by their topics' places in `topics` from now on."""
+        self._topics = tuple(topics)
 
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Records:
         """Return the next records in order of log time; empty when there are none now."""

@@ -239,7 +239,7 @@ def make_app(parts: AppParts) -> Any:
 
         async def on_first_start(self) -> None:
             with fatal():
-                self.agent_driver = _open_driver(parts, self)
+                self.agent_driver = await _recovered_driver(parts, self)
             await super().on_first_start()
 
         async def on_stop(self) -> None:
@@ -289,13 +289,15 @@ def make_app(parts: AppParts) -> Any:
     return made
 
 
-def _open_driver(parts: AppParts, app: Any) -> AgentDriver:
+async def _recovered_driver(parts: AppParts, app: Any) -> AgentDriver:
     from faust.types import TP
 
     opened, signals = ExitStack(), StopSignals()
-    watchdog = Watchdog(parts.give_up_s, parts.clock, give_up)
-    driver, source, group = parts.open_driver(opened, lambda: signals.is_requested)
+    # in a thread, so that a signal is noticed while a broker doesn't answer
+    recovered = asyncio.to_thread(parts.open_driver, opened, lambda: signals.is_requested)
+    driver, source, group = await recovered
     signals.end_recovery()
+    watchdog = Watchdog(parts.give_up_s, parts.clock, give_up)
 
     def end_of(topic_partition: TopicPartition) -> int | None:
         try:

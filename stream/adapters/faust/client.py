@@ -21,17 +21,19 @@ from claimtrace.errors import ConfigError
 from claimtrace.settings.schema import KafkaConnection, SecuritySettings
 
 from .group import faust_group
+from .guarded_fetch import guard_fetches
 
 INSTALL: Final = "pip install 'claimtrace[faust]'"
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """A consumer thread that reads committed records only.
+    """A consumer thread that reads committed records only, and outlives records it can't read.
 
     Faust's own reads uncommitted ones unless Faust runs transactions itself.
     """
 
     def _create_worker_consumer(self, transport: Any) -> Any:
+        guard_fetches()
         made = super()._create_worker_consumer(transport)
         if not hasattr(made, "_isolation_level"):
             raise ConfigError("this aiokafka can't be told to read committed records only",

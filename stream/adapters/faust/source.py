@@ -33,6 +33,10 @@ _PATIENCE_S: Final = 0.5
 _MARKER_PATIENCE_S: Final = 0.05
 """The same when only one position is missing: a transaction's marker, or a record on its way."""
 
+STAND_IN: Final = ("claimtrace-stand-in", b"")
+"""The one header of a message in place of records that Faust's client can't read, up to the
+message's own position. A sender who writes it has the record read by position, nothing else."""
+
 
 class Message(Protocol):
     """A Kafka message in Faust's form (`faust.types.tuples.Message`)."""
@@ -57,6 +61,9 @@ class Event(Protocol):
 
 class PlanReader(Protocol):
     """Reads the records of plans by position, such as `KafkaSource`."""
+
+    def order_topics(self, topics: Sequence[str]) -> None:
+        """Order records of equal log times by their topics' places in `topics` from now on."""
 
     def fetch(self, ranges: Sequence[Range]) -> Sequence[Record]:
         """Return exactly the records of a plan, in plan order."""
@@ -117,7 +124,7 @@ class FaustSource(ByPosition):
         read_gaps: Callable[[Mapping[TopicPartition, Gap]], dict[TopicPartition, list[Record]]],
         observer: WorkerObserver | None = None,
     ) -> None:
-        self._rank = {topic: i for i, topic in enumerate(topics)}
+        self._topics = tuple(topics)
         self._clock, self._open_reader, self._read_gaps = clock, open_reader, read_gaps
         self._observer = observer or WorkerObserver()
         self._reader: PlanReader | None = None
@@ -146,6 +153,10 @@ class FaustSource(ByPosition):
         topic_partition = record.topic, record.partition
         self._pending.setdefault(topic_partition, deque()).append(event)
 
+    def order_topics(self, topics: Sequence[str]) -> None:
+        """Order records of equal log times by their topics' places in `topics` from now on."""
+        self._topics = tuple(topics)
+
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Sequence[Record]:
         """Return the next records by log time; empty when there are none, or an older one may come.
 
@@ -158,10 +169,8 @@ class FaustSource(ByPosition):
             buffer.trim(positions.get(topic_partition, -1))
         self._buffer_arrived(positions)
         is_full = self.waiting > _MOST_AHEAD
-        topic_partitions = sorted(
-            self._buffers,
-            key=lambda topic_partition: (self._rank[topic_partition[0]], topic_partition[1]),
-        )
+        rank = {topic: i for i, topic in enumerate(self._topics)}
+        topic_partitions = sorted(self._buffers, key=lambda each: (rank[each[0]], each[1]))
         heads, limits = [], []
         for topic_partition in topic_partitions:
             buffer = self._buffers[topic_partition]
@@ -179,6 +188,7 @@ class FaustSource(ByPosition):
         """Return exactly the records of a plan, read by position."""
         if self._reader is None:
             self._reader = self._open_reader()
+        self._reader.order_topics(self._topics)
         return self._reader.fetch(ranges)
 
     def suspend_fetching(self) -> None:
@@ -232,9 +242,11 @@ class FaustSource(ByPosition):
             buffer, between = self._buffers[topic_partition], missing.get(topic_partition)
             # one read spans all gaps of a partition: records that arrived are in it as well, and
             # are accepted once
-            while between and between[0].position < record.position:
+            while between and between[0].position < _behind_gap(record):
                 buffer.accept(between.popleft())
-            if not buffer.accept(record):
+            if is_stand_in(record):
+                buffer.next = max(buffer.next, record.position + 1)
+            elif not buffer.accept(record):
                 self._check_end(topic_partition, buffer)
                 self.repeats += 1
         for buffer in self._buffers.values():
@@ -254,10 +266,10 @@ class FaustSource(ByPosition):
         }
         for record in self._arrived:
             topic_partition = record.topic, record.partition
-            if record.position > nexts[topic_partition]:
+            if _behind_gap(record) > nexts[topic_partition]:
                 gaps[topic_partition] = (
                     gaps.get(topic_partition, (nexts[topic_partition], 0))[0],
-                    record.position,
+                    _behind_gap(record),
                 )
             nexts[topic_partition] = max(nexts[topic_partition], record.position + 1)
         return {
@@ -299,8 +311,21 @@ class FaustSource(ByPosition):
         return now_s - buffer.last_arrival_s > (_MARKER_PATIENCE_S if is_near else _PATIENCE_S)
 
 
+def is_stand_in(record: Record) -> bool:
+    """Whether a record stands for others, up to its own position, that must be read by position."""
+    return record.headers == (STAND_IN,)
+
+
+def _behind_gap(record: Record) -> int:
+    """Return the position behind everything that is missing before a record, or that it stands
+    for."""
+    return record.position + is_stand_in(record)
+
+
 def record_of(message: Message) -> Record:
     """Return a delivered message as a record; Faust keeps log times in seconds.
+
+    Names of headers end at a NUL, as librdkafka reads them.
 
     >>> from types import SimpleNamespace
     >>> record_of(SimpleNamespace(topic="t", partition=1, offset=5, timestamp=1700000000.007,
@@ -319,5 +344,5 @@ def record_of(message: Message) -> Record:
         message.key,
         message.value,
         round(message.timestamp * 1000),
-        tuple((name, value or b"") for name, value in pairs),
+        tuple((name.partition("\0")[0], value or b"") for name, value in pairs),
     )

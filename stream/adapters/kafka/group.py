@@ -216,9 +216,9 @@ class KafkaGroup:
                     where = resource_of(error, DECISIONS_TOPIC, self._name)
                     raise error_of(error, "can't read the decisions", where,
                                    user=self._user, operation="Read")  # fmt: skip
-                position = claim_position_of(arrived.value()).position
-                if best is None or position > best.position:
-                    best = Tail(position, chain_of(arrived.value()))
+                tail = _tail_of(arrived.value())
+                if tail is not None and (best is None or tail.position > best.position):
+                    best = tail
         raise StoreUnavailable(
             "the brokers don't deliver the last decisions", where=DECISIONS_TOPIC
         )
@@ -292,6 +292,18 @@ class KafkaGroup:
         # other workers may own them already, so there is no drain: its commit would be refused
         self._assigned -= {(each.topic, each.partition) for each in topic_partitions}
         consumer.incremental_unassign(topic_partitions)
+
+
+def _tail_of(value: bytes | None) -> Tail | None:
+    """Return position and chain of a decision; None for what somebody else wrote on the topic.
+
+    A foreign record must not end every worker that takes the partition over; `claimtrace verify`
+    reports it.
+    """
+    try:
+        return Tail(claim_position_of(value or b"").position, chain_of(value or b""))
+    except msgspec.DecodeError:
+        return None
 
 
 def _member_config(connection: KafkaConnection, troubles: BrokerErrors) -> Mapping[str, Any]:

@@ -25,8 +25,12 @@ class KafkaOutput:
     """
 
     def __init__(self, connection: KafkaConnection, transactional_id: str = "") -> None:
-        self._sink = KafkaSink(connection, transactional_id=transactional_id)
         self.is_transactional = bool(transactional_id)
+        # the tail of a partition's decisions tells the next owner how far they go: none before it
+        # may be missing, whichever of them was refused; a transaction shows all or none
+        self._sink = KafkaSink(
+            connection, transactional_id=transactional_id, gapless=not transactional_id
+        )
         self._is_open = False
 
     def emit(self, plan: int, outgoing: Sequence[Outgoing]) -> None:  # noqa: ARG002

@@ -14,12 +14,16 @@ from claimtrace.adapters.kafka.errors import error_of
 from claimtrace.batches.records import Records
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.errors import ConfigError, StoreUnavailable
-from claimtrace.events import Headers, Record
+from claimtrace.events import Record
 from claimtrace.settings.schema import KafkaConnection
 
 from ...journal.plan import TopicPartition
+from .accessors import contents_of, places_of
 
 _TIMEOUT_S: Final = 10.0
+_UP: Final = "are the brokers up, and reachable from here?"
+_UNKNOWN_TO_CLIENT: Final = (KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC)  # noqa: SLF001
+"""Codes by which the client says that it has no word of a partition, not that there is none."""
 
 READER: Final = {
     "enable.auto.commit": False,
@@ -62,8 +66,8 @@ def ends_of(
         found = consumer.get_watermark_offsets(KafkaPartition(*topic_partition), timeout=_TIMEOUT_S)
     except KafkaException as error:
         troubles.check()
-        if troubles.down:  # then the client reports an unknown topic, which would be misleading
-            raise StoreUnavailable("no broker answers", where=topic_partition[0]) from error
+        if error.args[0].code() in _UNKNOWN_TO_CLIENT or troubles.down:
+            _must_exist(consumer, troubles, topic_partition)
         what = "can't ask for the end of the partition"
         raise error_of(
             error.args[0], what, topic_partition[0], user=user, operation="Read"
@@ -72,6 +76,26 @@ def ends_of(
         raise StoreUnavailable("the brokers don't tell the end of the partition",
                                where=topic_partition[0])  # fmt: skip
     return int(found[0]), int(found[1])
+
+
+def _must_exist(consumer: Any, troubles: BrokerErrors, topic_partition: TopicPartition) -> None:
+    """Ask the brokers for a partition that the client doesn't know: it knows none while it has had
+    no answer from them.
+
+    Returns when the brokers say that it doesn't exist.
+
+    Raises:
+        StoreUnavailable: no broker answers, or the partition is there.
+    """
+    topic, partition = topic_partition
+    try:
+        found = consumer.list_topics(topic, timeout=_TIMEOUT_S).topics
+    except KafkaException as error:
+        troubles.check()
+        raise StoreUnavailable("no broker answers", where="source", hint=_UP) from error
+    if topic in found and partition in found[topic].partitions:
+        what = "the brokers don't tell the end of the partition"
+        raise StoreUnavailable(what, where=f"{topic}/{partition}", hint=_UP)
 
 
 def topic_partitions_of(
@@ -110,24 +134,26 @@ def resource_of(error: KafkaError, topic: str, group: str) -> str:
 
 
 def by_topic_partition(arrived: Sequence[Message]) -> dict[TopicPartition, Records]:
-    """Return delivered messages as records of each partition; their log times are the broker's."""
+    """Return delivered messages as records of each partition; their log times are the broker's.
+
+    Raises:
+        StoreUnavailable: the client library can't say where one of them stands.
+    """
+    topic_partitions, offsets = places_of(arrived)
     numbers: dict[TopicPartition, int] = {}
-    topic_partitions = zip(
-        map(Message.topic, arrived), map(Message.partition, arrived), strict=True
-    )
     parts = np.array(
         [numbers.setdefault(topic_partition, len(numbers)) for topic_partition in topic_partitions],
         np.int64,
     )
-    headers = list(map(Message.headers, arrived))
+    found = contents_of(arrived)
     records = Records(
         list(numbers),
         parts,
-        np.array(list(map(Message.offset, arrived)), np.int64),
-        ByteStrings.of(map(Message.key, arrived)),
-        ByteStrings.of(map(Message.value, arrived)),
-        np.array([at for _, at in map(Message.timestamp, arrived)], np.int64),
-        [headers_of(each) for each in headers] if any(headers) else None,
+        np.array(offsets, np.int64),
+        ByteStrings.of(found.keys),
+        ByteStrings.of(found.values),
+        np.array(found.log_times_ms, np.int64),
+        found.headers,
     )
     return {
         topic_partition: records.take(np.flatnonzero(parts == i))
@@ -136,18 +162,14 @@ def by_topic_partition(arrived: Sequence[Message]) -> dict[TopicPartition, Recor
 
 
 def record_of(topic: str, arrived: Message) -> Record:
-    """Return a delivered message as a record; its log time is the broker's."""
+    """Return a delivered message as a record; its log time is the broker's.
+
+    Raises:
+        StoreUnavailable: the client library can't say where it stands.
+    """
+    [(_, partition)], [offset] = places_of([arrived])
+    found = contents_of([arrived])
+    headers = found.headers[0] if found.headers else ()
     return Record(
-        topic,
-        arrived.partition(),
-        arrived.offset(),
-        arrived.key(),
-        arrived.value(),
-        arrived.timestamp()[1],
-        headers_of(arrived.headers()),
+        topic, partition, offset, found.keys[0], found.values[0], found.log_times_ms[0], headers
     )
-
-
-def headers_of(delivered: Sequence[tuple[str, bytes | None]] | None) -> Headers:
-    """Return delivered headers; a null value becomes an empty one."""
-    return tuple((name, value or b"") for name, value in delivered) if delivered else ()

@@ -32,6 +32,7 @@ from claimtrace.settings.schema import KafkaConnection
 from ...journal.plan import Range, TopicPartition, in_plan_order
 from ...journal.source import ByPosition
 from ...worker.observer import WorkerObserver
+from .accessors import errors_of
 from .reading import by_topic_partition, ends_of, reader, resource_of, topic_partitions_of
 
 _PULL = 4_000
@@ -86,6 +87,13 @@ class KafkaSource(ByPosition):
         self._topic_partitions: list[TopicPartition] = []
         self._partitions_at_s = -_PARTITIONS_EVERY_S
         self._fetching = False
+
+    def order_topics(self, topics: Sequence[str]) -> None:
+        """Order records of equal log times by their topics' places in `topics` from now on."""
+        if self._topics != tuple(topics):
+            self._topics = tuple(topics)
+            rank = {topic: i for i, topic in enumerate(topics)}
+            self._topic_partitions.sort(key=lambda each: (rank[each[0]], each[1]))
 
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Records:
         """Return the next records in order of log time; empty when there are none now.
@@ -253,18 +261,31 @@ class KafkaSource(ByPosition):
         if first is None:
             return
         self._troubles.answered()
-        arrived = [first, *self._consumer.consume(_PULL - 1, 0)]
-        errors = list(map(Message.error, arrived))
-        good = arrived
-        if any(errors):
-            good = [each for each, error in zip(arrived, errors, strict=True) if error is None]
-        for topic_partition, records in by_topic_partition(good).items():
+        try:
+            arrived = [first, *self._consumer.consume(_PULL - 1, 0)]
+            errors = errors_of(arrived)
+            good = arrived
+            if any(errors):
+                good = [each for each, e in zip(arrived, errors, strict=True) if e is None]
+            found = by_topic_partition(good)
+        except Exception:
+            self._forget()  # or the messages taken just now would be missing from the buffers
+            raise
+        for topic_partition, records in found.items():
             if (buffer := self._buffers.get(topic_partition)) is not None:
                 buffer.add(records)
         # errors come last: an end of partition refers to the records before it
         for message, error in zip(arrived, errors, strict=True):
             if error is not None:
                 self._handle_error((message.topic(), message.partition()), message, error)
+
+    def _forget(self) -> None:
+        """Drop all buffers: the next call begins to read again where it is asked to."""
+        paused = [KafkaPartition(*each) for each, b in self._buffers.items() if b.is_paused]
+        if paused:
+            self._consumer.resume(paused)
+        self._consumer.unassign()
+        self._buffers.clear()
 
     def _handle_error(
         self, topic_partition: TopicPartition, arrived: Message, error: KafkaError

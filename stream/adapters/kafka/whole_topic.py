@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from claimtrace.adapters.kafka.client import BrokerErrors
 from claimtrace.adapters.kafka.errors import error_of
+from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Record
 from claimtrace.settings.schema import KafkaConnection
 
-from .reading import ends_of, reader, record_of
+from ...group.group import Checkpoint
+from ...proofs.coverage import EVERY_PLAN, DecisionsEnd
+from .reading import ends_of, reader, record_of, resource_of
 
 _TIMEOUT_S: Final = 10.0
 _PAGE: Final = 2_000
@@ -65,6 +69,59 @@ def read_partition(
                 yield record_of(topic, arrived)
     finally:
         consumer.close()
+
+
+def decision_ends(connection: KafkaConnection, claims: str) -> dict[int, DecisionsEnd]:
+    """Return the end of each partition of the decisions, as of now.
+
+    The plan of an end is the one up to which the partition's owner has committed. Where the group
+    has committed nothing, as when the brokers have forgotten it, nothing may be missing.
+
+    Args:
+        connection: brokers, security and the group's name; nobody joins the group.
+        claims: the topic of the claims.
+
+    Raises:
+        ConfigError: the topic or the group may not be read.
+        StoreUnavailable: the brokers don't answer.
+    """
+    partitions = range(partitions_of(connection, DECISIONS_TOPIC))
+    if not partitions:
+        return {}
+    troubles = BrokerErrors(connection)
+    consumer = reader(connection, troubles)
+    user, group = connection.security.username, connection.kafka.group
+    try:
+        asked = [TopicPartition(claims, partition) for partition in partitions]
+        found = consumer.committed(asked, timeout=_TIMEOUT_S)
+        refused = next((each for each in found if each.error is not None), None)
+        if refused is not None:
+            where = resource_of(refused.error, claims, group)
+            raise error_of(refused.error, "can't read the group's offsets", where, user=user,
+                           operation="Read")  # fmt: skip
+        plans = {each.partition: _emitted(each) for each in found if each.offset >= 0}
+        rest = 0 if plans else EVERY_PLAN
+        return {
+            partition: DecisionsEnd(
+                ends_of(consumer, troubles, (DECISIONS_TOPIC, partition), user)[1],
+                plans.get(partition, rest),
+            )
+            for partition in partitions
+        }
+    except KafkaException as error:
+        troubles.check()
+        raise error_of(error.args[0], "can't read the group's offsets", group, user=user,
+                       operation="Read") from error  # fmt: skip
+    finally:
+        consumer.close()
+
+
+def _emitted(committed: Any) -> int:
+    """Return the plan that a committed offset names; every plan for one of another program."""
+    try:
+        return msgspec.json.decode(committed.metadata or "", type=Checkpoint).emitted
+    except msgspec.DecodeError:
+        return EVERY_PLAN
 
 
 def _pages(consumer: Any, troubles: BrokerErrors, topic: str, end: int) -> Iterator[list[Any]]:

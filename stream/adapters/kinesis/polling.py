@@ -158,7 +158,7 @@ def shard_page_of(page: Page) -> ShardPage:
         parts = _parts(record)
         counts.append(len(parts))
         for key, value in parts:
-            keys.append(key.encode())
+            keys.append(key.encode(errors="replace"))  # JSON may hold half a surrogate pair
             values.append(value)
         times += [record.log_time_ms] * len(parts)
     return ShardPage(

@@ -67,6 +67,7 @@ class ShardBuffer(PartitionBuffer):
         self.request = ReadRequest(
             name, topic_partition[1], sequence=anchor.sequence if anchor is not None else ""
         )
+        self._anchor = anchor
         self._expected = int(anchor.sequence) if anchor is not None else None
         """The sequence number that the first page must begin with."""
         self._runs: deque[_Run] = deque()
@@ -159,6 +160,9 @@ class ShardBuffer(PartitionBuffer):
             if run.firsts[0] <= position:
                 at = int(np.searchsorted(run.firsts, position, side="right")) - 1
                 return Anchor(int(run.firsts[at]), run.sequences[at], self.seen_ms)
+        # nothing was read yet: a worker that ends so soon leaves the bookmark that it started from
+        if not self._runs and self._anchor is not None and self._anchor.first <= position:
+            return self._anchor
         raise StateError(
             f"position {position} isn't in the buffer",
             where=f"{self._stream}/{self.topic_partition[1]}",

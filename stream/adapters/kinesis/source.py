@@ -112,6 +112,11 @@ class KinesisSource:
 
     # -- new batches ------------------------------------------------------------------------------
 
+    def order_topics(self, topics: Sequence[str]) -> None:
+        """Order records of equal log times by their topics' places in `topics` from now on."""
+        if list(self._streams) != list(topics):
+            self._streams = {topic: self._streams[topic] for topic in topics}
+
     def poll(self, positions: dict[TopicPartition, int], most: int) -> Records:
         """Return the next records in order of arrival; empty when there are none now.
 

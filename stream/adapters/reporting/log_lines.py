@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import re
 import traceback
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,7 @@ ROOT: Final = "claimtrace"
 LOG: Final = logging.getLogger(f"{ROOT}.worker")
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
+_STDERR: Final = 2
 _MOST_CHARACTERS: Final = 2_000
 _MOST_TRACE_CHARACTERS: Final = 20_000
 _SHORTEST_SECRET: Final = 4
@@ -159,6 +161,14 @@ def start_log(
         root.addHandler(handler)
         logging.captureWarnings(True)
     return handler
+
+
+def write_last(words: str) -> None:
+    """Write a last line past the handler's lock, which a thread that hangs may hold."""
+    record = logging.LogRecord(LOG.name, logging.WARNING, "", 0, words, None, None)
+    for handler in logging.getLogger(ROOT).handlers:
+        if isinstance(handler, _Handler):
+            os.write(_STDERR, f"{handler.format(record)}\n".encode("ascii", "backslashreplace"))
 
 
 def end_log(handler: logging.Handler) -> None:

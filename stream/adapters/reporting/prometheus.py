@@ -8,7 +8,7 @@ from an event: so metrics hold no personal data, and a sender can't make new ser
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -27,13 +27,12 @@ from ...decisions.outcomes import OUTCOMES
 from ...engine.effects import Counts
 from ...journal.plan import TopicPartition
 from ...worker.observer import WorkerObserver
+from ...worker.store_names import OTHER as OTHER
+from ...worker.store_names import STORES as STORES
+from ...worker.store_names import StoreNames
 from .sns_message import RESULTS
-from .store_names import OTHER as OTHER
-from .store_names import STORES as STORES
-from .store_names import StoreNames
 
 REBALANCES: Final = ("gained", "revoked", "lost")
-
 _PREFIX: Final = "claimtrace_"
 _BATCH_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STORE_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -154,7 +153,6 @@ class WorkerMetrics(WorkerObserver):
         topics: the domain's topics; any other topic is counted as `other`.
         now_s: returns the wall time in seconds since 1970, for the age of snapshots.
         notify: see `WorkerObserver`.
-        places: names of stores of this worker; see `StoreNames`.
 
     >>> registry = CollectorRegistry()
     >>> metrics = WorkerMetrics(registry, ["claims.filed"], lambda: 1.8e9)
@@ -169,7 +167,6 @@ class WorkerMetrics(WorkerObserver):
         topics: Iterable[str],
         now_s: Callable[[], float] = time.time,
         notify: Callable[[str], None] = lambda _: None,
-        places: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(notify)
         # without this each counter has a second series, the time of its creation
@@ -177,7 +174,7 @@ class WorkerMetrics(WorkerObserver):
         ProcessCollector(registry=registry)
         self._now_s = now_s
         self._topics = frozenset([*topics, JOURNAL_TOPIC])
-        self._names = StoreNames(self._topics, places)
+        self.stores = StoreNames(self._topics)
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -261,6 +258,10 @@ class WorkerMetrics(WorkerObserver):
         if is_ready:
             self._why = ""
 
+    def answered(self) -> None:
+        """Say `starting` again, once a store that was waited for at the start answers."""
+        self._why = "starting"
+
     def reason(self) -> str:
         """Return the answer of `/ready`: "" when ready, else why not, without foreign text."""
         return "" if self._is_ready else self._why or "not ready"
@@ -271,7 +272,7 @@ class WorkerMetrics(WorkerObserver):
         `where` is one of `STORES`, or the `where` of an error: a path, a topic, a URL. The label is
         only the store that it belongs to.
         """
-        store = self._names.store_of(where)
+        store = self.stores.of(where)
         self._pauses[store].inc()
         self._why = f"waiting for: {store}"
 

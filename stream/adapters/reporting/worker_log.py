@@ -14,8 +14,8 @@ from claimtrace.decisions import ModelRef
 from ...engine.effects import Counts
 from ...journal.plan import JOURNAL, TopicPartition
 from ...worker.observer import WorkerObserver
+from ...worker.store_names import StoreNames
 from .log_lines import LEVELS, LOG, log_event
-from .store_names import StoreNames
 
 _MOST_PARTITIONS: Final = 50
 
@@ -44,9 +44,7 @@ class WorkerLog(WorkerObserver):
         if not is_ready:
             return
         if self._paused_s is not None:
-            seconds = round(self._now_s() - self._paused_s, 3)
-            log_event("info", "resumed", store=self._waits_for, seconds=seconds)
-            self._paused_s = None
+            self.answered()
             if not self._is_ready:
                 return  # it answers again, but the journal may not be applied yet
         if not self._is_ready:
@@ -54,9 +52,16 @@ class WorkerLog(WorkerObserver):
             seconds = round(self._now_s() - self._began_s, 3)
             log_event("info", "ready", seconds=seconds, replayed_records=self._replayed)
 
+    def answered(self) -> None:
+        """Log that the store that was waited for answers again."""
+        if self._paused_s is not None:
+            seconds = round(self._now_s() - self._paused_s, 3)
+            log_event("info", "resumed", store=self._waits_for, seconds=seconds)
+            self._paused_s = None
+
     def paused(self, where: str) -> None:
         """Log the first pause of a row for one store, with the store's name."""
-        store = self._names.store_of(where)
+        store = self._names.of(where)
         if self._paused_s is None:
             self._paused_s = self._now_s()
         elif store == self._waits_for:

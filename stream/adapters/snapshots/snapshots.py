@@ -54,7 +54,7 @@ class Snapshots:
     """The snapshots in a folder.
 
     Args:
-        folder: the folder; it is made if need be.
+        folder: the folder; the first snapshot makes it.
         in_background: whether large states are written while the stream goes on.
         background_from_bytes: smaller states are written at once.
         copy_up_to_bytes: larger states aren't written from a copy.
@@ -70,7 +70,6 @@ class Snapshots:
     ) -> None:
         self._folder, self._in_background = folder, in_background
         self._background_from, self._copy_up_to = background_from_bytes, copy_up_to_bytes
-        folder.mkdir(parents=True, exist_ok=True)
         self._path: Path | None = None
         """Where the snapshot under way will be."""
         self._writer: ForkWriter | ThreadWriter | None = None
@@ -102,6 +101,7 @@ class Snapshots:
         """
         assert self._path is None, "one at a time"
         self._end_maintenance()  # it may hold the copy buffer, and a fork must not meet a thread
+        self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / _NAME.format(plan)
         aside = path.with_suffix(".aside")  # a crash leaves it; the next publish removes it
         aside.unlink(missing_ok=True)
@@ -215,7 +215,7 @@ class Snapshots:
                 continue
             whole += 1
             if fits(arrays):
-                return int(path.stem.rpartition("-")[2]), arrays
+                return _plan_of(path), arrays
         if paths and not whole:
             raise StateError(
                 "every snapshot is damaged",
@@ -225,6 +225,13 @@ class Snapshots:
             )
         return None
 
+    def whole(self) -> Iterator[tuple[int, Arrays]]:
+        """Yield plan and arrays of each snapshot that is whole, the oldest first."""
+        for path in self._paths():
+            arrays = _read(path)
+            if arrays is not None:
+                yield _plan_of(path), arrays
+
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("snapshot-*.bin"))
 
@@ -233,6 +240,15 @@ class Snapshots:
         if self._maintenance is not None:
             self._maintenance.join()
             self._maintenance = None
+
+
+def newest_plan(folder: Path) -> int:
+    """Return the plan of the newest snapshot by its name, without reading it; 0 for none."""
+    return max(map(_plan_of, folder.glob("snapshot-*.bin")), default=0)
+
+
+def _plan_of(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
 
 
 def _drop(paths: list[Path]) -> None:
@@ -260,7 +276,7 @@ def _read(path: Path) -> Arrays | None:
     try:
         with path.open("rb") as file:
             whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError:  # an empty file can't be mapped
+    except (ValueError, FileNotFoundError):  # empty, or a worker has dropped it just now
         return None
     content = memoryview(whole)
     body, checksum = content[:-32], content[-32:]

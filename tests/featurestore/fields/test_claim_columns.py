@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -12,12 +13,15 @@ from hypothesis import strategies as st
 
 from claimtrace.batches.accepted import UNREAD, Accepted
 from claimtrace.batches.records import Records
+from claimtrace.editions import NEWEST, OLDEST
 from claimtrace.encoding.column_decoder import ColumnDecoder
 from claimtrace.encoding.decoder import Decoder
 from claimtrace.events import Headers, Record
+from claimtrace.missing_values import MISSING_IDS
 from claimtrace_examples.auto_claims import DOMAIN, ClaimFiled
 from featurestore.fields.claim_columns import ClaimColumns, Spellings
 from featurestore.fields.event_columns import CategoryReader, EventColumns
+from featurestore.fields.id_rules import id_rules
 from tests.simulation.histories import a_history, merged
 from tests.simulation.lives import rules_of
 from tests.worlds.random_events import KEY
@@ -27,8 +31,11 @@ NAMES = ("narrative", "vin", "phone", "repair_shop_id")
 keys = (
     st.text(max_size=10)
     | st.sampled_from(["UNKNOWN", "000", "1111111111", " Shop-7 ", "A:b_c", "+1 (555) 01", "ß", "é",
-                       "n/a", "x" * 128, "Shop 7", "tbd", "aaaaaaaaaaa", "9999999-9999", "\x7f"])
+                       "n/a", "x" * 128, "Shop 7", "tbd", "aaaaaaaaaaa", "9999999-9999", "\x7f",
+                       "Shop  7", "none  provided", "(null)", "-1", "0", "X", "#REF!", "\\N", "--"])
     | st.text("aA1 -_./:,", max_size=12)
+    | st.sampled_from(sorted(MISSING_IDS))
+    | st.sampled_from(sorted(MISSING_IDS)).map(str.upper)
 )  # fmt: skip
 claims = st.fixed_dictionaries(
     {"claim_id": st.from_regex(r"\A[a-z0-9]{1,8}\Z")},
@@ -86,10 +93,11 @@ def test_answers_and_fields_are_those_of_the_decoder(
         assert codes.tobytes() == plain.codes("incident_type", reader).tobytes()
     for name in NAMES:
         assert fields.texts(name) == plain.texts(name)
-        for form in ("id", "code", "phone"):
+        for form, edition in product(("id", "code", "phone"), (OLDEST, NEWEST)):
             for deny in (frozenset[str](), frozenset({"shop-7", "555"})):
-                got, empty = fields.keys(name, form, deny)
-                want_keys, want_empty = plain.keys(name, form, deny)
+                rules = id_rules(form, deny, edition)
+                got, empty = fields.keys(name, rules)
+                want_keys, want_empty = plain.keys(name, rules)
                 assert (got.tobytes(), empty) == (want_keys.tobytes(), want_empty)
 
 

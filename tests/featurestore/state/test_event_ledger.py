@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claimtrace.buffers.siphash import hash_key
+from claimtrace.verdicts import NEVER_MS
 from featurestore.state.event_ledger import BEGINNING, CONFLICT, DUPLICATE, NEW, EventLedger
 
 KEY = hash_key("tests")
@@ -95,10 +96,34 @@ def test_what_a_label_needs_stays_with_its_claim():
     later = admit(ledger, [("x", 40, 0), ("a", 41, 1)])
     assert later.statuses.tolist() == [NEW, NEW]
     ledger.note_claims(later.rows, np.array([40, 41]), np.array([[7, 8], [9, 9]]))
-    when, entities, outcome = ledger.claim(int(rows[0]))
-    assert (when, entities.tolist(), outcome) == (5, [1, 3], 2)
-    when, entities, outcome = ledger.claim(int(later.rows[1]))
-    assert (when, entities.tolist(), outcome) == (41, [8, 9], 0)
+    when, entities = ledger.claim(int(rows[0]))
+    assert (when, entities.tolist(), ledger.outcome(int(rows[0]))) == (5, [1, 3], 2)
+    when, entities = ledger.claim(int(later.rows[1]))
+    assert (when, entities.tolist(), ledger.outcome(int(later.rows[1]))) == (41, [8, 9], 0)
+
+
+def test_verdicts_stay_with_their_claim_while_the_ledger_grows_and_turns():
+    ledger = EventLedger(KEY, 0, REMEMBER_MS)
+    row = int(admit(ledger, [("a", 5, 0)]).rows[0])
+    ledger.set_outcome(row, 1)
+    ledger.keep_verdicts()
+    assert ledger.verdict(row) == (1, NEVER_MS, NEVER_MS), "counted under edition 1"
+    ledger.set_verdict(row, 3, 70, 80)
+    for number in range(3000):
+        name = f"e{number}"
+        found = int(admit(ledger, [(name, 6, 0)]).rows[0])
+        assert ledger.verdict(found) == (0, NEVER_MS, NEVER_MS)
+        ledger.set_verdict(found, 2, number, number)
+    assert ledger.verdict(row) == (3, 70, 80)
+    again = EventLedger(KEY, 0, REMEMBER_MS)
+    again.restore({name: np.array(each) for name, each in ledger.arrays().items()})
+    assert again.verdict(row) == (3, 70, 80)
+    for number in range(9000):  # places of expired rows are used again
+        found = int(admit(ledger, [(f"f{number}", 6 + 10 * number, 0)]).rows[0])
+        assert ledger.verdict(found) == (0, NEVER_MS, NEVER_MS)
+        ledger.set_verdict(found, 2, number, number)
+        if number % 1000 == 0:
+            compact(ledger)
 
 
 def test_an_event_far_behind_the_others_is_still_known_when_it_comes_again():

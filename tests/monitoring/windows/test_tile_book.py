@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from claimtrace.errors import ConfigError, ModelError, StateError
 from monitoring.windows.reference import build_reference
 from monitoring.windows.tile_book import MAX_OPEN_WINDOWS, TileBook, merge
-from tests.oracles.naive_drift import naive_outcome_tiles, naive_tiles
+from tests.oracles.naive_drift import naive_outcome_tiles, naive_tiles, naive_verdict_tiles
 
 _RNG = np.random.default_rng(11)
 _TRAINING = np.column_stack(
@@ -134,6 +134,31 @@ def test_outcomes_equal_the_oracle(rows, window_ms, lateness_ms):
     expected = naive_outcome_tiles(rows, window_ms, whole.lateness_ms)
     assert [(t.window_from_ms, t.labels, t.frauds, t.late) for t in tiles] == expected
     assert all(tile.n == 0 and not any(map(any, tile.counts)) for tile in tiles)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 300), st.booleans(), st.integers(0, 5), st.booleans()),
+        max_size=60,
+    ),
+    WINDOW,
+    LATENESS,
+)
+@settings(deadline=None)
+def test_one_verdict_a_claim_equals_the_oracle(rows, window_ms, lateness_ms):
+    whole, parts = _book(window_ms, lateness_ms), _book(window_ms, lateness_ms)
+    columns = [np.array([row[i] for row in rows], kind) for i, kind in enumerate((int, bool) * 2)]
+    whole.add_outcomes(*columns)
+    tiles = []
+    for i in range(len(rows)):
+        parts.add_outcomes(*(column[i : i + 1] for column in columns))
+        arrays = {name: array.copy() for name, array in parts.arrays().items()}
+        parts = TileBook.restore(REFERENCE, "demo/1", window_ms, lateness_ms, arrays)
+        tiles += parts.close()
+    assert tiles == whole.close()
+    assert _bytes(whole.arrays()) == _bytes(parts.arrays())
+    expected = naive_verdict_tiles(rows, window_ms, whole.lateness_ms)
+    assert [(t.window_from_ms, t.labels, t.frauds, t.late) for t in tiles] == expected
 
 
 @given(ROWS, st.lists(st.tuples(st.integers(1_000, 1_300), st.booleans()), max_size=30), WINDOW)

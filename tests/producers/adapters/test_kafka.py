@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
@@ -133,6 +134,35 @@ def test_a_record_too_large_is_reported_at_the_next_call_and_the_others_arrive(k
     assert "max.message.bytes" in caught.value.hint
     sink.flush(30)
     assert (sink.acknowledged, sink.failed) == (3, 1)
+
+
+@pytest.mark.parametrize("where", ["broker", "client"])
+def test_without_gaps_nothing_is_sent_behind_a_record_that_is_refused(kafka, where):
+    """The newest record of a partition then says that none before it is missing."""
+    topic = f"sink.gapless.{where}"
+    config = {"max.message.bytes": "2000"} if where == "broker" else {}
+    create_topics(kafka.bootstrap, {topic: 1}, config=config)
+    large = bytes(np.random.default_rng(1).integers(0, 256, 1_100_000, np.uint8))
+    if where == "broker":
+        large = large[:5_000]
+    properties = {"batch.num.messages": 1}  # or the others of its batch would be refused with it
+    connection = Settings(source=f"kafka://{kafka.bootstrap}",
+                          kafka=KafkaSettings(properties=properties)).kafka_connection  # fmt: skip
+    sink = KafkaSink(connection, gapless=True)
+    values = [b"0", b"1", large, b"3", b"4"]
+    rows = [Outgoing(topic, 0, None, value, 1) for value in values]
+    sink.send(rows[:2])
+    sink.flush(30)
+    sink.send(rows[2:])
+    with pytest.raises(ConfigError, match="too large") as said:
+        sink.flush(30)
+    assert "max.message.bytes" in said.value.hint
+    for again in (lambda: sink.send(rows[3:]), lambda: sink.flush(30)):
+        with pytest.raises(ConfigError, match="too large"):
+            again()
+    sink.close()
+    assert (sink.acknowledged, sink.unacknowledged, sink.failed) == (2, 0, 3)
+    assert [record.value for record in read_topic(kafka.bootstrap, topic)] == values[:2]
 
 
 def test_an_unknown_topic_names_the_command_that_creates_it(sinks):

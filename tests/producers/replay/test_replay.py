@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ from hypothesis import strategies as st
 
 from claimtrace.clock import DAY_MS, ManualClock
 from claimtrace.errors import ConfigError, UsageError
-from claimtrace.events import Outgoing
+from claimtrace.events import Event, Outgoing
 from claimtrace.ids import partition_of
+from claimtrace_examples.auto_claims import DOMAIN
+from claimtrace_examples.card_payments import DOMAIN as PAYMENTS
 from producers.adapters.files import read_mapping, replay_files, row_batches
-from producers.replay.mapping import load_mapping
-from producers.replay.replay import Replay, RowBatch, merge_by_arrival, paced
+from producers.replay.mapping import ReplayMapping, load_mapping
+from producers.replay.mapping_check import KnownEvents
+from producers.replay.order import merge_by_arrival, paced
+from producers.replay.replay import Replay
+from producers.replay.rows import RowBatch
 from producers.sending.sink import ListSink
 from tests.worlds.real_data import BESIDE, needs
 
@@ -47,9 +53,29 @@ time_field = "decided_at"
 event_id_field = "claim_id"
 constants = { source = "file" }
 """
+NOW_MS = 1_790_000_000_000
+CLAIMS = KnownEvents(DOMAIN.events)
+
+
+class Thing(Event, topic="t", id="a", time="at", frozen=True):
+    a: str
+    at: datetime | None = None
+    p: str | None = None
+    n: float | None = None
+    cents: int | None = None
+
+
+THINGS = KnownEvents([Thing])
+
+
+def things(mapping: ReplayMapping, columns: dict[str, list[Any]]) -> list[Outgoing]:
+    replay = Replay(mapping, THINGS, 1, now_ms)
+    return list(replay.records([RowBatch(1, columns)] if columns else []))
+
+
 HEADER = ("No", "Policy", "Date", "Amount", "Cars", "Type", "Fraud", "Unused")
 ROWS = (
-    ("1", "p1", "2024-01-01", "1071.005", "2", "N/A", "0", "x"),
+    ("1", "p1", "2024-01-01", "1071.01", "2", "N/A", "0", "x"),
     ("2", "p2", "2024-01-02T10:00:00+02:00", "0.1", "", 'a "b"\nc', "1", "x"),
     ("3", "p1", "2024-01-01T12:00:00", "", "1", "", "?", "x"),
     ("4", "p3", "2024-01-05", "12", "1.0", "Theft", "1", "x"),
@@ -64,8 +90,11 @@ def write_csv(path: Path, rows: tuple[tuple[str, ...], ...] = ROWS) -> Path:
 
 def replayed(path: Path, **changes: Any) -> list[Outgoing]:
     mapping = msgspec.structs.replace(load_mapping(MAPPING), **changes)
-    replay = Replay(mapping, 4, path.name)
-    return list(replay.records(row_batches(path, mapping.columns())))
+    return list(Replay(mapping, CLAIMS, 4, now_ms, path.name).records(row_batches(path, mapping)))
+
+
+def now_ms() -> int:
+    return NOW_MS
 
 
 def body(record: Outgoing) -> dict[str, Any]:
@@ -81,7 +110,7 @@ def test_rows_become_events_and_labels_in_order_of_arrival(tmp_path: Path) -> No
         "filed_at": "2024-01-01T00:00:00.000Z",
         "claim_id": "c-1",
         "policy_id": "p1",
-        "total_claim_cents": 107100,
+        "total_claim_cents": 107101,
         "num_vehicles_involved": 2,
         "incident_type": "N/A",
         "schema_version": 1,
@@ -133,7 +162,7 @@ def test_parquet_gives_the_same_events(tmp_path: Path) -> None:
     typed: dict[str, Any] = {
         **columns,
         "No": [1, 2, 3, 4],
-        "Amount": [1071.005, 0.1, None, 12.0],
+        "Amount": [1071.01, 0.1, None, 12.0],
         "Date": pa.array(
             [1704067200000, 1704182400000, 1704110400000, 1704412800000],
             pa.timestamp("ms"),
@@ -149,7 +178,7 @@ def test_parquet_gives_the_same_events(tmp_path: Path) -> None:
     ("row", "column", "value"),
     [
         (2, "Amount", "12,50"),
-        (2, "Amount", "NaN"),
+        (2, "Amount", "10.005"),
         (3, "Cars", "1.5"),
         (1, "Date", "yesterday"),
         (4, "Date", ""),
@@ -175,7 +204,7 @@ def test_wrong_files_and_mappings_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("")
     for name in ("ragged.csv", "claims.xlsx", "bad.parquet", "empty.csv", "missing.csv"):
         with pytest.raises(UsageError, match=name):
-            list(row_batches(tmp_path / name, ["No"]))
+            list(row_batches(tmp_path / name, load_mapping(MAPPING)))
     with pytest.raises(UsageError, match=r"missing\.toml"):
         read_mapping(tmp_path / "missing.toml")
     (tmp_path / "good.toml").write_bytes(MAPPING)
@@ -196,7 +225,9 @@ def test_wrong_files_and_mappings_are_named(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="not a mapping"):
             load_mapping(broken, "x.toml")
     with pytest.raises(ConfigError, match="is not a date"):
-        Replay(load_mapping({**base, "time": {"column": "T", "origin": "never"}}), 1)
+        Replay(
+            load_mapping({**base, "time": {"column": "T", "origin": "never"}}), THINGS, 1, now_ms
+        )
 
 
 @pytest.mark.parametrize(
@@ -214,23 +245,34 @@ def test_times_in_every_unit(time: dict[str, str], cell: Any, expected: int) -> 
         {"topic": "t", "key": "a", "time": {"column": "T", **time}, "fields": {"a": "A"}}
     )
     batch = RowBatch(1, {"A": ["x"], "T": [cell]})
-    assert [r.log_time_ms for r in Replay(mapping, 1).records([batch])] == [expected]
+    assert [r.log_time_ms for r in Replay(mapping, THINGS, 1, now_ms).records([batch])] == [
+        expected
+    ]
 
 
 def test_arrival_may_be_a_column_of_its_own() -> None:
     mapping = load_mapping(
         {
             "topic": "t",
-            "key": "a",
+            "key": "p",
             "time": {"column": "T", "unit": "ms", "field": "at"},
             "arrival": {"column": "L", "unit": "ms"},
-            "fields": {"a": "A", "n": {"column": "N", "kind": "number"}},
+            "fields": {"a": "A", "p": "P", "n": {"column": "N", "kind": "number"}},
         }
     )
-    batch = RowBatch(1, {"A": ["x", None], "T": [5, 9], "L": [50, 90], "N": ["1.5", "2"]})
-    first, second = Replay(mapping, 1).records([batch])
-    assert (first.log_time_ms, second.log_time_ms) == (50, 90)
-    assert body(first)["at"] == "1970-01-01T00:00:00.005Z"
+    batch = RowBatch(
+        1,
+        {
+            "A": ["x", "y"],
+            "P": ["k", None],
+            "T": [700_000_000_005, 700_000_000_009],
+            "L": [700_000_000_050, 700_000_000_090],
+            "N": ["1.5", "2"],
+        },
+    )
+    first, second = Replay(mapping, THINGS, 1, now_ms).records([batch])
+    assert (first.log_time_ms, second.log_time_ms) == (700_000_000_050, 700_000_000_090)
+    assert body(first)["at"] == "1992-03-07T20:26:40.005Z"
     assert body(first)["n"] == 1.5
     assert second.key is None
 
@@ -242,23 +284,27 @@ def test_cents_are_exact(amount: Decimal) -> None:
             "topic": "t",
             "key": "a",
             "time": {"unit": "row"},
-            "fields": {"a": {"column": "A", "kind": "cents"}},
+            "fields": {"a": "I", "cents": {"column": "A", "kind": "cents"}},
         }
     )
     for cell in (str(amount), float(amount)):
-        (record,) = Replay(mapping, 1).records([RowBatch(1, {"A": [cell]})])
-        assert body(record)["a"] == int(amount * 100)
+        (record,) = Replay(mapping, THINGS, 1, now_ms).records(
+            [RowBatch(1, {"I": ["x"], "A": [cell]})]
+        )
+        assert body(record)["cents"] == int(amount * 100)
 
 
 def test_files_are_merged_paced_and_sent(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "claims.csv")
     mapping = load_mapping(MAPPING)
-    sink, clock, reported = ListSink(), ManualClock(), list[int]()
-    sent = replay_files([(path, mapping), (path, mapping)], sink, 4, clock, 3600, reported.append)
-    assert sent == len(sink.sent) == sum(reported) == 14
+    sink, clock, progressed = ListSink(), ManualClock(NOW_MS), list[int]()
+    files = [(path, mapping), (path, mapping)]
+    reports = replay_files(files, CLAIMS, sink, 4, clock, 3600, progressed.append)
+    sent = sum(report.events.total() for report in reports)
+    assert sent == len(sink.sent) == sum(progressed) == 14
     times = [record.log_time_ms for record in sink.sent]
     assert times == sorted(times)
-    assert clock.now_ms() == (times[-1] - times[0]) // 3600
+    assert clock.now_ms() - NOW_MS == (times[-1] - times[0]) // 3600
     assert sink.sent[0] == sink.sent[1], "the first source wins among equals"
 
 
@@ -266,7 +312,7 @@ def test_pace() -> None:
     records = [Outgoing("t", 0, None, b"", at) for at in (0, 0, 500, 10_000)]
     assert [len(batch) for batch in paced(records, ManualClock(), 0, 3)] == [3, 1]
     assert [len(batch) for batch in paced(records, ManualClock(), 1, 3)] == [2, 1, 1]
-    with pytest.raises(ConfigError, match="negative"):
+    with pytest.raises(ConfigError, match="not 0 or more"):
         list(paced(records, ManualClock(), -1))
     assert list(merge_by_arrival(records[:2], records[2:])) == records
 
@@ -277,7 +323,7 @@ def test_the_real_transactions_replay() -> None:
     path = BESIDE / "handbook/transactions.parquet"
     mapping = load_mapping(
         {
-            "topic": "payments",
+            "topic": "payments.made",
             "key": "customer_id",
             "time": {"column": "TX_DATETIME", "field": "paid_at"},
             "fields": {
@@ -289,19 +335,21 @@ def test_the_real_transactions_replay() -> None:
                 "column": "TX_FRAUD",
                 "values": {"0": "legit", "1": "fraud"},
                 "delay": "7d",
-                "topic": "payments.labels",
-                "id_field": "label_id",
-                "time_field": "known_at",
-                "event_id_field": "payment_id",
+                "topic": "payments.reviewed",
+                "id_field": "review_id",
+                "time_field": "reviewed_at",
+                "event_id_field": "claim_id",
             },
         }
     )
     rows = 0
     latest = 0
-    for record in Replay(mapping, 4).records(row_batches(path, mapping.columns())):
+    for record in Replay(mapping, KnownEvents(PAYMENTS.events), 4, now_ms).records(
+        row_batches(path, mapping)
+    ):
         assert record.log_time_ms >= latest
         latest = record.log_time_ms
-        rows += record.topic == "payments"
+        rows += record.topic == "payments.made"
         if rows == 30_000:
             break
     assert rows == 30_000

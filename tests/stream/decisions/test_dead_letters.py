@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from confluent_kafka import KafkaException, Producer
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from claimtrace.decisions import DEAD_TOPIC
@@ -71,3 +72,46 @@ def test_headers_are_kept_as_far_as_they_fit(sizes):
     if len(kept) < min(len(headers), MAX_HEADERS):
         name, value = headers[len(kept)]
         assert weight + len(name) + len(value) > MAX_HEADER_BYTES
+
+
+NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=9)
+SIZED_HEADERS = st.lists(st.tuples(NAMES, st.integers(0, 9000)), max_size=70)
+
+
+def is_taken(key, value, headers):
+    """Whether librdkafka takes a record with its usual limit: the oracle of what fits."""
+    producer = Producer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
+    try:
+        producer.produce("claims.dead", value, key, headers=list(headers))
+    except KafkaException:
+        return False
+    finally:
+        producer.purge()
+    return True
+
+
+@given(st.integers(-3, 3), st.sampled_from([0, 7, 9000, MAX_VALUE_BYTES, 2**21]), SIZED_HEADERS)
+@example(0, 0, [])
+@example(1, 0, [])
+@example(10**6, 2**21, [("n", 9000)] * 70)
+@settings(deadline=None, max_examples=30)
+def test_a_key_is_cut_exactly_where_the_record_could_not_be_sent(beyond, value_bytes, sizes):
+    headers = tuple((name, b"v" * size) for name, size in sizes)
+    record = Record("t", 0, 7, b"", b"x" * value_bytes, 0, headers)
+    bare = dead_letter(record, Refusal("bad_json"))
+    least, most = 16_384, 1_100_000
+    while least < most:  # the longest key that librdkafka takes with this value and these headers
+        middle = (least + most + 1) // 2
+        fits = is_taken(b"k" * middle, bare.value, bare.headers)
+        least, most = (middle, most) if fits else (least, middle - 1)
+    key = b"k" * (least + beyond)
+    letter = dead_letter(record._replace(key=key), Refusal("bad_json"))
+    assert is_taken(letter.key, letter.value, letter.headers)
+    if beyond <= 0:
+        assert letter == bare._replace(key=key), "the bytes of letters that could be sent stay"
+        return
+    context = dict(letter.headers)
+    assert letter.key == key[:KEPT_OF_OVERSIZE_BYTES]
+    assert context[PREFIX + "key-bytes"] == b"%d" % len(key)
+    assert context[PREFIX + "key-digest"] == digest(key).encode()
+    assert [each for each in letter.headers if "x-dead-key" not in each[0]] == list(bare.headers)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from claimtrace.decisions import DECISIONS_TOPIC
+from claimtrace.editions import NEWEST
 from stream.engine.decider import TRACE_HEADER
 from stream.engine.effects import Counts, Effects
 from stream.engine.engine import Engine
@@ -31,7 +32,7 @@ def a_batch(count: int) -> list[Any]:
         positions[record.topic, partition] = position + 1
         value = b"{" if i % 17 == 3 else record.value
         records.append(record._replace(partition=partition, position=position, value=value))
-    return in_plan_order(records, DOMAIN.topics)
+    return in_plan_order(records, DOMAIN.tie_order(NEWEST))
 
 
 def an_engine(**changes: Any) -> Engine:

@@ -12,6 +12,7 @@ import pytest
 from claimtrace.batches.accepted import Accepted
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.decisions import DECISIONS_TOPIC, Decision, ModelRef
+from claimtrace.editions import NEWEST
 from claimtrace.events import Record
 from claimtrace.refusals import Refusal
 from featurestore.offline.tables import DECISIONS, EVENTS, LABELS, SCHEMAS, conform, rows_of
@@ -42,7 +43,7 @@ def some_records(count: int) -> list[Record]:
                 key=b"k" if i % 5 == 0 else None,
             )
         )  # fmt: skip
-    return list(in_plan_order(found, DOMAIN.topics))
+    return list(in_plan_order(found, DOMAIN.tie_order(NEWEST)))
 
 
 def run_engine(batch: int, models: list[ModelRef | None], records: list[Record]) -> EngineRun:

@@ -10,6 +10,7 @@ from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace_examples.auto_claims import DOMAIN
 from stream.adapters.embedded.file_journal import read_plans
 from stream.adapters.embedded.log import EmbeddedSource
+from stream.proofs.coverage import DecisionsEnd
 from stream.proofs.verify import check_chains, replay
 from tests.worlds.random_events import a_stream, as_records
 from tests.worlds.stream_folder import World
@@ -34,12 +35,12 @@ def decisions(world):
     return dict(enumerate(world.outputs()[DECISIONS_TOPIC]))
 
 
-def replayed(world, partitions):
+def replayed(world, partitions, ends=None):
     """Replay on a fresh engine and compare with these decisions."""
     with world.open_log() as log:
         source = EmbeddedSource(log, DOMAIN.topics, world.partitions)
         plans = read_plans(world.folder / "journal")
-        return replay(world.engine(), plans, source, lambda p: iter(partitions[p]))
+        return replay(world.engine(), plans, source, lambda p: iter(partitions[p]), ends=ends)
 
 
 def edited(decisions, change, partition=1):
@@ -140,3 +141,62 @@ def test_a_log_of_other_input_is_not_replayed(world, tmp_path):
     found = replayed(world, theirs)
     assert found.differ > 0
     assert found.first.startswith(DECISIONS_TOPIC)
+
+
+def emitted_by(world):
+    """The decisions of each plan by partition, as a replay makes them."""
+    made = {}
+    with world.open_log() as log:
+        source = EmbeddedSource(log, DOMAIN.topics, world.partitions)
+        plans = list(read_plans(world.folder / "journal"))
+
+        def emit(plan, outgoing):
+            parts = [each.partition for each in outgoing if each.topic == DECISIONS_TOPIC]
+            made[plan] = {p: parts.count(p) for p in range(world.partitions)}
+
+        replay(world.engine(), plans, source, lambda _: iter(()), emit=emit)
+    return made
+
+
+def ends_after(made, plan, partitions=2):
+    """The ends of the log as of the moment when a plan's decisions have been sent."""
+    counts = {p: sum(each[p] for n, each in made.items() if n <= plan) for p in range(partitions)}
+    return {p: DecisionsEnd(count, plan) for p, count in counts.items()}
+
+
+@pytest.mark.parametrize("behind", [0, 1, 3])
+def test_a_replay_beside_workers_is_bounded_by_the_ends_at_its_start(world, decisions, behind):
+    """Workers have sent more since, and have planned what they haven't sent yet."""
+    made = emitted_by(world)
+    last = max(made)
+    ends = ends_after(made, last - behind)
+    total = sum(map(len, decisions.values()))
+    within = sum(end.position for end in ends.values())
+    found = replayed(world, decisions, ends)
+    assert (found.decisions, found.differ, found.later) == (within, 0, total - within)
+    assert sum(each.decisions for each in found.partitions) == within
+    # the decisions of the last plans aren't on the log at all yet
+    sent = {p: decisions[p][: end.position] for p, end in ends.items()}
+    found = replayed(world, sent, ends)
+    assert (found.decisions, found.differ, found.later) == (within, 0, total - within)
+
+
+def test_what_is_missing_before_the_ends_differs_all_the_same(world, decisions):
+    made = emitted_by(world)
+    ends = ends_after(made, max(made) - 1)
+    sent = {p: list(decisions[p][: end.position]) for p, end in ends.items()}
+    sent[1].pop()
+    found = replayed(world, sent, ends)
+    assert found.differ == 1
+    assert "ends too early" in found.first
+    more = {p: decisions[p][: end.position] for p, end in ends.items()}
+    more[1] = [*more[1][:-1], more[1][-1]._replace(value=b"{}")]
+    assert replayed(world, more, ends).differ == 1
+
+
+def test_decisions_on_a_partition_that_no_plan_has_are_found(world, decisions):
+    made = emitted_by(world)
+    ends = {**ends_after(made, max(made)), 2: DecisionsEnd(5, max(made))}
+    found = replayed(world, {**decisions, 2: decisions[1][:5]}, ends)
+    assert found.differ == 5
+    assert "claims.decisions/2 has 5 that no plan explains" in found.first

@@ -108,7 +108,8 @@ def test_the_owner_of_a_folder_is_named_and_its_death_frees_it(
     check_same(left_by(world), undisturbed)
 
 
-def test_killed_again_and_again_from_outside(tmp_path: Path) -> None:
+@pytest.mark.parametrize("starts", [5, pytest.param(12, marks=pytest.mark.long)])
+def test_killed_again_and_again_from_outside(tmp_path: Path, starts: int) -> None:
     rng = np.random.default_rng(9)
     records = as_records(a_stream(9, 1500))
     calm, world = World(tmp_path / "calm"), World(tmp_path / "killed")
@@ -116,13 +117,13 @@ def test_killed_again_and_again_from_outside(tmp_path: Path) -> None:
         each.put(records)
     calm.run(batch=BATCH)
     killed = 0
-    for _ in range(12):
+    for _ in range(starts):
         owner = start(world.folder)
         wait_for(owner, "started")
         time.sleep(float(rng.uniform(0.0, 0.25)))
         owner.send_signal(signal.SIGKILL)
         owner.communicate()
         killed += owner.returncode == -signal.SIGKILL
-    assert killed >= 3, "the runs ended before they could be killed"
+    assert killed >= 2, "the runs ended before they could be killed"
     world.run(batch=BATCH)
     check_same(left_by(world), left_by(calm))

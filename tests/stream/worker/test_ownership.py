@@ -46,7 +46,7 @@ from tests.worlds.stream_folder import no_models, terms
 ONE = os.environ.get("SHARED_SEED")
 FEW = 31
 QUICK = [int(ONE)] if ONE else range(FEW)
-SEEDS = int(os.environ.get("SHARED_SEEDS", "100"))
+SEEDS = int(os.environ.get("SHARED_SEEDS", "50"))
 CHUNK = 25
 PATIENCE = 200
 """Lives among which each break must be seen."""
@@ -66,9 +66,10 @@ def test_a_few_shared_lives_end_as_if_nothing_had_happened() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(ONE is not None, reason="SHARED_SEED names one seed")
-def test_many_shared_lives_end_as_if_nothing_had_happened() -> None:
+@pytest.mark.parametrize("seeds", [SEEDS, pytest.param(400, marks=pytest.mark.long)])
+def test_many_shared_lives_end_as_if_nothing_had_happened(seeds: int) -> None:
     # the first lives are those of the test before
-    chunks = [range(low, min(low + CHUNK, SEEDS)) for low in range(FEW, SEEDS, CHUNK)]
+    chunks = [range(low, min(low + CHUNK, seeds)) for low in range(FEW, seeds, CHUNK)]
     found: list[tuple[int, str]] = []
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for each in pool.map(failures, chunks):

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import StateError, UsageError
+from claimtrace.verdicts import FRAUD, LEGIT, RETRACTED, UNKNOWN, replaces, verdict_of
+from claimtrace.verdicts import NEVER_MS as NEVER
 from featurestore.offline.adapters.delta import OfflineStore
 from featurestore.offline.tables import definitions_rows, rows_of
 from tests.worlds.claims_history import DIGEST, FEATURES, START_MS, label, write_history
-from training.data.dataset import NEVER_MS, load_dataset, mature_until_ms, maturity, utc_month
+from training.data.dataset import (
+    NEVER_MS,
+    claims_query,
+    load_dataset,
+    mature_until_ms,
+    maturity,
+    utc_month,
+)
 
 
 @pytest.fixture
@@ -74,6 +86,38 @@ def test_the_latest_verdict_by_decision_time_counts(folder: Path) -> None:
     assert labels.tolist()[:3] == [0.0, 1.0, 1.0]
     assert np.isnan(labels[3:]).all()
     assert load_dataset(store, late + 100).labels[4] == 1.0
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.sampled_from(["fraud", "legit", "retracted", "withdrawn"]),
+            st.integers(0, 3),
+        ),
+        max_size=20,
+    )
+)
+@settings(max_examples=25, deadline=None)
+def test_the_query_chooses_the_verdicts_that_features_have(drawn: list) -> None:
+    """The rule stands in SQL here and in `claimtrace.verdicts.replaces` for features."""
+    codes = {"fraud": FRAUD, "legit": LEGIT, "retracted": RETRACTED}
+    found: dict[str, tuple[int, int]] = {}
+    rows = []
+    for at, (claim, outcome, decided_ms) in enumerate(drawn):
+        is_fraud = {"fraud": True, "legit": False}.get(outcome)
+        row = label(claim, is_fraud, 100 + at // 3, decided_ms)
+        rows.append(row | {"outcome": outcome, "position": at, "event_id": f"a-{at}"})
+        before = found.get(row["claim_id"], (UNKNOWN, NEVER))
+        if outcome in codes and replaces(decided_ms, before[1]):
+            found[row["claim_id"]] = codes[outcome], decided_ms
+    want = {name: verdict_of(code) == FRAUD for name, (code, _) in found.items()
+            if verdict_of(code) != UNKNOWN}  # fmt: skip
+    verdicts = claims_query("d", 10**6).partition("WITH verdicts AS (")[2].partition("), firsts")[0]
+    database = duckdb.connect()
+    database.register("labels", rows_of("labels", rows))
+    got = database.execute(f"SELECT claim_id, is_fraud FROM ({verdicts})").fetchall()
+    assert dict(got) == want
 
 
 def test_only_the_newest_definitions_and_each_claim_once(folder: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_version_is_published_and_loaded_every_way(registry: FolderRegistry) -
         assert (artefact.ref, artefact.model_json) == (second, MODEL)
     assert sorted(files_of(registry)) == [
         "000001/manifest.json", "000001/model.json", "000002/manifest.json", "000002/model.json",
-        "approvals.log",
+        "approvals.head", "approvals.log",
     ]  # fmt: skip
     assert registry.verify() == []
 
@@ -213,6 +213,23 @@ def cut_log(registry: FolderRegistry) -> None:
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:1]))
 
 
+def empty_log(registry: FolderRegistry) -> None:
+    (registry.folder / "approvals.log").write_bytes(b"")
+
+
+def lose_log(registry: FolderRegistry) -> None:
+    (registry.folder / "approvals.log").unlink()
+
+
+def cut_log_of_an_older_folder(registry: FolderRegistry) -> None:
+    (registry.folder / "approvals.head").unlink()
+    cut_log(registry)
+
+
+def damage_head(registry: FolderRegistry) -> None:
+    (registry.folder / "approvals.head").write_bytes(b'{"entries":')
+
+
 def lose_model(registry: FolderRegistry) -> None:
     (registry.folder / "000002" / "model.json").unlink()
 
@@ -227,7 +244,11 @@ def swap_versions(registry: FolderRegistry) -> None:
     [
         (damage_manifest, "000001/manifest.json"),
         (damage_log, "approvals.log, line 1"),
-        (cut_log, "version 2 is not in the log"),
+        (cut_log, "has 1 entries of 2: the last ones were cut off"),
+        (empty_log, "has 0 entries of 2"),
+        (lose_log, "has 0 entries of 2"),
+        (cut_log_of_an_older_folder, "version 2 is not in the log"),
+        (damage_head, "the head of the approvals log is damaged"),
         (lose_model, "a file of version 2 can't be read"),
         (swap_versions, "000001/manifest.json"),
     ],
@@ -252,6 +273,60 @@ def test_a_damaged_log_stops_writers(registry: FolderRegistry) -> None:
     with pytest.raises(StateError, match="line 1"):
         move(registry, 1)
     assert files_of(registry) == before
+
+
+@pytest.mark.parametrize("damage", [cut_log, empty_log, lose_log])
+def test_a_log_without_its_last_line_stops_readers_and_writers(
+    registry: FolderRegistry, damage: Callable[[FolderRegistry], None]
+) -> None:
+    """Nobody takes the model before the last promotion for the one in charge."""
+    publish(registry)
+    move(registry, 1)
+    damage(registry)
+    for use in (
+        lambda: publish(registry),
+        lambda: move(registry, 1),
+        lambda: registry.alias("champion"),
+        registry.history,
+    ):
+        with pytest.raises(StateError, match="the last ones were cut off"):
+            use()
+
+
+def test_a_log_written_anew_is_not_the_one_of_the_head(registry: FolderRegistry) -> None:
+    publish(registry)
+    other = FolderRegistry(registry.folder.parent / "other")
+    publish(other, at_ms=9)
+    log = (other.folder / "approvals.log").read_bytes()
+    (registry.folder / "approvals.log").write_bytes(log)
+    with pytest.raises(StateError, match="entry 1 of the approvals log is not the one"):
+        registry.versions()
+
+
+def test_a_folder_without_a_head_gets_one_with_the_next_line(registry: FolderRegistry) -> None:
+    publish(registry)
+    (registry.folder / "approvals.head").unlink()
+    assert registry.recorded_head() is None
+    assert registry.verify() == []
+    move(registry, 1)
+    approvals, head = registry.approvals(), registry.recorded_head()
+    assert head is not None
+    assert (head.entries, head.head) == (2, approvals.head)
+
+
+def test_a_head_that_a_crash_left_behind_is_mended_by_the_next_line(
+    registry: FolderRegistry,
+) -> None:
+    publish(registry)
+    path = registry.folder / "approvals.head"
+    before = path.read_bytes()
+    move(registry, 1)
+    path.write_bytes(before)
+    assert registry.aliases() == {"champion": 1}
+    move(registry, None)
+    head = registry.recorded_head()
+    assert head is not None
+    assert head.entries == 3
 
 
 def test_a_torn_line_is_cut_by_the_next_writer(registry: FolderRegistry) -> None:

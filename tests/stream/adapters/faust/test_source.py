@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from claimtrace.clock import ManualClock
 from claimtrace.errors import StateError, StoreUnavailable
 from claimtrace.events import Record
-from stream.adapters.faust.source import FaustSource
+from stream.adapters.faust.source import STAND_IN, FaustSource, record_of
 from stream.journal.plan import Range, TopicPartition, in_plan_order
 
 TOPICS = ("a", "b")
@@ -58,6 +58,8 @@ class Log:
             ]
             for topic_partition, (start, stop) in gaps.items()
         }
+
+    def order_topics(self, topics: Sequence[str]) -> None: ...
 
     def fetch(self, ranges: Sequence[Range]) -> list[Record]:
         return in_plan_order(
@@ -201,3 +203,23 @@ def test_whatever_is_repeated_or_left_out_each_record_comes_once_in_plan_order(
         ]
     source.acknowledge(positions)
     assert source.unacknowledged == 0
+
+
+def test_a_stand_in_has_the_records_up_to_its_own_read_by_position() -> None:
+    log = a_log(("a", 0, [0, 1, 2, 4]))  # 3 is a marker
+    log.ends["a", 0] = 5
+    source = a_source(log)
+    source.collect(FakeEvent(log.records["a", 0][0]))
+    stand_in = FakeEvent(Record("a", 0, 4, None, None, 0, (STAND_IN,)))
+    source.collect(stand_in)
+    assert source.poll({("a", 0): 0}, 100) == log.records["a", 0]
+    assert log.asked == [{("a", 0): (1, 5)}]
+    assert source.acknowledge({("a", 0): 4}) == 1
+    assert not stand_in.is_acked
+    assert source.acknowledge({("a", 0): 5}) == 1
+    assert source.poll({("a", 0): 5}, 100) == []
+
+
+def test_a_name_with_a_nul_is_read_as_librdkafka_reads_it() -> None:
+    message = FakeEvent(Record("a", 0, 4, None, b"x", 0, (("n\0ul", b"1"), ("", b"")))).message
+    assert record_of(message).headers == (("n", b"1"), ("", b""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.conftest import require_kafka
+from tests.servers.raw_records import RawRecord, produce_raw
 from tests.servers.secure import SASL_TLS, USERS, allow, secure_cluster
 from tests.servers.topics import client, read_topic
 from tests.worlds.kafka_fleet import (
@@ -154,6 +156,26 @@ def test_a_journal_changes_hands_between_plain_and_faust(fleet: Fleet) -> None:
         fleet.wait_until_done()
         assert worker.end() == 0, fleet.said()
     assert check(fleet, find(fleet), sample=20, once=True) == 0
+
+
+def test_a_record_that_its_client_cannot_read_is_decided_on(fleet: Fleet) -> None:
+    """A name of a header isn't UTF-8: in the middle of a batch, and at the end of the partition."""
+    rows = a_feed(300, PARTITIONS)
+    poison = RawRecord(b"k", b'{"claim_id":"c-poison","policy_id":"p-1"}', [(b"\xff", b"1")])
+    later = poison._replace(value=b'{"claim_id":"c-last","policy_id":"p-1"}')
+    tame = poison._replace(value=b'{"claim_id":"c-tame","policy_id":"p-1"}', headers=())
+    bootstrap = fleet.cluster.bootstrap
+    worker = faust_worker(fleet)
+    worker.start()
+    feed(fleet.cluster, rows)
+    produce_raw(bootstrap, "claims.filed", 0, [tame, poison])
+    produce_raw(bootstrap, "claims.filed", 0, [later])
+    fleet.wait_until_done()
+    assert worker.end() == 0, fleet.said()
+    found = find(fleet)
+    check(fleet, found, sample=20, once=True)
+    said = [json.loads(r.value)["claim_id"] for r in read_topic(bootstrap, "claims.decisions")]
+    assert {"c-tame", "c-poison", "c-last"} <= set(said)
 
 
 def test_a_second_worker_is_refused_and_the_first_goes_on(fleet: Fleet) -> None:

@@ -85,7 +85,7 @@ def test_two_workers_take_up_the_models_that_are_promoted(fleet: Fleet) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kills", "records"), [(8, 20_000), pytest.param(20, 50_000, marks=pytest.mark.long)]
+    ("kills", "records"), [(4, 8_000), pytest.param(20, 50_000, marks=pytest.mark.long)]
 )
 def test_three_workers_killed_again_and_again(fleet: Fleet, kills: int, records: int) -> None:
     rng = np.random.default_rng(3)

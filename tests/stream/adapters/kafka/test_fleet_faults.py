@@ -383,7 +383,7 @@ def claim_position(decision: Record) -> tuple[int, int]:
     return said["partition"], said["position"]
 
 
-@pytest.mark.parametrize("size", ["shorter", "longer"])
+@pytest.mark.parametrize("size", ["longer", pytest.param("shorter", marks=pytest.mark.long)])
 def test_topics_made_anew_are_refused(fleet: Fleet, size: str) -> None:
     first, second = halves(1500)
     worker = fleet.worker(measured=True)

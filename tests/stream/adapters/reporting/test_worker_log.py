@@ -17,7 +17,6 @@ from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Outgoing
 from claimtrace_examples.auto_claims import DOMAIN
 from stream.adapters.reporting.log_lines import end_log, start_log
-from stream.adapters.reporting.store_names import StoreNames
 from stream.adapters.reporting.worker_log import WorkerLog
 from stream.engine.effects import Counts
 from stream.engine.engine import Engine
@@ -25,6 +24,7 @@ from stream.journal.plan import JOURNAL
 from stream.worker.driver import Driver
 from stream.worker.observer import Observers, WorkerObserver
 from stream.worker.parts import Cadence, LogParts, Stores
+from stream.worker.store_names import StoreNames
 from tests.simulation.shared_parts import (
     Member,
     OwnSnapshots,
@@ -98,6 +98,15 @@ def test_a_pause_before_the_start_is_over_is_not_ready(out: io.StringIO) -> None
     assert [line["event"] for line in told(out)] == ["paused, waiting for: log", "resumed"]
     log.ready(True)
     assert told(out)[-1]["event"] == "ready"
+
+
+def test_a_store_that_answers_while_the_worker_starts_is_said(out: io.StringIO) -> None:
+    log = a_log()
+    log.paused("source")
+    log.answered()
+    log.answered()
+    log.ready(True)
+    assert [line["event"] for line in told(out)] == ["paused, waiting for: log", "resumed", "ready"]
 
 
 def test_another_model_is_said_once(out: io.StringIO) -> None:
@@ -196,7 +205,7 @@ def test_every_store_of_a_worker_has_its_name(where: str, store: str) -> None:
         "s3://bucket/rows": "offline", "/srv/models": "models", "/data/state": "journal",
         "/data/state/snapshots": "snapshots", "/data/log.db": "log", "": "schemas",
     }  # fmt: skip
-    assert StoreNames(["claims.filed"], places).store_of(where) == store
+    assert StoreNames(["claims.filed"], places).of(where) == store
 
 
 def test_all_observers_hear_everything() -> None:
@@ -204,7 +213,8 @@ def test_all_observers_hear_everything() -> None:
         "passed": ("read",), "ready": (True,), "applied": (3, Counts(), 0.1),
         "topic_partition": ("claims.filed", 0, 1, 2), "owned": (1,), "retained": (1,),
         "rebalanced": ("gained", frozenset({JOURNAL})), "replayed": (1,), "paused": ("source",),
-        "committed": (True,), "planned": (1, 2), "journal": (0.1,), "offline": (0.1,),
+        "committed": (True,), "answered": (),
+        "planned": (1, 2), "journal": (0.1,), "offline": (0.1,),
         "snapshot": (1, 0.1), "model": (FIRST, "numba"), "notified": ("sent", 1), "lost": (1,),
     }  # fmt: skip
     methods = {name for name, _ in inspect.getmembers(WorkerObserver, inspect.isfunction)}

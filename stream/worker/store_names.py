@@ -1,8 +1,4 @@
-"""Names of stores: which store an error's `where` belongs to, for `/ready`, metrics and the log.
-
-`where` is a path, a topic, an address or the name of a table. The answer is always a word of a
-fixed list, so that nothing from an event can get into a label or an answer of the worker.
-"""
+"""The store that an error's `where` belongs to, in one word: what a worker says it waits for."""
 
 from __future__ import annotations
 
@@ -21,10 +17,10 @@ from featurestore.offline import tables
 
 STORES: Final = ("log", "journal", "offline", "snapshots", "models", "schemas")
 OTHER: Final = "other"
-"""The word in place of a store that isn't known here."""
+"""The word for any place that isn't known here."""
 
 _OUTPUTS: Final = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
-_BROKERS: Final = re.compile(r"((kafka|kinesis)://)?[^/,\s]+:\d+(,[^/,\s]+:\d+)*")
+_BROKERS: Final = re.compile(r"(kafka://)?[^/,\s]+:\d+(,[^/,\s]+:\d+)*")
 _LOG_WORDS: Final = frozenset(["source", "sink", "log.db", "group", "kafka", "kinesis", *_OUTPUTS])
 _TABLES: Final = frozenset(
     [tables.EVENTS, tables.DECISIONS, tables.LABELS, tables.PROFILES, tables.DRIFT,
@@ -33,29 +29,26 @@ _TABLES: Final = frozenset(
 
 
 class StoreNames:
-    """The stores of one worker, by the names that its errors give as `where`.
+    """Finds the store of a place: a path, a topic, a stream, a group, a URL.
 
     Args:
         topics: the domain's topics.
-        places: further names of stores of this worker, such as its consumer group, a table or a
-            bucket, each with a word of `STORES`; a place covers what lies below it.
+        places: further names and paths of these settings, each with one of `STORES`.
 
-    >>> names = StoreNames(["claims.filed"], {"group-7": "log", "s3://bucket/rows": "offline"})
-    >>> [names.store_of(where) for where in ("claims.filed/3", "group-7", "s3://bucket/rows/labels")]
+    >>> names = StoreNames(["claims.filed"], {"s3://lake/claims": "offline", "my-group": "log"})
+    >>> [names.of(each) for each in ("claims.filed/3", "my-group", "s3://lake/claims/decisions")]
     ['log', 'log', 'offline']
-    >>> names.store_of("Alice Canary, 555-0199")
-    'other'
     """
 
-    def __init__(self, topics: Iterable[str], places: Mapping[str, str] | None = None) -> None:
-        self._log_words = _LOG_WORDS | set(topics)
-        # the longest first: the registry may lie inside the folder of another store
+    def __init__(self, topics: Iterable[str] = (), places: Mapping[str, str] | None = None) -> None:
+        self._topics = frozenset(topics)
         named = [(place.rstrip("/"), store) for place, store in (places or {}).items() if place]
+        # the longest first: one place may lie inside of another
         self._places = sorted(named, key=lambda each: -len(each[0]))
 
-    def store_of(self, where: str) -> str:
-        """Return which of `STORES` an error's `where` belongs to, or `OTHER`."""
-        where = where.rstrip("/")
+    def of(self, where: str) -> str:
+        """Return one of `STORES`, or `OTHER`."""
+        where = where.split(", ")[0].rstrip("/")
         for place, store in self._places:
             if where == place or where.startswith(place + "/"):
                 return store
@@ -66,8 +59,11 @@ class StoreNames:
             return name
         if name == JOURNAL_TOPIC or parent == JOURNAL_TOPIC:
             return "journal"
-        if _BROKERS.fullmatch(where) or name in self._log_words or parent in self._log_words:
+        log_words = _LOG_WORDS | self._topics
+        if _BROKERS.fullmatch(where) or name in log_words or parent in log_words:
             return "log"
+        if any(each.endswith(f".{topic}") for topic in log_words for each in (name, parent)):
+            return "log"  # a stream of Kinesis has a topic's name behind the common one
         if where in _TABLES:
             return "offline"
         return parent if parent in STORES else OTHER

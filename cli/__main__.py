@@ -13,9 +13,10 @@ from claimtrace.errors import ClaimtraceError, UsageError
 
 from .commands.events import producers, replay, simulate, topics
 from .commands.inspect import features, offline, score, seal, verify
+from .commands.keep import backup, restore
 from .commands.models import models, train
 from .commands.run import faust, stream, upgrade
-from .commands.start import demo, doctor
+from .commands.start import demo, doctor, init
 from .console import err, readable_output, safe, show_error, silence_output, write_trace
 from .mistakes import check_names, mistake
 from .stopped import COMMAND, INTERRUPTED, words
@@ -26,7 +27,6 @@ _OPTIONS = "claimtrace --help lists the commands, --help after one its options"
 app = typer.Typer(
     name="claimtrace",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="""Streaming fraud detection for insurance claims.
@@ -47,6 +47,12 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     ctx: typer.Context,
@@ -61,6 +67,12 @@ def options(
         str | None,
         typer.Option("--source", "-s", help="local, kafka://host:port, or kinesis://name."),
     ] = None,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
 ) -> None:
     """Read the settings once, before any command."""
     COMMAND.set(ctx.invoked_subcommand or "")
@@ -75,9 +87,11 @@ def version() -> None:
 
 _START, _EVENTS, _RUN = "Start here", "Put events on a log", "Run the stream"
 _MODELS, _INSPECT = "Train and approve models", "Look at decisions, and prove them"
+_KEEP = "Back up and restore"
 
 app.command(rich_help_panel=_START)(demo.demo)
 app.command(rich_help_panel=_START)(doctor.doctor)
+app.command(rich_help_panel=_START)(init.init)
 app.command(rich_help_panel=_START)(version)
 app.command(rich_help_panel=_EVENTS)(simulate.simulate)
 app.command(rich_help_panel=_EVENTS)(replay.replay)
@@ -93,6 +107,8 @@ app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(verify.verify)
 app.command(rich_help_panel=_INSPECT)(seal.seal)
 app.add_typer(offline.offline_app, name="offline", rich_help_panel=_INSPECT)
+app.command(rich_help_panel=_KEEP)(backup.backup)
+app.command(rich_help_panel=_KEEP)(restore.restore)
 
 
 def main(arguments: list[str] | None = None) -> int:

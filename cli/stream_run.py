@@ -9,12 +9,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.padding import Padding
-
 from claimtrace.adapters.files.folder_lock import FolderLock
 from claimtrace.errors import ClaimtraceError
 
-from .console import notify, out, progress
+from .console import hanging, notify, out, progress
+from .wiring.worker_log import end_of_process, log_end
 
 if TYPE_CHECKING:
     from stream.engine.effects import Counts
@@ -76,22 +75,29 @@ def run_stream(
     title: str = "stream",
     quiet: bool = False,
     new_journal: bool = False,
+    logs: bool = False,
 ) -> Ran:
     """Recover and run; returns at the end of the log if asked to.
 
-    `new_journal` first sets aside a journal that doesn't belong to the log.
+    Args:
+        workspace: as the command opened it.
+        until_end: whether to stop at the end of the log.
+        title: of the progress bar.
+        quiet: whether no progress bar is drawn.
+        new_journal: whether a journal that doesn't belong to the log is set aside first.
+        logs: whether events go to the worker's log, which the caller has opened.
 
     Raises:
         Stopped: SIGINT or SIGTERM came; the run has ended as it should.
     """
-    ran, asked = _run_until_stopped(workspace, until_end, title, quiet, new_journal)
+    ran, asked = _run_until_stopped(workspace, until_end, title, quiet, new_journal, logs)
     if asked is not None:
         raise Stopped(ran, asked)
     return ran
 
 
 def _run_until_stopped(
-    workspace: Workspace, until_end: bool, title: str, quiet: bool, new_journal: bool
+    workspace: Workspace, until_end: bool, title: str, quiet: bool, new_journal: bool, logs: bool
 ) -> tuple[Ran, int | None]:
     """Recover and run; returns what was done, and the signal that asked to stop if one came."""
     from stream.adapters.process.garbage import rare_collections
@@ -102,11 +108,11 @@ def _run_until_stopped(
     from .wiring.observing import observe, store_names
     from .wiring.waiting import wait_until_opened
 
-    with StopSignals() as stopping, ExitStack() as opened:
+    with StopSignals(end_of_process(logs=logs)) as stopping, ExitStack() as opened:
         stopping.within(WAITING_S)
         opened.enter_context(FolderLock(workspace.state_folder))
         opened.enter_context(rare_collections())
-        observer, names = observe(workspace, opened), store_names(workspace)
+        observer, names = observe(workspace, opened, logs=logs), store_names(workspace)
 
         def attempt(trying: ExitStack, patience_s: float) -> tuple[Transport, Driver]:
             nonlocal new_journal
@@ -135,6 +141,8 @@ def _run_until_stopped(
                 run = _Run(workspace, transport, driver, observer, stopping, advance, until_end)
                 ran = run.loop(replayed)
                 stopping.within(_CLOSE_S)
+                if logs:
+                    log_end("asked to stop" if stopping() else "the end of the log", ran)
                 return ran, stopping.number
         except ClaimtraceError as error:
             stopping.within(WAITING_S, error.exit_code)
@@ -209,7 +217,8 @@ def show_ran(ran: Ran) -> None:
     out.print(
         f"[bold]{c.claims:,}[/] claims decided of {c.records:,} records in {ran.seconds:.1f} s "
         f"([cyan]{rate:,.0f} records/s[/]); a batch took {ran.batch_ms_p50:.1f} ms p50, "
-        f"{ran.batch_ms_p99:.1f} ms p99"
+        f"{ran.batch_ms_p99:.1f} ms p99",
+        soft_wrap=not out.is_terminal,
     )
     told = (
         f"referred {c.referred:,}, for review {c.reviewed:,}, scored by a model {c.scored:,}; "
@@ -219,4 +228,4 @@ def show_ran(ran: Ran) -> None:
         f"category {c.unseen_categories:,}[/]",
     )
     for line in told:
-        out.print(Padding(line, (0, 0, 0, 2)))
+        hanging("  ", line, 2)

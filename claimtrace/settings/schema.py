@@ -231,6 +231,16 @@ class MetricsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Address and port of `/metrics`, `/ready` and `/live`, e.g. 127.0.0.1:9464; empty: none."""
 
 
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The lines that a worker without a terminal writes to standard error."""
+
+    format: Literal["text", "json"] = "text"
+    """One line an event: words and `name=value`, or one JSON object."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """`debug` adds each batch and the lines of the Kafka client; `warning` leaves pauses, lost
+    partitions and errors."""
+
+
 class KafkaConnection(NamedTuple):
     """The settings that a Kafka client is made from: the brokers in `source`, options, login."""
 
@@ -272,6 +282,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     security: SecuritySettings = SecuritySettings()
     schemas: SchemaSettings = SchemaSettings()
     metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
 
     @property
     def kafka_connection(self) -> KafkaConnection:

@@ -15,10 +15,11 @@ from claimtrace.clock import duration_ms
 from claimtrace.errors import ClaimtraceError, ConfigError, UsageError
 from claimtrace.settings.schema import KAFKA
 
-from ..console import show_error
+from ..console import err, show_error
 from ..wiring.assembly import build_driver
 from ..wiring.observing import observe, store_names
 from ..wiring.waiting import wait_until_opened
+from ..wiring.worker_log import start
 from ..wiring.workspace import Workspace
 from .kafka import KafkaTransport
 
@@ -87,7 +88,10 @@ def make() -> Any:
 
     def open_driver(opened: ExitStack, stopping: Callable[[], bool]) -> RecoveredDriver:
         opened.enter_context(FolderLock(workspace.state_folder))
-        observer = observe(workspace, opened)
+        logs = not err.is_terminal
+        if logs:
+            start(workspace, opened)
+        observer = observe(workspace, opened, logs=logs)
 
         def attempt(trying: ExitStack, patience_s: float) -> RecoveredDriver:
             transport = trying.enter_context(FaustTransport(workspace))

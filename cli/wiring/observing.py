@@ -22,17 +22,30 @@ if TYPE_CHECKING:
     from .workspace import Workspace
 
 
-def observe(workspace: Workspace, opened: ExitStack) -> WorkerObserver:
+def observe(workspace: Workspace, opened: ExitStack, *, logs: bool = False) -> WorkerObserver:
     """Return the observer that the settings ask for.
 
     The metrics server and the sender to CloudWatch end with `opened`; open everything that still
     counts after this call, so that the last metrics know of it.
-    """
-    from stream.worker.observer import WorkerObserver
 
+    Args:
+        workspace: its settings and domain.
+        opened: closes the server and the sender.
+        logs: whether events are logged (`cli.wiring.worker_log`) instead of shown on a terminal.
+    """
+    from stream.worker.observer import Observers, WorkerObserver
+
+    log = _log_observer(workspace) if logs else WorkerObserver(notify)
     metrics, aws = workspace.settings.metrics, workspace.settings.aws
     if not metrics.listen and not aws.metrics_namespace:
-        return WorkerObserver(notify)
+        return log
+    counting = _metrics(workspace, opened)
+    return Observers(log, counting) if logs else counting
+
+
+def _metrics(workspace: Workspace, opened: ExitStack) -> WorkerObserver:
+    """Return the observer that counts, and start what publishes its metrics."""
+    metrics, aws = workspace.settings.metrics, workspace.settings.aws
     from prometheus_client import CollectorRegistry
 
     from stream.adapters.reporting.prometheus import WorkerMetrics
@@ -50,6 +63,12 @@ def observe(workspace: Workspace, opened: ExitStack) -> WorkerObserver:
     return observer
 
 
+def _log_observer(workspace: Workspace) -> WorkerObserver:
+    from stream.adapters.reporting.worker_log import WorkerLog
+
+    return WorkerLog(store_names(workspace))
+
+
 def store_names(workspace: Workspace) -> StoreNames:
     """Return the names of the stores, with the places that the settings name."""
     from stream.worker.store_names import StoreNames
@@ -58,8 +77,11 @@ def store_names(workspace: Workspace) -> StoreNames:
     places = {
         # Kafka's journal is a topic of the log: it answers when the brokers do
         JOURNAL_TOPIC: "log" if settings.source.startswith(KAFKA) else "journal",
-        settings.offline: "offline",
-        settings.models: "models",
+        str(workspace.log_path): "log",
+        str(workspace.state_folder): "journal",
+        str(workspace.state_folder / "snapshots"): "snapshots",
+        settings.offline or str(workspace.folder / "offline"): "offline",
+        str(workspace.models_folder): "models",
         settings.kafka.group: "log",
         settings.kinesis.table: "journal",
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from claimtrace.adapters.process.search_path import search_current_folder_last
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.clock import duration_ms
 from claimtrace.decisions import ModelRef
@@ -76,9 +77,10 @@ class Workspace:
 
     @cached_property
     def domain(self) -> Domain:
-        """The domain that the settings name."""
+        """The domain that the settings name; its module may be in the current folder."""
         from featurestore.definitions.domain import load_domain
 
+        search_current_folder_last()
         return load_domain(self.settings.domain, notify)
 
     @property

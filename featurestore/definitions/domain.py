@@ -14,9 +14,10 @@ from typing import Any, Final
 
 from msgspec import inspect
 
-from claimtrace.errors import DefinitionError
+from claimtrace.errors import ClaimtraceError, DefinitionError
 from claimtrace.events import Event
 from claimtrace.ids import digest_of
+from claimtrace.rooms import ROOMS
 
 from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
 from .features import MAX_VALUES, Computed, Entity, Feature, Group, Own, Rule, WindowFeature
@@ -147,6 +148,9 @@ RENAMED: Final = {
 }
 """Former module names of the example domains; settings that name them keep working."""
 
+EXAMPLES: Final = "claimtrace_examples"
+_SETTING: Final = "setting domain"
+
 
 def load_domain(module_name: str, notify: Callable[[str], None] = lambda _: None) -> Domain:
     """Import the domain that a Python module holds as `DOMAIN`.
@@ -156,29 +160,63 @@ def load_domain(module_name: str, notify: Callable[[str], None] = lambda _: None
         notify: called with a message for the user when the module has been renamed.
 
     Raises:
-        DefinitionError: the module doesn't exist, or has no `DOMAIN`.
+        DefinitionError: the module doesn't exist, can't be imported, has a name that belongs to
+            claimtrace, or has no `DOMAIN`.
 
     >>> load_domain("claimtrace_examples.no_such_domain")
     Traceback (most recent call last):
     ...
     claimtrace.errors.DefinitionError: no module claimtrace_examples.no_such_domain ...
     """
+    if module_name in RENAMED:
+        renamed = RENAMED[module_name]
+        notify(f"the domain {module_name} is called {renamed} now: change the setting `domain`")
+        return load_domain(renamed)
+    _check_module_name(module_name)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if module_name in RENAMED:
-            renamed = RENAMED[module_name]
-            notify(f"the domain {module_name} is called {renamed} now: change the setting `domain`")
-            return load_domain(renamed)
-        hint = "name a Python module, such as " + " or ".join(RENAMED.values())
+        hint = "name a Python module in this folder, or " + " or ".join(RENAMED.values())
+        raise DefinitionError(f"no module {error.name}", where=_SETTING, hint=hint) from None
+    except ClaimtraceError:
+        raise
+    except Exception as error:
         raise DefinitionError(
-            f"no module {error.name}", where="setting domain", hint=hint
-        ) from None
+            f"the module {module_name} can't be imported: {type(error).__name__}: {error}",
+            where=_SETTING,
+            hint="correct the module; python -c 'import NAME' shows where it fails",
+        ) from error
     found = getattr(module, "DOMAIN", None)
     if not isinstance(found, Domain):
-        raise DefinitionError(f"{module_name} holds no DOMAIN", where="setting domain",
-                              hint="end the module with DOMAIN = Domain(...)")  # fmt: skip
+        at = getattr(module, "__file__", None) or "a module of Python's own"
+        raise DefinitionError(
+            f"{module_name} holds no DOMAIN", where=f"{_SETTING}: {at}",
+            hint="end the module with DOMAIN = Domain(...); if that isn't your module, another one "
+            "has its name: rename yours",
+        )  # fmt: skip
     return found
+
+
+def _check_module_name(module_name: str) -> None:
+    """Refuse what is no module's name, and the names of rooms, which can't be a user's module.
+
+    Raises:
+        DefinitionError: says how to name the module.
+    """
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        stem = module_name.replace("/", ".").removesuffix(".py")
+        is_path = "/" in module_name and all(part.isidentifier() for part in stem.split("."))
+        hint = f"write {stem}" if is_path else "write it as in an import statement: my_domain"
+        raise DefinitionError(f"{module_name!r} is no module's name", where=_SETTING, hint=hint)
+    room = module_name.split(".", maxsplit=1)[0]
+    if room in ROOMS and room != EXAMPLES:
+        raise DefinitionError(
+            f"{room} is a package of claimtrace: a domain can't have its name", where=_SETTING,
+            hint=f"rename the module, such as my_{room}.py, and set domain = \"my_{room}\"",
+        )  # fmt: skip
+    if module_name.endswith(".py"):
+        raise DefinitionError(f"{module_name} is a file's name", where=_SETTING,
+                              hint=f"write {module_name.removesuffix('.py')}")  # fmt: skip
 
 
 def _plain(thing: Any) -> Any:

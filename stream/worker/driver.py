@@ -249,6 +249,8 @@ class Driver:
         self._observer.journal(self._clock.monotonic_s() - from_s)
         if won != plan:  # another worker's plan has this number: that one is applied
             records = self._fetch(won)
+        else:
+            self._observer.planned(number, len(records))
         return won, records
 
     def _fetch(self, plan: Plan) -> Sequence[Record]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from claimtrace.decisions import ModelRef
 
 from ..engine.effects import Counts
+from ..journal.plan import TopicPartition
 
 
 class WorkerObserver:
@@ -35,7 +36,7 @@ class WorkerObserver:
     def owned(self, count: int) -> None:
         """Hear on how many partitions the worker decides now."""
 
-    def rebalanced(self, kind: str) -> None:
+    def rebalanced(self, kind: str, topic_partitions: Set[TopicPartition] = frozenset()) -> None:
         """Hear that partitions were `gained`, `revoked` or `lost`."""
 
     def retained(self, count: int) -> None:
@@ -54,6 +55,10 @@ class WorkerObserver:
         """Hear that a commit was accepted, or refused because another worker owns the partition
         now."""
 
+    def planned(self, plan_number: int, records: int) -> None:
+        """Hear that a plan of this worker, of so many records, is in the journal; not called when
+        another worker's plan won its number."""
+
     def journal(self, seconds: float) -> None:
         """Hear that a plan was appended to the journal and read back."""
 
@@ -71,3 +76,105 @@ class WorkerObserver:
 
     def lost(self, count: int) -> None:
         """Hear that retention removed records before they were read."""
+
+
+class Observers(WorkerObserver):
+    """Several observers as one: each hears everything, in their order.
+
+    Args:
+        observers: those that hear; `notify` is the first one's.
+    """
+
+    def __init__(self, *observers: WorkerObserver) -> None:
+        super().__init__(observers[0].notify)
+        self._all = observers
+
+    def passed(self, point: str) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.passed(point)
+
+    def ready(self, is_ready: bool) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.ready(is_ready)
+
+    def applied(self, plan_number: int, counts: Counts, seconds: float) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.applied(plan_number, counts, seconds)
+
+    def topic_partition(self, topic: str, partition: int, position: int, end: int) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.topic_partition(topic, partition, position, end)
+
+    def owned(self, count: int) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.owned(count)
+
+    def rebalanced(self, kind: str, topic_partitions: Set[TopicPartition] = frozenset()) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.rebalanced(kind, topic_partitions)
+
+    def retained(self, count: int) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.retained(count)
+
+    def replayed(self, count: int) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.replayed(count)
+
+    def paused(self, where: str) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.paused(where)
+
+    def answered(self) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.answered()
+
+    def committed(self, ok: bool) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.committed(ok)
+
+    def planned(self, plan_number: int, records: int) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.planned(plan_number, records)
+
+    def journal(self, seconds: float) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.journal(seconds)
+
+    def offline(self, seconds: float) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.offline(seconds)
+
+    def snapshot(self, plan: int, seconds: float) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.snapshot(plan, seconds)
+
+    def model(self, ref: ModelRef, kernel: str) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.model(ref, kernel)
+
+    def notified(self, result: str, count: int) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.notified(result, count)
+
+    def lost(self, count: int) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.lost(count)

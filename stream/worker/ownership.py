@@ -167,7 +167,7 @@ class Ownership:
         try:
             stored = self._writer.confirm()
         except Superseded:
-            self._observer.rebalanced("lost")
+            self._observer.rebalanced("lost", self.owned)
             self._release_all()
             return
         if stored is not None:
@@ -199,7 +199,7 @@ class Ownership:
         assigned = self._group.poll(self._drain)
         self._assigned = frozenset(assigned)
         if self._has_lapsed or self._owned - assigned:
-            self._observer.rebalanced("lost")
+            self._observer.rebalanced("lost", self.owned)
             self._has_lapsed = False
             self._release_all()
         if self._must_abort:
@@ -207,10 +207,10 @@ class Ownership:
             self._must_abort = False
         gained = assigned - self._owned
         if gained:
-            before = len(self._owned)
+            before = self.owned
             self._take_over(self._group, gained)
-            if len(self._owned) > before:
-                self._observer.rebalanced("gained")
+            if taken := self.owned - before:
+                self._observer.rebalanced("gained", taken)
                 self._observer.owned(len(self._owned))
 
     def heartbeat(self) -> None:
@@ -289,7 +289,7 @@ class Ownership:
     def _drain(self, topic_partitions: Set[TopicPartition]) -> None:
         """Finish the work on revoked partitions; the next owner repeats what is left."""
         assert self._owned is not None
-        self._observer.rebalanced("revoked")
+        self._observer.rebalanced("revoked", topic_partitions & self._owned)
         # one try each: the group waits for this worker, and a pause could make it lose everything
         retrying, self._retry = self._retry, lambda work: work()
         try:

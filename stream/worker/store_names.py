@@ -13,6 +13,7 @@ from claimtrace.decisions import (
     DRIFT_TOPIC,
     JOURNAL_TOPIC,
 )
+from featurestore.offline import tables
 
 STORES: Final = ("log", "journal", "offline", "snapshots", "models", "schemas")
 OTHER: Final = "other"
@@ -20,7 +21,11 @@ OTHER: Final = "other"
 
 _OUTPUTS: Final = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
 _BROKERS: Final = re.compile(r"(kafka://)?[^/,\s]+:\d+(,[^/,\s]+:\d+)*")
-_LOG_WORDS: Final = frozenset(["source", "sink", "log.db", *_OUTPUTS])
+_LOG_WORDS: Final = frozenset(["source", "sink", "log.db", "group", "kafka", "kinesis", *_OUTPUTS])
+_TABLES: Final = frozenset(
+    [tables.EVENTS, tables.DECISIONS, tables.LABELS, tables.PROFILES, tables.DRIFT,
+     tables.DEFINITIONS]
+)  # fmt: skip
 
 
 class StoreNames:
@@ -37,12 +42,14 @@ class StoreNames:
 
     def __init__(self, topics: Iterable[str] = (), places: Mapping[str, str] | None = None) -> None:
         self._topics = frozenset(topics)
-        self._places = {place.rstrip("/"): store for place, store in (places or {}).items()}
+        named = [(place.rstrip("/"), store) for place, store in (places or {}).items() if place]
+        # the longest first: one place may lie inside of another
+        self._places = sorted(named, key=lambda each: -len(each[0]))
 
     def of(self, where: str) -> str:
         """Return one of `STORES`, or `OTHER`."""
         where = where.split(", ")[0].rstrip("/")
-        for place, store in self._places.items():
+        for place, store in self._places:
             if where == place or where.startswith(place + "/"):
                 return store
         if where.startswith(("http:", "https:", "mock:")):
@@ -57,4 +64,6 @@ class StoreNames:
             return "log"
         if any(each.endswith(f".{topic}") for topic in log_words for each in (name, parent)):
             return "log"  # a stream of Kinesis has a topic's name behind the common one
+        if where in _TABLES:
+            return "offline"
         return parent if parent in STORES else OTHER

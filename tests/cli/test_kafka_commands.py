@@ -11,13 +11,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer
+from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient, ConfigEntry, ConfigResource, ConfigSource
 from confluent_kafka.admin import AlterConfigOpType as Op
 from typer.testing import CliRunner, Result
 
 from claimtrace.adapters.embedded_log.log import EmbeddedLog
+from claimtrace.adapters.kafka.group_members import members_of
 from claimtrace.adapters.kafka.topics_admin import KafkaTopics, topic_ids
 from claimtrace.adapters.required_topics import wanted_topics
 from claimtrace.errors import ConfigError
@@ -26,10 +29,11 @@ from cli.commands.events import topics
 from cli.commands.events.producers import producers
 from cli.commands.events.replay import replay
 from cli.commands.events.topics import check_topics
+from cli.commands.start.doctor_sharing import check_sharing
 from cli.wiring.workspace import Workspace
 from tests.conftest import require_kafka
 from tests.servers.kafka import Cluster
-from tests.servers.topics import create_topics, read_topic
+from tests.servers.topics import client, create_topics, read_topic
 
 ROOT = Path(__file__).resolve().parents[2]
 INPUTS = ("policies.changed", "claims.adjudicated", "claims.filed")
@@ -301,3 +305,27 @@ total_claim_cents = { column = "amount", kind = "cents" }
     assert all(len(partitions) == 1 for partitions in by_key.values())
     (letter,) = read_topic(own.bootstrap, "claims.dead")
     assert dict(letter.headers)["x-dead-row"] == b"9"
+
+
+def test_the_doctor_says_that_workers_share_nothing(own, tmp_path, monkeypatch):
+    session = session_of(own, tmp_path)
+    settings = msgspec.structs.replace(session.settings, models="shared/m", offline="shared/o")
+    assert "for one worker only" in check_sharing(session)
+    assert "shared/o" in check_sharing(Workspace(settings))
+    config = client(own.bootstrap)
+    members = [Consumer({**config, "group.id": settings.kafka.group}) for _ in range(2)]
+    create_topics(own.bootstrap, {"claims.filed": 2})
+    try:
+        for member in members:
+            member.subscribe(["claims.filed"])
+        until_s = time.monotonic() + 60
+        while len(members_of(settings.kafka_connection)) < 2 and time.monotonic() < until_s:
+            for member in members:
+                member.poll(0.2)
+        with pytest.raises(ConfigError, match="2 workers are in the group") as told:
+            check_sharing(session)
+        assert "models and offline" in told.value.what
+        assert "2 in the group" in check_sharing(Workspace(settings))
+    finally:
+        for member in members:
+            member.close()

@@ -87,7 +87,7 @@ class RecordingObserver(WorkerObserver):
     def ready(self, is_ready: bool) -> None:
         self.was_not_ready |= not is_ready
 
-    def rebalanced(self, kind: str) -> None:
+    def rebalanced(self, kind: str, topic_partitions: object = ()) -> None:
         self.kinds.append(kind)
 
 

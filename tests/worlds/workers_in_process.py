@@ -63,7 +63,7 @@ class RecordingObserver(WorkerObserver):
         """Record whether the worker is ready."""
         self.readiness.append(is_ready)
 
-    def rebalanced(self, kind: str) -> None:
+    def rebalanced(self, kind: str, topic_partitions: object = ()) -> None:
         """Record a rebalance."""
         self.changes.append(kind)
 

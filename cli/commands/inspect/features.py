@@ -39,7 +39,8 @@ def show(
         raise UsageError(f"no feature's name contains {match!r}", hint="list all without a word")
     table(f"{ctx.obj.domain.name}: {len(rows)} features, definitions "
           f"{ctx.obj.domain.definitions_digest[:12]}", ["", "feature", "kind", "how", "in words"],
-          [[str(r.place), r.name, r.kind, r.how, r.text] for r in rows])  # fmt: skip
+          [[str(r.place), safe(r.name), r.kind, safe(r.how), safe(r.text)] for r in rows],
+          under=2)  # fmt: skip
 
 
 @features_app.command()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ...console import out, print_json, safe, table
+from ...console import STACKED_ROWS, out, print_json, safe, table, wide_table
 
 offline_app = typer.Typer(help="The offline store: every event, decision, label and profile.")
 _SHOWN_ROWS = 50
@@ -32,7 +32,11 @@ def sql(
         print_json([dict(zip(names, row, strict=True)) for row in _rows(found)])
         return
     shown = _rows(found.slice(0, _SHOWN_ROWS))
-    table("", [safe(name) for name in names], [[safe(_cell(value)) for value in r] for r in shown])
+    rows = [[safe(_cell(value)) for value in row] for row in shown]
+    left_out = wide_table([safe(name) for name in names], rows)
+    if left_out:
+        out.print(f"[dim]{left_out:,} more columns: ask for fewer, or for {STACKED_ROWS} rows at "
+                  "most; --json prints all[/]", soft_wrap=True)  # fmt: skip
     if found.num_rows > _SHOWN_ROWS:
         out.print(f"[dim]{found.num_rows - _SHOWN_ROWS:,} more rows; --json prints all[/]")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +13,9 @@ from claimtrace.errors import UsageError
 from ...console import out, print_json, safe, table
 from ...wiring.workspace import CHAMPION, Workspace
 from .registry_proof import MODEL_PARTS, check_models, show_models_checked
+
+_MOST_SHOWN = 400
+"""Characters of one value that `show` prints."""
 
 app = typer.Typer(help="The registry: versions, who approved what, and what was live when.")
 
@@ -60,7 +64,39 @@ def history(
          safe(e.reason)]
         for e in entries
     ]  # fmt: skip
-    table("", ["", "when", "what", "version", "alias", "who", "why"], rows)
+    table("", ["", "when", "what", "version", "alias", "who", "why"], rows, under=1)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    version: Annotated[int, typer.Argument(help="The number of a version.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Show one version: from what it was trained, how good it is, what happened to it."""
+    registry = ctx.obj.registry
+    artefact = registry.load(version)
+    m, ref = artefact.manifest, artefact.ref
+    if as_json:
+        print_json({"model": ref, "manifest": m, "bytes": len(artefact.model_json)})
+        return
+    aliases = [name for name, number in registry.aliases().items() if number == version]
+    rows = [
+        ["model", ref.label + (f", {', '.join(aliases)}" if aliases else "")],
+        ["made", f"{_when(m.created_at_ms)} UTC"],
+        ["digest", ref.digest],
+        ["definitions", f"{m.definitions} ({m.domain}, {len(m.features):,} features)"],
+        ["model", f"{m.model_digest} ({m.model_bytes:,} bytes)"],
+        ["thresholds", f"refer at {m.thresholds.refer:.4f}, review at {m.thresholds.review:.4f}, "
+         f"for {m.capacity_per_day:g} investigations a day"],
+    ]  # fmt: skip
+    rows += [
+        ["history", f"{_when(e.at_ms)} {e.act} {e.alias or ''} by {e.actor}: {e.reason}"]
+        for e in registry.history()
+        if e.version == version
+    ]
+    rows += [[name, value] for part in (m.metrics, m.lineage) for name, value in _flat(part)]
+    table("", ["what", "value"], [[safe(name), safe(_fitting(value))] for name, value in rows])
 
 
 @app.command("live-at")
@@ -125,6 +161,28 @@ def check(
     show_models_checked(result, required, as_json=as_json)
     if result.problems or missing_parts(result.covered, required):
         raise typer.Exit(1)
+
+
+def _flat(part: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the values of nested tables, each with its path; a table of plain values is one."""
+    for name, value in part.items():
+        path = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(value, dict) and any(isinstance(each, dict) for each in value.values()):
+            yield from _flat(value, path)
+        elif isinstance(value, dict):
+            yield path, ", ".join(f"{key} {_short(each)}" for key, each in value.items())
+        elif isinstance(value, list):
+            yield path, ", ".join(_short(each) for each in value)
+        else:
+            yield path, _short(value)
+
+
+def _fitting(value: str) -> str:
+    return value if len(value) <= _MOST_SHOWN else "(long: --json prints it)"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _when(at_ms: int) -> str:

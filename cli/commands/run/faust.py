@@ -29,6 +29,7 @@ def faust(
         environment["CLAIMTRACE_SOURCE"] = chosen["source"]
     if chosen.get("config") is not None:
         environment[CONFIG_VARIABLE] = str(chosen["config"])
-    command = [sys.executable, "-m", "faust", "-A", "cli.transports.faust:app", "worker",
+    # -P: the current folder isn't searched first, where a module of the user's could shadow ours
+    command = [sys.executable, "-P", "-m", "faust", "-A", "cli.transports.faust:app", "worker",
                "-l", "warn", "--without-web", *(arguments or [])]  # fmt: skip
     os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter, no shell

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ...console import print_json
-from ...stream_run import Ran, Stopped, run_stream, show_ran
+from ...stream_run import Stopped, run_stream, show_ran
+from ...wiring.worker_log import worker_log
 from ...wiring.workspace import Workspace
 
 
@@ -40,19 +41,22 @@ def stream(
 
     On Kafka, start as many workers as you like, each with a --folder of its own: the group divides
     the partitions among them. Make the topics first: `claimtrace topics create`.
+
+    Without a terminal it writes one line an event of its life to standard error: see the settings
+    `log.format` and `log.level`.
     """
     workspace: Workspace = ctx.obj if source is None else ctx.obj.at_source(source)
-    try:
-        ran = run_stream(workspace, until_end=until_end, quiet=as_json, new_journal=new_journal)
-        _show(ran, as_json=as_json)
-    except Stopped as stopped:
-        _show(stopped.ran, as_json=as_json)
-        if stopped.number == signal.SIGINT:
-            raise KeyboardInterrupt from None
-
-
-def _show(ran: Ran, *, as_json: bool) -> None:
+    asked = None
+    with worker_log(workspace, "stream") as logs:
+        try:
+            ran = run_stream(
+                workspace, until_end=until_end, quiet=as_json, new_journal=new_journal, logs=logs
+            )
+        except Stopped as stopped:
+            ran, asked = stopped.ran, stopped.number
     if as_json:
         print_json(ran)
     else:
         show_ran(ran)
+    if asked == signal.SIGINT:
+        raise KeyboardInterrupt

@@ -17,12 +17,14 @@ from claimtrace.errors import ClaimtraceError, ConfigError, NoJournal, StateErro
 from claimtrace.rooms import HOME, ROOMS
 from claimtrace.settings.schema import KINESIS
 
-from ...console import out, print_json, safe
+from ...console import hanging, print_json, safe
 from ...transports.choice import open_transport
 from ...wiring.workspace import CHAMPION, Workspace
 from .doctor_samples import sample_log, sample_offline
+from .doctor_sharing import check_sharing
 
 _LEAST_FREE_BYTES = 2**30
+_INDENT = 20
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -71,9 +73,9 @@ def doctor(
     else:
         for each in findings:
             mark = "[green]ok[/]  " if each.ok else "[red]fix[/] "
-            out.print(f"{mark} {each.check:<14} {safe(each.found)}")
+            hanging(f"{mark} {each.check:<14} ", safe(each.found), _INDENT)
             if each.hint and not each.ok:
-                out.print(f"     {'':<14} [dim]{safe(each.hint)}[/]")
+                hanging(" " * _INDENT, f"[dim]{safe(each.hint)}[/]", _INDENT)
     if not all(each.ok for each in findings):
         raise typer.Exit(1)
 
@@ -91,6 +93,8 @@ def _examine(workspace: Workspace, *, deep: bool = False) -> Iterator[Finding]:
         ("models", _models),
         ("offline store", partial(sample_offline, deep=deep)),
     )
+    if workspace.settings.source != "local":
+        checks = (*checks, ("sharing", check_sharing))
     if workspace.settings.source.startswith(KINESIS):
         checks = (*checks, ("reading", _reading))
     for name, check in checks:

@@ -74,7 +74,7 @@ class FileJournal:
         A last line that a crash cut short is removed before the next write.
         """
         content = self._path.read_bytes() if self._path.exists() else b""
-        whole, lines = _whole_lines(content, str(self._path))
+        whole, lines = whole_lines(content, str(self._path))
         self._file = self._path.open("ab", buffering=0)
         self._size, self._torn = whole, whole < len(content)
         sync_folder(self._path.parent)
@@ -107,7 +107,7 @@ def read_plans(path: Path, from_number: int = 1) -> Iterator[Plan]:
     Raises:
         StateError: a line is damaged or missing.
     """
-    _, lines = _whole_lines(path.read_bytes(), str(path))
+    _, lines = whole_lines(path.read_bytes(), str(path))
     for number, line in enumerate(lines[from_number:], from_number):
         plan = _plan(line, path)
         if plan.number != number:
@@ -126,7 +126,7 @@ def read_terms(path: Path) -> Terms:
         NoJournal: there is none.
         StateError: the file is damaged, or another version wrote it.
     """
-    lines = _whole_lines(path.read_bytes(), str(path))[1] if path.exists() else []
+    lines = whole_lines(path.read_bytes(), str(path))[1] if path.exists() else []
     if not lines:
         raise NoJournal.at(str(path))
     return terms_of(lines[0], str(path))
@@ -148,7 +148,7 @@ def _plan(line: bytes, path: Path) -> Plan:
         ) from error
 
 
-def _whole_lines(content: bytes, where: str) -> tuple[int, list[bytes]]:
+def whole_lines(content: bytes, where: str) -> tuple[int, list[bytes]]:
     """Return the length in bytes of all whole lines, and their bodies without checksums.
 
     Raises:

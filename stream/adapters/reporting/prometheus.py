@@ -8,7 +8,7 @@ from an event: so metrics hold no personal data, and a sender can't make new ser
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -25,8 +25,11 @@ from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
 
 from ...decisions.outcomes import OUTCOMES
 from ...engine.effects import Counts
+from ...journal.plan import TopicPartition
 from ...worker.observer import WorkerObserver
-from ...worker.store_names import OTHER, STORES, StoreNames
+from ...worker.store_names import OTHER as OTHER
+from ...worker.store_names import STORES as STORES
+from ...worker.store_names import StoreNames
 from .sns_message import RESULTS
 
 REBALANCES: Final = ("gained", "revoked", "lost")
@@ -240,7 +243,11 @@ class WorkerMetrics(WorkerObserver):
         """Set the number of partitions that this worker decides on."""
         self._gauges["owned_partitions"].set(count)
 
-    def rebalanced(self, kind: str) -> None:
+    def rebalanced(
+        self,
+        kind: str,
+        topic_partitions: Set[TopicPartition] = frozenset(),  # noqa: ARG002
+    ) -> None:
         """Count a change of ownership: one of `REBALANCES`."""
         self._rebalances.get(kind, self._rebalances[OTHER]).inc()
 

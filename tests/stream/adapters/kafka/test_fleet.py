@@ -43,6 +43,9 @@ def test_one_worker_from_start_to_end(fleet: Fleet) -> None:
     time.sleep(4)
     assert worker.end() == 0, fleet.said()
     assert check(fleet, find(fleet), sample=10, once=True) == 0
+    for each in ("took over partitions", "ready", "first plan written", "snapshot published"):
+        assert f"INFO {each} " in worker.text, worker.text
+    assert worker.text.count('INFO end reason="asked to stop"') == 2, worker.text
 
 
 def promote(fleet: Fleet, version: int) -> None:

@@ -71,8 +71,9 @@ def test_what_is_told_is_what_the_table_says(watched):
 
 
 def test_every_word_of_the_driver_is_heard():
+    others = ("passed", "planned")  # for tests that end the driver; `journal` counts plans
     for name in vars(WorkerObserver):
-        if not name.startswith("_") and name != "passed":  # for tests that end the driver
+        if not name.startswith("_") and name not in others:
             assert name in vars(WorkerMetrics), name
 
 

@@ -1,0 +1,1 @@
+"""Copies of a folder: taken while a worker runs, and put back."""

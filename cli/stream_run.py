@@ -90,6 +90,7 @@ def run_stream(
     Raises:
         Stopped: SIGINT or SIGTERM came; the run has ended as it should.
     """
+    _ = workspace.domain  # first: one that can't be had leaves no folder behind
     ran, asked = _run_until_stopped(workspace, until_end, title, quiet, new_journal, logs)
     if asked is not None:
         raise Stopped(ran, asked)

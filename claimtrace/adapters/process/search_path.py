@@ -24,5 +24,6 @@ def search_current_folder_last() -> None:
         return
     if os.path.realpath(here) == str(HOME):
         return
-    sys.path[:] = [each for each in sys.path if each not in ("", here)]
-    sys.path.append(here)
+    kept = [each for each in sys.path if each not in ("", here, str(HOME))]
+    # the rooms of an editable install are found by a hook that Python asks after the whole path
+    sys.path[:] = [*kept, str(HOME), here]

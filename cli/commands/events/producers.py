@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -103,7 +104,9 @@ def producers(
     table: TableReplay | None = None
     if file is not None:
         table = open_table(workspace, file, mapping)
-        source = _Source(table.records())
+        records = iter(table.records())
+        first = list(islice(records, 1))  # a table that is refused at once leaves no log behind
+        source = _Source(chain(first, records))
     else:
         from producers.simulation.config import SimulationConfig
 

@@ -133,6 +133,12 @@ def promote(
 ) -> None:
     """Put a version in charge by hand; also the way back to an older one."""
     workspace: Workspace = ctx.obj
+    versions = [ref.version for ref in workspace.registry.versions()]
+    if version not in versions:
+        known = f"published: {versions[0]} .. {versions[-1]}" if versions else "none published yet"
+        raise UsageError(f"there is no version {version}", where=workspace.domain.name, hint=known)
+    if not reason.strip():
+        raise UsageError("the reason is empty", where="--reason", hint="say why, for the audit")
     workspace.registry.move_alias(
         CHAMPION, version, actor=actor, reason=reason, at_ms=workspace.clock.now_ms()
     )

@@ -86,7 +86,8 @@ def asked_error(error: Exception, where: str, hint: str = "") -> ClaimtraceError
     table = _REGISTERED.search(text)
     if table is None:
         return UsageError(first_line(error), where="sql", hint=hint)
-    return read_error(OSError(text[table.end() :]), f"{where}/{table[1]}")
+    told = text[table.end() :].partition(" Detail: Python exception")[0]  # a trace follows
+    return read_error(OSError(told), f"{where}/{table[1]}")
 
 
 @contextmanager

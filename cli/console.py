@@ -6,6 +6,8 @@ import io
 import json
 import os
 import re
+import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -67,6 +69,16 @@ def notices_to(listener: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(listener)
+
+
+def program() -> str:
+    """Return the words that start this program in the shell that it was started from."""
+    name = Path(sys.argv[0])
+    if name.name != "claimtrace":
+        return f"{shlex.quote(sys.executable)} -m claimtrace"
+    found = shutil.which(name.name)
+    is_on_path = found is not None and Path(found).resolve() == name.resolve()
+    return name.name if is_on_path else shlex.quote(str(name))
 
 
 def readable_output() -> None:

@@ -129,7 +129,7 @@ def _run_until_stopped(
 
         started = wait_until_opened(attempt, observer, names, workspace.clock, stopping, opened)
         if started is None:
-            return _nothing_begun(), stopping.number
+            return _nothing_begun(stopping.number), stopping.number
         transport, driver = started
         stopping.call_of = lambda: driver.call
         total = transport.waiting_records() if until_end else None
@@ -137,7 +137,7 @@ def _run_until_stopped(
             with progress(title, total, quiet=quiet) as advance:
                 replayed = driver.recover(lambda _: advance(0, "recovering"))
                 if stopping():
-                    return _nothing_begun(), stopping.number
+                    return _nothing_begun(stopping.number), stopping.number
                 stopping.within(None)
                 run = _Run(workspace, transport, driver, observer, stopping, advance, until_end)
                 ran = run.loop(replayed)
@@ -150,11 +150,12 @@ def _run_until_stopped(
             raise
 
 
-def _nothing_begun() -> Ran:
+def _nothing_begun(asked: int | None) -> Ran:
     """Return the result of a run that was stopped while it started."""
     from stream.engine.effects import Counts
 
-    notify("stopped while it started: nothing was begun yet")
+    if asked != signal.SIGINT:  # Ctrl-C is answered by the command
+        notify("stopped while it started: nothing was begun yet")
     return Ran(Counts(), 0, 0.0, 0.0, 0.0)
 
 

@@ -66,7 +66,9 @@ def simulate(
 
     workspace: Workspace = ctx.obj
     only_auto_claims(workspace)
-    asked = {name: value for name, value in ctx.params.items() if name != "as_json"}
+    # as it is read back from the record
+    chosen = {name: value for name, value in ctx.params.items() if name != "as_json"}
+    asked = {n: list(v) if isinstance(v, tuple) else v for n, v in chosen.items()}
     more = (tuple(_drift(text) for text in drift or ()), tuple(_ring(text) for text in ring or ()))
     if append:
         wanted = _next_run(ctx, workspace, asked, days, *more)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from claimtrace.clock import DAY_MS
 from claimtrace.decisions import ALERTS_TOPIC
 from claimtrace.errors import UsageError
 
-from ...console import out, progress, safe
+from ...console import out, program, progress, safe
 from ...stream_run import run_stream, show_ran
 from ...wiring.workspace import CHAMPION, CONFIG_NAME, Workspace
 from ..events.simulate import only_auto_claims, put_on_log, records_on_log, simulation_of
@@ -270,7 +271,7 @@ def _show_alerts(workspace: Workspace) -> None:
 
 def _show_places(workspace: Workspace) -> None:
     folder = workspace.folder
-    at = f"--folder {folder} "
+    at = f"{program()} --folder {shlex.quote(str(folder))}"
     _title("where everything lies", str(folder))
     places = (
         ("log.db", "all events, decisions, dead letters, drift records and alerts"),
@@ -283,9 +284,9 @@ def _show_places(workspace: Workspace) -> None:
         out.print(f"  [cyan]{name:<15}[/] {words}")
     out.print("\n[dim]go on with[/]")
     for command in (
-        f"claimtrace {at}features show",
-        f"claimtrace {at}offline tables",
-        f"claimtrace {at}models history",
-        f"claimtrace {at}doctor",
+        f"{at} features show",
+        f"{at} offline tables",
+        f"{at} models history",
+        f"{at} doctor",
     ):
-        out.print(f"  {command}", soft_wrap=True)
+        out.print(f"  {safe(command)}", soft_wrap=True)

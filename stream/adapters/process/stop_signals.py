@@ -41,7 +41,8 @@ class _Limit(NamedTuple):
 def end_process(exit_code: int) -> None:
     """End the process at once, with a line on standard error that says what remains."""
     what = "a store doesn't answer, what is unfinished is repeated at the next start"
-    left = "nothing was begun yet" if exit_code in (0, _INTERRUPTED) else what
+    begun = exit_code not in (0, _INTERRUPTED)
+    left = what if begun else "nothing was begun yet; run the same command again"
     os.write(_STDERR, f"stopped: {left}\n".encode())
     os._exit(exit_code)
 

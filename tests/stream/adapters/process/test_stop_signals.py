@@ -105,4 +105,7 @@ def test_a_call_into_c_that_does_not_return_is_no_obstacle() -> None:
         _, said = ran.communicate(timeout=LONG_S)
     finally:
         ran.kill()
-    assert (ran.returncode, said) == (0, b"stopped: nothing was begun yet\n")
+    assert (ran.returncode, said) == (
+        0,
+        b"stopped: nothing was begun yet; run the same command again\n",
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from claimtrace.clock import duration_ms
-from claimtrace.decisions import JOURNAL_TOPIC
+from claimtrace.decisions import DECISIONS_TOPIC, JOURNAL_TOPIC
 from claimtrace.errors import NoJournal, StateError
 from claimtrace.events import Record
 
@@ -89,7 +89,8 @@ class KafkaTransport(Transport):
         """Return the ends, with the plans up to which the group has committed."""
         from stream.adapters.kafka.whole_topic import decision_ends
 
-        return decision_ends(self._connection, self.workspace.domain.claim.topic)
+        claims = self.workspace.domain.claim.topic
+        return decision_ends(self._connection, claims, self.workspace.clock)
 
     def open_log(self, observer: WorkerObserver) -> OpenedLog:
         """Open the parts for one of the workers."""
@@ -164,7 +165,9 @@ class KafkaTransport(Transport):
         return [_JOURNAL_LOST] if is_lost else []
 
     def _has_decisions(self) -> bool:
-        return any(end.position for end in self.decision_ends().values())
+        from stream.adapters.kafka.whole_topic import has_records
+
+        return has_records(self._connection, DECISIONS_TOPIC)
 
     def end_of_inputs(self) -> Callable[[dict[tuple[str, int], int]], bool]:
         """Fix the ends of all partitions as of now."""

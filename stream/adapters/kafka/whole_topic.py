@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from claimtrace.adapters.kafka.client import BrokerErrors
 from claimtrace.adapters.kafka.errors import error_of
+from claimtrace.clock import Clock
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.errors import StoreUnavailable
 from claimtrace.events import Record
@@ -22,6 +23,12 @@ from .reading import ends_of, reader, record_of, resource_of
 _TIMEOUT_S: Final = 10.0
 _PAGE: Final = 2_000
 _POLL_S: Final = 0.2
+_NO_COORDINATOR: Final = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+)
+"""Errors of a group that will be answered soon."""
 _EMPTY_POLLS: Final = 50
 """After this many polls in a row without a message the brokers count as unavailable."""
 
@@ -71,7 +78,21 @@ def read_partition(
         consumer.close()
 
 
-def decision_ends(connection: KafkaConnection, claims: str) -> dict[int, DecisionsEnd]:
+def has_records(connection: KafkaConnection, topic: str) -> bool:
+    """Whether a topic has ever had a record."""
+    partitions = range(partitions_of(connection, topic))
+    troubles = BrokerErrors(connection)
+    consumer = reader(connection, troubles)
+    user = connection.security.username
+    try:
+        return any(ends_of(consumer, troubles, (topic, each), user)[1] > 0 for each in partitions)
+    finally:
+        consumer.close()
+
+
+def decision_ends(
+    connection: KafkaConnection, claims: str, clock: Clock
+) -> dict[int, DecisionsEnd]:
     """Return the end of each partition of the decisions, as of now.
 
     The plan of an end is the one up to which the partition's owner has committed. Where the group
@@ -80,6 +101,7 @@ def decision_ends(connection: KafkaConnection, claims: str) -> dict[int, Decisio
     Args:
         connection: brokers, security and the group's name; nobody joins the group.
         claims: the topic of the claims.
+        clock: for pauses while the group has no coordinator yet.
 
     Raises:
         ConfigError: the topic or the group may not be read.
@@ -90,30 +112,40 @@ def decision_ends(connection: KafkaConnection, claims: str) -> dict[int, Decisio
         return {}
     troubles = BrokerErrors(connection)
     consumer = reader(connection, troubles)
-    user, group = connection.security.username, connection.kafka.group
     try:
-        asked = [TopicPartition(claims, partition) for partition in partitions]
-        found = consumer.committed(asked, timeout=_TIMEOUT_S)
-        refused = next((each for each in found if each.error is not None), None)
-        if refused is not None:
-            where = resource_of(refused.error, claims, group)
-            raise error_of(refused.error, "can't read the group's offsets", where, user=user,
-                           operation="Read")  # fmt: skip
+        found = _committed(consumer, connection, [(claims, each) for each in partitions], clock)
         plans = {each.partition: _emitted(each) for each in found if each.offset >= 0}
         rest = 0 if plans else EVERY_PLAN
-        return {
-            partition: DecisionsEnd(
-                ends_of(consumer, troubles, (DECISIONS_TOPIC, partition), user)[1],
-                plans.get(partition, rest),
-            )
-            for partition in partitions
+        ends = {
+            each: ends_of(consumer, troubles, (DECISIONS_TOPIC, each), connection.security.username)
+            for each in partitions
         }
-    except KafkaException as error:
-        troubles.check()
-        raise error_of(error.args[0], "can't read the group's offsets", group, user=user,
-                       operation="Read") from error  # fmt: skip
+        return {each: DecisionsEnd(end, plans.get(each, rest)) for each, (_, end) in ends.items()}
     finally:
         consumer.close()
+
+
+def _committed(
+    consumer: Any, connection: KafkaConnection, asked: list[tuple[str, int]], clock: Clock
+) -> list[TopicPartition]:
+    """Read the group's committed offsets; waits while its coordinator is elected or loads."""
+    user, group = connection.security.username, connection.kafka.group
+    until_s = clock.monotonic_s() + _TIMEOUT_S
+    while True:
+        try:
+            found = consumer.committed(
+                [TopicPartition(*each) for each in asked], timeout=_TIMEOUT_S
+            )
+            errors = [each.error for each in found if each.error is not None]
+        except KafkaException as error:
+            found, errors = [], [error.args[0]]
+        if not errors:
+            return list(found)
+        if errors[0].code() not in _NO_COORDINATOR or clock.monotonic_s() > until_s:
+            where = resource_of(errors[0], asked[0][0], group)
+            raise error_of(errors[0], "can't read the group's offsets", where, user=user,
+                           operation="Read")  # fmt: skip
+        clock.sleep(_POLL_S)
 
 
 def _emitted(committed: Any) -> int:

@@ -208,7 +208,7 @@ def test_an_unknown_setting_names_the_nearest(tmp_path, capsys, monkeypatch):
 def test_our_own_fault_shows_a_trace_in_the_log_only(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def fails(*_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise ZeroDivisionError("ours")
 
     monkeypatch.setattr("cli.commands.start.doctor._examine", fails)

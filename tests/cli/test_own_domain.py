@@ -200,7 +200,7 @@ def test_the_commands_of_the_page_run_as_printed(tmp_path: Path) -> None:
     )  # fmt: skip
     said = ran.stdout + ran.stderr
     assert ran.returncode == 0, said
-    assert "4,800 events" in said
+    assert "2,400 events of" in said
     assert "2,400" in said
     assert "model motor/1 promoted" in said
     assert "0 of 2,400 decisions differ" in said

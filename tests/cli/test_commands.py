@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -26,16 +28,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def told(folder: Path) -> str:
-    """What `demo --quick` prints."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "claimtrace", "--folder", str(folder), "demo", "--quick"],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    """What `demo --quick` prints; it was interrupted while it began."""
+    command = [sys.executable, "-m", "claimtrace", "--folder", str(folder), "demo", "--quick"]
+    begun = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    while not (folder / "log.db").exists():
+        time.sleep(0.05)
+    time.sleep(3)
+    begun.send_signal(signal.SIGINT)
+    said = begun.communicate(timeout=300)
+    assert begun.returncode == 130, said
+    assert "stopped: the steps that are done stay; the same command goes on" in said[1]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    return " ".join(ran.stdout.split())
+    return ran.stdout
 
 
 def ask(folder: Path, *arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
@@ -46,6 +54,7 @@ def ask(folder: Path, *arguments: str, capsys: pytest.CaptureFixture[str]) -> tu
 
 
 def test_the_demo_shows_the_whole_line(told):
+    told = " ".join(told.split())
     assert "promoted as the first champion" in told
     assert "p50" in told
     assert "p99" in told
@@ -57,9 +66,35 @@ def test_the_demo_shows_the_whole_line(told):
 
 
 def test_most_of_the_ring_is_in_the_queue(told):
-    caught, _, rest = told.partition(" of the 10 claims of the day's ring")
+    caught, _, rest = " ".join(told.split()).partition(" of the 10 claims of the day's ring")
     assert rest
     assert int(caught.split()[-1]) >= 6
+
+
+def test_the_commands_that_the_demo_prints_work_as_printed(told):
+    _, _, commands = told.partition("go on with\n")
+    assert len(commands.strip().splitlines()) == 4
+    for command in commands.strip().splitlines():
+        ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, (command, ran.stdout, ran.stderr)
+
+
+@pytest.mark.usefixtures("told")
+def test_score_answers_a_decided_claim_with_its_decision(folder, tmp_path, capsys):
+    with EmbeddedLog(folder / "log.db") as log:
+        (claim,) = log.read("claims.filed", 0, 100, 1)
+        decided = log.read(DECISIONS_TOPIC, 0, 100, 1)[0].value
+    claim_id = json.loads(claim.value)["claim_id"]
+    again = b'{"claim_id":"new-1","total_claim_cents":5}'
+    (tmp_path / "claims.jsonl").write_bytes(b"\n".join([claim.value, again, again]))
+    code, out, err = ask(folder, "score", str(tmp_path / "claims.jsonl"), capsys=capsys)
+    assert code == 1
+    assert f"claim 1 was decided already, and so: {claim_id}" in " ".join(out.split())
+    assert "claim 3 stands in the file twice: new-1" in err
+    code, out, _ = ask(folder, "score", "--json", str(tmp_path / "claims.jsonl"), capsys=capsys)
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [answer["claim_id"] for answer in answers] == [claim_id, "new-1"]
+    assert json.loads(decided)["claim_id"] != claim_id or answers[0] == json.loads(decided)
 
 
 @pytest.mark.usefixtures("told")

@@ -173,8 +173,9 @@ class EventLedger:
         """
         at = self._at(row)
         outcome = int(self._outcomes[at])
-        if outcome == UNKNOWN:  # the times may be those of an earlier row at this place
-            return UNKNOWN, NEVER_MS, NEVER_MS
+        # without an outcome the times may be those of an earlier row at this place
+        if outcome == UNKNOWN or self._columns == _COLUMNS:
+            return outcome, NEVER_MS, NEVER_MS
         return outcome, int(self._decided[at]), int(self._known[at])
 
     def set_verdict(self, row: int, outcome: int, decided_ms: int, known_ms: int) -> None:

@@ -17,7 +17,7 @@ from claimtrace.event_flags import LATE
 from claimtrace.events import Event
 
 from ..definitions.domain import Domain
-from ..definitions.verdicts import FRAUD, LEGIT, RETRACTED, RETRACTION, UNKNOWN, replaces
+from ..definitions.verdicts import FRAUD, LEGIT, NEVER_MS, RETRACTED, RETRACTION, UNKNOWN, replaces
 from ..fields.event_columns import EventColumns
 from ..state_arrays import Arrays, below, under
 from .event_ledger import NEW, Admission, EventLedger
@@ -241,27 +241,16 @@ class Intake:
             if not is_known:
                 unmatched += 1
                 continue
-            label = Label(index, int(accepted.records.log_times_ms[index]), now, row, outcome)
+            known_ms = int(accepted.records.log_times_ms[index])
+            before, before_ms, replaces_ms = self._claims.verdict(row)
             if self._edition < ONE_VERDICT:
-                batch.labels.append(self._counted(label))
-            elif (verdict := self._replaced(label, decided_ms)) is not None:
-                batch.labels.append(verdict)
+                self._claims.set_outcome(row, outcome)
+                batch.labels.append(Label(index, known_ms, now, row, outcome, before, NEVER_MS))
+            elif replaces(decided_ms, before_ms):
+                self._claims.set_verdict(row, outcome, decided_ms, known_ms)
+                batch.labels.append(Label(index, known_ms, now, row, outcome, before, replaces_ms))
                 outcomes.append(Outcome(decided_ms, outcome, row))
         return unmatched, outcomes
-
-    def _counted(self, label: Label) -> Label:
-        """Set the claim's outcome, whenever it was decided; adds the one before to the label."""
-        before = self._claims.outcome(label.row)
-        self._claims.set_outcome(label.row, label.outcome)
-        return label._replace(before=before)
-
-    def _replaced(self, label: Label, decided_ms: int) -> Label | None:
-        """Set the claim's outcome if the label's was decided last; None: it was not."""
-        before, before_ms, known_ms = self._claims.verdict(label.row)
-        if not replaces(decided_ms, before_ms):
-            return None
-        self._claims.set_verdict(label.row, label.outcome, decided_ms, label.known_ms)
-        return label._replace(before=before, replaces_ms=known_ms)
 
     def _outcome(self, event: Event) -> int:
         labels = self.domain.labels

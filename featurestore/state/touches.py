@@ -6,7 +6,6 @@ A touch is one event's operation on one entity: a query, an insert or a mark (se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,37 +58,44 @@ class Label(NamedTuple):
     watermark_ms: int
     row: int
     outcome: int
-    before: int = UNKNOWN
-    replaces_ms: int = NEVER_MS
+    before: int
+    replaces_ms: int
 
 
-class _LabelTouch(NamedTuple):
-    """A touch of a label on one kind of series, for each of its claim's entities.
+class _LabelTouches:
+    """Touches of labels on one kind of series, each for all entities of its claim.
 
-    `numbers` are order, watermark, time, outcome before, outcome, and kind.
+    `numbers` are order, watermark, time, outcome before, outcome, and kind. Plain lists: labels are
+    half of some batches, and an object for each touch would cost more than the touch.
     """
 
-    numbers: tuple[int, int, int, int, int, int]
-    entities: NDArray[np.int32]
+    def __init__(self) -> None:
+        self.numbers: list[tuple[int, int, int, int, int, int]] = []
+        self.entities: list[NDArray[np.int32]] = []
 
+    def __len__(self) -> int:
+        return len(self.numbers)
 
-def _mark(label: Label, applied_ms: int, entities: NDArray[np.int32]) -> _LabelTouch:
-    """Return the touch of a label on the series of claims: it marks the entries of its claim."""
-    before, outcome = verdict_of(label.before), verdict_of(label.outcome)
-    numbers = label.order, label.watermark_ms, applied_ms, before, outcome, MARK
-    return _LabelTouch(numbers, entities)
+    def add_mark(self, label: Label, applied_ms: int, entities: NDArray[np.int32]) -> None:
+        """Add the touch of a label on the series of claims: it marks the entries of its claim."""
+        order, _, now_ms, _, outcome, before, _ = label
+        numbers = order, now_ms, applied_ms, verdict_of(before), verdict_of(outcome), MARK
+        self.numbers.append(numbers)
+        self.entities.append(entities)
 
+    def add_entry(self, label: Label, entities: NDArray[np.int32]) -> None:
+        """Add the touches of a label on the series of labels.
 
-def _entries(label: Label, entities: NDArray[np.int32]) -> Iterator[_LabelTouch]:
-    """Yield the touches of a label on the series of labels.
-
-    The entry of the label that it replaces becomes void; its own is inserted unless it retracts.
-    """
-    order, now, before, outcome = label.order, label.watermark_ms, label.before, label.outcome
-    if label.replaces_ms != NEVER_MS and before in (LEGIT, FRAUD):
-        yield _LabelTouch((order, now, label.replaces_ms, before, VOID, MARK), entities)
-    if outcome in (LEGIT, FRAUD):
-        yield _LabelTouch((order, now, label.known_ms, UNKNOWN, outcome, INSERT), entities)
+        The entry of the label that it replaces becomes void; its own is inserted unless it
+        retracts.
+        """
+        order, known_ms, now_ms, _, outcome, before, replaces_ms = label
+        if replaces_ms != NEVER_MS and before in (LEGIT, FRAUD):
+            self.numbers.append((order, now_ms, replaces_ms, before, VOID, MARK))
+            self.entities.append(entities)
+        if outcome in (LEGIT, FRAUD):
+            self.numbers.append((order, now_ms, known_ms, UNKNOWN, outcome, INSERT))
+            self.entities.append(entities)
 
 
 class BatchTouches:
@@ -110,14 +116,12 @@ class BatchTouches:
         labelled: list[tuple[int, NDArray[np.int32]]],
     ) -> None:
         self._claims = claims
-        # a claim that was too late has no entries to mark, and its labels count for no entity
-        applied = [
-            (label, time_ms, entities)
-            for label, (time_ms, entities) in zip(labels, labelled, strict=True)
-            if time_ms != NOT_APPLIED
-        ]
-        self._marks = [_mark(*args) for args in applied]
-        self._entries = [each for label, _, e in applied for each in _entries(label, e)]
+        self._marks, self._entries = _LabelTouches(), _LabelTouches()
+        for label, (time_ms, entities) in zip(labels, labelled, strict=True):
+            # a claim that was too late has no entries to mark, and its labels count for no entity
+            if time_ms != NOT_APPLIED:
+                self._marks.add_mark(label, time_ms, entities)
+                self._entries.add_entry(label, entities)
         self._columns: dict[bool, _Columns] = {}
         self._sorted: dict[tuple[int, bool], _Sorted] = {}
 
@@ -167,7 +171,7 @@ class BatchTouches:
     def _columns_of(self, *, by_label: bool) -> _Columns:
         """Return the columns of the claims and of the labels' touches on one kind of series."""
         touches = self._entries if by_label else self._marks
-        key = by_label and bool(touches or self._marks)  # without labels the two are the same
+        key = by_label and len(self._marks) > 0  # without labels the two are the same
         found = self._columns.get(key)
         if found is None:
             found = self._columns[key] = _Columns.of(self._claims, touches)
@@ -215,10 +219,10 @@ class _Columns(NamedTuple):
     entities: NDArray[np.int64]
 
     @classmethod
-    def of(cls, claims: Claims, touches: list[_LabelTouch]) -> _Columns:
+    def of(cls, claims: Claims, touches: _LabelTouches) -> _Columns:
         """Make the columns of a batch for one kind of series."""
         n, m = len(claims.order), len(touches)
-        table = np.array([each.numbers for each in touches], np.int64).reshape(m, 6)
+        table = np.array(touches.numbers, np.int64).reshape(m, 6)
         row = np.zeros(n + m, np.int64)
         row[:n] = np.arange(n)
         marks = np.zeros((2, n + m), np.uint8)
@@ -231,7 +235,7 @@ class _Columns(NamedTuple):
             before=marks[0],
             outcome=marks[1],
             kinds=table[:, 5].astype(np.uint8),
-            entities=np.array([each.entities for each in touches], np.int64).T,
+            entities=np.array(touches.entities, np.int64).T,
         )
 
 

@@ -19,9 +19,15 @@ from tests.servers.mock_cluster import MockCluster
 SERVER_FIXTURES = {"kafka", "kafka_clusters", "kinesis", "dynamodb", "ministack", "mock_kafka"}
 
 
+_COMPILING = ("featurestore", "stream/engine", "stream/decisions", "monitoring")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that may start a server, so that `make test-quick` leaves them out; and run their
-    files first: they take minutes, and would be what the other processes wait for at the end."""
+    """Mark tests that may start a server, which `make test-quick` leaves out; order the files.
+
+    First come those that compile the kernels, or workers on servers would wait for the compiler;
+    then those with servers, which take minutes: at the end other processes would wait for them.
+    """
     with_servers = set()
     for item in items:
         named = SERVER_FIXTURES & set(getattr(item, "fixturenames", ()))
@@ -31,7 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if named or started or "servers" in item.path.parts:
             item.add_marker(pytest.mark.server)
             with_servers.add(item.path)
-    items.sort(key=lambda item: item.path not in with_servers)
+
+    def rank(item: pytest.Item) -> int:
+        if item.path in with_servers:
+            return 1
+        return 0 if any(f"/tests/{room}/" in str(item.path) for room in _COMPILING) else 2
+
+    items.sort(key=rank)
 
 
 def require_kafka() -> None:

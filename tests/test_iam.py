@@ -118,7 +118,7 @@ def test_what_a_role_may_not_do_is_refused(
         ("worker", "JournalAndLeases", "stream", "dynamodb:PutItem"),
         ("worker", "WriteOfflineStore", "stream", "s3:PutObject"),
         ("producer", "PutInputs", "producers", "kinesis:PutRecords"),
-        ("console", "ReadJournal", "verify", "dynamodb:GetItem"),
+        ("console", "ReadJournal", "verify", "dynamodb:Query"),
     ],
 )
 def test_who_lacks_a_right_is_told_which(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from claimtrace.clock import DAY_MS
-from claimtrace.errors import StateError, UsageError
+from claimtrace.errors import ConfigError, StateError, UsageError
 from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSettings
 from featurestore.offline.tables import definitions_rows, rows_of
 from models.kernels.forest import Forest
@@ -233,3 +233,27 @@ def test_the_report_reads_as_json_and_as_tables(history: History, registry: Fold
     assert "fraud money found at 2 a day" in [row[0] for row in tables[0].rows]
     second = run(history, registry)
     assert "champion" in tables_of(second)[0].header
+
+
+def test_a_small_insurers_thresholds_are_not_every_claim(
+    history: History, registry: FolderRegistry
+) -> None:
+    """With room for all claims, those that are safer than the average are left alone."""
+    settings = msgspec.structs.replace(SETTINGS, decision=DecisionSettings(capacity_per_day=9_999))
+    report = run(history, registry, settings)
+    average = round(report.evaluation.base_ratio, 9)
+    assert 0 < average < 0.5
+    for name in ("refer", "review"):
+        assert report.thresholds[name].value == average
+    assert any("safer than the average" in note for note in report.notes)
+    few = msgspec.structs.replace(SETTINGS, decision=DecisionSettings(capacity_per_day=0.5))
+    report = run(history, registry, few)
+    assert report.thresholds["review"].capacity_per_day == 2
+    assert report.thresholds["refer"].value > report.thresholds["review"].value >= average
+
+
+def test_a_wrong_parameter_is_refused_before_anything_is_read(registry: FolderRegistry) -> None:
+    wrong = TrainingSettings(params={"eta": -1.0})
+    settings = msgspec.structs.replace(SETTINGS, training=wrong)
+    with pytest.raises(ConfigError, match=r"eta = -1\.0"):
+        train(None, registry, settings, at_ms=0)  # type: ignore[arg-type]

@@ -105,7 +105,11 @@ def live_at(
     when: Annotated[str, typer.Argument(help="A time, such as 2026-03-01T12:00:00Z.")],
     alias: Annotated[str, typer.Option(help="Which alias.")] = CHAMPION,
 ) -> None:
-    """Show which model was live at a time, and who had approved it."""
+    """Show which model was live at a time, and who had approved it.
+
+    The time is that of approvals, on the clock of this machine. For a claim of the past, which may
+    have been decided much later, its decision names the model.
+    """
     try:
         time = datetime.fromisoformat(when)
     except ValueError:

@@ -126,7 +126,7 @@ def _rooms(_: Workspace) -> str:
 
 def _examples(_: Workspace) -> str:
     folder = HOME / "claimtrace_examples"
-    return f"{folder}: auto_claims, card_payments, claims.csv, replay_claims.toml"
+    return f"{folder}: auto_claims, card_payments, claim.json, claims.csv, replay_claims.toml"
 
 
 def _domain(workspace: Workspace) -> str:

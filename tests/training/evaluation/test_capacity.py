@@ -58,3 +58,17 @@ def test_a_block_of_ties_that_would_not_fit_is_left_out_with_a_note() -> None:
 def test_nothing_to_set_it_on(values: list[float], days: float, capacity: float) -> None:
     with pytest.raises(UsageError, match="no threshold"):
         threshold_for(np.array(values), days, capacity)
+
+
+@given(scores, st.floats(0.1, 200), st.floats(0, 1))
+def test_no_claim_below_the_least_threshold_passes(
+    values: list[float], capacity: float, least: float
+) -> None:
+    chances = np.round(values, 9)
+    plain, bound = threshold_for(chances, 1, capacity), threshold_for(chances, 1, capacity, least)
+    if plain.value >= round(least, 9):
+        assert bound == plain
+    else:
+        assert bound.value == round(least, 9)
+        assert bound.expected_per_day == np.sum(chances >= bound.value)
+        assert "safer than the average" in bound.note

@@ -1,4 +1,4 @@
-"""What a command that Ctrl-C stopped leaves behind, and how to go on."""
+"""Words about a command that Ctrl-C stopped: what it leaves behind, and how to go on."""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ def number_of(value: Any) -> float:
 
 _EDITION = [NEWEST]
 """The edition in force; ids that were read under an earlier one keep their keys (`KEYS`)."""
-_KEYS: dict[tuple[int, Any, str], list[str]] = {}
+_KEYS: dict[tuple[int, Any, str], tuple[Any, list[str]]] = {}
+"""By the event's id; with the event, so that no other one gets its id."""
 
 
 def keys_of(event: Any, entity: Any) -> list[str]:
@@ -51,8 +52,8 @@ def keys_of(event: Any, entity: Any) -> list[str]:
             text = getattr(event, name)
             key = rules.key(text) if text else ""
             found.append("" if key and rules.is_placeholder(text, key) else key)
-        _KEYS[place] = found
-    return _KEYS[place]
+        _KEYS[place] = event, found
+    return _KEYS[place][1]
 
 
 def own_value(definition: Own, event: Any) -> float:

@@ -96,9 +96,7 @@ def producers(
     acknowledged is reported as there. A log that is down is waited for.
     """
     workspace: Workspace = ctx.obj
-    if not 0 <= rate < math.inf:
-        raise UsageError(f"{rate} records a second can't be sent", where="--rate",
-                         hint="write 200, or 0 for as fast as they are taken")  # fmt: skip
+    _check_rate(rate)
     for_s = _seconds(for_)
     run = f"{workspace.clock.now_ms():x}"
     table: TableReplay | None = None
@@ -130,6 +128,12 @@ def producers(
         raise error
     if fed.interrupted:
         raise typer.Exit(_INTERRUPTED)
+
+
+def _check_rate(rate: float) -> None:
+    if not 0 <= rate < math.inf:
+        raise UsageError(f"{rate} records a second can't be sent", where="--rate",
+                         hint="write 200, or 0 for as fast as they are taken")  # fmt: skip
 
 
 def _simulated(workspace: Workspace, config: SimulationConfig, *, by_key: bool) -> _Source:

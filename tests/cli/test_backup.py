@@ -140,6 +140,7 @@ def test_a_plan_without_its_decisions_is_left_out(
     """The log is copied when a plan is in the journal and its decisions aren't on the log yet."""
     source = tmp_path / "source"
     put(source, 0, 100)
+    promote(source, 1)
     stream(source)
     put(source, 100, 120)
     with monkeypatch.context() as patched:

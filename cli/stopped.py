@@ -16,6 +16,7 @@ _REMAINS: Final = {
     "demo": "the steps that are done stay; the same command goes on with the next",
     "models": "all of the change is in the registry or nothing: see claimtrace models history",
     "producers": "",  # it has said it, with its counts
+    "told": "",
     "replay": "rows sent so far are on the log; the same command sends all again, and the stream "
     "drops those that it has had",
     "simulate": "events written so far stay on the log; the same command goes on from there",
@@ -31,3 +32,8 @@ def words() -> str:
     Empty when the command says it itself.
     """
     return _REMAINS.get(COMMAND.get(), _NOTHING)
+
+
+def have_told() -> None:
+    """Take note that the words were said elsewhere, such as in a log."""
+    COMMAND.set("told")

@@ -145,8 +145,8 @@ def evaluate(run: TrainingRun) -> None:
 def set_thresholds(run: TrainingRun) -> None:
     """Choose the thresholds by capacity, on all claims since the test time began.
 
-    A claim that is safer than the average is not reviewed, however large the capacity, and is
-    referred only where the capacity leaves claims out. So a small insurer's thresholds aren't 0.
+    Where a capacity is more than all claims, or the reviews are the default multiple of it, claims
+    that are safer than the average are left out. So a small insurer's thresholds aren't 0.
     """
     times = run.dataset.event_times_ms
     recent = times >= run.split.test_start_ms
@@ -154,13 +154,13 @@ def set_thresholds(run: TrainingRun) -> None:
     scores = np.round(run.probabilities[recent], SCORE_DECIMALS)
     chosen, average = run.settings.decision, run.evaluation.base_ratio
     refer = threshold_for(scores, days, chosen.capacity_per_day)
+    review = threshold_for(scores, days, chosen.most_reviews_per_day)
     if refer.value == 0.0:
         refer = threshold_for(scores, days, chosen.capacity_per_day, average)
-    least = min(average, refer.value)
-    run.thresholds = {
-        "refer": refer,
-        "review": threshold_for(scores, days, chosen.most_reviews_per_day, least),
-    }
+    if review.value == 0.0 or not chosen.review_per_day:
+        least = min(average, refer.value)
+        review = threshold_for(scores, days, chosen.most_reviews_per_day, least)
+    run.thresholds = {"refer": refer, "review": review}
     for name, threshold in run.thresholds.items():
         if threshold.note:
             run.notes.append(f"threshold for {name}: {threshold.note}")

@@ -16,6 +16,8 @@ from claimtrace.errors import ClaimtraceError
 from claimtrace.settings.schema import Settings, StreamSettings
 
 from ..console import err, notices_to
+from ..mistakes import mistake
+from ..stopped import have_told, words
 
 if TYPE_CHECKING:
     from .workspace import Workspace
@@ -49,10 +51,24 @@ def worker_log(workspace: Workspace, kind: str) -> Iterator[bool]:
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as interrupt:
             log_event("info", "stopped before the first batch; the same command goes on")
+            have_told()
             raise typer.Exit(_INTERRUPTED) from interrupt
         except Exception as error:
-            log_fault(error)
-            raise typer.Exit(_FAULT) from error
+            users = mistake(error) if isinstance(error, OSError) else None
+            if users is None:
+                log_fault(error)
+                raise typer.Exit(_FAULT) from error
+            log_event("error", f"ended by an error: {users.what}", where=users.where,
+                      fix=users.hint)  # fmt: skip
+            raise typer.Exit(users.exit_code) from error
+
+
+def tell_stopped() -> None:
+    """Log what remains after Ctrl-C, instead of a line on the terminal."""
+    from stream.adapters.reporting.log_lines import log_event
+
+    log_event("info", f"stopped: {words()}")
+    have_told()
 
 
 def start(workspace: Workspace, opened: ExitStack) -> None:
@@ -83,7 +99,8 @@ def end_of_process(*, logs: bool) -> Callable[[int], None]:
 
     def end(exit_code: int) -> None:
         what = "a store doesn't answer, what is unfinished is repeated at the next start"
-        write_last(f"ended at once: {what if exit_code else 'nothing was begun yet'}")
+        nothing = "nothing was begun yet; run the same command again"
+        write_last(f"ended at once: {nothing if exit_code in (0, _INTERRUPTED) else what}")
         os._exit(exit_code)
 
     return end

@@ -20,7 +20,7 @@ from stream.engine.effects import Counts
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = 130
-SIMULATE = ("simulate", "--days", "60", "--claims-per-day", "600", "--policies", "3000")
+SIMULATE = ("simulate", "--days", "40", "--claims-per-day", "500", "--policies", "3000")
 TOPICS = ("policies.changed", "claims.adjudicated", "claims.filed")
 
 # what the console script does, with a sign as soon as Ctrl-C is ours: before the heavy imports
@@ -59,10 +59,11 @@ def interrupt(started: subprocess.Popen[str], after_s: float) -> tuple[int, str,
 def check(code: int, out: str, err: str) -> None:
     assert "Traceback" not in out + err
     assert "fault of ours" not in out + err
-    assert code in (0, INTERRUPTED), out + err  # 0: it had come to its end
+    # 0: it had come to its end; 70: a machine under load took too long for an orderly one
+    assert code in (0, INTERRUPTED) or "ended at once" in err, out + err
     if code:
-        (line,) = [line for line in err.splitlines() if line.startswith("stopped")]
-        assert re.search(r"same command|see claimtrace", line), line
+        (line,) = [line for line in err.splitlines() if re.search("stopped|ended at once", line)]
+        assert re.search(r"same command|see claimtrace|at the next start", line), line
 
 
 # a machine under load takes longer for each step: some of these fall into imports, others into work
@@ -90,7 +91,7 @@ def test_a_simulation_and_its_stream_go_on_where_they_were_stopped(tmp_path: Pat
     assert start("--folder", str(whole), *SIMULATE).wait(timeout=120) == 0
     for command in (SIMULATE, ("stream", "--until-end")):
         for attempt in range(20):  # ever later, so that it comes to its end
-            code, out, err = interrupt(start("--folder", str(cut), *command), 0.7 + attempt)
+            code, out, err = interrupt(start("--folder", str(cut), *command), 0.7 + 0.7 * attempt)
             check(code, out, err)
             if code == 0:
                 break
@@ -103,7 +104,7 @@ def test_a_simulation_and_its_stream_go_on_where_they_were_stopped(tmp_path: Pat
         cwd=ROOT, text=True, capture_output=True, check=True,
     )  # fmt: skip
     (counts,) = json.loads(ran.stdout)
-    assert counts["n"] == counts["claims"] > 30_000
+    assert counts["n"] == counts["claims"] > 15_000
 
 
 def test_a_demo_whose_stream_was_stopped_does_not_train(
@@ -139,4 +140,5 @@ def test_a_worker_that_was_asked_to_stop_tells_its_counts(
     assert main(["--folder", str(tmp_path / "data"), "stream"]) == code
     printed = capsys.readouterr()
     assert "5 claims decided of 7 records" in printed.out
-    assert ("every batch that was begun is kept" in printed.err) == (number == signal.SIGINT)
+    said = printed.err.count("stopped: every batch that was begun is kept; the same command goes")
+    assert said == (number == signal.SIGINT)

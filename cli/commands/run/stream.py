@@ -9,7 +9,7 @@ import typer
 
 from ...console import print_json
 from ...stream_run import Stopped, run_stream, show_ran
-from ...wiring.worker_log import worker_log
+from ...wiring.worker_log import tell_stopped, worker_log
 from ...wiring.workspace import Workspace
 
 
@@ -54,6 +54,8 @@ def stream(
             )
         except Stopped as stopped:
             ran, asked = stopped.ran, stopped.number
+            if logs and asked == signal.SIGINT:
+                tell_stopped()
     if as_json:
         print_json(ran)
     else:

@@ -19,6 +19,9 @@ _STOP_PATIENCE_S: Final = 1.0
 _SLICE_S: Final = 0.5
 """In a longer pause it is looked this often whether somebody asked the worker to stop."""
 
+_LEAST_SLICE_S: Final = 0.005
+"""What is left of a pause and is shorter than this isn't waited for."""
+
 Result = TypeVar("Result")
 
 
@@ -26,7 +29,7 @@ def pause(clock: Clock, seconds: float, stopping: Callable[[], bool]) -> None:
     """Wait before a retry, or until somebody asks for a stop."""
     until_s = clock.monotonic_s() + seconds
     clock.sleep(min(seconds, FIRST_PAUSE_S if stopping() else _SLICE_S))
-    while not stopping() and (left_s := until_s - clock.monotonic_s()) > 0:
+    while not stopping() and (left_s := until_s - clock.monotonic_s()) > _LEAST_SLICE_S:
         clock.sleep(min(left_s, _SLICE_S))
 
 

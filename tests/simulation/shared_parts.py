@@ -311,5 +311,5 @@ class SharedClock:
 
     def sleep(self, seconds: float) -> None:
         """Let other workers run, and advance the time."""
-        self._world.now_ms += max(1, round(seconds * 100))  # or a short wait would never end
+        self._world.now_ms += round(seconds * 100)
         self._pause()

@@ -129,7 +129,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ClaimtraceError as error:
         show_error(error)
         return error.exit_code
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as left:
+        if isinstance(left, SystemExit) and not isinstance(left.__context__, BrokenPipeError):
+            raise
         silence_output()
         return 0
     except Exception as error:

@@ -58,6 +58,7 @@ def ended(program: str, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # for the 200
 @pytest.mark.parametrize("runs", [10, pytest.param(200, marks=pytest.mark.long)])
 def test_a_query_with_a_limit_ends_with_its_answer(folder: Path, runs: int) -> None:
     def one(_: int) -> tuple[int, str]:

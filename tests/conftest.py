@@ -34,7 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         globals_ = vars(getattr(item, "module", None) or object).values()
         started = any(str(getattr(each, "__module__", "")).startswith("tests.servers")
                       for each in globals_)  # fmt: skip
-        if named or started or "servers" in item.path.parts:
+        said = item.get_closest_marker("server")
+        if named or started or said or "servers" in item.path.parts:
             item.add_marker(pytest.mark.server)
             with_servers.add(item.path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,27 +17,12 @@ from tests.worlds.damaged_folder import (
     ask,
     change_log,
     contents,
-    copied,
     cut_lines,
     drop_newest_batch,
-    edition_domain,
-    lived_folder,
 )
 
 DECISIONS = "claims.decisions"
 CLAIMS = "bikes.claimed"
-
-
-@pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with edition_domain():
-        yield lived_folder(tmp_path_factory.mktemp("lived") / "folder")
-
-
-@pytest.fixture
-def folder(lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return copied(lived, tmp_path / "copy")
 
 
 def refill(folder: Path) -> None:

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from featurestore.offline.adapters.file_digests import recorded_digest
-from tests.worlds.damaged_folder import EDITION, ask, copied, copy_of, edition_domain, lived_folder
-
-
-@pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with edition_domain():
-        yield lived_folder(tmp_path_factory.mktemp("lived") / "folder")
-
-
-@pytest.fixture
-def folder(lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return copied(lived, tmp_path / "copy")
+from tests.worlds.damaged_folder import EDITION, ask, copy_of, edition_domain
 
 
 def a_file(folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,28 +13,13 @@ from tests.worlds.damaged_folder import (
     ask,
     change_log,
     contents,
-    copied,
     cut_lines,
     drop_newest_batch,
-    edition_domain,
     empty_topic,
-    lived_folder,
 )
 
 PROOFS = (("verify",), ("verify", "--chain"), ("models", "check"), ("features", "diff"), ("seal",))
 DECISIONS = "claims.decisions"
-
-
-@pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with edition_domain():
-        yield lived_folder(tmp_path_factory.mktemp("lived") / "folder")
-
-
-@pytest.fixture
-def folder(lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return copied(lived, tmp_path / "copy")
 
 
 @pytest.mark.parametrize("words", PROOFS, ids=" ".join)

@@ -6,13 +6,13 @@ import json
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.compat import editions
-from tests.worlds.damaged_folder import EDITION, ask, contents, copied, edition_domain, lived_folder
+from tests.worlds.damaged_folder import EDITION, ask, contents
 
 CLAIM = {"claim_id": "what-if", "filed_at": "2025-08-10T00:00:00Z", "contract_id": "c-1",
          "total_cents": 5}  # fmt: skip
@@ -31,17 +31,11 @@ READS = (
 )
 
 
-@pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with edition_domain():
-        yield lived_folder(tmp_path_factory.mktemp("lived") / "folder")
-
-
 @pytest.fixture
-def folder(lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def folder(folder: Path, tmp_path: Path) -> Path:
+    """A copy of the folder, with a claim to score beside it."""
     (tmp_path / "claim.json").write_text(json.dumps(CLAIM))
-    return copied(lived, tmp_path / "copy")
+    return folder
 
 
 def read_only(folder: Path) -> Sequence[str]:

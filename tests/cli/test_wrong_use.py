@@ -138,7 +138,7 @@ class States:
         return self._made[state]
 
     def _none(self, folder: Path) -> None:
-        """Nothing is there."""
+        """Prepare a folder that doesn't exist."""
 
     def _empty(self, folder: Path) -> None:
         folder.mkdir()

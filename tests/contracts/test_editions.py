@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,37 +16,13 @@ from stream.journal.terms import encoded_terms
 from stream.journal.upgrade import begin_edition, edition_in_force
 from tests.contracts.journal_grounds import (
     JOURNALS,
-    SERVERS,
-    SHARED,
     TERMS,
     JournalStore,
     KafkaJournalStore,
 )
 from tests.contracts.test_journals import a_plan, filled, raised_by
 
-
-@pytest.fixture(params=JOURNALS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    yield from _store(request, tmp_path, request.param)
-
-
-@pytest.fixture(params=SHARED)
-def several(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """A journal that several workers may append to at once."""
-    yield from _store(request, tmp_path, request.param)
-
-
-@pytest.fixture
-def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """The Kafka journal, to which any client can append any record."""
-    yield from _store(request, tmp_path, "kafka")
-
-
-def _store(request: pytest.FixtureRequest, folder: Path, name: str) -> Iterator[Any]:
-    server = request.getfixturevalue(SERVERS[name]) if name in SERVERS else None
-    made = JOURNALS[name](folder, server)
-    yield made
-    made.close()
+pytestmark = pytest.mark.server  # its journals are on servers that a fixture asks for by name
 
 
 @pytest.mark.parametrize("edition", [each.number for each in EDITIONS])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,45 +27,12 @@ from stream.journal.journal import Journal
 from stream.journal.plan import Plan, Range
 from stream.journal.terms import Terms
 from tests.contracts.journal_grounds import (
-    JOURNALS,
-    SERVERS,
-    SHARED,
     TERMS,
     DynamoJournalStore,
     JournalStore,
     KafkaJournalStore,
 )
 from tests.servers.topics import delete_before, read_topic
-
-
-@pytest.fixture(params=JOURNALS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    yield from _store(request, tmp_path, request.param)
-
-
-@pytest.fixture(params=SHARED)
-def several(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """A journal that several workers may append to at once."""
-    yield from _store(request, tmp_path, request.param)
-
-
-@pytest.fixture
-def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """The Kafka journal, to which any client can append any record."""
-    yield from _store(request, tmp_path, "kafka")
-
-
-@pytest.fixture
-def items(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    """The journal in DynamoDB."""
-    yield from _store(request, tmp_path, "dynamo")
-
-
-def _store(request: pytest.FixtureRequest, folder: Path, name: str) -> Iterator[Any]:
-    server = request.getfixturevalue(SERVERS[name]) if name in SERVERS else None
-    made = JOURNALS[name](folder, server)
-    yield made
-    made.close()
 
 
 def a_plan(number: int, now_ms: int = 0) -> Plan:

@@ -88,7 +88,8 @@ MISSING_IDS: Final = MISSING_VALUES | frozenset(_ONLY_IDS) | _NUMBERS_FOR_NONE
 are not listed."""
 
 MISSING_WORDS: Final = MISSING_IDS - _AS_WRITTEN - _NUMBERS_FOR_NONE - {""}
-"""Those of `MISSING_IDS` that stay what they are when punctuation is removed from an id."""
+"""The spellings in `MISSING_IDS` that also mean "missing" in ids of the form `code`, which lose
+their punctuation before they are compared."""
 
 _PUNCTUATION: Final = frozenset(string.punctuation + " ")
 ZEROS: Final = _PUNCTUATION | {"0"}

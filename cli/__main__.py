@@ -147,7 +147,7 @@ def _interrupted() -> int:
 
 def _unexpected(error: Exception) -> int:
     """Show an error that no code of ours has named, and return the exit code for it."""
-    users = mistake(error) if isinstance(error, OSError) else None
+    users = mistake(error)
     if users is not None:
         show_error(users)
         return users.exit_code

@@ -28,16 +28,15 @@ _HINTS: Final = {
 }
 
 
-def mistake(error: OSError) -> UsageError | None:
-    """Return an error of the machine with its hint; None for one that a person can't mend.
+def mistake(error: Exception) -> UsageError | None:
+    """Return an error of the machine with its hint; None for any that a person can't mend.
 
     >>> told = mistake(OSError(errno.EROFS, "Read-only file system", "/evidence/log.db"))
     >>> told.what, told.where
     ('read-only file system', '/evidence/log.db')
     >>> mistake(OSError(errno.EPIPE, "Broken pipe"))
     """
-    hint = _HINTS.get(error.errno or 0)
-    if hint is None:
+    if not isinstance(error, OSError) or (hint := _HINTS.get(error.errno or 0)) is None:
         return None
     what = os.strerror(error.errno or 0)
     where = os.fsdecode(error.filename) if error.filename is not None else ""

@@ -17,12 +17,12 @@ from claimtrace.settings.schema import Settings, StreamSettings
 
 from ..console import err, notices_to
 from ..mistakes import mistake
-from ..stopped import have_told, words
+from ..stopped import INTERRUPTED, have_told, words
 
 if TYPE_CHECKING:
     from .workspace import Workspace
 
-_FAULT, _INTERRUPTED = 70, 130
+_FAULT = 70
 _SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
@@ -45,22 +45,18 @@ def worker_log(workspace: Workspace, kind: str) -> Iterator[bool]:
                   folder=workspace.folder)  # fmt: skip
         try:
             yield True
-        except ClaimtraceError as error:
-            log_event("error", f"ended by an error: {error.what}", where=error.where,
-                      fix=error.hint)  # fmt: skip
-            raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as interrupt:
             log_event("info", "stopped before the first batch; the same command goes on")
             have_told()
-            raise typer.Exit(_INTERRUPTED) from interrupt
+            raise typer.Exit(INTERRUPTED) from interrupt
         except Exception as error:
-            users = mistake(error) if isinstance(error, OSError) else None
-            if users is None:
+            named = error if isinstance(error, ClaimtraceError) else mistake(error)
+            if named is None:
                 log_fault(error)
                 raise typer.Exit(_FAULT) from error
-            log_event("error", f"ended by an error: {users.what}", where=users.where,
-                      fix=users.hint)  # fmt: skip
-            raise typer.Exit(users.exit_code) from error
+            log_event("error", f"ended by an error: {named.what}", where=named.where,
+                      fix=named.hint)  # fmt: skip
+            raise typer.Exit(named.exit_code) from error
 
 
 def tell_stopped() -> None:
@@ -91,16 +87,14 @@ def log_end(reason: str, ran: Any) -> None:
 
 def end_of_process(*, logs: bool) -> Callable[[int], None]:
     """Return what ends a process that can't end in an orderly way: with its line, or a log line."""
-    from stream.adapters.process.stop_signals import end_process
+    from stream.adapters.process.stop_signals import end_process, what_remains
 
     if not logs:
         return end_process
     from stream.adapters.reporting.log_lines import write_last
 
     def end(exit_code: int) -> None:
-        what = "a store doesn't answer, what is unfinished is repeated at the next start"
-        nothing = "nothing was begun yet; run the same command again"
-        write_last(f"ended at once: {nothing if exit_code in (0, _INTERRUPTED) else what}")
+        write_last(f"ended at once: {what_remains(exit_code)}")
         os._exit(exit_code)
 
     return end

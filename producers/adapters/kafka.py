@@ -302,7 +302,7 @@ class KafkaSink:
         return len(self._producer)
 
     def _poll(self, seconds: float) -> None:
-        """Serve librdkafka's callbacks."""
+        """Let librdkafka report deliveries and errors, which come as calls of `_delivered`."""
         try:
             self._producer.poll(seconds)
         except KafkaException as error:

@@ -20,7 +20,7 @@ class TextCounts:
         self.counts: Counter[str] = Counter()
 
     def add(self, text: str) -> None:
-        """Count a text."""
+        """Count one more occurrence of a text; only its first characters are kept."""
         self.total += 1
         text = text[:_SHOWN_CHARS]
         if text in self.counts or len(self.counts) < _MAX_TEXTS:

@@ -305,7 +305,7 @@ class Ownership:
         self._observer.owned(len(self._owned))
 
     def _release_all(self) -> None:
-        """Own nothing for now: `poll_group` takes over again what is still assigned."""
+        """Release all partitions; `poll_group` takes over again those that are still assigned."""
         assert self._owned is not None
         self._owned.clear()
         self._writer.drop()

@@ -24,7 +24,7 @@ from ...errors import ConfigError, StateError
 from ...events import Outgoing, Record
 from ..files.sqlite_file import FileKind, named_errors, open_file, open_to_read
 from .merge import MergedReader
-from .record_batch import checksum, decode_batch, encode_batch
+from .record_batch import checksum, damaged, decode_batch, encode_batch
 from .renaming import rename_topic
 
 BATCH_RECORDS: Final = 1000
@@ -368,11 +368,8 @@ class EmbeddedLog(Closing):
             self._refuse_gap(topic, partition, position)
             return Records.of([])
         if checksum(topic, partition, base, count, body) != crc:
-            raise StateError(
-                "a record batch doesn't match its checksum",
-                where=f"{topic}/{partition} positions {base} .. {base + count - 1}",
-                hint="restore the log from a back-up; earlier positions are intact",
-            )
+            hint = "restore the log from a back-up; earlier positions are intact"
+            raise damaged(topic, partition, base, count, hint)
         batch = decode_batch(body, count, topic, partition, base)
         if not self._in_transaction:  # records that aren't committed may still be rolled back
             self._last_batch[topic, partition] = batch

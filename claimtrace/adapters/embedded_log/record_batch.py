@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from ...batches.records import Records
 from ...buffers.byte_strings import ByteStrings
+from ...errors import StateError
 from ...events import Headers
 
 _WITH_HEADERS: Final = 1
@@ -110,6 +111,15 @@ def decode_batch(body: bytes, count: int, topic: str, partition: int, base: int)
     positions = np.arange(base, base + count, dtype=np.int64)
     parts = np.zeros(count, np.int64)
     return Records([(topic, partition)], parts, positions, columns[0], columns[1], times, headers)
+
+
+def damaged(topic: str, partition: int, base: int, count: int, hint: str) -> StateError:
+    """Return the error of a batch whose checksum differs; the hint says what can be done."""
+    return StateError(
+        "a record batch doesn't match its checksum",
+        where=f"{topic}/{partition} positions {base} .. {base + count - 1}",
+        hint=hint,
+    )
 
 
 def checksum(topic: str, partition: int, base: int, count: int, body: bytes) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from ...errors import StateError
-from .record_batch import checksum
+from .record_batch import checksum, damaged
 
 _NEXT: Final = (
     "SELECT partition, base, count, crc, body FROM batches WHERE topic_id = ? "
@@ -25,11 +24,7 @@ def rename_topic(db: sqlite3.Connection, topic_id: int, before: str, after: str)
     while (row := db.execute(_NEXT, (topic_id, *at)).fetchone()) is not None:
         partition, base, count, crc, body = row
         if checksum(before, partition, base, count, body) != crc:
-            raise StateError(
-                "a record batch doesn't match its checksum",
-                where=f"{before}/{partition} positions {base} .. {base + count - 1}",
-                hint="restore the log from a back-up",
-            )
+            raise damaged(before, partition, base, count, "restore the log from a back-up")
         renamed = checksum(after, partition, base, count, body)
         db.execute(_UPDATE, (renamed, topic_id, partition, base))
         at = (partition, base)

@@ -104,9 +104,14 @@ def _write_synced(path: Path, content: bytes, mode: int) -> None:
     path.unlink(missing_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(handle, view) :]
+        write_all(handle, content)
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_all(handle: int, content: bytes) -> None:
+    """Write all bytes to an open file: one call of the system may take only a part of them."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from ...errors import StateError, UsageError
-from .atomic_files import read_file, sync_folder, write_file
+from .atomic_files import read_file, sync_folder, write_all, write_file
 
 MANIFEST_NAME: Final = "manifest.json"
 FORMAT: Final = 1
@@ -194,9 +194,7 @@ def _copy(source: int, target: Path, path: str) -> CopiedFile:
         while chunk := os.read(source, _CHUNK_BYTES):
             digest.update(chunk)
             size += len(chunk)
-            view = memoryview(chunk)
-            while view:
-                view = view[os.write(handle, view) :]
+            write_all(handle, chunk)
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
@@ -17,7 +19,7 @@ from claimtrace.errors import ClaimtraceError, UsageError
 from claimtrace.events import Outgoing
 
 from ...console import out, print_json, progress, safe
-from ...stream_run import stop_signals
+from ...stopped import INTERRUPTED
 from ...wiring.workspace import Workspace
 from .simulate import midnight_ms, only_auto_claims, simulation_of
 from .simulation_options import ClaimsPerDay, Days, Fraud, Policies, Seed, Start
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from producers.adapters.files import TableReplay
     from producers.simulation.config import SimulationConfig
 
-_INTERRUPTED: Final = 130
 _FLUSH_S: Final = 60.0
 _HASTY_FLUSH_S: Final = 5.0
 _CHUNK_RECORDS: Final = 10_000
@@ -127,7 +128,7 @@ def producers(
     if error is not None and not (fed.interrupted and error.retryable):
         raise error
     if fed.interrupted:
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _check_rate(rate: float) -> None:
@@ -157,6 +158,23 @@ def _changes(workspace: Workspace, run: str, *, live: bool, simulated: bool) -> 
     return changes + framing(workspace)
 
 
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether SIGINT or SIGTERM came; what is under way is sent."""
+    asked = False
+
+    def ask(*_: Any) -> None:
+        nonlocal asked
+        asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _feed(
     workspace: Workspace,
     source: _Source,
@@ -173,7 +191,7 @@ def _feed(
     clock, sent, opening = workspace.clock, 0, 0
     error: ClaimtraceError | None = None
     began_s = paced_s = clock.monotonic_s()
-    with stop_signals() as stopping, progress("producers", quiet=quiet) as advance:
+    with _stop_signals() as stopping, progress("producers", quiet=quiet) as advance:
         until_ms = source.at_once_until_ms
         batches = evenly(source.records, clock, rate, for_s, at_once_until_ms=until_ms,
                          stopping=stopping)  # fmt: skip

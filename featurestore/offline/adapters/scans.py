@@ -63,7 +63,7 @@ class SteadyScan:
         return pa.RecordBatchReader.from_batches(self.projected_schema, self.to_batches())
 
     def to_table(self) -> pa.Table:
-        """Return all rows."""
+        """Return all rows of the dataset as one Arrow table in memory."""
         return pa.Table.from_batches(self.to_batches(), self.projected_schema)
 
     def head(self, rows: int) -> pa.Table:

@@ -38,12 +38,16 @@ class _Limit(NamedTuple):
     exit_code: int
 
 
+def what_remains(exit_code: int) -> str:
+    """Return in words what a process leaves that ends at once with an exit code."""
+    if exit_code in (0, _INTERRUPTED):
+        return "nothing was begun yet; run the same command again"
+    return "a store doesn't answer, what is unfinished is repeated at the next start"
+
+
 def end_process(exit_code: int) -> None:
     """End the process at once, with a line on standard error that says what remains."""
-    what = "a store doesn't answer, what is unfinished is repeated at the next start"
-    begun = exit_code not in (0, _INTERRUPTED)
-    left = what if begun else "nothing was begun yet; run the same command again"
-    os.write(_STDERR, f"stopped: {left}\n".encode())
+    os.write(_STDERR, f"stopped: {what_remains(exit_code)}\n".encode())
     os._exit(exit_code)
 
 

@@ -131,7 +131,7 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Writes lines to a stream; a stream that is closed or full never ends the worker."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Drop the line."""
+        """Ignore an error of the stream; the line that met it is lost."""
 
 
 def start_log(

@@ -122,7 +122,7 @@ class WorkerLog(WorkerObserver):
                   before=before.label if before is not None else "none")  # fmt: skip
 
     def snapshot(self, plan: int, seconds: float) -> None:
-        """Log a snapshot."""
+        """Log that a snapshot of the state was published, with the plan it reaches."""
         log_event("info", "snapshot published", plan=plan, seconds=round(seconds, 3))
 
     def offline(self, seconds: float) -> None:

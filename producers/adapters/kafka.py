@@ -38,6 +38,8 @@ _GAPLESS_SLICE_S: Final = 0.005
 """The same while an acknowledgement, of which librdkafka tells nothing, is waited for."""
 
 _CLOSE_S: Final = 5.0
+_PURGE_S: Final = 1.0
+"""How long `close` waits for the reports on records that it has abandoned."""
 _USUAL: Final = ClientConfig(
     {
         "linger.ms": 5,
@@ -189,7 +191,9 @@ class KafkaSink:
         except ClaimtraceError:
             self._waiting.clear()
             self._producer.purge()
-            self._poll(0)
+            end_s = time.monotonic() + _PURGE_S
+            while len(self._producer) and time.monotonic() < end_s:
+                self._poll(_GAPLESS_SLICE_S)  # one call may end before all reports were served
         finally:
             self._left = len(self._producer)
             self._producer = self._transactions = None

@@ -78,6 +78,7 @@ def build_driver(
             Snapshots(folder / "snapshots"),
             ReachedFile(folder / "reached"),
             opened.enter_context(DaemonThreads()),  # an append is waited for before the exit
+            store_names(workspace),
         ),
         Cadence(
             snapshot=(stream.snapshot_every_records, duration_ms(stream.snapshot_every) / 1000),
@@ -88,7 +89,6 @@ def build_driver(
         Champion(workspace, observer.notify),
         observer,
         stopping,
-        store_names(workspace),
     )
 
 

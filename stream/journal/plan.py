@@ -4,11 +4,8 @@ A plan names its records by position, and the model that scores them.
 A decision is a pure function of the log, the journal, the definitions and the models; so a crash at
 any point is repaired by running the same plan again.
 
-A plan without records can begin an edition (`claimtrace.editions`). It is written inside of an
-object that names the edition, which versions from before editions refuse:
-
-    {"number": 7, "ranges": [...], ...}
-    {"edition": 2, "needs": "0.2.0", "plan": {"number": 8, "ranges": [], ...}}
+A plan without records can begin an edition (`claimtrace.editions`); it is written in a frame
+(`edition_frame`).
 """
 
 from __future__ import annotations
@@ -22,8 +19,9 @@ import numpy as np
 from claimtrace.batches.records import Records
 from claimtrace.batches.records import TopicPartition as TopicPartition
 from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
-from claimtrace.editions import check_known, since
 from claimtrace.events import Record
+
+from .edition_frame import framed, unframed
 
 JOURNAL: TopicPartition = (JOURNAL_TOPIC, 0)
 """The topic-partition whose owner writes plans; drift records and alerts belong to that owner."""
@@ -58,15 +56,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     edition: int = 0
 
 
-class _Framed(msgspec.Struct):
-    """A plan that begins an edition, as written."""
-
-    edition: int
-    plan: msgspec.Raw
-    needs: str = ""
-
-
-_FRAME: Final = b'{"edition":'
 _encode: Final = msgspec.json.Encoder().encode
 _plans: Final = msgspec.json.Decoder(Plan)
 
@@ -75,8 +64,7 @@ def encoded_plan(plan: Plan) -> bytes:
     """Encode a plan for a journal; the inverse of `plan_in`."""
     if not plan.edition:
         return _encode(plan)
-    plain = msgspec.structs.replace(plan, edition=0)
-    return _encode({"edition": plan.edition, "needs": since(plan.edition), "plan": plain})
+    return framed("plan", msgspec.structs.replace(plan, edition=0), plan.edition)
 
 
 def plan_in(written: bytes | str, where: str) -> Plan:
@@ -86,13 +74,8 @@ def plan_in(written: bytes | str, where: str) -> Plan:
         msgspec.DecodeError: this is no plan.
         StateError: it begins an edition that this version doesn't know.
     """
-    edition = 0
-    written = written.encode() if isinstance(written, str) else written
-    if written.startswith(_FRAME):
-        framed = msgspec.json.decode(written, type=_Framed)
-        check_known(framed.edition, framed.needs, where)
-        edition, written = framed.edition, bytes(framed.plan)
-    plan = _plans.decode(written)
+    edition, inside = unframed(written.encode() if isinstance(written, str) else written, where)
+    plan = _plans.decode(inside)
     return msgspec.structs.replace(plan, edition=edition) if edition else plan
 
 

@@ -1,11 +1,7 @@
 """The terms of a journal: settings that its decisions depend on, and the edition it began with.
 
-Terms of edition 1 are written plain, as they were before editions. Terms of a later edition are
-written inside of an object that names the edition first, so that a version from before editions
-refuses them instead of skipping a field that it doesn't know.
-
-    {"domain": ..., ...}
-    {"edition": 2, "needs": "0.2.0", "terms": {"domain": ..., ...}}
+Terms of edition 1 are written plain, as they were before editions; those of a later edition are
+written in a frame (`edition_frame`).
 """
 
 from __future__ import annotations
@@ -14,8 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
-from claimtrace.editions import NEWEST, OLDEST, check_known, since
+from claimtrace.editions import NEWEST, OLDEST
 from claimtrace.errors import StateError
+
+from .edition_frame import framed, unframed
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,15 +64,6 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
                 )
 
 
-class _Framed(msgspec.Struct):
-    """Terms of a later edition, as written."""
-
-    edition: int
-    needs: str = ""
-    terms: msgspec.Raw = msgspec.Raw()
-
-
-_FRAME: Final = b'{"edition":'
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -84,7 +73,7 @@ def encoded_terms(terms: Terms) -> bytes:
     edition = plain.pop("edition")
     if edition == OLDEST:
         return _encode(plain)
-    return _encode({"edition": edition, "needs": since(edition), "terms": plain})
+    return framed("terms", plain, edition)
 
 
 def terms_of(line: bytes, where: str) -> Terms:
@@ -93,17 +82,13 @@ def terms_of(line: bytes, where: str) -> Terms:
     Raises:
         StateError: another version wrote the journal.
     """
-    edition = OLDEST
     try:
-        if line.startswith(_FRAME):
-            framed = msgspec.json.decode(line, type=_Framed)
-            check_known(framed.edition, framed.needs, where)
-            edition, line = framed.edition, bytes(framed.terms)
-        terms = msgspec.json.decode(line, type=Terms)
+        edition, inside = unframed(line, where)
+        terms = msgspec.json.decode(inside, type=Terms)
     except msgspec.DecodeError as error:
         raise StateError(
             f"the journal is of another version: {error}",
             where=where,
             hint="start with a new folder: the log is replayed into it",
         ) from error
-    return msgspec.structs.replace(terms, edition=edition)
+    return msgspec.structs.replace(terms, edition=edition or OLDEST)

@@ -82,7 +82,6 @@ class Driver:
         champion: the model in charge, asked once for each new plan.
         observer: told what happens, for logs and metrics.
         stopping: whether a person or a supervisor asked this worker to end.
-        names: names the store that an error comes from.
     """
 
     def __init__(
@@ -95,7 +94,6 @@ class Driver:
         champion: Callable[[], ModelRef | None],
         observer: WorkerObserver,
         stopping: Callable[[], bool] = lambda: False,
-        names: StoreNames | None = None,
     ) -> None:
         self.engine = engine
         self._log, self._source, self._journal, self._group = (
@@ -109,7 +107,7 @@ class Driver:
         self._reached = stores.reached if log.group is None else None
         self._reaching: Reached | None = None
         self._last: Plan | None = None
-        names = names or StoreNames(engine.domain.topics)
+        names = stores.names or StoreNames(engine.domain.topics)
         self._retry = retry = Retry(clock, stopping, observer, names)
         writer = OfflineWriter(stores.rows, retry, stores.executor, clock, observer.offline)
         self._ownership = ownership = Ownership(engine, log, writer, retry, observer)

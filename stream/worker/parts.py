@@ -15,6 +15,7 @@ from ..group.group import Group
 from ..journal.journal import Journal
 from ..journal.reached import Reached
 from ..journal.source import Source
+from .store_names import StoreNames
 
 
 class Output(Protocol):
@@ -111,6 +112,8 @@ class Stores(NamedTuple):
     note isn't used."""
     executor: Executor | None = None
     """Appends rows beside the batches; None: the worker appends them itself, between batches."""
+    names: StoreNames | None = None
+    """Names the store that an error comes from; None: by the domain's topics alone."""
 
 
 class Cadence(NamedTuple):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from claimtrace.errors import StateError
 from claimtrace.events import Record
 from claimtrace.limits import MAX_BATCH_BYTES, MAX_VALUE_BYTES
-from stream.worker.driver import CRASH_POINTS
+from stream.worker.driver import CRASH_POINTS, Driver
 from tests.worlds.random_events import a_stream, as_records
 from tests.worlds.stream_folder import Crash, World
 
@@ -72,3 +74,8 @@ def test_a_batch_is_bounded_in_bytes_too(tmp_path):
     assert sum(sizes) == 300
     assert max(sizes) * MAX_VALUE_BYTES <= MAX_BATCH_BYTES
     assert driver.counts.dead == 300
+
+
+def test_a_driver_takes_few_parts() -> None:
+    """What belongs together comes together: `LogParts`, `Stores`, `Cadence`."""
+    assert len(inspect.signature(Driver).parameters) <= 8

@@ -1,4 +1,4 @@
-# One image for every command: `docker run ... claimtrace:0.1.0 doctor`.
+# One image for every command: `docker run ... claimtrace:0.2.0 doctor`.
 # The environment is made in a stage of its own, so that no build cache comes along.
 
 FROM python:3.11.14-slim-bookworm AS build

@@ -38,8 +38,8 @@ _GAPLESS_SLICE_S: Final = 0.005
 """The same while an acknowledgement, of which librdkafka tells nothing, is waited for."""
 
 _CLOSE_S: Final = 5.0
-_PURGE_S: Final = 1.0
-"""How long `close` waits for the reports on records that it has abandoned."""
+_REPORTS_S: Final = 1.0
+"""How long the reports on records that were given up are waited for."""
 _USUAL: Final = ClientConfig(
     {
         "linger.ms": 5,
@@ -191,7 +191,7 @@ class KafkaSink:
         except ClaimtraceError:
             self._waiting.clear()
             self._producer.purge()
-            end_s = time.monotonic() + _PURGE_S
+            end_s = time.monotonic() + _REPORTS_S
             while len(self._producer) and time.monotonic() < end_s:
                 self._poll(_GAPLESS_SLICE_S)  # one call may end before all reports were served
         finally:
@@ -274,6 +274,8 @@ class KafkaSink:
             except BufferError:
                 return queued
             except KafkaException as failure:  # for example a record above message.max.bytes
+                if self._is_gapless:
+                    self._settle(_REPORTS_S)  # an earlier record's refusal may be the cause
                 self._refused(failure.args[0], topic)
                 if self._is_gapless:
                     self.failed += len(outgoing) - queued - 1

@@ -228,7 +228,7 @@ def _texts() -> Iterator[Case]:
         "CAFÉ STRASSE 1",
         f"{wide('C')}af\u00e9 straße {wide('1')}",
     )
-    for text in ("UNKNOWN", "Unkown", "N/A", "none", "-", "000", "0000000000", wide("111111")):
+    for text in ("UNKNOWN", "Unkown", "N/A", "none", "-", "*", "000", "0000000000", wide("111111")):
         yield Case("C11", f"placeholder {text}", tuple(
             Put(json_object(f'"repair_shop_id":"{text}","phone":"0000000"'), Decided(
                 ("placeholder_id",),

@@ -91,7 +91,7 @@ def _ids() -> Iterator[Case]:
     patterns = (
         "x'; DROP TABLE batches;--",
         "{p}:*",
-        "*",
+        "repair_shop:*",
         "') RETURN redis.call('FLUSHALL') --",
         "../../etc",
         "%s%n",

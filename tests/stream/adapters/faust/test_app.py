@@ -149,7 +149,7 @@ def test_the_command_becomes_a_faust_worker(monkeypatch: pytest.MonkeyPatch) -> 
     asked: Any = SimpleNamespace(obj=Workspace(Settings(source="kafka://a:1")), parent=parent)
     command_module.faust(asked, ["--without-mingle"])
     (_, command, environment) = run[0]
-    assert command[1:] == ["-m", "faust", "-A", "cli.transports.faust:app", "worker",
+    assert command[1:] == ["-P", "-m", "faust", "-A", "cli.transports.faust:app", "worker",
                            "-l", "warn", "--without-web", "--without-mingle"]  # fmt: skip
     assert environment["CLAIMTRACE_FOLDER"] == "here"
     assert environment["CLAIMTRACE_SOURCE"] == "kafka://a:1"

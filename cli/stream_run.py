@@ -16,6 +16,7 @@ from .console import hanging, notify, out, progress
 from .wiring.worker_log import end_of_process, log_end
 
 if TYPE_CHECKING:
+    from stream.adapters.process.stop_signals import StopSignals
     from stream.engine.effects import Counts
     from stream.worker.driver import Driver
     from stream.worker.observer import WorkerObserver
@@ -59,6 +60,7 @@ def run_stream(
     quiet: bool = False,
     new_journal: bool = False,
     logs: bool = False,
+    stopping: StopSignals | None = None,
 ) -> Ran:
     """Recover and run; returns at the end of the log if asked to.
 
@@ -69,31 +71,38 @@ def run_stream(
         quiet: whether no progress bar is drawn.
         new_journal: whether a journal that doesn't belong to the log is set aside first.
         logs: whether events go to the worker's log, which the caller has opened.
+        stopping: the handler of signals that the caller has entered; None: one for this run.
 
     Raises:
         Stopped: SIGINT or SIGTERM came; the run has ended as it should.
     """
-    _ = workspace.domain  # first: one that can't be had leaves no folder behind
-    ran, asked = _run_until_stopped(workspace, until_end, title, quiet, new_journal, logs)
-    if asked is not None:
-        raise Stopped(ran, asked)
+    from stream.adapters.process.stop_signals import WAITING_S, StopSignals
+
+    with ExitStack() as entered:
+        stopping = stopping or entered.enter_context(StopSignals())
+        stopping.end = end_of_process(logs=logs)
+        stopping.within(WAITING_S)
+        _ = workspace.domain  # first: one that can't be had leaves no folder behind
+        ran = _run_until_stopped(workspace, stopping, until_end, title, quiet, new_journal, logs)
+        if stopping.number is not None:
+            raise Stopped(ran, stopping.number)
     return ran
 
 
 def _run_until_stopped(
-    workspace: Workspace, until_end: bool, title: str, quiet: bool, new_journal: bool, logs: bool
-) -> tuple[Ran, int | None]:
-    """Recover and run; returns what was done, and the signal that asked to stop if one came."""
+    workspace: Workspace, stopping: StopSignals, until_end: bool, title: str, quiet: bool,
+    new_journal: bool, logs: bool,
+) -> Ran:  # fmt: skip
+    """Recover and run; returns what was done."""
     from stream.adapters.process.garbage import rare_collections
-    from stream.adapters.process.stop_signals import WAITING_S, StopSignals
+    from stream.adapters.process.stop_signals import WAITING_S
 
     from .transports.choice import open_transport
     from .wiring.assembly import build_driver
     from .wiring.observing import observe, store_names
     from .wiring.waiting import wait_until_opened
 
-    with StopSignals(end_of_process(logs=logs)) as stopping, ExitStack() as opened:
-        stopping.within(WAITING_S)
+    with ExitStack() as opened:
         opened.enter_context(FolderLock(workspace.state_folder))
         opened.enter_context(rare_collections())
         observer, names = observe(workspace, opened, logs=logs), store_names(workspace)
@@ -112,7 +121,7 @@ def _run_until_stopped(
 
         started = wait_until_opened(attempt, observer, names, workspace.clock, stopping, opened)
         if started is None:
-            return _nothing_begun(stopping.number), stopping.number
+            return _nothing_begun(stopping.number)
         transport, driver = started
         stopping.call_of = lambda: driver.call
         total = transport.waiting_records() if until_end else None
@@ -120,14 +129,14 @@ def _run_until_stopped(
             with progress(title, total, quiet=quiet) as advance:
                 replayed = driver.recover(lambda _: advance(0, "recovering"))
                 if stopping():
-                    return _nothing_begun(stopping.number), stopping.number
+                    return _nothing_begun(stopping.number)
                 stopping.within(None)
                 run = _Run(workspace, transport, driver, observer, stopping, advance, until_end)
                 ran = run.loop(replayed)
                 stopping.within(_CLOSE_S)
                 if logs:
                     log_end("asked to stop" if stopping() else "the end of the log", ran)
-                return ran, stopping.number
+                return ran
         except ClaimtraceError as error:
             stopping.within(WAITING_S, error.exit_code)
             raise

@@ -16,6 +16,7 @@ from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from cli import stream_run
 from cli.commands.start import demo
 from cli.stream_run import Ran, Stopped
+from stream.adapters.process.stop_signals import StopSignals
 from stream.engine.effects import Counts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,6 +126,22 @@ def test_a_demo_whose_stream_was_stopped_does_not_train(
         assert told.splitlines()[-1].startswith("stopped: the steps that are done stay")
 
 
+@pytest.mark.slow
+def test_sigterm_is_answered_from_the_first_line_of_the_log_on(tmp_path: Path) -> None:
+    """The imports that follow that line take seconds."""
+    for n in range(6):
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "claimtrace", "--folder", str(tmp_path / "data"), "stream"],
+            cwd=ROOT, text=True, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert worker.stderr is not None
+        assert " start  worker=stream " in worker.stderr.readline()
+        time.sleep(0.3 * n)
+        worker.send_signal(signal.SIGTERM)
+        err = worker.communicate(timeout=60)[1]
+        assert worker.returncode == 0, err
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, 0)])
 def test_a_worker_that_was_asked_to_stop_tells_its_counts(
     tmp_path: Path,
@@ -136,7 +153,13 @@ def test_a_worker_that_was_asked_to_stop_tells_its_counts(
     from cli.__main__ import main
 
     ran = Ran(Counts(claims=5, records=7), 0, 1.0, 0.1, 0.1)
-    monkeypatch.setattr(stream_run, "_run_until_stopped", lambda *_: (ran, number))
+
+    def asked(_workspace: object, stopping: StopSignals, *_: object) -> Ran:
+        signal.raise_signal(number)
+        assert stopping()
+        return ran
+
+    monkeypatch.setattr(stream_run, "_run_until_stopped", asked)
     assert main(["--folder", str(tmp_path / "data"), "stream"]) == code
     printed = capsys.readouterr()
     assert "5 claims decided of 7 records" in printed.out

@@ -45,13 +45,16 @@ def stream(
     Without a terminal it writes one line an event of its life to standard error: see the settings
     `log.format` and `log.level`.
     """
+    from stream.adapters.process.stop_signals import StopSignals
+
     workspace: Workspace = ctx.obj if source is None else ctx.obj.at_source(source)
     asked = None
-    with worker_log(workspace, "stream") as logs:
+    with StopSignals() as stopping, worker_log(workspace, "stream") as logs:
         try:
             ran = run_stream(
-                workspace, until_end=until_end, quiet=as_json, new_journal=new_journal, logs=logs
-            )
+                workspace, until_end=until_end, quiet=as_json, new_journal=new_journal, logs=logs,
+                stopping=stopping,
+            )  # fmt: skip
         except Stopped as stopped:
             ran, asked = stopped.ran, stopped.number
             if logs and asked == signal.SIGINT:

@@ -54,10 +54,8 @@ def end_process(exit_code: int) -> None:
 class StopSignals:
     """Whether a stop was asked for; in `with`, the handler of the signals that ask for one.
 
-    Args:
-        end: ends the process with an exit code; called in the thread.
-
     Attributes:
+        end: ends the process with an exit code; called in the thread.
         call_of: returns the call to a store that the worker is in.
         number: the first signal that asked; None while none has.
     """
@@ -65,7 +63,7 @@ class StopSignals:
     def __init__(self, end: Callable[[int], None] = end_process) -> None:
         self.call_of: Callable[[], Call | None] = lambda: None
         self.number: int | None = None
-        self._end = end
+        self.end = end
         self._limit: _Limit | None = None
         self._asked_s: float | None = None
         self._before: dict[int, Any] = {}
@@ -125,5 +123,5 @@ class StopSignals:
         for limit in limits:
             if now_s - max(asked_s, limit.since_s) > limit.seconds:
                 interrupted = _INTERRUPTED if self.number == signal.SIGINT else 0
-                self._end(limit.exit_code or interrupted)
+                self.end(limit.exit_code or interrupted)
                 return

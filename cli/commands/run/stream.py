@@ -45,8 +45,10 @@ def stream(
     Without a terminal it writes one line an event of its life to standard error: see the settings
     `log.format` and `log.level`.
     """
+    from stream.adapters.process.lean_arrow import keep_pandas_away
     from stream.adapters.process.stop_signals import StopSignals
 
+    keep_pandas_away()
     workspace: Workspace = ctx.obj if source is None else ctx.obj.at_source(source)
     asked = None
     with StopSignals() as stopping, worker_log(workspace, "stream") as logs:

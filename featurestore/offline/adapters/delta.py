@@ -35,11 +35,10 @@ from .delta_errors import read_batches, reading_errors, translated
 from .feature_names import feature_names as feature_names
 from .file_digests import FilesFound, check_files
 from .parquet import STATISTICS, add_file, is_ours
-from .queries import run_query
-from .scans import SteadyDataset
 
 if TYPE_CHECKING:
     from .s3_files import S3Files
+    from .scans import SteadyDataset
 
 KEEP_HOURS = 168
 """Files that a newer version replaced are kept for a week, for readers that still use them."""
@@ -146,6 +145,8 @@ class OfflineStore:
         Raises:
             UsageError: there is no such table; the hint suggests the nearest name.
         """
+        from .scans import SteadyDataset
+
         found = self._open(table)
         # Arrow's threads must not call Python: a thread that does while the process ends never ends
         files = self._files(table) if self._is_local else None
@@ -204,6 +205,8 @@ class OfflineStore:
             UsageError: the statement isn't read-only, doesn't parse, or has an unknown name.
             StateError: a file of a table is missing or damaged.
         """
+        from .queries import run_query
+
         return run_query(self, self._folder, query)
 
     def compact(self, table: str) -> dict[str, int]:

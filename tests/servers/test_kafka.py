@@ -79,6 +79,7 @@ def test_nothing_acknowledged_is_lost_by_a_kill(kafka_clusters: Callable[..., Cl
     assert "t" in admin.list_topics(timeout=30).topics
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_leader_can_be_lost(kafka_clusters: Callable[..., Cluster]) -> None:
     cluster = kafka_clusters(nodes=3)

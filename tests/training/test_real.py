@@ -60,6 +60,7 @@ def handbook_features(table: pd.DataFrame, seconds: np.ndarray) -> np.ndarray:
 
 @pytest.mark.slow
 @needs("handbook")
+@pytest.mark.long
 def test_the_handbooks_published_table() -> None:
     table = pd.read_parquet(HANDBOOK / "transactions.parquet")
     seconds = table.TX_DATETIME.to_numpy().astype("datetime64[s]").astype(np.int64)

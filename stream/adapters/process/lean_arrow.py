@@ -25,8 +25,8 @@ def keep_pandas_away() -> None:
         return
     import pyarrow as pa
 
-    sys.meta_path.insert(0, _PandasIsAway)  # type: ignore[arg-type]  # older finders have more
+    sys.meta_path.insert(0, _PandasIsAway)
     try:
         pa.array([])
     finally:
-        sys.meta_path.remove(_PandasIsAway)  # type: ignore[arg-type]
+        sys.meta_path.remove(_PandasIsAway)

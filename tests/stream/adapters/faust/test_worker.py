@@ -130,6 +130,7 @@ def test_in_transactions_each_decision_is_seen_once(fleet: Fleet) -> None:
     assert check(fleet, find(fleet), sample=20, once=True) == 0
 
 
+@pytest.mark.long
 def test_an_orderly_end_in_the_middle_of_work_repeats_nothing(fleet: Fleet) -> None:
     worker = faust_worker(fleet)
     with feeding(fleet.cluster, a_feed(1_500, PARTITIONS), 500.0):
@@ -143,6 +144,7 @@ def test_an_orderly_end_in_the_middle_of_work_repeats_nothing(fleet: Fleet) -> N
     assert check(fleet, find(fleet), sample=20, once=True) == 0
 
 
+@pytest.mark.long
 def test_a_journal_changes_hands_between_plain_and_faust(fleet: Fleet) -> None:
     rows = a_feed(1_500, PARTITIONS)
     under_faust = faust_worker(fleet)
@@ -178,6 +180,7 @@ def test_a_record_that_its_client_cannot_read_is_decided_on(fleet: Fleet) -> Non
     assert {"c-tame", "c-poison", "c-last"} <= set(said)
 
 
+@pytest.mark.long
 def test_a_second_worker_is_refused_and_the_first_goes_on(fleet: Fleet) -> None:
     rows = a_feed(1_000, PARTITIONS)
     first, second = faust_worker(fleet), faust_worker(fleet)

@@ -201,7 +201,7 @@ def test_a_worker_that_was_stopped_and_goes_on_does_no_harm(fleet: Fleet, output
 
 @pytest.mark.parametrize(
     "protocol",
-    ["classic", *(pytest.param(p, marks=pytest.mark.long) for p in ("static", "consumer"))],
+    [pytest.param(p, marks=pytest.mark.long) for p in ("classic", "static", "consumer")],
 )
 def test_three_workers_restarted_one_by_one(fleet: Fleet, protocol: str) -> None:
     if protocol == "consumer":
@@ -231,6 +231,7 @@ def test_three_workers_restarted_one_by_one(fleet: Fleet, protocol: str) -> None
 # -- brokers --------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_broker_that_is_away_is_waited_for(fleet: Fleet) -> None:
     down_s = 30.0 if FULL else 6.0
     first, second = halves(3000)
@@ -313,6 +314,7 @@ def test_the_leader_of_a_busy_partition_is_killed_again_and_again(
 # -- starts ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_snapshot_and_journal_bring_a_worker_back(fleet: Fleet) -> None:
     first, second = halves(3000)
     away, here = fleet.worker(), fleet.worker(measured=True)

@@ -183,7 +183,7 @@ def test_each_missing_entry_names_the_command(
     "entry",
     [
         ("topic", "claims.decisions", "write"),
-        ("group", GROUP, "read"),
+        pytest.param(("group", GROUP, "read"), marks=pytest.mark.long),
         pytest.param(("topic", "claims.filed", "read"), marks=pytest.mark.long),
         pytest.param(("topic", "claims.journal", "write"), marks=pytest.mark.long),
     ],

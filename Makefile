@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= claimtrace-data
 ROOMS = $(shell $(PYTHON) -c "import runpy; print(*runpy.run_path('claimtrace/rooms.py')['ROOMS'])")
 
-.PHONY: help setup demo test test-quick test-long check bench docs kafka clean
+.PHONY: help setup demo test test-quick test-long check kernels ready bench docs kafka clean
 
 help: ## what can be made here
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,14 +21,20 @@ setup: $(VENV)/ready ## make the environment from the locked packages
 demo: setup ## the main job from end to end in a few minutes; lands in $(DATA)/
 	$(BIN)/claimtrace --folder $(DATA) demo
 
-test: check ## all tests, with doctests and the checks of style, types and imports
+test: ready ## all tests, with doctests and the checks of style, types and imports
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --doctest-modules $(ROOMS) tests
 
-test-quick: check ## what needs no server and no patience, for the edit loop: about two minutes
+test-quick: ready ## what needs no server and no patience, for the edit loop: about two minutes
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not long and not slow and not server' --doctest-modules $(ROOMS) tests
 
 test-long: setup ## what takes too long for every change: half an hour of troubles on real servers
 	FLEET_FULL=1 $(BIN)/python -m pytest -m long --timeout 1200 tests
+
+ready: setup
+	@$(MAKE) --no-print-directory -j2 --output-sync=target check kernels
+
+kernels: setup
+	@$(BIN)/python -m tests.worlds.compiled_kernels > /dev/null 2>&1 || $(BIN)/python -m tests.worlds.compiled_kernels
 
 check: setup ## style, types and import rules only
 	$(BIN)/ruff check .

@@ -105,11 +105,14 @@ class Worker:
     environment: Mapping[str, str]
     running: subprocess.Popen[bytes] | None = None
     port: int = 0
+    logged_before: int = 0
+    """Length of the log when the process was started."""
 
     def start(self, **orders: str) -> None:
         """Start the process; its output goes to `log`."""
         assert self.running is None
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.logged_before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.running = subprocess.Popen(
                 [sys.executable, "-m", "claimtrace", "stream"],
@@ -136,6 +139,9 @@ class Worker:
     def alive(self) -> bool:
         """Whether the process runs (or is stopped by a signal)."""
         return self.running is not None and self.running.poll() is None
+
+    def _has_logged(self) -> bool:
+        return self.log.stat().st_size > self.logged_before
 
     def send(self, number: int) -> None:
         """Send a signal that doesn't end the process."""
@@ -173,8 +179,16 @@ class Worker:
         return self.end(signal.SIGKILL)
 
     def end(self, number: int = signal.SIGTERM, timeout_s: float = 60.0) -> int:
-        """End the process by a signal; returns its exit code."""
+        """End the process by a signal; returns its exit code.
+
+        A signal other than SIGKILL is answered as soon as the worker has logged its start, so one
+        that has only just been started is given the time.
+        """
         assert self.running is not None
+        if number != signal.SIGKILL:
+            end_s = time.monotonic() + timeout_s
+            while self.alive and not self._has_logged() and time.monotonic() < end_s:
+                time.sleep(0.02)
         if self.running.poll() is None:
             self.running.send_signal(number)
         code = self.running.wait(timeout_s)

@@ -40,7 +40,7 @@ from monitoring.windows.reference import build_reference
 from stream.decisions.outcomes import SCORE_DIGITS
 from stream.journal.plan import TopicPartition, plan_of
 from stream.offline_rows.rows import build
-from training.fitting.fitters import FITTERS, silent
+from training.fitting.fitters import FITTERS, Rows, silent
 
 NAME: Final = "canonical"
 TREES, DEPTH = 200, 6
@@ -108,7 +108,7 @@ def publish(matrix: NDArray[np.float64], folder: Path, seed: int = 7) -> None:
     frauds = signal + rng.normal(0, 2.0, len(matrix)) > 3.0
     half = len(matrix) // 2
     fitted = FITTERS["xgboost"](
-        matrix[:half], frauds[:half], matrix[:0], frauds[:0],
+        Rows(matrix[:half], frauds[:half]), None,
         {"max_depth": DEPTH, "rounds": TREES, "min_child_weight": 0.01, "reg_lambda": 1.0}, seed,
         silent,
     )  # fmt: skip

@@ -6,12 +6,16 @@ Milliseconds since 1970-01-01 UTC everywhere. The real clock is
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Protocol
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+
+TIME_HINT = "write 2026-03-01 or 2026-03-01T12:00:00Z"
+"""How a person writes what `time_ms` reads."""
 
 _UNITS_MS = {"ms": 1, "s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
 
@@ -68,3 +72,22 @@ def duration_ms(text: str) -> int:
     if unit is None or not digits.isdecimal():
         raise ValueError(f"not a duration: {text!r} (write 30d, 12h, 15m, 10s or 250ms)")
     return int(digits) * unit
+
+
+def time_ms(text: str) -> int:
+    """Parse an ISO 8601 date or time, in UTC where it names no zone; returns ms since 1970 UTC.
+
+    A date is its first moment.
+
+    Raises:
+        ValueError: the text is anything else.
+
+    >>> time_ms("1970-01-02"), time_ms("1970-01-01T00:00:01.5+00:00")
+    (86400000, 1500)
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)

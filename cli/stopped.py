@@ -13,16 +13,20 @@ COMMAND: Final[ContextVar[str]] = ContextVar("COMMAND", default="")
 
 _NOTHING: Final = "nothing was changed; run the same command again"
 _REMAINS: Final = {
+    "backup": "a copy is there whole or not at all; if it isn't, run the same command again",
     "demo": "the steps that are done stay; the same command goes on with the next",
+    "init": "the new folder is there whole or not at all; if it isn't, run the same command again",
     "models": "all of the change is in the registry or nothing: see claimtrace models history",
     "producers": "",  # it has said it, with its counts
     "told": "",
     "replay": "rows sent so far are on the log; the same command sends all again, and the stream "
     "drops those that it has had",
+    "restore": "the folder is there whole or not at all; if it isn't, run the same command again",
     "simulate": "events written so far stay on the log; the same command goes on from there",
     "stream": "every batch that was begun is kept; the same command goes on from there",
     "topics": "topics made so far stay; the same command makes the rest",
     "train": "no model is published in part; run the same command again",
+    "upgrade": "the edition begins in the journal or it doesn't; the same command says which",
 }
 
 

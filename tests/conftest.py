@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from hypothesis import settings
 
 from tests.servers.dynamodb import DynamoLocal
 from tests.servers.fetch import ServerMissing, dynamodb_jars, java, kafka_jars, ministack_packages
@@ -15,6 +16,9 @@ from tests.servers.kafka import Cluster
 from tests.servers.kinesis import KinesisLocal, node, program
 from tests.servers.ministack import Ministack
 from tests.servers.mock_cluster import MockCluster
+
+settings.register_profile("any machine", deadline=None)  # a time limit fails on a busy one
+settings.load_profile("any machine")
 
 SERVER_FIXTURES = {"kafka", "kafka_clusters", "kinesis", "dynamodb", "ministack", "mock_kafka"}
 

@@ -10,27 +10,34 @@ function and put it into the table, which shows the order:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.clock import DAY_MS
+from claimtrace.clock import DAY_MS, time_ms
 from claimtrace.decisions import ModelRef
+from claimtrace.errors import UsageError
 from claimtrace.settings.schema import Settings
 from models.calibration import Calibration, fit_calibration
 from models.kernels.forest import Forest
 from models.registry.registry import ModelRegistry
 
-from .data.dataset import Dataset, MonthShare, load_dataset, maturity, utc_month
-from .data.split import Split, split_dataset
+from .data.dataset import Dataset, load_dataset
+from .data.folds import choice_folds, margin_folds
+from .data.maturity import Maturity, maturity_of
+from .data.split import Split, split_by_policy, split_by_time
 from .evaluation.capacity import SCORE_DECIMALS, Threshold, threshold_for
 from .evaluation.evaluate import Evaluation, Measured, Panel, bootstrap
 from .evaluation.evaluate import evaluate as evaluate_model
-from .fitting.fitters import CHECKS, FITTERS, Fitted, Progress, silent
+from .evaluation.subsets import Subset, subsets_of
+from .fitting.choice import Choice, choose
+from .fitting.fitters import CHECKS, FITTERS, RECIPE, Fitted, Progress, Rows, silent
+from .fitting.out_of_fold import margins_out_of_fold
 from .release.gate import Verdict, compare, first_model
-from .release.publish import CHAMPION, build_draft
+from .release.publish import CHAMPION, build_draft, fitted_until_ms, recent_rows
 from .release.publish import publish as publish_version
 from .report import SplitPart, TrainingReport
 
@@ -49,6 +56,7 @@ class TrainingRun:
     registry: ModelRegistry
     settings: Settings
     at_ms: int
+    now_ms: int
     progress: Progress
     actor: str
     fitter: str
@@ -56,20 +64,37 @@ class TrainingRun:
     notes: list[str] = field(default_factory=list)
 
     dataset: Dataset = field(init=False)
-    maturity: list[MonthShare] = field(init=False)
+    maturity: Maturity = field(init=False)
     split: Split = field(init=False)
-    fitted: Fitted = field(init=False)
+    choice: Choice = field(init=False)
+    judged: Fitted = field(init=False)
     margins: NDArray[np.float32] = field(init=False)
+    """float32[n]: of the judged model for `recent_rows`, out of fold before, else NaN."""
     calibration: Calibration = field(init=False)
-    probabilities: NDArray[np.float64] = field(init=False)
-    thresholds: dict[str, Threshold] = field(init=False)
+    """Of the judged model; fitted on claims before the test."""
     panel: Panel = field(init=False)
     drawn: NDArray[np.float64] = field(init=False)
     evaluation: Evaluation = field(init=False)
+    subsets: list[Subset] = field(init=False)
     champion: ModelRef | None = field(init=False)
     champion_evaluation: Evaluation | None = field(init=False)
     verdict: Verdict = field(init=False)
+    released: Fitted = field(init=False)
+    released_calibration: Calibration = field(init=False)
+    probabilities: NDArray[np.float64] = field(init=False)
+    """float64[n]: `margins` through the released model's calibration."""
+    thresholds: dict[str, Threshold] = field(init=False)
     published: ModelRef = field(init=False)
+
+    @property
+    def seed(self) -> int:
+        """The seed of every random draw."""
+        return self.settings.training.seed
+
+    @property
+    def by_time(self) -> bool:
+        """Whether the claims have a usable time."""
+        return self.settings.training.split == "time"
 
 
 Step = Callable[[TrainingRun], None]
@@ -78,68 +103,101 @@ Step = Callable[[TrainingRun], None]
 def collect(run: TrainingRun) -> None:
     """Read the served vectors, and the verdicts known at `at_ms`."""
     run.dataset = load_dataset(run.offline, run.at_ms)
-    run.maturity = maturity(run.dataset, utc_month)
+    run.maturity = maturity_of(run.dataset)
 
 
 def split(run: TrainingRun) -> None:
-    """Split the data set by time and by policy."""
-    chosen = run.settings.training
-    run.split = split_dataset(
-        run.dataset, test_share=chosen.test_share, min_frauds=chosen.min_frauds
-    )
+    """Split the data set into claims to learn from and claims to judge by.
+
+    Unless the settings say where the test begins, it begins where the champion's knowledge ends, if
+    enough verdicts have come since: then both models are judged by claims that neither has seen.
+    """
+    chosen, maturity = run.settings.training, run.maturity
+    run.champion = run.registry.alias(CHAMPION)
+    if chosen.split == "group":
+        run.split = split_by_policy(
+            run.dataset, maturity, min_frauds=chosen.min_frauds,
+            test_share=chosen.test_share, seed=chosen.seed,
+        )  # fmt: skip
+        return
+
+    def at(test_start_ms: int | None) -> Split:
+        return split_by_time(
+            run.dataset, maturity, min_frauds=chosen.min_frauds,
+            test_share=chosen.test_share, test_start_ms=test_start_ms,
+        )  # fmt: skip
+
+    run.split = at(time_ms(chosen.test_from) if chosen.test_from else None)
+    learned_until_ms = fitted_until_ms(run.registry.load(CHAMPION).manifest) if run.champion else 0
+    if not chosen.test_from and learned_until_ms > run.split.test_start_ms:
+        with suppress(UsageError):  # too few verdicts since
+            run.split = at(learned_until_ms)
 
 
-def fit(run: TrainingRun) -> None:
-    """Fit on the oldest claims, stop early by the calibration claims, and score every claim."""
-    dataset, split = run.dataset, run.split
-    run.fitted = FITTERS[run.fitter](
-        dataset.matrix[split.train],
-        dataset.is_fraud[split.train],
-        dataset.matrix[split.calibration],
-        dataset.is_fraud[split.calibration],
-        run.params,
-        run.settings.training.seed,
+def choose_settings(run: TrainingRun) -> None:
+    """Choose the settings on the claims before the test."""
+    folds = choice_folds(run.dataset, run.split.settled, run.seed, by_time=run.by_time)
+    run.choice = choose(run.dataset, folds, run.params, FITTERS[run.fitter], run.seed, run.progress)
+
+
+def judge(run: TrainingRun) -> None:
+    """Fit the chosen settings on all claims before the test, and score the claims since."""
+    run.judged = _fit(run, run.split.train)
+    run.margins = margins_out_of_fold(
+        run.dataset,
+        margin_folds(run.dataset, run.split.settled, run.seed, by_time=run.by_time),
+        run.choice.params,
+        FITTERS[run.fitter],
+        run.seed,
         run.progress,
     )
-    # Scored by the stream's own kernel, so that the evaluation is of exactly what will be served.
-    forest = Forest.from_xgboost_json(run.fitted.model_json)
-    run.margins = forest.margins(dataset.matrix)
+    # Scored by the stream's own kernel, so that the evaluation is of exactly what would be served.
+    forest = Forest.from_xgboost_json(run.judged.model_json)
+    rows = recent_rows(run.dataset, run.split)
+    run.margins[rows] = forest.margins(run.dataset.matrix[rows])
 
 
 def calibrate(run: TrainingRun) -> None:
-    """Fit the curve from margins to probabilities, on claims that the trees were not fitted on."""
-    rows = run.split.calibration
-    run.calibration = fit_calibration(run.margins[rows], run.dataset.is_fraud[rows])
+    """Fit the curve from margins to probabilities, on margins out of fold."""
+    run.calibration = _curve(run, run.split.train)
     if run.calibration.method != "isotonic":
         run.notes.append("too few frauds for a calibration curve: the margins are only shifted")
-    run.probabilities = run.calibration.probabilities(run.margins)
 
 
 def evaluate(run: TrainingRun) -> None:
     """Evaluate on the newest claims, and compare with the champion under the same draws."""
-    dataset, seed = run.dataset, run.settings.training.seed
-    capacity = run.settings.decision.capacity_per_day
-    panel = run.panel = Panel.of(dataset, run.split, capacity)
+    panel = run.panel = Panel.of(run.dataset, run.split, run.settings.decision.capacity_per_day)
     scores = [run.margins[panel.rows]]
-    probabilities = [run.probabilities[panel.rows]]
-    run.champion = run.registry.alias(CHAMPION)
+    probabilities = [run.calibration.probabilities(scores[0])]
     served = _champion_scores(run) if run.champion else None
     if served is not None:
         scores.append(served[0])
         probabilities.append(served[1])
     models = [Measured(panel, one) for one in scores]
-    run.drawn = bootstrap(panel, models, seed)
+    run.drawn = bootstrap(panel, models, run.seed)
     results = [
         evaluate_model(panel, margins, calibrated, drawn)
         for margins, calibrated, drawn in zip(scores, probabilities, run.drawn, strict=True)
     ]
     run.evaluation = results[0]
     run.champion_evaluation = results[1] if served is not None else None
+    run.subsets = subsets_of(panel, scores[0], run.split.never_seen(run.dataset))
     points = [model.metrics() for model in models]
     if served is not None:
         run.verdict = compare(points[0], points[1], run.drawn[0], run.drawn[1])
     else:
         run.verdict = first_model(points[0], run.drawn[0], run.evaluation.base_ratio)
+
+
+def release(run: TrainingRun) -> None:
+    """Fit the chosen settings on every claim with a mature verdict: the model that is published.
+
+    Its curve is fitted on the margins out of fold of the claims before the test, and on those of
+    the judged model since: the released model has seen all of them.
+    """
+    run.released = _fit(run, run.split.released)
+    run.released_calibration = _curve(run, run.split.released)
+    run.probabilities = run.released_calibration.probabilities(run.margins)
 
 
 def set_thresholds(run: TrainingRun) -> None:
@@ -148,9 +206,8 @@ def set_thresholds(run: TrainingRun) -> None:
     Where a capacity is more than all claims, or the reviews are the default multiple of it, claims
     that are safer than the average are left out. So a small insurer's thresholds aren't 0.
     """
-    times = run.dataset.event_times_ms
-    recent = times >= run.split.test_start_ms
-    days = max(1.0, (int(times[-1]) + 1 - run.split.test_start_ms) / DAY_MS)
+    times, recent = run.dataset.event_times_ms, recent_rows(run.dataset, run.split)
+    days = max(1.0, (int(times[-1]) + 1 - run.split.test_start_ms) / DAY_MS) * run.split.panel_share
     scores = np.round(run.probabilities[recent], SCORE_DECIMALS)
     chosen, average = run.settings.decision, run.evaluation.base_ratio
     refer = threshold_for(scores, days, chosen.capacity_per_day)
@@ -171,32 +228,36 @@ def publish(run: TrainingRun) -> None:
     draft = build_draft(
         dataset=run.dataset,
         split=run.split,
-        fitted=run.fitted,
-        calibration=run.calibration,
+        choice=run.choice,
+        judged=run.judged,
+        released=run.released,
+        calibration=run.released_calibration,
         probabilities=run.probabilities,
         thresholds=run.thresholds,
         evaluation=run.evaluation,
         verdict=run.verdict,
         settings=run.settings,
-        created_at_ms=run.at_ms,
+        created_at_ms=run.now_ms,
     )
     run.published = publish_version(
         run.registry,
         draft,
-        run.fitted.model_json,
+        run.released.model_json,
         run.verdict,
         champion=run.champion,
         actor=run.actor,
-        at_ms=run.at_ms,
+        at_ms=run.now_ms,
     )
 
 
 STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("collect", collect),
     ("split", split),
-    ("fit", fit),
+    ("choose", choose_settings),
+    ("judge", judge),
     ("calibrate", calibrate),
     ("evaluate", evaluate),
+    ("release", release),
     ("thresholds", set_thresholds),
     ("publish", publish),
 )
@@ -208,6 +269,7 @@ def train(
     settings: Settings,
     *,
     at_ms: int,
+    now_ms: int | None = None,
     progress: Progress = silent,
     actor: str = "claimtrace train",
     fitter: str = "xgboost",
@@ -218,7 +280,8 @@ def train(
     The same store, settings and `at_ms` give the same model, byte for byte.
 
     Args:
-        at_ms: the present time; verdicts and decisions that became known later are ignored.
+        at_ms: verdicts and decisions that became known later are ignored.
+        now_ms: the present time, for the approvals log; None: `at_ms`.
         progress: called as `progress(step, done, total)`.
         actor: the actor recorded in the approvals log.
         fitter: a name in `FITTERS`.
@@ -236,6 +299,7 @@ def train(
         registry=registry,
         settings=settings,
         at_ms=at_ms,
+        now_ms=at_ms if now_ms is None else now_ms,
         progress=progress,
         actor=actor,
         fitter=fitter,
@@ -251,7 +315,9 @@ def train(
 def _champion_scores(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
     """Return the champion's margins and probabilities on the panel.
 
-    None if the champion has other definitions and can't score these claims.
+    None if the champion has other definitions and can't score these claims. A champion that has
+    learned from claims of the panel would seem better than it is: a model of its settings, fitted
+    on the same claims as the judged one, stands in for it.
     """
     artefact = run.registry.load(CHAMPION)
     manifest, name = artefact.manifest, f"champion {artefact.ref.version}"
@@ -261,17 +327,37 @@ def _champion_scores(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.
     ):
         run.notes.append(f"{name} was trained under other definitions and can't score these claims")
         return None
-    if int(manifest.lineage.get("fitted_until_ms", 0)) > run.split.test_start_ms:
-        run.notes.append(f"{name} was trained on a part of the test time, which favours it")
-    margins = Forest.from_xgboost_json(artefact.model_json).margins(
-        run.dataset.matrix[run.panel.rows]
+    rows = run.dataset.matrix[run.panel.rows]
+    if fitted_until_ms(manifest) <= run.split.test_start_ms:
+        margins = Forest.from_xgboost_json(artefact.model_json).margins(rows)
+        return margins, manifest.calibration.probabilities(margins)
+    run.notes.append(f"{name} has learned from a part of the test: its settings were fitted on the "
+                     "claims of this model in its place")  # fmt: skip
+    params = {key: value for key, value in manifest.lineage["params"].items() if key in RECIPE}
+    fitted = FITTERS[run.fitter](
+        _learnt(run, run.split.train), None, params, run.seed, run.progress
     )
-    return margins, manifest.calibration.probabilities(margins)
+    margins = Forest.from_xgboost_json(fitted.model_json).margins(rows)
+    return margins, run.calibration.probabilities(margins)
+
+
+def _fit(run: TrainingRun, rows: NDArray[np.int64]) -> Fitted:
+    return FITTERS[run.fitter](_learnt(run, rows), None, run.choice.params, run.seed, run.progress)
+
+
+def _learnt(run: TrainingRun, rows: NDArray[np.int64]) -> Rows:
+    return Rows(run.dataset.matrix[rows], run.dataset.is_fraud[rows])
+
+
+def _curve(run: TrainingRun, rows: NDArray[np.int64]) -> Calibration:
+    """Fit a calibration on those of the rows that have a margin from a model without them."""
+    held = rows[~np.isnan(run.margins[rows])]
+    return fit_calibration(run.margins[held], run.dataset.is_fraud[held])
 
 
 def _report(run: TrainingRun) -> TrainingReport:
     dataset, split = run.dataset, run.split
-    parts = (("train", split.train), ("calibration", split.calibration), ("test", split.test))
+    parts = (("train", split.train), ("test", split.test), ("released model", split.released))
     return TrainingReport(
         model=run.published,
         promoted=run.verdict.promote,
@@ -291,11 +377,14 @@ def _report(run: TrainingRun) -> TrainingReport:
             )
             for name, rows in parts
         ],
+        split=split.kind,
         lost=split.lost,
         fitter=run.fitter,
-        rounds=run.fitted.rounds,
-        params=run.fitted.params,
+        rounds=run.released.rounds,
+        params=run.released.params,
+        tried=run.choice.tried,
         evaluation=run.evaluation,
+        subsets=run.subsets,
         champion_evaluation=run.champion_evaluation,
         thresholds=run.thresholds,
         notes=run.notes,

@@ -7,16 +7,20 @@ import math
 import msgspec
 import numpy as np
 
+from claimtrace.clock import DAY_MS
 from claimtrace.decisions import ModelRef
 
-from .data.dataset import MonthShare
+from .data.maturity import Maturity
+from .data.split import Lost
 from .evaluation.capacity import Threshold
 from .evaluation.evaluate import Evaluation, Interval
+from .evaluation.subsets import Subset
+from .fitting.choice import Tried
 from .release.gate import Verdict
 
 
 class SplitPart(msgspec.Struct, frozen=True):
-    """One split: its claims and known frauds, and the event times of its first and last claim."""
+    """One part: its claims and known frauds, and the event times of its first and last claim."""
 
     name: str
     claims: int
@@ -28,7 +32,7 @@ class SplitPart(msgspec.Struct, frozen=True):
 class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     """The results of a training run; encodes to JSON."""
 
-    schema_version: int = 1
+    schema_version: int = 2
     model: ModelRef
     promoted: bool
     verdict: Verdict
@@ -36,13 +40,16 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     definitions: str
     features: int
-    maturity: list[MonthShare]
+    maturity: Maturity
+    split: str
     parts: list[SplitPart]
-    lost: dict[str, int]
+    lost: list[Lost]
     fitter: str
     rounds: int
     params: dict[str, float | int | str]
+    tried: list[Tried]
     evaluation: Evaluation
+    subsets: list[Subset]
     champion_evaluation: Evaluation | None
     thresholds: dict[str, Threshold]
     notes: list[str]
@@ -57,8 +64,13 @@ class Table(msgspec.Struct, frozen=True):
 
 
 def tables_of(report: TrainingReport) -> list[Table]:
-    """Lay out the report as tables: quality, thresholds, splits, verdicts by month, claims lost."""
-    return [_quality(report), _thresholds(report), _parts(report), _maturity(report), _lost(report)]
+    """Lay out the report as tables, the most asked for first."""
+    tables = [_quality(report), _subsets(report), _thresholds(report), _parts(report)]
+    if any(lost.claims for lost in report.lost):
+        tables.append(_lost(report))
+    if len(report.tried) > 1:
+        tables.append(_tried(report))
+    return [*tables, _delay(report), _maturity(report)]
 
 
 def money(cents: int) -> str:
@@ -92,6 +104,33 @@ def _quality(report: TrainingReport) -> Table:
     return Table("Quality", header, rows)
 
 
+def _subsets(report: TrainingReport) -> Table:
+    rows = [
+        [each.name, f"{each.claims:,}", f"{each.frauds:,}", _number(each.average_precision),
+         _number(each.auc)]
+        for each in report.subsets
+    ]  # fmt: skip
+    header = ["claims of", "with a verdict", "frauds", "average precision", "AUC"]
+    return Table("Test claims by their policy", header, rows)
+
+
+def _tried(report: TrainingReport) -> Table:
+    names = sorted({name for each in report.tried for name in each.params})
+    rows = [
+        [*(str(each.params.get(name, "")) for name in names), str(each.rounds),
+         f"{each.average_precision:.3f}"]
+        for each in report.tried
+    ]  # fmt: skip
+    return Table("Settings tried on claims before the test", [*names, "trees", "average precision"],
+                 rows)  # fmt: skip
+
+
+def _delay(report: TrainingReport) -> Table:
+    rows = [[f"{each.age_days} days", f"{each.known_ratio:.0%}"] for each in report.maturity.by_age]
+    rows.append(["fair sample from", f"{report.maturity.delay_ms / DAY_MS:.0f} days on"])
+    return Table("Verdicts known by the age of a claim", ["age", "known"], rows)
+
+
 def _thresholds(report: TrainingReport) -> Table:
     rows = [
         [name, f"{t.value:.6f}", f"{t.capacity_per_day:g}", f"{t.expected_per_day:.1f}"]
@@ -105,27 +144,26 @@ def _parts(report: TrainingReport) -> Table:
         [part.name, f"{part.claims:,}", f"{part.frauds:,}", _day(part.from_ms), _day(part.to_ms)]
         for part in report.parts
     ]
-    return Table("Splits", ["split", "claims", "frauds", "from", "to"], rows)
+    return Table("Parts", ["part", "claims", "frauds", "from", "to"], rows)
 
 
 def _maturity(report: TrainingReport) -> Table:
     rows = [
-        [
-            share.month,
-            f"{share.claims:,}",
-            f"{share.labelled_ratio:.0%}",
-            f"{share.frauds:,}",
-            "" if share.median_delay_days is None else f"{share.median_delay_days:g}",
-        ]
-        for share in report.maturity
+        [share.month, f"{share.claims:,}", f"{share.labelled_ratio:.0%}", f"{share.frauds:,}"]
+        for share in report.maturity.by_month
     ]
-    header = ["month", "claims", "with a verdict", "frauds", "median days to the verdict"]
+    header = ["month", "claims", "with a verdict", "frauds"]
     return Table("Verdicts by month of the claim", header, rows)
 
 
 def _lost(report: TrainingReport) -> Table:
-    rows = [[reason, f"{claims:,}"] for reason, claims in report.lost.items()]
-    return Table("Claims with a verdict that were left out", ["reason", "claims"], rows)
+    rows = [
+        [lost.reason, f"{lost.claims:,}", f"{lost.frauds:,}", lost.words]
+        for lost in report.lost
+        if lost.claims
+    ]
+    return Table("Claims with a verdict that the judged model doesn't learn from",
+                 ["rule", "claims", "frauds", "why"], rows)  # fmt: skip
 
 
 def _number(value: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-from ..clock import duration_ms
+from ..clock import TIME_HINT, duration_ms, time_ms
 from ..errors import ConfigError
 from ..limits import MAX_BATCH_RECORDS
 from .origins import ENV_PREFIX, Origins, variable_of
@@ -224,6 +224,13 @@ def _check(settings: Settings, origins: Origins) -> None:
             raise ConfigError(
                 f"{name} = {value} is not within {low} .. {high}", where=origins.of(name)
             )
+    if settings.training.test_from:
+        try:
+            time_ms(settings.training.test_from)
+        except ValueError as error:
+            raise ConfigError(
+                str(error), where=origins.of("training.test_from"), hint=TIME_HINT
+            ) from None
 
 
 def _check_names(settings: Settings, origins: Origins) -> None:

@@ -103,14 +103,18 @@ class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The batch training job."""
 
+    split: Literal["time", "group"] = "time"
+    """How claims to judge by are held out: `time`, the newest; `group`, a share of the policies."""
     test_share: float = 0.25
-    """Share of the labelled time, its newest part, that is held out for the evaluation."""
+    """Share of the claims with a mature verdict that a model is judged by."""
+    test_from: str = ""
+    """Date or time at which the test begins, such as `2026-03-01`; empty: by `test_share`."""
     min_frauds: int = 20
-    """Minimum number of known frauds in each split; with fewer no model is fitted."""
+    """Minimum number of known frauds before the test and in it; with fewer no model is fitted."""
     seed: int = 7
     """Seed of subsampling and intervals; the same seed gives the same model, byte for byte."""
     params: dict[str, float | int | str] = {}
-    """Parameters for XGBoost that override the defaults."""
+    """Parameters for XGBoost that override the defaults and the choice by the data."""
 
 
 class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from claimtrace.clock import DAY_MS
 from models.kernels.forest import Forest
 from training.evaluation.metrics import auc, average_precision, card_precision
-from training.fitting.fitters import Fitter, Params, silent
+from training.fitting.fitters import Fitter, Params, Rows, silent
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -70,7 +70,7 @@ def prequential(
         matrix: float64[n, F], the served vectors; standardised with each training week's moments.
         times_ms, customers, labels: int64[n], int64[n], bool[n].
         train_starts_ms: midnights (UTC) at which the training weeks begin.
-        fitter: one of `FITTERS`; it gets no stop rows, so it fits all rounds.
+        fitter: one of `FITTERS`; it gets no rows to watch, so it fits all rounds.
         k: customers a day for `card_precision`.
 
     Returns:
@@ -82,10 +82,8 @@ def prequential(
         train, test = handbook_split(days, customers, labels)
         mean, spread = _moments(matrix[train])
         fitted = fitter(
-            (matrix[train] - mean) / spread,
-            labels[train],
-            matrix[:0],
-            labels[:0],
+            Rows((matrix[train] - mean) / spread, labels[train]),
+            None,
             params,
             seed,
             silent,

@@ -11,7 +11,7 @@ from models.kernels.forest import Forest
 from tests.worlds.aws_claims import CLAIM_COLUMNS, CUSTOMER_COLUMNS, published, read_draw, write_log
 from tests.worlds.real_data import BESIDE, needs
 from training.evaluation.metrics import auc, average_precision
-from training.fitting.fitters import FITTERS, silent
+from training.fitting.fitters import FITTERS, Rows, silent
 
 DATA = BESIDE / "aws-auto-claims"
 PARTITIONS = 4
@@ -105,7 +105,7 @@ def cross_validated(matrix, frauds, policies):
             test, stop = folds == fold, folds == (fold + 1) % FOLDS
             fit = ~test & ~stop
             fitted = FITTERS["xgboost"](
-                matrix[fit], frauds[fit], matrix[stop], frauds[stop], {}, 0, silent
+                Rows(matrix[fit], frauds[fit]), Rows(matrix[stop], frauds[stop]), {}, 0, silent
             )
             forest = Forest.from_xgboost_json(fitted.model_json)
             margins = forest.margins(np.ascontiguousarray(matrix[test]))

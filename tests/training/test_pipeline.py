@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import ConfigError, StateError, UsageError
+from claimtrace.ids import digest
 from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSettings
 from featurestore.offline.tables import definitions_rows, rows_of
 from models.kernels.forest import Forest
@@ -18,9 +20,13 @@ from models.scorer import Scorer
 from monitoring.windows.reference import read_reference
 from tests.worlds.claims_history import DIGEST, FEATURES, History, write_history
 from training.data.dataset import load_dataset
+from training.evaluation.evaluate import Measured
+from training.evaluation.metrics import average_precision
+from training.fitting.fitters import Rows, fit_xgboost, silent
 from training.pipeline import STEPS, TrainingRun, train
-from training.release.publish import reference_rows
+from training.release.publish import CHAMPION, fitted_until_ms, recent_rows
 from training.report import TrainingReport, tables_of
+from training.scores import scores_of
 
 SETTINGS = Settings(
     decision=DecisionSettings(capacity_per_day=2, review_per_day=5),
@@ -68,17 +74,31 @@ def test_a_first_model_is_published_promoted_and_serves(
 def test_the_thresholds_let_the_capacity_through(
     history: History, registry: FolderRegistry
 ) -> None:
-    report = run(history, registry)
-    scorer = Scorer.load(registry.load("champion"))
-    dataset = load_dataset(history.store, history.end_ms)
-    scores = np.round(scorer.probabilities(scorer.margins(dataset.matrix)), 9)
-    start = registry.load("champion").manifest.lineage["split"]["test_start_ms"]
-    recent = dataset.event_times_ms >= start
-    days = (dataset.event_times_ms[-1] + 1 - start) / DAY_MS
+    runs: list[TrainingRun] = []
+    report = run(history, registry, steps=(*STEPS, ("look", runs.append)))
+    training = runs[0]
+    start = training.split.test_start_ms
+    recent = training.dataset.event_times_ms >= start
+    scores = np.round(training.probabilities[recent], 9)
+    days = (training.dataset.event_times_ms[-1] + 1 - start) / DAY_MS
     for name, capacity in (("refer", 2), ("review", 5)):
-        passing = np.sum(scores[recent] >= report.thresholds[name].value) / days
+        passing = np.sum(scores >= report.thresholds[name].value) / days
         assert passing == pytest.approx(report.thresholds[name].expected_per_day)
         assert 0.8 * capacity < passing <= capacity
+
+
+def test_the_released_model_refers_about_as_many_claims_as_the_judged_one(tmp_path: Path) -> None:
+    """The thresholds were chosen on scores of the judged model; live ones come from the other."""
+    history = write_history(tmp_path / "offline", claims=8000)
+    registry = FolderRegistry(tmp_path / "models")
+    cut_ms = history.end_ms - 60 * DAY_MS
+    report = train(history.store, registry, SETTINGS, at_ms=cut_ms)
+    live = history.matrix[history.times_ms >= cut_ms]
+    scorer = Scorer.load(registry.load("champion"))
+    scores = np.round(scorer.probabilities(scorer.margins(live)), 9)
+    for name, capacity in (("refer", 2), ("review", 5)):
+        passing = np.sum(scores >= report.thresholds[name].value) / 60
+        assert 0.6 * capacity < passing < 1.5 * capacity
 
 
 def test_the_drift_reference_is_of_all_claims_with_scores_out_of_sample(
@@ -88,12 +108,12 @@ def test_the_drift_reference_is_of_all_claims_with_scores_out_of_sample(
     manifest = registry.load("champion").manifest
     reference = read_reference(manifest.reference)
     dataset = load_dataset(history.store, history.end_ms)
-    start = manifest.lineage["split"]["calibration_start_ms"]
+    start = manifest.lineage["split"]["test_start_ms"]
     assert reference.names == FEATURES
     assert (
         reference.n
         == np.sum(dataset.event_times_ms >= start)
-        > sum(p.claims for p in report.parts[1:])
+        > next(part.claims for part in report.parts if part.name == "test")
     )
     assert reference.score.missing == 0
     assert reference.refer_threshold == manifest.thresholds.refer
@@ -201,8 +221,10 @@ def test_steps_report_and_can_be_inserted(history: History, registry: FolderRegi
     )
     assert report.rounds <= 3
     names = [name for name, done, total in calls if (done, total) == (0, 1)]
-    expected = ["collect", "split", "tune", "fit", "calibrate", "evaluate", "thresholds", "publish"]
-    assert names == expected
+    assert names == [
+        "collect", "split", "tune", "choose", "judge", "calibrate", "evaluate", "release",
+        "thresholds", "publish",
+    ]  # fmt: skip
 
 
 def test_too_little_to_learn_from_is_refused_and_nothing_is_published(
@@ -214,15 +236,113 @@ def test_too_little_to_learn_from_is_refused_and_nothing_is_published(
     assert registry.versions() == []
 
 
-def test_what_is_judged_is_what_serves(history: History, registry: FolderRegistry) -> None:
+def test_the_released_model_learns_from_everything_and_the_judged_one_from_the_past(
+    history: History, registry: FolderRegistry
+) -> None:
     runs: list[TrainingRun] = []
     run(history, registry, steps=(*STEPS, ("look", runs.append)))
     training, artefact = runs[0], registry.load("champion")
-    margins = Forest.from_xgboost_json(artefact.model_json).margins(training.dataset.matrix)
-    assert margins.tobytes() == training.margins.tobytes()
-    calibrated = artefact.manifest.calibration.probabilities(margins)
-    assert calibrated.tobytes() == training.probabilities.tobytes()
-    assert not set(reference_rows(training.dataset, training.split)) & set(training.split.train)
+    dataset, split, lineage = training.dataset, training.split, artefact.manifest.lineage
+    mature = dataset.has_label & (dataset.event_times_ms <= training.maturity.mature_until_ms)
+    for fitted, rows, name in (
+        (training.judged, split.train, "judged"),
+        (training.released, np.flatnonzero(mature), "released"),
+    ):
+        learnt = Rows(dataset.matrix[rows], dataset.is_fraud[rows])
+        again = fit_xgboost(learnt, None, training.choice.params, training.seed, silent)
+        assert again.model_json == fitted.model_json
+        assert lineage[name]["model_digest"] == digest(fitted.model_json)
+        assert lineage[name]["claims"] == len(rows)
+    assert artefact.model_json == training.released.model_json != training.judged.model_json
+    assert not set(recent_rows(dataset, split)) & set(split.train)
+
+
+def test_no_claim_is_calibrated_or_judged_by_a_model_that_has_seen_it(
+    history: History, registry: FolderRegistry
+) -> None:
+    """With the verdicts of the test turned round, no margin and no judged tree changes."""
+    runs: list[TrainingRun] = []
+
+    def turned(training: TrainingRun) -> None:
+        labels = training.dataset.labels.copy()
+        labels[training.split.test] = 1 - labels[training.split.test]
+        training.dataset = dataclasses.replace(training.dataset, labels=labels)
+
+    run(history, registry, steps=(*STEPS, ("look", runs.append)))
+    run(history, registry, steps=(*STEPS[:2], ("turn", turned), *STEPS[2:], ("look", runs.append)))
+    plain, other = runs
+    assert plain.margins.tobytes() == other.margins.tobytes()
+    assert plain.judged.model_json == other.judged.model_json
+    assert plain.calibration == other.calibration
+    assert plain.released.model_json != other.released.model_json
+
+
+def test_a_champion_is_never_judged_by_claims_that_it_has_learned_from(
+    history: History, registry: FolderRegistry
+) -> None:
+    """A model of its settings, fitted on the claims before the test, stands in for it."""
+    run(history, registry)
+    report = run(history, registry)
+    assert any("learned from a part of the test" in note for note in report.notes)
+    served = Forest.from_xgboost_json(registry.load(1).model_json)
+    dataset, runs = load_dataset(history.store, history.end_ms), list[TrainingRun]()
+    run(history, registry, steps=(*STEPS, ("look", runs.append)))
+    rows = runs[0].split.test
+    by_heart = average_precision(dataset.is_fraud[rows], served.margins(dataset.matrix[rows]))
+    assert report.champion_evaluation is not None
+    assert report.champion_evaluation.average_precision.value < by_heart - 0.05
+
+
+def test_the_test_begins_where_the_champions_knowledge_ends(tmp_path: Path) -> None:
+    history = write_history(tmp_path / "offline", claims=8000)
+    registry = FolderRegistry(tmp_path / "models")
+    train(history.store, registry, SETTINGS, at_ms=history.end_ms - 50 * DAY_MS)
+    learned_until_ms = fitted_until_ms(registry.load(CHAMPION).manifest)
+    runs: list[TrainingRun] = []
+    report = run(history, registry, steps=(*STEPS, ("look", runs.append)))
+    assert runs[0].split.test_start_ms == learned_until_ms
+    assert report.champion_evaluation is not None
+    assert not any("learned from" in note for note in report.notes)
+    rows = runs[0].panel.rows
+    served = Forest.from_xgboost_json(registry.load(1).model_json)
+    margins = served.margins(runs[0].dataset.matrix[rows])
+    champion = Measured(runs[0].panel, margins).metrics()[0]
+    assert report.champion_evaluation.average_precision.value == champion
+
+
+def test_a_split_by_policy_trains_too(history: History, registry: FolderRegistry) -> None:
+    by_policy = msgspec.structs.replace(SETTINGS.training, split="group")
+    report = run(history, registry, msgspec.structs.replace(SETTINGS, training=by_policy))
+    assert report.promoted
+    assert report.split == "group"
+    seen, never = report.subsets
+    assert (seen.claims, never.claims) == (0, report.evaluation.labelled)
+
+
+def test_settings_of_the_users_own_are_kept(history: History, registry: FolderRegistry) -> None:
+    own = TrainingSettings(params={"max_depth": 1, "rounds": 70, "reg_lambda": 2.5, "max_bin": 32})
+    report = run(history, registry, msgspec.structs.replace(SETTINGS, training=own))
+    assert len(report.tried) == 1
+    assert {name: report.params[name] for name in ("max_depth", "reg_lambda", "max_bin")} == {
+        "max_depth": 1, "reg_lambda": 2.5, "max_bin": 32,
+    }  # fmt: skip
+    assert report.rounds <= 70
+
+
+def test_scores_are_of_models_that_have_not_seen_the_claim(
+    history: History, registry: FolderRegistry
+) -> None:
+    runs: list[TrainingRun] = []
+    run(history, registry, steps=(*STEPS, ("look", runs.append)))
+    table = scores_of(runs[0]).to_pylist()
+    parts = {each["claim_id"]: each["part"] for each in table}
+    split, ids = runs[0].split, runs[0].dataset.claim_ids
+    assert {parts[ids[row]] for row in split.train} == {"train"}
+    assert {parts[ids[row]] for row in split.test} == {"test"}
+    assert all(each["margin"] is not None for each in table if each["part"] == "test")
+    held = [each for each in table if each["part"] == "train" and each["margin"] is not None]
+    assert len(held) > 0.6 * len(split.train)
+    assert sum(each["is_fraud"] is None for each in table) == (~runs[0].dataset.has_label).sum()
 
 
 def test_the_report_reads_as_json_and_as_tables(history: History, registry: FolderRegistry) -> None:
@@ -231,6 +351,7 @@ def test_the_report_reads_as_json_and_as_tables(history: History, registry: Fold
     tables = tables_of(report)
     assert all(len(row) == len(table.header) for table in tables for row in table.rows)
     assert "fraud money found at 2 a day" in [row[0] for row in tables[0].rows]
+    assert len(tables[-1].rows) <= 7
     second = run(history, registry)
     assert "champion" in tables_of(second)[0].header
 

@@ -17,7 +17,7 @@ from models.kernels.forest import Forest
 from tests.oracles.handbook_protocol import mean_of, prequential
 from tests.worlds.real_data import BESIDE, needs
 from training.evaluation.metrics import auc, average_precision
-from training.fitting.fitters import fit_xgboost, silent
+from training.fitting.fitters import Rows, fit_xgboost, silent
 
 HANDBOOK = BESIDE / "handbook"
 AWS = BESIDE / "aws-auto-claims"
@@ -130,7 +130,11 @@ def test_the_defaults_on_the_aws_claims_grouped_by_policy() -> None:
             stops = stop_policies[np.searchsorted(names, policies)] & (fold != test_fold)
             train, test = (fold != test_fold) & ~stops, fold == test_fold
             fitted = fit_xgboost(
-                matrix[train], labels[train], matrix[stops], labels[stops], {}, 7, silent
+                Rows(matrix[train], labels[train]),
+                Rows(matrix[stops], labels[stops]),
+                {},
+                7,
+                silent,
             )
             margins = Forest.from_xgboost_json(fitted.model_json).margins(matrix[test])
             results.append((auc(labels[test], margins), average_precision(labels[test], margins)))

@@ -7,11 +7,9 @@ of the day's capacity.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -34,24 +32,6 @@ MAX_ROWS: Final = 2_000_000
 NEVER_MS: Final = -1
 """The value of `label_known_ms` for claims without a verdict."""
 
-_MATURE_QUANTILE = 0.8
-_MAX_YOUNG_RATIO = 0.25
-
-
-class MonthShare(msgspec.Struct, frozen=True):
-    """The progress of the verdicts on one month's claims."""
-
-    month: str
-    claims: int
-    labelled: int
-    frauds: int
-    median_delay_days: float | None
-
-    @property
-    def labelled_ratio(self) -> float:
-        """The share of claims with a verdict, 0 .. 1."""
-        return self.labelled / self.claims
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
@@ -65,7 +45,7 @@ class Dataset:
         labels: float64[n]: 1 fraud, 0 legitimate, NaN no verdict known at `at_ms`.
         event_times_ms: int64[n].
         label_known_ms: int64[n], when the verdict became known; `NEVER_MS` without a verdict.
-        groups: int64[n], equal for claims that must stay in one split (claims of one policy).
+        groups: int64[n], equal for claims of one policy.
         amounts_cents: float64[n], NaN where the claim has no amount.
         unseen: int64[n], 1 if the claim has a category that the definitions don't list, else 0.
         at_ms: time of the reading; nothing that became known later is included.
@@ -187,59 +167,6 @@ FROM newest JOIN {DECISIONS} AS d USING (claim_id, topic, partition, position)
 LEFT JOIN verdicts AS v USING (claim_id)
 WHERE d.definitions = {literal}
 ORDER BY d.event_time_ms, claim_id""".strip()  # noqa: S608
-
-
-def mature_until_ms(dataset: Dataset) -> int:
-    """Return the event time in ms up to which the known verdicts are a fair sample.
-
-    Verdicts take time, and fast verdicts differ from slow ones. Therefore the newest claims are
-    left out: those within the delay before `at_ms` in which 80 % of the verdicts arrive. The delay
-    is measured on the older half of the time, because slow verdicts of the newer half are still
-    missing. At most a quarter of the time span is left out, so that a short history can be used.
-    """
-    labelled, times = dataset.has_label, dataset.event_times_ms
-    if not np.any(labelled):
-        return int(times[-1])
-    first, last = int(times[0]), int(times[-1])
-    older = labelled & (times <= first + (last - first) // 2)
-    known = older if np.any(older) else labelled
-    delays = np.sort(dataset.label_known_ms[known] - times[known])
-    delay = int(delays[min(len(delays) - 1, int(_MATURE_QUANTILE * len(delays)))])
-    earliest = last - int(_MAX_YOUNG_RATIO * (last - first))
-    return min(last, max(dataset.at_ms - delay, earliest))
-
-
-def maturity(dataset: Dataset, month_of: Callable[[int], str]) -> list[MonthShare]:
-    """Count claims and verdicts by the month of the claim; `month_of` names the month of a time."""
-    starts = np.unique(dataset.days)
-    months = np.array([month_of(int(day) * DAY_MS) for day in starts])
-    month_of_row = months[np.searchsorted(starts, dataset.days)]
-    shares = []
-    for month in np.unique(months):
-        rows = month_of_row == month
-        known = rows & dataset.has_label
-        delays = dataset.label_known_ms[known] - dataset.event_times_ms[known]
-        shares.append(
-            MonthShare(
-                month=str(month),
-                claims=int(np.sum(rows)),
-                labelled=int(np.sum(known)),
-                frauds=int(np.sum(rows & dataset.is_fraud)),
-                median_delay_days=round(float(np.median(delays)) / DAY_MS, 1)
-                if known.any()
-                else None,
-            )
-        )
-    return shares
-
-
-def utc_month(time_ms: int) -> str:
-    """Return the month (UTC) of a time in ms as `2026-11`; pure calendar arithmetic.
-
-    >>> utc_month(0), utc_month(1_000_000_000_000)
-    ('1970-01', '2001-09')
-    """
-    return str(np.datetime64(time_ms, "ms").astype("datetime64[M]"))
 
 
 def _features(offline: OfflineStore, digest: str) -> list[str]:

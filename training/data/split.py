@@ -1,135 +1,205 @@
-"""The split of a data set: the oldest claims for fitting, then calibration, the newest for testing.
+"""The split of a data set: older claims for learning, the newest for the judgement.
 
-Two rules, each against a leak that was measured on published data (a policy on both sides of a
-split makes an AUC of .709 look like .826):
+**By time**, the default. Everything that was known when the test time began is learned from, as in
+a training at that moment: a claim before the test counts if its verdict had arrived by then. A
+policy may claim on both sides, as in live traffic; the evaluation shows policies that were never
+seen on a line of their own.
 
-- **Only what was known.** A claim before the test time is used for fitting or calibration only if
-  its verdict was known when the test time began: the evaluation replays a training at that moment.
-- **No policy in two splits.** A policy belongs to the latest split in which it has a claim; its
-  older claims are left out. The test therefore keeps every claim of its time, repeat claimants
-  included, as in live traffic, and daily counts stay true. This rule takes claims from the older
-  splits only; `lost` counts them.
+**By policy**, for data without a usable time: a hashed share of the policies is the test, whenever
+they claimed.
+
+What a rule costs stands in `Split.lost`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.errors import UsageError
 
-from .dataset import Dataset, mature_until_ms
+from .dataset import Dataset
+from .maturity import Maturity
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
-CALIBRATION_SHARE: Final = 0.25
-"""The newest share of the rows before the test time, kept from fitting for calibration."""
+Kind = Literal["time", "group"]
+
+_HINT: Final = "stream more history, wait for verdicts, or lower training.min_frauds"
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Claims with a verdict that a rule keeps from the judgement."""
+
+    reason: str
+    claims: int
+    frauds: int
+    words: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """The row numbers of each split, int64 and rising; all these rows have a verdict.
+    """The row numbers of each part, int64 and rising.
 
     Attributes:
-        train, calibration, test: row numbers; no claim and no policy is in two of the splits.
-        calibration_start_ms, test_start_ms, test_end_ms: event times between the splits
-            (half-open).
-        lost: number of rows with a verdict that are in no split, by reason.
+        kind: how the claims were split.
+        train: what the judged model learns from; all have a verdict.
+        settled: those of `train` that were old enough for a fair sample when the test began:
+            settings are chosen, and scores calibrated, on them.
+        test: what it is judged by; all have a mature verdict, and none is in `train`.
+        panel: all claims among which the test's were filed, with or without a verdict.
+        released: what the released model learns from: every claim with a mature verdict.
+        test_start_ms, test_end_ms: event times between which the panel was filed (half-open).
+        panel_share: the share of all claims of its time that the panel holds, above 0, at most 1.
+        lost: what the rules cost.
     """
 
+    kind: Kind
     train: Ints
-    calibration: Ints
+    settled: Ints
     test: Ints
-    calibration_start_ms: int
+    panel: Ints
+    released: Ints
     test_start_ms: int
     test_end_ms: int
-    lost: dict[str, int]
+    panel_share: float
+    lost: list[Lost]
+
+    def never_seen(self, dataset: Dataset) -> Bools:
+        """Return which claims of the panel have a policy without any claim in `train`: bool[n]."""
+        return ~np.isin(dataset.groups[self.panel], dataset.groups[self.train])
 
 
-def split_dataset(
-    dataset: Dataset, *, test_share: float, min_frauds: int, gap_ms: int = 0
+def split_by_time(
+    dataset: Dataset,
+    maturity: Maturity,
+    *,
+    min_frauds: int,
+    test_share: float = 0.25,
+    test_start_ms: int | None = None,
 ) -> Split:
-    """Split a data set by time and by policy, by the rules in the module's docstring.
+    """Split by the time at which the test begins.
 
     Args:
-        test_share: the newest share of the labelled time that becomes the test, 0 .. 1.
-        min_frauds: least known frauds, and least known legitimate claims, of each split.
-        gap_ms: claims within this time before the test are left out, with or without a verdict;
-            for labels whose time of arrival isn't logged.
+        maturity: which claims are old enough for a fair sample of verdicts.
+        min_frauds: least known frauds, and least known legitimate claims, of each part.
+        test_share: the newest share of the claims with a mature verdict that becomes the test.
+        test_start_ms: the event time at which the test begins, in place of a share.
 
     Raises:
-        UsageError: a split holds too few frauds or legitimate claims; the hint names remedies.
+        UsageError: a part holds too few frauds or legitimate claims; the hint names remedies.
     """
     times = dataset.event_times_ms
-    labelled = np.flatnonzero(dataset.has_label)
-    _check_enough(dataset, "all claims with a verdict", labelled, min_frauds)
-    test_end_ms = mature_until_ms(dataset) + 1
-    mature = labelled[times[labelled] < test_end_ms]
-    _check_enough(dataset, "claims old enough for a fair sample of verdicts", mature, min_frauds)
-    first, last = int(times[mature[0]]), int(times[mature[-1]])
-    test_start_ms = last - int(test_share * (last - first))
-
-    test = mature[times[mature] >= test_start_ms]
-    before = mature[times[mature] < test_start_ms - gap_ms]
-    known = before[dataset.label_known_ms[before] < test_start_ms]
-    free = known[~np.isin(dataset.groups[known], dataset.groups[test])]
-    _check_enough(dataset, "claims before the test time", free, min_frauds)
-    # The split falls on a time, not on a row: claims of one millisecond stay together.
-    first_row = min(len(free) - 1, int((1 - CALIBRATION_SHARE) * len(free)))
-    calibration_start_ms = int(times[free[first_row]])
-    calibration = free[times[free] >= calibration_start_ms]
-    older = free[times[free] < calibration_start_ms]
-    train = older[~np.isin(dataset.groups[older], dataset.groups[calibration])]
-
+    labelled, mature = _mature(dataset, maturity, min_frauds)
+    if test_start_ms is None:
+        # The split falls on a time, not on a row: claims of one millisecond stay together.
+        row = min(len(mature) - 1, int((1 - test_share) * len(mature)))
+        test_start_ms = int(times[mature[row]])
+    test_end_ms = maturity.mature_until_ms + 1
+    before = labelled[times[labelled] < test_start_ms]
+    known = dataset.label_known_ms[before] < test_start_ms
+    train = before[known]
     split = Split(
+        kind="time",
         train=train,
-        calibration=calibration,
-        test=test,
-        calibration_start_ms=calibration_start_ms,
+        settled=_settled(dataset, train, test_start_ms - maturity.delay_ms, min_frauds),
+        test=mature[times[mature] >= test_start_ms],
+        panel=np.flatnonzero((times >= test_start_ms) & (times < test_end_ms)),
+        released=mature,
         test_start_ms=test_start_ms,
         test_end_ms=test_end_ms,
-        lost={
-            "too young": len(labelled) - len(mature),
-            "in the gap before the test": len(mature) - len(test) - len(before),
-            "verdict came after the test began": len(before) - len(known),
-            "policy claims again in a later split": len(known)
-            - len(free)
-            + len(older)
-            - len(train),
-        },
-    )
-    check_split(dataset, split, min_frauds)
+        panel_share=1.0,
+        lost=[
+            _young(dataset, labelled, mature),
+            _lost(
+                dataset, before[~known], "verdict came after the test began",
+                "the judged model replays a training at the time the test begins; the released "
+                "model learns from them",
+            ),
+        ],
+    )  # fmt: skip
+    _check(dataset, split, min_frauds)
     return split
 
 
-def check_split(dataset: Dataset, split: Split, min_frauds: int) -> None:
-    """Check the guarantees of a split, also of one that a step of the user's own made.
+def split_by_policy(
+    dataset: Dataset, maturity: Maturity, *, min_frauds: int, test_share: float, seed: int
+) -> Split:
+    """Split by policy: each one is in the test or not, by a hash of its number and the seed.
+
+    Args:
+        maturity, min_frauds: as in `split_by_time`.
+        test_share: the share of the policies that become the test.
 
     Raises:
-        UsageError: a claim or a policy is in two splits, the splits aren't in order of time, a row
-            has no verdict, or a split holds too few frauds or legitimate claims.
+        UsageError: a part holds too few frauds or legitimate claims.
     """
-    parts = {"training": split.train, "calibration": split.calibration, "test": split.test}
-    names = list(parts)
-    for name, rows in parts.items():
-        if not np.all(dataset.has_label[rows]):
-            raise UsageError(f"the {name} split holds claims without a verdict")
-        _check_enough(dataset, f"the {name} split", rows, min_frauds)
-    for older, newer in pairwise(names):
-        if dataset.event_times_ms[parts[older]].max() >= dataset.event_times_ms[parts[newer]].min():
-            raise UsageError(f"the {older} split is not older than the {newer} split")
-    for index, one in enumerate(names):
-        for other in names[index + 1 :]:
-            shared = np.intersect1d(dataset.groups[parts[one]], dataset.groups[parts[other]])
-            if len(shared):
-                raise UsageError(
-                    f"{len(shared)} policies are in both the {one} and the {other} split",
-                    hint="a model that was fitted on a policy seems better on it than on new ones",
-                )
+    times = dataset.event_times_ms
+    labelled, mature = _mature(dataset, maturity, min_frauds)
+    inside = times <= maturity.mature_until_ms
+    drawn = _is_drawn(dataset.groups, test_share, seed)
+    panel = np.flatnonzero(drawn & inside)
+    split = Split(
+        kind="group",
+        train=mature[~drawn[mature]],
+        settled=mature[~drawn[mature]],
+        test=mature[drawn[mature]],
+        panel=panel,
+        released=mature,
+        test_start_ms=int(times[panel[0]]) if len(panel) else int(times[0]),
+        test_end_ms=maturity.mature_until_ms + 1,
+        panel_share=len(panel) / max(1, int(np.sum(inside))),
+        lost=[_young(dataset, labelled, mature)],
+    )
+    _check(dataset, split, min_frauds)
+    return split
+
+
+def _mature(dataset: Dataset, maturity: Maturity, min_frauds: int) -> tuple[Ints, Ints]:
+    """Return the rows with a verdict, and those of them that are old enough."""
+    labelled = np.flatnonzero(dataset.has_label)
+    _check_enough(dataset, "all claims with a verdict", labelled, min_frauds)
+    mature = labelled[dataset.event_times_ms[labelled] <= maturity.mature_until_ms]
+    _check_enough(dataset, "claims old enough for a fair sample of verdicts", mature, min_frauds)
+    return labelled, mature
+
+
+def _settled(dataset: Dataset, train: Ints, until_ms: int, min_frauds: int) -> Ints:
+    """Return the rows filed until a time; all rows, where that leaves too few frauds."""
+    rows = train[dataset.event_times_ms[train] <= until_ms]
+    return rows if np.sum(dataset.is_fraud[rows]) >= max(1, min_frauds) else train
+
+
+def _is_drawn(groups: Ints, share: float, seed: int) -> Bools:
+    """Return which rows belong to a policy of the test: bool[n]."""
+    names, codes = np.unique(groups, return_inverse=True)
+    hashed = np.array([
+        int.from_bytes(hashlib.sha256(f"{seed} {name}".encode()).digest()[:8])
+        for name in names.tolist()
+    ], np.uint64)  # fmt: skip
+    return np.asarray((hashed < np.uint64(share * 2.0**64))[codes], np.bool_)
+
+
+def _young(dataset: Dataset, labelled: Ints, mature: Ints) -> Lost:
+    return _lost(
+        dataset, labelled[len(mature) :], "too young",
+        "most verdicts on claims of this age are still to come, and the fast ones aren't typical",
+    )  # fmt: skip
+
+
+def _lost(dataset: Dataset, rows: Ints, reason: str, words: str) -> Lost:
+    return Lost(reason, len(rows), int(np.sum(dataset.is_fraud[rows])), words)
+
+
+def _check(dataset: Dataset, split: Split, min_frauds: int) -> None:
+    _check_enough(dataset, "claims before the test", split.train, min_frauds)
+    _check_enough(dataset, "the test", split.test, min_frauds)
 
 
 def _check_enough(dataset: Dataset, what: str, rows: Ints, min_frauds: int) -> None:
@@ -141,5 +211,5 @@ def _check_enough(dataset: Dataset, what: str, rows: Ints, min_frauds: int) -> N
             raise UsageError(
                 f"{found} {kind} in {what}; {max(1, min_frauds)} are needed",
                 where="training.min_frauds",
-                hint="stream more history, wait for verdicts, or lower training.min_frauds",
+                hint=_HINT,
             )

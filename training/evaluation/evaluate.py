@@ -75,7 +75,7 @@ class Panel:
         groups: int64[n], policies as 0 .. number of policies - 1.
         fraud_cents: float64[n], the amount of a known fraud, else 0.
         has_money: whether any known fraud has an amount.
-        capacity_per_day: claims that can be investigated a day.
+        capacity_per_day: claims of the panel that can be investigated a day.
     """
 
     rows: Ints
@@ -90,8 +90,7 @@ class Panel:
     @classmethod
     def of(cls, dataset: Dataset, split: Split, capacity_per_day: float) -> Panel:
         """Collect the claims of a split's test time."""
-        times = dataset.event_times_ms
-        rows = np.flatnonzero((times >= split.test_start_ms) & (times < split.test_end_ms))
+        rows = split.panel
         labels, days = dataset.labels[rows], dataset.days[rows]
         cents = np.where(labels == 1, np.nan_to_num(dataset.amounts_cents[rows]), 0.0)
         return cls(
@@ -102,7 +101,7 @@ class Panel:
             groups=np.unique(dataset.groups[rows], return_inverse=True)[1].astype(np.int64),
             fraud_cents=cents,
             has_money=bool(np.any(cents > 0)),
-            capacity_per_day=capacity_per_day,
+            capacity_per_day=capacity_per_day * split.panel_share,
         )
 
     @property

@@ -1,7 +1,8 @@
 """Fitters: a plain table of functions that fit a model, each with deliberately chosen defaults.
 
 A fitter takes vectors and verdicts and returns XGBoost's own JSON, which the stream's kernels read.
-The same rows, parameters and seed give the same bytes: one thread, and every random draw is seeded.
+The same rows, parameters and seed give the same bytes: every random draw is seeded, and the number
+of threads makes no difference (a test compares them).
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.errors import ConfigError
 
-from ..evaluation.metrics import average_precision
+from ..evaluation.metrics import Ranking
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -29,7 +30,8 @@ XGBOOST_DEFAULTS: Final[Params] = {
     # Histograms with fine bins: XGBoost's default of 256 is too coarse for heavy-tailed amounts.
     "tree_method": "hist",
     "max_bin": 1024,
-    # Fraud is rare and the signals are few: shallow trees, small steps, strong shrinkage.
+    # Fraud is rare and the signals are few: shallow trees, small steps, strong shrinkage. Depth,
+    # shrinkage and bins are chosen by the data (`choice`); these hold where they aren't.
     "max_depth": 3,
     "eta": 0.05,
     "reg_lambda": 10.0,
@@ -49,10 +51,11 @@ The most and the fewest trees, and the number of trees without a better average 
 stop rows after which fitting ends.
 """
 
+THREADS: Final = 2
 _FIXED: Final[Mapping[str, object]] = {
     "objective": "binary:logistic",
     "booster": "gbtree",
-    "nthread": 1,
+    "nthread": THREADS,
     "disable_default_eval_metric": 1,
 }
 """Parameters that users can't change: the stream's kernels and equal bytes depend on them."""
@@ -69,6 +72,8 @@ _TUNABLE: Final = frozenset(XGBOOST_DEFAULTS) | {
     "sampling_method",
     "scale_pos_weight",
 }
+RECIPE: Final = _TUNABLE - {"base_score"}
+"""Parameters of a fitted model that make a like one of other claims."""
 _ABOVE_0: Final = frozenset(
     {"base_score", "colsample_bylevel", "colsample_bynode", "colsample_bytree", "subsample"}
 )
@@ -92,74 +97,90 @@ _BOUND: Final = 1e37
 """Bound of the values in training; see `_bounded`."""
 
 
+class Rows(NamedTuple):
+    """Claims to fit on, or to watch while fitting.
+
+    Attributes:
+        matrix: float64[n, F], NaN where missing.
+        labels: bool[n], True for fraud.
+        weights: float64[n], how many claims a row stands for; None: one each.
+    """
+
+    matrix: Floats
+    labels: Bools
+    weights: Floats | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted model: its JSON, the number of trees kept, all parameters, and library versions."""
+    """A fitted model.
+
+    Attributes:
+        model_json: XGBoost's JSON.
+        rounds: the number of trees kept.
+        params: all parameters, those by default too.
+        libraries: versions of the libraries.
+        curve: the average precision on the watched rows after each tree fitted; empty without.
+    """
 
     model_json: bytes
     rounds: int
     params: dict[str, float | int | str]
     libraries: dict[str, str]
+    curve: list[float]
 
 
-Fitter = Callable[[Floats, Bools, Floats, Bools, Params, int, Progress], Fitted]
-"""(train matrix, train labels, stop matrix, stop labels, parameters, seed, progress) -> Fitted.
+Fitter = Callable[[Rows, Rows | None, Params, int, Progress], Fitted]
+"""(rows to fit on, rows to watch, parameters, seed, progress) -> Fitted.
 
-Without frauds in the stop rows, all rounds are fitted.
+Without frauds in the rows to watch, or without such rows, all rounds are fitted.
 """
 
 
 def fit_xgboost(
-    matrix: Floats,
-    labels: Bools,
-    stop_matrix: Floats,
-    stop_labels: Bools,
-    params: Params,
-    seed: int,
-    progress: Progress,
+    rows: Rows, watched: Rows | None, params: Params, seed: int, progress: Progress
 ) -> Fitted:
-    """Fit boosted trees on float64[n, F], NaN where missing; stops by average precision.
+    """Fit boosted trees; stops by the average precision on the rows that are watched.
 
-    The default of `base_score` is the training rows' share of frauds, so that the first trees
-    needn't learn it. All features are treated as numbers: the stream's kernels don't support
-    categorical splits.
+    The default of `base_score` is the fitted rows' share of frauds, so that the first trees needn't
+    learn it. All features are treated as numbers: the stream's kernels don't support categorical
+    splits.
 
     Raises:
         ConfigError: a parameter is fixed or unknown, or XGBoost refuses it.
     """
     import xgboost
 
-    chosen = _chosen(params, labels)
-    passed = _passed(chosen)
+    chosen = _chosen(params, rows)
     rounds = int(float(chosen["rounds"]))
-    train = xgboost.DMatrix(_bounded(matrix), label=labels.astype(np.float32), nthread=1)
-    watched = [
-        (
-            xgboost.DMatrix(_bounded(stop_matrix), label=stop_labels.astype(np.float32), nthread=1),
-            "stop",
-        )
-    ]
-    stopping = bool(np.any(stop_labels))
-    least, patience = (
+    stop = watched if watched is not None and np.any(watched.labels) else None
+    watch = _watch(
+        xgboost,
+        rounds,
         min(rounds, int(float(chosen["least_rounds"]))),
         int(float(chosen["patience"])),
+        progress,
     )
-    watch = _watch(xgboost, rounds, least, patience, progress)
     try:
         booster = xgboost.train(
-            {**passed, "seed": seed},
-            train,
+            {**_passed(chosen), "seed": seed},
+            _loaded(xgboost, rows),
             num_boost_round=rounds,
-            evals=watched if stopping else [],
-            custom_metric=_by_average_precision if stopping else None,
+            evals=[(_loaded(xgboost, stop), "stop")] if stop else [],
+            custom_metric=_by_average_precision if stop else None,
             callbacks=[watch],
             verbose_eval=False,
         )
     except (xgboost.core.XGBoostError, ValueError) as error:
         raise _refused(error) from error
-    libraries = {"xgboost": xgboost.__version__, "numpy": np.__version__}
     kept = watch.best_rounds
-    return Fitted(bytes(booster[:kept].save_raw("json")), kept, {**chosen, "seed": seed}, libraries)
+    return Fitted(
+        model_json=bytes(booster[:kept].save_raw("json")),
+        rounds=kept,
+        params={**chosen, "seed": seed},
+        libraries={"xgboost": xgboost.__version__, "numpy": np.__version__},
+        curve=watch.curve,
+    )
 
 
 def check_xgboost(params: Params) -> None:
@@ -172,17 +193,15 @@ def check_xgboost(params: Params) -> None:
     """
     import xgboost
 
-    labels = np.arange(8) % 2 == 1
-    chosen = _chosen(params, labels)
+    few = Rows(np.arange(16.0).reshape(8, 2), np.arange(8) % 2 == 1)
+    chosen = _chosen(params, few)
     for name in sorted(_OURS):
         _check_whole(name, chosen[name])
-    rows = xgboost.DMatrix(
-        np.arange(16.0).reshape(8, 2), label=labels.astype(np.float32), nthread=1
-    )
+    loaded = _loaded(xgboost, few)
     for name in [*sorted(set(params) - _OURS), ""]:  # each alone, then all together
-        tried = _chosen({name: params[name]} if name else params, labels)
+        tried = _chosen({name: params[name]} if name else params, few)
         try:
-            xgboost.train(_passed(tried), rows, num_boost_round=1, verbose_eval=False)
+            xgboost.train(_passed(tried), loaded, num_boost_round=1, verbose_eval=False)
         except (xgboost.core.XGBoostError, ValueError) as error:
             raise _refused(error, f"{name} = {params[name]}: " if name else "") from error
 
@@ -221,7 +240,7 @@ def _refused(error: Exception, words: str = "") -> ConfigError:
     return ConfigError(what, where="training.params")
 
 
-def _chosen(params: Params, labels: Bools) -> dict[str, float | int | str]:
+def _chosen(params: Params, rows: Rows) -> dict[str, float | int | str]:
     """Check the user's parameters and complete them with the defaults."""
     fixed = sorted(set(params) & ({"seed", *_FIXED}))
     if fixed:
@@ -243,12 +262,20 @@ def _chosen(params: Params, labels: Bools) -> dict[str, float | int | str]:
             raise ConfigError(f"{name} = {value} is no number", where="training.params")
         if name in _ABOVE_0 and isinstance(value, int | float) and value <= 0:
             raise ConfigError(f"{name} = {value} is not above 0", where="training.params")
-    prior = float(np.clip(np.mean(labels) if len(labels) else 0.5, 1e-4, 0.5))
+    share = np.average(rows.labels, weights=rows.weights) if len(rows.labels) else 0.5
+    prior = float(np.clip(share, 1e-4, 0.5))
     chosen = {"base_score": prior, **XGBOOST_DEFAULTS, **params}
     if chosen["tree_method"] == "exact":
         # The exact method has no bins, and XGBoost warns of parameters that it doesn't use.
         chosen.pop("max_bin")
     return chosen
+
+
+def _loaded(xgboost: Any, rows: Rows) -> Any:
+    labels = rows.labels.astype(np.float32)
+    return xgboost.DMatrix(
+        _bounded(rows.matrix), label=labels, weight=rows.weights, nthread=THREADS
+    )
 
 
 def _bounded(matrix: Floats) -> Floats:
@@ -262,7 +289,10 @@ def _bounded(matrix: Floats) -> Floats:
 
 
 def _by_average_precision(margins: NDArray[np.float32], rows: Any) -> tuple[str, float]:
-    return "average_precision", average_precision(rows.get_label() == 1, margins)
+    weights = rows.get_weight()
+    ranking = Ranking(rows.get_label() == 1, margins)
+    each = weights.astype(np.float64) if len(weights) else None
+    return "average_precision", ranking.average_precision(each)
 
 
 def _watch(xgboost: Any, rounds: int, least: int, patience: int, progress: Progress) -> Any:
@@ -272,16 +302,21 @@ def _watch(xgboost: Any, rounds: int, least: int, patience: int, progress: Progr
         Only rounds from `least` on count; `patience` rounds are waited for after the best.
         """
 
-        best_rounds = rounds
-        best_value = -1.0
+        def __init__(self) -> None:
+            super().__init__()
+            self.best_rounds, self.best_value = rounds, -1.0
+            self.curve: list[float] = []
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
             del model
             done = epoch + 1
             progress("fit", done, rounds)
-            if not evals_log or done < least:
+            if not evals_log:
                 return False
             value = evals_log["stop"]["average_precision"][-1]
+            self.curve.append(value)
+            if done < least:
+                return False
             if value > self.best_value:
                 self.best_rounds, self.best_value = done, value
             return bool(done - self.best_rounds >= patience)

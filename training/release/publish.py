@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from claimtrace.clock import duration_ms
 from claimtrace.decisions import ModelRef
-from claimtrace.ids import digest_of
+from claimtrace.ids import digest, digest_of
 from claimtrace.settings.schema import Settings
-from models.artefact import Draft, Thresholds
+from models.artefact import Draft, Manifest, Thresholds
 from models.baselines import build_baselines
 from models.calibration import Calibration
 from models.registry.registry import ModelRegistry
@@ -28,20 +28,28 @@ from ..data.dataset import Dataset
 from ..data.split import Split
 from ..evaluation.capacity import Threshold
 from ..evaluation.evaluate import Evaluation
+from ..fitting.choice import Choice
 from ..fitting.fitters import Fitted
 from .gate import Verdict
 
 CHAMPION: Final = "champion"
 
 
-def reference_rows(dataset: Dataset, split: Split) -> NDArray[np.int64]:
-    """Return the rows that live windows are compared with: all since the calibration time began.
+def recent_rows(dataset: Dataset, split: Split) -> NDArray[np.int64]:
+    """Return the claims filed since the test began that the judged model hasn't seen.
 
-    Claims without a verdict are included because live windows include them. Claims of the training
-    time are excluded because their scores are in-sample and too confident: every live window would
-    seem to drift.
+    Thresholds are chosen on them and live windows are compared with them. Those without a verdict
+    are among them, because live windows have such claims too; claims that were learned from aren't:
+    their scores are too confident, and every live window would seem to drift.
     """
-    return np.flatnonzero(dataset.event_times_ms >= split.calibration_start_ms)
+    if split.kind == "group":
+        return split.panel
+    return np.flatnonzero(dataset.event_times_ms >= split.test_start_ms)
+
+
+def fitted_until_ms(manifest: Manifest) -> int:
+    """Return the event time in ms before which a version has learned from claims; 0 if unknown."""
+    return int(manifest.lineage.get("fitted_until_ms", 0))
 
 
 def drift_reference(
@@ -51,7 +59,7 @@ def drift_reference(
     refer_threshold: float,
     window_ms: int,
 ) -> Reference:
-    """Build the drift reference of `reference_rows`.
+    """Build the drift reference of `recent_rows`.
 
     Verdicts count only up to the end of the test time, where they are a fair sample.
 
@@ -60,7 +68,7 @@ def drift_reference(
         refer_threshold: scores from here on are referred.
         window_ms: width of live windows, for the noise among windows.
     """
-    rows = reference_rows(dataset, split)
+    rows = recent_rows(dataset, split)
     times = dataset.event_times_ms[rows]
     scores = probabilities[rows]
     return build_reference(
@@ -80,7 +88,9 @@ def build_draft(
     *,
     dataset: Dataset,
     split: Split,
-    fitted: Fitted,
+    choice: Choice,
+    judged: Fitted,
+    released: Fitted,
     calibration: Calibration,
     probabilities: NDArray[np.float64],
     thresholds: Mapping[str, Threshold],
@@ -94,7 +104,7 @@ def build_draft(
     reference = drift_reference(
         dataset, split, probabilities, refer, duration_ms(settings.drift.window)
     )
-    rows = reference_rows(dataset, split)
+    rows = recent_rows(dataset, split)
     return Draft(
         created_at_ms=created_at_ms,
         domain=settings.domain,
@@ -110,31 +120,51 @@ def build_draft(
             "verdict": msgspec.to_builtins(verdict),
             "thresholds": {name: msgspec.to_builtins(one) for name, one in thresholds.items()},
         },
-        lineage=lineage_of(dataset, split, fitted),
+        lineage=lineage_of(dataset, split, choice, judged, released),
     )
 
 
-def lineage_of(dataset: Dataset, split: Split, fitted: Fitted) -> dict[str, Any]:
-    """Describe the origin of a model: rows, split, parameters, library versions."""
-    parts = {"train": split.train, "calibration": split.calibration, "test": split.test}
+def lineage_of(
+    dataset: Dataset, split: Split, choice: Choice, judged: Fitted, released: Fitted
+) -> dict[str, Any]:
+    """Describe the origin of a model: rows, split, choice, both fits, library versions."""
+    times = dataset.event_times_ms
+    parts = {"train": split.train, "test": split.test, "released": split.released}
     return {
         "dataset": dataset.lineage,
-        "time_range_ms": [int(dataset.event_times_ms[0]), int(dataset.event_times_ms[-1])],
-        "fitted_until_ms": split.test_start_ms,
+        "time_range_ms": [int(times[0]), int(times[-1])],
+        "fitted_until_ms": int(times[split.released[-1]]) + 1,
         "split": {
-            "calibration_start_ms": split.calibration_start_ms,
+            "kind": split.kind,
             "test_start_ms": split.test_start_ms,
             "test_end_ms": split.test_end_ms,
             "rows": {name: len(rows) for name, rows in parts.items()},
             "frauds": {name: int(np.sum(dataset.is_fraud[r])) for name, r in parts.items()},
-            "lost": split.lost,
+            "lost": [msgspec.to_builtins(each) for each in split.lost],
             "claims_digest": digest_of(
                 {name: [dataset.claim_ids[row] for row in rows] for name, rows in parts.items()}
             ),
         },
+        "choice": [msgspec.to_builtins(each) for each in choice.tried],
+        "judged": _fit_of(judged, split.train, "claims with a verdict when the test began"),
+        "released": _fit_of(
+            released, split.released,
+            "every claim with a mature verdict, the test's too; so its trees differ from those of "
+            "the judged model, with the same settings",
+        ),
+        "rounds": released.rounds,
+        "params": released.params,
+        "libraries": released.libraries,
+    }  # fmt: skip
+
+
+def _fit_of(fitted: Fitted, rows: NDArray[np.int64], words: str) -> dict[str, Any]:
+    """Describe one fit: the digest of its trees, and what it learned from."""
+    return {
+        "model_digest": digest(fitted.model_json),
+        "claims": len(rows),
         "rounds": fitted.rounds,
-        "params": fitted.params,
-        "libraries": fitted.libraries,
+        "learned_from": words,
     }
 
 

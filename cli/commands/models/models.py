@@ -11,6 +11,7 @@ import typer
 from claimtrace.errors import UsageError
 
 from ...console import out, print_json, safe, table
+from ...times import time_of
 from ...wiring.workspace import CHAMPION, Workspace
 from .registry_proof import MODEL_PARTS, check_models, show_models_checked
 
@@ -110,17 +111,13 @@ def live_at(
     The time is that of approvals, on the clock of this machine. For a claim of the past, which may
     have been decided much later, its decision names the model.
     """
-    try:
-        time = datetime.fromisoformat(when)
-    except ValueError:
-        raise UsageError(f"{when!r} is no time", hint="write 2026-03-01T12:00:00Z") from None
-    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    at_ms = time_of(when, "WHEN")
     registry = ctx.obj.registry
     known = {CHAMPION} | {e.alias for e in registry.history() if e.alias}
     if alias not in known:
         raise UsageError(f"no version was ever called {alias}", where="--alias",
                          hint="one of " + ", ".join(sorted(known)))  # fmt: skip
-    entry = registry.live_at(alias, round(time.timestamp() * 1000))
+    entry = registry.live_at(alias, at_ms)
     if entry is None:
         out.print(f"no {safe(alias)} was live then")
         return

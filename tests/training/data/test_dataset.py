@@ -17,14 +17,7 @@ from featurestore.definitions.verdicts import NEVER_MS as NEVER
 from featurestore.offline.adapters.delta import OfflineStore
 from featurestore.offline.tables import definitions_rows, rows_of
 from tests.worlds.claims_history import DIGEST, FEATURES, START_MS, label, write_history
-from training.data.dataset import (
-    NEVER_MS,
-    claims_query,
-    load_dataset,
-    mature_until_ms,
-    maturity,
-    utc_month,
-)
+from training.data.dataset import NEVER_MS, claims_query, load_dataset
 
 
 @pytest.fixture
@@ -178,30 +171,3 @@ def test_missing_tables_are_named(folder: Path) -> None:
     history.store.append("decisions", rows_of("decisions", short), writer="w", version=1)
     with pytest.raises(StateError, match=r"vectors of \[1, 6\] numbers"):
         load_dataset(history.store, history.end_ms)
-
-
-def test_maturity_tells_unlabelled_from_legitimate(folder: Path) -> None:
-    history = write_history(folder, claims=2000, days=200)
-    dataset = load_dataset(history.store, history.end_ms)
-    shares = maturity(dataset, utc_month)
-    assert sum(share.claims for share in shares) == 2000
-    assert sum(share.labelled for share in shares) == dataset.has_label.sum()
-    assert sum(share.frauds for share in shares) == dataset.is_fraud.sum()
-    assert [share.month for share in shares] == sorted(share.month for share in shares)
-    assert shares[1].labelled_ratio > 0.75 > shares[-1].labelled_ratio
-    assert shares[1].median_delay_days == pytest.approx(15 * np.log(2), rel=0.3)
-
-
-def test_young_claims_are_left_until_their_verdicts_are_a_fair_sample(folder: Path) -> None:
-    history = write_history(folder, claims=2000, days=200)
-    dataset = load_dataset(history.store, history.end_ms)
-    free_days = (history.end_ms - mature_until_ms(dataset)) / DAY_MS
-    assert free_days == pytest.approx(15 * np.log(5), rel=0.2)
-    later = load_dataset(history.store, history.end_ms + 90 * DAY_MS)
-    assert mature_until_ms(later) == later.event_times_ms[-1]
-
-
-def test_a_delay_as_long_as_the_history_leaves_three_quarters(folder: Path) -> None:
-    history = write_history(folder, claims=500, days=40, mean_delay_days=60)
-    dataset = load_dataset(history.store, history.end_ms)
-    assert (mature_until_ms(dataset) - START_MS) / (40 * DAY_MS) == pytest.approx(0.75, abs=0.02)

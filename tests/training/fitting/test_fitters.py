@@ -10,7 +10,8 @@ import xgboost
 from claimtrace.errors import ConfigError
 from models.kernels.forest import Forest
 from training.evaluation.metrics import average_precision
-from training.fitting.fitters import FITTERS, check_xgboost, fit_xgboost, silent
+from training.fitting import fitters
+from training.fitting.fitters import FITTERS, Rows, check_xgboost, fit_xgboost, silent
 
 
 def claims(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -23,12 +24,51 @@ def claims(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit(params=None, seed: int = 7, progress=silent):
-    return fit_xgboost(*claims(1500, 1), *claims(800, 2), params or {}, seed, progress)
+    watched = Rows(*claims(800, 2))
+    return fit_xgboost(Rows(*claims(1500, 1)), watched, params or {}, seed, progress)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not() -> None:
     assert fit().model_json == fit().model_json
     assert fit().model_json != fit(seed=8).model_json
+
+
+@pytest.mark.parametrize("method", ["hist", "approx", "exact"])
+def test_the_number_of_threads_makes_no_difference(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    rng = np.random.default_rng(5)
+    matrix = rng.lognormal(size=(30_000, 12))
+    labels = matrix[:, 0] * rng.random(30_000) > 2.5
+    rows = Rows(matrix, labels, np.where(labels, 1.0, 1.7))
+    params = {"rounds": 25, "max_depth": 6, "tree_method": method}
+    found = set()
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(fitters, "THREADS", threads)
+        monkeypatch.setattr(fitters, "_FIXED", {**fitters._FIXED, "nthread": threads})
+        found.add(fit_xgboost(rows, None, params, 7, silent).model_json)
+    assert len(found) == 1
+
+
+def test_a_weight_is_a_repeated_row() -> None:
+    matrix, labels = claims(1500, 1)
+    twice = np.repeat(np.arange(1500), np.where(labels, 1, 2))
+    params = {"rounds": 8, "tree_method": "exact", "subsample": 1.0, "colsample_bytree": 1.0}
+    weighted = Rows(matrix, labels, np.where(labels, 1.0, 2.0))
+    watched = claims(800, 2)
+    one = fit_xgboost(weighted, Rows(*watched), params, 7, silent)
+    two = fit_xgboost(Rows(matrix[twice], labels[twice]), Rows(*watched), params, 7, silent)
+    assert one.curve == pytest.approx(two.curve)
+    assert one.params["base_score"] == pytest.approx(two.params["base_score"])
+
+
+def test_the_curve_is_the_average_precision_after_each_tree() -> None:
+    fitted = fit({"rounds": 30, "patience": 30, "least_rounds": 1})
+    assert len(fitted.curve) == 30
+    assert fitted.rounds == 1 + int(np.argmax(fitted.curve))
+    matrix, labels = claims(800, 2)
+    margins = Forest.from_xgboost_json(fitted.model_json).margins(matrix)
+    assert average_precision(labels, margins) == pytest.approx(max(fitted.curve))
 
 
 def test_the_kernel_scores_what_xgboost_scores() -> None:
@@ -49,9 +89,7 @@ def test_fitting_stops_by_average_precision_of_the_stop_rows() -> None:
     stop_matrix, stop_labels = claims(800, 2)
 
     def reached(rounds: int) -> float:
-        whole = fit_xgboost(
-            *claims(1500, 1), stop_matrix[:0], stop_labels[:0], {"rounds": rounds}, 7, silent
-        )
+        whole = fit_xgboost(Rows(*claims(1500, 1)), None, {"rounds": rounds}, 7, silent)
         margins = Forest.from_xgboost_json(whole.model_json).margins(stop_matrix)
         return average_precision(stop_labels, margins)
 
@@ -68,7 +106,9 @@ def test_the_first_few_trees_never_win_by_luck() -> None:
 def test_without_stop_frauds_all_rounds_are_fitted() -> None:
     matrix, labels = claims(300, 1)
     none = np.zeros(300, dtype=bool)
-    assert fit_xgboost(matrix, labels, matrix, none, {"rounds": 9}, 7, silent).rounds == 9
+    for watched in (None, Rows(matrix, none)):
+        fitted = fit_xgboost(Rows(matrix, labels), watched, {"rounds": 9}, 7, silent)
+        assert (fitted.rounds, fitted.curve) == (9, [])
 
 
 def test_the_base_score_is_the_share_of_frauds_by_default() -> None:
@@ -104,7 +144,7 @@ def test_exact_trees_are_fitted_without_bins() -> None:
 def test_infinities_are_fitted_as_they_are_scored() -> None:
     matrix, labels = claims(1500, 1)
     matrix[labels, 2], matrix[~labels, 3] = np.inf, 1e300
-    fitted = fit_xgboost(matrix, labels, matrix[:0], labels[:0], {"rounds": 5}, 7, silent)
+    fitted = fit_xgboost(Rows(matrix, labels), None, {"rounds": 5}, 7, silent)
     margins = Forest.from_xgboost_json(fitted.model_json).margins(matrix)
     assert average_precision(labels, margins) == 1.0
 

@@ -39,18 +39,16 @@ PARTITIONS = 3
 class FaustWorker(Worker):
     """One process of `faust worker`."""
 
-    said_before = 0
-
     def wait_until_ready(self) -> None:
         """Wait until its consumer has its partitions."""
-        until(lambda: b"Worker ready" in self.log.read_bytes()[self.said_before :],
+        until(lambda: b"Worker ready" in self.log.read_bytes()[self.logged_before :],
               lambda: self.text[-3000:], 60.0)  # fmt: skip
 
     def start(self, **orders: str) -> None:
         """Start the process; its output goes to `log`."""
         assert self.running is None
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.said_before = self.log.stat().st_size if self.log.exists() else 0
+        self.logged_before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.running = subprocess.Popen(
                 [sys.executable, "-m", "faust", "-A", "cli.transports.faust:app", "worker",

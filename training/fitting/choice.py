@@ -1,0 +1,118 @@
+"""The choice of settings by the data: depth, shrinkage and bins of the trees, and their number.
+
+A short list is tried on claims that the fits haven't seen (`training.data.folds`), and the best
+average precision wins; an earlier entry of the list wins a tie. Parameters that the user has set
+are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data.dataset import Dataset
+from ..data.folds import Fold
+from .fitters import XGBOOST_DEFAULTS, Fitter, Params, Progress, Rows, silent
+
+Ints = NDArray[np.int64]
+
+CANDIDATES: Final[Sequence[Params]] = (
+    {"max_depth": 3, "reg_lambda": 10.0},
+    {"max_depth": 4, "reg_lambda": 1.0},
+    {"max_depth": 5, "reg_lambda": 3.0},
+    {"max_depth": 6, "reg_lambda": 10.0},
+    {"max_depth": 2, "reg_lambda": 10.0},
+)
+"""Depth and shrinkage, tried first."""
+
+COMMON: Final[Params] = {"max_bin": 256, "rounds": 600, "patience": 100}
+"""What all candidates have: few bins because they are quick, and trees until no more help."""
+
+BINS: Final = (1024, 4096)
+"""More bins, tried on the best of the candidates."""
+
+MOST_LEGIT: Final = 100_000
+"""Most claims known as legitimate that a choice looks at, drawn by a hash of their number."""
+
+
+class Tried(msgspec.Struct, frozen=True):
+    """Settings that were tried: their average precision on the claims held out, and the trees."""
+
+    params: dict[str, float | int | str]
+    average_precision: float
+    rounds: int
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The settings chosen, complete with the number of trees, and all that were tried."""
+
+    params: dict[str, float | int | str]
+    tried: list[Tried]
+
+
+def choose(
+    dataset: Dataset, folds: Sequence[Fold], own: Params, fitter: Fitter, seed: int,
+    progress: Progress = silent,
+) -> Choice:  # fmt: skip
+    """Try the candidates, then the bins, and return the settings with the best average precision.
+
+    Args:
+        folds: from `training.data.folds.choice_folds`.
+        own: the user's own parameters, which are part of every candidate and never replaced.
+    """
+    params = {**COMMON, **own}
+    shapes = [one for one in CANDIDATES if not set(one) & set(own)] or [{}]
+    bins = () if {"max_bin", "tree_method"} & set(own) else BINS
+    most, tried = len(shapes) + len(bins), list[Tried]()
+    pairs = [(rows_of(dataset, one.fit, seed), rows_of(dataset, one.held, seed)) for one in folds]
+
+    def attempt(more: Params) -> None:
+        progress("choose", len(tried), most)
+        tried.append(_try({**params, **more}, pairs, fitter, seed))
+
+    for shape in shapes:
+        attempt(shape)
+    shaped = best(tried).params
+    for number in bins:
+        attempt({**shaped, "max_bin": number})
+    progress("choose", most, most)
+    found = best(tried)
+    return Choice({**found.params, "rounds": found.rounds}, tried)
+
+
+def best(tried: Sequence[Tried]) -> Tried:
+    """Return the first one with the greatest average precision.
+
+    >>> best([Tried({}, 0.1, 5), Tried({}, 0.2, 9), Tried({}, 0.2, 70)]).rounds
+    9
+    """
+    return max(tried, key=lambda one: one.average_precision)
+
+
+def rows_of(dataset: Dataset, rows: Ints, seed: int, most_legit: int = MOST_LEGIT) -> Rows:
+    """Collect claims: all frauds, and of the others a weighted sample if they are too many."""
+    frauds = dataset.is_fraud[rows]
+    legit = int(np.sum(~frauds))
+    if legit <= most_legit:
+        return Rows(dataset.matrix[rows], frauds)
+    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~frauds))[:most_legit]
+    kept = np.sort(np.concatenate([np.flatnonzero(frauds), drawn]))
+    weights = np.where(frauds[kept], 1.0, legit / most_legit)
+    return Rows(dataset.matrix[rows[kept]], frauds[kept], weights)
+
+
+def _try(params: Params, pairs: Sequence[tuple[Rows, Rows]], fitter: Fitter, seed: int) -> Tried:
+    """Fit on every fold; of several folds the mean of their curves says how many trees are best."""
+    if len(pairs) > 1:  # stopped early, their curves would end at different trees
+        tried = {**params, "patience": params.get("rounds", XGBOOST_DEFAULTS["rounds"])}
+    else:
+        tried = dict(params)
+    curves = [fitter(fit, held, tried, seed, silent).curve for fit, held in pairs]
+    mean = np.mean([curve for curve in curves if curve], axis=0)
+    least = min(len(mean), int(params.get("least_rounds", XGBOOST_DEFAULTS["least_rounds"])))
+    at = least - 1 + int(np.argmax(mean[least - 1 :]))
+    return Tried(dict(params), float(mean[at]), at + 1)

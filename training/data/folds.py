@@ -86,5 +86,6 @@ def forward_folds(dataset: Dataset, rows: Ints, seed: int) -> list[Fold]:
 def _parts(groups: Ints, count: int, seed: int) -> Ints:
     """Draw each policy into one of `count` parts of equal numbers of policies: int64[n]."""
     names, codes = np.unique(groups, return_inverse=True)
-    drawn = np.random.default_rng(seed).permutation(len(names)) % count
+    generator = np.random.default_rng(seed)
+    drawn = generator.permutation(len(names)) % count
     return np.asarray(drawn[codes], np.int64)

@@ -99,7 +99,8 @@ def rows_of(dataset: Dataset, rows: Ints, seed: int, most_legit: int = MOST_LEGI
     legit = int(np.sum(~frauds))
     if legit <= most_legit:
         return Rows(dataset.matrix[rows], frauds)
-    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~frauds))[:most_legit]
+    generator = np.random.default_rng(seed)
+    drawn = generator.permutation(np.flatnonzero(~frauds))[:most_legit]
     kept = np.sort(np.concatenate([np.flatnonzero(frauds), drawn]))
     weights = np.where(frauds[kept], 1.0, legit / most_legit)
     return Rows(dataset.matrix[rows[kept]], frauds[kept], weights)

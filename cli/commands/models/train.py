@@ -54,9 +54,8 @@ def train(
     workspace: Workspace = ctx.obj
     settings = _asked(workspace.settings, capacity, test_from, test_share, split)
     at_ms = None if as_of is None else _past(workspace, as_of)
-    if scores is not None and (scores.suffix != ".parquet" or scores.exists()):
-        raise UsageError("scores go to a new .parquet file", where=str(scores),
-                         hint="name one that doesn't exist, such as scores.parquet")  # fmt: skip
+    if scores is not None:
+        _check_new(scores)
     report = run_training(workspace, settings, at_ms=at_ms, scores=scores, quiet=as_json)
     if as_json:
         print_json(report)
@@ -101,6 +100,17 @@ def run_training(
             workspace.offline, workspace.registry, settings or workspace.settings,
             at_ms=now_ms if at_ms is None else at_ms, now_ms=now_ms, progress=told, steps=steps,
         )  # fmt: skip
+
+
+def _check_new(scores: Path) -> None:
+    """Refuse a file that can't be written, before the long work."""
+    if scores.suffix != ".parquet" or scores.exists():
+        raise UsageError("scores go to a new .parquet file", where=str(scores),
+                         hint="name one that doesn't exist, such as scores.parquet")  # fmt: skip
+    if not scores.parent.is_dir():
+        raise UsageError("there is no such folder", where=str(scores.parent),
+                         hint="make it first, or name another place for the scores")  # fmt: skip
+    check_writable(scores.parent)
 
 
 def _write_scores(run: TrainingRun, path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.clock import DAY_MS, time_ms
+from claimtrace.clock import DAY_MS, duration_ms, time_ms
 from claimtrace.decisions import ModelRef
 from claimtrace.errors import UsageError
 from claimtrace.settings.schema import Settings
@@ -25,7 +25,7 @@ from models.calibration import Calibration, fit_calibration
 from models.kernels.forest import Forest
 from models.registry.registry import ModelRegistry
 
-from .data.dataset import Dataset, load_dataset
+from .data.dataset import Dataset, load_dataset, with_assumed
 from .data.folds import choice_folds, margin_folds
 from .data.maturity import Maturity, maturity_of
 from .data.split import Split, split_by_policy, split_by_time
@@ -103,6 +103,10 @@ Step = Callable[[TrainingRun], None]
 def collect(run: TrainingRun) -> None:
     """Read the served vectors, and the verdicts known at `at_ms`."""
     run.dataset = load_dataset(run.offline, run.at_ms)
+    if after := run.settings.training.assume_legit_after:
+        run.dataset = with_assumed(run.dataset, duration_ms(after))
+        assumed = run.dataset.lineage["assumed_legit"]
+        run.notes.append(f"{assumed:,} claims without an outcome after {after} count as legitimate")
     run.maturity = maturity_of(run.dataset)
 
 

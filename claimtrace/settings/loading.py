@@ -182,6 +182,7 @@ def _check(settings: Settings, origins: Origins) -> None:
         ("kinesis.lease_time", settings.kinesis.lease_time),
         ("kinesis.commit_every", settings.kinesis.commit_every),
         ("aws.metrics_every", settings.aws.metrics_every),
+        ("training.assume_legit_after", settings.training.assume_legit_after or "0s"),
     ):
         if text == "forever" and name.endswith("retention"):
             continue

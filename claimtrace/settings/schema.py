@@ -109,6 +109,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of the claims with a mature verdict that a model is judged by."""
     test_from: str = ""
     """Date or time at which the test begins, such as `2026-03-01`; empty: by `test_share`."""
+    assume_legit_after: str = ""
+    """Where only frauds are reported: the age from which a claim without an outcome counts as
+    legitimate, such as `30d`; empty: never."""
     min_frauds: int = 20
     """Minimum number of known frauds before the test and in it; with fewer no model is fitted."""
     seed: int = 7

@@ -11,13 +11,17 @@ import pytest
 
 from benchmarks.line import Line, peak_mb
 from claimtrace.clock import DAY_MS
+from claimtrace.settings.schema import Settings, TrainingSettings
 from claimtrace_examples.card_payments import DOMAIN
-from featurestore.offline.tables import DECISIONS
+from featurestore.definitions.catalogue import describe
+from featurestore.offline.tables import DECISIONS, DEFINITIONS, definitions_rows
+from models.registry.adapters.folder import FolderRegistry
 from stream.adapters.embedded.file_journal import read_plans
 from tests.oracles.handbook_protocol import mean_of, prequential
 from tests.worlds.handbook import TRAIN_STARTS, expected_features, read_transactions, write_log
 from tests.worlds.real_data import BESIDE, needs
 from training.fitting.fitters import FITTERS
+from training.pipeline import train
 
 DATA = BESIDE / "handbook"
 PARTITIONS = 4
@@ -102,3 +106,24 @@ def test_the_published_table_from_served_vectors(served, payments):
     found = dict(zip(PUBLISHED, mean_of(weeks), strict=True))
     print("\n" + ", ".join(f"{name} {value:.4f}" for name, value in found.items()))
     assert found == pytest.approx(PUBLISHED, abs=WITHIN)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_card_payments_can_be_trained(streamed, tmp_path):
+    """Every card lives longer than any time span, and only frauds are reported."""
+    line, _ = streamed
+    features = [(row.name, row.kind, row.text) for row in describe(DOMAIN)]
+    rows = definitions_rows(DOMAIN.definitions_digest, DOMAIN.name, features)
+    line.offline().append(DEFINITIONS, rows, writer="definitions", version=1)
+    settings = Settings(
+        domain="claimtrace_examples.card_payments",
+        training=TrainingSettings(assume_legit_after="7d"),
+    )
+    at_ms = round(pd.Timestamp("2018-10-15").timestamp() * 1000)
+    registry = FolderRegistry(tmp_path, DOMAIN.name)
+    report = train(line.offline(), registry, settings, at_ms=at_ms)
+    print(f"\naverage precision {report.evaluation.average_precision}, AUC {report.evaluation.auc},"
+          f" {peak_mb():.0f} MB")  # fmt: skip
+    assert report.promoted
+    assert report.evaluation.average_precision.value > 0.75

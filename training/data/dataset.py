@@ -7,7 +7,7 @@ of the day's capacity.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -135,6 +135,25 @@ def load_dataset(offline: OfflineStore, at_ms: int, *, max_rows: int = MAX_ROWS)
             "definitions": digest,
             "at_ms": at_ms,
         },
+    )
+
+
+def with_assumed(dataset: Dataset, after_ms: int) -> Dataset:
+    """Return the data set in which old claims without a verdict count as legitimate.
+
+    For domains in which only frauds are reported, such as card payments. The verdict counts as
+    known since the claim had that age.
+
+    Args:
+        after_ms: the age in ms from which no report means that there is no fraud.
+    """
+    since_ms = dataset.event_times_ms + after_ms
+    assumed = ~dataset.has_label & (since_ms <= dataset.at_ms)
+    return replace(
+        dataset,
+        labels=np.where(assumed, 0.0, dataset.labels),
+        label_known_ms=np.where(assumed, since_ms, dataset.label_known_ms),
+        lineage=dataset.lineage | {"assumed_legit": int(np.sum(assumed)), "after_ms": after_ms},
     )
 
 

@@ -32,6 +32,10 @@ Bools = NDArray[np.bool_]
 Kind = Literal["time", "group"]
 
 _HINT: Final = "stream more history, wait for verdicts, or lower training.min_frauds"
+_LEGIT_HINT: Final = (
+    "where only frauds are reported, say after how long a claim without a report is legitimate: "
+    "training.assume_legit_after = 30d"
+)
 
 
 class Lost(msgspec.Struct, frozen=True):
@@ -206,10 +210,11 @@ def _check_enough(dataset: Dataset, what: str, rows: Ints, min_frauds: int) -> N
     """Raise a UsageError if the rows hold too few frauds or too few legitimate claims."""
     frauds = int(np.sum(dataset.is_fraud[rows]))
     legit = len(rows) - frauds
-    for kind, found in (("known frauds", frauds), ("claims known as legitimate", legit)):
+    hints = (("known frauds", frauds, _HINT), ("claims known as legitimate", legit, _LEGIT_HINT))
+    for kind, found, hint in hints:
         if found < max(1, min_frauds):
             raise UsageError(
                 f"{found} {kind} in {what}; {max(1, min_frauds)} are needed",
                 where="training.min_frauds",
-                hint=_HINT,
+                hint=hint,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import duckdb
@@ -17,7 +18,8 @@ from featurestore.definitions.verdicts import NEVER_MS as NEVER
 from featurestore.offline.adapters.delta import OfflineStore
 from featurestore.offline.tables import definitions_rows, rows_of
 from tests.worlds.claims_history import DIGEST, FEATURES, START_MS, label, write_history
-from training.data.dataset import NEVER_MS, claims_query, load_dataset
+from tests.worlds.data_sets import dataset_of
+from training.data.dataset import NEVER_MS, claims_query, load_dataset, with_assumed
 
 
 @pytest.fixture
@@ -171,3 +173,19 @@ def test_missing_tables_are_named(folder: Path) -> None:
     history.store.append("decisions", rows_of("decisions", short), writer="w", version=1)
     with pytest.raises(StateError, match=r"vectors of \[1, 6\] numbers"):
         load_dataset(history.store, history.end_ms)
+
+
+def test_no_report_for_long_enough_counts_as_legitimate_where_that_is_said() -> None:
+    dataset = dataset_of(500, seed=1, policies=9)
+    only_frauds = dataclasses.replace(
+        dataset, labels=np.where(dataset.is_fraud, 1.0, np.nan),
+        label_known_ms=np.where(dataset.is_fraud, dataset.label_known_ms, NEVER_MS),
+    )  # fmt: skip
+    found = with_assumed(only_frauds, 30 * DAY_MS)
+    old = only_frauds.event_times_ms <= dataset.at_ms - 30 * DAY_MS
+    assert np.array_equal(found.has_label, old | dataset.is_fraud)
+    assert np.array_equal(found.is_fraud, dataset.is_fraud)
+    legit = found.labels == 0
+    assert found.lineage["assumed_legit"] == legit.sum() > 100
+    assert (found.label_known_ms[legit] - found.event_times_ms[legit] == 30 * DAY_MS).all()
+    assert found.label_known_ms.max() <= dataset.at_ms

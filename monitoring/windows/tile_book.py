@@ -98,7 +98,7 @@ class TileBook:
         self._labels = np.zeros((slots, 2), dtype=np.int64)
         self._late = np.zeros(2, dtype=np.int64)  # of claims, of outcomes
         self._sealed: list[Tile] = []
-        self._counted: dict[int, tuple[int, bool]] = {}
+        self._counted: dict[int, tuple[int, int]] = {}
         """The window and the fraud of the label that is counted for a claim, in open windows."""
 
     @property
@@ -146,17 +146,9 @@ class TileBook:
             self._seal_claims(self._claims.close_below(first))
             part = slice(start, end)
             self._late[0] += _count(
-                times[part],
-                rows[part],
-                scored[part],
-                flags[part],
-                unknown[part],
-                self.window_ms,
-                first,
-                self._edges,
-                self._counts,
-                self._totals,
-            )
+                times[part], rows[part], scored[part], flags[part], unknown[part], self.window_ms,
+                first, self._edges, self._counts, self._totals,
+            )  # fmt: skip
 
     def add_outcomes(
         self,
@@ -177,38 +169,55 @@ class TileBook:
                 all of them are -1.
             retracted: bool[n], the label only takes back the one before it. None: all False.
         """
-        if claims is not None and claims.size and claims.max() >= 0:
-            none = np.zeros(len(claims), np.bool_) if retracted is None else retracted
-            for row in zip(event_times_ms, fraud, claims, none, strict=True):
-                self._replace_outcome(*(each.item() for each in row))
-            return
         times = np.ascontiguousarray(event_times_ms, dtype=np.int64)
         found = np.ascontiguousarray(fraud, dtype=np.int64)
+        replacing = claims is not None and claims.size and claims.max() >= 0
         for start, end, first in self._outcomes.runs(times):
             self._seal_outcomes(self._outcomes.close_below(first))
-            windows = times[start:end] // self.window_ms
+            part = slice(start, end)
+            windows = times[part] // self.window_ms
+            if replacing and claims is not None:
+                none = np.zeros(end - start, np.bool_) if retracted is None else retracted[part]
+                self._replace_outcomes(windows, found[part], claims[part], none, first)
+                continue
             timely = windows >= first
             slots = windows[timely] % len(self._labels)
             np.add.at(self._labels[:, 0], slots, 1)
-            np.add.at(self._labels[:, 1], slots, found[start:end][timely])
+            np.add.at(self._labels[:, 1], slots, found[part][timely])
             self._late[1] += np.count_nonzero(~timely)
 
-    def _replace_outcome(self, time_ms: int, fraud: bool, claim: int, retracted: bool) -> None:
-        """Count one label in place of the label counted before it for the same claim."""
-        for _, _, first in self._outcomes.runs(np.array([time_ms], np.int64)):
-            self._seal_outcomes(self._outcomes.close_below(first))
-            window_before, fraud_before = self._counted.pop(claim, (first - 1, False))
+    def _replace_outcomes(
+        self,
+        windows: Counts,
+        fraud: Counts,
+        claims: Counts,
+        retracted: NDArray[np.bool_],
+        first: int,
+    ) -> None:
+        """Count labels one by one, each in place of the one before it for the same claim."""
+        counted, late, slots = self._counted, 0, len(self._labels)
+        changes = np.zeros_like(self._labels).tolist()  # numbers of Python's own: numpy's are slow
+        rows = zip(
+            windows.tolist(), fraud.tolist(), claims.tolist(), retracted.tolist(), strict=True
+        )
+        for window, is_fraud, claim, only_takes_back in rows:
+            window_before, fraud_before = counted.pop(claim, (first - 1, 0))
             if window_before >= first:
-                self._labels[window_before % len(self._labels)] -= 1, fraud_before
-            window = time_ms // self.window_ms
-            if retracted:
+                changed = changes[window_before % slots]
+                changed[0] -= 1
+                changed[1] -= fraud_before
+            if only_takes_back:
                 continue
             if window < first:
-                self._late[1] += 1
+                late += 1
                 continue
-            self._labels[window % len(self._labels)] += 1, fraud
+            changed = changes[window % slots]
+            changed[0] += 1
+            changed[1] += is_fraud
             if claim >= 0:
-                self._counted[claim] = window, fraud
+                counted[claim] = window, is_fraud
+        self._labels += np.array(changes, self._labels.dtype)
+        self._late[1] += late
 
     def close(self) -> list[Tile]:
         """Hand out the tiles closed since the last call, each exactly once.
@@ -268,7 +277,7 @@ class TileBook:
         book._totals[:] = arrays["totals"]
         book._labels[:] = arrays["labels"]
         for claim, window, fraud in arrays.get("counted", np.empty((0, 3), np.int64)).tolist():
-            book._counted[claim] = window, bool(fraud)
+            book._counted[claim] = window, fraud
         sealed = np.asarray(arrays["sealed"], dtype=np.uint8).tobytes()
         book._sealed = msgspec.json.decode(sealed, type=list[Tile])
         return book

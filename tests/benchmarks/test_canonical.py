@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -11,11 +12,13 @@ from benchmarks.canonical import DOMAIN, LABELLED_RATIO, as_records, events
 from benchmarks.champion import open_line
 from benchmarks.line import KEY, NOW_MS
 from benchmarks.scale import compact, window_usage
+from benchmarks.stages import PLACES, time_stages
 from benchmarks.stopwatch import Stopwatch
 from claimtrace.batches.accepted import Accepted
 from claimtrace.encoding.decoder import Decoder
 from claimtrace_examples.auto_claims import ClaimAdjudicated, ClaimFiled
 from stream.journal.plan import plan_of
+from stream.offline_rows.rows import PendingRows
 
 POLICIES = 3_000
 MOST_BYTES_PER_ENTITY_EVENT = 32
@@ -56,6 +59,18 @@ def test_an_entity_event_takes_at_most_32_bytes(tmp_path):
     entries, size = window_usage(engine)
     assert entries > 2.5 * POLICIES  # a year of policies and cars, a quarter of phones and accounts
     assert size / entries <= MOST_BYTES_PER_ENTITY_EVENT
+
+
+def test_every_place_of_a_stage_is_there(tmp_path):
+    scorer = SimpleNamespace(margins=len, probabilities=len)
+    line, watch = open_line(tmp_path, POLICIES), Stopwatch()
+    before = PendingRows.add
+    try:
+        time_stages(watch, line.driver(), scorer)
+    finally:
+        PendingRows.add = before
+        line.close()
+    assert set(watch.seconds) == {stage for _, stage in PLACES}
 
 
 def test_stages_count_for_themselves_only():

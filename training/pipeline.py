@@ -337,7 +337,9 @@ def _champion_scores(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.
         return margins, manifest.calibration.probabilities(margins)
     run.notes.append(f"{name} has learned from a part of the test: its settings were fitted on the "
                      "claims of this model in its place")  # fmt: skip
-    params = {key: value for key, value in manifest.lineage["params"].items() if key in RECIPE}
+    params = {
+        key: value for key, value in manifest.lineage.get("params", {}).items() if key in RECIPE
+    }
     fitted = FITTERS[run.fitter](
         _learnt(run, run.split.train), None, params, run.seed, run.progress
     )

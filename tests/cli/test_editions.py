@@ -100,7 +100,9 @@ def test_an_old_folder_goes_on_in_its_edition_until_it_is_upgraded(
     )
     assert decisions[folder] != decisions[old]
     assert decisions[folder][:-14] == decisions[old][:-14]
-    assert ask(folder, "doctor")
+    told = {each: json.dumps(ask(each, "doctor")) for each in (folder, old)}
+    assert f"edition {NEWEST}," in told[folder]
+    assert f"edition 1 ({NEWEST} is the newest" in told[old]
 
 
 def records_of_claims(folder: Path) -> list[bytes]:

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from claimtrace.editions import NEWEST
 from claimtrace.errors import ClaimtraceError, ConfigError, NoJournal, StateError
 from claimtrace.rooms import HOME, ROOMS
 from claimtrace.settings.schema import KINESIS
@@ -187,16 +188,18 @@ def _state(workspace: Workspace) -> str:
 
     if not workspace.has_journal:
         return "none yet; claimtrace stream makes one"
-    last = 0
+    last = edition = 0
     try:
         with open_transport(workspace) as transport:
+            edition = transport.terms().edition
             for plan in transport.plans():
-                last = plan.number
+                last, edition = plan.number, plan.edition or edition
     except NoJournal:
         return "none yet; claimtrace stream makes one"
     newest = Snapshots(workspace.state_folder / "snapshots").newest()
     at = newest[0] if newest else 0
-    return f"{last:,} plans, newest snapshot at plan {at:,}"
+    behind = "" if edition == NEWEST else f" ({NEWEST} is the newest: docs/upgrading.md)"
+    return f"{last:,} plans, edition {edition}{behind}, newest snapshot at plan {at:,}"
 
 
 def _models(workspace: Workspace) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.csv as csv
@@ -14,15 +14,23 @@ from claimtrace.errors import UsageError
 
 from ..guessing.column_facts import CellKind, Column
 from ..guessing.names import plain
+from ..guessing.table_form import TableForm, form_of, in_plain_numbers, separator_of
 
 SAMPLE_ROWS: Final = 5_000
 MOST_COLUMNS: Final = 1_000
 _BLOCK_BYTES: Final = 8 << 20
 _MOST_CELL_CHARS: Final = 200
-_OTHER_SEPARATORS: Final = (";", "\t", "|")
+_MOST_HEADER_BYTES: Final = 1 << 20
 
 
-def read_sample(path: Path) -> list[Column]:
+class Sample(NamedTuple):
+    """The columns of a file with the cells of its first rows, and its form."""
+
+    columns: list[Column]
+    form: TableForm
+
+
+def read_sample(path: Path) -> Sample:
     """Return the columns of a file with the cells of its first rows.
 
     Raises:
@@ -31,9 +39,9 @@ def read_sample(path: Path) -> list[Column]:
     suffix = path.suffix.lower()
     try:
         if suffix in (".parquet", ".pq"):
-            columns = _parquet(path)
+            sample = Sample(_parquet(path), TableForm())
         elif suffix in (".csv", ".gz"):
-            columns = _csv(path)
+            sample = _csv(path)
         else:
             raise UsageError(f"a {suffix or 'file without suffix'} can't be read", where=str(path),
                              hint="give a .csv or a .parquet file")  # fmt: skip
@@ -42,22 +50,18 @@ def read_sample(path: Path) -> list[Column]:
         raise UsageError(f"can't read the table: {reason}", where=str(path),
                          hint="the file is UTF-8, with a line of column names first",
                          ) from error  # fmt: skip
-    if not columns or not columns[0].cells:
+    if not sample.columns or not sample.columns[0].cells:
         raise UsageError("the table has no rows", where=str(path))
-    return columns
+    return sample
 
 
-def _csv(path: Path) -> list[Column]:
+def _csv(path: Path) -> Sample:
     options = csv.ReadOptions(block_size=_BLOCK_BYTES)
-    parsing = csv.ParseOptions(newlines_in_values=True)
+    delimiter = separator_of(_first_line(path))
+    parsing = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     with csv.open_csv(path, read_options=options, parse_options=parsing) as probe:
         names = probe.schema.names
     _check_columns(names, path)
-    if len(names) == 1:
-        for separator in _OTHER_SEPARATORS:
-            if separator in names[0]:
-                raise UsageError(f"the columns seem to be separated by {separator!r}",
-                                 where=str(path), hint="write it with commas")  # fmt: skip
     converting = csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
     )
@@ -66,12 +70,20 @@ def _csv(path: Path) -> list[Column]:
     ) as reader:
         batch = next(iter(reader), None)
     if batch is None:
-        return []
-    sample = batch.slice(0, SAMPLE_ROWS)
-    return [
-        Column(name, "text", [_cut(cell) or None for cell in sample.column(at).to_pylist()])
+        return Sample([], TableForm(delimiter))
+    rows = batch.slice(0, SAMPLE_ROWS)
+    columns = [
+        Column(name, "text", [_cut(cell) or None for cell in rows.column(at).to_pylist()])
         for at, name in enumerate(names)
     ]
+    form = form_of(columns, delimiter)
+    return Sample(in_plain_numbers(columns, form), form)
+
+
+def _first_line(path: Path) -> str:
+    with pa.input_stream(str(path), compression="detect") as file:
+        head: bytes = file.read(_MOST_HEADER_BYTES)
+    return head.decode("utf-8-sig", errors="replace").partition("\n")[0].rstrip("\r")
 
 
 def _parquet(path: Path) -> list[Column]:

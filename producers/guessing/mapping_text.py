@@ -7,19 +7,23 @@ from typing import Final
 
 from .names import CLAIM_ID, CLAIM_TIME, CURRENCY
 from .roles import Draft, DraftField
+from .table_form import TableForm
 
 LABEL_DELAY: Final = "30d"
 _FIRST_ROW: Final = "2025-01-01T00:00:00+00:00"
 
 
-def mapping_text(name: str, currency: str, draft: Draft) -> str:
+def mapping_text(name: str, currency: str, draft: Draft, form: TableForm) -> str:
     """Return the mapping of a table to the events of a generated domain."""
+    signs = form._asdict().items()
+    usual = TableForm()._asdict()
     key = draft.entities[0].field
     lines = [
         "# Which column of the table is which field of the claim; written by `claimtrace init`.",
         f'topic = "{name}.filed"',
         f'key = "{key}"',
         f'id_field = "{CLAIM_ID}"',
+        *(f"{name} = {_text(sign)}" for name, sign in signs if sign != usual[name]),
         "sort = true  # the rows need not be in the order of their times",
         f"time = {_time(draft)}",
         f'constants = {{ {CURRENCY} = "{currency}" }}',

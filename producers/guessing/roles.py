@@ -133,6 +133,10 @@ def draft_of(columns: Sequence[Column], choices: Choices, where: str) -> Draft:
         draft.notes.append(f"times in {plain(time_column)} are read as {times.format}; "
                            f"{times.other} fits as well: see --time-format")  # fmt: skip
     draft.label = _label(facts, choices, where)
+    if draft.label is not None and len(facts[draft.label.column].values) > 2:
+        legit = [plain(text, 20) for text, kind in draft.label.values.items() if kind == "legit"]
+        draft.notes.append(f"{', '.join(legit)} count as legitimate: take out of [label] in "
+                           "mapping.toml what isn't an outcome yet")  # fmt: skip
     _add_fields(draft, facts, choices)
     _check_chosen(draft, choices, where)
     _add_entities(draft, facts, choices)

@@ -19,6 +19,7 @@ from ...console import out, safe, table
 
 if TYPE_CHECKING:
     from producers.guessing.roles import Choices, Draft
+    from producers.guessing.table_form import TableForm
 
 
 def init(
@@ -57,14 +58,13 @@ def init(
     from producers.guessing.roles import Choices, draft_of
 
     _check(name, currency)
-    columns = read_sample(source)
+    columns, form = read_sample(source)
     choices = Choices(id_column, time, time_format, tuple(entity or ()), amount, label, fraud)
     if sys.stdin.isatty() and out.is_terminal:
         choices = _asked(choices, {column.name: column for column in columns})
     draft = draft_of(columns, choices, str(source))
-    _write(
-        Path(name), name, currency, draft, os.path.relpath(source.resolve(), Path(name).resolve())
-    )
+    beside = os.path.relpath(source.resolve(), Path(name).resolve())
+    _write(Path(name), name, currency, draft, form, beside)
     _show(name, draft)
 
 
@@ -121,7 +121,9 @@ def _asked(choices: Choices, columns: dict[str, object]) -> Choices:
     return choices
 
 
-def _write(folder: Path, name: str, currency: str, draft: Draft, source: str) -> None:
+def _write(
+    folder: Path, name: str, currency: str, draft: Draft, form: TableForm, source: str
+) -> None:
     """Write all files into a new folder: aside first, checked as the product reads them."""
     from producers.guessing.domain_text import domain_text
     from producers.guessing.mapping_text import mapping_text, settings_text
@@ -129,7 +131,7 @@ def _write(folder: Path, name: str, currency: str, draft: Draft, source: str) ->
 
     files = {
         f"{name}.py": domain_text(name, currency, draft),
-        "mapping.toml": mapping_text(name, currency, draft),
+        "mapping.toml": mapping_text(name, currency, draft, form),
         "claimtrace.toml": settings_text(name),
         "README.md": readme_text(name, source, draft),
     }

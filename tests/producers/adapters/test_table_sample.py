@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from claimtrace.errors import UsageError
 from producers.adapters.table_sample import MOST_COLUMNS, SAMPLE_ROWS, read_sample
 from producers.guessing.column_facts import facts_of
+from producers.guessing.table_form import TableForm
 
 
 @pytest.mark.parametrize(
@@ -24,8 +25,6 @@ from producers.guessing.column_facts import facts_of
         ("a.csv", b"", "can't read the table"),
         ("a.csv", b"id,x\n", "no rows"),
         ("a.csv", b"id,x,id\n1,2,3\n", "a column is there twice: id"),
-        ("a.csv", b"id;x\n1;2\n", "separated by ';'"),
-        ("a.csv", b"id\tx\n1\t2\n", "separated by"),
         ("a.csv", b"id,x\n1\n", "can't read the table"),
         ("a.csv", b"id,x\n1,\xff\xfe\n", "can't read the table"),
         ("a.csv", b"\xff\xfei\x00d\x00\n", "can't read the table"),
@@ -55,7 +54,7 @@ def test_a_sample_is_of_the_first_rows_and_its_cells_are_cut(tmp_path: Path) -> 
     path = tmp_path / "many.csv.gz"
     with gzip.open(path, "wt") as file:
         file.write("id,text\n" + "".join(f"{i},{'x' * 300}\n" for i in range(SAMPLE_ROWS + 50)))
-    first, second = read_sample(path)
+    first, second = read_sample(path).columns
     assert len(first.cells) == SAMPLE_ROWS
     assert second.cells[0] == "x" * 200
 
@@ -63,9 +62,29 @@ def test_a_sample_is_of_the_first_rows_and_its_cells_are_cut(tmp_path: Path) -> 
 def test_quoted_cells_and_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b'\xef\xbb\xbfid,"a ""b"", c"\r\n1,"two\r\nlines"\r\n2,\r\n')
-    first, second = read_sample(path)
+    first, second = read_sample(path).columns
     assert (first.name, second.name) == ("id", 'a "b", c')
     assert second.cells == ["two\r\nlines", None]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
+def test_the_form_of_a_table_is_found(delimiter: str, tmp_path: Path) -> None:
+    rows = (("Nr", "Summe", "Datum"), ("S1", '"1.129,59"', "03.01.2025"), ("S2", '"7"', ""))
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(delimiter.join(row) for row in rows) + "\n")
+    (number, total, day), form = read_sample(path)
+    assert form == TableForm(delimiter, ",", ".")
+    assert (number.cells, total.cells, day.cells) == (
+        ["S1", "S2"], ["1129.59", "7"], ["03.01.2025", None],
+    )  # fmt: skip
+
+
+def test_a_point_in_one_column_leaves_commas_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a;b\n1,5;1.5\n")
+    (first, _), form = read_sample(path)
+    assert form == TableForm(";")
+    assert first.cells == ["1,5"]
 
 
 def test_kinds_of_parquet(tmp_path: Path) -> None:
@@ -83,7 +102,7 @@ def test_kinds_of_parquet(tmp_path: Path) -> None:
         "none": pa.nulls(2),
     })  # fmt: skip
     pq.write_table(table, tmp_path / "a.parquet")
-    columns = read_sample(tmp_path / "a.parquet")
+    columns = read_sample(tmp_path / "a.parquet").columns
     assert {each.name: facts_of(each).type for each in columns} == {
         "ints": "integer", "floats": "decimal", "decimals": "decimal", "bools": "bool",
         "times": "time", "days": "time", "lists": "other", "bytes": "other", "words": "text",
@@ -104,7 +123,7 @@ def test_a_parquet_column_that_is_there_twice(tmp_path: Path) -> None:
 def test_any_bytes_are_a_table_or_a_users_error(content: bytes, name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     try:
-        columns = read_sample(tmp_path / name)
+        columns = read_sample(tmp_path / name).columns
     except UsageError:
         return
     for column in columns:

@@ -21,6 +21,7 @@ from producers.guessing.mapping_text import mapping_text, settings_text
 from producers.guessing.names import RESERVED, literal, name_for, plain, refused_name
 from producers.guessing.readme_text import readme_text
 from producers.guessing.roles import Choices, Draft, draft_of
+from producers.guessing.table_form import TableForm
 from producers.replay.mapping import load_mapping
 
 NASTY = [
@@ -61,7 +62,7 @@ def tables(draw: st.DrawFn) -> list[Column]:
 def texts(draft: Draft) -> dict[str, str]:
     return {
         "motor.py": domain_text("motor", "EUR", draft),
-        "mapping.toml": mapping_text("motor", "EUR", draft),
+        "mapping.toml": mapping_text("motor", "EUR", draft, TableForm()),
         "claimtrace.toml": settings_text("motor"),
         "README.md": readme_text("motor", "../my claims.csv", draft),
     }
@@ -217,7 +218,7 @@ def test_a_table_without_times_entities_or_outcomes_still_works() -> None:
     assert draft.label is None
     assert [each.field for each in draft.entities] == ["claim_id"]
     assert len(draft.notes) == 2
-    assert 'unit = "row"' in mapping_text("motor", "EUR", draft)
+    assert 'unit = "row"' in mapping_text("motor", "EUR", draft, TableForm())
     assert "no column holds outcomes".lower() in readme_text("motor", "x.csv", draft).lower()
 
 
@@ -262,3 +263,15 @@ def test_texts_become_names_literals_and_words(text: str) -> None:
     assert name.isascii()
     assert name not in RESERVED
     assert name_for(text, {name}, 3) != name
+
+
+def test_outcomes_that_are_not_fraud_are_named_where_there_are_several() -> None:
+    ids = [f"c{n}" for n in range(40)]
+    columns = [
+        Column("claim", "text", list(ids)),
+        Column("policy", "text", [f"p{n % 9}" for n in range(40)]),
+        Column("result", "text", ["fraud", "ok", "open", "ok"] * 10),
+    ]
+    draft = draft_of(columns, Choices(label="result", fraud="fraud"), "claims.csv")
+    assert draft.label is not None
+    assert any("ok, open count as legitimate" in note for note in draft.notes)

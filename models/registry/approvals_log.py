@@ -10,6 +10,7 @@ moving it is one append.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -231,3 +232,22 @@ def _read_line(line: bytes, head: str) -> Entry | None:
 def _last_move(about: list[Entry]) -> Entry | None:
     """Return the last of the entries about one alias if it set the alias (not withdrew it)."""
     return about[-1] if about and about[-1].act == "moved" else None
+
+
+def reign(entries: Sequence[Entry], alias: str) -> list[int]:
+    """Return the versions that an alias pointed to, each before the one that took its place.
+
+    The last one is in charge. A move back to one of them takes those after it out: they were rolled
+    back. Withdrawing the alias takes all of them out.
+    """
+    versions: list[int] = []
+    for entry in entries:
+        if entry.alias != alias:
+            continue
+        if entry.version is None:
+            versions = []
+        elif entry.version in versions:
+            versions = versions[: versions.index(entry.version) + 1]
+        else:
+            versions.append(entry.version)
+    return versions

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,13 +11,16 @@ from claimtrace.errors import UsageError
 
 from ...console import out, print_json, safe, table
 from ...times import time_of
-from ...wiring.workspace import CHAMPION, Workspace
+from ...wiring.workspace import CHAMPION
+from . import changes, difference
 from .registry_proof import MODEL_PARTS, check_models, show_models_checked
-
-_MOST_SHOWN = 400
-"""Characters of one value that `show` prints."""
+from .values import fitting, flat
 
 app = typer.Typer(help="The registry: versions, who approved what, and what was live when.")
+app.command()(changes.promote)
+app.command()(changes.rollback)
+app.command()(changes.reject)
+app.command()(difference.diff)
 
 
 @app.callback(invoke_without_command=True)
@@ -96,8 +98,8 @@ def show(
         for e in registry.history()
         if e.version == version
     ]
-    rows += [[name, value] for part in (m.metrics, m.lineage) for name, value in _flat(part)]
-    table("", ["what", "value"], [[safe(name), safe(_fitting(value))] for name, value in rows])
+    rows += [[name, value] for part in (m.metrics, m.lineage) for name, value in flat(part)]
+    table("", ["what", "value"], [[safe(name), safe(fitting(value))] for name, value in rows])
 
 
 @app.command("live-at")
@@ -126,29 +128,6 @@ def live_at(
 
 
 @app.command()
-def promote(
-    ctx: typer.Context,
-    version: Annotated[int, typer.Argument(help="The version to put in charge.")],
-    reason: Annotated[str, typer.Option(help="Why; it stands in the approvals log.")],
-    actor: Annotated[str, typer.Option(help="Who decides.")] = "command line",
-) -> None:
-    """Put a version in charge by hand; also the way back to an older one."""
-    workspace: Workspace = ctx.obj
-    versions = [ref.version for ref in workspace.registry.versions()]
-    if version not in versions:
-        known = f"published: {versions[0]} .. {versions[-1]}" if versions else "none published yet"
-        raise UsageError(f"there is no version {version}", where=workspace.domain.name, hint=known)
-    if not reason.strip():
-        raise UsageError("the reason is empty", where="--reason", hint="say why, for the audit")
-    workspace.registry.move_alias(
-        CHAMPION, version, actor=actor, reason=reason, at_ms=workspace.clock.now_ms()
-    )
-    out.print(
-        f"{workspace.domain.name}/{version} is champion; the stream takes it at its next batch"
-    )
-
-
-@app.command()
 def check(
     ctx: typer.Context,
     require: Annotated[
@@ -168,28 +147,6 @@ def check(
     show_models_checked(result, required, as_json=as_json)
     if result.problems or missing_parts(result.covered, required):
         raise typer.Exit(1)
-
-
-def _flat(part: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the values of nested tables, each with its path; a table of plain values is one."""
-    for name, value in part.items():
-        path = f"{prefix}.{name}" if prefix else str(name)
-        if isinstance(value, dict) and any(isinstance(each, dict) for each in value.values()):
-            yield from _flat(value, path)
-        elif isinstance(value, dict):
-            yield path, ", ".join(f"{key} {_short(each)}" for key, each in value.items())
-        elif isinstance(value, list):
-            yield path, ", ".join(_short(each) for each in value)
-        else:
-            yield path, _short(value)
-
-
-def _fitting(value: str) -> str:
-    return value if len(value) <= _MOST_SHOWN else "(long: --json prints it)"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _when(at_ms: int) -> str:

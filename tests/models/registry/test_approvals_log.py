@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from claimtrace.decisions import GENESIS
 from claimtrace.errors import StateError
-from models.registry.approvals_log import ApprovalsLog, read_approvals
+from models.registry.approvals_log import ApprovalsLog, read_approvals, reign
 
 
 def log(*moves: tuple[str, int | None, int]) -> bytes:
@@ -125,3 +125,23 @@ def test_a_reason_of_any_characters_stays_one_line() -> None:
     assert line.count(b"\n") == 1
     assert read_approvals(line).entries == (entry,)
     assert msgspec.json.decode(line)["reason"] == reason
+
+
+@given(st.lists(st.tuples(st.sampled_from(["champion", "shadow"]),
+                          st.sampled_from([1, 2, 3, None])), max_size=12))  # fmt: skip
+def test_a_reign_is_who_would_come_back_one_by_one(moves: list[tuple[str, int | None]]) -> None:
+    entries = read_approvals(log(*((name, to, at) for at, (name, to) in enumerate(moves)))).entries
+    found = reign(entries, "champion")
+    mine = [to for name, to in moves if name == "champion"]
+    assert (found[-1] if found else None) == (mine[-1] if mine else None)
+    assert len(set(found)) == len(found)
+    # the slowest way: of each version only its last first-time move counts
+    slow: list[int] = []
+    for to in mine:
+        while to in slow and slow[-1] != to:
+            slow.pop()
+        if to is None:
+            slow = []
+        elif to not in slow:
+            slow.append(to)
+    assert found == slow

@@ -29,11 +29,18 @@ CANDIDATES: Final[Sequence[Params]] = (
 )
 """Depth and shrinkage, tried first."""
 
-COMMON: Final[Params] = {"max_bin": 256, "rounds": 600, "patience": 100}
+COMMON: Final[Params] = {"max_bin": 256, "rounds": 600}
 """What all candidates have: few bins because they are quick, and trees until no more help."""
+
+PATIENCE: Final = 100
+"""Trees without a better one that are waited for where there are many frauds: their curve rises on
+for long, by little; that of a few frauds is noise by then, and the fitter's default is enough."""
 
 BINS: Final = (1024, 4096)
 """More bins, tried on the best of the candidates."""
+
+MANY_ROWS: Final = 10_000
+"""With fewer rows to fit on, more bins cut no finer."""
 
 MOST_LEGIT: Final = 100_000
 """Most claims known as legitimate that a choice looks at, drawn by a hash of their number."""
@@ -64,9 +71,10 @@ def choose(
         folds: from `training.data.folds.choice_folds`.
         own: the user's own parameters, which are part of every candidate and never replaced.
     """
-    params = {**COMMON, **own}
+    params = {**COMMON, **({"patience": PATIENCE} if len(folds) == 1 else {}), **own}
     shapes = [one for one in CANDIDATES if not set(one) & set(own)] or [{}]
-    bins = () if {"max_bin", "tree_method"} & set(own) else BINS
+    bins = BINS if len(folds[0].fit) >= MANY_ROWS else ()
+    bins = () if {"max_bin", "tree_method"} & set(own) else bins
     most, tried = len(shapes) + len(bins), list[Tried]()
     pairs = [(rows_of(dataset, one.fit, seed), rows_of(dataset, one.held, seed)) for one in folds]
 
@@ -107,13 +115,14 @@ def rows_of(dataset: Dataset, rows: Ints, seed: int, most_legit: int = MOST_LEGI
 
 
 def _try(params: Params, pairs: Sequence[tuple[Rows, Rows]], fitter: Fitter, seed: int) -> Tried:
-    """Fit on every fold; of several folds the mean of their curves says how many trees are best."""
-    if len(pairs) > 1:  # stopped early, their curves would end at different trees
-        tried = {**params, "patience": params.get("rounds", XGBOOST_DEFAULTS["rounds"])}
-    else:
-        tried = dict(params)
-    curves = [fitter(fit, held, tried, seed, silent).curve for fit, held in pairs]
-    mean = np.mean([curve for curve in curves if curve], axis=0)
-    least = min(len(mean), int(params.get("least_rounds", XGBOOST_DEFAULTS["least_rounds"])))
+    """Fit on every fold; of several folds the mean of their curves says how many trees are best.
+
+    A fold that stopped early counts with its last value from there on.
+    """
+    curves = [fitter(fit, held, params, seed, silent).curve for fit, held in pairs]
+    curves = [curve for curve in curves if curve]
+    longest = max(map(len, curves))
+    mean = np.mean([curve + [curve[-1]] * (longest - len(curve)) for curve in curves], axis=0)
+    least = min(longest, int(params.get("least_rounds", XGBOOST_DEFAULTS["least_rounds"])))
     at = least - 1 + int(np.argmax(mean[least - 1 :]))
     return Tried(dict(params), float(mean[at]), at + 1)

@@ -52,10 +52,13 @@ stop rows after which fitting ends.
 """
 
 THREADS: Final = 2
+LARGE: Final = 2_000_000
+"""Fewer values than this are fitted by one thread: more would wait for each other, above all on a
+busy machine."""
 _FIXED: Final[Mapping[str, object]] = {
     "objective": "binary:logistic",
     "booster": "gbtree",
-    "nthread": THREADS,
+    "nthread": 1,
     "disable_default_eval_metric": 1,
 }
 """Parameters that users can't change: the stream's kernels and equal bytes depend on them."""
@@ -163,7 +166,7 @@ def fit_xgboost(
     )
     try:
         booster = xgboost.train(
-            {**_passed(chosen), "seed": seed},
+            {**_passed(chosen), "seed": seed, "nthread": _threads(rows)},
             _loaded(xgboost, rows),
             num_boost_round=rounds,
             evals=[(_loaded(xgboost, stop), "stop")] if stop else [],
@@ -274,8 +277,12 @@ def _chosen(params: Params, rows: Rows) -> dict[str, float | int | str]:
 def _loaded(xgboost: Any, rows: Rows) -> Any:
     labels = rows.labels.astype(np.float32)
     return xgboost.DMatrix(
-        _bounded(rows.matrix), label=labels, weight=rows.weights, nthread=THREADS
+        _bounded(rows.matrix), label=labels, weight=rows.weights, nthread=_threads(rows)
     )
+
+
+def _threads(rows: Rows) -> int:
+    return THREADS if rows.matrix.size >= LARGE else 1
 
 
 def _bounded(matrix: Floats) -> Floats:

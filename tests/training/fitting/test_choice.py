@@ -11,6 +11,7 @@ import pytest
 from tests.worlds.data_sets import dataset_of
 from training.data.dataset import Dataset
 from training.data.folds import Fold, policy_folds
+from training.fitting import choice
 from training.fitting.choice import BINS, CANDIDATES, Choice, choose, rows_of
 from training.fitting.fitters import Fitted, Params, Progress, Rows, fit_xgboost, silent
 
@@ -36,15 +37,18 @@ def choice_of(curves: Any, own: Params | None = None, folds: int = 1) -> Choice:
     return choose(dataset, parts, own or {}, fitter, 7)
 
 
-def test_the_best_candidate_wins_and_then_the_best_bins() -> None:
+def test_the_best_candidate_wins_and_then_the_best_bins(monkeypatch: pytest.MonkeyPatch) -> None:
     def curves(params: Params, _: int) -> list[float]:
         value = float(params["max_depth"] == 5) + 0.1 * (params["max_bin"] == BINS[-1])
         return [0.0] * 99 + [value] + [0.0] * 50
 
+    monkeypatch.setattr(choice, "MANY_ROWS", 1)
     found = choice_of(curves)
     assert (found.params["max_depth"], found.params["max_bin"]) == (5, BINS[-1])
     assert found.params["rounds"] == 100
     assert len(found.tried) == len(CANDIDATES) + len(BINS)
+    monkeypatch.undo()
+    assert len(choice_of(curves).tried) == len(CANDIDATES)
 
 
 def test_the_first_of_equals_wins_and_few_trees_never_do() -> None:
@@ -58,6 +62,8 @@ def test_of_several_folds_the_mean_says_how_many_trees() -> None:
     found = choice_of(lambda _, fold: curves[fold], folds=2)
     assert found.params["rounds"] == 72
     assert found.tried[0].average_precision == 0.6
+    stopped = {0: [0.0] * 69 + [0.2, 0.4], 1: [0.0] * 69 + [0.5, 0.1, 0.1, 0.3]}
+    assert choice_of(lambda _, fold: stopped[fold], folds=2).params["rounds"] == 70
 
 
 def test_parameters_of_the_users_own_are_never_replaced() -> None:

@@ -38,14 +38,14 @@ def test_the_number_of_threads_makes_no_difference(
     monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     rng = np.random.default_rng(5)
-    matrix = rng.lognormal(size=(30_000, 12))
-    labels = matrix[:, 0] * rng.random(30_000) > 2.5
+    matrix = rng.lognormal(size=(8_000, 12))
+    labels = matrix[:, 0] * rng.random(8_000) > 2.5
     rows = Rows(matrix, labels, np.where(labels, 1.0, 1.7))
-    params = {"rounds": 25, "max_depth": 6, "tree_method": method}
+    params = {"rounds": 12, "max_depth": 6, "tree_method": method}
     found = set()
     for threads in (1, 2, 3):
         monkeypatch.setattr(fitters, "THREADS", threads)
-        monkeypatch.setattr(fitters, "_FIXED", {**fitters._FIXED, "nthread": threads})
+        monkeypatch.setattr(fitters, "LARGE", 0)
         found.add(fit_xgboost(rows, None, params, 7, silent).model_json)
     assert len(found) == 1
 

@@ -31,7 +31,7 @@ test-long: setup ## what takes too long for every change: half an hour of troubl
 	FLEET_FULL=1 $(BIN)/python -m pytest -m long --timeout 1200 tests
 
 ready: setup
-	@$(MAKE) --no-print-directory -j2 --output-sync=target check kernels
+	@$(MAKE) --no-print-directory -j2 check kernels
 
 kernels: setup
 	@$(BIN)/python -m tests.worlds.compiled_kernels > /dev/null 2>&1 || $(BIN)/python -m tests.worlds.compiled_kernels

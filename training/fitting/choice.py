@@ -43,7 +43,7 @@ MANY_ROWS: Final = 10_000
 """With fewer rows to fit on, more bins cut no finer."""
 
 MOST_LEGIT: Final = 100_000
-"""Most claims known as legitimate that a choice looks at, drawn by a hash of their number."""
+"""Most claims known as legitimate that a choice looks at, drawn by the seed."""
 
 
 class Tried(msgspec.Struct, frozen=True):

@@ -22,10 +22,10 @@ demo: setup ## the main job from end to end in a few minutes; lands in $(DATA)/
 	$(BIN)/claimtrace --folder $(DATA) demo
 
 test: ready ## all tests, with doctests and the checks of style, types and imports
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --doctest-modules $(ROOMS) tests
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --doctest-modules $(ROOMS) tests
 
 test-quick: ready ## what needs no server and no patience, for the edit loop: about two minutes
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not long and not slow and not server' --doctest-modules $(ROOMS) tests
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not long and not slow and not server' --doctest-modules $(ROOMS) tests
 
 test-long: setup ## what takes too long for every change: half an hour of troubles on real servers
 	FLEET_FULL=1 $(BIN)/python -m pytest -m long --timeout 1200 tests

@@ -81,12 +81,12 @@ def judge(folder: Path, as_of_ms: int) -> Figures:
 
 
 def show(found: list[Figures]) -> None:
-    """Print the table."""
+    """Print the quality of both models by seed, as a Markdown table."""
     print(quality_table(found))
 
 
 def quality_table(found: list[Figures]) -> str:
-    """Lay the figures out."""
+    """Make a Markdown table of the figures, one row a seed."""
     head = ("seed", "claims with a verdict", "claims judged", "frauds",
             "average precision", "plain XGBoost", "difference", "AUC", "plain XGBoost")  # fmt: skip
     return table(head, [

@@ -34,7 +34,7 @@ from .evaluation.evaluate import Evaluation, Measured, Panel, bootstrap
 from .evaluation.evaluate import evaluate as evaluate_model
 from .evaluation.subsets import Subset, subsets_of
 from .fitting.choice import Choice, choose
-from .fitting.fitters import CHECKS, FITTERS, RECIPE, Fitted, Progress, Rows, silent
+from .fitting.fitters import CHECKS, FITTERS, RECIPE, Fitted, Params, Progress, Rows, silent
 from .fitting.out_of_fold import margins_out_of_fold
 from .release.gate import Verdict, compare, first_model
 from .release.publish import CHAMPION, build_draft, fitted_until_ms, recent_rows
@@ -146,7 +146,7 @@ def choose_settings(run: TrainingRun) -> None:
 
 def judge(run: TrainingRun) -> None:
     """Fit the chosen settings on all claims before the test, and score the claims since."""
-    run.judged = _fit(run, run.split.train)
+    run.judged = _fit(run, run.split.train, run.choice.params)
     run.margins = margins_out_of_fold(
         run.dataset,
         margin_folds(run.dataset, run.split.settled, run.seed, by_time=run.by_time),
@@ -199,7 +199,7 @@ def release(run: TrainingRun) -> None:
     Its curve is fitted on the margins out of fold of the claims before the test, and on those of
     the judged model since: the released model has seen all of them.
     """
-    run.released = _fit(run, run.split.released)
+    run.released = _fit(run, run.split.released, run.choice.params)
     run.released_calibration = _curve(run, run.split.released)
     run.probabilities = run.released_calibration.probabilities(run.margins)
 
@@ -340,19 +340,14 @@ def _champion_scores(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.
     params = {
         key: value for key, value in manifest.lineage.get("params", {}).items() if key in RECIPE
     }
-    fitted = FITTERS[run.fitter](
-        _learnt(run, run.split.train), None, params, run.seed, run.progress
-    )
+    fitted = _fit(run, run.split.train, params)
     margins = Forest.from_xgboost_json(fitted.model_json).margins(rows)
     return margins, run.calibration.probabilities(margins)
 
 
-def _fit(run: TrainingRun, rows: NDArray[np.int64]) -> Fitted:
-    return FITTERS[run.fitter](_learnt(run, rows), None, run.choice.params, run.seed, run.progress)
-
-
-def _learnt(run: TrainingRun, rows: NDArray[np.int64]) -> Rows:
-    return Rows(run.dataset.matrix[rows], run.dataset.is_fraud[rows])
+def _fit(run: TrainingRun, rows: NDArray[np.int64], params: Params) -> Fitted:
+    learnt = Rows(run.dataset.matrix[rows], run.dataset.is_fraud[rows])
+    return FITTERS[run.fitter](learnt, None, params, run.seed, run.progress)
 
 
 def _curve(run: TrainingRun, rows: NDArray[np.int64]) -> Calibration:

@@ -47,16 +47,14 @@ def later_window(dataset: Dataset, rows: Ints) -> Fold:
 
 def choice_folds(dataset: Dataset, rows: Ints, seed: int, *, by_time: bool = True) -> list[Fold]:
     """Return the folds on which settings are compared: a later window, if it has enough frauds."""
-    later = later_window(dataset, rows)
-    if by_time and np.sum(dataset.is_fraud[later.held]) >= FEW_FRAUDS:
-        return [later]
+    if by_time and _has_later_frauds(dataset, rows):
+        return [later_window(dataset, rows)]
     return policy_folds(dataset, rows, seed)
 
 
 def margin_folds(dataset: Dataset, rows: Ints, seed: int, *, by_time: bool = True) -> list[Fold]:
     """Return the folds whose held-out rows together give margins to calibrate on."""
-    later = later_window(dataset, rows)
-    if by_time and np.sum(dataset.is_fraud[later.held]) >= FEW_FRAUDS:
+    if by_time and _has_later_frauds(dataset, rows):
         return forward_folds(dataset, rows, seed)
     return policy_folds(dataset, rows, seed)
 
@@ -81,6 +79,12 @@ def forward_folds(dataset: Dataset, rows: Ints, seed: int) -> list[Fold]:
         for held in range(1, _BLOCKS)
         for number in range(_PARTS)
     ]
+
+
+def _has_later_frauds(dataset: Dataset, rows: Ints) -> bool:
+    """Whether the newest rows have enough frauds to tell models apart."""
+    held = later_window(dataset, rows).held
+    return bool(np.sum(dataset.is_fraud[held]) >= FEW_FRAUDS)
 
 
 def _parts(groups: Ints, count: int, seed: int) -> Ints:

@@ -88,12 +88,12 @@ def run_training(
         steps.append(("scores", lambda run: _write_scores(run, scores)))
     check_writable(workspace.models_folder)
     with progress("train", len(steps), quiet=quiet) as advance:
-        done: set[str] = set()
+        left = {name for name, _ in steps}
 
         def told(step: str, at: int, total: int) -> None:
-            fresh = step in dict(steps) and at == total and step not in done
-            done.update([step] if fresh else [])
-            advance(int(fresh), f"{step} {at}/{total}" if total > 1 else step)
+            ended = at == total and step in left
+            left.difference_update([step] if ended else [])
+            advance(int(ended), f"{step} {at}/{total}" if total > 1 else step)
 
         now_ms = workspace.clock.now_ms()
         return run(

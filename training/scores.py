@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from .pipeline import TrainingRun
+from .run import TrainingRun
 
 
 def scores_of(run: TrainingRun) -> pa.Table:

@@ -23,9 +23,10 @@ from training.data.dataset import load_dataset
 from training.evaluation.evaluate import Measured
 from training.evaluation.metrics import average_precision
 from training.fitting.fitters import Rows, fit_xgboost, silent
-from training.pipeline import STEPS, TrainingRun, train
+from training.pipeline import STEPS, train
 from training.release.publish import CHAMPION, fitted_until_ms, recent_rows
 from training.report import TrainingReport, tables_of
+from training.run import TrainingRun
 from training.scores import scores_of
 
 SETTINGS = Settings(

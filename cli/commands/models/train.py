@@ -18,7 +18,7 @@ from ...times import time_of
 from ...wiring.workspace import Workspace
 
 if TYPE_CHECKING:
-    from training.pipeline import TrainingRun
+    from training.run import TrainingRun
 
 
 def train(

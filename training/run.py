@@ -1,0 +1,84 @@
+"""One training run: what is given to its steps, and what each of them adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claimtrace.decisions import ModelRef
+from claimtrace.settings.schema import Settings
+from models.calibration import Calibration
+from models.registry.registry import ModelRegistry
+
+from .data.dataset import Dataset
+from .data.maturity import Maturity
+from .data.split import Split
+from .evaluation.capacity import Threshold
+from .evaluation.evaluate import Evaluation, Panel
+from .evaluation.subsets import Subset
+from .fitting.choice import Choice
+from .fitting.fitters import Fitted, Progress
+from .release.gate import Verdict
+
+if TYPE_CHECKING:
+    from featurestore.offline.adapters.delta import OfflineStore
+
+
+@dataclass(slots=True)
+class TrainingRun:
+    """The inputs and results of one training run.
+
+    The first group of attributes is given; the second is set by the steps, in their order.
+    """
+
+    offline: OfflineStore
+    registry: ModelRegistry
+    settings: Settings
+    at_ms: int
+    now_ms: int
+    progress: Progress
+    actor: str
+    fitter: str
+    params: dict[str, float | int | str]
+    notes: list[str] = field(default_factory=list)
+
+    dataset: Dataset = field(init=False)
+    maturity: Maturity = field(init=False)
+    split: Split = field(init=False)
+    choice: Choice = field(init=False)
+    judged: Fitted = field(init=False)
+    margins: NDArray[np.float32] = field(init=False)
+    """float32[n]: of the judged model for `recent_rows`, out of fold before, else NaN."""
+    calibration: Calibration = field(init=False)
+    """Of the judged model; fitted on claims before the test."""
+    panel: Panel = field(init=False)
+    drawn: NDArray[np.float64] = field(init=False)
+    evaluation: Evaluation = field(init=False)
+    subsets: list[Subset] = field(init=False)
+    champion: ModelRef | None = field(init=False)
+    champion_evaluation: Evaluation | None = field(init=False)
+    verdict: Verdict = field(init=False)
+    released: Fitted = field(init=False)
+    released_calibration: Calibration = field(init=False)
+    probabilities: NDArray[np.float64] = field(init=False)
+    """float64[n]: `margins` through the released model's calibration."""
+    thresholds: dict[str, Threshold] = field(init=False)
+    published: ModelRef = field(init=False)
+
+    @property
+    def seed(self) -> int:
+        """The seed of every random draw."""
+        return self.settings.training.seed
+
+    @property
+    def by_time(self) -> bool:
+        """Whether the claims have a usable time."""
+        return self.settings.training.split == "time"
+
+
+Step = Callable[[TrainingRun], None]
+"""A step reads the attributes that earlier steps have set, and sets its own."""

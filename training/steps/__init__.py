@@ -1,0 +1,1 @@
+"""The steps of a training run, by what they are about; `training.pipeline` has their order."""

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from claimtrace.clock import duration_ms
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
-from claimtrace.errors import ConfigError, StateError
+from claimtrace.errors import ConfigError, NoJournal, StateError
 from claimtrace.events import Record
 
 from ..wiring.opened_log import OpenedLog
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from ..wiring.workspace import Workspace
 
 _SAMPLE_S = 10
+_JOURNAL_LOST = "there are decisions, but the journal that explains them is gone"
+_ANEW = (
+    "restore the journal from a copy; or start anew: a new folder or table, and output streams of "
+    "another name"
+)
 
 
 class KinesisTransport(Transport):
@@ -169,10 +174,46 @@ class KinesisTransport(Transport):
         from stream.adapters.embedded.file_journal import FileJournal
 
         path, ids = self.workspace.journal_path, self._identities()
+        if not path.exists():
+            self._check_nothing_decided(str(path))
         journal = FileJournal(path, self._shared_terms(ids))
         self._opened.callback(journal.close)
         _check_streams(journal.terms.topic_ids, ids, str(path))
+        if journal.next_number == 1:
+            self._check_nothing_decided(str(path))
         return journal, journal.terms
+
+    def _check_nothing_decided(self, where: str) -> None:
+        """Refuse to begin a journal when there are decisions already.
+
+        Raises:
+            StateError: the journal was lost.
+        """
+        if self._has_decisions():
+            raise StateError(_JOURNAL_LOST, where=where, hint=_ANEW)
+
+    def disagreements(self) -> list[str]:
+        """Return a sentence when the journal was lost, or is of streams that were made anew."""
+        try:
+            begun = self.terms()
+        except NoJournal:
+            return [_JOURNAL_LOST] if self._has_decisions() else []
+        try:
+            _check_streams(begun.topic_ids, self._identities(), "")
+        except StateError as error:
+            return [error.what]
+        is_empty = next(iter(self.plans()), None) is None
+        return [_JOURNAL_LOST] if is_empty and self._has_decisions() else []
+
+    def _has_decisions(self) -> bool:
+        from claimtrace.adapters.kinesis.stream import find
+        from stream.adapters.kinesis.whole_stream import read_stream
+
+        name = self._stream_of(DECISIONS_TOPIC)
+        if find(self._kinesis(), name) is None:
+            return False
+        found = read_stream(self._reads(), name, DECISIONS_TOPIC, self.workspace.clock)
+        return next(found, None) is not None
 
     def _open_table_journal(self, table: Table) -> TableJournal:
         from stream.adapters.kinesis.table_journal import TableJournal
@@ -200,9 +241,13 @@ class KinesisTransport(Transport):
         self._opened.callback(group.leave)
         if journal.is_empty and group.checkpoints(source.topic_partitions()):
             raise StateError(
-                "the journal is empty, but workers have said how far they came", where=table.name,
-                hint="restore the table; or start anew: another table and new output streams",
-            )  # fmt: skip
+                "the journal is empty, but workers have said how far they came",
+                where=table.name,
+                hint=_ANEW,
+            )
+        # asked twice: another worker may have begun the journal and decided in between
+        if journal.is_empty and self._has_decisions() and journal.is_empty:
+            raise StateError(_JOURNAL_LOST, where=table.name, hint=_ANEW)
         return group
 
     def _table(self) -> Table | None:

@@ -225,6 +225,10 @@ class KafkaSink:
         transactions = self._in_transactions()
         if not self._hand_over(time.monotonic() + deadline_s):
             raise self._unavailable("the queue is full")
+        if self._failure is not None and not transactions.is_committing:
+            # refused before it was part of the transaction, which would be committed without it
+            self.abort(deadline_s)
+            self.check()
         try:
             transactions.commit(offsets, group_metadata, deadline_s)
         except ClaimtraceError:

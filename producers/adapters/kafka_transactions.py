@@ -39,8 +39,9 @@ class Transactions:
         self._user = user
         self._check = check
         self._ready = False
-        self._is_committing = False
         self.is_open = False
+        self.is_committing = False
+        """Whether a commit has begun whose outcome isn't known yet."""
 
     def begin(self, deadline_s: float) -> None:
         """Begin a transaction; one that is still open is aborted first."""
@@ -54,7 +55,7 @@ class Transactions:
             self._producer.begin_transaction()
         except KafkaException as failure:
             raise self._error(failure.args[0], "can't begin a transaction") from None
-        self.is_open, self._is_committing = True, False
+        self.is_open, self.is_committing = True, False
 
     def commit(
         self, offsets: list[TopicPartition], group_metadata: object, deadline_s: float
@@ -64,14 +65,14 @@ class Transactions:
         end_s = time.monotonic() + deadline_s
         try:
             # once the commit has begun, offsets can't be added: a retry only repeats the commit
-            if offsets and not self._is_committing:
+            if offsets and not self.is_committing:
                 self._repeat(
                     lambda turn_s: self._producer.send_offsets_to_transaction(
                         offsets, group_metadata, turn_s
                     ),
                     end_s,
                 )
-            self._is_committing = True
+            self.is_committing = True
             self._repeat(self._producer.commit_transaction, end_s)
         except KafkaException as failure:
             error = failure.args[0]
@@ -80,7 +81,7 @@ class Transactions:
                 self._check()  # the error of a failed record explains more than the transaction's
                 raise self._aborted(error) from None
             raise self._error(error, "the outcome of the commit is not known yet") from None
-        self.is_open = self._is_committing = False
+        self.is_open = self.is_committing = False
 
     def abort(self, deadline_s: float) -> None:
         """Abort the open transaction, if there is one."""
@@ -90,7 +91,7 @@ class Transactions:
             self._repeat(self._producer.abort_transaction, time.monotonic() + deadline_s)
         except KafkaException as failure:
             raise self._error(failure.args[0], "can't abort the transaction") from None
-        self.is_open = self._is_committing = False
+        self.is_open = self.is_committing = False
 
     def must_be_open(self) -> None:
         """Raise `StateError` unless a transaction is open."""

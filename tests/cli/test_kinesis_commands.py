@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -103,3 +104,24 @@ def test_a_stream_that_was_made_anew_is_refused(
     said = run("stream", "--until-end", exit_code=StateError.exit_code)
     assert "made anew since the journal was begun" in said
     assert "start with a new folder" in said
+
+
+@pytest.mark.parametrize("table", ["", "shared"])
+def test_a_journal_that_was_lost_is_refused_while_there_are_decisions(
+    run: Run, dynamodb: DynamoLocal, tmp_path: Path, table: str
+) -> None:
+    """A second journal would decide every claim again, on streams that hold its decision."""
+    table = table and f"{tmp_path.name}-{table}"
+    run("topics", "create", KINESIS__TABLE=table)
+    assert "they belong together" in run("doctor", KINESIS__TABLE=table)
+    run("producers", "--days", "1", "--policies", "100", "--rate", "0")
+    run("stream", "--until-end", KINESIS__TABLE=table)
+    if table:
+        dynamodb.client().delete_table(TableName=table)
+        run("topics", "create", KINESIS__TABLE=table)
+    shutil.rmtree(tmp_path / "state")
+    for command in (("stream", "--until-end"), ("doctor",)):
+        said = run(*command, exit_code=StateError.exit_code if len(command) > 1 else 1,
+                   KINESIS__TABLE=table)  # fmt: skip
+        assert "the journal that explains them is gone" in said
+    assert not list(tmp_path.glob("state/journal*")), "a refused command writes nothing"

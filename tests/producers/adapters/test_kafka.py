@@ -307,6 +307,22 @@ def test_a_refused_record_takes_its_transaction_with_it_and_is_named(kafka, topi
     assert read_topic(kafka.bootstrap, topic) == []
 
 
+def test_a_record_that_the_client_refuses_takes_its_transaction_with_it(kafka, topic, sinks, group):
+    """It never was a part of the transaction, which must not be committed without it."""
+    sink = sinks(transactional_id=f"worker-{topic}")
+    sink.begin()
+    sink.send([*outgoing(topic, range(2)), Outgoing(topic, 0, b"k", b"x" * 2_000_000, 1)])
+    with pytest.raises(ConfigError, match="too large"):
+        sink.commit([TopicPartition(topic, 0, 3)], group.consumer_group_metadata(), 60)
+    assert read_topic(kafka.bootstrap, topic) == []
+    assert group.committed([TopicPartition(topic, 0)], timeout=10)[0].offset < 0
+    sink.begin()
+    sink.send(outgoing(topic, range(5, 6)))
+    sink.commit([TopicPartition(topic, 0, 1)], group.consumer_group_metadata())
+    assert [r.value for r in read_topic(kafka.bootstrap, topic)] == [b"5"]
+    assert (sink.acknowledged, sink.failed) == (1, 3)
+
+
 def test_sending_outside_of_a_transaction_is_a_state_error(topic, sinks):
     sink = sinks(transactional_id=f"worker-{topic}")
     with pytest.raises(StateError, match="no transaction was begun"):

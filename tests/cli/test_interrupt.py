@@ -69,7 +69,17 @@ def check(code: int, out: str, err: str) -> None:
 
 # a machine under load takes longer for each step: some of these fall into imports, others into work
 @pytest.mark.slow
-@pytest.mark.parametrize("after_s", [0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2, 3])
+@pytest.mark.parametrize(
+    "after_s",
+    [
+        0,
+        0.05,
+        0.2,
+        0.5,
+        1.2,
+        *(pytest.param(s, marks=pytest.mark.long) for s in (0.02, 0.1, 0.3, 0.8, 2, 3)),
+    ],
+)
 def test_at_any_moment_it_ends_with_one_line(tmp_path: Path, after_s: float) -> None:
     folder = ("--folder", str(tmp_path / "data"))
     check(*interrupt(start(*folder, *SIMULATE), after_s))

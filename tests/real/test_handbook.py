@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 import pandas as pd
-import pyarrow.dataset as pads
 import pytest
 
 from benchmarks.line import Line, peak_mb
@@ -18,7 +17,13 @@ from featurestore.offline.tables import DECISIONS, DEFINITIONS, definitions_rows
 from models.registry.adapters.folder import FolderRegistry
 from stream.adapters.embedded.file_journal import read_plans
 from tests.oracles.handbook_protocol import mean_of, prequential
-from tests.worlds.handbook import TRAIN_STARTS, expected_features, read_transactions, write_log
+from tests.worlds.handbook import (
+    TRAIN_STARTS,
+    expected_features,
+    read_transactions,
+    served_vectors,
+    write_log,
+)
 from tests.worlds.real_data import BESIDE, needs
 from training.fitting.fitters import FITTERS
 from training.pipeline import train
@@ -31,7 +36,7 @@ WITHIN = 0.003
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.slow,
+    pytest.mark.long,
     needs("handbook"),
 ]
 
@@ -59,15 +64,8 @@ def streamed(payments, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(streamed, payments):
-    """The served vectors of the offline store, float64[n, 15], in the order of the payments."""
     line, _ = streamed
-    dataset: pads.Dataset = line.offline().dataset(DECISIONS)
-    rows = dataset.to_table(columns=["claim_id", "features"]).combine_chunks()
-    numbers = pd.Series(rows["claim_id"].to_pylist()).str.removeprefix("p-").astype(np.int64)
-    matrix = rows["features"].combine_chunks().values.to_numpy().reshape(len(rows), -1)
-    placed = np.full((len(payments), matrix.shape[1]), np.nan)
-    placed[pd.Index(payments.TRANSACTION_ID).get_indexer(numbers)] = matrix
-    return placed
+    return served_vectors(line.offline(), payments)
 
 
 def test_every_event_is_taken_once(streamed, payments):
@@ -108,7 +106,6 @@ def test_the_published_table_from_served_vectors(served, payments):
     assert found == pytest.approx(PUBLISHED, abs=WITHIN)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_card_payments_can_be_trained(streamed, tmp_path):
     """Every card lives longer than any time span, and only frauds are reported."""

@@ -120,8 +120,8 @@ def test_the_defaults_on_the_aws_claims_grouped_by_policy() -> None:
     assert (matrix.shape, int(labels.sum())) == ((10_000, 45), 300)
     names = np.unique(policies)
     results = []
-    # One choice of folds moves average precision by .01: the mean of eight is the result.
-    for seed in range(8):
+    # One choice of folds moves average precision by .01: `benchmarks.public_quality` takes eight.
+    for seed in range(3):
         rng = np.random.default_rng(seed)
         fold = (rng.permutation(len(names)) % 5)[np.searchsorted(names, policies)]
         for test_fold in range(5):

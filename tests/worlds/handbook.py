@@ -18,6 +18,8 @@ from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.encoding.encoder import encode
 from claimtrace.ids import partition_of
 from claimtrace_examples.card_payments import CardPaid, PaymentReviewed
+from featurestore.offline.adapters.delta import OfflineStore
+from featurestore.offline.tables import DECISIONS
 
 DAY_S = 86_400
 DELAY_S = 7 * DAY_S
@@ -84,6 +86,16 @@ def _histories(
     seconds, cents, frauds = (frame[name].to_numpy() for name in ("second", "cents", "TX_FRAUD"))
     for rows in frame.groupby(key, sort=True).indices.values():
         yield rows, seconds[rows], cents[rows], frauds[rows]
+
+
+def served_vectors(store: OfflineStore, frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the vectors that were served for the payments of a frame, float64[n, F], in order."""
+    rows = store.dataset(DECISIONS).to_table(columns=["claim_id", "features"]).combine_chunks()
+    numbers = pd.Series(rows["claim_id"].to_pylist()).str.removeprefix("p-").astype(np.int64)
+    matrix = rows["features"].combine_chunks().values.to_numpy().reshape(len(rows), -1)
+    placed = np.full((len(frame), matrix.shape[1]), np.nan)
+    placed[pd.Index(frame.TRANSACTION_ID).get_indexer(numbers)] = matrix
+    return placed
 
 
 def write_log(frame: pd.DataFrame, log: EmbeddedLog, partitions: int) -> int:

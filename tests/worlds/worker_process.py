@@ -141,7 +141,7 @@ class Worker:
         return self.running is not None and self.running.poll() is None
 
     def _has_logged(self) -> bool:
-        return self.log.stat().st_size > self.logged_before
+        return not self.log.is_file() or self.log.stat().st_size > self.logged_before
 
     def send(self, number: int) -> None:
         """Send a signal that doesn't end the process."""

@@ -1,7 +1,7 @@
 """Several workers on one journal: killed, expelled, paused, overtaken, with stores that fail.
 
-SHARED_SEED=123 pytest tests/stream/worker/test_ownership.py    one life again
-SHARED_SEEDS=20000 pytest tests/stream/worker/test_ownership.py more of them
+SHARED_SEED=123 pytest tests/stream/worker/test_ownership.py          one life again
+SHARED_SEEDS=20000 pytest -m long tests/stream/worker/test_ownership.py more of them
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from tests.worlds.stream_folder import no_models, terms
 ONE = os.environ.get("SHARED_SEED")
 FEW = 31
 QUICK = [int(ONE)] if ONE else range(FEW)
-SEEDS = int(os.environ.get("SHARED_SEEDS", "50"))
+SEEDS = int(os.environ.get("SHARED_SEEDS", "400"))
 CHUNK = 25
 PATIENCE = 200
 """Lives among which each break must be seen."""
@@ -64,12 +64,11 @@ def test_a_few_shared_lives_end_as_if_nothing_had_happened() -> None:
     assert not found, report(found)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(ONE is not None, reason="SHARED_SEED names one seed")
-@pytest.mark.parametrize("seeds", [SEEDS, pytest.param(400, marks=pytest.mark.long)])
-def test_many_shared_lives_end_as_if_nothing_had_happened(seeds: int) -> None:
+def test_many_shared_lives_end_as_if_nothing_had_happened() -> None:
     # the first lives are those of the test before
-    chunks = [range(low, min(low + CHUNK, seeds)) for low in range(FEW, seeds, CHUNK)]
+    chunks = [range(low, min(low + CHUNK, SEEDS)) for low in range(FEW, SEEDS, CHUNK)]
     found: list[tuple[int, str]] = []
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for each in pool.map(failures, chunks):

@@ -96,8 +96,8 @@ def test_killed_again_and_again(fleet: Fleet) -> None:
     rng = np.random.default_rng(4)
     worker = faust_worker(fleet, CLAIMTRACE_KAFKA__INSTANCE="faust-0")
     worker.start()
-    for _ in in_both_codecs(fleet, 5_000, 800.0):
-        kill_often(fleet, worker, 2, rng)
+    for _ in in_both_codecs(fleet, 2_500, 800.0):
+        kill_often(fleet, worker, 1, rng)
     fleet.wait_until_done()
     assert worker.end() == 0, fleet.said()
     check(fleet, find(fleet), sample=100)

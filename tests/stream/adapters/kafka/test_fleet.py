@@ -68,8 +68,8 @@ def prove_beside(fleet: Fleet) -> int:
 
 
 def test_two_workers_take_up_the_models_that_are_promoted(fleet: Fleet) -> None:
-    rows = a_feed(4000, PARTITIONS)
-    feeding = threading.Thread(target=feed, args=(fleet.cluster, rows, 300.0), daemon=True)
+    rows = a_feed(2500, PARTITIONS)
+    feeding = threading.Thread(target=feed, args=(fleet.cluster, rows, 250.0), daemon=True)
     promote(fleet, 1)
     for _ in range(2):
         fleet.worker().start()
@@ -98,7 +98,7 @@ def test_two_workers_take_up_the_models_that_are_promoted(fleet: Fleet) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kills", "records"), [(4, 8_000), pytest.param(20, 50_000, marks=pytest.mark.long)]
+    ("kills", "records"), [(2, 4_000), pytest.param(20, 50_000, marks=pytest.mark.long)]
 )
 def test_three_workers_killed_again_and_again(fleet: Fleet, kills: int, records: int) -> None:
     rng = np.random.default_rng(3)

@@ -138,11 +138,11 @@ def told(**figures: float | str) -> None:
 def test_exactly_once_shows_each_decision_once_in_spite_of_kills(fleet: Fleet) -> None:
     rng = np.random.default_rng(8)
     fleet.settings["CLAIMTRACE_KAFKA__OUTPUT"] = "exactly_once"
-    rows = some_rows(3000 * TIMES)
+    rows = some_rows(1500 * TIMES)
     for _ in range(2):
         fleet.worker(measured=True).start()
     with feeding(fleet.cluster, rows, 250):
-        for _ in range(4 * TIMES):
+        for _ in range(2 * TIMES):
             victim = fleet.workers[int(rng.integers(2))]
             took_s = until(owns(victim, 1), fleet.said, 90)
             told(owns_after_s=round(took_s, 1), decided=victim.metric("decisions_total"))
@@ -157,7 +157,7 @@ def test_exactly_once_shows_each_decision_once_in_spite_of_kills(fleet: Fleet) -
 
 def test_sigterm_in_the_middle_of_work_repeats_nothing(fleet: Fleet) -> None:
     worker = fleet.worker(measured=True)
-    with feeding(fleet.cluster, some_rows(2000 * TIMES), 400):
+    with feeding(fleet.cluster, some_rows(1500 * TIMES), 400):
         for _ in range(2 * TIMES):
             worker.start()
             until(decided(worker, 100), fleet.said)
@@ -179,7 +179,7 @@ def test_a_worker_that_was_stopped_and_goes_on_does_no_harm(fleet: Fleet, output
     zombie, other = fleet.worker(measured=True), fleet.worker(measured=True)
     for worker in fleet.workers:
         worker.start()
-    with feeding(fleet.cluster, some_rows(3000 * TIMES), 300):
+    with feeding(fleet.cluster, some_rows(2000 * TIMES), 250):
         for worker in fleet.workers:
             until(owns(worker, 3), fleet.said)
             until(decided(worker, 50), fleet.said)
@@ -265,7 +265,7 @@ def test_a_broker_that_is_away_is_waited_for(fleet: Fleet) -> None:
 def test_a_broker_that_crashes_under_load_loses_nothing(fleet: Fleet) -> None:
     for _ in range(2):
         fleet.worker(measured=True).start()
-    with feeding(fleet.cluster, some_rows(2500 * TIMES), 400):
+    with feeding(fleet.cluster, some_rows(1500 * TIMES), 300):
         until(owns(fleet.workers[0], 1), fleet.said)
         until(owns(fleet.workers[1], 1), fleet.said)
         for _ in range(TIMES):

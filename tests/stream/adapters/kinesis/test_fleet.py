@@ -38,7 +38,7 @@ def fleet(
 @pytest.mark.slow
 def test_two_workers_killed_and_paused_while_shards_split_and_merge(fleet: KinesisFleet) -> None:
     """B1, B2, B3, B11, B13: ten kills; one worker is stopped beyond its lease, and resumed."""
-    kills = 10 if os.environ.get("FLEET_FULL") else 4
+    kills = 10 if os.environ.get("FLEET_FULL") else 3
     rows = a_feed(220 * (kills + 2), SHARDS)
     rng = random.Random(3)
     for _ in range(2):

@@ -1,0 +1,1 @@
+"""Public data sets with published results: the training beside the published recipes."""

@@ -466,7 +466,9 @@ def test_an_upgrade_beside_workers_and_then_a_take_over(make_shared: Callable[..
     check_upgraded(ground, story)
 
 
-@pytest.mark.parametrize(("point", "nth"), [("planned", 2), ("emitted", 4)])
+@pytest.mark.parametrize(
+    ("point", "nth"), [("emitted", 4), pytest.param("planned", 2, marks=pytest.mark.long)]
+)
 def test_a_worker_dies_without_leaving(
     point: str, nth: int, make_shared: Callable[..., Any], story: Story
 ) -> None:

@@ -32,6 +32,7 @@ def fleet(kafka_clusters, tmp_path: Path) -> Iterator[Fleet]:
     made.kill()
 
 
+@pytest.mark.long
 def test_one_worker_from_start_to_end(fleet: Fleet) -> None:
     feed(fleet.cluster, a_feed(1500, PARTITIONS))
     worker = fleet.worker()

@@ -203,6 +203,7 @@ def test_an_entry_taken_away_while_it_runs(
     to_the_end(fleet, worker, **orders(secure, user))
 
 
+@pytest.mark.long
 def test_credentials_that_expire_while_it_runs(
     fleet: Fleet, secure: Cluster, user: str, tmp_path: Path
 ) -> None:
@@ -234,6 +235,7 @@ def test_transactions_need_an_entry_of_their_own(fleet: Fleet, secure: Cluster, 
     to_the_end(fleet, worker, **own)
 
 
+@pytest.mark.long
 def test_tls_holds_for_the_right_host_only(fleet: Fleet, secure: Cluster, user: str) -> None:
     feed(secure, a_feed(300, PARTITIONS))
     worker = fleet.worker()

@@ -65,10 +65,17 @@ def groups_of(facet: Facet, matrix: Floats, features: Sequence[str]) -> Ints | N
     """
     if not facet.given:
         return None
-    columns = [features.index(name) for name in facet.given]
-    values = np.nan_to_num(matrix[:, columns], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-    found, codes = np.unique(values, axis=0, return_inverse=True)
-    return codes.reshape(-1).astype(np.int64) if len(found) <= MOST_GROUPS else None
+    codes: Ints = np.zeros(len(matrix), np.int64)
+    for name in facet.given:
+        values = np.nan_to_num(matrix[:, features.index(name)], nan=-np.inf, posinf=np.inf,
+                               neginf=-np.inf)  # fmt: skip
+        found, places = np.unique(values, return_inverse=True)
+        if len(found) > MOST_GROUPS:
+            return None
+        groups, codes = np.unique(codes * len(found) + places.reshape(-1), return_inverse=True)
+        if len(groups) > MOST_GROUPS:
+            return None
+    return codes.reshape(-1).astype(np.int64)
 
 
 def count_table(sides: Ints, groups: Ints | None, labels: Floats, referred: Bools) -> Ints:

@@ -110,54 +110,59 @@ class Sample:
     """Claims whose bias is measured.
 
     Attributes:
-        matrix: float64[n, F], the served vectors.
+        rows: int64[n], the places of the claims in the matrix of all.
         labels: float64[n]: 1 fraud, 0 legitimate, NaN no verdict.
         referred: bool[n], whether the model refers the claim.
     """
 
-    matrix: Floats
+    rows: Ints
     labels: Floats
     referred: Bools
 
 
 def measure_facet(
-    facet: Facet, features: Sequence[str], learned: Sample, test: Sample, seed: int
+    facet: Facet, features: Sequence[str], matrix: Floats, learned: Sample, test: Sample, seed: int
 ) -> FacetBias:
     """Measure all metrics of one facet.
 
     Args:
         features: the F names of the columns.
+        matrix: float64[N, F], the served vectors of all claims, NaN where missing.
         learned: the claims that the model learned from, all with a verdict; `referred` is unused.
         test: the claims that it is judged by.
         seed: of the draws for the intervals.
 
     >>> facet = Facet("young", feature="age", below=26)
-    >>> ages = np.arange(400.0)[:, None] % 50
-    >>> labels, referred = (np.arange(400) % 7 == 0) * 1.0, np.arange(400) % 9 == 0
-    >>> found = measure_facet(facet, ["age"], Sample(ages, labels, referred),
-    ...                       Sample(ages, labels, referred), seed=1)
+    >>> ages, rows = np.arange(400.0)[:, None] % 50, np.arange(400)
+    >>> sample = Sample(rows, (rows % 7 == 0) * 1.0, rows % 9 == 0)
+    >>> found = measure_facet(facet, ["age"], ages, sample, sample, seed=1)
     >>> found.measure("DI").state, round(found.measure("DI").value, 3)
     ('evaluated', 1.002)
     """
-    counted, subgroups = [], []
-    for each in (learned, test):
-        sides = sides_of(facet, each.matrix, features)
-        groups = groups_of(facet, each.matrix, features)
-        counted.append(count_table(sides, groups, each.labels, each.referred))
-        subgroups.append(groups is not None)
-    others = [place for place, name in enumerate(features) if name not in facet.own_features]
-    flipped = flips(sides, test.matrix[:, others], test.referred)
-    after = measures(AFTER, counted[1], seed, subgroups=subgroups[1])
-    after.append(flip_measure(flipped, counted[1], seed))
+    sides = sides_of(facet, matrix, features)
+    groups = groups_of(facet, matrix, features)
+    before, after = (
+        count_table(
+            sides[each.rows], None if groups is None else groups[each.rows], each.labels,
+            each.referred,
+        )
+        for each in (learned, test)
+    )  # fmt: skip
+    columns = [place for place, name in enumerate(features) if name not in facet.own_features]
+    tested = sides[test.rows]
+    flipped = flips(tested, test.referred, matrix, test.rows, np.array(columns, np.int64))
     return FacetBias(
         facet=facet.name,
         features=list(facet.own_features),
-        group=_side(D, *counted),
-        others=_side(A, *counted),
-        neither=int(np.sum(sides == NEITHER)),
-        subgroups=counted[1].shape[1],
-        before=measures(BEFORE, counted[0], seed, subgroups=subgroups[0]),
-        after=after,
+        group=_side(D, before, after),
+        others=_side(A, before, after),
+        neither=int(np.sum(tested == NEITHER)),
+        subgroups=after.shape[1],
+        before=measures(BEFORE, before, seed, subgroups=groups is not None),
+        after=[
+            *measures(AFTER, after, seed, subgroups=groups is not None),
+            flip_measure(flipped, after, seed),
+        ],
     )
 
 

@@ -70,7 +70,7 @@ def nearest(
     return found
 
 
-def flips(sides: Ints, matrix: Floats, referred: Bools) -> Ints:
+def flips(sides: Ints, referred: Bools, matrix: Floats, rows: Ints, columns: Ints) -> Ints:
     """Count the flips of the facet's claims: int64[3], (F+, F-, neither).
 
     F+ are referred claims of the facet most of whose nearest neighbours among the others pass; F-
@@ -78,15 +78,16 @@ def flips(sides: Ints, matrix: Floats, referred: Bools) -> Ints:
     the documentation of Amazon SageMaker Clarify; five neighbours, one if there are few others.
 
     Args:
-        sides: int64[n].
-        matrix: float64[n, F], without the features that tell the sides apart.
-        referred: bool[n].
+        sides, referred: [n], of the claims in `rows`.
+        matrix: float64[N, F], of all claims; no copy of it is made.
+        rows: int64[n], the places of the claims in `matrix`.
+        columns: the features that neighbours are told by, without those that tell the sides apart.
     """
     inside = _spread(np.flatnonzero(sides == D), MOST_FACET)
     others = _spread(np.flatnonzero(sides == A), MOST_OTHERS)
     if not len(inside) or not len(others):
         return np.zeros(3, np.int64)
-    placed = percentiles(matrix[np.concatenate([inside, others])])
+    placed = percentiles(matrix[np.ix_(rows[np.concatenate([inside, others])], columns)])
     count = 1 if len(others) <= FEW else NEIGHBOURS
     near = nearest(placed[: len(inside)], placed[len(inside) :], count)
     neighbours_pass = 2 * referred[others][near].sum(axis=1) < count

@@ -37,14 +37,15 @@ def measure_bias(run: TrainingRun) -> None:
     threshold = run.thresholds["refer"].value
     limits = limits_of(run.settings.training.bias_limits)
     dataset, train, panel = run.dataset, run.split.train, run.panel
-    learned = Sample(dataset.matrix[train], dataset.labels[train], np.zeros(len(train), np.bool_))
+    learned = Sample(train, dataset.labels[train], np.zeros(len(train), np.bool_))
     test = Sample(
-        dataset.matrix[panel.rows],
+        panel.rows,
         panel.labels,
         np.round(run.probabilities[panel.rows], SCORE_DECIMALS) >= threshold,
     )
     facets = [
-        measure_facet(facet, dataset.features, learned, test, run.seed) for facet in _facets(run)
+        measure_facet(facet, dataset.features, dataset.matrix, learned, test, run.seed)
+        for facet in _facets(run)
     ]
     run.bias = Bias(
         threshold=threshold, limits=limits, gate=bias_gate(facets, limits), facets=facets

@@ -131,9 +131,9 @@ def measured(referral: tuple[float, float], claims: int = 4000):
     matrix[:, 3] = rng.integers(0, 2, claims)
     labels = (rng.random(claims) < 0.1) * 1.0
     referred = rng.random(claims) < np.where(matrix[:, 0] == 1, referral[1], referral[0])
-    sample = Sample(matrix, labels, referred)
+    sample = Sample(np.arange(claims), labels, referred)
     facet = Facet("women", feature="female", against="male", given=("state_a", "state_b"))
-    return measure_facet(facet, FEATURES, sample, sample, seed=1)
+    return measure_facet(facet, FEATURES, matrix, sample, sample, seed=1)
 
 
 def test_a_facet_has_all_metrics_and_the_counts_of_its_sides():

@@ -184,7 +184,11 @@ def test_flips_equal_the_oracle(others, inside, seed):
     matrix = rng.integers(0, 4, (others + inside, 3)).astype(float)
     matrix[rng.random(matrix.shape) < 0.1] = np.nan
     referred = rng.random(others + inside) < 0.5
-    counts = flips(sides, matrix, referred)
+    # the claims stand backwards among twice as many of another matrix, with a column of the facet
+    rows = np.arange(2 * len(sides))[::-2]
+    larger = np.full((2 * len(sides), 4), 7.0)
+    larger[np.ix_(rows, [0, 1, 3])] = matrix
+    counts = flips(sides, referred, larger, rows, np.array([0, 1, 3]))
     names = ["ad"[side] for side in sides]
     assert counts.sum() == inside
     expected = flip_test(names, matrix.tolist(), (~referred).tolist())
@@ -196,8 +200,9 @@ def test_flips_have_the_documented_sign():
     sides = np.array([0] * 10 + [1])
     matrix = np.zeros((11, 1))
     referred = np.array([False] * 10 + [True])
-    assert flips(sides, matrix, referred).tolist() == [1, 0, 0]
-    assert flips(sides, matrix, ~referred).tolist() == [0, 1, 0]
+    all_of = (matrix, np.arange(11), np.array([0]))
+    assert flips(sides, referred, *all_of).tolist() == [1, 0, 0]
+    assert flips(sides, ~referred, *all_of).tolist() == [0, 1, 0]
     measured = flip_measure(np.array([1, 0, 0]), table_of(A_SIDE, D_SIDE), seed=1)
     assert measured.value == 1.0
 
@@ -205,7 +210,8 @@ def test_flips_have_the_documented_sign():
 def test_a_large_group_is_sampled_and_the_nearest_are_exact():
     rng = np.random.default_rng(3)
     sides = np.repeat([0, 1], [50, MOST_FACET + 500])
-    counts = flips(sides, rng.normal(size=(len(sides), 2)), rng.random(len(sides)) < 0.5)
+    matrix, referred = rng.normal(size=(len(sides), 2)), rng.random(len(sides)) < 0.5
+    counts = flips(sides, referred, matrix, np.arange(len(sides)), np.arange(2))
     assert counts.sum() == MOST_FACET
     points = percentiles(rng.normal(size=(600, 4)))
     near = nearest(points, points, 3, own=np.arange(600))

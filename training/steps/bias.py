@@ -56,6 +56,8 @@ def mitigate(run: TrainingRun) -> None:
     """Fit the chosen settings on changed claims, and compare quality and bias; publish nothing."""
     assert run.bias is not None
     facets = _facets(run)
+    if not facets:
+        return
     panel, threshold = run.panel, run.bias.threshold
     scores = np.round(run.probabilities[panel.rows], SCORE_DECIMALS)
     most = int(np.sum(scores >= threshold))

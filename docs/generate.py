@@ -19,6 +19,7 @@ from featurestore.definitions.domain import load_domain
 from stream.adapters.reporting.prometheus import METRICS, OTHER, REBALANCES, STORES
 from stream.adapters.reporting.sns_message import RESULTS
 from stream.decisions.outcomes import OUTCOMES
+from training.bias.metrics import AFTER, BEFORE, FT
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from docs.map import with_map
@@ -144,7 +145,22 @@ def architecture_page() -> str:
     return with_map((HERE / "architecture.md").read_text(encoding="utf-8"))
 
 
+def bias_page() -> str:
+    """The guide to bias, with the table of today's metrics between its marks."""
+    page = (HERE / "bias.md").read_text(encoding="utf-8")
+    start, end = (f"<!-- {words} -->\n" for words in (
+        "the metrics: written by docs/generate.py", "end of the metrics"))  # fmt: skip
+    lines = []
+    for title, metrics in (("labels", BEFORE), ("outcomes", (*AFTER, FT))):
+        lines += [f"| metric of {title} | in one sentence | formula |", "|---|---|---|"]
+        lines += [f"| {each.code} | {each.words} | `{each.formula}` |" for each in metrics]
+        lines.append("")
+    before, _, rest = page.partition(start)
+    return before + start + "\n" + "\n".join(lines) + end + rest.partition(end)[2]
+
+
 PAGES = {
+    "bias.md": bias_page,
     "architecture.md": architecture_page,
     "settings.md": settings_page,
     "features.md": features_page,

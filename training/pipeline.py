@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from claimtrace.settings.schema import Settings
+from featurestore.definitions.domain import Domain
 from models.registry.registry import ModelRegistry
 
+from .bias.limits import limits_of
 from .fitting.fitters import CHECKS, Progress, silent
 from .report import SplitPart, TrainingReport
 from .run import Step, TrainingRun
-from .steps import claims, fits, publication, quality
+from .steps import bias, claims, fits, publication, quality
 
 if TYPE_CHECKING:
     from featurestore.offline.adapters.delta import OfflineStore
@@ -34,8 +36,12 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("evaluate", quality.evaluate),
     ("release", fits.release),
     ("thresholds", publication.set_thresholds),
+    ("bias", bias.measure_bias),
     ("publish", publication.publish),
 )
+
+MITIGATE: Final[tuple[str, Step]] = ("mitigate", bias.mitigate)
+"""A step for after `bias`, on request: compares mitigations, and publishes none of them."""
 
 
 def train(
@@ -49,6 +55,7 @@ def train(
     actor: str = "claimtrace train",
     fitter: str = "xgboost",
     steps: Sequence[tuple[str, Step]] = STEPS,
+    domain: Domain | None = None,
 ) -> TrainingReport:
     """Fit, evaluate and publish a model from the data known to the offline store at `at_ms`.
 
@@ -61,14 +68,17 @@ def train(
         actor: the actor recorded in the approvals log.
         fitter: a name in `FITTERS`.
         steps: the steps to run, in order.
+        domain: the domain, for its facets; None: no bias is measured.
 
     Raises:
         UsageError: the store holds too little data; the error names what is missing.
-        ConfigError: the fitter refuses a parameter; that is found out before anything is read.
+        ConfigError: the fitter refuses a parameter, or a limit of bias makes no sense; that is
+            found out before anything is read.
         StateError: the champion was changed during the run.
     """
     if fitter in CHECKS:
         CHECKS[fitter](settings.training.params)
+    limits_of(settings.training.bias_limits)
     run = TrainingRun(
         offline=offline,
         registry=registry,
@@ -79,6 +89,7 @@ def train(
         actor=actor,
         fitter=fitter,
         params=dict(settings.training.params),
+        domain=domain,
     )
     for name, step in steps:
         progress(name, 0, 1)
@@ -120,4 +131,5 @@ def _report(run: TrainingRun) -> TrainingReport:
         champion_evaluation=run.champion_evaluation,
         thresholds=run.thresholds,
         notes=run.notes,
+        bias=run.bias,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from claimtrace.clock import DAY_MS
 from claimtrace.decisions import ModelRef
 
+from .bias.comparison import Bias, bias_tables
 from .data.maturity import Maturity
 from .data.split import Lost
 from .evaluation.capacity import Threshold
@@ -53,6 +54,7 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     champion_evaluation: Evaluation | None
     thresholds: dict[str, Threshold]
     notes: list[str]
+    bias: Bias | None = None
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -66,6 +68,7 @@ class Table(msgspec.Struct, frozen=True):
 def tables_of(report: TrainingReport) -> list[Table]:
     """Lay out the report as tables, the most asked for first."""
     tables = [_quality(report), _subsets(report), _thresholds(report), _parts(report)]
+    tables += [Table(*each) for each in bias_tables(report.bias)]
     if any(lost.claims for lost in report.lost):
         tables.append(_lost(report))
     if len(report.tried) > 1:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from claimtrace.decisions import ModelRef
 from claimtrace.settings.schema import Settings
+from featurestore.definitions.domain import Domain
 from models.calibration import Calibration
 from models.registry.registry import ModelRegistry
 
+from .bias.comparison import Bias
 from .data.dataset import Dataset
 from .data.maturity import Maturity
 from .data.split import Split
@@ -44,6 +46,8 @@ class TrainingRun:
     actor: str
     fitter: str
     params: dict[str, float | int | str]
+    domain: Domain | None = None
+    """The definitions of the domain, with its facets; None: nothing that needs them is done."""
     notes: list[str] = field(default_factory=list)
 
     dataset: Dataset = field(init=False)
@@ -68,6 +72,9 @@ class TrainingRun:
     """float64[n]: `margins` through the released model's calibration."""
     thresholds: dict[str, Threshold] = field(init=False)
     published: ModelRef = field(init=False)
+
+    bias: Bias | None = None
+    """The bias of the judged model at the threshold for `refer`; None until it is measured."""
 
     @property
     def seed(self) -> int:

@@ -118,6 +118,10 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seed of subsampling and intervals; the same seed gives the same model, byte for byte."""
     params: dict[str, float | int | str] = {}
     """Parameters for XGBoost that override the defaults and the choice by the data."""
+    bias_limits: dict[str, float] = {}
+    """Limits of bias metrics beside DI 0.8, DPPL 0.1, RD 0.05 and HRR 0.5: how far a difference may
+    be from 0; the least of a ratio, whose inverse is the most. 0 is no limit of a ratio, 1 none of
+    a difference."""
 
 
 class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

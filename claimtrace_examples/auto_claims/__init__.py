@@ -6,6 +6,7 @@ from featurestore.definitions.domain import Domain, Labels
 
 from .entities import GROUPS, policy
 from .events import ClaimAdjudicated, ClaimFiled, PolicyChanged
+from .facets import FACETS
 from .features import FEATURES
 from .rules import RULES
 
@@ -19,6 +20,7 @@ DOMAIN = Domain(
     rules=RULES,
     split_by=policy,
     amount="total_claim_cents",
+    facets=FACETS,
 )
 
 __all__ = ["DOMAIN", "ClaimAdjudicated", "ClaimFiled", "PolicyChanged"]

@@ -6,6 +6,7 @@ A domain module imports every name from this package, as in
 
 from .domain import Domain, Labels
 from .expressions import Expression, feature, field, profile
+from .facets import Facet
 from .features import (
     Computed,
     Entity,
@@ -39,6 +40,7 @@ __all__ = [
     "Domain",
     "Entity",
     "Expression",
+    "Facet",
     "Feature",
     "Group",
     "Labels",

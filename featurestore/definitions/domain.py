@@ -20,6 +20,7 @@ from claimtrace.ids import digest_of
 from claimtrace.rooms import ROOMS
 
 from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
+from .facets import Facet, check_facets
 from .features import MAX_VALUES, Computed, Entity, Feature, Group, Own, Rule, WindowFeature
 
 
@@ -61,6 +62,7 @@ class Domain:
         amount: the field with the claim's value in cents, for the money found at a capacity.
         missing: more spellings of ids that identify nothing, for all entities of the domain, beside
             those of `claimtrace.missing_values`.
+        facets: groups of people between whom training compares the outcomes; in no digest.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Domain:
     rules: tuple[Rule, ...] = ()
     amount: str = ""
     missing: tuple[str, ...] = ()
+    facets: tuple[Facet, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -326,6 +329,7 @@ def _check(domain: Domain) -> None:
         _check_number(domain.amount, claim_fields, "amount of the domain")
     for rule in domain.rules:
         _check_names(rule, rule.when, seen, claim_fields, groups)
+    check_facets(domain.facets, seen)
 
 
 def _check_number(name: str, known: dict[str, bool], where: str) -> None:

@@ -87,7 +87,9 @@ def write_inputs(here: Path) -> None:
         "words.toml": '[kafka]\noutput = "twice"',
         "type.toml": 'partitions = "many"',
         "params.toml": "[training.params]\nsubsample = 0.0",
+        "limits.toml": "[training.bias_limits]\nRD = -0.1",
         "garage_domain.py": GARAGE,
+        "facet_domain.py": FACET,
     }
     for name, text in texts.items():
         (here / name).write_text(text)
@@ -117,6 +119,21 @@ class Parked(Event, topic="cars.parked", id="car_id"):
 
 
 DOMAIN = Domain("parking", "USD", Parked, (number("parking", "garage"),), Entity("owner", "owner"))
+"""
+
+FACET = """
+from claimtrace.events import Count, EntityId, Event, EventId
+from featurestore.definitions import Domain, Entity, Facet, number
+
+
+class Parked(Event, topic="cars.parked", id="car_id"):
+    car_id: EventId
+    owner: EntityId | None = None
+    spaces: Count | None = None
+
+
+DOMAIN = Domain("parking", "USD", Parked, (number("spaces", "spaces"),), Entity("owner", "owner"),
+                facets=(Facet("large", feature="spacess", least=2),))
 """
 
 

@@ -42,6 +42,10 @@ def train(
     scores: Annotated[
         Path | None, typer.Option(help="Write the scores of all claims to this .parquet file.")
     ] = None,
+    mitigate: Annotated[
+        bool,
+        typer.Option("--mitigate", help="Compare ways to lessen bias; none of them is published."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Fit a model on the vectors that were served and the outcomes known now, and publish it.
@@ -56,7 +60,12 @@ def train(
     at_ms = None if as_of is None else _past(workspace, as_of)
     if scores is not None:
         _check_new(scores)
-    report = run_training(workspace, settings, at_ms=at_ms, scores=scores, quiet=as_json)
+    if mitigate and not workspace.domain.facets:
+        raise UsageError("the domain marks no facets to compare", where="--mitigate",
+                         hint="add facets=(Facet(...),) to it: see docs/bias.md")  # fmt: skip
+    report = run_training(
+        workspace, settings, at_ms=at_ms, scores=scores, mitigate=mitigate, quiet=as_json
+    )
     if as_json:
         print_json(report)
         return
@@ -71,6 +80,7 @@ def run_training(
     *,
     at_ms: int | None = None,
     scores: Path | None = None,
+    mitigate: bool = False,
     quiet: bool = False,
 ) -> Any:
     """Train and publish; returns the report.
@@ -79,11 +89,14 @@ def run_training(
         settings: in place of the workspace's own.
         at_ms: only what was known by then is used; None: now.
         scores: file for the scores of all claims.
+        mitigate: whether ways to lessen bias are compared.
     """
-    from training.pipeline import STEPS
+    from training.pipeline import MITIGATE, STEPS
     from training.pipeline import train as run
 
     steps = list(STEPS)
+    if mitigate:
+        steps.insert([name for name, _ in steps].index("bias") + 1, MITIGATE)
     if scores is not None:
         steps.append(("scores", lambda run: _write_scores(run, scores)))
     check_writable(workspace.models_folder)
@@ -99,6 +112,7 @@ def run_training(
         return run(
             workspace.offline, workspace.registry, settings or workspace.settings,
             at_ms=now_ms if at_ms is None else at_ms, now_ms=now_ms, progress=told, steps=steps,
+            domain=workspace.domain,
         )  # fmt: skip
 
 

@@ -133,8 +133,8 @@ def _examples(_: Workspace) -> str:
 def _domain(workspace: Workspace) -> str:
     domain = workspace.domain
     return (
-        f"{domain.name}: {len(domain.features)} features, {len(domain.rules)} rules, definitions "
-        f"{domain.definitions_digest[:12]}"
+        f"{domain.name}: {len(domain.features)} features, {len(domain.rules)} rules, "
+        f"{len(domain.facets)} facets, definitions {domain.definitions_digest[:12]}"
     )
 
 

@@ -22,7 +22,7 @@ import pytest
 
 from claimtrace.events import Category, EntityId, Event, EventId, Pii
 from featurestore import definitions
-from featurestore.definitions import Entity, Feature, Group, Own, Rule, number, rule
+from featurestore.definitions import Entity, Facet, Feature, Group, Own, Rule, number, rule
 from featurestore.domain import Domain, Labels
 from featurestore.expressions import feature, field
 from tests.worlds import every_kind
@@ -57,9 +57,9 @@ KINDS = [
     each
     for each in vars(definitions).values()
     if isinstance(each, type) and is_dataclass(each)
-    if each not in (Domain, Labels, Expression)
+    if each not in (Domain, Labels, Expression, Facet)
 ]
-"""The classes of the language whose objects are digested as a whole."""
+"""The classes of the language whose objects are digested as a whole; a facet is in no digest."""
 
 
 def makes_a_definition(word: Any) -> bool:
@@ -391,6 +391,12 @@ def test_marking_personal_data_changes_no_digest():
         amount: Annotated[int, Pii] | None = None
 
     assert digest_with(claim=MarkedClaim, groups=(Group("shops", shop, Marked),)) == SMALL
+
+
+def test_facets_are_in_no_digest():
+    assert DOMAINS["auto_claims"].facets
+    facets = (Facet("large", feature="amount", least=9), Facet("one", feature="amount"))
+    assert digest_with(facets=facets[:1]) == digest_with(facets=facets) == SMALL
 
 
 class ChangedElsewhere(Event, topic="elsewhere", id="change_id"):

@@ -1,0 +1,1 @@
+"""Bias between groups of people: counts, metrics, limits and the comparison of mitigations."""

@@ -113,6 +113,7 @@ def run_training(
             workspace.offline, workspace.registry, settings or workspace.settings,
             at_ms=now_ms if at_ms is None else at_ms, now_ms=now_ms, progress=told, steps=steps,
             domain=workspace.domain,
+            known_definitions={workspace.domain.definitions_digest: workspace.feature_digests},
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from claimtrace.batches.accepted import decoded_batch_of
+from claimtrace.batches.accepted import Accepted, AcceptedRecord
 from claimtrace.encoding.decoder import Decoder
 from claimtrace.events import Category, EntityId, Event, EventId, Pii, Record
 from claimtrace.ids import digest_of
@@ -45,9 +45,9 @@ from tests.worlds import every_kind
 from tests.worlds.random_events import KEY
 
 GOLDEN = {
-    "auto_claims": "",
-    "card_payments": "",
-    "every_kind": "",
+    "auto_claims": "e38087ee8ead090ed40967705b88103d9e161a54daad00787aae2dfef3e22d23",
+    "card_payments": "4821d5efe0b3d5ed5958a8339d0473f07d22dd20cf056448a1ebd895622ac3d4",
+    "every_kind": "50e6b16dcd8b1479d49c1db85212aae5353b489280d46157ced290db2686bfde",
 }
 """The digest over all feature digests of a domain; models hold them, so they must never change."""
 
@@ -197,13 +197,14 @@ CASES: dict[str, tuple[Callable[[], Domain], set[str]]] = {
     "a direction and a facet": (lambda: grown(direction="worse", facet=True), set()),
     "a later field at its default": (lambda: grown(), set()),
     "a later field that is used": (lambda: grown(scale=2), {"amount"}),
-    "the domain's name, rules, amount": (lambda: small(name="other", amount="pieces"), set())
-    if False else (lambda: small(name="other"), set()),
+    "the domain's name": (lambda: small(name="other"), set()),
     "a personal mark": (
         lambda: small(claim=like(Filed, owner_id=(Annotated[EntityId, Pii] | None, None))), set()
     ),
     "the class of an event": (lambda: small(claim=like(Filed, "Renamed")), set()),
-    "another field of the claim": (lambda: small(claim=like(Filed, more=(int | None, None))), set()),
+    "another field of the claim": (
+        lambda: small(claim=like(Filed, more=(int | None, None))), set()
+    ),
     "another feature": (
         lambda: small(features=(*FEATURES.values(), number("pieces", "pieces"))), set()
     ),
@@ -300,7 +301,7 @@ CASES: dict[str, tuple[Callable[[], Domain], set[str]]] = {
             Filed, amount=(int | None, msgspec.field(default=None, name="amountCents"))
         )), OVER_SUM | {"amount", "per_piece"},
     ),
-    "a currency that is checked": (lambda: small(currency="EUR"), ALL),
+    "a currency that is checked": (lambda: small(currency="EUR"), ALL - {"age", "tier"}),
     "the time of a change": (
         lambda: small(groups=(Group("shops", shop, like(
             ShopChanged, changed_at=(datetime | None, datetime(2020, 1, 1))
@@ -398,7 +399,7 @@ def built(chosen: dict[str, Any]) -> Domain:
         distinct("distinct", of=a, value=chosen["counted"], window="5h"),
         latest("age", of=a, group="shops", source="age"),
         latest("tier", of=a, group="shops", source="tier", order=chosen["tier"]),
-        computed("plus", feature("window") + chosen["plus"] * field("pieces")),
+        computed("plus", feature("window") + field("pieces") * chosen["plus"]),
         computed("aged", feature("plus") - profile("shops", "age")),
     ]
     if chosen["second"]:
@@ -453,23 +454,35 @@ def a_log(seed: int) -> list[Record]:
 def served(domain: Domain, records: list[Record]) -> dict[str, bytes]:
     """The bytes of each feature's column over the claims of a log."""
     decoder = Decoder(domain.events, domain.currency, KEY)
-    facts = decoded_batch_of(records, decoder.decode(records)).facts
-    assert len(facts) == len(records)
+    answers = decoder.decode(records)
+    assert all(isinstance(answer, Accepted) for answer in answers)
+    facts = [AcceptedRecord(*pair) for pair in zip(records, answers, strict=True)]
     day_ms = 86_400_000
     matrix = Intake(domain, KEY, day_ms, 400 * day_ms).take(facts).vectors.matrix
     return {name: matrix[:, i].tobytes() for i, name in enumerate(domain.feature_names)}
 
 
-@given(st.data(), st.integers(0, 2**32))
-@settings(max_examples=120, deadline=None)
-def test_features_with_equal_digests_have_equal_values(data: st.DataObject, seed: int) -> None:
+def check_pair(data: st.DataObject, seed: int) -> None:
     first = {name: data.draw(st.sampled_from(values), name) for name, values in CHOICES.items()}
     changed = data.draw(st.lists(st.sampled_from(list(CHOICES)), min_size=1, max_size=2))
     second = {**first, **{n: data.draw(st.sampled_from(CHOICES[n]), n) for n in changed}}
     one, other = built(first), built(second)
     records = a_log(seed)
-    digests, values = feature_digests(one), served(one, records)
-    digests_then, values_then = feature_digests(other), served(other, records)
+    digests, digests_then = feature_digests(one), feature_digests(other)
+    values, values_then = served(one, records), served(other, records)
     for name in digests.keys() & digests_then.keys():
         if digests[name] == digests_then[name]:
             assert values[name] == values_then[name], name
+
+
+@given(st.data(), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_features_with_equal_digests_have_equal_values(data: st.DataObject, seed: int) -> None:
+    check_pair(data, seed)
+
+
+@pytest.mark.long
+@given(st.data(), st.integers(0, 2**32))
+@settings(max_examples=1500, deadline=None)
+def test_so_do_those_of_many_domains(data: st.DataObject, seed: int) -> None:
+    check_pair(data, seed)

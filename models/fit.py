@@ -66,5 +66,5 @@ def misfit(manifest: Manifest, definitions: str, digests: Mapping[str, str]) -> 
 def _listed(names: list[str]) -> str:
     shown = names[:_MOST_NAMED]
     if len(names) > len(shown):
-        return f"{', '.join(shown)} and {len(names) - len(shown)} more features"
+        return f"{', '.join(shown)} and {len(names) - len(shown)} more"
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)

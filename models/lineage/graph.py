@@ -30,7 +30,6 @@ from ..registry.approvals_log import Entry
 Kind = Literal["artefact", "action", "context"]
 Association = Literal["ContributedTo", "Produced", "DerivedFrom", "AssociatedWith"]
 Direction = Literal["up", "down"]
-_CAUSES: Final = ("ContributedTo", "Produced", "DerivedFrom")
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,18 +87,15 @@ class Graph(msgspec.Struct, frozen=True):
         for edge in self.edges:
             ends = (edge.target, edge.source) if direction == "up" else (edge.source, edge.target)
             near.setdefault(ends[0], []).append((edge.association, ends[1]))
-        met = {start}
-        left: list[tuple[int, Association | None, str, bool]] = [(0, None, start, False)]
+        met: set[str] = set()
+        left: list[tuple[int, Association | None, str]] = [(0, None, start)]
         while left:
-            depth, association, at, again = left.pop()
-            yield Step(depth, association, self.nodes[at], again)
-            if again or association == "AssociatedWith":
+            depth, association, at = left.pop()
+            yield Step(depth, association, self.nodes[at], at in met)
+            if at in met or association == "AssociatedWith":
                 continue
-            next_ones = []
-            for how, other in near.get(at, ()):
-                next_ones.append((depth + 1, how, other, other in met))
-                met |= {other} if how in _CAUSES else set()
-            left += reversed(next_ones)
+            met.add(at)
+            left += [(depth + 1, how, other) for how, other in reversed(near.get(at, []))]
 
     def part(self, ids: Iterable[str]) -> Graph:
         """Return the graph of some nodes and the edges among them."""
@@ -116,7 +112,7 @@ class Graph(msgspec.Struct, frozen=True):
         >>> [each.id for each in Graph({node.id: node}).find("ab12")]
         ['dataset:ab12cd']
         """
-        if text.isdecimal() and len(text) <= _MOST_DIGITS:
+        if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS:
             return [
                 node for node in self.nodes.values()
                 if node.what == "version" and node.facts["version"] == int(text)

@@ -1,4 +1,4 @@
-"""A model fits definitions that have its features with the same digests, whatever else they have."""
+"""A model fits definitions that have its features with the same digests, and other ones or not."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_words_name_some_features_and_count_the_others() -> None:
     assert Misfit(changed=list("abc"), missing=list("de")).words == (
         "a, b and c changed; d and e are no longer defined"
     )
-    assert Misfit(changed=list("abcdefgh")).words == "a, b, c, d, e and 3 more features changed"
+    assert Misfit(changed=list("abcdefgh")).words == "a, b, c, d, e and 3 more changed"
 
 
 def test_bytes_of_manifests_from_before_stay_as_they_were() -> None:

@@ -21,8 +21,8 @@ def fit_row(workspace: Workspace, manifest: Manifest) -> list[str]:
     if manifest.definitions == domain.definitions_digest:
         return ["fits", f"the definitions of {domain.name} as they are now"]
     taken, defined = len(manifest.features), len(domain.features)
-    return ["fits", f"other definitions of {domain.name} than those of its training, by the digests "
-            f"of its {taken:,} features; {defined:,} are defined now"]  # fmt: skip
+    return ["fits", f"the definitions of {domain.name} as they are now, by the digests of its "
+            f"{taken:,} features; {defined:,} are defined"]  # fmt: skip
 
 
 def misfits(workspace: Workspace) -> list[str]:

@@ -98,6 +98,8 @@ def _show(step: Step) -> None:
 
     node = step.node
     when = f" {_when(node.at_ms)}" if node.at_ms is not None else ""
+    if node.what == "dataset":
+        when = f", as known at{when}"
     if node.what == "in charge":
         until_ms = node.facts.get("until_ms")
         when = f" from{when} {'on' if until_ms is None else f'until {_when(until_ms)}'}"

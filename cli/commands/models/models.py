@@ -148,7 +148,9 @@ def check(
     from stream.proofs.coverage import missing_parts, required_parts
 
     required = required_parts(require, MODEL_PARTS)
-    result = msgspec.structs.replace(check_models(ctx.obj), misfits=misfits(ctx.obj))
+    result = check_models(ctx.obj)
+    if not result.problems:  # only sound manifests can be read
+        result = msgspec.structs.replace(result, misfits=misfits(ctx.obj))
     show_models_checked(result, required, as_json=as_json)
     if result.problems or missing_parts(result.covered, required):
         raise typer.Exit(1)

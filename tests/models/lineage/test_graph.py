@@ -49,7 +49,15 @@ def acted(*acts: tuple[str, int | None, str | None], evidence: str | None = None
 
 
 ONE = manifest_of(1, lineage=lineage_of("aa"))
-TWO = manifest_of(2, lineage=lineage_of("aa", champion_before={"version": 1}), created_at_ms=7)
+TWO = manifest_of(
+    2,
+    created_at_ms=7,
+    lineage=lineage_of(
+        "aa", champion_before={"version": 1}, judged={"model_digest": "j2"},
+        released={"model_digest": "r2"},
+    ),
+)  # fmt: skip
+"""Of the same data, with other trees."""
 OTHER = manifest_of(3, lineage=lineage_of("bb"), definitions="e" * 64)
 LOG = acted(
     ("published", 1, None), ("moved", 1, "champion"), ("published", 2, None),

@@ -15,6 +15,7 @@ from ...times import time_of
 from ...wiring.workspace import CHAMPION
 from . import changes, difference, lineage
 from .fitness import fit_row, misfits
+from .mirror import mirror_app
 from .registry_proof import MODEL_PARTS, check_models, show_models_checked
 from .values import fitting, flat
 
@@ -24,6 +25,7 @@ app.command()(changes.rollback)
 app.command()(changes.reject)
 app.command()(difference.diff)
 app.command()(lineage.lineage)
+app.add_typer(mirror_app, name="mirror")
 
 
 @app.callback(invoke_without_command=True)

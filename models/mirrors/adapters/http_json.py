@@ -88,7 +88,7 @@ class HttpJson:
             connection.request(method, self._path + path, body, headers)
             answer = connection.getresponse()
             content = answer.read(MAX_ANSWER_BYTES + 1)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise StoreUnavailable(
                 f"the server doesn't answer: {type(error).__name__}", where=self._where,
                 hint="is it running at that address? Mirror later: claimtrace models mirror mlflow",

@@ -169,7 +169,7 @@ class MlflowMirror:
         raise ModelError("the server never ends its list of versions", where=self._name)
 
     def _tag(self, each: Mirrored, theirs: _Version) -> list[str]:
-        """Write the tags that differ; returns a line if the state does."""
+        """Write the tags that differ; returns a line if the state has changed."""
         decision, before, done = each.decision, theirs.texts(), []
         tags = {
             **{name if "digest" in name else f"{name}_digest": value
@@ -183,7 +183,7 @@ class MlflowMirror:
             if before.get(f"{_PREFIX}{name}", "") != value:
                 self._post("model-versions/set-tag", name=self._name, version=str(theirs.version),
                            key=f"{_PREFIX}{name}", value=value)  # fmt: skip
-                if name == "state":
+                if name == "state" and f"{_PREFIX}state" in before:
                     done.append(f"{each.ref.label} is {value}")
         return done
 

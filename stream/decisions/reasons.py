@@ -39,7 +39,7 @@ class _Wording(NamedTuple):
     """The parts of the text about one feature that don't depend on its value."""
 
     name: str
-    index: int
+    place: int
     """Index of the feature in the served vector."""
     subject: str
     is_flag: bool
@@ -131,7 +131,7 @@ def _wording(
             subject += f", up to {_days(delay_ms)} ago"
     return _Wording(
         name=feature.name,
-        index=index,
+        place=index,
         subject=subject,
         is_flag=isinstance(feature, Own) and bool(feature.equals),
         in_cents="_cents" in feature.name,
@@ -146,7 +146,7 @@ def _wording(
 
 
 def _reason(wording: _Wording, values: list[float], share: float, event_time_ms: int) -> Reason:
-    value = values[wording.index]
+    value = values[wording.place]
     if wording.own_index >= 0:
         baseline, text = _phrase(wording, value, values[wording.own_index])
     else:

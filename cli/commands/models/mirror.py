@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -69,10 +70,11 @@ def sagemaker(ctx: typer.Context, as_json: _AsJson = False) -> None:
 def mirror_after_training(workspace: Workspace) -> None:
     """Write the mirrors that the settings name; what fails is a warning, never an error."""
     mirrors = workspace.settings.mirrors
-    for name, wanted, push in (
+    pushes: tuple[tuple[str, str, Callable[[], list[str]]], ...] = (
         ("mlflow", mirrors.mlflow, lambda: to_mlflow(workspace, mirrors.mlflow, "mirrors.mlflow")),
         ("sagemaker", mirrors.sagemaker, lambda: to_sagemaker(workspace)),
-    ):
+    )
+    for name, wanted, push in pushes:
         if not wanted:
             continue
         try:

@@ -28,9 +28,10 @@ from tests.servers.iam_gate import Gate
 from tests.servers.iam_policy import Asked, Grant, Policy
 from tests.servers.kinesis import KinesisLocal
 from tests.servers.ministack import ACCOUNT, Ministack
+from tests.servers.sagemaker import SageMakerLocal
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-ROLES: Final = ("setup", "producer", "worker", "trainer", "console")
+ROLES: Final = ("setup", "producer", "worker", "trainer", "mirror", "console")
 VALUES: Final = {
     "REGION": REGION, "ACCOUNT": ACCOUNT, "NAME": "iam", "TABLE": "iam-table",
     "BUCKET": "iam-bucket", "PREFIX": "offline/store", "TOPIC": "iam-alerts", "NAMESPACE": "fraud",
@@ -45,6 +46,7 @@ SHARING: Final = {
     "worker": ("AggregateOutputs", "JournalAndLeases", "ListOfflineStore", "WriteOfflineStore",
                "SendAlerts", "SendMetrics"),
     "trainer": (),
+    "mirror": (),
     "console": ("ReadJournal", "ListOfflineStore", "ReadOfflineStore"),
 }  # fmt: skip
 """Statements that one worker with a folder of its own doesn't need."""
@@ -172,8 +174,16 @@ class Roles:
         past = {"SOURCE": "local", "OFFLINE": f"{STORE}/past", "FOLDER": str(life.folder / "past")}
         history = ("simulate", *_FEW, "--days", "90", "--fraud", "0.3")
         self._note("worker", life.run("worker", history, _STREAM, **past))
+        self._note("trainer", life.run("trainer", ("train",), **past))
+        self._mirror()
         promote = ("models", "promote", "1", "--reason", "it is the only one")
-        self._note("trainer", life.run("trainer", ("train",), promote, **past))
+        self._note("trainer", life.run("trainer", promote, **past))
+        self._mirror()
+
+    def _mirror(self) -> None:
+        """Write the registry as model packages: new ones, then the approval of one."""
+        there = {"MIRRORS__SAGEMAKER": STORE, "MIRRORS__SAGEMAKER_GROUP": VALUES["NAME"]}
+        self._note("mirror", self.shared.run("mirror", ("models", "mirror", "sagemaker"), **there))
 
     def _feed(self) -> None:
         """Create streams and a table; put events, some of them twice with other contents."""
@@ -218,7 +228,11 @@ def all_roles(
     topic = aws.client("sns").create_topic(Name=VALUES["TOPIC"])["TopicArn"]
     rest = dict.fromkeys(("s3", "sns", "monitoring"), aws.endpoint)
     services = {**rest, "kinesis": kinesis.endpoint, "dynamodb": dynamodb.endpoint}
-    with Gate(services, ACCOUNT) as polled, Gate({"kinesis": aws.endpoint}, ACCOUNT) as pushed:
+    with (
+        SageMakerLocal() as sagemaker,
+        Gate({**services, "sagemaker": sagemaker.endpoint}, ACCOUNT) as polled,
+        Gate({"kinesis": aws.endpoint}, ACCOUNT) as pushed,
+    ):
         for role in ROLES:
             polled.policies[role] = policy_of(role, *FAN_OUT.get(role, ()))
             pushed.policies[role] = policy_of(role, *SHARING[role])

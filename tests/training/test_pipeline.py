@@ -188,6 +188,80 @@ def test_a_champion_of_other_definitions_is_noted_and_not_compared(
     assert report.promoted
 
 
+def digests_of(names: list[str], **changes: str) -> dict[str, str]:
+    return {name: changes.get(name, digest(name.encode())) for name in names}
+
+
+def under_newer_definitions(history: History, names: list[str]) -> None:
+    """Decide on all claims again under definitions with these features."""
+    rows = history.store.dataset("decisions").to_table().to_pylist()
+    places = [FEATURES.index(name) if name in FEATURES else None for name in names]
+    newer = [
+        row
+        | {
+            "definitions": "e" * 64,
+            "log_time_ms": row["log_time_ms"] + 1,
+            "features": [float("nan") if p is None else row["features"][p] for p in places],
+        }
+        for row in rows
+    ]
+    named = definitions_rows("e" * 64, "t", [(name, "field", "") for name in names])
+    history.store.append("definitions", named, writer="e", version=0)
+    history.store.append("decisions", rows_of("decisions", newer), writer="w", version=1)
+
+
+@pytest.mark.parametrize("fitted_until", ["before the test", "in the test"])
+def test_a_champion_of_older_definitions_is_compared_by_its_own_features(
+    fitted_until: str, tmp_path: Path, registry: FolderRegistry
+) -> None:
+    history = write_history(tmp_path / "offline")
+    known = {"d" * 64: digests_of(FEATURES)}
+    at_ms = history.end_ms - (90 * DAY_MS if fitted_until == "before the test" else 0)
+    train(history.store, registry, SETTINGS, at_ms=at_ms, known_definitions=known)
+    first = registry.load(1).manifest
+    assert first.feature_digests == known["d" * 64]
+    names = ["more", *reversed(FEATURES)]
+    under_newer_definitions(history, names)
+    known = {"e" * 64: digests_of(names)}
+    report = run(history, registry, known_definitions=known)
+    assert report.champion_evaluation is not None
+    manifest = registry.load(report.model.version).manifest
+    assert (manifest.features, manifest.feature_digests) == (names, known["e" * 64])
+    assert manifest.lineage["champion_before"]["version"] == 1
+
+
+def test_a_champion_with_a_changed_feature_is_not_compared_and_it_is_named(
+    tmp_path: Path, registry: FolderRegistry
+) -> None:
+    history = write_history(tmp_path / "offline")
+    run(history, registry, known_definitions={"d" * 64: digests_of(FEATURES)})
+    under_newer_definitions(history, FEATURES)
+    changed = {"e" * 64: digests_of(FEATURES, **{"shop.rate": "f" * 64})}
+    report = run(history, registry, known_definitions=changed)
+    assert report.champion_evaluation is None
+    assert "champion 1 can't score these claims: shop.rate changed" in report.notes
+
+
+def test_the_manifest_records_settings_code_and_the_champion_of_before(
+    history: History, registry: FolderRegistry
+) -> None:
+    run(history, registry)
+    run(history, registry)
+    first, second = (registry.load(version).manifest for version in (1, 2))
+    assert first.feature_digests is msgspec.UNSET
+    assert first.lineage["champion_before"] is None
+    assert second.lineage["champion_before"] == {
+        "name": registry.name, "version": 1, "digest": registry.versions()[0].digest
+    }  # fmt: skip
+    for manifest in (first, second):
+        settings = manifest.lineage["settings"]
+        assert set(settings) == {"digest", "training", "decision", "drift"}
+        assert settings["training"]["params"] == {"rounds": 60}
+        assert manifest.lineage["code"]["fitter"] == "xgboost"
+    assert first.lineage["settings"] == second.lineage["settings"]
+    assert str(registry.folder.parent.parent) not in msgspec.json.encode(second).decode()
+
+
 def test_an_alias_that_moved_meanwhile_is_not_overwritten(
     history: History, registry: FolderRegistry
 ) -> None:

@@ -143,8 +143,9 @@ class Life:
 class Roles:
     """All that was done, and the parts of the policies that were needed for it."""
 
-    def __init__(self, shared: Life, pushed: Life) -> None:
+    def __init__(self, shared: Life, pushed: Life, sagemaker: SageMakerLocal) -> None:
         self.lives = shared, pushed
+        self.sagemaker = sagemaker
         self.shared, self.pushed = self.lives
         self.ran: list[tuple[str, Ran]] = []
 
@@ -174,14 +175,15 @@ class Roles:
         past = {"SOURCE": "local", "OFFLINE": f"{STORE}/past", "FOLDER": str(life.folder / "past")}
         history = ("simulate", *_FEW, "--days", "90", "--fraud", "0.3")
         self._note("worker", life.run("worker", history, _STREAM, **past))
-        self._note("trainer", life.run("trainer", ("train",), **past))
-        self._mirror()
         promote = ("models", "promote", "1", "--reason", "it is the only one")
-        self._note("trainer", life.run("trainer", promote, **past))
+        self._note("trainer", life.run("trainer", ("train",), promote, **past))
+        self._mirror()
+        for package in self.sagemaker.packages:  # by somebody in the console
+            package["ModelApprovalStatus"] = "Rejected"
         self._mirror()
 
     def _mirror(self) -> None:
-        """Write the registry as model packages: new ones, then the approval of one."""
+        """Write the registry as model packages: new ones, then approvals that differ from ours."""
         there = {"MIRRORS__SAGEMAKER": STORE, "MIRRORS__SAGEMAKER_GROUP": VALUES["NAME"]}
         self._note("mirror", self.shared.run("mirror", ("models", "mirror", "sagemaker"), **there))
 
@@ -245,4 +247,5 @@ def all_roles(
                 DRIFT__ALERT_N="1", PARTITIONS="2",
             ),
             Life(folder / "pushed", pushed, PARTITIONS="1"),
+            sagemaker,
         )  # fmt: skip

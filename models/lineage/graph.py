@@ -264,13 +264,13 @@ class _Maker:
         self._edge(dataset, "DerivedFrom", claims)
         return claims
 
-    def _fit(self, lineage: Mapping[str, Any], part: str, training: str) -> str:
+    def _fit(self, lineage: Mapping[str, Any], part: str, run: str) -> str:
         fit = _part(lineage, part)
         if not fit.get("model_digest"):
             return ""
         words = f"{part}, of {_count(fit, 'claims')} claims, {_count(fit, 'rounds')} trees"
         found = self._node(f"fit:{fit['model_digest']}", "artefact", "fit", words)
-        self._edge(training, "Produced", found)
+        self._edge(run, "Produced", found)
         return found
 
     def _node(

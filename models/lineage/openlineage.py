@@ -34,7 +34,7 @@ def openlineage_events(
     *,
     name: str,
     store: str,
-    models: str,
+    registry: str,
     release: str,
 ) -> list[Event]:
     """Return the events of some versions and of the acts about them, in the order of time.
@@ -44,10 +44,10 @@ def openlineage_events(
         entries: the approvals log; acts about other versions are left out.
         name: of the model; jobs are called for it.
         store: namespace of the offline store's tables, such as `s3://bucket/offline`.
-        models: namespace of the registry, such as `file:/models`.
+        registry: namespace of the registry, such as `file:/models`.
         release: of claimtrace.
     """
-    makers = _Events(name, store, models, release)
+    makers = _Events(name, store, registry, release)
     timed: list[tuple[int, int, list[Event]]] = []
     known = {ref.version: ref for ref, _ in versions}
     for ref, manifest in versions:
@@ -77,8 +77,9 @@ def run_id(*parts: str) -> str:
 
 
 class _Events:
-    def __init__(self, name: str, store: str, models: str, release: str) -> None:
-        self._name, self._store, self._models, self._release = name, store, models, release
+    def __init__(self, name: str, store: str, registry: str, release: str) -> None:
+        self._name, self._store = name, store
+        self._registry, self._release = registry, release
 
     def training(self, ref: ModelRef, manifest: Manifest) -> list[Event]:
         """Return the events of the run that made a version."""
@@ -109,7 +110,7 @@ class _Events:
         facets = {"claimtrace_act": _own(told)}
         outputs = []
         if entry.alias:
-            outputs.append(self._dataset(self._models, f"{self._name}/{entry.alias}",
+            outputs.append(self._dataset(self._registry, f"{self._name}/{entry.alias}",
                                          str(ref.version)))  # fmt: skip
         return self._run(entry.act, "APPROVAL", entry.at_ms, f"{entry.number} {ref.digest}",
                          facets, [self._version(ref)], outputs)  # fmt: skip
@@ -129,7 +130,7 @@ class _Events:
                 },
             },
             "job": {
-                "namespace": self._models,
+                "namespace": self._registry,
                 "name": f"{self._name}.{verb}",
                 "facets": {"jobType": _facet("2-0-4/JobTypeJobFacet", kind)},
             },
@@ -152,7 +153,7 @@ class _Events:
         return found
 
     def _version(self, ref: ModelRef) -> Event:
-        return self._dataset(self._models, f"{self._name}/{ref.version:06d}", ref.digest)
+        return self._dataset(self._registry, f"{self._name}/{ref.version:06d}", ref.digest)
 
     def _dataset(self, namespace: str, name: str, version: str) -> Event:
         facet = _facet("1-0-0/DatasetVersionDatasetFacet", {"datasetVersion": version})

@@ -1,4 +1,4 @@
-"""What a mirror shows of a version: figures, settings, digests, files, and what people decided.
+"""The contents of a version in a mirror: figures, settings, digests, files, and decisions.
 
 Everything is taken from the manifest and the approvals log. A mirror finds what it has written
 before by the version's digest, so mirroring again changes nothing but states and aliases.
@@ -62,7 +62,7 @@ class _Kind(msgspec.Struct):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """What was decided last about a version: its state, by whom and why."""
+    """The last decision about a version: its state, by whom and why."""
 
     state: State
     actor: str = ""

@@ -1,4 +1,4 @@
-"""What a version's manifest records of its origin, beside the rows: settings, code, the champion.
+"""The origin of a version in its manifest, beside the rows: settings, code, the champion before.
 
 The runner records it when a version is published, so that the lineage graph (`models.lineage`) can
 be drawn from the registry alone.

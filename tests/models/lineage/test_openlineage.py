@@ -24,7 +24,7 @@ FACETS: dict[str, tuple[str, dict[str, type | tuple[type, ...]]]] = {
     ),
 }  # fmt: skip
 """Facets of the specification: the schema, and the fields that must be there, by their type."""
-NAMED = {"store": "s3://bucket/offline", "models": "file:///models", "release": "0.2.0"}
+NAMED = {"store": "s3://bucket/offline", "registry": "file:///models", "release": "0.2.0"}
 
 
 def problems(event: Any) -> list[str]:

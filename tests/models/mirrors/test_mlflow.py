@@ -67,7 +67,7 @@ def asked(server: Mlflow, path: str, **query: str) -> Any:
 def versions_of(server: Mlflow, name: str) -> list[dict[str, Any]]:
     found = asked(server, "mlflow/model-versions/search", filter=f"name='{name}'")
     rows = sorted(found.get("model_versions", []), key=lambda row: int(row["version"]))
-    return [{**row, "tags": {t["key"]: t["value"] for t in row["tags"]}} for row in rows]
+    return [{**row, "tags": {t["key"]: t["value"] for t in row.get("tags", [])}} for row in rows]
 
 
 def aliases_of(server: Mlflow, name: str) -> dict[str, str]:

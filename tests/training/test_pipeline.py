@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from claimtrace.clock import DAY_MS
+from claimtrace.decisions import ModelRef
 from claimtrace.errors import ConfigError, StateError, UsageError
 from claimtrace.ids import digest
 from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSettings
@@ -18,6 +19,8 @@ from models.kernels.forest import Forest
 from models.registry.adapters.folder import FolderRegistry
 from models.scorer import Scorer
 from monitoring.windows.reference import read_reference
+from tests.worlds.artefacts import draft
+from tests.worlds.boosters import booster, edited
 from tests.worlds.claims_history import DIGEST, FEATURES, History, write_history
 from training.data.dataset import load_dataset
 from training.evaluation.evaluate import Measured
@@ -210,31 +213,50 @@ def under_newer_definitions(history: History, names: list[str]) -> None:
     history.store.append("decisions", rows_of("decisions", newer), writer="w", version=1)
 
 
-@pytest.mark.parametrize("fitted_until", ["before the test", "in the test"])
+def a_champion(registry: FolderRegistry, fitted_until_ms: int = 0) -> ModelRef:
+    """Publish a model of `FEATURES`, with their digests, and put it in charge."""
+
+    def rename(parsed: dict) -> None:
+        parsed["learner"]["feature_names"] = FEATURES
+
+    lineage = {"fitted_until_ms": fitted_until_ms, "params": {"rounds": 20, "max_depth": 2}}
+    made = draft(features=FEATURES, definitions=DIGEST, baselines={}, lineage=lineage,
+                 feature_digests=digests_of(FEATURES))  # fmt: skip
+    acted = {"actor": "ann", "reason": "why", "at_ms": 1}
+    ref = registry.publish(made, edited(booster()[1], rename), **acted)
+    registry.move_alias(CHAMPION, ref.version, **acted)
+    return ref
+
+
+@pytest.mark.parametrize("has_seen_the_test", [False, True])
 def test_a_champion_of_older_definitions_is_compared_by_its_own_features(
-    fitted_until: str, tmp_path: Path, registry: FolderRegistry
+    has_seen_the_test: bool, tmp_path: Path, registry: FolderRegistry
 ) -> None:
     history = write_history(tmp_path / "offline")
-    known = {"d" * 64: digests_of(FEATURES)}
-    at_ms = history.end_ms - (90 * DAY_MS if fitted_until == "before the test" else 0)
-    train(history.store, registry, SETTINGS, at_ms=at_ms, known_definitions=known)
-    first = registry.load(1).manifest
-    assert first.feature_digests == known["d" * 64]
+    champion = a_champion(registry, history.end_ms if has_seen_the_test else 0)
     names = ["more", *reversed(FEATURES)]
     under_newer_definitions(history, names)
     known = {"e" * 64: digests_of(names)}
-    report = run(history, registry, known_definitions=known)
+    runs: list[TrainingRun] = []
+    steps = (*STEPS, ("look", runs.append))
+    report = run(history, registry, known_definitions=known, steps=steps)
     assert report.champion_evaluation is not None
+    assert any("has learned from a part" in note for note in report.notes) == has_seen_the_test
+    if not has_seen_the_test:
+        rows = runs[0].dataset.matrix[runs[0].panel.rows][:, :0:-1]
+        scored = Scorer.load(registry.load(champion)).margins(rows)
+        metrics = Measured(runs[0].panel, scored).metrics()
+        assert report.champion_evaluation.average_precision.value == metrics[0]
     manifest = registry.load(report.model.version).manifest
     assert (manifest.features, manifest.feature_digests) == (names, known["e" * 64])
-    assert manifest.lineage["champion_before"]["version"] == 1
+    assert manifest.lineage["champion_before"] == msgspec.to_builtins(champion)
 
 
 def test_a_champion_with_a_changed_feature_is_not_compared_and_it_is_named(
     tmp_path: Path, registry: FolderRegistry
 ) -> None:
     history = write_history(tmp_path / "offline")
-    run(history, registry, known_definitions={"d" * 64: digests_of(FEATURES)})
+    a_champion(registry)
     under_newer_definitions(history, FEATURES)
     changed = {"e" * 64: digests_of(FEATURES, **{"shop.rate": "f" * 64})}
     report = run(history, registry, known_definitions=changed)
@@ -242,24 +264,18 @@ def test_a_champion_with_a_changed_feature_is_not_compared_and_it_is_named(
     assert "champion 1 can't score these claims: shop.rate changed" in report.notes
 
 
-def test_the_manifest_records_settings_code_and_the_champion_of_before(
+def test_the_manifest_records_settings_and_code_and_no_place_on_this_machine(
     history: History, registry: FolderRegistry
 ) -> None:
     run(history, registry)
-    run(history, registry)
-    first, second = (registry.load(version).manifest for version in (1, 2))
-    assert first.feature_digests is msgspec.UNSET
-    assert first.lineage["champion_before"] is None
-    assert second.lineage["champion_before"] == {
-        "name": registry.name, "version": 1, "digest": registry.versions()[0].digest
-    }  # fmt: skip
-    for manifest in (first, second):
-        settings = manifest.lineage["settings"]
-        assert set(settings) == {"digest", "training", "decision", "drift"}
-        assert settings["training"]["params"] == {"rounds": 60}
-        assert manifest.lineage["code"]["fitter"] == "xgboost"
-    assert first.lineage["settings"] == second.lineage["settings"]
-    assert str(registry.folder.parent.parent) not in msgspec.json.encode(second).decode()
+    manifest = registry.load(1).manifest
+    assert manifest.feature_digests is msgspec.UNSET
+    assert manifest.lineage["champion_before"] is None
+    settings = manifest.lineage["settings"]
+    assert set(settings) == {"digest", "training", "decision", "drift"}
+    assert settings["training"]["params"] == {"rounds": 60}
+    assert manifest.lineage["code"]["fitter"] == "xgboost"
+    assert str(registry.folder.parent.parent) not in msgspec.json.encode(manifest).decode()
 
 
 def test_an_alias_that_moved_meanwhile_is_not_overwritten(

@@ -58,8 +58,8 @@ def push(registry: FolderRegistry, server: Mlflow, notes: list[str] | None = Non
     return done
 
 
-def asked(server: Mlflow, path: str, **query: str) -> Any:
-    url = f"{server.address}/api/2.0/{path}?{urllib.parse.urlencode(query)}"
+def asked(server: Mlflow, call: str, **query: str) -> Any:
+    url = f"{server.address}/api/2.0/{call}?{urllib.parse.urlencode(query)}"
     with urllib.request.urlopen(url, timeout=20) as answer:
         return json.loads(answer.read())
 

@@ -64,7 +64,7 @@ class Scorer:
         self._knots = artefact.manifest.calibration.knots()
         self.columns: NDArray[np.intp] | None = None
         self._taken: tuple[list[str], Scorer] | None = None
-        """The last result of `taking`, which a stream asks for with each batch."""
+        """The last argument and result of `taking`."""
 
     @classmethod
     def load(cls, artefact: Artefact, *, self_check: bool = True) -> Scorer:
@@ -113,11 +113,10 @@ class Scorer:
         Raises:
             ModelError: a feature of the model isn't among them.
         """
-        wanted = self.manifest.features
-        if names == wanted:
-            return self
-        if self._taken is not None and self._taken[0] == names:
-            return self._taken[1]
+        taken, wanted = self._taken, self.manifest.features
+        # a stream asks with each batch, and always with the same list
+        if taken is not None and (taken[0] is names or taken[0] == names):
+            return taken[1]
         places = {name: place for place, name in enumerate(names)}
         if missing := [name for name in wanted if name not in places]:
             raise ModelError(
@@ -126,10 +125,13 @@ class Scorer:
                 where=self.ref.label,
                 hint="go back to definitions that it fits, or promote another version",
             )
-        taking = copy(self)
-        taking.columns = np.array([places[name] for name in wanted], np.intp)
-        self._taken = names, taking
-        return taking
+        found = self
+        if names != wanted or self.columns is not None:
+            found = copy(self)
+            own = np.array([places[name] for name in wanted], np.intp)
+            found.columns = None if names == wanted else own
+        self._taken = names, found
+        return found
 
     def inputs(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the model's own features of served vectors: float64[n, F] -> [n, features].

@@ -167,7 +167,8 @@ def test_a_scorer_picks_its_columns_out_of_the_served_vectors() -> None:
     names = ["more", *reversed(own), "another"]
     served = np.column_stack([np.full(50, 9.0), ROWS[:, ::-1], np.full(50, np.nan)])
     taking = scorer.taking(names)
-    assert taking is scorer.taking(list(names))
+    assert taking is scorer.taking(names) is scorer.taking(list(names))
+    assert taking.taking(own).inputs(ROWS) is ROWS
     np.testing.assert_array_equal(taking.inputs(served), ROWS)
     np.testing.assert_array_equal(taking.margins(served), scorer.margins(ROWS))
     np.testing.assert_array_equal(taking.contributions(served), scorer.contributions(ROWS))

@@ -29,6 +29,7 @@ MAX_BYTES: Final = 64 * 2**20
 MANIFEST_FILE: Final = "manifest.json"
 MODEL_FILE: Final = "model.json"
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9](?!.*\.\.)[a-z0-9._-]{0,63}")
 
 
@@ -57,6 +58,9 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         baselines: percentile grid of each feature, from `baselines.build_baselines`.
         metrics: results of the evaluation.
         lineage: query, table versions, counts, time range, parameters, seed, library versions.
+        feature_digests: the digest of each feature in `features`, by name, under the definitions of
+            the training. Unset in manifests from before there were such digests, whose bytes stay
+            as they were: they fit the whole digest of definitions only (`models.fit`).
     """
 
     schema_version: int = 1
@@ -71,6 +75,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     baselines: dict[str, list[float]] = {}
     metrics: dict[str, Any] = {}
     lineage: dict[str, Any] = {}
+    feature_digests: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Manifest(Draft, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,6 +203,11 @@ def _check_manifest(manifest: Manifest, where: str) -> None:
             f"{len(names)} feature names, some of them empty, repeated, or too many", where=where
         )
     manifest.calibration.check(where)
+    digests = manifest.feature_digests
+    if digests is not msgspec.UNSET and (
+        digests.keys() != set(names) or not all(map(_DIGEST.fullmatch, digests.values()))
+    ):
+        raise ModelError("the feature digests aren't those of the features", where=where)
     for name, grid in manifest.baselines.items():
         values = np.array(grid, np.float64)
         sound = len(grid) <= GRID and np.isfinite(values).all() and (np.diff(values) >= 0).all()

@@ -7,6 +7,7 @@ and the cost.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Final, Literal
 
 import msgspec
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.decisions import ModelRef
+from claimtrace.errors import ModelError
 
 from .artefact import MODEL_FILE, Artefact, Manifest
 from .booster import Booster
@@ -38,6 +40,7 @@ class Scorer:
         kernel: what computes margins, `numba` or `xgboost`.
         explain_kernel: what computes contributions, `numba` or `xgboost`.
         notes: remarks for people on the speed of this model; usually empty.
+        columns: where the model's features are in the matrices; None: they are the matrices.
     """
 
     def __init__(
@@ -59,6 +62,9 @@ class Scorer:
         self._scores: Forest | Booster = scores
         self._explains: Contributions | Booster = explains
         self._knots = artefact.manifest.calibration.knots()
+        self.columns: NDArray[np.intp] | None = None
+        self._taken: tuple[list[str], Scorer] | None = None
+        """The last argument and result of `taking`."""
 
     @classmethod
     def load(cls, artefact: Artefact, *, self_check: bool = True) -> Scorer:
@@ -98,30 +104,66 @@ class Scorer:
         """The drift reference as JSON; `monitoring.windows.reference` reads it."""
         return self.manifest.reference
 
-    def margins(self, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Compute the log-odds before calibration: float64[n, features] -> float32[n].
+    def taking(self, names: list[str]) -> Scorer:
+        """Return a scorer of the same model for matrices with these columns; it picks its own.
 
-        NaN is missing.
+        Args:
+            names: the features of the served vectors, in their order.
+
+        Raises:
+            ModelError: a feature of the model isn't among them.
+        """
+        taken, wanted = self._taken, self.manifest.features
+        # a stream asks with each batch, and always with the same list
+        if taken is not None and (taken[0] is names or taken[0] == names):
+            return taken[1]
+        places = {name: place for place, name in enumerate(names)}
+        if missing := [name for name in wanted if name not in places]:
+            raise ModelError(
+                f"the definitions don't have {missing[0]!r}, which the model takes"
+                + (f", and {len(missing) - 1} more of its features" if missing[1:] else ""),
+                where=self.ref.label,
+                hint="go back to definitions that it fits, or promote another version",
+            )
+        found = self
+        if names != wanted or self.columns is not None:
+            found = copy(self)
+            own = np.array([places[name] for name in wanted], np.intp)
+            found.columns = None if names == wanted else own
+        self._taken = names, found
+        return found
+
+    def inputs(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the model's own features of served vectors: float64[n, F] -> [n, features].
+
+        The matrix itself where the vectors hold nothing else.
+        """
+        return matrix if self.columns is None else np.take(matrix, self.columns, axis=1)
+
+    def margins(self, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Compute the log-odds before calibration: float64[n, F] -> float32[n].
+
+        F are the model's own features, or the columns given to `taking`. NaN is missing.
 
         Raises:
             ModelError: the matrix has another number of columns.
         """
-        return self._scores.margins(matrix)
+        return self._scores.margins(self.inputs(matrix))
 
     def probabilities(self, margins: NDArray[Any]) -> NDArray[np.float64]:
         """Return the calibrated probabilities of margins: float[n] -> float64[n]; NaN stays NaN."""
         return interpolate(margins, *self._knots)
 
     def contributions(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute exact SHAP contributions: float64[n, features] -> float64[n, features + 1].
+        """Compute exact SHAP contributions: float64[n, F] -> float64[n, features + 1].
 
-        The last column is the bias; a row sums to its margin within float32's rounding. Multiples
-        of eight rows are cheapest.
+        They are of the model's own features, in its order. The last column is the bias; a row sums
+        to its margin within float32's rounding. Multiples of eight rows are cheapest.
 
         Raises:
             ModelError: the matrix has another number of columns.
         """
-        return self._explains.contributions(matrix)
+        return self._explains.contributions(self.inputs(matrix))
 
     def _compile(self) -> None:
         """Run each kernel once, so that no batch waits for the compiler."""

@@ -26,7 +26,11 @@ POLICIES = ROOT / "deploy" / "iam"
 PAGE = ROOT / "docs" / "iam.md"
 EXCUSED: dict[Grant, str] = {}
 """What a policy allows and no run here uses, with the reason."""
-SERVICES = {"kinesis": "kinesis", "dynamodb": "dynamodb", "sns": "sns", "cloudwatch": "cloudwatch"}
+SERVICES = {name: name for name in ("kinesis", "dynamodb", "sns", "cloudwatch", "sagemaker")}
+WITHOUT_RESOURCES = {
+    "cloudwatch:PutMetricData", "sagemaker:ListModelPackageGroups", "sagemaker:ListModelPackages",
+}  # fmt: skip
+"""Actions that know no resources."""
 AS_ITS_PARTS = {
     "dynamodb:TransactWriteItems": "dynamodb:PutItem",
     "sns:PublishBatch": "sns:Publish",
@@ -93,6 +97,8 @@ def test_a_role_may_do_nothing_that_it_never_does(roles: Roles, role: str) -> No
             "Bucket": "iam-bucket", "Key": "offline/store/labels/forged", "Body": b"",
         }),
         ("trainer", "kinesis", "list_shards", {"StreamName": "iam.claims.filed"}),
+        ("mirror", "sagemaker", "create_model_package_group", {"ModelPackageGroupName": "other"}),
+        ("mirror", "s3", "get_object", {"Bucket": "iam-bucket", "Key": "offline/store/labels"}),
         ("console", "dynamodb", "delete_item", {
             "TableName": "iam-table", "Key": {"pk": {"S": "plan"}, "sk": {"S": "1"}},
         }),
@@ -161,7 +167,7 @@ def operations() -> dict[str, str]:
 
 def test_no_call_in_the_code_was_forgotten() -> None:
     names, found = operations(), set[str]()
-    for room in ("claimtrace", "featurestore", "producers", "stream", "training"):
+    for room in ("claimtrace", "featurestore", "models", "producers", "stream", "training"):
         for path in sorted((ROOT / room).rglob("*.py")):
             if "boto" in (source := path.read_text()) or "aws_client" in source:
                 found |= calls_in(source, names)
@@ -184,7 +190,7 @@ def test_a_policy_is_one_that_aws_takes(role: str) -> None:
     assert len(json.dumps(document, separators=(",", ":"))) < MOST_CHARACTERS
     for grant in Policy.of(document).grants():
         assert "*" not in grant.action
-        if grant.action != "cloudwatch:PutMetricData":  # it knows no resources
+        if grant.action not in WITHOUT_RESOURCES:
             assert "*" not in grant.resource.removesuffix("/*")
 
 
@@ -215,7 +221,8 @@ def test_the_page_says_what_the_policies_say(role: str) -> None:
 def test_the_page_names_each_statement_that_may_be_left_out() -> None:
     """A statement is either for all, or the page says who needs it."""
     needed = {"PutInputs", "ReadInputs", "PutOutputs", "SeeStreams", "ReadInputsAndDecisions",
-              "MakeStreams"}  # fmt: skip
+              "MakeStreams", "SeePackages", "MakePackages", "ApprovePackages",
+              "WriteMirror"}  # fmt: skip
     rows = PAGE.read_text().partition("## What may be left out")[2].partition("\n## ")[0]
     sids = {grant.sid for role in ROLES for grant in policy_of(role).grants()}
     assert set(re.findall(r"`([A-Z][A-Za-z]+)`", rows)) & sids == sids - needed

@@ -9,7 +9,7 @@ function and put it into the table, which shows the order:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -56,6 +56,7 @@ def train(
     fitter: str = "xgboost",
     steps: Sequence[tuple[str, Step]] = STEPS,
     domain: Domain | None = None,
+    known_definitions: Mapping[str, Mapping[str, str]] | None = None,
 ) -> TrainingReport:
     """Fit, evaluate and publish a model from the data known to the offline store at `at_ms`.
 
@@ -69,6 +70,8 @@ def train(
         fitter: a name in `FITTERS`.
         steps: the steps to run, in order.
         domain: the domain, for its facets; None: no bias is measured.
+        known_definitions: digests of features by name, by the digest of their definitions. Under
+            definitions that aren't among them, the model fits these definitions as a whole only.
 
     Raises:
         UsageError: the store holds too little data; the error names what is missing.
@@ -90,6 +93,7 @@ def train(
         fitter=fitter,
         params=dict(settings.training.params),
         domain=domain,
+        known_definitions=known_definitions or {},
     )
     for name, step in steps:
         progress(name, 0, 1)

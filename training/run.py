@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,8 @@ class TrainingRun:
     domain: Domain | None = None
     """The definitions of the domain, with its facets; None: nothing that needs them is done."""
     notes: list[str] = field(default_factory=list)
+    known_definitions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Digests of features by name, by the digest of the definitions that they stand in."""
 
     dataset: Dataset = field(init=False)
     maturity: Maturity = field(init=False)
@@ -80,6 +82,11 @@ class TrainingRun:
     def seed(self) -> int:
         """The seed of every random draw."""
         return self.settings.training.seed
+
+    @property
+    def feature_digests(self) -> Mapping[str, str]:
+        """Digests of the data set's features by name; empty where its definitions aren't known."""
+        return self.known_definitions.get(self.dataset.definitions, {})
 
     @property
     def by_time(self) -> bool:

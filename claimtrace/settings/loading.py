@@ -32,6 +32,8 @@ _TYPES: Final[Mapping[Any, str]] = {
 _AT: Final = re.compile(r" - at `\$\.?([\w.]*)")
 _TABLE: Final = re.compile(r"file:.+|[A-Za-z0-9_.-]{3,255}")
 _CONSUMER: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_PACKAGE_GROUP: Final = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
+_S3_PLACE: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?")
 _SNS_TOPIC: Final = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]{1,256}")
 
 
@@ -239,6 +241,9 @@ def _check_names(settings: Settings, origins: Origins) -> None:
     for name, value, form, hint in (
         ("aws.alerts_topic", settings.aws.alerts_topic, _SNS_TOPIC,
          "write arn:aws:sns:REGION:ACCOUNT:NAME"),
+        ("mirrors.sagemaker", settings.mirrors.sagemaker, _S3_PLACE, "write s3://bucket/prefix"),
+        ("mirrors.sagemaker_group", settings.mirrors.sagemaker_group, _PACKAGE_GROUP,
+         "1 to 63 of a-z, A-Z, 0-9 and -"),
         ("kinesis.table", kinesis.table, _TABLE, "3 to 255 of a-z, A-Z, 0-9, _-. or file:PATH"),
         ("kinesis.fan_out", kinesis.fan_out, _CONSUMER, "1 to 128 of a-z, A-Z, 0-9, _ - and ."),
     ):  # fmt: skip

@@ -252,6 +252,20 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     partitions and errors."""
 
 
+class MirrorSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Mirrors of the model registry, written after each training and by `models mirror`."""
+
+    mlflow: str = ""
+    """Address of an MLflow server, such as http://127.0.0.1:5000; empty: none. A name and password
+    come from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."""
+    sagemaker: str = ""
+    """s3://bucket/prefix for the files of SageMaker model packages; empty: no packages are made."""
+    sagemaker_group: str = ""
+    """Name of the model package group; empty: the domain's name."""
+    sagemaker_image: str = ""
+    """Container image that packages say they run on; empty: they can't be deployed there."""
+
+
 class KafkaConnection(NamedTuple):
     """The settings that a Kafka client is made from: the brokers in `source`, options, login."""
 
@@ -294,6 +308,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schemas: SchemaSettings = SchemaSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+    mirrors: MirrorSettings = MirrorSettings()
 
     @property
     def kafka_connection(self) -> KafkaConnection:

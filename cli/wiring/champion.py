@@ -42,10 +42,10 @@ class Champion:
         """Return the new champion if it can serve; else the one before it stays in charge."""
         if ref is None or ref == self._ref:
             return ref
-        scorer = self._workspace.scorer_of(ref)
-        if scorer.manifest.definitions != self._workspace.domain.definitions_digest:
-            self._notify(f"model {ref.label} was trained under other definitions: not used")
+        found = self._workspace.misfit(ref)
+        if found is not None:
+            self._notify(f"model {ref.label} isn't used: {found.words}")
             return self._ref
-        for note in scorer.notes:
+        for note in self._workspace.scorer_of(ref).notes:
             self._notify(note)
         return ref

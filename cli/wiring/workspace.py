@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from claimtrace.schemas.adapters.registry import Schemas
     from featurestore.definitions.domain import Domain
     from featurestore.offline.adapters.delta import OfflineStore
+    from models.fit import Misfit
     from models.registry.adapters.folder import FolderRegistry
     from models.scorer import Scorer
     from stream.journal.terms import Terms
@@ -197,6 +198,20 @@ class Workspace:
                 passed.add(ref.digest)
             self._scorers[ref] = found
         return found
+
+    @cached_property
+    def feature_digests(self) -> dict[str, str]:
+        """The digest of each feature of the domain, by name."""
+        from featurestore.fields.feature_digests import feature_digests
+
+        return feature_digests(self.domain)
+
+    def misfit(self, which: ModelRef | int) -> Misfit | None:
+        """Return why a version can't serve under the domain's definitions; None if it can."""
+        from models.fit import misfit
+
+        manifest = self.registry.load(which).manifest
+        return misfit(manifest, self.domain.definitions_digest, self.feature_digests)
 
     def warm_up(self) -> None:
         """Load the champion and compile its kernels, so that the first batch doesn't wait for

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
 
 from msgspec import inspect
 
@@ -19,6 +19,7 @@ from claimtrace.events import Event
 from claimtrace.ids import digest_of
 from claimtrace.rooms import ROOMS
 
+from .digests import plain
 from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
 from .facets import Facet, check_facets
 from .features import MAX_VALUES, Computed, Entity, Feature, Group, Own, Rule, WindowFeature
@@ -128,15 +129,15 @@ class Domain:
     @property
     def definitions_digest(self) -> str:
         """A digest that changes whenever a served vector could change."""
-        later = [["missing", _plain(self.missing)]] if self.missing else []
+        later = [["missing", plain(self.missing)]] if self.missing else []
         return digest_of(
-            [self.name, self.currency, _plain(self.features), _plain(self.groups), *later]
+            [self.name, self.currency, plain(self.features), plain(self.groups), *later]
         )
 
     @property
     def rules_digest(self) -> str:
         """A digest that changes whenever a rule could decide differently."""
-        return digest_of(_plain(self.rules))
+        return digest_of(plain(self.rules))
 
 
 MISSING_BY_DOMAIN: Final = 2
@@ -220,64 +221,6 @@ def _check_module_name(module_name: str) -> None:
     if module_name.endswith(".py"):
         raise DefinitionError(f"{module_name} is a file's name", where=_SETTING,
                               hint=f"write {module_name.removesuffix('.py')}")  # fmt: skip
-
-
-def _plain(thing: Any) -> Any:
-    """Return definitions as nested lists of plain values, the same on every machine, for a digest.
-
-    A definition becomes the word of its class, followed by the values of its fields in order,
-    without their names. A class can change this by attributes:
-
-    - `digest_word`: the word for the class; by default the class's name. With a word of its own a
-      class can be renamed without changing any digest.
-    - `digest_later`: fields that were added to the class after digests of it were in use, with a
-      word for each. A field that has its default, which must never change, is left out, so that
-      definitions which don't use it keep their digest; otherwise `[word, value]` follows after
-      the other fields.
-    - `digest_never`: fields that can't change a served vector or a decision.
-
-    The `digest_later` and `digest_never` of a base class also apply to its subclasses.
-    """
-    if isinstance(thing, Expression):
-        return thing.tree()
-    if isinstance(thing, type):
-        return [_word(thing), getattr(thing, "topic", "")]
-    if is_dataclass(thing):
-        return [_word(type(thing)), *_field_values(thing)]
-    if isinstance(thing, tuple):
-        return [_plain(each) for each in thing]
-    return str(thing) if isinstance(thing, float) else thing
-
-
-def _word(kind: type) -> str:
-    """Return the word for a class in digests; a subclass doesn't inherit it."""
-    word: str = vars(kind).get("digest_word", kind.__name__)
-    return word
-
-
-def _field_values(thing: Any) -> Iterator[Any]:
-    """Yield the values of a definition's fields for its digest; see `_plain`."""
-    later: dict[str, str] = {}
-    never: set[str] = set()
-    for base in type(thing).__mro__:
-        later |= vars(base).get("digest_later", {})
-        never |= vars(base).get("digest_never", set())
-    added = []
-    for each in fields(thing):
-        if each.name in never:
-            continue
-        value = getattr(thing, each.name)
-        if each.name not in later:
-            yield _plain(value)
-        elif not _is_default(each, value):
-            added.append([later[each.name], _plain(value)])
-    yield from sorted(added, key=lambda pair: pair[0])
-
-
-def _is_default(each: Field[Any], value: Any) -> bool:
-    """Whether a value is its field's default; NaN equals NaN, and 0 equals 0.0."""
-    default = each.default if each.default_factory is MISSING else each.default_factory()
-    return bool(value == default or _plain(value) == _plain(default))
 
 
 def _near(name: str, among: Iterable[str]) -> str:

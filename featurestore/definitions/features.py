@@ -11,7 +11,7 @@ aggregate, window.
 
 `digest_word` is the word for a class in the digest of the definitions; it never changes. A field
 that is added to a class later must be listed in its `digest_later` or `digest_never`: see
-`featurestore.definitions.domain`.
+`featurestore.definitions.digests`.
 """
 
 from __future__ import annotations

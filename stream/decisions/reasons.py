@@ -39,6 +39,8 @@ class _Wording(NamedTuple):
     """The parts of the text about one feature that don't depend on its value."""
 
     name: str
+    place: int
+    """Index of the feature in the served vector."""
     subject: str
     is_flag: bool
     in_cents: bool
@@ -60,6 +62,7 @@ class Explainer:
         features: the definitions, in order.
         baselines: percentile grid of each feature in training.
         max_reasons: most reasons of a claim; the other contributions are summed into the rest.
+        taken: names of the features that the model takes, in its order; None: all of them.
     """
 
     def __init__(
@@ -67,9 +70,11 @@ class Explainer:
         features: Sequence[Feature],
         baselines: Mapping[str, Sequence[float]],
         max_reasons: int,
+        taken: Sequence[str] | None = None,
     ) -> None:
         names = [feature.name for feature in features]
-        self._wordings = [_wording(feature, names, baselines) for feature in features]
+        places = range(len(names)) if taken is None else [names.index(name) for name in taken]
+        self._wordings = [_wording(features, place, names, baselines) for place in places]
         self._max_reasons = max_reasons
 
     def explain(
@@ -82,10 +87,10 @@ class Explainer:
 
         Args:
             matrix: float64[n, F], their served vectors.
-            contributions: float64[n, F + 1], in margin (log-odds); the last is the base.
+            contributions: float64[n, taken + 1], in margin (log-odds); the last is the base.
             event_times_ms: the event time of each, for the windows of its reasons.
         """
-        # stable, so that equal contributions keep the order of the definitions
+        # stable, so that equal contributions keep the order of the model's features
         orders = np.argsort(-np.abs(contributions[:, :-1]), axis=1, kind="stable")
         rows = zip(
             orders[:, : self._max_reasons].tolist(), matrix.tolist(), contributions.tolist(),
@@ -104,7 +109,7 @@ class Explainer:
             if share == 0.0:
                 break  # sorted by size: all that follow are zero as well
             listed += share
-            reasons.append(_reason(self._wordings[i], values[i], values, share, event_time_ms))
+            reasons.append(_reason(self._wordings[i], values, share, event_time_ms))
         # fsum is exact, so the rest doesn't depend on the order of the sum; what rounding took
         # from the listed shares is in the rest
         rest = round(math.fsum(shares) - listed, _ROUND)
@@ -112,8 +117,12 @@ class Explainer:
 
 
 def _wording(
-    feature: Feature, names: Sequence[str], baselines: Mapping[str, Sequence[float]]
+    features: Sequence[Feature],
+    index: int,
+    names: Sequence[str],
+    baselines: Mapping[str, Sequence[float]],
 ) -> _Wording:
+    feature = features[index]
     subject, entity, width_ms, delay_ms = feature.text or feature.name, "", 0, 0
     if isinstance(feature, WindowFeature):
         entity, width_ms, delay_ms = feature.entity.name, feature.width_ms, feature.delay_ms
@@ -122,6 +131,7 @@ def _wording(
             subject += f", up to {_days(delay_ms)} ago"
     return _Wording(
         name=feature.name,
+        place=index,
         subject=subject,
         is_flag=isinstance(feature, Own) and bool(feature.equals),
         in_cents="_cents" in feature.name,
@@ -135,9 +145,8 @@ def _wording(
     )
 
 
-def _reason(
-    wording: _Wording, value: float, values: list[float], share: float, event_time_ms: int
-) -> Reason:
+def _reason(wording: _Wording, values: list[float], share: float, event_time_ms: int) -> Reason:
+    value = values[wording.place]
     if wording.own_index >= 0:
         baseline, text = _phrase(wording, value, values[wording.own_index])
     else:

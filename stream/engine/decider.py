@@ -178,8 +178,9 @@ class Decider:
         if scorer is None or not referred.size or not self._terms.reasons:
             return {}
         if scorer is not self._explainer[0]:  # an explainer is built once for each model
-            baselines = scorer.manifest.baselines
-            explainer = Explainer(self._domain.features, baselines, self._terms.reasons)
+            manifest = scorer.manifest
+            explainer = Explainer(self._domain.features, manifest.baselines, self._terms.reasons,
+                                  manifest.features)  # fmt: skip
             self._explainer = scorer, explainer
         times = claims.event_times_ms[referred].tolist()
         found = self._explainer[1].explain(matrix, scorer.contributions(matrix), times)

@@ -73,7 +73,7 @@ class DriftWatch:
 
         Args:
             times_ms: int64[n], their event times.
-            matrix: float64[n, features], their served vectors.
+            matrix: float64[n, features], the model's features of their served vectors.
             scores: float64[n], NaN where the model gave none.
             referred: bool[n].
             unseen: int64[n], 1 where a category was not known to the definitions.

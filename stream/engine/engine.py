@@ -64,7 +64,8 @@ class Engine:
         self.tie_order = domain.tie_order(terms.edition)
         """The input topics in their order among equal log times, as of the edition in force."""
         self.decider = Decider(domain, terms)
-        self._scorer_of = scorer_of
+        self._load = scorer_of
+        self._names = domain.feature_names
         self.decoder = ColumnDecoder(domain.events, domain.currency, key, plain)
         self.intake = Intake(domain, key, terms.lateness_ms, terms.remember_ms, terms.edition)
         self._is_flat = self.intake.features.can_read(self.decoder.claims)
@@ -95,7 +96,7 @@ class Engine:
             drift_results += self._drift.switch_model(plan.model, scorer)
         scored = score(scorer, ingested.vectors.matrix)
         if scorer is not None:
-            self._count_drift(decoded.facts, ingested, scored)
+            self._count_drift(scorer, decoded.facts, ingested, scored)
         drift_results += self._drift.judge_closed()
         for span in plan.ranges:
             self.positions[span.topic, span.partition] = span.to_position
@@ -148,11 +149,18 @@ class Engine:
         self.intake.restore(below("intake/", arrays))
         self._drift.restore(below("drift/", arrays), self._scorer_of)
 
-    def _count_drift(self, facts: AcceptedEvents, ingested: IntakeResult, scored: Scored) -> None:
+    def _scorer_of(self, ref: ModelRef) -> Scorer:
+        """Return the model of a version; it picks its features out of the served vectors."""
+        return self._load(ref).taking(self._names)
+
+    def _count_drift(
+        self, scorer: Scorer, facts: AcceptedEvents, ingested: IntakeResult, scored: Scored
+    ) -> None:
         times = facts.event_times_ms[ingested.claims]
         unseen = ((ingested.vectors.flags & UNSEEN) != 0).astype(np.int64)
         referred = scored.levels == 2
-        self._drift.count(times, ingested.vectors.matrix, scored.scores, referred, unseen)
+        inputs = scorer.inputs(ingested.vectors.matrix)
+        self._drift.count(times, inputs, scored.scores, referred, unseen)
         self._drift.count_outcomes(ingested.outcomes)
 
 

@@ -157,3 +157,22 @@ print(hashlib.sha256(b"".join(part.tobytes() for part in out)).hexdigest())
         for extra in ({}, plain)
     }
     assert len(digests) == 1
+
+
+def test_a_scorer_picks_its_columns_out_of_the_served_vectors() -> None:
+    scorer = Scorer.load(artefact_of(MODEL), self_check=False)
+    own = scorer.manifest.features
+    assert scorer.taking(list(own)) is scorer
+    assert scorer.inputs(ROWS) is ROWS
+    names = ["more", *reversed(own), "another"]
+    served = np.column_stack([np.full(50, 9.0), ROWS[:, ::-1], np.full(50, np.nan)])
+    taking = scorer.taking(names)
+    assert taking is scorer.taking(names) is scorer.taking(list(names))
+    assert taking.taking(own).inputs(ROWS) is ROWS
+    np.testing.assert_array_equal(taking.inputs(served), ROWS)
+    np.testing.assert_array_equal(taking.margins(served), scorer.margins(ROWS))
+    np.testing.assert_array_equal(taking.contributions(served), scorer.contributions(ROWS))
+    assert (taking.ref, taking.manifest) == (scorer.ref, scorer.manifest)
+    assert scorer.inputs(ROWS) is ROWS
+    with pytest.raises(ModelError, match="'f0', which the model takes, and 1 more"):
+        scorer.taking([name for name in own if name not in ("f0", "f4")])

@@ -87,17 +87,32 @@ def ministack_packages() -> Path:
     Raises:
         ServerMissing: the download failed.
     """
-    pins = POM.with_name("ministack.txt")
+    return _packages("ministack")
+
+
+def mlflow_packages() -> Path:
+    """Return the folder with MLflow and its dependencies; downloaded if missing.
+
+    They are apart from the product's environment, which needs no client of MLflow.
+
+    Raises:
+        ServerMissing: the download failed.
+    """
+    return _packages("mlflow")
+
+
+def _packages(name: str) -> Path:
+    pins = POM.with_name(f"{name}.txt")
 
     def bring(aside: Path) -> Path:
         packages = aside / "packages"
-        run_fetch("ministack", [
+        run_fetch(name, [
             sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
             "--require-hashes", "--no-deps", "--target", str(packages), "-r", str(pins),
         ])  # fmt: skip
         return packages
 
-    return fetched_once("ministack", pins.read_bytes(), bring)
+    return fetched_once(name, pins.read_bytes(), bring)
 
 
 def fetched_once(name: str, definition: bytes, bring: Callable[[Path], Path]) -> Path:

@@ -111,7 +111,7 @@ class Asking:
         """
         asking: dict[str, Callable[[Request], list[Asked]]] = {
             "kinesis": self._kinesis, "dynamodb": self._dynamodb, "sns": _sns,
-            "monitoring": _cloudwatch, "s3": _s3,
+            "monitoring": _cloudwatch, "s3": _s3, "sagemaker": self._sagemaker,
         }  # fmt: skip
         return asking[request.service](request)
 
@@ -155,6 +155,18 @@ class Asking:
             else Asked(f"dynamodb:{name}", "*")
             for name, each in parts
         ]
+
+    def _sagemaker(self, request: Request) -> list[Asked]:
+        content, action = request.content, f"sagemaker:{request.operation}"
+        group = content.get("ModelPackageGroupName", "")
+        if request.operation.startswith("List"):  # they know no resources
+            return [Asked(action, "*")]
+        if request.operation == "UpdateModelPackage":
+            return [Asked(action, content["ModelPackageArn"])]
+        needed = [Asked(action, self._arn(request, f"model-package-group/{group}"))]
+        if request.operation == "CreateModelPackage":
+            needed.append(Asked(action, self._arn(request, f"model-package/{group}/1")))
+        return needed
 
     def _arn(self, request: Request, rest: str) -> str:
         return f"arn:aws:{request.service}:{request.region}:{self.account}:{rest}"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from claimtrace.clock import DAY_MS
+from claimtrace.decisions import ModelRef
 from claimtrace.errors import ConfigError, StateError, UsageError
 from claimtrace.ids import digest
 from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSettings
@@ -18,6 +19,8 @@ from models.kernels.forest import Forest
 from models.registry.adapters.folder import FolderRegistry
 from models.scorer import Scorer
 from monitoring.windows.reference import read_reference
+from tests.worlds.artefacts import draft
+from tests.worlds.boosters import booster, edited
 from tests.worlds.claims_history import DIGEST, FEATURES, History, write_history
 from training.data.dataset import load_dataset
 from training.evaluation.evaluate import Measured
@@ -186,6 +189,93 @@ def test_a_champion_of_other_definitions_is_noted_and_not_compared(
     assert any("other definitions" in note for note in report.notes)
     assert report.features == 2
     assert report.promoted
+
+
+def digests_of(names: list[str], **changes: str) -> dict[str, str]:
+    return {name: changes.get(name, digest(name.encode())) for name in names}
+
+
+def under_newer_definitions(history: History, names: list[str]) -> None:
+    """Decide on all claims again under definitions with these features."""
+    rows = history.store.dataset("decisions").to_table().to_pylist()
+    places = [FEATURES.index(name) if name in FEATURES else None for name in names]
+    newer = [
+        row
+        | {
+            "definitions": "e" * 64,
+            "log_time_ms": row["log_time_ms"] + 1,
+            "features": [float("nan") if p is None else row["features"][p] for p in places],
+        }
+        for row in rows
+    ]
+    named = definitions_rows("e" * 64, "t", [(name, "field", "") for name in names])
+    history.store.append("definitions", named, writer="e", version=0)
+    history.store.append("decisions", rows_of("decisions", newer), writer="w", version=1)
+
+
+def a_champion(registry: FolderRegistry, fitted_until_ms: int = 0) -> ModelRef:
+    """Publish a model of `FEATURES`, with their digests, and put it in charge."""
+
+    def rename(parsed: dict) -> None:
+        parsed["learner"]["feature_names"] = FEATURES
+
+    lineage = {"fitted_until_ms": fitted_until_ms, "params": {"rounds": 20, "max_depth": 2}}
+    made = draft(features=FEATURES, definitions=DIGEST, baselines={}, lineage=lineage,
+                 feature_digests=digests_of(FEATURES))  # fmt: skip
+    acted = {"actor": "ann", "reason": "why", "at_ms": 1}
+    ref = registry.publish(made, edited(booster()[1], rename), **acted)
+    registry.move_alias(CHAMPION, ref.version, **acted)
+    return ref
+
+
+@pytest.mark.parametrize("has_seen_the_test", [False, True])
+def test_a_champion_of_older_definitions_is_compared_by_its_own_features(
+    has_seen_the_test: bool, tmp_path: Path, registry: FolderRegistry
+) -> None:
+    history = write_history(tmp_path / "offline")
+    champion = a_champion(registry, history.end_ms if has_seen_the_test else 0)
+    names = ["more", *reversed(FEATURES)]
+    under_newer_definitions(history, names)
+    known = {"e" * 64: digests_of(names)}
+    runs: list[TrainingRun] = []
+    steps = (*STEPS, ("look", runs.append))
+    report = run(history, registry, known_definitions=known, steps=steps)
+    assert report.champion_evaluation is not None
+    assert any("has learned from a part" in note for note in report.notes) == has_seen_the_test
+    if not has_seen_the_test:
+        rows = runs[0].dataset.matrix[runs[0].panel.rows][:, :0:-1]
+        scored = Scorer.load(registry.load(champion)).margins(rows)
+        metrics = Measured(runs[0].panel, scored).metrics()
+        assert report.champion_evaluation.average_precision.value == metrics[0]
+    manifest = registry.load(report.model.version).manifest
+    assert (manifest.features, manifest.feature_digests) == (names, known["e" * 64])
+    assert manifest.lineage["champion_before"] == msgspec.to_builtins(champion)
+
+
+def test_a_champion_with_a_changed_feature_is_not_compared_and_it_is_named(
+    tmp_path: Path, registry: FolderRegistry
+) -> None:
+    history = write_history(tmp_path / "offline")
+    a_champion(registry)
+    under_newer_definitions(history, FEATURES)
+    changed = {"e" * 64: digests_of(FEATURES, **{"shop.rate": "f" * 64})}
+    report = run(history, registry, known_definitions=changed)
+    assert report.champion_evaluation is None
+    assert "champion 1 can't score these claims: shop.rate changed" in report.notes
+
+
+def test_the_manifest_records_settings_and_code_and_no_place_on_this_machine(
+    history: History, registry: FolderRegistry
+) -> None:
+    run(history, registry)
+    manifest = registry.load(1).manifest
+    assert manifest.feature_digests is msgspec.UNSET
+    assert manifest.lineage["champion_before"] is None
+    settings = manifest.lineage["settings"]
+    assert set(settings) == {"digest", "training", "decision", "drift"}
+    assert settings["training"]["params"] == {"rounds": 60}
+    assert manifest.lineage["code"]["fitter"] == "xgboost"
+    assert str(registry.folder.parent.parent) not in msgspec.json.encode(manifest).decode()
 
 
 def test_an_alias_that_moved_meanwhile_is_not_overwritten(

@@ -28,9 +28,10 @@ from tests.servers.iam_gate import Gate
 from tests.servers.iam_policy import Asked, Grant, Policy
 from tests.servers.kinesis import KinesisLocal
 from tests.servers.ministack import ACCOUNT, Ministack
+from tests.servers.sagemaker import SageMakerLocal
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-ROLES: Final = ("setup", "producer", "worker", "trainer", "console")
+ROLES: Final = ("setup", "producer", "worker", "trainer", "mirror", "console")
 VALUES: Final = {
     "REGION": REGION, "ACCOUNT": ACCOUNT, "NAME": "iam", "TABLE": "iam-table",
     "BUCKET": "iam-bucket", "PREFIX": "offline/store", "TOPIC": "iam-alerts", "NAMESPACE": "fraud",
@@ -45,6 +46,7 @@ SHARING: Final = {
     "worker": ("AggregateOutputs", "JournalAndLeases", "ListOfflineStore", "WriteOfflineStore",
                "SendAlerts", "SendMetrics"),
     "trainer": (),
+    "mirror": (),
     "console": ("ReadJournal", "ListOfflineStore", "ReadOfflineStore"),
 }  # fmt: skip
 """Statements that one worker with a folder of its own doesn't need."""
@@ -141,8 +143,9 @@ class Life:
 class Roles:
     """All that was done, and the parts of the policies that were needed for it."""
 
-    def __init__(self, shared: Life, pushed: Life) -> None:
+    def __init__(self, shared: Life, pushed: Life, sagemaker: SageMakerLocal) -> None:
         self.lives = shared, pushed
+        self.sagemaker = sagemaker
         self.shared, self.pushed = self.lives
         self.ran: list[tuple[str, Ran]] = []
 
@@ -174,6 +177,15 @@ class Roles:
         self._note("worker", life.run("worker", history, _STREAM, **past))
         promote = ("models", "promote", "1", "--reason", "it is the only one")
         self._note("trainer", life.run("trainer", ("train",), promote, **past))
+        self._mirror()
+        for package in self.sagemaker.packages:  # by somebody in the console
+            package["ModelApprovalStatus"] = "Rejected"
+        self._mirror()
+
+    def _mirror(self) -> None:
+        """Write the registry as model packages: new ones, then approvals that differ from ours."""
+        there = {"MIRRORS__SAGEMAKER": STORE, "MIRRORS__SAGEMAKER_GROUP": VALUES["NAME"]}
+        self._note("mirror", self.shared.run("mirror", ("models", "mirror", "sagemaker"), **there))
 
     def _feed(self) -> None:
         """Create streams and a table; put events, some of them twice with other contents."""
@@ -218,7 +230,11 @@ def all_roles(
     topic = aws.client("sns").create_topic(Name=VALUES["TOPIC"])["TopicArn"]
     rest = dict.fromkeys(("s3", "sns", "monitoring"), aws.endpoint)
     services = {**rest, "kinesis": kinesis.endpoint, "dynamodb": dynamodb.endpoint}
-    with Gate(services, ACCOUNT) as polled, Gate({"kinesis": aws.endpoint}, ACCOUNT) as pushed:
+    with (
+        SageMakerLocal() as sagemaker,
+        Gate({**services, "sagemaker": sagemaker.endpoint}, ACCOUNT) as polled,
+        Gate({"kinesis": aws.endpoint}, ACCOUNT) as pushed,
+    ):
         for role in ROLES:
             polled.policies[role] = policy_of(role, *FAN_OUT.get(role, ()))
             pushed.policies[role] = policy_of(role, *SHARING[role])
@@ -231,4 +247,5 @@ def all_roles(
                 DRIFT__ALERT_N="1", PARTITIONS="2",
             ),
             Life(folder / "pushed", pushed, PARTITIONS="1"),
+            sagemaker,
         )  # fmt: skip

@@ -57,9 +57,14 @@ def release(run: TrainingRun) -> None:
     run.probabilities = run.released_calibration.probabilities(run.margins)
 
 
-def fit_rows(run: TrainingRun, rows: NDArray[np.int64], params: Params) -> Fitted:
-    """Fit a model on some rows of the data set with the run's fitter and seed."""
-    learnt = Rows(run.dataset.matrix[rows], run.dataset.is_fraud[rows])
+def fit_rows(
+    run: TrainingRun,
+    rows: NDArray[np.int64],
+    params: Params,
+    columns: NDArray[np.intp] | slice = slice(None),
+) -> Fitted:
+    """Fit a model on some rows and columns of the data set with the run's fitter and seed."""
+    learnt = Rows(run.dataset.matrix[rows][:, columns], run.dataset.is_fraud[rows])
     return FITTERS[run.fitter](learnt, None, params, run.seed, run.progress)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from claimtrace.clock import DAY_MS
 
 from ..evaluation.capacity import SCORE_DECIMALS, threshold_for
+from ..release.origin import with_origin
 from ..release.publish import build_draft, recent_rows
 from ..release.publish import publish as publish_version
 from ..run import TrainingRun
@@ -50,6 +51,13 @@ def publish(run: TrainingRun) -> None:
         verdict=run.verdict,
         settings=run.settings,
         created_at_ms=run.now_ms,
+    )
+    draft = with_origin(
+        draft,
+        settings=run.settings,
+        fitter=run.fitter,
+        champion=run.champion,
+        feature_digests=run.feature_digests,
     )
     run.published = publish_version(
         run.registry,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artefact import Manifest
+from models.fit import Misfit, misfit
 from models.kernels.forest import Forest
 
 from ..evaluation.evaluate import Measured, Panel, bootstrap
@@ -45,19 +47,19 @@ def evaluate(run: TrainingRun) -> None:
 def _champion_scores(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
     """Return the champion's margins and probabilities on the panel.
 
-    None if the champion has other definitions and can't score these claims. A champion that has
-    learned from claims of the panel would seem better than it is: a model of its settings, fitted
-    on the same claims as the judged one, stands in for it.
+    None if claims with these definitions lack a feature that the champion takes, or if one has
+    changed. A champion that has learned from claims of the panel would seem better than it is: a
+    model of its settings and features, fitted on the same claims as the judged one, stands in.
     """
     artefact = run.registry.load(CHAMPION)
     manifest, name = artefact.manifest, f"champion {artefact.ref.version}"
-    if (manifest.definitions, manifest.features) != (
-        run.dataset.definitions,
-        run.dataset.features,
-    ):
-        run.notes.append(f"{name} was trained under other definitions and can't score these claims")
+    found = _misfit(run, manifest)
+    if found is not None:
+        run.notes.append(f"{name} can't score these claims: {found.words}")
         return None
-    rows = run.dataset.matrix[run.panel.rows]
+    places = {name: place for place, name in enumerate(run.dataset.features)}
+    columns = np.array([places[name] for name in manifest.features], np.intp)
+    rows = run.dataset.matrix[run.panel.rows][:, columns]
     if fitted_until_ms(manifest) <= run.split.test_start_ms:
         margins = Forest.from_xgboost_json(artefact.model_json).margins(rows)
         return margins, manifest.calibration.probabilities(margins)
@@ -66,6 +68,13 @@ def _champion_scores(run: TrainingRun) -> tuple[NDArray[np.float32], NDArray[np.
     params = {
         key: value for key, value in manifest.lineage.get("params", {}).items() if key in RECIPE
     }
-    fitted = fit_rows(run, run.split.train, params)
+    fitted = fit_rows(run, run.split.train, params, columns)
     margins = Forest.from_xgboost_json(fitted.model_json).margins(rows)
     return margins, run.calibration.probabilities(margins)
+
+
+def _misfit(run: TrainingRun, manifest: Manifest) -> Misfit | None:
+    """Return why a version can't score the claims of the data set; None if it can."""
+    if run.feature_digests:
+        return misfit(manifest, run.dataset.definitions, run.feature_digests)
+    return None if manifest.definitions == run.dataset.definitions else Misfit(unknown=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated
 
+import msgspec
 import typer
 
 from claimtrace.errors import UsageError
@@ -12,7 +13,9 @@ from claimtrace.errors import UsageError
 from ...console import out, print_json, safe, table
 from ...times import time_of
 from ...wiring.workspace import CHAMPION
-from . import changes, difference
+from . import changes, difference, lineage
+from .fitness import fit_row, misfits
+from .mirror import mirror_app
 from .registry_proof import MODEL_PARTS, check_models, show_models_checked
 from .values import fitting, flat
 
@@ -21,6 +24,8 @@ app.command()(changes.promote)
 app.command()(changes.rollback)
 app.command()(changes.reject)
 app.command()(difference.diff)
+app.command()(lineage.lineage)
+app.add_typer(mirror_app, name="mirror")
 
 
 @app.callback(invoke_without_command=True)
@@ -89,6 +94,7 @@ def show(
         ["made", f"{_when(m.created_at_ms)} UTC"],
         ["digest", ref.digest],
         ["definitions", f"{m.definitions} ({m.domain}, {len(m.features):,} features)"],
+        fit_row(ctx.obj, m),
         ["model", f"{m.model_digest} ({m.model_bytes:,} bytes)"],
         ["thresholds", f"refer at {m.thresholds.refer:.4f}, review at {m.thresholds.review:.4f}, "
          f"for {m.capacity_per_day:g} investigations a day"],
@@ -138,12 +144,15 @@ def check(
     """Prove that no version and no line of the approvals log was changed or cut off.
 
     The log is compared with its head, which is kept beside it, and with the models that the
-    journal of the stream names. Exit code 1 when something was changed.
+    journal of the stream names. Exit code 1 when something was changed. It also says which version
+    in charge no longer fits the definitions.
     """
     from stream.proofs.coverage import missing_parts, required_parts
 
     required = required_parts(require, MODEL_PARTS)
     result = check_models(ctx.obj)
+    if not result.problems:  # only sound manifests can be read
+        result = msgspec.structs.replace(result, misfits=misfits(ctx.obj))
     show_models_checked(result, required, as_json=as_json)
     if result.problems or missing_parts(result.covered, required):
         raise typer.Exit(1)

@@ -23,7 +23,10 @@ MODEL_PARTS: Final = ("head", "journal")
 
 
 class ModelsCheck(msgspec.Struct, frozen=True):
-    """The result of a check of the registry: entries from the first to the last, and the head."""
+    """The result of a check of the registry: entries from the first to the last, and the head.
+
+    `misfits` are versions with an alias that can't serve under the definitions as they are now.
+    """
 
     entries: int
     versions: int
@@ -32,6 +35,7 @@ class ModelsCheck(msgspec.Struct, frozen=True):
     head: str
     problems: list[str]
     covered: list[Covered]
+    misfits: list[str] = []
 
 
 def check_models(workspace: Workspace) -> ModelsCheck:
@@ -118,4 +122,6 @@ def show_models_checked(result: ModelsCheck, required: list[str], *, as_json: bo
             f"[bold green]nothing was changed[/]: {result.entries:,} entries, {result.versions:,} "
             f"versions, head {result.head[:12]}"
         )
+    for line in result.misfits:
+        out.print(f"[yellow]{safe(line)}[/]")
     show_covered(result.covered, required)

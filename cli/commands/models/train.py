@@ -16,6 +16,7 @@ from ...console import out, print_json, progress, safe, table
 from ...mistakes import check_writable
 from ...times import time_of
 from ...wiring.workspace import Workspace
+from .mirror import mirror_after_training
 
 if TYPE_CHECKING:
     from training.run import TrainingRun
@@ -109,11 +110,14 @@ def run_training(
             advance(int(ended), f"{step} {at}/{total}" if total > 1 else step)
 
         now_ms = workspace.clock.now_ms()
-        return run(
+        report = run(
             workspace.offline, workspace.registry, settings or workspace.settings,
             at_ms=now_ms if at_ms is None else at_ms, now_ms=now_ms, progress=told, steps=steps,
             domain=workspace.domain,
+            known_definitions={workspace.domain.definitions_digest: workspace.feature_digests},
         )  # fmt: skip
+    mirror_after_training(workspace)
+    return report
 
 
 def _check_new(scores: Path) -> None:

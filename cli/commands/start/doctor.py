@@ -209,9 +209,9 @@ def _models(workspace: Workspace) -> str:
     ref = workspace.registry.alias(CHAMPION)
     if ref is None:
         return "no champion yet: rules decide alone; claimtrace train makes one"
-    scorer = workspace.scorer_of(ref)
-    if scorer.manifest.definitions != workspace.domain.definitions_digest:
-        raise ConfigError(f"{ref.label} was trained under other definitions",
+    if (found := workspace.misfit(ref)) is not None:
+        raise ConfigError(f"{ref.label} doesn't fit the definitions: {found.words}",
                           hint="train again: claimtrace train")  # fmt: skip
+    scorer = workspace.scorer_of(ref)
     notes = f"; {'; '.join(scorer.notes)}" if scorer.notes else ""
     return f"champion {ref.label}, {scorer.kernel} kernel{notes}"

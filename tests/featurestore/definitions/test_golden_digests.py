@@ -2,7 +2,7 @@
 
 Digests are stored in journals, decisions, models and offline rows, which refuse to work together
 when the same definitions have different digests. So fix a failure here in the code, not in the
-values: see `digest_word`, `digest_later` and `digest_never` in `featurestore.definitions.domain`.
+values: see `digest_word`, `digest_later` and `digest_never` in `featurestore.definitions.digests`.
 Change the values of an example domain only if its definitions are changed on purpose.
 """
 

@@ -22,7 +22,8 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
     history = write_history(folder / "offline")
     registry = FolderRegistry(folder / "models", "auto_claims")
     for rounds in (30, 20, 10):
-        settings = Settings(training=TrainingSettings(params={"rounds": rounds, "max_depth": 2}))
+        params = {"rounds": rounds, "max_depth": 2}
+        settings = Settings(training=TrainingSettings(params=params, report=rounds == 30))
         train(history.store, registry, settings, at_ms=history.end_ms)
     assert registry.aliases() == {"champion": 1}
     return folder

@@ -31,7 +31,7 @@ from training.scores import scores_of
 
 SETTINGS = Settings(
     decision=DecisionSettings(capacity_per_day=2, review_per_day=5),
-    training=TrainingSettings(params={"rounds": 60}),
+    training=TrainingSettings(params={"rounds": 60}, report=False),
 )
 
 
@@ -146,7 +146,7 @@ def test_an_equal_challenger_is_published_rejected_and_the_champion_stays(
 
 def test_a_better_challenger_becomes_champion(history: History, registry: FolderRegistry) -> None:
     weak = msgspec.structs.replace(
-        SETTINGS, training=TrainingSettings(params={"rounds": 1, "max_depth": 1})
+        SETTINGS, training=TrainingSettings(params={"rounds": 1, "max_depth": 1}, report=False)
     )
     first = run(history, registry, weak)
     assert first.promoted
@@ -192,7 +192,7 @@ def test_an_alias_that_moved_meanwhile_is_not_overwritten(
     history: History, registry: FolderRegistry
 ) -> None:
     weak = msgspec.structs.replace(
-        SETTINGS, training=TrainingSettings(params={"rounds": 1, "max_depth": 1})
+        SETTINGS, training=TrainingSettings(params={"rounds": 1, "max_depth": 1}, report=False)
     )
     run(history, registry, weak)
 
@@ -321,7 +321,8 @@ def test_a_split_by_policy_trains_too(history: History, registry: FolderRegistry
 
 
 def test_settings_of_the_users_own_are_kept(history: History, registry: FolderRegistry) -> None:
-    own = TrainingSettings(params={"max_depth": 1, "rounds": 70, "reg_lambda": 2.5, "max_bin": 32})
+    params = {"max_depth": 1, "rounds": 70, "reg_lambda": 2.5, "max_bin": 32}
+    own = TrainingSettings(params=params, report=False)
     report = run(history, registry, msgspec.structs.replace(SETTINGS, training=own))
     assert len(report.tried) == 1
     assert {name: report.params[name] for name in ("max_depth", "reg_lambda", "max_bin")} == {

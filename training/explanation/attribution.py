@@ -74,8 +74,9 @@ def interventional(model_json: bytes, matrix: Floats, background: Floats) -> Att
 
     booster = xgboost.Booster({"nthread": 1})
     booster.load_model(bytearray(model_json))
+    most = float(np.finfo(np.float32).max)  # takes the branches of an infinity, which shap refuses
     explainer = shap.TreeExplainer(
-        booster, data=background, feature_perturbation="interventional", model_output="raw"
+        booster, data=np.clip(background, -most, most), feature_perturbation="interventional", model_output="raw"
     )
-    values = explainer.shap_values(matrix, check_additivity=False)
+    values = explainer.shap_values(np.clip(matrix, -most, most), check_additivity=False)
     return Attribution(np.asarray(values, np.float64), float(explainer.expected_value))

@@ -63,7 +63,7 @@ class DrawnClaims:
 
     Attributes:
         names: the F features.
-        matrix: float64[n, F].
+        matrix: float64[n, F]; what isn't finite has no place in a picture and is NaN.
         values: float64[n, F], SHAP values in log-odds.
         is_fraud: bool[n].
     """
@@ -99,8 +99,9 @@ def explain_globally(
         influences=influences_of(dataset.features, found.values, weights, is_fraud, texts),
         examples=[],
     )
+    shown = dataset.matrix[drawn]
     return explanation, DrawnClaims(
-        dataset.features, dataset.matrix[drawn], found.values[at], is_fraud[at]
+        dataset.features, np.where(np.isfinite(shown), shown, np.nan), found.values[at], is_fraud[at]
     )
 
 

@@ -81,6 +81,8 @@ def number(value: float) -> str:
     """
     if math.isnan(value):
         return "missing"
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
     if value == round(value) or abs(value) >= 1000:
         return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3g}"
     return f"{value:.3g}"

@@ -23,9 +23,9 @@ def explanations(found: Explanation, drawn: DrawnClaims, tables: list[Table]) ->
             "A contribution (SHAP value) is the part of a claim's score that one feature adds or "
             "takes away. Contributions are in log-odds: +0.69 doubles the odds of fraud, -0.69 "
             "halves them. A claim's contributions sum exactly to its score before calibration.",
-            f"Claims are compared with {BASELINES[found.baseline]}. Looked at were {found.claims:,} "
-            f"claims, all {found.frauds:,} known frauds among them, weighted to stand for "
-            f"{found.stands_for:,}.",
+            f"Claims are compared with {BASELINES[found.baseline]}. Looked at were "
+            f"{found.claims:,} claims, {found.frauds:,} known frauds among them, weighted to "
+            f"stand for {found.stands_for:,}.",
         ),
         figure_of(pictures.bars(found), "How much each feature moves the scores on average, up or "
                   "down. Features are used by the model; they need not be causes."),

@@ -8,7 +8,7 @@ from ..run import TrainingRun
 from ..tables import Table
 from .markup import Markup, element, join
 from .pieces import paragraphs, table_of
-from .summary import day, moment
+from .summary import day, moment, sentence
 
 
 def lineage(run: TrainingRun, report: TrainingReport) -> Markup:
@@ -58,7 +58,7 @@ def champion(report: TrainingReport) -> Markup:
         return paragraphs(
             "There was no champion to compare with. A first model must be clearly better than "
             "chance.",
-            report.verdict.words,
+            sentence(report.verdict.words),
         )
     rows = [
         [one.metric.replace("_ratio", "").replace("_", " "), f"{one.champion:.3f}",
@@ -71,7 +71,7 @@ def champion(report: TrainingReport) -> Markup:
         paragraphs(
             "Both models score the same claims, and the interval is of the difference between "
             "them; so it is much narrower than those of the two models.",
-            report.verdict.words,
+            sentence(report.verdict.words),
         ),
         table,
     )

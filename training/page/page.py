@@ -109,8 +109,8 @@ def _data(run: TrainingRun) -> Markup:
         figure_of(pictures.months(run), "Claims by month, those with a verdict, and the average "
                   "precision in each month of the test that has at least five known frauds. The "
                   "first and the last month may be incomplete."),
-        figure_of(pictures.delay(run), "How old claims are when their verdict comes, estimated from "
-                  "claims that still wait among them. Younger claims than the mark aren't judged "
+        figure_of(pictures.delay(run), "How old claims are when their verdict comes; claims that "
+                  "still wait are reckoned with. Younger claims than the mark aren't judged "
                   "by: their verdicts are the fast ones."),
     )  # fmt: skip
 
@@ -122,8 +122,8 @@ def _quality(run: TrainingRun) -> Markup:
             "days with fewer frauds than capacity can't be filled with frauds."
         ),
         figure_of(pictures.precision_recall(run), "Every threshold gives one point of the line; "
-                  "the capacity marks the one in use, with its 95 % intervals. It lies off the line "
-                  "where the capacity is spent day by day."),
+                  "the capacity marks the one in use, with its 95 % intervals. It lies off the "
+                  "line where the capacity is spent day by day."),
     )  # fmt: skip
 
 

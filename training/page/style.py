@@ -31,12 +31,13 @@ a { color: inherit; text-underline-offset: 2px; }
 .verdict p { margin: .15rem 0; }
 .verdict.good { border-color: var(--good); }
 .verdict.bad { border-color: var(--bad); }
-.key { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .8rem;
+.key { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.8rem, 1fr)); gap: .6rem;
   margin: 1.2rem 0; padding: 0; list-style: none; max-width: none; }
 .key li { border: 1px solid var(--line); padding: .6rem .8rem; margin: 0; }
 .key b { display: block; font-size: 1.45rem; font-weight: 600; line-height: 1.25; }
 .key span { display: block; font-size: .82rem; color: var(--soft); line-height: 1.35; }
 nav ol { columns: 2; column-gap: 2.5rem; padding-left: 1.3rem; font-size: .93rem; }
+nav li { margin: 0; break-inside: avoid; }
 .wide { overflow-x: auto; margin: .8rem 0 1.3rem; }
 table { border-collapse: collapse; width: 100%; font-size: .87rem; line-height: 1.35; }
 caption { text-align: left; font-weight: 650; padding: 0 0 .3rem; }

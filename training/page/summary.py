@@ -31,6 +31,15 @@ def percent(ratio: float, decimals: int = 1) -> str:
     return "unknown" if math.isnan(ratio) else f"{100 * ratio:.{decimals}f} %"
 
 
+def sentence(words: str) -> str:
+    """Begin a text with a capital letter, and end it with a full stop.
+
+    >>> sentence("kept the champion")
+    'Kept the champion.'
+    """
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith('.') else '.'}"
+
+
 def between(interval: Interval) -> str:
     """Write a ratio with its 95 % interval."""
     if math.isnan(interval.value):
@@ -49,11 +58,11 @@ def five_sentences(report: TrainingReport, domain: str) -> Markup:
         f"being fraud, and the {found.capacity_per_day:g} claims a day with the highest scores go "
         "to investigators.",
         f"It was judged on {found.claims:,} claims filed from {day(test.from_ms)} to "
-        f"{day(test.to_ms)}; {found.labelled:,} of them have a verdict, {found.frauds:,} are fraud; "
-        f"{_unseen(report)}.",
+        f"{day(test.to_ms)}; {found.labelled:,} of them have a verdict, {found.frauds:,} "
+        f"are fraud; {_unseen(report)}.",
         _quality_words(found),
-        f"Averaged over groups of claims of like scores, the score is off by "
-        f"{percent(found.calibration_error, 2)} points of probability; known frauds are "
+        "In groups of claims with like scores, the mean score is off the share of frauds by "
+        f"{100 * found.calibration_error:.2f} percentage points on average; known frauds are "
         f"{percent(found.base_ratio, 2)} of the claims with a verdict.",
         f"The model that is published has learned from {_released(report):,} claims, those of the "
         "test among them; the figures here are those of its twin, which had the same settings and "
@@ -95,7 +104,7 @@ def verdict(report: TrainingReport) -> Markup:
     return element(
         "div",
         element("p", element("b", name)),
-        element("p", report.verdict.words),
+        element("p", sentence(report.verdict.words)),
         class_=f"verdict {state}",
     )
 

@@ -1,1 +1,1 @@
-"""The pictures of a report, drawn by matplotlib and shap: SVG of the same bytes for the same figures."""
+"""The pictures of a report as SVG, drawn by matplotlib and shap; same figures, same bytes."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -62,6 +62,7 @@ _POINT: Final = re.compile(
     r'<use xlink:href="#(?P<shape>[\w-]+)" x="(?P<x>-?[\d.]+)" y="(?P<y>-?[\d.]+)"'
     r' style="fill: (?P<fill>#[0-9a-f]{6})(?:; fill-opacity: [\d.]+)?"/>\s*'
 )
+_SHAPE: Final = re.compile(r'<path id="(?P<shape>[\w-]+)" d="M 0 (?P<r>[\d.]+) ?\nC ')
 _COLLECTION: Final = re.compile(r'<g id="PathCollection_\d+">.*?\n   ?</g>\n', re.DOTALL)
 
 
@@ -125,23 +126,23 @@ def strokes_for_points(body: str) -> str:
 
     Points that don't touch the colours' order lose nothing; colours are drawn one after the other.
     """
-    return _COLLECTION.sub(lambda found: _dots(found.group()), body)
+    reaches = {found["shape"]: float(found["r"]) for found in _SHAPE.finditer(body)}
+    return _COLLECTION.sub(lambda found: _dots(found.group(), reaches), body)
 
 
-def _dots(collection: str) -> str:
+def _dots(collection: str, reaches: Mapping[str, float]) -> str:
     found = list(_POINT.finditer(collection))
     if len(found) < 2:
         return collection
     shape = found[0]["shape"]
-    reach = re.search(rf'<path id="{re.escape(shape)}" d="M 0 (?P<r>[\d.]+)', collection)
-    if reach is None or any(one["shape"] != shape for one in found):
+    if shape not in reaches or any(one["shape"] != shape for one in found):
         return collection
     by_colour: dict[str, list[str]] = {}
     for one in found:
         by_colour.setdefault(one["fill"], []).append(
             f"M{float(one['x']):.1f} {float(one['y']):.1f}h0"
         )
-    width = 2 * float(reach["r"])
+    width = 2 * reaches[shape]
     clip = re.search(r' clip-path="url\(#[\w-]+\)"', collection)
     paths = "".join(
         f'<path d="{"".join(points)}" style="fill: none; stroke: {colour}; stroke-width: '

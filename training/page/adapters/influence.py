@@ -30,7 +30,7 @@ def bars(explanation: Explanation) -> Markup:
     values = np.array([one.mean_absolute for one in shown])
     names = [label(one.feature) for one in shown]
     rows = min(_ROWS, len(shown))
-    with drawing(0.9 + 0.24 * rows) as figure, _styled():
+    with drawing(0.9 + 0.24 * rows) as figure, _styled(primary_color_positive=LEGIT):
         axes = figure.add_axes(_box(rows, left=_LEFT))
         shap.plots.bar(shap.Explanation(values, feature_names=names), max_display=rows,
                        ax=axes, show=False)  # fmt: skip
@@ -38,6 +38,9 @@ def bars(explanation: Explanation) -> Markup:
         if len(shown) > rows:
             ticks = [*names[: rows - 1], f"{len(shown) - rows + 1} other features together"]
         axes.set_yticks(np.arange(rows, 0, -1), ticks)
+        for written, bar in zip(axes.texts, axes.patches, strict=False):
+            written.set(text=f"{bar.get_width():.2f}", fontsize=8, color=INK)
+        axes.set_xlim(0, 1.12 * max([1e-6, *(bar.get_width() for bar in axes.patches)]))
         _plain(axes, "mean absolute contribution to a score, in log-odds")
         return svg_of(figure, "bars", "Mean absolute contribution of the features")
 
@@ -164,7 +167,7 @@ def _colours() -> Any:
 
 
 @contextmanager
-def _styled() -> Iterator[None]:
+def _styled(**colours: str) -> Iterator[None]:
     """Draw shap's pictures in the page's colours, and its jitter from a fixed seed.
 
     The state of numpy's global generator is as before afterwards.
@@ -174,10 +177,10 @@ def _styled() -> Iterator[None]:
     state = np.random.get_state()  # shap draws its jitter from the global generator
     np.random.seed(7)
     try:
-        with style_context(
-            primary_color_positive=FRAUD, primary_color_negative=LEGIT, text_color="white",
-            hlines_color="#e3e5e8", vlines_color="#8a8f98",
-        ):  # fmt: skip
+        with style_context(**{
+            "primary_color_positive": FRAUD, "primary_color_negative": LEGIT, "text_color": "white",
+            "hlines_color": "#e3e5e8", "vlines_color": "#8a8f98", **colours,
+        }):  # fmt: skip
             yield
     finally:
         np.random.set_state(state)

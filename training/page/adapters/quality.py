@@ -173,8 +173,8 @@ def months(run: TrainingRun) -> Markup:
         lower = figure.add_axes((0.09, 0.12, 0.88, 0.32), sharex=upper)
         lower.plot(at, quality, "o-", color=FRAUD, markersize=4)
         lower.set_ylim(0, 1.05)
-        lower.set_ylabel("average precision\nin test months")
-        step = max(1, len(names) // 12)
+        lower.set_ylabel("average precision")
+        step = 1 + (len(names) - 1) // 9
         lower.set_xticks(at[::step], names[::step])
         return svg_of(figure, "months", "Claims, verdicts and quality by month")
 

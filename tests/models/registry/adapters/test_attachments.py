@@ -1,4 +1,4 @@
-"""Attachments of a version: stored beside the model, found when edited, absent from old versions."""
+"""Attachments of a version: stored beside the model, found when edited, absent before."""
 
 from __future__ import annotations
 

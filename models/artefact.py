@@ -196,7 +196,7 @@ def no_attachment(manifest: Manifest, name: str) -> ModelError:
     return ModelError(
         f"version {manifest.version} has no {name[:80]}",
         where=f"{manifest.name}/{manifest.version:06d}",
-        hint="versions of older releases have none; claimtrace train makes it for new ones",
+        hint="only versions whose training made it have it",
     )
 
 

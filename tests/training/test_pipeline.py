@@ -61,6 +61,7 @@ def test_a_first_model_is_published_promoted_and_serves(
     assert registry.verify() == []
     artefact = registry.load("champion")
     manifest = artefact.manifest
+    assert manifest.attached == {}  # the settings ask for no report
     assert (manifest.definitions, manifest.features) == (DIGEST, FEATURES)
     assert manifest.domain == SETTINGS.domain
     assert manifest.capacity_per_day == 2

@@ -76,7 +76,10 @@ def interventional(model_json: bytes, matrix: Floats, background: Floats) -> Att
     booster.load_model(bytearray(model_json))
     most = float(np.finfo(np.float32).max)  # takes the branches of an infinity, which shap refuses
     explainer = shap.TreeExplainer(
-        booster, data=np.clip(background, -most, most), feature_perturbation="interventional", model_output="raw"
+        booster,
+        data=np.clip(background, -most, most),
+        feature_perturbation="interventional",
+        model_output="raw",
     )
     values = explainer.shap_values(np.clip(matrix, -most, most), check_additivity=False)
     return Attribution(np.asarray(values, np.float64), float(explainer.expected_value))

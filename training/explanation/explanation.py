@@ -101,7 +101,10 @@ def explain_globally(
     )
     shown = dataset.matrix[drawn]
     return explanation, DrawnClaims(
-        dataset.features, np.where(np.isfinite(shown), shown, np.nan), found.values[at], is_fraud[at]
+        dataset.features,
+        np.where(np.isfinite(shown), shown, np.nan),
+        found.values[at],
+        is_fraud[at],
     )
 
 

@@ -38,9 +38,9 @@ def drift(reference: Reference, explanation: Explanation | None) -> Markup:
         calm = "There were too few windows of claims to know how much they differ ordinarily."
     else:
         calm = (
-            f"Windows of {noise.window_ms / DAY_MS:g} days differ from the whole even when nothing "
-            f"is wrong; {noise.windows:,} of them gave the ordinary distances (PSI beyond chance: "
-            f"mean and three standard deviations). An alert needs more: for the score "
+            f"Windows ({noise.window_ms / DAY_MS:g} days each) differ from the whole even when "
+            f"nothing is wrong; {noise.windows:,} of them gave the ordinary distances (PSI beyond "
+            "chance: mean and three standard deviations). An alert needs more: for the score "
             f"{noise.score:.3f}, for the share of referred claims "
             f"{percent(noise.referral_ratio, 2)}."
         )

@@ -27,8 +27,8 @@ def explanations(found: Explanation, drawn: DrawnClaims, tables: list[Table]) ->
             f"{found.claims:,} claims, {found.frauds:,} known frauds among them, weighted to "
             f"stand for {found.stands_for:,}.",
         ),
-        figure_of(pictures.bars(found), "How much each feature moves the scores on average, up or "
-                  "down. Features are used by the model; they need not be causes."),
+        figure_of(pictures.bars(found), "How much a feature moves the scores on average, up or "
+                  "down: those with the most influence. What the model uses need not be a cause."),
         figure_of(
             pictures.beeswarm(found, drawn),
             f"Each dot is one of {len(drawn.matrix):,} claims ({frauds:,} known frauds): to the "

@@ -34,9 +34,12 @@ def lineage(run: TrainingRun, report: TrainingReport) -> Markup:
         ["with a verdict", f"{data['labelled']:,}, of which fraud {data['frauds']:,}"],
         ["query (SHA-256)", data["query_digest"]],
         ["claims of each part (SHA-256)", found["split"]["claims_digest"]],
-        *([f"table {name}", _words(version)] for name, version in data["tables"].items()),
+        *(
+            [f"table {name}", f"version {_words(version)}"]
+            for name, version in data["tables"].items()
+        ),
         ["seed", str(run.seed)],
-        ["settings", ", ".join(f"{key} {value}" for key, value in report.params.items())],
+        ["settings", _words(report.params)],
         ["libraries", _words(found["libraries"])],
     ]
     return join(
@@ -89,6 +92,8 @@ def _range(ends: list[int]) -> str:
 
 
 def _words(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items())
+        return ", ".join(f"{key} {_words(each)}" for key, each in value.items())
     return str(value)

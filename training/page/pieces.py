@@ -12,9 +12,12 @@ from .markup import Markup, element, join
 MOST_ROWS: Final = 200
 """Rows of a table that the page shows; the rest is counted."""
 _MOST_CHARACTERS: Final = 2_000
+_LONG: Final = re.compile(r"\S{30}")
 _SHORT: Final = 14
 """A table with so few rows isn't broken over two sheets."""
-_NUMBER: Final = re.compile(r"(?:[-+]?[\d,.]+(?: ?%)?|-|)(?: \([\d.,+-]+ \.\. [\d.,+-]+\))?")
+_NUMBER: Final = re.compile(
+    r"(?:[-+]?[\d,.]+(?: ?%)?|-|)(?: \([\d.,+-]+ \.\. [\d.,+-]+\))?|missing"
+)
 
 
 def section(identity: str, title: str, *parts: str) -> Markup:
@@ -82,5 +85,9 @@ def _row(row: Sequence[str], numeric: Sequence[bool], is_sum: bool) -> Markup:
 
 
 def _cell(kind: str, words: str, right: bool) -> Markup:
-    state = {"class_": words} if words in ("passed", "failed") else {}
-    return element(kind, words, **({"class_": "num"} if right else state))
+    if right:
+        return element(kind, words, class_="num")
+    if words in ("passed", "failed"):
+        return element(kind, words, class_=words)
+    # A digest has no place for a break, and would push the table out of the sheet.
+    return element(kind, words, **({"class_": "long"} if _LONG.search(words) else {}))

@@ -45,8 +45,9 @@ th, td { text-align: left; vertical-align: top; padding: .28rem .9rem .28rem 0;
   border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
 thead th { border-bottom: 1.5px solid var(--ink); font-weight: 600; vertical-align: bottom; }
 td.num, th.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td.id { overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
-tbody th { font-weight: 400; }
+td.long, th.long { overflow-wrap: anywhere; }
+tbody th { font-weight: 400; min-width: 8rem; }
+tr > :last-child { padding-right: 0; }
 tr.sum td, tr.sum th { font-weight: 600; }
 .passed { color: var(--good); font-weight: 600; }
 .failed { color: var(--bad); font-weight: 600; }
@@ -59,7 +60,9 @@ footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .6rem
 @page { size: A4; margin: 17mm 16mm 18mm; @bottom-right { content: counter(page) " / "
   counter(pages); font: 8pt Arial, sans-serif; color: #5a616a; } }
 @media print {
-  html { font-size: 9.6pt; }
+  html { font-size: 9.2pt; }
+  svg { width: 88%; }
+  footer { break-before: avoid; margin-top: 1rem; }
   body { max-width: none; padding: 0; }
   nav { break-after: page; }
   h2, h3, caption { break-after: avoid; }

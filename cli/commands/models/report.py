@@ -35,6 +35,7 @@ def report(
                          hint="give one of them")  # fmt: skip
     if to is not None:
         _check_new(to)
+    _check_has_page(workspace, version)
     page = workspace.registry.attachment(version, REPORT_FILE)
     path = workspace.registry.attachment_path(version, REPORT_FILE)
     if to is not None:
@@ -44,6 +45,18 @@ def report(
     elif opened:
         typer.launch(str(path))
     out.print(safe(to or path), soft_wrap=True)
+
+
+def _check_has_page(workspace: Workspace, version: int) -> None:
+    versions = [ref.version for ref in workspace.registry.versions()]
+    if version not in versions:
+        known = f"published: {versions[0]} .. {versions[-1]}" if versions else "none published yet"
+        raise UsageError(f"there is no version {version}", where=workspace.domain.name, hint=known)
+    if REPORT_FILE not in workspace.registry.load(version).manifest.attached:
+        raise UsageError(
+            f"version {version} has no report", where=workspace.domain.name,
+            hint="claimtrace train makes one for a new version unless training.report is false",
+        )  # fmt: skip
 
 
 def _check_new(path: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_kernels_values_are_those_of_shaps_tree_explainer(
 
 def test_a_model_that_the_kernel_does_not_take_is_explained_by_xgboost() -> None:
     """Fifteen features on a path are more than the kernel's eight."""
-    fitted, document = booster(features=15, trees=8, depth=14)
+    _, document = booster(features=15, trees=8, depth=14)
     matrix = rows(5, 30, 15)
     found = tree_path(document, matrix)
     margins = Forest.from_xgboost_json(document).margins(matrix)

@@ -70,6 +70,8 @@ def test_examples_lie_where_they_should() -> None:
 
 
 def test_what_is_typical_is_a_value_that_occurs() -> None:
-    matrix = np.array([[1.0, np.nan], [4.0, np.nan], [2.0, np.nan], [np.nan, np.nan], [8.0, np.nan]])
+    matrix = np.array(
+        [[1.0, np.nan], [4.0, np.nan], [2.0, np.nan], [np.nan, np.nan], [8.0, np.nan]]
+    )
     assert typical_values(matrix)[0] == 2.0
     assert np.isnan(typical_values(matrix)[1])

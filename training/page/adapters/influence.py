@@ -26,18 +26,15 @@ def bars(explanation: Explanation) -> Markup:
     """Draw the mean absolute SHAP value of the most influential features."""
     import shap
 
-    shown = explanation.influences
+    shown = explanation.influences[:_ROWS]
     values = np.array([one.mean_absolute for one in shown])
     names = [label(one.feature) for one in shown]
-    rows = min(_ROWS, len(shown))
+    rows = len(shown)
     with drawing(0.9 + 0.24 * rows) as figure, _styled(primary_color_positive=LEGIT):
         axes = figure.add_axes(_box(rows, left=_LEFT))
         shap.plots.bar(shap.Explanation(values, feature_names=names), max_display=rows,
                        ax=axes, show=False)  # fmt: skip
-        ticks = names[:rows]
-        if len(shown) > rows:
-            ticks = [*names[: rows - 1], f"{len(shown) - rows + 1} other features together"]
-        axes.set_yticks(np.arange(rows, 0, -1), ticks)
+        axes.set_yticks(np.arange(rows, 0, -1), names)
         for written, bar in zip(axes.texts, axes.patches, strict=False):
             written.set(text=f"{bar.get_width():.2f}", fontsize=8, color=INK)
         axes.set_xlim(0, 1.12 * max([1e-6, *(bar.get_width() for bar in axes.patches)]))
@@ -70,6 +67,7 @@ def beeswarm(explanation: Explanation, drawn: DrawnClaims) -> Markup:
 def dependence(explanation: Explanation, drawn: DrawnClaims) -> Markup:
     """Draw the contribution against the value, for the most influential features."""
     import shap
+    from matplotlib.ticker import MaxNLocator
 
     shown = [one.feature for one in explanation.influences if one.mean_absolute > 0][:_DEPENDENCE]
     if not shown:
@@ -95,6 +93,8 @@ def dependence(explanation: Explanation, drawn: DrawnClaims) -> Markup:
             low, high = np.quantile(data, [0.005, 0.995])
             room = 0.03 * (high - low) or 0.5
             axes.set_xlim(low - room, high + room)
+            if (data == np.round(data)).all():
+                axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
             _plain(axes, "")
             axes.set_ylabel("log-odds" if place % 2 == 0 else "")
         return svg_of(figure, "dependence", "Contribution against the value of a feature")

@@ -48,7 +48,7 @@ def precision_recall(run: TrainingRun) -> Markup:
         axes.set_ylim(0, 1.03)
         axes.set_xlabel("share of the known frauds that are found (recall)")
         axes.set_ylabel("frauds among referred (precision)")
-        axes.legend(loc="upper right", fontsize=8)
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 0.08), fontsize=8)
         return svg_of(figure, "pr", "Precision against recall, with the capacity marked")
 
 
@@ -153,7 +153,7 @@ def scores(run: TrainingRun) -> Markup:
         axes.set_ylim(bottom=0)
         axes.set_xlabel("score (probability of fraud)")
         axes.set_ylabel("share of its claims")
-        axes.legend(loc="upper center", fontsize=8)
+        axes.legend(loc="upper left", fontsize=8)
         return svg_of(figure, "scores", "Scores of frauds and of legitimate claims")
 
 
@@ -166,6 +166,7 @@ def months(run: TrainingRun) -> Markup:
         upper.bar(at, claims, color=FAINT, label="claims without a verdict yet")
         upper.bar(at, known, color=LEGIT, label="with a verdict")
         upper.set_ylabel("claims a month")
+        upper.yaxis.set_major_formatter("{x:,.0f}")
         upper.grid(axis="x", visible=False)
         upper.set_ylim(top=1.25 * max(1, int(claims.max())))
         upper.legend(loc="upper left", fontsize=8, ncols=2)

@@ -19,7 +19,7 @@ from .examples import (
     typical_values,
 )
 from .influence import Influence, influences_of
-from .sample import Sample, least_hashed, sample_of
+from .sample import MOST_OTHERS, Sample, least_hashed, sample_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -128,7 +128,8 @@ def explain_examples(
         return []
     rows = np.array([one.row for one in chosen], np.int64)
     found = attribute(dataset, model_json, rows, baseline, seed)
-    typical = typical_values(dataset.matrix[compared_with(dataset, baseline)])
+    group = least_hashed(dataset.claim_ids, compared_with(dataset, baseline), seed, MOST_OTHERS)
+    typical = typical_values(dataset.matrix[group])
     return [
         Example(
             kind=one.kind,

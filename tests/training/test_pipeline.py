@@ -225,7 +225,7 @@ def test_steps_report_and_can_be_inserted(history: History, registry: FolderRegi
     names = [name for name, done, total in calls if (done, total) == (0, 1)]
     assert names == [
         "collect", "split", "tune", "choose", "judge", "calibrate", "evaluate", "release",
-        "thresholds", "bias", "publish",
+        "thresholds", "bias", "reference", "explain", "report", "publish",
     ]  # fmt: skip
 
 

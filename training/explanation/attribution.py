@@ -12,6 +12,7 @@ with explainable AI for trees", Nature Machine Intelligence 2, 2020):
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from models.kernels.shap import Contributions
 from models.kernels.xgboost_json import UnsupportedModelError
 
 Floats = NDArray[np.float64]
+
+_PART: Final = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +66,8 @@ def tree_path(model_json: bytes, matrix: Floats) -> Attribution:
 def interventional(model_json: bytes, matrix: Floats, background: Floats) -> Attribution:
     """Explain against a group of claims, by shap's TreeExplainer.
 
-    The time is in proportion to the claims times the background: 2,000 against 100 take seconds.
+    The time is in proportion to the claims times the background: 1,000 against 100 take 4 seconds
+    of CPU with 149 trees of depth 4.
 
     Args:
         matrix: float64[n, F].
@@ -81,5 +85,10 @@ def interventional(model_json: bytes, matrix: Floats, background: Floats) -> Att
         feature_perturbation="interventional",
         model_output="raw",
     )
-    values = explainer.shap_values(np.clip(matrix, -most, most), check_additivity=False)
-    return Attribution(np.asarray(values, np.float64), float(explainer.expected_value))
+    rows = np.clip(matrix, -most, most)
+    # In parts: shap draws a progress bar of its own over calls that take longer than ten seconds.
+    values = [
+        explainer.shap_values(rows[at : at + _PART], check_additivity=False)
+        for at in range(0, len(rows), _PART)
+    ]
+    return Attribution(np.concatenate(values), float(explainer.expected_value))

@@ -20,13 +20,13 @@ Ints = NDArray[np.int64]
 class Part(msgspec.Struct, frozen=True):
     """The contribution of one feature to one claim, in log-odds.
 
-    `value` and `typical` are NaN where missing; `typical` is the median of the claims that are
-    compared with.
+    `value` and `typical` are None where missing, and text where infinite; `typical` is the median
+    of the claims that are compared with.
     """
 
     feature: str
-    value: float
-    typical: float
+    value: float | str | None
+    typical: float | str | None
     contribution: float
 
 
@@ -110,9 +110,16 @@ def parts_of(
     """Return the parts of one claim, the greatest contribution first; all float64[F]."""
     order = np.argsort(-np.abs(contributions), kind="stable")
     return [
-        Part(names[at], float(values[at]), float(typical[at]), float(contributions[at]))
+        Part(names[at], _encodable(values[at]), _encodable(typical[at]), float(contributions[at]))
         for at in order.tolist()
     ]
+
+
+def _encodable(value: float) -> float | str | None:
+    """Return a value that JSON can hold."""
+    if np.isfinite(value):
+        return float(value)
+    return None if np.isnan(value) else "infinite" if value > 0 else "-infinite"
 
 
 def typical_values(matrix: Floats) -> Floats:

@@ -32,7 +32,7 @@ MOST_DRAWN: Final = 2_000
 BACKGROUND: Final = 100
 """Most claims of a group that others are compared with, when the baseline is a group."""
 
-MOST_AGAINST_GROUP: Final = 5_000
+MOST_AGAINST_GROUP: Final = 1_000
 """Most claims explained against a group: each costs as much as its whole background."""
 
 

@@ -16,7 +16,7 @@ class Influence(msgspec.Struct, frozen=True):
 
     `mean_absolute`, `median` and `mean_square` are the three aggregations of SageMaker Clarify
     (mean of absolute values, median of values, mean of squares), over all claims; `among_frauds` is
-    the mean value among known frauds, NaN without any: above 0, the feature helps to find them.
+    the mean value among known frauds, None without any: above 0, the feature helps to find them.
     `text` is the feature in words, as its definition has it; empty without any.
     """
 
@@ -25,7 +25,7 @@ class Influence(msgspec.Struct, frozen=True):
     mean_absolute: float
     median: float
     mean_square: float
-    among_frauds: float
+    among_frauds: float | None
 
 
 def influences_of(
@@ -53,7 +53,7 @@ def influences_of(
     mean_absolute = (np.abs(values) * each).sum(axis=0) / whole
     mean_square = (values * values * each).sum(axis=0) / whole
     frauds = values[is_fraud]
-    among = frauds.mean(axis=0) if len(frauds) else np.full(len(names), np.nan)
+    among = frauds.mean(axis=0) if len(frauds) else None
     found = [
         Influence(
             feature=name,
@@ -61,7 +61,7 @@ def influences_of(
             mean_absolute=float(mean_absolute[at]),
             median=weighted_median(values[:, at], weights),
             mean_square=float(mean_square[at]),
-            among_frauds=float(among[at]),
+            among_frauds=None if among is None else float(among[at]),
         )
         for at, name in enumerate(names)
     ]

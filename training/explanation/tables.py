@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
-
-import numpy as np
 
 from ..tables import Table
 from .examples import Example, Part
@@ -73,28 +70,26 @@ def parts_table(example: Example, most: int) -> Table:
                  ["feature", "value", "typical", "log-odds"], rows)  # fmt: skip
 
 
-def number(value: float) -> str:
+def number(value: float | str | None) -> str:
     """Write a feature's value; a missing one in words.
 
-    >>> [number(value) for value in (float("nan"), 3.0, 12345.678, 0.12345)]
-    ['missing', '3', '12,346', '0.123']
+    >>> [number(value) for value in (None, "infinite", 3.0, 12345.678, 0.12345)]
+    ['missing', 'infinite', '3', '12,346', '0.123']
     """
-    if math.isnan(value):
-        return "missing"
-    if math.isinf(value):
-        return "infinite" if value > 0 else "-infinite"
+    if value is None or isinstance(value, str):
+        return value or "missing"
     if value == round(value) or abs(value) >= 1000:
         return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3g}"
     return f"{value:.3g}"
 
 
-def signed(value: float, decimals: int = 3) -> str:
+def signed(value: float | None, decimals: int = 3) -> str:
     """Write a number with its sign; `-` where it is undefined.
 
-    >>> signed(0.25), signed(float("nan"))
+    >>> signed(0.25), signed(None)
     ('+0.250', '-')
     """
-    return "-" if np.isnan(value) else f"{value:+.{decimals}f}"
+    return "-" if value is None else f"{value:+.{decimals}f}"
 
 
 def _strongest(example: Example, direction: float) -> str:

@@ -29,7 +29,7 @@ def test_aggregates_are_those_of_the_claims_repeated(seed: int, claims: int) -> 
         assert one.mean_square == pytest.approx(np.mean(column**2))
         assert one.median == np.sort(column)[(len(column) - 1) // 2]
         own = values[is_fraud, "abc".index(one.feature)]
-        assert one.among_frauds == pytest.approx(own.mean() if len(own) else np.nan, nan_ok=True)
+        assert one.among_frauds == (pytest.approx(own.mean()) if len(own) else None)
         assert one.text == ("bee" if one.feature == "b" else "")
 
 

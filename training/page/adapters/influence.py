@@ -113,7 +113,7 @@ def waterfall(example: Example, name: str) -> Markup:
         claim = shap.Explanation(
             np.array([part.contribution for part in example.parts]),
             base_values=example.expected,
-            data=np.array([part.value for part in example.parts]),
+            data=np.zeros(len(example.parts)),  # values are written by us, below
             feature_names=[label(part.feature) for part in example.parts],
         )
         shap.plots.waterfall(claim, max_display=rows, show=False)

@@ -10,6 +10,7 @@ from ..report import TrainingReport, tables_of
 from ..run import TrainingRun
 from ..tables import Table
 from .adapters import quality as pictures
+from .bias import bias
 from .drift import drift
 from .explanations import explanations
 from .lineage import champion, lineage, notes
@@ -80,7 +81,7 @@ def _sections(run: TrainingRun, report: TrainingReport) -> list[tuple[str, str, 
         ("quality", "Quality", join(_quality(run), rest("quality"))),
         ("thresholds", "Threshold and capacity", join(_thresholds(run), rest("thresholds"))),
         ("calibration", "Calibration", join(_calibration(run), rest("calibration"))),
-        ("bias", "Bias", rest("bias")),
+        ("bias", "Bias", bias(report.bias, tables.pop("bias", []))),
         ("explanations", "Explanations", _explanations(run, shown)),
         ("drift", "What live claims are compared with", drift(run.reference, run.explanation)),
         ("champion", "Comparison with the champion", champion(report)),
@@ -157,6 +158,8 @@ def _calibration(run: TrainingRun) -> Markup:
 def _gates(report: TrainingReport, tables: list[Table]) -> Markup:
     """Show each gate with its evidence, unless the report's tables have them."""
     gates: list[Gate] = getattr(report, "gates", [])
+    if not gates and report.bias is not None and report.bias.facets:
+        gates = [report.bias.gate]
     if tables or not gates:
         return Markup()
     rows = [[one.name, one.state, one.words, one.evidence] for one in gates]

@@ -21,9 +21,14 @@ from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSetti
 from models.registry.adapters.folder import FolderRegistry
 from tests.worlds.claims_history import FEATURES, History, write_history
 from training import report as report_module
+from training.bias.comparison import Bias
+from training.bias.measure import FacetBias, Measure, SideCounts
+from training.bias.metrics import METRICS
 from training.page import page as page_module
+from training.page.bias import bias
 from training.page.page import REPORT_FILE, page_of
 from training.pipeline import STEPS, train
+from training.release.gates import Gate
 from training.report import TrainingReport, tables_of
 from training.run import TrainingRun
 from training.tables import Table
@@ -229,3 +234,19 @@ def test_a_real_browser_prints_the_page_without_a_complaint(
     assert printed.startswith(b"%PDF")
     sheets = len(re.findall(rb"/Type\s*/Page\b", printed))
     assert 6 <= sheets <= 40
+
+
+def test_every_metric_of_every_facet_is_shown_in_words() -> None:
+    side = SideCounts(**dict.fromkeys(SideCounts.__struct_fields__, 1))
+    gate = Gate(name="bias", state="passed", words="within limits", evidence="bias")
+    facet = FacetBias(
+        facet="gender <f>", features=["f"], group=side, others=side, neither=0, subgroups=1,
+        before=[Measure("CI", "evaluated", 0.125, 0.1, 0.2)],
+        after=[Measure("DI", "not enough evidence", None, words="few & far")],
+    )  # fmt: skip
+    shown = bias(Bias(threshold=0.5, facets=[facet], limits={}, gate=gate), [])
+    check_harmless(f"<style></style>{shown}")
+    said = METRICS["DI"].words
+    for words in ("gender &lt;f&gt;", "0.125", "0.100 .. 0.200", said, "few &amp; far"):
+        assert words in shown, words
+    assert "marks no facets" in bias(None, [])

@@ -39,8 +39,9 @@ def sample_of(
     Args:
         is_fraud: bool[n], False for claims without a verdict.
 
-    >>> sample_of(["a", "b", "c"], np.array([False, True, False]), seed=1, most=1).weights.tolist()
-    [1.0, 2.0]
+    >>> sample = sample_of(["a", "b", "c"], np.array([False, True, False]), seed=1, most=1)
+    >>> len(sample.rows), float(sample.weights.sum())
+    (2, 3.0)
     """
     others = np.flatnonzero(~is_fraud)
     if len(others) <= most:

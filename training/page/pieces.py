@@ -16,7 +16,8 @@ _LONG: Final = re.compile(r"\S{30}")
 _SHORT: Final = 14
 """A table with so few rows isn't broken over two sheets."""
 _NUMBER: Final = re.compile(
-    r"(?:[-+]?[\d,.]+(?: ?%)?|-|)(?: \([\d.,+-]+ \.\. [\d.,+-]+\))?|missing"
+    r"(?:[-+]?[\d,.]+(?: ?%)?|-|)(?: \([\d.,+-]+ \.\. [\d.,+-]+\))?"
+    r"|missing|-?[\d.]+ \.\. -?[\d.]+"
 )
 
 

@@ -2,13 +2,15 @@
 
     NAME/000001/manifest.json    its SHA-256 is the version's digest
     NAME/000001/model.json       its SHA-256 is recorded in the manifest
+    NAME/000001/report.html      an attachment, for people; its SHA-256 is recorded there too
 
-Both digests are verified before anything is parsed; nothing is ever unpickled.
+The digests are verified before anything is parsed; nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +32,8 @@ MANIFEST_FILE: Final = "manifest.json"
 MODEL_FILE: Final = "model.json"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+MAX_ATTACHMENTS: Final = 16
+
 _NAME = re.compile(r"[a-z0-9](?!.*\.\.)[a-z0-9._-]{0,63}")
 
 
@@ -79,12 +83,22 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Manifest(Draft, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A draft with the model's name, its version number, and the digest and size of its JSON."""
+    """A draft with the model's name, its version number, and the digest and size of its JSON.
+
+    `attachments` has the digest of each further file; it is left out of the JSON without any, so
+    that manifests have the bytes they had before there were attachments.
+    """
 
     name: str
     version: int
     model_digest: str
     model_bytes: int
+    attachments: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def attached(self) -> dict[str, str]:
+        """The digest of each attachment by its name; empty without any."""
+        return {} if isinstance(self.attachments, msgspec.UnsetType) else self.attachments
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +110,27 @@ class Artefact:
     model_json: bytes
 
 
-def write_manifest(draft: Draft, name: str, version: int, model_json: bytes) -> tuple[bytes, str]:
+def write_manifest(
+    draft: Draft,
+    name: str,
+    version: int,
+    model_json: bytes,
+    attachments: Mapping[str, bytes] | None = None,
+) -> tuple[bytes, str]:
     """Encode manifest.json; returns its bytes and their digest.
 
     The bytes are checked with `read_artefact`, so a version that could not be loaded is never
     written.
 
+    Args:
+        attachments: further files of the version by their names.
+
     Raises:
-        ModelError: the manifest or the model would be refused on loading.
+        ModelError: the manifest, the model or an attachment would be refused on loading.
     """
+    for file, attached in (attachments or {}).items():
+        if len(attached) > MAX_BYTES:
+            raise ModelError(f"larger than {MAX_BYTES >> 20} MiB", where=file)
     fields = {field: getattr(draft, field) for field in Draft.__struct_fields__}
     manifest = Manifest(
         **fields,
@@ -112,6 +138,9 @@ def write_manifest(draft: Draft, name: str, version: int, model_json: bytes) -> 
         version=version,
         model_digest=digest(model_json),
         model_bytes=len(model_json),
+        attachments={file: digest(attached) for file, attached in attachments.items()}
+        if attachments
+        else msgspec.UNSET,
     )
     try:
         content = msgspec.json.encode(manifest)
@@ -155,6 +184,27 @@ def read_artefact(
     return Artefact(ref, manifest, model_json)
 
 
+def check_attachment(manifest: Manifest, name: str, content: bytes, where: str) -> None:
+    """Check the bytes of an attachment against the digest in the manifest.
+
+    Raises:
+        ModelError: the version has no such attachment, or it was changed.
+    """
+    expected = manifest.attached.get(name)
+    if expected is None:
+        raise no_attachment(manifest, name)
+    _verify_digest(content, expected, where)
+
+
+def no_attachment(manifest: Manifest, name: str) -> ModelError:
+    """Return the error for an attachment that a version doesn't have."""
+    return ModelError(
+        f"version {manifest.version} has no {name[:80]}",
+        where=f"{manifest.name}/{manifest.version:06d}",
+        hint="only versions whose training made it have it",
+    )
+
+
 def check_name(name: str, what: str) -> None:
     """Check that the name of a model or alias is safe as a folder name.
 
@@ -183,6 +233,12 @@ def _verify_digest(content: bytes, expected: str, where: str) -> None:
 
 def _check_manifest(manifest: Manifest, where: str) -> None:
     check_name(manifest.name, "model")
+    for name in manifest.attached:
+        check_name(name, "attachment")
+    if len(manifest.attached) > MAX_ATTACHMENTS or {MANIFEST_FILE, MODEL_FILE} & set(
+        manifest.attached
+    ):
+        raise ModelError("too many attachments, or one named as the manifest or model", where=where)
     if manifest.schema_version != 1:
         raise ModelError(f"schema version {manifest.schema_version}, not 1", where=where)
     if manifest.version < 1:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from claimtrace.decisions import ModelRef
+from claimtrace.ids import digest
 from claimtrace.settings.schema import Settings
 from featurestore.definitions.domain import Domain
 from models.registry.registry import ModelRegistry
@@ -22,7 +24,7 @@ from .bias.limits import limits_of
 from .fitting.fitters import CHECKS, Progress, silent
 from .report import SplitPart, TrainingReport
 from .run import Step, TrainingRun
-from .steps import bias, claims, fits, publication, quality
+from .steps import bias, claims, explanation, fits, publication, quality
 
 if TYPE_CHECKING:
     from featurestore.offline.adapters.delta import OfflineStore
@@ -37,6 +39,9 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("release", fits.release),
     ("thresholds", publication.set_thresholds),
     ("bias", bias.measure_bias),
+    ("reference", publication.count_reference),
+    ("explain", explanation.explain),
+    ("report", lambda run: _lay_out(run)),
     ("publish", publication.publish),
 )
 
@@ -99,14 +104,23 @@ def train(
         progress(name, 0, 1)
         step(run)
         progress(name, 1, 1)
-    return _report(run)
+    return _report(run, run.published)
 
 
-def _report(run: TrainingRun) -> TrainingReport:
+def _lay_out(run: TrainingRun) -> None:
+    """Make the version's report as a page, before the registry gives the version its number."""
+    if run.settings.training.report:
+        from .page.page import REPORT_FILE, page_of
+
+        unnumbered = ModelRef(run.settings.domain, 0, digest(run.released.model_json))
+        run.attachments[REPORT_FILE] = page_of(run, _report(run, unnumbered))
+
+
+def _report(run: TrainingRun, model: ModelRef) -> TrainingReport:
     dataset, split = run.dataset, run.split
     parts = (("train", split.train), ("test", split.test), ("released model", split.released))
     return TrainingReport(
-        model=run.published,
+        model=model,
         promoted=run.verdict.promote,
         verdict=run.verdict,
         champion_before=run.champion,
@@ -136,4 +150,6 @@ def _report(run: TrainingRun) -> TrainingReport:
         thresholds=run.thresholds,
         notes=run.notes,
         bias=run.bias,
+        explanation=run.explanation,
+        report_digest=digest(page) if (page := run.attachments.get("report.html")) else "",
     )

@@ -16,8 +16,11 @@ from .data.split import Lost
 from .evaluation.capacity import Threshold
 from .evaluation.evaluate import Evaluation, Interval
 from .evaluation.subsets import Subset
+from .explanation.explanation import Explanation
+from .explanation.tables import explanation_tables
 from .fitting.choice import Tried
 from .release.gate import Verdict
+from .tables import Table
 
 
 class SplitPart(msgspec.Struct, frozen=True):
@@ -55,14 +58,9 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     thresholds: dict[str, Threshold]
     notes: list[str]
     bias: Bias | None = None
-
-
-class Table(msgspec.Struct, frozen=True):
-    """A table of texts for a console; the first column names the row."""
-
-    title: str
-    header: list[str]
-    rows: list[list[str]]
+    explanation: Explanation | None = None
+    report_digest: str = ""
+    """SHA-256 of the version's HTML report; empty if it has none."""
 
 
 def tables_of(report: TrainingReport) -> list[Table]:
@@ -73,6 +71,7 @@ def tables_of(report: TrainingReport) -> list[Table]:
         tables.append(_lost(report))
     if len(report.tried) > 1:
         tables.append(_tried(report))
+    tables += explanation_tables(report.explanation)
     return [*tables, _delay(report), _maturity(report)]
 
 

@@ -14,6 +14,7 @@ from claimtrace.settings.schema import Settings
 from featurestore.definitions.domain import Domain
 from models.calibration import Calibration
 from models.registry.registry import ModelRegistry
+from monitoring.windows.reference import Reference
 
 from .bias.comparison import Bias
 from .data.dataset import Dataset
@@ -22,6 +23,7 @@ from .data.split import Split
 from .evaluation.capacity import Threshold
 from .evaluation.evaluate import Evaluation, Panel
 from .evaluation.subsets import Subset
+from .explanation.explanation import DrawnClaims, Explanation
 from .fitting.choice import Choice
 from .fitting.fitters import Fitted, Progress
 from .release.gate import Verdict
@@ -73,6 +75,12 @@ class TrainingRun:
     probabilities: NDArray[np.float64] = field(init=False)
     """float64[n]: `margins` through the released model's calibration."""
     thresholds: dict[str, Threshold] = field(init=False)
+    reference: Reference = field(init=False)
+    """The drift reference of the version."""
+    explanation: Explanation | None = None
+    drawn_claims: DrawnClaims = field(init=False)
+    attachments: dict[str, bytes] = field(default_factory=dict)
+    """Files of the version for people, by their names."""
     published: ModelRef = field(init=False)
 
     bias: Bias | None = None

@@ -116,6 +116,11 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Minimum number of known frauds before the test and in it; with fewer no model is fitted."""
     seed: int = 7
     """Seed of subsampling and intervals; the same seed gives the same model, byte for byte."""
+    explain_baseline: Literal["tree", "legitimate", "all"] = "tree"
+    """What explanations of the report compare a claim with: `tree`, what the trees saw in training,
+    as on decisions; a group of claims, those known to be `legitimate`, or of `all` claims."""
+    report: bool = True
+    """Whether each version gets its report as an HTML page (some seconds)."""
     params: dict[str, float | int | str] = {}
     """Parameters for XGBoost that override the defaults and the choice by the data."""
     bias_limits: dict[str, float] = {}

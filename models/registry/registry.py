@@ -6,6 +6,7 @@ depend on this contract only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import EllipsisType
 from typing import Protocol
 
@@ -30,11 +31,18 @@ class ModelRegistry(Protocol):
         reason: str,
         at_ms: int,
         evidence: str | None = None,
+        attachments: Mapping[str, bytes] | None = None,
     ) -> ModelRef:
         """Store a model under the next version number, for good; aliases don't move.
 
+        Args:
+            attachments: further files of the version for people, such as `report.html`, by their
+                names; they are stored beside the model. Their digests stand in the manifest, whose
+                own digest stands in the log, so `verify` finds an attachment that was edited.
+
         Raises:
-            ModelError: the manifest or the model would be refused on loading; nothing is written.
+            ModelError: the manifest, the model or an attachment would be refused on loading;
+                nothing is written.
             StateError: the log is damaged, or actor or reason is missing.
         """
 
@@ -43,6 +51,16 @@ class ModelRegistry(Protocol):
 
         Raises:
             ModelError: there is no such version or alias, or its files are damaged.
+            StateError: the log is damaged.
+        """
+
+    def attachment(self, which: Which, name: str) -> bytes:
+        """Read an attachment of a version; verified against the digest in the manifest.
+
+        `load` doesn't read attachments: nothing that decides on claims needs them.
+
+        Raises:
+            ModelError: there is no such version or attachment, or its bytes were changed.
             StateError: the log is damaged.
         """
 
@@ -97,7 +115,9 @@ class ModelRegistry(Protocol):
         """
 
     def verify(self) -> list[str]:
-        """Verify the log's chain and every version's bytes; returns the problems found, in words.
+        """Verify the log's chain and every version's bytes, attachments too.
+
+        Returns the problems found, in words.
 
         An empty list means that nothing was changed.
         """

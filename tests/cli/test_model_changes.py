@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,8 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
     history = write_history(folder / "offline")
     registry = FolderRegistry(folder / "models", "auto_claims")
     for rounds in (30, 20, 10):
-        settings = Settings(training=TrainingSettings(params={"rounds": rounds, "max_depth": 2}))
+        params = {"rounds": rounds, "max_depth": 2}
+        settings = Settings(training=TrainingSettings(params=params, report=rounds == 30))
         train(history.store, registry, settings, at_ms=history.end_ms)
     assert registry.aliases() == {"champion": 1}
     return folder
@@ -80,3 +82,35 @@ def test_two_versions_are_compared(three: Path, capsys: pytest.CaptureFixture[st
     run(three, "diff", "1", "2")
     assert "version 1" in capsys.readouterr().out
     run(three, "diff", "1", "9", code=70)
+
+
+def test_the_report_of_a_version_is_found_and_copied(
+    three: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = FolderRegistry(three / "models", "auto_claims").attachment(1, "report.html")
+    run(three, "report", "1")
+    assert Path(capsys.readouterr().out.strip()).read_bytes() == kept
+    copy = tmp_path / "copy.html"
+    run(three, "report", "1", "--out", str(copy))
+    assert copy.read_bytes() == kept
+    run(three, "show", "1")
+    assert "claimtrace models report 1" in capsys.readouterr().out
+    run(three, "report", "1", "--out", str(copy), code=2)
+    run(three, "report", "1", "--out", str(tmp_path / "no" / "copy.html"), code=2)
+    run(three, "report", "2", code=2)
+    assert "version 2 has no report" in capsys.readouterr().err
+
+
+def test_an_edited_report_is_refused_and_found_by_check(
+    three: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "edited"
+    shutil.copytree(three, folder)
+    path = FolderRegistry(folder / "models", "auto_claims").attachment_path(1, "report.html")
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes().replace(b"Quality", b"quality", 1))
+    run(folder, "report", "1", code=70)
+    run(folder, "check", code=1)
+    told = capsys.readouterr()
+    assert "the digest is" in told.err
+    assert "report.html" in told.out

@@ -35,7 +35,7 @@ class Ranking:
 
         Source: scikit-learn's `average_precision_score`, AP = sum (R_n - R_{n-1}) P_n.
         """
-        frauds, rows = self._steps(weights)
+        frauds, rows = self.steps(weights)
         if not len(frauds) or frauds[-1] == 0:
             return float("nan")
         gained = np.diff(frauds, prepend=0.0)
@@ -49,7 +49,7 @@ class Ranking:
 
         Source: the Mann-Whitney form of the area under the ROC curve.
         """
-        frauds, rows = self._steps(weights)
+        frauds, rows = self.steps(weights)
         legit = rows - frauds
         if not len(frauds) or frauds[-1] == 0 or legit[-1] == 0:
             return float("nan")
@@ -58,8 +58,11 @@ class Ranking:
         won = np.sum(fraud_gained * (below + legit_gained / 2))
         return float(won / (frauds[-1] * legit[-1]))
 
-    def _steps(self, weights: Floats | None) -> tuple[Floats, Floats]:
-        """Return the cumulative weights of frauds and of rows at the end of every step."""
+    def steps(self, weights: Floats | None) -> tuple[Floats, Floats]:
+        """Return the cumulative weights of frauds and of rows at the end of every step.
+
+        float64[steps] each, from the highest score down.
+        """
         each = np.ones(len(self._order)) if weights is None else weights[self._order]
         return np.cumsum(each * self._frauds)[self._ends], np.cumsum(each)[self._ends]
 

@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.clock import duration_ms
 from claimtrace.decisions import ModelRef
 from claimtrace.ids import digest, digest_of
 from claimtrace.settings.schema import Settings
@@ -92,7 +91,7 @@ def build_draft(
     judged: Fitted,
     released: Fitted,
     calibration: Calibration,
-    probabilities: NDArray[np.float64],
+    reference: Reference,
     thresholds: Mapping[str, Threshold],
     evaluation: Evaluation,
     verdict: Verdict,
@@ -101,9 +100,6 @@ def build_draft(
 ) -> Draft:
     """Build the manifest without name, version number and digests, which the registry adds."""
     refer, review = thresholds["refer"].value, thresholds["review"].value
-    reference = drift_reference(
-        dataset, split, probabilities, refer, duration_ms(settings.drift.window)
-    )
     rows = recent_rows(dataset, split)
     return Draft(
         created_at_ms=created_at_ms,
@@ -177,19 +173,22 @@ def publish(
     champion: ModelRef | None,
     actor: str,
     at_ms: int,
+    attachments: Mapping[str, bytes] | None = None,
 ) -> ModelRef:
     """Publish a version, then make it champion or record why it was rejected.
 
     Args:
         champion: the champion that the gate compared with; None if there was none.
+        attachments: further files of the version, such as its report, by their names.
 
     Raises:
         StateError: the champion was changed meanwhile; the version stays published.
     """
     evidence = digest_of(draft.metrics)
     ref = registry.publish(
-        draft, model_json, actor=actor, reason="trained", at_ms=at_ms, evidence=evidence
-    )
+        draft, model_json, actor=actor, reason="trained", at_ms=at_ms, evidence=evidence,
+        attachments=attachments,
+    )  # fmt: skip
     if verdict.promote:
         registry.move_alias(
             CHAMPION,

@@ -1,14 +1,14 @@
-"""Steps about publication: choose the thresholds, and publish the version."""
+"""Steps about publication: choose the thresholds, count the reference, and publish the version."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from claimtrace.clock import DAY_MS
+from claimtrace.clock import DAY_MS, duration_ms
 
 from ..evaluation.capacity import SCORE_DECIMALS, threshold_for
 from ..release.origin import with_origin
-from ..release.publish import build_draft, recent_rows
+from ..release.publish import build_draft, drift_reference, recent_rows
 from ..release.publish import publish as publish_version
 from ..run import TrainingRun
 
@@ -36,6 +36,17 @@ def set_thresholds(run: TrainingRun) -> None:
             run.notes.append(f"threshold for {name}: {threshold.note}")
 
 
+def count_reference(run: TrainingRun) -> None:
+    """Count the claims that live windows will be compared with."""
+    run.reference = drift_reference(
+        run.dataset,
+        run.split,
+        run.probabilities,
+        run.thresholds["refer"].value,
+        duration_ms(run.settings.drift.window),
+    )
+
+
 def publish(run: TrainingRun) -> None:
     """Publish the version, and make it champion if the gate promotes it."""
     draft = build_draft(
@@ -45,7 +56,7 @@ def publish(run: TrainingRun) -> None:
         judged=run.judged,
         released=run.released,
         calibration=run.released_calibration,
-        probabilities=run.probabilities,
+        reference=run.reference,
         thresholds=run.thresholds,
         evaluation=run.evaluation,
         verdict=run.verdict,
@@ -67,4 +78,5 @@ def publish(run: TrainingRun) -> None:
         champion=run.champion,
         actor=run.actor,
         at_ms=run.now_ms,
+        attachments=run.attachments,
     )

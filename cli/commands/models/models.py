@@ -13,7 +13,7 @@ from claimtrace.errors import UsageError
 from ...console import out, print_json, safe, table
 from ...times import time_of
 from ...wiring.workspace import CHAMPION
-from . import changes, difference, lineage
+from . import changes, difference, lineage, report
 from .fitness import fit_row, misfits
 from .mirror import mirror_app
 from .registry_proof import MODEL_PARTS, check_models, show_models_checked
@@ -26,6 +26,7 @@ app.command()(changes.reject)
 app.command()(difference.diff)
 app.command()(lineage.lineage)
 app.add_typer(mirror_app, name="mirror")
+app.command()(report.report)
 
 
 @app.callback(invoke_without_command=True)
@@ -99,6 +100,8 @@ def show(
         ["thresholds", f"refer at {m.thresholds.refer:.4f}, review at {m.thresholds.review:.4f}, "
          f"for {m.capacity_per_day:g} investigations a day"],
     ]  # fmt: skip
+    if report.REPORT_FILE in m.attached:
+        rows.append(["report", f"claimtrace models report {version}"])
     rows += [
         ["history", f"{_when(e.at_ms)} {e.act} {e.alias or ''} by {e.actor}: {e.reason}"]
         for e in registry.history()

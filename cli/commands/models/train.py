@@ -17,6 +17,7 @@ from ...mistakes import check_writable
 from ...times import time_of
 from ...wiring.workspace import Workspace
 from .mirror import mirror_after_training
+from .report import REPORT_FILE
 
 if TYPE_CHECKING:
     from training.run import TrainingRun
@@ -71,6 +72,9 @@ def train(
         print_json(report)
         return
     show_report(report)
+    if report.report_digest:
+        path = workspace.registry.attachment_path(report.model.version, REPORT_FILE)
+        out.print(f"the whole report as a page: {safe(path)}", soft_wrap=True)
     if scores is not None:
         out.print(f"scores of all claims in {safe(scores)}", soft_wrap=True)
 

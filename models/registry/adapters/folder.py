@@ -1,6 +1,6 @@
 """The model registry on a local folder: immutable versions beside an append-only approvals log.
 
-    FOLDER/NAME/000001/{manifest.json, model.json}
+    FOLDER/NAME/000001/{manifest.json, model.json, report.html}
     FOLDER/NAME/approvals.log
     FOLDER/NAME/approvals.head    how many lines the log has, and the chain of the last
 
@@ -14,7 +14,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import EllipsisType
@@ -36,7 +36,9 @@ from ...artefact import (
     MODEL_FILE,
     Artefact,
     Draft,
+    check_attachment,
     check_name,
+    no_attachment,
     read_artefact,
     write_manifest,
 )
@@ -81,34 +83,53 @@ class FolderRegistry(ModelRegistry):
         reason: str,
         at_ms: int,
         evidence: str | None = None,
+        attachments: Mapping[str, bytes] | None = None,
     ) -> ModelRef:
         with self._writing() as (approvals, handle):
             # Folders without a line count too: the number of an interrupted publish isn't reused.
             version = 1 + max([0, *self._numbers(), *_published(approvals)])
-            content, manifest_digest = write_manifest(draft, self.name, version, model_json)
+            content, manifest_digest = write_manifest(
+                draft, self.name, version, model_json, attachments
+            )
             _, line = approvals.line(
                 "published", at_ms=at_ms, actor=actor, reason=reason, version=version,
                 digest=manifest_digest, evidence=evidence,
             )  # fmt: skip
             # First the folder, then the line: whoever reads the line finds the version complete.
-            files = {MANIFEST_FILE: content, MODEL_FILE: model_json}
+            files = {MANIFEST_FILE: content, MODEL_FILE: model_json, **(attachments or {})}
             write_folder(self._path(version), files)
             self._write(handle, line, approvals)
         return ModelRef(self.name, version, manifest_digest)
 
     def load(self, which: Which) -> Artefact:
         ref = self._resolve(which)
-        path = self._path(ref.version)
+        manifest, model = (self._file(ref.version, name) for name in (MANIFEST_FILE, MODEL_FILE))
+        return read_artefact(manifest, model, ref, str(self._path(ref.version)))
+
+    def attachment(self, which: Which, name: str) -> bytes:
+        artefact = self.load(which)
+        if name not in artefact.manifest.attached:
+            raise no_attachment(artefact.manifest, name)
+        content = self._file(artefact.ref.version, name)
+        check_attachment(
+            artefact.manifest, name, content, str(self.attachment_path(artefact.ref.version, name))
+        )
+        return content
+
+    def attachment_path(self, version: int, name: str) -> Path:
+        """Return the file of an attachment; whether it is there and sound is not looked at."""
+        return self._path(version) / name
+
+    def _file(self, version: int, name: str) -> bytes:
+        path = self._path(version)
         try:
-            manifest = read_file(path / MANIFEST_FILE, MAX_BYTES)
-            model = read_file(path / MODEL_FILE, MAX_BYTES)
+            return read_file(path / name, MAX_BYTES)
         except (OSError, StateError) as error:
             raise ModelError(
-                f"a file of version {ref.version} can't be read: {error}",
+                f"a file of version {version} can't be read: {error}",
                 where=str(path),
                 hint="restore the folder from a copy, or move the alias back",
             ) from error
-        return read_artefact(manifest, model, ref, str(path))
 
     def versions(self) -> list[ModelRef]:
         published = _published(self._read())
@@ -179,7 +200,8 @@ class FolderRegistry(ModelRegistry):
         published = _published(approvals)
         for version in published:
             try:
-                self.load(version)
+                for name in self.load(version).manifest.attached:
+                    self.attachment(version, name)
             except ClaimtraceError as error:
                 problems.append(str(error))
         unlisted = [number for number in self._numbers() if number not in published]

@@ -1,0 +1,1 @@
+"""Explanations of a model for people: influence of each feature, and examples claim by claim."""

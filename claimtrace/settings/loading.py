@@ -172,6 +172,7 @@ def _check(settings: Settings, origins: Origins) -> None:
         ("stream.remember_ids", stream.remember_ids),
         ("drift.window", drift.window),
         ("drift.lateness", drift.lateness),
+        ("guard.window", settings.guard.window),
         ("stream.snapshot_every", stream.snapshot_every),
         ("stream.offline_every", stream.offline_every),
         ("kafka.session_timeout", settings.kafka.session_timeout),
@@ -190,7 +191,7 @@ def _check(settings: Settings, origins: Origins) -> None:
             duration = duration_ms(text)
         except ValueError as error:
             raise ConfigError(f"{name}: {error}", where=origins.of(name)) from error
-        if name in ("drift.window", "aws.metrics_every") and duration == 0:
+        if name in ("drift.window", "guard.window", "aws.metrics_every") and duration == 0:
             raise ConfigError(f"{name} must be longer than zero", where=origins.of(name),
                               hint="write 1d, or 60s")  # fmt: skip
     if duration_ms(stream.remember_ids) < duration_ms(stream.allowed_lateness):

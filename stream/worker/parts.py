@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from claimtrace.decisions import RolloutRef
 from claimtrace.events import Outgoing, Record
 from featurestore.state_arrays import Arrays
 
@@ -100,6 +101,21 @@ class ReachedStore(Protocol):
 
     def read(self) -> Reached | None:
         """Return the note; None when there is none that is whole."""
+
+
+class Rollouts:
+    """The roll-outs of a registry; this one has none."""
+
+    def in_force(self) -> RolloutRef | None:
+        """Return the roll-out for the next plan, whose champion is the model in charge.
+
+        Asked once for each new plan, after the model in charge.
+        """
+        return None
+
+    def end(self, ref: RolloutRef, reason: str) -> None:
+        """Record that the guards of a roll-out have ended it; called before each plan that leaves
+        out one which is still in force."""
 
 
 class Stores(NamedTuple):

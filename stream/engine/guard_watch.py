@@ -1,0 +1,164 @@
+"""The guards of the canary: its results and the champion's in tiles, judged as these close.
+
+A breach is an alert, sent once for each subject. Where the roll-out has a standing approval, the
+breach also says that the roll-out must end; the worker that writes the next plan leaves it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from claimtrace.decisions import ModelRef, RolloutRef
+from claimtrace.ids import digest_of
+from featurestore.state_arrays import Arrays, below, under
+from models.rollout.manifest import Rollout
+from models.scorer import Scorer
+from monitoring.guards.limits import Limits, Side, breaches
+from monitoring.layers.records import RAISED, DriftAlert
+from monitoring.windows.reference import Reference, read_reference
+from monitoring.windows.tile import Tile
+from monitoring.windows.tile_book import TileBook
+
+from .applied_batch import RolledOut
+
+GUARD: Final = "guard"
+"""The layer of a guard's alerts, and the actor of a roll-back that nobody asked for."""
+
+
+class _State(msgspec.Struct):
+    """What a snapshot holds beside the tiles."""
+
+    watched: RolloutRef | None
+    raised: list[str]
+    breached: RolloutRef | None
+    breach: str
+
+
+class GuardWatch:
+    """The tiles of the roll-out in force, and what it has breached."""
+
+    def __init__(self) -> None:
+        self._ref: RolloutRef | None = None
+        self._references: list[Reference] = []
+        self._books: list[TileBook] = []
+        self._raised: list[str] = []
+        self.breached: RolloutRef | None = None
+        """The last roll-out that must end; it stays named when it has ended."""
+        self.breach = ""
+
+    def switch(self, ref: RolloutRef | None, rolled: RolledOut | None) -> None:
+        """Watch a roll-out from now on; None: none. The tiles of the one before are dropped."""
+        if ref == self._ref:
+            return
+        self._ref, self._raised, self._books, self._references = ref, [], [], []
+        if rolled is not None and rolled.rollout.canary is not None:
+            self._begin(rolled.rollout, [each.manifest.reference for each in rolled.scorers[:2]])
+
+    def count(
+        self, times_ms: NDArray[np.int64], rolled: RolledOut, unseen: NDArray[np.int64]
+    ) -> list[DriftAlert]:
+        """Count claims, in log order; returns the alerts of the tiles that have closed.
+
+        Args:
+            times_ms: int64[n], their event times.
+            rolled: the results of champion and canary for each.
+            unseen: int64[n], 1 where a category was not known to the definitions.
+        """
+        no_features = np.empty((len(times_ms), 0))
+        for book, scored in zip(self._books, rolled.scored, strict=False):  # shadows have none
+            book.add(times_ms, no_features, scored.scores, scored.levels == 2, unseen)
+        tiles = [book.close() for book in self._books]  # the same claims close the same windows
+        return [
+            alert
+            for champion, canary in zip(*tiles, strict=True)
+            for alert in self._judge(rolled.rollout, champion, canary)
+        ]
+
+    def arrays(self) -> Arrays:
+        """Return all state as named arrays, for a snapshot; none while no roll-out is watched."""
+        if self._ref is None and self.breached is None:
+            return {}
+        state = _State(self._ref, self._raised, self.breached, self.breach)
+        found: Arrays = {"state": np.frombuffer(msgspec.json.encode(state), np.uint8)}
+        for name, book in zip(_NAMES, self._books, strict=False):
+            found |= under(name, book.arrays())
+        return found
+
+    def restore(
+        self,
+        arrays: Arrays,
+        rollout_of: Callable[[RolloutRef], Rollout],
+        scorer_of: Callable[[ModelRef], Scorer],
+    ) -> None:
+        """Replace all state by that of a snapshot."""
+        self.switch(None, None)
+        state = _State(None, [], None, "")
+        if arrays:
+            state = msgspec.json.decode(arrays["state"].tobytes(), type=_State)
+        self.breached, self.breach = state.breached, state.breach
+        self._ref, self._raised = state.watched, state.raised
+        if self._ref is None:
+            return
+        rollout = rollout_of(self._ref)
+        if rollout.canary is not None:
+            models = rollout.models[:2]
+            self._begin(rollout, [scorer_of(ref).manifest.reference for ref in models])
+            for i, name in enumerate(_NAMES):
+                book = self._books[i]
+                self._books[i] = TileBook.restore(
+                    self._references[i], book.model_label, book.window_ms, 0, below(name, arrays)
+                )
+
+    def _begin(self, rollout: Rollout, references: list[msgspec.Raw]) -> None:
+        for ref, written in zip(rollout.models, references, strict=False):
+            # the features' own drift is watched for the champion; here the scores count
+            whole = read_reference(written, ref.label)
+            scores = msgspec.structs.replace(whole, features=[], window_noise=None)
+            self._references.append(scores)
+            self._books.append(TileBook(scores, ref.label, rollout.guards.window_ms, 0))
+
+    def _judge(self, rollout: Rollout, champion: Tile, canary: Tile) -> list[DriftAlert]:
+        guards = rollout.guards
+        limits = Limits(guards.min_count, guards.referral_ratio, guards.error_ratio,
+                        guards.unseen_ratio, guards.score_psi)  # fmt: skip
+        mine, theirs = Side(canary, self._references[1]), Side(champion, self._references[0])
+        found = breaches(theirs, mine, limits)
+        new = [subject for subject in found if subject not in self._raised]
+        if not new:
+            return []
+        self._raised += new
+        text = "; ".join(f"{subject}: {found[subject]}" for subject in new)
+        ends = rollout.may_roll_back
+        if ends:
+            self.breached, self.breach = self._ref, text
+        return [_alert(rollout, canary, {subject: found[subject] for subject in new}, ends)]
+
+
+_NAMES: Final = ("champion/", "canary/")
+
+
+def _alert(rollout: Rollout, tile: Tile, found: dict[str, str], ends: bool) -> DriftAlert:
+    subjects = list(found)
+    label = f"{rollout.name} roll-out {rollout.version}"
+    hint = (
+        "the roll-out ends by itself: its approval says so"
+        if ends
+        else "look at `claimtrace rollout status`; `claimtrace rollout rollback` ends the canary"
+    )
+    return DriftAlert(
+        alert_id=digest_of([label, GUARD, RAISED, tile.window_to_ms, subjects])[:32],
+        model=tile.model,
+        layer=GUARD,
+        state=RAISED,
+        since_ms=tile.window_from_ms,
+        at_ms=tile.window_to_ms,
+        subjects=subjects,
+        text=f"the canary {tile.model} breaches its limits: {', '.join(subjects)} ({label})",
+        effects=[f"{subject}: {words}" for subject, words in found.items()],
+        hint=hint,
+    )

@@ -1,16 +1,42 @@
-"""Roll-outs of the small models, and a registry of them that a driver asks."""
+"""Roll-outs of small models, and a registry of them that a driver asks."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from claimtrace.decisions import RolloutRef
+import msgspec
+
+from claimtrace.decisions import ModelRef, RolloutRef
+from models.artefact import Thresholds, read_artefact, write_manifest
 from models.rollout.manifest import Canary, Guards, Rollout, RolloutDraft, read_rollout
 from models.rollout.manifest import write_rollout as write
+from models.scorer import Scorer
 from stream.worker.parts import Rollouts
-from tests.worlds.models import a_scorer
+from tests.worlds.models import a_model
 
 STARTED: dict[RolloutRef, Rollout] = {}
+
+
+@cache
+def a_scorer(version: int) -> Scorer:
+    """Load a model of `tests.worlds.models` with thresholds between its scores; 6 refers all."""
+    made, document = a_model(version)
+    higher = 0.06 if version == 5 else 0.0
+    thresholds = Thresholds(refer=0.41 + higher, review=0.37 + higher)
+    if version == 6:
+        thresholds = Thresholds(refer=0.0, review=0.0)
+    made = msgspec.structs.replace(made, thresholds=thresholds)
+    content, digest = write_manifest(made, "claims", version, document)
+    artefact = read_artefact(content, document, ModelRef("claims", version, digest))
+    return Scorer.load(artefact, self_check=False)
+
+
+def scorer_of(ref: ModelRef) -> Scorer:
+    """Return the model of a reference, as the registry would load it."""
+    scorer = a_scorer(ref.version)
+    assert scorer.ref == ref
+    return scorer
 
 
 def a_rollout(
@@ -40,7 +66,7 @@ def rollout_of(ref: RolloutRef) -> Rollout:
     return STARTED[ref]
 
 
-def strict(window_ms: int = 86_400_000, **limits: Any) -> dict[str, Any]:
+def strict(window_ms: int = 31 * 86_400_000, **limits: Any) -> dict[str, Any]:
     """Fields of a roll-out that ends at the first breach, by limits that are easily breached."""
     guards = Guards(window_ms=window_ms, **{"min_count": 10, "referral_ratio": 1.01, **limits})
     return {"guards": guards, "may_roll_back": True}

@@ -77,6 +77,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Show one version: from what it was trained, how good it is, what happened to it."""
+    from models.registry.approvals_log import ROLLOUT
+
     registry = ctx.obj.registry
     artefact = registry.load(version)
     m, ref = artefact.manifest, artefact.ref
@@ -96,7 +98,7 @@ def show(
     rows += [
         ["history", f"{_when(e.at_ms)} {e.act} {e.alias or ''} by {e.actor}: {e.reason}"]
         for e in registry.history()
-        if e.version == version
+        if e.version == version and e.alias != ROLLOUT
     ]
     rows += [[name, value] for part in (m.metrics, m.lineage) for name, value in flat(part)]
     table("", ["what", "value"], [[safe(name), safe(fitting(value))] for name, value in rows])

@@ -58,8 +58,8 @@ from tests.servers.kafka import Cluster
 from tests.servers.records import send
 from tests.servers.topics import read_topic
 from tests.worlds.kafka_topics_anew import make_anew
-from tests.worlds.models import scorer_of
 from tests.worlds.random_events import KEY
+from tests.worlds.rollouts import SetRollouts, any_scorer_of, rollout_of
 from tests.worlds.stream_folder import World, terms
 
 PARTITIONS: Final = 3
@@ -74,7 +74,7 @@ _numbers = count()
 
 def engine_of(begun: Terms) -> Engine:
     """Make an engine without any state for a journal that was begun under these terms."""
-    return Engine(DOMAIN, begun, KEY, scorer_of)
+    return Engine(DOMAIN, begun, KEY, any_scorer_of, rollout_of=rollout_of)
 
 
 class RecordingObserver(WorkerObserver):
@@ -131,6 +131,7 @@ class Ground(ABC):
         self.ends: dict[TopicPartition, int] = {}
         self.edition = NEWEST
         """The edition that the journal is begun with."""
+        self.rollouts = SetRollouts()
 
     def terms(self) -> Terms:
         """Return the terms of the journal."""
@@ -260,6 +261,7 @@ class Ground(ABC):
             SystemClock(),
             lambda: CHAMPION,
             observer,
+            rollouts=self.rollouts,
         )
         driver.recover()
         return Worker(driver, die, observer, lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,7 @@ from models.rollout.manifest import Canary, Guards, Rollout, RolloutDraft, read_
 from models.rollout.manifest import write_rollout as write
 from models.scorer import Scorer
 from stream.worker.parts import Rollouts
+from tests.worlds import models
 from tests.worlds.models import a_model
 
 STARTED: dict[RolloutRef, Rollout] = {}
@@ -20,12 +22,13 @@ STARTED: dict[RolloutRef, Rollout] = {}
 
 @cache
 def a_scorer(version: int) -> Scorer:
-    """Load a model of `tests.worlds.models` with thresholds between its scores; 6 refers all."""
+    """Load a model of `tests.worlds.models` with thresholds between its scores; 6 refers all,
+    and 7 refers none."""
     made, document = a_model(version)
     higher = 0.06 if version == 5 else 0.0
     thresholds = Thresholds(refer=0.41 + higher, review=0.37 + higher)
-    if version == 6:
-        thresholds = Thresholds(refer=0.0, review=0.0)
+    if version in (6, 7):
+        thresholds = Thresholds(refer=version - 6.0, review=0.0)
     made = msgspec.structs.replace(made, thresholds=thresholds)
     content, digest = write_manifest(made, "claims", version, document)
     artefact = read_artefact(content, document, ModelRef("claims", version, digest))
@@ -39,6 +42,12 @@ def scorer_of(ref: ModelRef) -> Scorer:
     return scorer
 
 
+def any_scorer_of(ref: ModelRef) -> Scorer:
+    """Return the model of a reference, whichever thresholds it has."""
+    scorer = a_scorer(ref.version)
+    return scorer if scorer.ref == ref else models.scorer_of(ref)
+
+
 def a_rollout(
     version: int = 1,
     *,
@@ -46,14 +55,15 @@ def a_rollout(
     canary: int | None = 2,
     share_ppm: int = 200_000,
     shadows: tuple[int, ...] = (3,),
+    scorer: Callable[[int], Scorer] = a_scorer,
     **fields: Any,
 ) -> RolloutRef:
-    """Start a roll-out of `tests.worlds.models`."""
+    """Start a roll-out of the models above, or of others."""
     draft = RolloutDraft(
         created_at_ms=0,
-        champion=a_scorer(champion).ref,
-        canary=None if canary is None else Canary(a_scorer(canary).ref, share_ppm, "salt3"),
-        shadows=[a_scorer(each).ref for each in shadows],
+        champion=scorer(champion).ref,
+        canary=None if canary is None else Canary(scorer(canary).ref, share_ppm, "salt3"),
+        shadows=[scorer(each).ref for each in shadows],
         **fields,
     )
     content, ref = write(draft, "claims", version)

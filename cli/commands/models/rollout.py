@@ -1,4 +1,4 @@
-"""`claimtrace rollout`: other models beside the champion, as shadows or on a share of the claims."""
+"""`claimtrace rollout`: other models beside the champion, as shadows or on a share of claims."""
 
 from __future__ import annotations
 

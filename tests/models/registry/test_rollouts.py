@@ -109,8 +109,9 @@ def test_a_number_of_an_interrupted_start_is_not_used_again(
     def crash(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(registry, "_write", crash)
-        registry.start_rollout(a_draft(registry), **WHO)
+        with pytest.raises(KeyboardInterrupt):
+            registry.start_rollout(a_draft(registry), **WHO)
     assert registry.rollout_in_force() is None
     assert registry.start_rollout(a_draft(registry), **WHO).version == 2

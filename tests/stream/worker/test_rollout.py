@@ -179,7 +179,7 @@ def test_a_breach_without_a_standing_approval_is_an_alert_alone(tmp_path: Path) 
     world = a_world(tmp_path, {1: LENIENT})
     world.run(batch=BATCH)
     assert {plan.rollout for plan in world.plans()} == {LENIENT}
-    assert [each["subjects"] for each in alerts_of(world)][0]
+    assert alerts_of(world)[0]["subjects"]
     assert world.rollouts.ended == []
     world.check()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from claimtrace.decisions import ModelRef
@@ -153,3 +154,34 @@ def test_a_plan_without_its_approval_is_found(
     log.with_suffix(".head").unlink()
     assert main(["--folder", str(folder), "models", "check"]) == 1
     assert "names roll-out 1, but no entry" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_versions_are_compared_claim_by_claim(folder: Path, ask: Ask, tmp_path: Path) -> None:
+    path = tmp_path / "claims.parquet"
+    told = ask("models", "compare", "1", "2", "--out", str(path), "--json")
+    decisions = decisions_of(folder)
+    assert told["claims"] == len(decisions)
+    rows = {row["claim_id"]: row for row in pq.read_table(path).to_pylist()}
+    scored = [each for each in decisions if each["model"]]
+    assert len(rows) == len(decisions) > len(scored) > 30
+    for each in scored:
+        row = rows[each["claim_id"]]
+        assert row["first_score"] == each["score"]
+        assert row["first_outcome"] == each["outcome"]
+        assert row["first_reasons"] == [reason["feature"] for reason in each["reasons"]]
+        assert row["second_outcome"] == "refer"
+    counts = [[0] * 3 for _ in range(3)]
+    names = ("approve", "review", "refer")
+    for row in rows.values():
+        counts[names.index(row["first_outcome"])][names.index(row["second_outcome"])] += 1
+    assert told["outcomes"] == counts
+    assert told["changed"] == sum(map(sum, counts)) - sum(counts[i][i] for i in range(3)) > 0
+    assert told["second_hours"] == 3.0 * len(rows)
+    reviewed = sum(counts[1])
+    assert told["first_hours"] == pytest.approx(0.25 * reviewed + 3.0 * sum(counts[2]))
+    assert told["other_reasons"] == 0, "the same trees"
+    assert "another outcome under" in ask("models", "compare", "1", "2")
+    assert "no version 9" in ask("models", "compare", "1", "9", code=2)
+    assert ".parquet" in ask("models", "compare", "1", "2", "--out", str(path), code=2)
+    assert "no claims" in ask("models", "compare", "1", "2", "--from", "2027-01-01", code=2)

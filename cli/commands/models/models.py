@@ -12,7 +12,7 @@ from claimtrace.errors import UsageError
 from ...console import out, print_json, safe, table
 from ...times import time_of
 from ...wiring.workspace import CHAMPION
-from . import changes, difference
+from . import changes, comparing, difference
 from .registry_proof import MODEL_PARTS, check_models, show_models_checked
 from .values import fitting, flat
 
@@ -21,6 +21,7 @@ app.command()(changes.promote)
 app.command()(changes.rollback)
 app.command()(changes.reject)
 app.command()(difference.diff)
+app.command()(comparing.compare)
 
 
 @app.callback(invoke_without_command=True)

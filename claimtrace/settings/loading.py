@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
@@ -217,13 +217,7 @@ def _check(settings: Settings, origins: Origins) -> None:
             10**9,
         ),
         ("decision.reasons", decision.reasons, 0, 100),
-        ("decision.review_hours", decision.review_hours, 0, 1000),
-        ("decision.investigation_hours", decision.investigation_hours, 0, 1000),
-        ("guard.min_count", settings.guard.min_count, 1, 10**9),
-        ("guard.referral_ratio", settings.guard.referral_ratio, 1.001, 1000),
-        ("guard.error_ratio", settings.guard.error_ratio, 0, 1),
-        ("guard.unseen_ratio", settings.guard.unseen_ratio, 0, 1),
-        ("guard.score_psi", settings.guard.score_psi, 0, 1000),
+        *_rollout_ranges(settings),
         ("drift.alert_n", drift.alert_n, drift.alert_m, 1000),
         ("drift.alert_m", drift.alert_m, 1, 1000),
         ("training.test_share", settings.training.test_share, 0.05, 0.9),
@@ -240,6 +234,18 @@ def _check(settings: Settings, origins: Origins) -> None:
             raise ConfigError(
                 str(error), where=origins.of("training.test_from"), hint=TIME_HINT
             ) from None
+
+
+def _rollout_ranges(settings: Settings) -> Iterator[tuple[str, float, float, float]]:
+    """Yield name, value and limits of the settings for roll-outs and comparisons."""
+    decision, guard = settings.decision, settings.guard
+    yield "decision.review_hours", decision.review_hours, 0, 1000
+    yield "decision.investigation_hours", decision.investigation_hours, 0, 1000
+    yield "guard.min_count", guard.min_count, 1, 10**9
+    yield "guard.referral_ratio", guard.referral_ratio, 1.001, 1000
+    yield "guard.error_ratio", guard.error_ratio, 0, 1
+    yield "guard.unseen_ratio", guard.unseen_ratio, 0, 1
+    yield "guard.score_psi", guard.score_psi, 0, 1000
 
 
 def _check_names(settings: Settings, origins: Origins) -> None:

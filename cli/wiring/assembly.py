@@ -84,6 +84,7 @@ def build_driver(
             ReachedFile(folder / "reached"),
             opened.enter_context(DaemonThreads()),  # an append is waited for before the exit
             store_names(workspace),
+            champion,
         ),
         Cadence(
             snapshot=(stream.snapshot_every_records, duration_ms(stream.snapshot_every) / 1000),
@@ -94,7 +95,6 @@ def build_driver(
         champion,
         observer,
         stopping,
-        champion,
     )
 
 

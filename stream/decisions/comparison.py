@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +19,7 @@ MOST_FEATURES = 10
 
 
 class Judged(NamedTuple):
-    """What one model says about some claims.
+    """The judgement of one model on some claims.
 
     `scores` float64[n] are NaN where the model has none, `levels` int64[n] are 0 approve, 1 review,
     2 refer, after the rules; `reasons` are the names of the features that a referral would list, in
@@ -132,7 +132,9 @@ class Tally:
         )
 
 
-def levels_of_rules(names: Sequence[Sequence[str]], outcomes: dict[str, str]) -> NDArray[np.int64]:
+def levels_of_rules(
+    names: Sequence[Sequence[str]], outcomes: Mapping[str, str]
+) -> NDArray[np.int64]:
     """Return int64[n]: the level that the recorded rules of each claim ask for, 0 without one.
 
     Args:

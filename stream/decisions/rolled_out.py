@@ -1,4 +1,4 @@
-"""What a roll-out adds to the decisions of a batch: arms, and the verdicts of the other models."""
+"""The parts of decisions that a roll-out adds: arms, and the verdicts of the other models."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class Engine:
 
     @property
     def breach(self) -> str:
-        """What was breached, in words."""
+        """The breach in words; empty without one."""
         return self._guards.breach
 
     def begin(self, edition: int) -> None:

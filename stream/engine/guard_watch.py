@@ -31,7 +31,7 @@ GUARD: Final = "guard"
 
 
 class _State(msgspec.Struct):
-    """What a snapshot holds beside the tiles."""
+    """The state beside the tiles, in a snapshot."""
 
     watched: RolloutRef | None
     raised: list[str]

@@ -83,7 +83,6 @@ class Driver:
         champion: the model in charge, asked once for each new plan.
         observer: told what happens, for logs and metrics.
         stopping: whether a person or a supervisor asked this worker to end.
-        rollouts: the roll-out in force beside the model in charge, and where its end is recorded.
     """
 
     def __init__(
@@ -96,7 +95,6 @@ class Driver:
         champion: Callable[[], ModelRef | None],
         observer: WorkerObserver,
         stopping: Callable[[], bool] = lambda: False,
-        rollouts: Rollouts | None = None,
     ) -> None:
         self.engine = engine
         self._log, self._source, self._journal, self._group = (
@@ -107,7 +105,7 @@ class Driver:
         )
         self._snapshots, self._clock, self._champion = stores.snapshots, clock, champion
         self._observer, self._stopping = observer, stopping
-        self._rollouts = rollouts or Rollouts()
+        self._rollouts = stores.rollouts or Rollouts()
         self._reached = stores.reached if log.group is None else None
         self._reaching: Reached | None = None
         self._last: Plan | None = None

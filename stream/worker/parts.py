@@ -130,6 +130,8 @@ class Stores(NamedTuple):
     """Appends rows beside the batches; None: the worker appends them itself, between batches."""
     names: StoreNames | None = None
     """Names the store that an error comes from; None: by the domain's topics alone."""
+    rollouts: Rollouts | None = None
+    """The roll-out in force beside the model in charge, and where its end is recorded."""
 
 
 class Cadence(NamedTuple):

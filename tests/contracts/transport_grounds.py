@@ -256,12 +256,11 @@ class Ground(ABC):
         driver = Driver(
             self.engine(),
             LogParts(source, journal, sink, group),
-            Stores(self.offline(), snapshots, reached),
+            Stores(self.offline(), snapshots, reached, rollouts=self.rollouts),
             Cadence((SNAPSHOT_EVERY, 1e9), (OFFLINE_EVERY, 1e9), commit_s),
             SystemClock(),
             lambda: CHAMPION,
             observer,
-            rollouts=self.rollouts,
         )
         driver.recover()
         return Worker(driver, die, observer, lines)

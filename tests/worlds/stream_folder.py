@@ -124,12 +124,12 @@ class World:
                 ),
                 ReachedFile(self.folder / "reached"),
                 self.executor,
+                rollouts=self.rollouts,
             ),
             Cadence((self.snapshot_every, 1e9), (self.offline_every, 1e9)),
             ManualClock(1_800_000_000_000),
             lambda: self.champion,
             observer,
-            rollouts=self.rollouts,
         )
         try:
             driver.recover()

@@ -1,4 +1,4 @@
-"""What the journal says about roll-outs: its edition, and its last plan."""
+"""The journal as the commands on roll-outs ask it: its edition, and its last plan."""
 
 from __future__ import annotations
 

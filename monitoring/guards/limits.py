@@ -22,7 +22,7 @@ SCORES: Final = "score drift"
 
 
 class Limits(NamedTuple):
-    """The differences that a canary may have; `models.rollout.manifest.Guards` says what each one is."""
+    """The differences that a canary may have: see `models.rollout.manifest.Guards`."""
 
     min_count: int
     referral_ratio: float

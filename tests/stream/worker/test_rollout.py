@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,12 @@ SMALL, GROWN = a_rollout(1, share_ppm=100_000), a_rollout(2, share_ppm=400_000)
 STRICT = a_rollout(3, canary=6, shadows=(), **strict())
 LENIENT = a_rollout(4, canary=6, shadows=(), guards=strict()["guards"])
 BATCH = 25
+
+
+def some_in_the_long_run(points: Sequence[str], *usual: str) -> list[Any]:
+    """Return crash points as parameters; all but the usual ones are tested in the long run."""
+    return [p if p in usual else pytest.param(p, marks=pytest.mark.long) for p in points]
+
 
 Turn = dict[int, RolloutRef | None]
 """The roll-out that is set before the plan of a number."""
@@ -103,7 +109,7 @@ def test_a_change_takes_effect_at_a_plans_border(undisturbed: Turns) -> None:
     undisturbed.check()
 
 
-@pytest.mark.parametrize("point", CRASH_POINTS)
+@pytest.mark.parametrize("point", some_in_the_long_run(CRASH_POINTS, "planned", "snapshotted"))
 def test_a_crash_around_the_switch_leaves_no_trace(
     point: str, undisturbed: Turns, tmp_path: Path
 ) -> None:
@@ -184,7 +190,9 @@ def test_a_breach_without_a_standing_approval_is_an_alert_alone(tmp_path: Path) 
     world.check()
 
 
-@pytest.mark.parametrize("point", ["planned", "emitted", "snapshotted", "committed"])
+@pytest.mark.parametrize(
+    "point", some_in_the_long_run(("planned", "emitted", "snapshotted", "committed"), "snapshotted")
+)
 def test_a_breach_is_remembered_through_crashes(point: str, tmp_path: Path) -> None:
     """From a snapshot and from the journal: the roll-out doesn't come back."""
     calm = a_world(tmp_path / "calm", {1: STRICT})

@@ -19,10 +19,10 @@ from featurestore.state_arrays import Arrays, below, under
 from models.rollout.manifest import Rollout
 from models.scorer import Scorer
 from monitoring.guards.limits import Limits, Side, breaches
+from monitoring.guards.pair_book import PairBook, Scores
 from monitoring.layers.records import RAISED, DriftAlert
 from monitoring.windows.reference import Reference, read_reference
 from monitoring.windows.tile import Tile
-from monitoring.windows.tile_book import TileBook
 
 from .applied_batch import RolledOut
 
@@ -45,7 +45,7 @@ class GuardWatch:
     def __init__(self) -> None:
         self._ref: RolloutRef | None = None
         self._references: list[Reference] = []
-        self._books: list[TileBook] = []
+        self._book: PairBook | None = None
         self._raised: list[str] = []
         self.breached: RolloutRef | None = None
         """The last roll-out that must end; it stays named when it has ended."""
@@ -55,7 +55,7 @@ class GuardWatch:
         """Watch a roll-out from now on; None: none. The tiles of the one before are dropped."""
         if ref == self._ref:
             return
-        self._ref, self._raised, self._books, self._references = ref, [], [], []
+        self._ref, self._raised, self._book, self._references = ref, [], None, []
         if rolled is not None and rolled.rollout.canary is not None:
             self._begin(rolled.rollout, [each.manifest.reference for each in rolled.scorers[:2]])
 
@@ -69,13 +69,12 @@ class GuardWatch:
             rolled: the results of champion and canary for each.
             unseen: int64[n], 1 where a category was not known to the definitions.
         """
-        no_features = np.empty((len(times_ms), 0))
-        for book, scored in zip(self._books, rolled.scored, strict=False):  # shadows have none
-            book.add(times_ms, no_features, scored.scores, scored.levels == 2, unseen)
-        tiles = [book.close() for book in self._books]  # the same claims close the same windows
+        if self._book is None:
+            return []
+        both = [Scores(each.scores, each.levels == 2) for each in rolled.scored[:2]]
         return [
             alert
-            for champion, canary in zip(*tiles, strict=True)
+            for champion, canary in self._book.add(times_ms, both, unseen)
             for alert in self._judge(rolled.rollout, champion, canary)
         ]
 
@@ -85,9 +84,7 @@ class GuardWatch:
             return {}
         state = _State(self._ref, self._raised, self.breached, self.breach)
         found: Arrays = {"state": np.frombuffer(msgspec.json.encode(state), np.uint8)}
-        for name, book in zip(_NAMES, self._books, strict=False):
-            found |= under(name, book.arrays())
-        return found
+        return found if self._book is None else found | under("book/", self._book.arrays())
 
     def restore(
         self,
@@ -108,19 +105,16 @@ class GuardWatch:
         if rollout.canary is not None:
             models = rollout.models[:2]
             self._begin(rollout, [scorer_of(ref).manifest.reference for ref in models])
-            for i, name in enumerate(_NAMES):
-                book = self._books[i]
-                self._books[i] = TileBook.restore(
-                    self._references[i], book.model_label, book.window_ms, 0, below(name, arrays)
-                )
+            if self._book is not None:
+                self._book.restore(below("book/", arrays))
 
     def _begin(self, rollout: Rollout, references: list[msgspec.Raw]) -> None:
-        for ref, written in zip(rollout.models, references, strict=False):
-            # the features' own drift is watched for the champion; here the scores count
-            whole = read_reference(written, ref.label)
-            scores = msgspec.structs.replace(whole, features=[], window_noise=None)
-            self._references.append(scores)
-            self._books.append(TileBook(scores, ref.label, rollout.guards.window_ms, 0))
+        labels = [ref.label for ref in rollout.models[:2]]
+        self._references = [
+            read_reference(each, label) for each, label in zip(references, labels, strict=True)
+        ]
+        guards = rollout.guards
+        self._book = PairBook(labels, self._references, guards.window_ms, guards.min_count)
 
     def _judge(self, rollout: Rollout, champion: Tile, canary: Tile) -> list[DriftAlert]:
         guards = rollout.guards
@@ -137,9 +131,6 @@ class GuardWatch:
         if ends:
             self.breached, self.breach = self._ref, text
         return [_alert(rollout, canary, {subject: found[subject] for subject in new}, ends)]
-
-
-_NAMES: Final = ("champion/", "canary/")
 
 
 def _alert(rollout: Rollout, tile: Tile, found: dict[str, str], ends: bool) -> DriftAlert:

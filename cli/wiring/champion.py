@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from claimtrace.decisions import ModelRef, RolloutRef
 from claimtrace.errors import ClaimtraceError, StateError
-from stream.worker.parts import Rollouts
 
 from .workspace import CHAMPION
 
@@ -20,8 +19,8 @@ GUARD = "guard"
 """The actor of a roll-back under a standing approval."""
 
 
-class Champion(Rollouts):
-    """The model in charge and the roll-out beside it.
+class Champion:
+    """The model in charge and the roll-out beside it: `stream.worker.parts.Rollouts`, too.
 
     The registry is read again only when its approvals log has changed.
 

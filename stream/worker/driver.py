@@ -47,7 +47,7 @@ from .interval import Interval
 from .observer import WorkerObserver
 from .offline_writer import OfflineWriter
 from .ownership import Ownership
-from .parts import Cadence, LogParts, Rollouts, Stores
+from .parts import Cadence, LogParts, Stores
 from .retry import FIRST_PAUSE_S, Call, Retry
 from .snapshotting import Snapshotting, bookmarks_in, checkpoints_in
 from .store_names import StoreNames
@@ -105,7 +105,7 @@ class Driver:
         )
         self._snapshots, self._clock, self._champion = stores.snapshots, clock, champion
         self._observer, self._stopping = observer, stopping
-        self._rollouts = stores.rollouts or Rollouts()
+        self._rollouts = stores.rollouts
         self._reached = stores.reached if log.group is None else None
         self._reaching: Reached | None = None
         self._last: Plan | None = None
@@ -257,8 +257,8 @@ class Driver:
     def _rollout(self) -> RolloutRef | None:
         """Return the roll-out for the next plan; one whose guards were breached has ended, whatever
         the registry says by now."""
-        rollout = self._rollouts.in_force()
-        if rollout is None or self.engine.edition < ROLLOUTS:
+        rollout = self._rollouts.in_force() if self._rollouts is not None else None
+        if self._rollouts is None or rollout is None or self.engine.edition < ROLLOUTS:
             return None
         if rollout == self.engine.breached:
             self._rollouts.end(rollout, self.engine.breach)

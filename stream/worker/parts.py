@@ -103,15 +103,14 @@ class ReachedStore(Protocol):
         """Return the note; None when there is none that is whole."""
 
 
-class Rollouts:
-    """The roll-outs of a registry; this one has none."""
+class Rollouts(Protocol):
+    """The contract of the roll-outs of a registry."""
 
     def in_force(self) -> RolloutRef | None:
         """Return the roll-out for the next plan, whose champion is the model in charge.
 
-        Asked once for each new plan, after the model in charge.
+        None: there is none. Asked once for each new plan, after the model in charge.
         """
-        return None
 
     def end(self, ref: RolloutRef, reason: str) -> None:
         """Record that the guards of a roll-out have ended it; called before each plan that leaves

@@ -12,6 +12,8 @@ import pytest
 
 from claimtrace.decisions import ModelRef
 from cli.__main__ import main
+from cli.wiring.champion import Champion
+from cli.wiring.workspace import Workspace
 from models.artefact import Draft, Thresholds
 from models.registry.adapters.folder import FolderRegistry
 from tests.compat.editions import HERE, copy_of, further_events, records_of
@@ -185,3 +187,43 @@ def test_versions_are_compared_claim_by_claim(folder: Path, ask: Ask, tmp_path: 
     assert "no version 9" in ask("models", "compare", "1", "9", code=2)
     assert ".parquet" in ask("models", "compare", "1", "2", "--out", str(path), code=2)
     assert "no claims" in ask("models", "compare", "1", "2", "--from", "2027-01-01", code=2)
+
+
+def test_an_end_by_guards_is_recorded_once_and_tried_again(
+    folder: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask("upgrade")
+    ask("rollout", "start", "--canary", "2", "--roll-back-by-itself", *WHY)
+    workspace, lines = Workspace.open(None, folder), list[str]()
+    champion = Champion(workspace, lines.append)
+    model, ref = champion(), champion.in_force()
+    assert ref is not None
+    assert (model, ref.version) == (workspace.registry.alias("champion"), 1)
+
+    def full(**_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(workspace.registry, "end_rollout", full)
+        champion.end(ref, "refers too many")
+    assert "not recorded yet" in lines[-1]
+    for _ in range(2):
+        champion.end(ref, "refers too many")
+    assert (champion(), champion.in_force()) == (model, None)
+    entries = [e for e in workspace.registry.history() if e.act.startswith("rollout")]
+    assert [(e.act, e.actor, e.reason) for e in entries[1:]] == [
+        ("rollout_ended", "guard", "refers too many")
+    ]
+
+
+def test_a_roll_out_whose_model_is_lost_is_not_used(folder: Path, ask: Ask) -> None:
+    ask("upgrade")
+    ask("rollout", "start", "--shadow", "2", *WHY)
+    (path,) = (folder / "models").glob("*/000002/model.json")
+    path.chmod(0o644)
+    path.write_bytes(b"{}")
+    workspace, lines = Workspace.open(None, folder), list[str]()
+    champion = Champion(workspace, lines.append)
+    assert champion() == workspace.registry.alias("champion")
+    assert champion.in_force() is None
+    assert "roll-out 1 is not used" in lines[-1]

@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from confluent_kafka import IsolationLevel
+from confluent_kafka import IsolationLevel, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import OffsetSpec
 
@@ -444,6 +444,6 @@ def _lose(output: KafkaOutput) -> None:
         try:
             sink._producer.purge()
             sink._producer.poll(0)
-        except ClaimtraceError:
-            pass
+        except (ClaimtraceError, KafkaException):
+            pass  # the client takes the loss of what was in flight for an error; it is meant here
         sink._producer = sink._transactions = None

@@ -16,6 +16,7 @@ from ...wiring.champion import fits
 from ...wiring.workspace import Workspace
 
 if TYPE_CHECKING:
+    from claimtrace.decisions import ModelRef
     from models.scorer import Scorer
     from stream.decisions.comparison import Comparison, Judged
 
@@ -41,10 +42,11 @@ def compare(
     decision.review_hours and decision.investigation_hours of the settings.
     """
     workspace: Workspace = ctx.obj
-    scorers = [_scorer(workspace, version) for version in (one, other)]
+    refs = [_published(workspace, version) for version in (one, other)]
     from_ms = None if from_time is None else time_of(from_time, "--from")
     if out_file is not None:
         _check_new(out_file)
+    scorers = [_scorer(workspace, ref) for ref in refs]
     found = _compare(workspace, scorers, from_ms, out_file, quiet=as_json)
     if not found.claims:
         raise UsageError("there are no claims to compare on", where="offline store",
@@ -133,14 +135,18 @@ def _write(tables: list[Any], path: Path) -> None:
     write_file(path, sink.getvalue().to_pybytes())
 
 
-def _scorer(workspace: Workspace, version: int) -> Scorer:
+def _published(workspace: Workspace, version: int) -> ModelRef:
     versions = {ref.version: ref for ref in workspace.registry.versions()}
     if version not in versions:
         known = f"published: {min(versions)} .. {max(versions)}" if versions else "none published"
         raise UsageError(f"there is no version {version}", where=workspace.domain.name, hint=known)
-    scorer = workspace.scorer_of(versions[version])
+    return versions[version]
+
+
+def _scorer(workspace: Workspace, ref: ModelRef) -> Scorer:
+    scorer = workspace.scorer_of(ref)
     if not fits(workspace, scorer):
-        raise UsageError(f"version {version} was trained under other definitions",
+        raise UsageError(f"version {ref.version} was trained under other definitions",
                          where=workspace.domain.name,
                          hint="compare versions of these definitions")  # fmt: skip
     return scorer

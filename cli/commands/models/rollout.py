@@ -77,6 +77,10 @@ def start(
         raise StateError(f"roll-out {current.version} is in force", where=workspace.domain.name,
                          hint="`claimtrace rollout grow` changes its share, `claimtrace rollout "
                          "rollback` ends it")  # fmt: skip
+    for version in (canary, *(shadow or ())):
+        if version == champion.version:
+            raise UsageError(f"version {version} is champion", where="--canary, --shadow",
+                             hint="name versions that are to be tried")  # fmt: skip
     check_edition(workspace)
     model = None if canary is None else _model(workspace, canary)
     draft = RolloutDraft(

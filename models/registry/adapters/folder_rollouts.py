@@ -49,6 +49,7 @@ class FolderRollouts(ModelRegistry):
         at_ms: int,
         expected: int | EllipsisType | None = ...,
     ) -> RolloutRef:
+        write_rollout(draft, self.name, 1)  # before the log is touched: it may contradict itself
         with self._writing() as (approvals, handle):
             self._check_in_force(approvals, expected)
             champion = approvals.alias(CHAMPION)

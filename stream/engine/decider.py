@@ -22,7 +22,7 @@ from claimtrace.refusals import Refusal
 from featurestore.definitions.domain import Domain
 from featurestore.state.event_ledger import CONFLICT, DUPLICATE, NEW
 from models.scorer import Scorer
-from monitoring.layers.records import DriftAlert, DriftRecord
+from monitoring.layers.records import GUARD, DriftAlert, DriftRecord
 
 from ..decisions.dead_letters import dead_letter
 from ..decisions.outcomes import UNSCORED, rule_hits, thresholds_of
@@ -87,7 +87,7 @@ class Decider:
         counts.alerts = sum(isinstance(each, DriftAlert) for each in drift_results)
         rows = self._offline_rows(applied, is_owned, decided, drift_results)
         log_lines = tuple(
-            f"drift alert {each.state}, {each.layer}: {each.text}"
+            f"{_kind(each)} {each.state}, {each.layer}: {each.text}"
             for each in drift_results
             if isinstance(each, DriftAlert)
         )
@@ -287,6 +287,10 @@ def _verdicts(
         flag_sets=[_flags(each >> 1, scorer, bool(each & 1)) for each in combinations.tolist()],
         rules={i: hits[row] for i, row in enumerate(chosen.tolist()) if row in hits},
     )
+
+
+def _kind(alert: DriftAlert) -> str:
+    return "alert" if alert.layer == GUARD else "drift alert"
 
 
 def _flags(bits: int, scorer: Scorer | None, broken: bool) -> tuple[str, ...]:

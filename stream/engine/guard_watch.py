@@ -7,7 +7,6 @@ breach also says that the roll-out must end; the worker that writes the next pla
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -20,14 +19,11 @@ from models.rollout.manifest import Rollout
 from models.scorer import Scorer
 from monitoring.guards.limits import Limits, Side, breaches
 from monitoring.guards.pair_book import PairBook, Scores
-from monitoring.layers.records import RAISED, DriftAlert
+from monitoring.layers.records import GUARD, RAISED, DriftAlert
 from monitoring.windows.reference import Reference, read_reference
 from monitoring.windows.tile import Tile
 
 from .applied_batch import RolledOut
-
-GUARD: Final = "guard"
-"""The layer of a guard's alerts, and the actor of a roll-back that nobody asked for."""
 
 
 class _State(msgspec.Struct):

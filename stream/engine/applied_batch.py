@@ -114,5 +114,10 @@ def deciding(rolled: RolledOut) -> Scored:
     if rolled.rollout.canary is None or not rolled.arms.any():
         return champion
     is_canary = rolled.arms == 1
-    columns = zip(champion, rolled.scored[1], strict=True)
-    return Scored(*(np.where(is_canary, canary, mine) for mine, canary in columns))
+    canary = rolled.scored[1]
+    return Scored(
+        np.where(is_canary, canary.margins, champion.margins),
+        np.where(is_canary, canary.scores, champion.scores),
+        np.where(is_canary, canary.broken, champion.broken),
+        np.where(is_canary, canary.levels, champion.levels),
+    )

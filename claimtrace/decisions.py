@@ -10,9 +10,9 @@ so that `verify --chain` finds the position of every decision edited, dropped or
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 DECISIONS_TOPIC = "claims.decisions"
 DEAD_TOPIC = "claims.dead"
@@ -48,6 +48,36 @@ class ModelRef(msgspec.Struct, frozen=True):
     def label(self) -> str:
         """The name and version in one word, `NAME/VERSION`, for people and drift records."""
         return f"{self.name}/{self.version}"
+
+
+class RolloutRef(msgspec.Struct, frozen=True):
+    """The reference of a roll-out, which is immutable; the digest proves its bytes.
+
+    >>> RolloutRef("auto_claims", 2, "cd34").label
+    'auto_claims roll-out 2'
+    """
+
+    name: str
+    version: int
+    digest: str
+
+    @property
+    def label(self) -> str:
+        """The name and version for people."""
+        return f"{self.name} roll-out {self.version}"
+
+
+class OtherVerdict(msgspec.Struct, frozen=True):
+    """The verdict of a model of the roll-out that didn't decide.
+
+    `role` is `champion`, `canary` or `shadow`; `score` is None where the model's score was outside
+    of [0, 1]; `outcome` is what it would have decided, after rules and its own thresholds.
+    """
+
+    role: str
+    model: ModelRef
+    score: float | None
+    outcome: str
 
 
 class Baseline(msgspec.Struct, frozen=True):
@@ -92,7 +122,11 @@ class RuleHit(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """The decision on one accepted claim event; field names end in their units."""
+    """The decision on one accepted claim event; field names end in their units.
+
+    Where a roll-out is in force `schema_version` is 2, and the decision has `arm` (`champion` or
+    `canary`, whose model decided), `rollout`, and in `shadow` the verdicts of its other models.
+    """
 
     schema_version: int = 1
     decision_id: str
@@ -118,8 +152,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelRef | None
     definitions: str
     rules_digest: str
-    shadow: list[dict[str, Any]]
+    shadow: list[OtherVerdict]
     flags: list[str]
+    arm: str | UnsetType = UNSET
+    rollout: RolloutRef | UnsetType = UNSET
 
 
 class SealedDecision(Decision, frozen=True, kw_only=True):

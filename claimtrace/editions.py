@@ -36,8 +36,19 @@ EDITIONS: Final = (
             "labels of the same millisecond as their claim join it",
         ),
     ),
+    Edition(
+        3,
+        "0.2.0",
+        (
+            "roll-outs: plans may name one; decisions made under it have `schema_version` 2, with "
+            "the arm and the verdicts of the other models",
+        ),
+    ),
 )
 """All editions that this version can run, the newest last."""
+
+ROLLOUTS: Final = 3
+"""The first edition in which a plan may name a roll-out."""
 
 OLDEST: Final = EDITIONS[0].number
 """The edition of journals from before editions, which don't name one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
@@ -174,6 +174,7 @@ def _check(settings: Settings, origins: Origins) -> None:
         ("stream.remember_ids", stream.remember_ids),
         ("drift.window", drift.window),
         ("drift.lateness", drift.lateness),
+        ("guard.window", settings.guard.window),
         ("stream.snapshot_every", stream.snapshot_every),
         ("stream.offline_every", stream.offline_every),
         ("kafka.session_timeout", settings.kafka.session_timeout),
@@ -192,7 +193,7 @@ def _check(settings: Settings, origins: Origins) -> None:
             duration = duration_ms(text)
         except ValueError as error:
             raise ConfigError(f"{name}: {error}", where=origins.of(name)) from error
-        if name in ("drift.window", "aws.metrics_every") and duration == 0:
+        if name in ("drift.window", "guard.window", "aws.metrics_every") and duration == 0:
             raise ConfigError(f"{name} must be longer than zero", where=origins.of(name),
                               hint="write 1d, or 60s")  # fmt: skip
     if duration_ms(stream.remember_ids) < duration_ms(stream.allowed_lateness):
@@ -218,6 +219,7 @@ def _check(settings: Settings, origins: Origins) -> None:
             10**9,
         ),
         ("decision.reasons", decision.reasons, 0, 100),
+        *_rollout_ranges(settings),
         ("drift.alert_n", drift.alert_n, drift.alert_m, 1000),
         ("drift.alert_m", drift.alert_m, 1, 1000),
         ("training.test_share", settings.training.test_share, 0.05, 0.9),
@@ -234,6 +236,18 @@ def _check(settings: Settings, origins: Origins) -> None:
             raise ConfigError(
                 str(error), where=origins.of("training.test_from"), hint=TIME_HINT
             ) from None
+
+
+def _rollout_ranges(settings: Settings) -> Iterator[tuple[str, float, float, float]]:
+    """Yield name, value and limits of the settings for roll-outs and comparisons."""
+    decision, guard = settings.decision, settings.guard
+    yield "decision.review_hours", decision.review_hours, 0, 1000
+    yield "decision.investigation_hours", decision.investigation_hours, 0, 1000
+    yield "guard.min_count", guard.min_count, 1, 10**9
+    yield "guard.referral_ratio", guard.referral_ratio, 1.001, 1000
+    yield "guard.error_ratio", guard.error_ratio, 0, 1
+    yield "guard.unseen_ratio", guard.unseen_ratio, 0, 1
+    yield "guard.score_psi", guard.score_psi, 0, 1000
 
 
 def _check_names(settings: Settings, origins: Origins) -> None:

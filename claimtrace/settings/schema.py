@@ -78,6 +78,10 @@ class DecisionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `capacity_per_day`."""
     reasons: int = 6
     """Reasons listed on a referred claim; the others are summed up. 0: none are computed."""
+    review_hours: float = 0.25
+    """Hours of people that a review takes; `models compare` counts with it."""
+    investigation_hours: float = 3.0
+    """Hours of people that the investigation of a referred claim takes."""
 
     @property
     def most_reviews_per_day(self) -> float:
@@ -98,6 +102,23 @@ class DriftSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Number of drifted windows among the last `alert_n` that raises an alert."""
     alert_n: int = 3
     """Number of last windows that are looked at for an alert."""
+
+
+class GuardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The limits that a canary is given when it starts; they stand in its roll-out from then on."""
+
+    window: str = "15m"
+    """Width of the tiles that are judged, in event time; they wait for no late claims."""
+    min_count: int = 100
+    """Tiles with fewer claims are not judged."""
+    referral_ratio: float = 1.5
+    """The canary may refer this many times as many claims as the champion, or times fewer."""
+    error_ratio: float = 0.001
+    """Share of claims without a valid score that the canary may have more than the champion."""
+    unseen_ratio: float = 0.05
+    """Share of claims with a category that its training didn't have, beyond the share there."""
+    score_psi: float = 0.25
+    """PSI of the canary's scores against its training, beyond chance and beyond the champion's."""
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -305,6 +326,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stream: StreamSettings = StreamSettings()
     decision: DecisionSettings = DecisionSettings()
     drift: DriftSettings = DriftSettings()
+    guard: GuardSettings = GuardSettings()
     training: TrainingSettings = TrainingSettings()
     kafka: KafkaSettings = KafkaSettings()
     kinesis: KinesisSettings = KinesisSettings()

@@ -13,7 +13,8 @@ from .champion import Champion
 from .observing import store_names
 
 if TYPE_CHECKING:
-    from claimtrace.decisions import ModelRef
+    from claimtrace.decisions import ModelRef, RolloutRef
+    from models.rollout.manifest import Rollout
     from models.scorer import Scorer
     from stream.engine.engine import Engine
     from stream.journal.terms import Terms
@@ -29,6 +30,7 @@ def build_engine(
     workspace: Workspace,
     terms: Terms | None = None,
     scorer_of: Callable[[ModelRef], Scorer] | None = None,
+    rollout_of: Callable[[RolloutRef], Rollout] | None = None,
 ) -> Engine:
     """Build an engine without any state; by default on the terms and models of the workspace."""
     from claimtrace.buffers.siphash import hash_key
@@ -41,6 +43,7 @@ def build_engine(
         hash_key(workspace.settings.stream.hash_key),
         scorer_of or workspace.scorer_of,
         schemas.plain if schemas is not None else None,
+        rollout_of or workspace.rollout_of,
     )
 
 
@@ -70,8 +73,10 @@ def build_driver(
     stream, folder = workspace.settings.stream, workspace.state_folder
     shares_models = log.parts.group is not None
     scorer_of = shared_scorer_of(workspace) if shares_models else workspace.scorer_of
+    rollout_of = shared_rollout_of(workspace) if shares_models else workspace.rollout_of
+    champion = Champion(workspace, observer.notify)
     return Driver(
-        build_engine(workspace, log.terms, scorer_of),
+        build_engine(workspace, log.terms, scorer_of, rollout_of),
         _with_alerts_notified(workspace, log.parts, observer, opened),
         Stores(
             workspace.offline,
@@ -79,6 +84,7 @@ def build_driver(
             ReachedFile(folder / "reached"),
             opened.enter_context(DaemonThreads()),  # an append is waited for before the exit
             store_names(workspace),
+            champion,
         ),
         Cadence(
             snapshot=(stream.snapshot_every_records, duration_ms(stream.snapshot_every) / 1000),
@@ -86,7 +92,7 @@ def build_driver(
             commit_s=log.commit_every_s,
         ),
         workspace.clock,
-        Champion(workspace, observer.notify),
+        champion,
         observer,
         stopping,
     )
@@ -107,6 +113,22 @@ def shared_scorer_of(workspace: Workspace) -> Callable[[ModelRef], Scorer]:
             ) from error
 
     return scorer_of
+
+
+def shared_rollout_of(workspace: Workspace) -> Callable[[RolloutRef], Rollout]:
+    """Return how a worker among others reads roll-outs; see `shared_scorer_of`."""
+
+    def rollout_of(ref: RolloutRef) -> Rollout:
+        try:
+            return workspace.rollout_of(ref)
+        except ModelError as error:
+            raise StoreUnavailable(
+                f"a plan needs {ref.label}: {error.what}",
+                where="models",
+                hint="all workers need the same registry: share the folder models/",
+            ) from error
+
+    return rollout_of
 
 
 def record_definitions(workspace: Workspace) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from claimtrace.adapters.process.search_path import search_current_folder_last
 from claimtrace.adapters.process.system_clock import SystemClock
 from claimtrace.clock import duration_ms
-from claimtrace.decisions import ModelRef
+from claimtrace.decisions import ModelRef, RolloutRef
 from claimtrace.errors import UsageError
 from claimtrace.ids import digest
 from claimtrace.settings.loading import load_settings
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from featurestore.offline.adapters.delta import OfflineStore
     from models.fit import Misfit
     from models.registry.adapters.folder import FolderRegistry
+    from models.rollout.manifest import Rollout
     from models.scorer import Scorer
     from stream.journal.terms import Terms
 
@@ -45,6 +46,7 @@ class Workspace:
         self.folder = Path(settings.folder)
         self.clock = SystemClock()
         self._scorers: dict[ModelRef, Scorer] = {}
+        self._rollouts: dict[RolloutRef, Rollout] = {}
 
     @classmethod
     def open(cls, config: Path | None, folder: Path | None, source: str | None = None) -> Workspace:
@@ -213,12 +215,22 @@ class Workspace:
         manifest = self.registry.load(which).manifest
         return misfit(manifest, self.domain.definitions_digest, self.feature_digests)
 
+    def rollout_of(self, ref: RolloutRef) -> Rollout:
+        """Return the verified manifest of a roll-out; it is read once."""
+        found = self._rollouts.get(ref)
+        if found is None:
+            found = self._rollouts[ref] = self.registry.rollout(ref)
+        return found
+
     def warm_up(self) -> None:
         """Load the champion and compile its kernels, so that the first batch doesn't wait for
-        them."""
-        ref = self.registry.alias(CHAMPION)
+        them; the models of a roll-out too."""
+        ref, rollout = self.registry.alias(CHAMPION), self.registry.rollout_in_force()
         if ref is not None:
             self.scorer_of(ref)
+        if rollout is not None:
+            for model in self.rollout_of(rollout).models:
+                self.scorer_of(model)
 
     @cached_property
     def schemas(self) -> Schemas | None:

@@ -58,7 +58,8 @@ SCHEMAS: Final[Mapping[str, pa.Schema]] = {
     # One row for each accepted claim event. `features` is the served vector, in the order of
     # `definitions`, NaN for missing. `policy_key` identifies the entity whose claims must not be
     # divided between training and test. `amount_cents` is the amount claimed, with which
-    # evaluation computes money.
+    # evaluation computes money. The columns from `rollout_version` on are null where no roll-out
+    # was in force; `other_models` are those that didn't decide, each with its role before it.
     DECISIONS: pa.schema(
         [
             _required("decision_id", pa.string()),
@@ -85,6 +86,11 @@ SCHEMAS: Final[Mapping[str, pa.Schema]] = {
             _required("chain", pa.string()),
             _nullable("policy_key", pa.string()),
             _nullable("amount_cents", pa.int64()),
+            _nullable("rollout_version", pa.int64()),
+            _nullable("arm", pa.string()),
+            _nullable("other_models", pa.list_(pa.string())),
+            _nullable("other_scores", pa.list_(pa.float64())),
+            _nullable("other_outcomes", pa.list_(pa.string())),
         ]
     ),
     # One row for each outcome of an investigation. `is_fraud` is null if the outcome is neither

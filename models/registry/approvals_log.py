@@ -22,7 +22,12 @@ from claimtrace.errors import StateError
 MAX_TEXT_LENGTH: Final = 2000
 """Most characters of a reason, and of an actor's name."""
 
-Act = Literal["published", "moved", "withdrawn", "rejected"]
+Act = Literal["published", "moved", "withdrawn", "rejected", "rollout_started", "rollout_ended"]
+
+CHAMPION: Final = "champion"
+"""The alias of the model in charge."""
+ROLLOUT: Final = "rollout"
+"""In the field `alias` of lines about a roll-out: `version` is then the number of the roll-out."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,8 +36,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Attributes:
         number: 1, 2, 3 ... without gaps.
         at_ms: time of the act by the writer's clock, in ms.
-        act: `published` (a version), `moved` (an alias to a version), `withdrawn` (an alias) or
-            `rejected` (a version).
+        act: `published` (a version), `moved` (an alias to a version), `withdrawn` (an alias),
+            `rejected` (a version), `rollout_started` or `rollout_ended` (a roll-out).
         actor: the person who decided, or the job that acted for a person.
         reason: the reason in words.
         version, digest: the version concerned; None when an alias is withdrawn.
@@ -127,6 +132,26 @@ class ApprovalsLog:
         return _last_move(
             [entry for entry in self.entries if entry.alias == alias and entry.at_ms <= at_ms]
         )
+
+    def rollout(self, version: int) -> Entry | None:
+        """Return the entry that started a roll-out; None if there is none of that number."""
+        for entry in self.entries:
+            if entry.act == "rollout_started" and entry.version == version:
+                return entry
+        return None
+
+    def rollout_in_force(self) -> Entry | None:
+        """Return the entry that started the roll-out in force; None if there is none.
+
+        It ends by its own entry, when the next one starts, and when the champion changes: what it
+        compares its models with isn't in charge any more.
+        """
+        for entry in reversed(self.entries):
+            if entry.act == "rollout_started":
+                return entry
+            if entry.act == "rollout_ended" or entry.alias == CHAMPION:
+                return None
+        return None
 
     def aliases(self) -> dict[str, int]:
         """Return every alias that is set and its version, in the order of their names."""

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from types import EllipsisType
 from typing import Protocol
 
-from claimtrace.decisions import ModelRef
+from claimtrace.decisions import ModelRef, RolloutRef
 
 from ..artefact import Artefact, Draft
+from ..rollout.manifest import Rollout, RolloutDraft
 from .approvals_log import Entry
 
 Which = ModelRef | str | int
@@ -104,6 +105,44 @@ class ModelRegistry(Protocol):
             ModelError: there is no such version.
             StateError: the log is damaged, or actor or reason is missing.
         """
+
+    def start_rollout(
+        self,
+        draft: RolloutDraft,
+        *,
+        actor: str,
+        reason: str,
+        at_ms: int,
+        expected: int | EllipsisType | None = ...,
+    ) -> RolloutRef:
+        """Store a roll-out under the next number, for good, and put it in force by one line.
+
+        The line takes the place of the roll-out before it. `expected` is the number of the roll-out
+        that the caller saw in force (None: none), compared as in `move_alias`.
+
+        Raises:
+            ModelError: the roll-out contradicts itself, or one of its models is missing or damaged;
+                nothing is written.
+            StateError: another roll-out or champion is in force by now, or the log is damaged.
+        """
+
+    def end_rollout(self, *, actor: str, reason: str, at_ms: int, expected: int) -> None:
+        """End the roll-out in force by one line: the champion decides alone.
+
+        Raises:
+            StateError: `expected` isn't the number of the roll-out in force, or the log is damaged.
+        """
+
+    def rollout(self, which: RolloutRef | int) -> Rollout:
+        """Read a roll-out; its digest is verified against the log line that started it.
+
+        Raises:
+            ModelError: there is none of that number, or it is damaged.
+            StateError: the log is damaged.
+        """
+
+    def rollout_in_force(self) -> RolloutRef | None:
+        """Return the roll-out in force; None while the champion decides alone."""
 
     def history(self) -> list[Entry]:
         """Return every entry of the approvals log, oldest first."""

@@ -21,6 +21,9 @@ SCORE: Final = "score"
 OUTCOME: Final = "outcome"
 """The layers: features, scores and referrals, findings of investigators."""
 
+GUARD: Final = "guard"
+"""The layer of alerts of a canary's guards, which have no drift record."""
+
 RAISED: Final = "raised"
 CLEARED: Final = "cleared"
 """The states of an alert."""

@@ -18,11 +18,18 @@ batch, each encoded once) and values of its own, in this order:
     V3 ","model":..,"definitions":..,"rules_digest":..,"shadow":[],"flags":[..]
        }                                            `UNLINKED`, whose brace becomes a comma and
                                                     whose zeros become the chain (`_link`)
+
+Under a roll-out (`rolled_out`) P0 has version 2, V3 ends at the first other model's score, and a
+number and a variant follow for each model that didn't decide:
+
+    V3 ","model":..,..,"shadow":[{"role":..,"model":..,"score":          its score
+    V4 ,"outcome":..},{"role":..,"model":..,"score":                     that of the next one
+    V5 ,"outcome":..}],"flags":[..],"arm":..,"rollout":..
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -38,13 +45,14 @@ from claimtrace.decisions import (
     CHAIN_AT,
     GENESIS,
     UNLINKED,
-    ModelRef,
     RuleHit,
 )
 from claimtrace.ids import id_prefix
 
+from .frame import Frame as Frame
 from .outcomes import BANDS, OUTCOMES
 from .reasons import Explanation
+from .rolled_out import OtherModels, others_texts
 from .text_kernel import ID_CHARS, Columns, Texts, cut, write_decisions
 
 _encode = msgspec.json.Encoder().encode
@@ -83,16 +91,6 @@ class Sealed(NamedTuple):
     bodies: ByteStrings
 
 
-class Frame(NamedTuple):
-    """The values that all decisions of a batch share."""
-
-    policy: str
-    threshold: float | None
-    model: ModelRef | None
-    definitions: str
-    rules: str
-
-
 def seal_all(
     frame: Frame,
     claims: AcceptedEvents,
@@ -102,6 +100,7 @@ def seal_all(
     explanations: Mapping[int, Explanation],
     chains: dict[int, str],
     buffer: bytearray,
+    others: OtherModels | None = None,
 ) -> Sealed:
     """Encode the decisions on some claims and link each to the one before it on its partition.
 
@@ -114,25 +113,28 @@ def seal_all(
         chains: the head of each partition's chain; updated in place.
         buffer: scratch memory, reused from batch to batch; its content has no meaning outside of
             this call.
+        others: what a roll-out adds, among it the model of each arm in place of the frame's.
     """
     records, texts = claims.records, Texts()
     hashes = np.ascontiguousarray(sha256_rows(matrix)[:, :_HASH_BYTES])
     columns = Columns(
         texts=texts,
-        pieces=np.array([texts.number(piece) for piece in _PIECES], np.int64),
+        pieces=np.array([texts.number(piece) for piece in _pieces(others)], np.int64),
         variants=np.array(
             [
                 _source_texts(records, frame, texts),
-                _outcome_texts(verdicts, frame, texts),
+                _by_arm(_outcome_texts, verdicts, frame, others, texts),
                 _reason_texts(verdicts.rules, explanations, len(claims), texts),
-                _tail_texts(verdicts, frame, texts),
+                *_tails(verdicts, frame, others, texts),
             ]
         ),
         id_hashes=sha1_each(id_prefix(frame.policy), ids),
         feature_hashes=hashes,
         claims=_escaped(ids),
         integers=np.stack([records.positions, claims.event_times_ms, records.log_times_ms]),
-        numbers=np.column_stack([verdicts.scores, verdicts.margins, matrix]),
+        numbers=np.column_stack(
+            [verdicts.scores, verdicts.margins, matrix, *(others.scores if others else ())]
+        ),
     )
     starts, ends = write_decisions(columns, UNLINKED, buffer)
     written = np.frombuffer(buffer, np.uint8)
@@ -223,16 +225,46 @@ def _reason_texts(
     return found
 
 
-def _tail_texts(verdicts: Verdicts, frame: Frame, texts: Texts) -> NDArray[np.int64]:
-    """Make V3, with model, digests and flags."""
+def _tails(
+    verdicts: Verdicts, frame: Frame, others: OtherModels | None, texts: Texts
+) -> list[NDArray[np.int64]]:
+    """Make V3, with model, digests and flags; under a roll-out also the variants behind it."""
+    if others is not None:
+        heads = [_tail_head(each) for each in others.frames_of(frame)]
+        return others_texts(others, heads, verdicts.flags, verdicts.flag_sets, texts)
+    head = _tail_head(frame)
     numbers = [
-        texts.number(
-            f'","model":{_json(frame.model)},"definitions":{_json(frame.definitions)}'
-            f',"rules_digest":{_json(frame.rules)},"shadow":[],"flags":{_json(names)}'.encode()
-        )
-        for names in verdicts.flag_sets
+        texts.number(f'{head}],"flags":{_json(names)}'.encode()) for names in verdicts.flag_sets
     ]
-    return np.array(numbers, np.int64)[verdicts.flags]
+    return [np.array(numbers, np.int64)[verdicts.flags]]
+
+
+def _tail_head(frame: Frame) -> str:
+    """Return the beginning of V3, up to the other models."""
+    return (
+        f'","model":{_json(frame.model)},"definitions":{_json(frame.definitions)}'
+        f',"rules_digest":{_json(frame.rules)},"shadow":['
+    )
+
+
+def _by_arm(
+    make: Callable[[Verdicts, Frame, Texts], NDArray[np.int64]],
+    verdicts: Verdicts,
+    frame: Frame,
+    others: OtherModels | None,
+    texts: Texts,
+) -> NDArray[np.int64]:
+    """Make a variant, under a roll-out with the frame of each row's arm."""
+    if others is None:
+        return make(verdicts, frame, texts)
+    made = [make(verdicts, each, texts) for each in others.frames_of(frame)]
+    return np.stack(made)[others.arms, np.arange(len(others.arms))]
+
+
+def _pieces(others: OtherModels | None) -> tuple[bytes, ...]:
+    if others is None:
+        return _PIECES
+    return (_PIECES[0].replace(b":1,", b":2,"), *_PIECES[1:])
 
 
 def _json(value: Any) -> str:

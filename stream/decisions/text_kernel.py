@@ -55,10 +55,11 @@ class Texts:
 class Columns(NamedTuple):
     """The values of some decisions, a row each.
 
-    `pieces` int64[9] (P0 to P8) and `variants` int64[4, n] (V0 to V3) are numbers of texts;
-    `id_hashes` uint8[n, 20] are SHA-1, `feature_hashes` uint8[n, 16]; `claims` are the ids as JSON
-    has them between its quotes; `integers` int64[3, n] are position, event time and log time;
-    `numbers` float64[n, 2 + features] are score, margin and the vector.
+    `pieces` int64[9] (P0 to P8) and `variants` int64[4 + others, n] (V0 to V3, then one text behind
+    the score of each model that didn't decide) are numbers of texts; `id_hashes` uint8[n, 20] are
+    SHA-1, `feature_hashes` uint8[n, 16]; `claims` are the ids as JSON has them between its quotes;
+    `integers` int64[3, n] are position, event time and log time; `numbers` float64[n, 2 + features
+    + others] are score, margin, the vector, and the scores of the other models.
     """
 
     texts: Texts
@@ -224,6 +225,8 @@ def _write(  # type: ignore[no-untyped-def]
     claim_bounds, integers, numbers, kinds, others, starts, ends,
 ):  # fmt: skip
     at, read = np.uint64(0), np.uint64(1)  # past the opening bracket of `others`
+    models = variants.shape[0] - 4  # those that didn't decide
+    behind_vector = numbers.shape[1] - models
     for row in range(starts.size):
         starts[row] = at
         at = _copy(out, at, text, bounds[pieces[0]], bounds[pieces[0] + 1])
@@ -243,7 +246,7 @@ def _write(  # type: ignore[no-untyped-def]
             variant = variants[i, row]
             at = _copy(out, at, text, bounds[variant], bounds[variant + 1])
         at = _copy(out, at, text, bounds[pieces[7]], bounds[pieces[7] + 1])
-        for i in range(2, numbers.shape[1]):
+        for i in range(2, behind_vector):
             if i > 2:
                 out[at] = 44
                 at += np.uint64(1)
@@ -252,5 +255,10 @@ def _write(  # type: ignore[no-untyped-def]
         at = _put_hex(out, at, feature_hashes, row, 0, 32)
         variant = variants[3, row]
         at = _copy(out, at, text, bounds[variant], bounds[variant + 1])
+        for i in range(models):
+            number, kind = numbers[row, behind_vector + i], kinds[row, behind_vector + i]
+            at, read = _put_number(out, at, number, kind, others, read)
+            variant = variants[4 + i, row]
+            at = _copy(out, at, text, bounds[variant], bounds[variant + 1])
         ends[row] = at  # the suffix doesn't count
         at = _copy(out, at, behind, 0, behind.size)

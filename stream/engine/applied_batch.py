@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from claimtrace.batches.accepted import DecodedBatch
 from claimtrace.batches.records import Records
+from claimtrace.buffers.byte_strings import ByteStrings
+from claimtrace.decisions import RolloutRef
 from featurestore.state.intake import IntakeResult
+from models.rollout.arms import arms_of
+from models.rollout.manifest import Rollout
 from models.scorer import Scorer
 from monitoring.layers.records import DriftAlert, DriftRecord
 
@@ -32,11 +36,27 @@ class Scored(NamedTuple):
     levels: NDArray[np.int64]
 
 
+class RolledOut(NamedTuple):
+    """The results of all models of the roll-out in force for the new claims of a batch.
+
+    `scorers` and `scored` are in the order of `rollout.models`; `arms` int64[n] is the index among
+    them of the model that decides on each claim: 0 the champion, 1 the canary.
+    """
+
+    ref: RolloutRef
+    rollout: Rollout
+    scorers: Sequence[Scorer]
+    scored: Sequence[Scored]
+    arms: NDArray[np.int64]
+
+
 class AppliedBatch(NamedTuple):
     """A batch after its state changes.
 
-    `decoded` are the records as events or refusals, `ingested` what the feature state made of the
-    accepted events, `drift_results` the drift records and alerts of the windows that it closed.
+    `scored` are the results of the model that decides on each claim: the one of `scorer`, or under
+    a roll-out that of its arm. `decoded` are the records as events or refusals, `ingested` what the
+    feature state made of the accepted events, `drift_results` the drift records and alerts of the
+    windows that it closed.
     """
 
     plan: Plan
@@ -48,6 +68,7 @@ class AppliedBatch(NamedTuple):
     drift_results: Sequence[DriftRecord | DriftAlert]
     edition: int
     """The edition under which it was applied."""
+    rolled: RolledOut | None = None
 
 
 def score(scorer: Scorer | None, matrix: NDArray[np.float64]) -> Scored:
@@ -63,3 +84,40 @@ def score(scorer: Scorer | None, matrix: NDArray[np.float64]) -> Scored:
     broken = ~((scores >= 0.0) & (scores <= 1.0))
     scores = np.where(broken, np.nan, scores)
     return Scored(margins, scores, broken, levels_of(scores, *thresholds_of(scorer)))
+
+
+def roll_out(
+    ref: RolloutRef,
+    rollout: Rollout,
+    scorers: Sequence[Scorer],
+    champion: Scored,
+    matrix: NDArray[np.float64],
+    policies: ByteStrings,
+) -> RolledOut:
+    """Score the rows of a matrix by all models of a roll-out, and choose who decides on each.
+
+    Args:
+        ref, rollout: the roll-out in force.
+        scorers: of its models, in their order.
+        champion: the champion's results.
+        matrix: float64[n, features].
+        policies: the normalised policy of each claim.
+    """
+    others = [score(each, matrix) for each in scorers[1:]]
+    arms = arms_of(policies, rollout.name, rollout.canary)
+    return RolledOut(ref, rollout, scorers, [champion, *others], arms)
+
+
+def deciding(rolled: RolledOut) -> Scored:
+    """Return the results of the model that decides on each claim."""
+    champion = rolled.scored[0]
+    if rolled.rollout.canary is None or not rolled.arms.any():
+        return champion
+    is_canary = rolled.arms == 1
+    canary = rolled.scored[1]
+    return Scored(
+        np.where(is_canary, canary.margins, champion.margins),
+        np.where(is_canary, canary.scores, champion.scores),
+        np.where(is_canary, canary.broken, champion.broken),
+        np.where(is_canary, canary.levels, champion.levels),
+    )

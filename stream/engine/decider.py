@@ -15,23 +15,24 @@ from numpy.typing import NDArray
 from claimtrace.batches.accepted import AcceptedEvents
 from claimtrace.batches.outgoing import OutgoingBatch, OutgoingColumns
 from claimtrace.buffers.byte_strings import ByteStrings
-from claimtrace.decisions import DECISIONS_TOPIC, RuleHit
+from claimtrace.decisions import DECISIONS_TOPIC, ModelRef, RuleHit
 from claimtrace.event_flags import UNSEEN, flag_names
 from claimtrace.events import Headers, Outgoing
 from claimtrace.refusals import Refusal
 from featurestore.definitions.domain import Domain
 from featurestore.state.event_ledger import CONFLICT, DUPLICATE, NEW
 from models.scorer import Scorer
-from monitoring.layers.records import DriftAlert, DriftRecord
+from monitoring.layers.records import GUARD, DriftAlert, DriftRecord
 
 from ..decisions.dead_letters import dead_letter
 from ..decisions.outcomes import UNSCORED, rule_hits, thresholds_of
 from ..decisions.reasons import Explainer, Explanation
+from ..decisions.rolled_out import Arm, OtherModels
 from ..decisions.sealer import Frame, Verdicts, seal_all
 from ..journal.plan import JOURNAL, TopicPartition
 from ..journal.terms import Terms
 from ..offline_rows.rows import BatchRows, DecisionColumns
-from .applied_batch import AppliedBatch
+from .applied_batch import AppliedBatch, RolledOut
 from .drift_watch import as_outgoing
 from .effects import Counts, Effects
 
@@ -39,6 +40,9 @@ NO_MODEL, MODEL_ERROR = "no_model", "model_error"
 """Flags of a decision without a score: no model was live, or its score was outside of [0, 1]."""
 
 _CONFLICT = Refusal("id_conflict")
+
+_MOST_EXPLAINERS = 4
+"""Models whose explainers are kept: two arms, and those before them."""
 
 TRACE_HEADER = "traceparent"
 """Header of the W3C trace context; a decision carries that of its claim."""
@@ -57,7 +61,7 @@ class Decider:
         self._terms = terms
         self._definitions = domain.definitions_digest
         self._rules = domain.rules_digest
-        self._explainer: tuple[Scorer | None, Explainer] = None, Explainer([], {}, 0)
+        self._explainers: dict[ModelRef, Explainer] = {}
         self._buffer = bytearray()
         self.chains: dict[int, str] = {}
 
@@ -83,7 +87,7 @@ class Decider:
         counts.alerts = sum(isinstance(each, DriftAlert) for each in drift_results)
         rows = self._offline_rows(applied, is_owned, decided, drift_results)
         log_lines = tuple(
-            f"drift alert {each.state}, {each.layer}: {each.text}"
+            f"{_kind(each)} {each.state}, {each.layer}: {each.text}"
             for each in drift_results
             if isinstance(each, DriftAlert)
         )
@@ -150,13 +154,14 @@ class Decider:
         frame = Frame(self._domain.name, threshold, applied.plan.model, self._definitions,
                       self._rules)  # fmt: skip
         matrix = ingested.vectors.matrix[chosen]
+        others = None if applied.rolled is None else _others(applied.rolled, chosen, rule_levels)
         sealed = seal_all(frame, claims, ids, matrix, verdicts, explanations, self.chains,
-                          self._buffer)  # fmt: skip
+                          self._buffer, others)  # fmt: skip
         keys = ingested.vectors.split_keys.take(chosen)
         # offline rows don't contain the bytes, and wait in memory until the next append
         without_bodies = sealed._replace(bodies=ByteStrings.none(0))
         decided = DecisionColumns(frame, claims, matrix, verdicts, without_bodies, keys,
-                                  ingested.vectors.amounts[chosen])  # fmt: skip
+                                  ingested.vectors.amounts[chosen], others)  # fmt: skip
         return [_outgoing(claims, ids, sealed.bodies)], decided
 
     def _explain(
@@ -174,16 +179,37 @@ class Decider:
             chosen: int64, the rows of `claims` among the new claims of the batch.
             referred: int64, indexes of the referred ones among `claims`.
         """
-        scorer, matrix = applied.scorer, applied.ingested.vectors.matrix[chosen[referred]]
-        if scorer is None or not referred.size or not self._terms.reasons:
+        if applied.scorer is None or not referred.size or not self._terms.reasons:
             return {}
-        if scorer is not self._explainer[0]:  # an explainer is built once for each model
+        rolled = applied.rolled
+        if rolled is None:
+            return self._explained(applied.scorer, applied, claims, chosen, referred)
+        arms, found = rolled.arms[chosen[referred]], dict[int, Explanation]()
+        for arm in np.unique(arms).tolist():  # sorted: the reasons are those of the arm's model
+            rows = referred[arms == arm]
+            found |= self._explained(rolled.scorers[arm], applied, claims, chosen, rows)
+        return found
+
+    def _explained(
+        self,
+        scorer: Scorer,
+        applied: AppliedBatch,
+        claims: AcceptedEvents,
+        chosen: NDArray[np.int64],
+        referred: NDArray[np.int64],
+    ) -> dict[int, Explanation]:
+        """Explain claims by one model; see `_explain`."""
+        explainer = self._explainers.get(scorer.ref)
+        if explainer is None:
+            if len(self._explainers) >= _MOST_EXPLAINERS:
+                self._explainers.clear()
             manifest = scorer.manifest
             explainer = Explainer(self._domain.features, manifest.baselines, self._terms.reasons,
                                   manifest.features)  # fmt: skip
-            self._explainer = scorer, explainer
+            self._explainers[scorer.ref] = explainer
+        matrix = applied.ingested.vectors.matrix[chosen[referred]]
         times = claims.event_times_ms[referred].tolist()
-        found = self._explainer[1].explain(matrix, scorer.contributions(matrix), times)
+        found = explainer.explain(matrix, scorer.contributions(matrix), times)
         return dict(zip(referred.tolist(), found, strict=True))
 
     def _offline_rows(
@@ -215,6 +241,30 @@ class Decider:
         return dict.fromkeys(sources.tables(), sources)
 
 
+def _others(
+    rolled: RolledOut, chosen: NDArray[np.int64], rule_levels: NDArray[np.int64]
+) -> OtherModels:
+    """Collect what the models of a roll-out that didn't decide say about rows `chosen`."""
+    arms = rolled.arms[chosen]
+    named = list(zip(rolled.rollout.roles, rolled.rollout.models, strict=True))
+    scores = [each.scores[chosen] for each in rolled.scored]
+    levels = [
+        np.maximum(np.maximum(each.levels, rule_levels), each.broken.astype(np.int64))[chosen]
+        for each in rolled.scored
+    ]
+    decides = named[: 1 if rolled.rollout.canary is None else 2]
+    by_arm = tuple(
+        Arm(model, thresholds_of(rolled.scorers[arm])[1],
+            tuple(each for each in (*decides, *named[len(decides):]) if each[1] != model))
+        for arm, (_, model) in enumerate(decides)
+    )  # fmt: skip
+    if len(decides) == 1:  # a champion and its shadows
+        return OtherModels(rolled.ref, by_arm, arms, scores[1:], levels[1:])
+    is_canary = arms == 1
+    beside = [np.where(is_canary, part[0], part[1]) for part in (scores, levels)]
+    return OtherModels(rolled.ref, by_arm, arms, [beside[0], *scores[2:]], [beside[1], *levels[2:]])
+
+
 def _verdicts(
     applied: AppliedBatch,
     claims: AcceptedEvents,
@@ -238,6 +288,10 @@ def _verdicts(
         flag_sets=[_flags(each >> 1, scorer, bool(each & 1)) for each in combinations.tolist()],
         rules={i: hits[row] for i, row in enumerate(chosen.tolist()) if row in hits},
     )
+
+
+def _kind(alert: DriftAlert) -> str:
+    return "alert" if alert.layer == GUARD else "drift alert"
 
 
 def _flags(bits: int, scorer: Scorer | None, broken: bool) -> tuple[str, ...]:

@@ -18,25 +18,37 @@ import numpy as np
 from claimtrace.batches.accepted import AcceptedEvents, DecodedBatch, decoded_batch_of
 from claimtrace.batches.records import Records
 from claimtrace.buffers.siphash import Key
-from claimtrace.decisions import ModelRef
-from claimtrace.editions import OLDEST, check_known
+from claimtrace.decisions import ModelRef, RolloutRef
+from claimtrace.editions import OLDEST, ROLLOUTS, check_known
 from claimtrace.encoding.column_decoder import ColumnDecoder
 from claimtrace.encoding.json_columns import JsonColumns
+from claimtrace.errors import StateError
 from claimtrace.event_flags import UNSEEN
 from claimtrace.events import Record
 from claimtrace.schemas.confluent_frame import Plain
 from featurestore.definitions.domain import Domain
 from featurestore.state.intake import Intake, IntakeResult
 from featurestore.state_arrays import Arrays, below, under
+from models.rollout.manifest import Rollout
 from models.scorer import Scorer
 from monitoring.layers.records import DriftAlert, DriftRecord
 
 from ..journal.plan import Plan, TopicPartition
 from ..journal.terms import Terms
-from .applied_batch import AppliedBatch, Scored, score
+from .applied_batch import AppliedBatch, RolledOut, Scored, deciding, roll_out, score
 from .decider import Decider
 from .drift_watch import DriftWatch
 from .effects import Effects
+from .guard_watch import GuardWatch
+
+
+def no_rollouts(ref: RolloutRef) -> Rollout:
+    """Refuse a roll-out where none can be read.
+
+    Raises:
+        StateError: always.
+    """
+    raise StateError(f"a plan needs {ref.label}, and there is no registry", where="models")
 
 
 class Engine:
@@ -48,6 +60,7 @@ class Engine:
         key: the SipHash key of the id indexes.
         scorer_of: returns the loaded, verified model of a version.
         plain: turns a value framed by a schema registry into plain JSON; None without a registry.
+        rollout_of: returns the verified manifest of a roll-out.
     """
 
     def __init__(
@@ -57,6 +70,7 @@ class Engine:
         key: Key,
         scorer_of: Callable[[ModelRef], Scorer],
         plain: Plain | None = None,
+        rollout_of: Callable[[RolloutRef], Rollout] = no_rollouts,
     ) -> None:
         self.domain = domain
         self.edition = terms.edition
@@ -66,10 +80,12 @@ class Engine:
         self.decider = Decider(domain, terms)
         self._load = scorer_of
         self._names = domain.feature_names
+        self._rollout_of = rollout_of
         self.decoder = ColumnDecoder(domain.events, domain.currency, key, plain)
         self.intake = Intake(domain, key, terms.lateness_ms, terms.remember_ms, terms.edition)
         self._is_flat = self.intake.features.can_read(self.decoder.claims)
         self._drift = DriftWatch(terms, domain.moving_features)
+        self._guards = GuardWatch()
         self.positions: dict[TopicPartition, int] = {}
         self.plan = 0
 
@@ -88,22 +104,40 @@ class Engine:
         if plan.edition:
             self.begin(plan.edition)
         scorer = self._scorer_of(plan.model) if plan.model is not None else None
+        rollout, scorers = self._models_of(plan)  # before anything changes: it may have to wait
         records = Records.of(records)
         decoded, ingested = self.ingest(records, plan.unknown_schemas)
         drift_results: list[DriftRecord | DriftAlert] = []
         if plan.model is not None and scorer is not None:
             # before anything of this batch is counted: a tile holds claims of one model only
             drift_results += self._drift.switch_model(plan.model, scorer)
-        scored = score(scorer, ingested.vectors.matrix)
+        scored, rolled = score(scorer, ingested.vectors.matrix), None
         if scorer is not None:
             self._count_drift(scorer, decoded.facts, ingested, scored)
         drift_results += self._drift.judge_closed()
+        if rollout is not None and plan.rollout is not None:
+            vectors = ingested.vectors
+            rolled = roll_out(
+                plan.rollout, rollout, scorers, scored, vectors.matrix, vectors.split_keys
+            )
+            scored = deciding(rolled)
+        drift_results += self._guard(plan, decoded.facts, ingested, rolled)
         for span in plan.ranges:
             self.positions[span.topic, span.partition] = span.to_position
         self.plan = plan.number
         return AppliedBatch(
-            plan, records, decoded, ingested, scorer, scored, drift_results, self.edition
+            plan, records, decoded, ingested, scorer, scored, drift_results, self.edition, rolled
         )
+
+    @property
+    def breached(self) -> RolloutRef | None:
+        """The roll-out whose guards were breached and that ends by itself; None: none did."""
+        return self._guards.breached
+
+    @property
+    def breach(self) -> str:
+        """The breach in words; empty without one."""
+        return self._guards.breach
 
     def begin(self, edition: int) -> None:
         """Read ids and count labels by an edition from now on; what was counted stays as it is."""
@@ -139,6 +173,7 @@ class Engine:
             "engine": np.frombuffer(plain, np.uint8),
             **under("intake/", self.intake.arrays()),
             **under("drift/", self._drift.arrays()),
+            **under("guards/", self._guards.arrays()),
         }
 
     def restore(self, arrays: Arrays) -> None:
@@ -148,6 +183,33 @@ class Engine:
         self.positions, self.decider.chains = dict(positions), dict(chains)
         self.intake.restore(below("intake/", arrays))
         self._drift.restore(below("drift/", arrays), self._scorer_of)
+        self._guards.restore(below("guards/", arrays), self._rollout_of, self._scorer_of)
+
+    def _models_of(self, plan: Plan) -> tuple[Rollout | None, list[Scorer]]:
+        """Return the roll-out of a plan and the scorers of all of its models.
+
+        Raises:
+            StateError: the plan contradicts itself.
+        """
+        if plan.rollout is None:
+            return None, []
+        rollout = self._rollout_of(plan.rollout)
+        if self.edition < ROLLOUTS or rollout.champion != plan.model:
+            raise StateError(
+                f"plan {plan.number} names {plan.rollout.label}, which can't be in force there",
+                where="journal", hint="restore the journal from a copy",
+            )  # fmt: skip
+        return rollout, [self._scorer_of(ref) for ref in rollout.models]
+
+    def _guard(
+        self, plan: Plan, facts: AcceptedEvents, ingested: IntakeResult, rolled: RolledOut | None
+    ) -> list[DriftAlert]:
+        """Count the claims of a roll-out with a canary, and judge the tiles that have closed."""
+        self._guards.switch(plan.rollout, rolled)
+        if rolled is None or rolled.rollout.canary is None:
+            return []
+        unseen = ((ingested.vectors.flags & UNSEEN) != 0).astype(np.int64)
+        return self._guards.count(facts.event_times_ms[ingested.claims], rolled, unseen)
 
     def _scorer_of(self, ref: ModelRef) -> Scorer:
         """Return the model of a version; it picks its features out of the served vectors."""

@@ -4,6 +4,9 @@ A plan names its records by position, and the model that scores them.
 A decision is a pure function of the log, the journal, the definitions and the models; so a crash at
 any point is repaired by running the same plan again.
 
+A plan names the roll-out in force, too: whoever applies it takes the roll-out from there, never
+from the settings or the registry's log.
+
 A plan without records can begin an edition (`claimtrace.editions`); it is written in a frame
 (`edition_frame`).
 """
@@ -18,7 +21,7 @@ import numpy as np
 
 from claimtrace.batches.records import Records
 from claimtrace.batches.records import TopicPartition as TopicPartition
-from claimtrace.decisions import JOURNAL_TOPIC, ModelRef
+from claimtrace.decisions import JOURNAL_TOPIC, ModelRef, RolloutRef
 from claimtrace.events import Record
 
 from .edition_frame import framed, unframed
@@ -45,7 +48,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `now_ms` is for people only: no decision depends on it. `unknown_schemas` are schema ids that
     the schema registry didn't know: a replay refuses them too, whatever the registry knows by then.
-    `edition` is the edition that begins with this plan; 0: the one in force goes on.
+    `edition` is the edition that begins with this plan; 0: the one in force goes on. `rollout` is
+    the roll-out in force, whose champion is `model`; None: the champion decides alone.
     """
 
     number: int
@@ -54,6 +58,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     now_ms: int
     unknown_schemas: list[int] = []
     edition: int = 0
+    rollout: RolloutRef | None = None
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -85,6 +90,7 @@ def plan_of(
     model: ModelRef | None,
     now_ms: int,
     unknown_schemas: Sequence[int] = (),
+    rollout: RolloutRef | None = None,
 ) -> Plan:
     """Return the plan for a batch of records that are consecutive on each partition.
 
@@ -107,6 +113,7 @@ def plan_of(
         model=model,
         now_ms=now_ms,
         unknown_schemas=list(unknown_schemas),
+        rollout=rollout,
     )
 
 

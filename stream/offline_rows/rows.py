@@ -25,6 +25,7 @@ from featurestore.offline.tables import DECISIONS, DRIFT, EVENTS, LABELS, PROFIL
 from monitoring.layers.records import DriftRecord
 
 from ..decisions.outcomes import BANDS, OUTCOMES
+from ..decisions.rolled_out import OtherModels
 from ..decisions.sealer import Frame, Sealed, Verdicts
 from .arrow_columns import (
     byte_strings,
@@ -37,6 +38,7 @@ from .arrow_columns import (
     text_lists,
     topic_partitions,
 )
+from .rollout_columns import rollout_columns
 
 _RECORDS_PER_TABLE: Final = 8000
 """Enough to spread the fixed cost of about forty columns, and few enough to stay in the cache."""
@@ -55,6 +57,7 @@ class DecisionColumns(NamedTuple):
     sealed: Sealed
     policy_keys: ByteStrings
     amounts_cents: NDArray[np.float64]
+    others: OtherModels | None = None
 
 
 class BatchRows(NamedTuple):
@@ -196,7 +199,8 @@ def decision_rows(parts: Sequence[DecisionColumns]) -> pa.Table:
         ),
         "amount_cents": pa.array(np.nan_to_num(amounts).astype(np.int64), mask=np.isnan(amounts)),
     }
-    columns |= _shared([part.frame for part in parts], [len(part.claims) for part in parts])
+    columns |= _shared(parts)
+    columns |= rollout_columns([part.others for part in parts], [len(p.claims) for p in parts])
     return table_of(SCHEMAS[DECISIONS], columns)
 
 
@@ -216,11 +220,22 @@ def _rules(verdicts: Verdicts) -> list[Sequence[str]]:
     return names
 
 
-def _shared(frames: Sequence[Frame], sizes: Sequence[int]) -> dict[str, Any]:
-    """Make the columns that are the same within a batch; `sizes` are the decisions of each."""
+def _shared(parts: Sequence[DecisionColumns]) -> dict[str, Any]:
+    """Make the columns that are the same within a batch, under a roll-out within an arm of it."""
+    frames = [
+        [part.frame] if part.others is None else part.others.frames_of(part.frame) for part in parts
+    ]
     # frames repeat from batch to batch: a new one comes with a new model only
-    different = list(dict.fromkeys(frames))
-    rows = np.repeat([different.index(frame) for frame in frames], sizes)
+    different = list(dict.fromkeys(frame for each in frames for frame in each))
+    rows = np.concatenate(
+        [
+            np.array([different.index(frame) for frame in each])[
+                0 if part.others is None else part.others.arms
+            ]
+            * np.ones(len(part.claims), np.int64)
+            for each, part in zip(frames, parts, strict=True)
+        ]
+    )
     models = [frame.model for frame in different]
     return {
         "policy": dictionary_texts([frame.policy for frame in different], rows),

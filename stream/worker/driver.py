@@ -30,7 +30,8 @@ import msgspec
 
 from claimtrace.batches.records import Records
 from claimtrace.clock import Clock
-from claimtrace.decisions import ModelRef
+from claimtrace.decisions import ModelRef, RolloutRef
+from claimtrace.editions import ROLLOUTS
 from claimtrace.errors import ClaimtraceError, StateError
 from claimtrace.events import Record
 from claimtrace.ids import digest_of
@@ -104,6 +105,7 @@ class Driver:
         )
         self._snapshots, self._clock, self._champion = stores.snapshots, clock, champion
         self._observer, self._stopping = observer, stopping
+        self._rollouts = stores.rollouts
         self._reached = stores.reached if log.group is None else None
         self._reaching: Reached | None = None
         self._last: Plan | None = None
@@ -240,7 +242,8 @@ class Driver:
         self._observer.passed("read")
         unknown = self._retry(lambda: self._log.unknown_schemas(records))
         now_ms, number = self._clock.now_ms(), self.engine.plan + 1
-        plan = plan_of(number, records, self._champion(), now_ms, unknown)
+        model = self._champion()
+        plan = plan_of(number, records, model, now_ms, unknown, self._rollout())
         plan = msgspec.structs.replace(plan, ranges=self._source.located(plan.ranges))
         from_s = self._clock.monotonic_s()
         won = self._retry(lambda: self._journal.append(plan))
@@ -250,6 +253,17 @@ class Driver:
         else:
             self._observer.planned(number, len(records))
         return won, records
+
+    def _rollout(self) -> RolloutRef | None:
+        """Return the roll-out for the next plan; one whose guards were breached has ended, whatever
+        the registry says by now."""
+        rollout = self._rollouts.in_force() if self._rollouts is not None else None
+        if self._rollouts is None or rollout is None or self.engine.edition < ROLLOUTS:
+            return None
+        if rollout == self.engine.breached:
+            self._rollouts.end(rollout, self.engine.breach)
+            return None
+        return rollout
 
     def _fetch(self, plan: Plan) -> Sequence[Record]:
         """Return the records of the next plan, in plan order as of the edition in force."""

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from claimtrace.decisions import RolloutRef
 from claimtrace.events import Outgoing, Record
 from featurestore.state_arrays import Arrays
 
@@ -102,6 +103,20 @@ class ReachedStore(Protocol):
         """Return the note; None when there is none that is whole."""
 
 
+class Rollouts(Protocol):
+    """The contract of the roll-outs of a registry."""
+
+    def in_force(self) -> RolloutRef | None:
+        """Return the roll-out for the next plan, whose champion is the model in charge.
+
+        None: there is none. Asked once for each new plan, after the model in charge.
+        """
+
+    def end(self, ref: RolloutRef, reason: str) -> None:
+        """Record that the guards of a roll-out have ended it; called before each plan that leaves
+        out one which is still in force."""
+
+
 class Stores(NamedTuple):
     """The stores beside the log."""
 
@@ -114,6 +129,8 @@ class Stores(NamedTuple):
     """Appends rows beside the batches; None: the worker appends them itself, between batches."""
     names: StoreNames | None = None
     """Names the store that an error comes from; None: by the domain's topics alone."""
+    rollouts: Rollouts | None = None
+    """The roll-out in force beside the model in charge, and where its end is recorded."""
 
 
 class Cadence(NamedTuple):

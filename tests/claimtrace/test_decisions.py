@@ -14,6 +14,7 @@ from claimtrace.decisions import (
     Baseline,
     Decision,
     ModelRef,
+    OtherVerdict,
     Reason,
     RuleHit,
     SealedDecision,
@@ -49,7 +50,7 @@ def a_decision(**changes):
         "model": ModelRef("claims", 1, "0" * 64),
         "definitions": "0" * 64,
         "rules_digest": "0" * 64,
-        "shadow": [{"version": 2, "score": 0.5}],
+        "shadow": [OtherVerdict("shadow", ModelRef("claims", 2, "1" * 64), 0.5, "approve")],
         "flags": ["late"],
     }
     return Decision(**{**plain, **changes})

@@ -1,8 +1,8 @@
 """Writes the folder of an edition: what this version leaves on the disk, for later ones to read.
 
-    cp -r tests/compat/edition_2 tests/compat/edition_3            # in a checkout of that version
-    mv tests/compat/edition_3/claimtrace_edition_{2,3}.py
-    .venv/bin/python -m tests.compat.make tests/compat/edition_3
+    cp -r tests/compat/edition_3 tests/compat/edition_4            # in a checkout of that version
+    mv tests/compat/edition_4/claimtrace_edition_{3,4}.py
+    .venv/bin/python -m tests.compat.make tests/compat/edition_4
 
 An edition has:
 
@@ -67,6 +67,12 @@ min_count = 5
 alert_m = 1
 alert_n = 2
 
+[guard]
+window = "10d"
+min_count = 5
+referral_ratio = 1.01
+error_ratio = 0.0
+
 [training]
 min_frauds = 3
 params = {{ rounds = 12, least_rounds = 12, max_depth = 2, eta = 0.3 }}
@@ -119,12 +125,12 @@ def main(edition: Path) -> None:
     events = sorted(all_events(random.Random(1)), key=lambda event: event[0])
     with tempfile.TemporaryDirectory() as aside:
         scratch = Path(aside)
-        for phase, then in enumerate(("train", "models", "")):
+        for phase, then in enumerate((train, roll_out, None)):
             write_tables(events, phase, edition / "more")  # in turn; the last one stays
             commands = [*further_events(edition, folder), base(folder, "stream", "--until-end")]
-            if then:
-                commands.append(base(folder, then))
+            if then is not None:
                 print(*succeed(edition, scratch, commands)[len(MORE) :], sep="\n")
+                then(edition, scratch, folder)
             else:
                 succeed(edition, scratch, commands[:-1])
                 end_before_the_snapshot(edition, scratch, commands[-1])
@@ -144,6 +150,21 @@ def main(edition: Path) -> None:
     size = sum(-(-path.stat().st_size // BLOCK_BYTES) * BLOCK_BYTES for path in files)
     print(f"{size:,} bytes in {len(files)} files")
     assert size < MOST_BYTES, "an edition is kept for ever in the repository: make it smaller"
+
+
+def train(edition: Path, scratch: Path, folder: Path) -> None:
+    """Publish the first version."""
+    print(*succeed(edition, scratch, [base(folder, "train")]))
+
+
+def roll_out(edition: Path, scratch: Path, folder: Path) -> None:
+    """Publish two more versions, and let them score beside the champion."""
+    asked = [base(folder, "train", "--capacity", more) for more in ("1.3", "0.2")]
+    told = succeed(edition, scratch, [*asked, base(folder, "models", "--json")])
+    others = [each["model"]["version"] for each in json.loads(told[-1]) if not each["alias"]]
+    start = ["rollout", "start", "--canary", str(others[0]), "--share", "40%", "--shadow",
+             str(others[1]), "--reason", "to be kept", "--actor", "keeper"]  # fmt: skip
+    print(*succeed(edition, scratch, [base(folder, *start), base(folder, "rollout")]), sep="\n")
 
 
 def base(folder: Path, *command: str) -> list[str]:
@@ -267,10 +288,6 @@ def claim(draw: random.Random, number: int, contracts: list[str]) -> Iterator[Ev
         arrives = filed + timedelta(days=6)  # late, and counted
     elif oddity == 17:
         arrives = filed + timedelta(days=45)  # too late to be counted
-    elif oddity == 23:
-        fields["total_cents"] = -total
-    elif oddity == 29:
-        fields["currency"] = "USD"
     elif oddity == 33:
         fields["shop_id"] = "unknown"
     elif oddity in ODD_IDS:
@@ -279,7 +296,7 @@ def claim(draw: random.Random, number: int, contracts: list[str]) -> Iterator[Ev
     yield arrives, "claimed", fields
     if oddity == 11:
         yield arrives + timedelta(hours=5), "claimed", fields
-    if oddity == 37:
+    if oddity == 37:  # a dead letter: `replay` refuses values that a worker would refuse
         yield arrives + timedelta(hours=5), "claimed", {**fields, "total_cents": total + 1}
     if draw.random() < 0.9:
         decided = arrives + timedelta(days=draw.uniform(5, 25))

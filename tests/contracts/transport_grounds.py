@@ -18,7 +18,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from confluent_kafka import IsolationLevel
+from confluent_kafka import IsolationLevel, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import OffsetSpec
 
@@ -58,8 +58,8 @@ from tests.servers.kafka import Cluster
 from tests.servers.records import send
 from tests.servers.topics import read_topic
 from tests.worlds.kafka_topics_anew import make_anew
-from tests.worlds.models import scorer_of
 from tests.worlds.random_events import KEY
+from tests.worlds.rollouts import SetRollouts, any_scorer_of, rollout_of
 from tests.worlds.stream_folder import World, terms
 
 PARTITIONS: Final = 3
@@ -74,7 +74,7 @@ _numbers = count()
 
 def engine_of(begun: Terms) -> Engine:
     """Make an engine without any state for a journal that was begun under these terms."""
-    return Engine(DOMAIN, begun, KEY, scorer_of)
+    return Engine(DOMAIN, begun, KEY, any_scorer_of, rollout_of=rollout_of)
 
 
 class RecordingObserver(WorkerObserver):
@@ -131,6 +131,7 @@ class Ground(ABC):
         self.ends: dict[TopicPartition, int] = {}
         self.edition = NEWEST
         """The edition that the journal is begun with."""
+        self.rollouts = SetRollouts()
 
     def terms(self) -> Terms:
         """Return the terms of the journal."""
@@ -255,7 +256,7 @@ class Ground(ABC):
         driver = Driver(
             self.engine(),
             LogParts(source, journal, sink, group),
-            Stores(self.offline(), snapshots, reached),
+            Stores(self.offline(), snapshots, reached, rollouts=self.rollouts),
             Cadence((SNAPSHOT_EVERY, 1e9), (OFFLINE_EVERY, 1e9), commit_s),
             SystemClock(),
             lambda: CHAMPION,
@@ -443,6 +444,6 @@ def _lose(output: KafkaOutput) -> None:
         try:
             sink._producer.purge()
             sink._producer.poll(0)
-        except ClaimtraceError:
-            pass
+        except (ClaimtraceError, KafkaException):
+            pass  # the client takes the loss of what was in flight for an error; it is meant here
         sink._producer = sink._transactions = None

@@ -32,6 +32,7 @@ from stream.worker.driver import Driver
 from stream.worker.observer import WorkerObserver
 from stream.worker.parts import Cadence, LogParts, Output, Stores
 from tests.worlds.random_events import KEY
+from tests.worlds.rollouts import SetRollouts, rollout_of
 from tests.worlds.state_contents import contents
 
 OUTPUTS = (DECISIONS_TOPIC, DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)
@@ -84,6 +85,7 @@ class World:
     changes: Mapping[str, int] = field(default_factory=dict)
     """Terms other than the usual ones."""
     executor: Executor | None = None
+    rollouts: SetRollouts = field(default_factory=SetRollouts)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -122,6 +124,7 @@ class World:
                 ),
                 ReachedFile(self.folder / "reached"),
                 self.executor,
+                rollouts=self.rollouts,
             ),
             Cadence((self.snapshot_every, 1e9), (self.offline_every, 1e9)),
             ManualClock(1_800_000_000_000),
@@ -170,7 +173,7 @@ class World:
 
     def engine(self) -> Engine:
         """Make an engine without any state."""
-        return Engine(DOMAIN, self.terms(), KEY, self.scorer_of, self.plain)
+        return Engine(DOMAIN, self.terms(), KEY, self.scorer_of, self.plain, rollout_of)
 
     def sink(self, log: EmbeddedLog) -> Output:
         """Return the output of the log."""

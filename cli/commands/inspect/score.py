@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC, SealedDecision
+from claimtrace.editions import ROLLOUTS
 from claimtrace.errors import StateError, UsageError
 from claimtrace.events import Outgoing, Record
 from claimtrace.limits import MAX_BATCH_RECORDS, MAX_VALUE_BYTES
@@ -168,8 +169,11 @@ def _decide(workspace: Workspace, records: list[Record]) -> Sequence[Outgoing]:
             for plan in transport.plans(engine.plan + 1):
                 source.order_topics(engine.tie_order)
                 engine.step(plan, source.fetch(plan.ranges))
-    champion = Champion(workspace, notify)()
-    plan = Plan(number=engine.plan + 1, ranges=[], model=champion, now_ms=0)
+    champion = Champion(workspace, notify)
+    model, rollout = champion(), champion.in_force()
+    if engine.edition < ROLLOUTS or rollout == engine.breached:
+        rollout = None  # as the worker that writes the next plan would
+    plan = Plan(number=engine.plan + 1, ranges=[], model=model, now_ms=0, rollout=rollout)
     return engine.step(plan, records).outgoing
 
 

@@ -13,7 +13,7 @@ from claimtrace.errors import UsageError
 from ...console import out, print_json, safe, table
 from ...times import time_of
 from ...wiring.workspace import CHAMPION
-from . import changes, difference, lineage, report
+from . import changes, comparing, difference, lineage, report
 from .fitness import fit_row, misfits
 from .mirror import mirror_app
 from .registry_proof import MODEL_PARTS, check_models, show_models_checked
@@ -27,6 +27,7 @@ app.command()(difference.diff)
 app.command()(lineage.lineage)
 app.add_typer(mirror_app, name="mirror")
 app.command()(report.report)
+app.command()(comparing.compare)
 
 
 @app.callback(invoke_without_command=True)
@@ -83,6 +84,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Show one version: from what it was trained, how good it is, what happened to it."""
+    from models.registry.approvals_log import ROLLOUT
+
     registry = ctx.obj.registry
     artefact = registry.load(version)
     m, ref = artefact.manifest, artefact.ref
@@ -105,7 +108,7 @@ def show(
     rows += [
         ["history", f"{_when(e.at_ms)} {e.act} {e.alias or ''} by {e.actor}: {e.reason}"]
         for e in registry.history()
-        if e.version == version
+        if e.version == version and e.alias != ROLLOUT
     ]
     rows += [[name, value] for part in (m.metrics, m.lineage) for name, value in flat(part)]
     table("", ["what", "value"], [[safe(name), safe(fitting(value))] for name, value in rows])

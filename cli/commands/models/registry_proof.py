@@ -91,8 +91,11 @@ def _plans(workspace: Workspace) -> tuple[Iterable[Plan], Covered | None]:
 def _unapproved(approvals: ApprovalsLog, plans: Iterable[Plan]) -> tuple[list[str], int]:
     """Return a line for each model that decided without an entry, and how many plans name one."""
     first: dict[tuple[int, str], int] = {}
+    rolled_out: dict[tuple[int, str], int] = {}
     scored = 0
     for plan in plans:
+        if plan.rollout is not None:
+            rolled_out.setdefault((plan.rollout.version, plan.rollout.digest), plan.number)
         if plan.model is not None:
             scored += 1
             first.setdefault((plan.model.version, plan.model.digest), plan.number)
@@ -106,6 +109,17 @@ def _unapproved(approvals: ApprovalsLog, plans: Iterable[Plan]) -> tuple[list[st
         "in charge: lines are missing"
         for (version, digest), number in first.items()
         if (version, digest) not in promoted
+    ]
+    started = {
+        (entry.version, entry.digest)
+        for entry in approvals.entries
+        if entry.act == "rollout_started"
+    }
+    lines += [
+        f"plan {number} names roll-out {version}, but no entry of the approvals log started it: "
+        "lines are missing"
+        for (version, digest), number in rolled_out.items()
+        if (version, digest) not in started
     ]
     return lines, scored
 

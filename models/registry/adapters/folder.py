@@ -50,7 +50,8 @@ from ..approvals_log import (
     read_approvals,
     read_head,
 )
-from ..registry import ModelRegistry, Which
+from ..registry import Which
+from .folder_rollouts import FolderRollouts
 
 LOG_FILE: Final = "approvals.log"
 HEAD_FILE: Final = "approvals.head"
@@ -59,7 +60,7 @@ MAX_LOG_BYTES: Final = 256 * 2**20
 """Size limit of the log: half a million lines."""
 
 
-class FolderRegistry(ModelRegistry):
+class FolderRegistry(FolderRollouts):
     """The registry of one model name on a local folder.
 
     Writers exclude each other by a lock on the log file, across processes too.
@@ -204,6 +205,7 @@ class FolderRegistry(ModelRegistry):
                     self.attachment(version, name)
             except ClaimtraceError as error:
                 problems.append(str(error))
+        problems += self.damaged_rollouts(approvals)
         unlisted = [number for number in self._numbers() if number not in published]
         problems += [
             f"version {number} is not in the log: a publish was interrupted, or lines were cut off"

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from claimtrace.ids import digest
+from monitoring.layers.records import GUARD
 
 MAX_ENTRIES: Final = 10
 MAX_CALL_BYTES: Final = 256 * 1024
@@ -79,7 +80,8 @@ def _subject(alert: _Alert) -> str:
     """Return one line of ASCII that begins with a letter, as SNS demands of a subject."""
     if not (alert.state and alert.layer and alert.model):
         return "claimtrace alert"
-    words = f"Drift {alert.state}: {alert.layer} of {alert.model}"
+    kind = "Alert" if alert.layer == GUARD else "Drift"
+    words = f"{kind} {alert.state}: {alert.layer} of {alert.model}"
     plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in words)
     return plain[:_SUBJECT_CHARS]
 

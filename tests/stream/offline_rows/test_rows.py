@@ -88,7 +88,10 @@ def decision_row(decision: Decision) -> dict[str, Any]:
         "model_name": model and model.name,
         "model_version": model and model.version,
         "model_digest": model and model.digest,
-    }
+        # with a roll-out: tests/stream/worker/test_rollout.py
+        **dict.fromkeys(("arm", "rollout_version", "other_models", "other_scores",
+                         "other_outcomes")),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("batch", [1, 7, 100])

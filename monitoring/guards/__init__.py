@@ -1,0 +1,1 @@
+"""Guards of a canary: limits on tiles of its scores beside the champion's."""

@@ -13,10 +13,10 @@ from claimtrace.settings.schema import Settings
 from ...console import out, print_json, progress, safe, table
 from ...mistakes import check_writable
 from ...times import time_of
+from ...wiring.train_options import asked, check_facets, check_new, limits_of, search_of
 from ...wiring.workspace import Workspace
 from .mirror import mirror_after_training
 from .report import REPORT_FILE
-from .train_options import asked, check_facets, check_new, limits_of, search_of
 
 if TYPE_CHECKING:
     from training.run import TrainingRun

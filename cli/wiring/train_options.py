@@ -11,9 +11,9 @@ from claimtrace.errors import ConfigError, UsageError
 from claimtrace.settings.loading import LEAST_CAPACITY, LEAST_SAMPLE, MOST_CAPACITY, MOST_TRIALS
 from claimtrace.settings.schema import DecisionSettings, Settings
 
-from ...mistakes import check_writable
-from ...times import time_of
-from ...wiring.workspace import Workspace
+from ..mistakes import check_writable
+from ..times import time_of
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     from training.checks.constraints import Constraints

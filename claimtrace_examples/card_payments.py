@@ -71,7 +71,8 @@ DOMAIN = Domain(
                 count(f"terminal.payments.count.{days}d", of=terminal, window=f"{days}d",
                       delay="7d", text="payments at this terminal, seven days ago"),
                 rate(f"terminal.fraud.rate.{days}d", of=terminal, window=f"{days}d", delay="7d",
-                     empty=0.0, text="share of frauds at this terminal, seven days ago"),
+                     empty=0.0, more="worse",
+                     text="share of frauds at this terminal, seven days ago"),
             )
         ),
     ),

@@ -81,8 +81,13 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ModelError("the calibration's probabilities don't rise in 0 .. 1", where=where)
 
 
-def fit_calibration(margins: NDArray[Any], labels: NDArray[Any]) -> Calibration:
+def fit_calibration(
+    margins: NDArray[Any], labels: NDArray[Any], weights: NDArray[np.float64] | None = None
+) -> Calibration:
     """Fit a curve to margins float[n] and labels bool or 0/1 [n] of claims the model hasn't seen.
+
+    `weights` float64[n] says how many claims a row stands for; None: one each. Knots have their
+    fewest rows whatever the weights are, because a weight adds no evidence.
 
     Each knot's probability is the share of frauds among its rows and one more row at the overall
     rate, so a few rows never give a probability of 0 or 1. With fewer than `MIN_FRAUDS` frauds (or
@@ -106,8 +111,9 @@ def fit_calibration(margins: NDArray[Any], labels: NDArray[Any]) -> Calibration:
     if not np.isfinite(x).all() or not np.isin(y, (0.0, 1.0)).all():
         raise ModelError("margins must be finite, labels 0 or 1")
     rows, frauds = len(y), int(y.sum())
+    w = np.ones(rows) if weights is None else np.asarray(weights, np.float64)
     fit = _isotonic if min(frauds, rows - frauds) >= MIN_FRAUDS else _shift
-    knot_margins, probabilities = fit(x, y)
+    knot_margins, probabilities = fit(x, y, w)
     probabilities = np.clip(np.maximum.accumulate(probabilities), FLOOR, 1.0 - FLOOR)
     method = fit.__name__.lstrip("_")
     return Calibration(knot_margins.tolist(), probabilities.tolist(), method, rows, frauds)
@@ -154,18 +160,22 @@ def interpolate(
     return out
 
 
-def _isotonic(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _isotonic(
+    x: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Fit knots by isotonic regression; returns their margins and probabilities."""
     distinct, where = np.unique(x, return_inverse=True)
     rows = np.bincount(where).astype(np.float64)
-    frauds = np.bincount(where, weights=y)
-    steps = pool_adjacent_violators(frauds / rows, rows)
+    claims = np.bincount(where, weights=w).astype(np.float64)
+    frauds = np.bincount(where, weights=y * w)
+    steps = pool_adjacent_violators(frauds / claims, claims)
     starts = _join_steps(
         np.add.reduceat(rows, steps), steps, max(KNOT_ROWS, len(x) // (MAX_KNOTS // 2))
     )
-    knot_rows = np.add.reduceat(rows, starts)
-    margins = np.add.reduceat(distinct * rows, starts) / knot_rows
-    probabilities = (np.add.reduceat(frauds, starts) + y.mean()) / (knot_rows + 1.0)
+    knot_claims = np.add.reduceat(claims, starts)
+    margins = np.add.reduceat(distinct * claims, starts) / knot_claims
+    share = np.average(y, weights=w)
+    probabilities = (np.add.reduceat(frauds, starts) + share) / (knot_claims + 1.0)
     # The means of nearly equal margins may round to the same float: knots must rise strictly.
     rising = np.concatenate(([True], np.diff(margins) > 0))
     margins, probabilities = margins[rising], probabilities[rising]
@@ -194,16 +204,18 @@ def _join_steps(
     return np.array(kept[::-1], np.int64)
 
 
-def _shift(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _shift(
+    x: NDArray[np.float64], y: NDArray[np.float64], w: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Shift the logistic function to the overall rate; returns margins and probabilities of knots.
 
     The shift is found by bisection: 100 halvings exhaust float64.
     """
-    rate = (y.sum() + 0.5) / (len(y) + 1.0)
+    rate = ((y * w).sum() + 0.5) / (w.sum() + 1.0)
     low, high = -x.max() - 40.0, -x.min() + 40.0
     for _ in range(100):
         middle = (low + high) / 2.0
-        if _logistic(x + middle).mean() < rate:
+        if np.average(_logistic(x + middle), weights=w) < rate:
             low = middle
         else:
             high = middle

@@ -3,7 +3,7 @@
 Each step reads the attributes that earlier steps have set and sets its own. To add a step, write a
 function and put it into the table, which shows the order:
 
-    steps = (*STEPS[:2], ("tune", search_parameters), *STEPS[2:])
+    steps = (*STEPS[:3], ("tune", search_parameters), *STEPS[3:])
     train(offline, registry, settings, at_ms=now, steps=steps)
 """
 
@@ -21,21 +21,25 @@ from featurestore.definitions.domain import Domain
 from models.registry.registry import ModelRegistry
 
 from .bias.limits import limits_of
+from .checks.constraints import Constraints
 from .fitting.fitters import CHECKS, Progress, silent
+from .fitting.search import Search
 from .report import SplitPart, TrainingReport
 from .run import Step, TrainingRun
-from .steps import bias, claims, explanation, fits, publication, quality
+from .steps import bias, checks, claims, explanation, fits, publication, quality
 
 if TYPE_CHECKING:
     from featurestore.offline.adapters.delta import OfflineStore
 
 STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("collect", claims.collect),
+    ("contract", checks.contract),
     ("split", claims.split),
     ("choose", fits.choose_settings),
     ("judge", fits.judge),
     ("calibrate", fits.calibrate),
     ("evaluate", quality.evaluate),
+    ("leaks", checks.leaks),
     ("release", fits.release),
     ("thresholds", publication.set_thresholds),
     ("bias", bias.measure_bias),
@@ -59,9 +63,11 @@ def train(
     progress: Progress = silent,
     actor: str = "claimtrace train",
     fitter: str = "xgboost",
-    steps: Sequence[tuple[str, Step]] = STEPS,
     domain: Domain | None = None,
     known_definitions: Mapping[str, Mapping[str, str]] | None = None,
+    search: Search | None = None,
+    limits: Constraints | None = None,
+    steps: Sequence[tuple[str, Step]] = STEPS,
 ) -> TrainingReport:
     """Fit, evaluate and publish a model from the data known to the offline store at `at_ms`.
 
@@ -73,13 +79,17 @@ def train(
         progress: called as `progress(step, done, total)`.
         actor: the actor recorded in the approvals log.
         fitter: a name in `FITTERS`.
+        domain: the definitions, for facets, directions and features that follow the calendar;
+            None: no bias is measured, and the others aren't known.
+        search: searches settings beyond the built-in choice (`training.adapters.studies`).
+        limits: the user's own limits for the data (`training.contract_file`).
         steps: the steps to run, in order.
-        domain: the domain, for its facets; None: no bias is measured.
         known_definitions: digests of features by name, by the digest of their definitions. Under
             definitions that aren't among them, the model fits these definitions as a whole only.
 
     Raises:
-        UsageError: the store holds too little data; the error names what is missing.
+        UsageError: the store holds too little data, or too much, or data that breaks its contract;
+            the error names what.
         ConfigError: the fitter refuses a parameter, or a limit of bias makes no sense; that is
             found out before anything is read.
         StateError: the champion was changed during the run.
@@ -99,6 +109,8 @@ def train(
         params=dict(settings.training.params),
         domain=domain,
         known_definitions=known_definitions or {},
+        search=search,
+        limits=limits,
     )
     for name, step in steps:
         progress(name, 0, 1)
@@ -131,7 +143,7 @@ def _report(run: TrainingRun, model: ModelRef) -> TrainingReport:
         parts=[
             SplitPart(
                 name=name,
-                claims=len(rows),
+                claims=dataset.counted(rows),
                 frauds=int(np.sum(dataset.is_fraud[rows])),
                 from_ms=int(dataset.event_times_ms[rows[0]]),
                 to_ms=int(dataset.event_times_ms[rows[-1]]),
@@ -144,6 +156,11 @@ def _report(run: TrainingRun, model: ModelRef) -> TrainingReport:
         rounds=run.released.rounds,
         params=run.released.params,
         tried=run.choice.tried,
+        search=run.choice.search,
+        directions=run.choice.directions,
+        contract=run.contract,
+        leaks=run.leaks,
+        sample=run.dataset.share,
         evaluation=run.evaluation,
         subsets=run.subsets,
         champion_evaluation=run.champion_evaluation,

@@ -11,6 +11,9 @@ from claimtrace.clock import DAY_MS
 from claimtrace.decisions import ModelRef
 
 from .bias.comparison import Bias, bias_tables
+from .checks.contract import Contract
+from .checks.leaks import Leaks
+from .checks.tables import check_tables
 from .data.maturity import Maturity
 from .data.split import Lost
 from .evaluation.capacity import Threshold
@@ -18,9 +21,10 @@ from .evaluation.evaluate import Evaluation, Interval
 from .evaluation.subsets import Subset
 from .explanation.explanation import Explanation
 from .explanation.tables import explanation_tables
-from .fitting.choice import Tried
+from .fitting.choice import Directed, Searched, Tried
+from .fitting.tables import choice_tables
 from .release.gate import Verdict
-from .tables import Table
+from .tables import Table as Table
 
 
 class SplitPart(msgspec.Struct, frozen=True):
@@ -52,6 +56,11 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     params: dict[str, float | int | str]
     tried: list[Tried]
+    search: Searched | None = None
+    directions: Directed | None = None
+    contract: Contract | None = None
+    leaks: Leaks | None = None
+    sample: float = 1.0
     evaluation: Evaluation
     subsets: list[Subset]
     champion_evaluation: Evaluation | None
@@ -72,6 +81,8 @@ def tables_of(report: TrainingReport) -> list[Table]:
     if len(report.tried) > 1:
         tables.append(_tried(report))
     tables += explanation_tables(report.explanation)
+    tables += choice_tables(report.search, report.directions)
+    tables += check_tables(report.contract, report.leaks)
     return [*tables, _delay(report), _maturity(report)]
 
 

@@ -17,6 +17,9 @@ from models.registry.registry import ModelRegistry
 from monitoring.windows.reference import Reference
 
 from .bias.comparison import Bias
+from .checks.constraints import Constraints
+from .checks.contract import Contract
+from .checks.leaks import Leaks
 from .data.dataset import Dataset
 from .data.maturity import Maturity
 from .data.split import Split
@@ -26,6 +29,7 @@ from .evaluation.subsets import Subset
 from .explanation.explanation import DrawnClaims, Explanation
 from .fitting.choice import Choice
 from .fitting.fitters import Fitted, Progress
+from .fitting.search import Search
 from .release.gate import Verdict
 
 if TYPE_CHECKING:
@@ -49,10 +53,23 @@ class TrainingRun:
     fitter: str
     params: dict[str, float | int | str]
     domain: Domain | None = None
-    """The definitions of the domain, with its facets; None: nothing that needs them is done."""
+    """The definitions of the domain, with its facets and directions; None: nothing that needs them
+    is done."""
     notes: list[str] = field(default_factory=list)
     known_definitions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Digests of features by name, by the digest of the definitions that they stand in."""
+
+    search: Search | None = None
+    """Searches settings beyond the built-in choice; None: no search."""
+    limits: Constraints | None = None
+    """The user's own limits for the data."""
+
+    suggested: Constraints = field(init=False)
+    """Limits suggested from the data's past."""
+    contract: Contract = field(init=False)
+    """What of the data breaks its limits."""
+    leaks: Leaks = field(init=False)
+    """Signs that the verdict has leaked into the data."""
 
     dataset: Dataset = field(init=False)
     maturity: Maturity = field(init=False)

@@ -12,8 +12,9 @@ def scores_of(run: TrainingRun) -> pa.Table:
     """Return one row for each claim of a run whose steps are done.
 
     Columns: claim_id, event_time_ms, part (train, test, none), is_fraud (null without a verdict),
-    margin and probability. Both are of a model that hasn't learned from the claim: out of fold
-    before the test, of the judged model since; null for claims without such a score.
+    weight (how many claims it stands for: above 1 in a sample), margin and probability. The last
+    two are of a model that hasn't learned from the claim: out of fold before the test, of the
+    judged model since; null for claims without such a score.
     """
     dataset, split = run.dataset, run.split
     part = np.full(len(dataset.labels), "none", dtype="<U5")
@@ -24,6 +25,7 @@ def scores_of(run: TrainingRun) -> pa.Table:
         "event_time_ms": pa.array(dataset.event_times_ms),
         "part": pa.array(part.tolist(), pa.string()),
         "is_fraud": pa.array(dataset.is_fraud, mask=~dataset.has_label),
+        "weight": pa.array(dataset.weights),
         "margin": pa.array(run.margins, mask=missing),
         "probability": pa.array(run.probabilities, mask=missing),
     })  # fmt: skip

@@ -23,6 +23,10 @@ from .schema import KAFKA, KINESIS, SECRETS, Settings
 LEAST_CAPACITY: Final = 0.001
 MOST_CAPACITY: Final = 10**9
 """Bounds of claims a day."""
+LEAST_SAMPLE: Final = 0.0001
+"""The least share of a sample."""
+MOST_TRIALS: Final = 10_000
+"""The most settings that a search tries."""
 _TYPES: Final[Mapping[Any, str]] = {
     int: "write a whole number",
     float: "write a number",
@@ -223,19 +227,25 @@ def _check(settings: Settings, origins: Origins) -> None:
         ("drift.alert_n", drift.alert_n, drift.alert_m, 1000),
         ("drift.alert_m", drift.alert_m, 1, 1000),
         ("training.test_share", settings.training.test_share, 0.05, 0.9),
+        ("training.sample", settings.training.sample, LEAST_SAMPLE, 1.0),
+        ("training.most_rows", settings.training.most_rows, 1_000, 10**9),
+        ("training.tune", settings.training.tune, 0, MOST_TRIALS),
+        ("training.tune_jobs", settings.training.tune_jobs, 1, 64),
     )
     for name, value, low, high in ranges:
         if not low <= value <= high:
             raise ConfigError(
                 f"{name} = {value} is not within {low} .. {high}", where=origins.of(name)
             )
-    if settings.training.test_from:
-        try:
-            time_ms(settings.training.test_from)
-        except ValueError as error:
-            raise ConfigError(
-                str(error), where=origins.of("training.test_from"), hint=TIME_HINT
-            ) from None
+    _check_time("training.test_from", settings.training.test_from, origins)
+
+
+def _check_time(name: str, text: str, origins: Origins) -> None:
+    """Refuse a text that is neither empty nor a date or time."""
+    try:
+        time_ms(text or "1970-01-01")
+    except ValueError as error:
+        raise ConfigError(str(error), where=origins.of(name), hint=TIME_HINT) from None
 
 
 def _rollout_ranges(settings: Settings) -> Iterator[tuple[str, float, float, float]]:

@@ -135,6 +135,27 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     legitimate, such as `30d`; empty: never."""
     min_frauds: int = 20
     """Minimum number of known frauds before the test and in it; with fewer no model is fitted."""
+    sample: float = 1.0
+    """Share of the claims not known as frauds that is read, by a hash of their id: the way past
+    memory. Each then stands for 1/share claims; known frauds are read all."""
+    most_rows: int = 2_000_000
+    """Most claims that are read; with more, training asks for a sample. 80 features of 2 million
+    are 1.3 GB."""
+    directions: Literal["auto", "on", "off"] = "auto"
+    """Whether models keep to what definitions say of a feature (`more="worse"`): `auto`, where it
+    costs less than .005 average precision on the past."""
+    tune: int = 0
+    """Settings that a search tries beyond the built-in choice; 0: no search. Needs the extra
+    `tune`."""
+    tune_for: Literal["average_precision", "money"] = "average_precision"
+    """What the search looks for: average precision, or the fraud money found at capacity."""
+    tune_jobs: int = 2
+    """Settings that are tried at the same time; makes no difference to the result."""
+    contract: Literal["stop", "warn"] = "stop"
+    """What to do where the data breaks its contract: end the training, or go on and say so."""
+    contract_file: str = ""
+    """Limits of your own for the data, in the form of constraints.json; empty: those of the data's
+    own past only."""
     seed: int = 7
     """Seed of subsampling and intervals; the same seed gives the same model, byte for byte."""
     explain_baseline: Literal["tree", "legitimate", "all"] = "tree"

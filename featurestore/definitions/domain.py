@@ -10,7 +10,7 @@ import difflib
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from msgspec import inspect
 
@@ -22,7 +22,7 @@ from claimtrace.rooms import ROOMS
 from .digests import plain
 from .expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
 from .facets import Facet, check_facets
-from .features import MAX_VALUES, Computed, Entity, Feature, Group, Own, Rule, WindowFeature
+from .features import MAX_VALUES, Computed, Entity, Feature, Group, More, Own, Rule, WindowFeature
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,11 @@ class Domain:
     def moving_features(self) -> frozenset[str]:
         """Features that follow the calendar; drift detection only watches their missing values."""
         return frozenset(f.name for f in self.features if isinstance(f, Own) and f.moving)
+
+    @property
+    def directions(self) -> dict[str, int]:
+        """The features that say what more of them means: 1 worse, -1 better."""
+        return {f.name: 1 if f.more == "worse" else -1 for f in self.features if f.more}
 
     @property
     def definitions_digest(self) -> str:
@@ -254,6 +259,8 @@ def _check(domain: Domain) -> None:
     for each in domain.features:
         if each.name in seen:
             raise DefinitionError("a feature is defined twice", where=each.name)
+        if each.more not in get_args(More):
+            raise DefinitionError(f"more={each.more!r}, not worse or better", where=each.name)
         if isinstance(each, Own):
             _check_own(each, claim_fields, groups)
         elif isinstance(each, WindowFeature):
@@ -331,7 +338,5 @@ def _check_names(
             group, _, source = name.removeprefix(PROFILE_PREFIX).partition(".")
             _check_own(Own(thing.name, source, group=group), claim_fields, groups)
         elif name not in features:
-            hint = _near(name, features)
-            raise DefinitionError(
-                f"{name} is not defined before it is used", where=thing.name, hint=hint
-            )
+            raise DefinitionError(f"{name} is not defined before it is used", where=thing.name,
+                                  hint=_near(name, features))  # fmt: skip

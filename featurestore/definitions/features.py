@@ -28,6 +28,7 @@ from claimtrace.events import Event
 from .expressions import Expression, field
 
 Current = Literal["in", "out"]
+More = Literal["", "worse", "better"]
 KNOWN_WHEN_ARRIVED = "when the label arrived"
 
 MAX_VALUES: Final = 6
@@ -78,9 +79,12 @@ class Own:
         group: the profile group to read from; empty for the claim itself.
         text: the feature in words, for reasons.
         baseline: the name of the feature that reasons compare the value with.
+        more: what a greater value means for the suspicion: `worse`, `better`, or empty if it may
+            go either way. Training keeps models to it (`training.directions`).
     """
 
     digest_word: ClassVar[str] = "Own"
+    digest_never: ClassVar[frozenset[str]] = frozenset({"more"})
 
     name: str
     field: str
@@ -92,6 +96,7 @@ class Own:
     group: str = ""
     text: str = ""
     baseline: str = ""
+    more: More = ""
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,12 @@ class WindowFeature:
         empty: the value where the aggregate is undefined; NaN is missing.
         text: the feature in words, for reasons.
         baseline: the name of the feature that reasons compare the value with.
+        more: what a greater value means for the suspicion: `worse`, `better`, or empty if it may
+            go either way. Training keeps models to it (`training.directions`).
     """
 
     digest_word: ClassVar[str] = "WindowFeature"
+    digest_never: ClassVar[frozenset[str]] = frozenset({"more"})
 
     name: str
     entity: Entity
@@ -125,18 +133,21 @@ class WindowFeature:
     empty: float = math.nan
     text: str = ""
     baseline: str = ""
+    more: More = ""
 
 
 @dataclass(frozen=True)
 class Computed:
-    """A feature computed from fields and from features defined before it."""
+    """A feature computed from fields and from features defined before it; `more` as in `Own`."""
 
     digest_word: ClassVar[str] = "Computed"
+    digest_never: ClassVar[frozenset[str]] = frozenset({"more"})
 
     name: str
     expression: Expression
     text: str = ""
     baseline: str = ""
+    more: More = ""
 
 
 Feature = Own | WindowFeature | Computed
@@ -167,15 +178,17 @@ class Group:
 
 def number(
     name: str, source: str, *, unit: int = 1, moving: bool = False, text: str = "",
-    baseline: str = "",
+    baseline: str = "", more: More = "",
 ) -> Own:  # fmt: skip
     """Define a number or amount of the claim; `unit=100` turns cents into whole currency units."""
-    return Own(name, source, unit=unit, moving=moving, text=text, baseline=baseline)
+    return Own(name, source, unit=unit, moving=moving, text=text, baseline=baseline, more=more)
 
 
-def ordered(name: str, source: str, values: Sequence[str], *, text: str = "") -> Own:
+def ordered(
+    name: str, source: str, values: Sequence[str], *, text: str = "", more: More = ""
+) -> Own:
     """Define an ordered category: the index of the value in `values`, from 0."""
-    return Own(name, source, order=tuple(values), text=text)
+    return Own(name, source, order=tuple(values), text=text, more=more)
 
 
 def one_hot(prefix: str, source: str, values: Sequence[str], *, text: str = "") -> list[Own]:
@@ -205,10 +218,12 @@ def latest(
     source: str = "",
     order: Sequence[str] = (),
     text: str = "",
+    more: More = "",
 ) -> Own:
     """Define the newest profile value of an entity; `source` defaults to the name's last part."""
     del of  # the group has its entity; the argument only makes definitions easy to read
-    return Own(name, source or name.rsplit(".", 1)[-1], order=tuple(order), group=group, text=text)
+    field_name = source or name.rsplit(".", 1)[-1]
+    return Own(name, field_name, order=tuple(order), group=group, text=text, more=more)
 
 
 def latest_one_hot(
@@ -249,6 +264,7 @@ def _window(
     empty: float = math.nan,
     text: str = "",
     baseline: str = "",
+    more: More = "",
 ) -> WindowFeature:
     try:
         width_ms, delay_ms = duration_ms(window), duration_ms(delay)
@@ -260,16 +276,18 @@ def _window(
         raise DefinitionError(f"known={known!r}", where=name, hint=f"write {KNOWN_WHEN_ARRIVED!r}")
     return WindowFeature(
         name, of, aggregate, width_ms, delay_ms, value, bool(known), current == "in", empty,
-        text, baseline,
+        text, baseline, more,
     )  # fmt: skip
 
 
 class Counting(TypedDict, total=False):
-    """Options of a count: its `delay`, the `current` event in or out, its `text` for reasons."""
+    """Options of a count: its `delay`, the `current` event in or out, its `text` for reasons, and
+    what `more` of it means."""
 
     delay: str
     current: Current
     text: str
+    more: More
 
 
 class Measuring(Counting, total=False):
@@ -325,27 +343,31 @@ def distinct(
     return _window("distinct", name, of, window, value=value, **options)
 
 
-def since_last(name: str, *, of: Entity, within: str, text: str = "") -> WindowFeature:
+def since_last(
+    name: str, *, of: Entity, within: str, text: str = "", more: More = ""
+) -> WindowFeature:
     """Define the days since the entity's previous claim, if that claim is in the window."""
-    return _window("since_last", name, of, within, text=text)
+    return _window("since_last", name, of, within, text=text, more=more)
 
 
 def outcomes(
     name: str, *, of: Entity, window: str, outcome: str = "fraud", delay: str = "0s",
-    known: str = "", text: str = "",
+    known: str = "", text: str = "", more: More = "",
 ) -> WindowFeature:  # fmt: skip
     """Define the number of frauds: among claims in the window, or labels that arrived in it."""
     _only_fraud(name, outcome)
-    return _window("outcomes", name, of, window, delay=delay, known=known, text=text)
+    return _window("outcomes", name, of, window, delay=delay, known=known, text=text, more=more)
 
 
 def rate(
     name: str, *, of: Entity, window: str, outcome: str = "fraud", delay: str = "0s",
-    known: str = "", empty: float = math.nan, text: str = "",
+    known: str = "", empty: float = math.nan, text: str = "", more: More = "",
 ) -> WindowFeature:  # fmt: skip
     """Define the share of frauds: of the claims in the window, or labels that arrived in it."""
     _only_fraud(name, outcome)
-    return _window("rate", name, of, window, delay=delay, known=known, empty=empty, text=text)
+    return _window(
+        "rate", name, of, window, delay=delay, known=known, empty=empty, text=text, more=more
+    )
 
 
 def _only_fraud(name: str, outcome: str) -> None:
@@ -353,14 +375,18 @@ def _only_fraud(name: str, outcome: str) -> None:
         raise DefinitionError(f"outcome={outcome!r}", where=name, hint="only 'fraud' is counted")
 
 
-def computed(name: str, expression: Expression, *, text: str = "", baseline: str = "") -> Computed:
+def computed(
+    name: str, expression: Expression, *, text: str = "", baseline: str = "", more: More = ""
+) -> Computed:
     """Define a computed feature: `computed("delay_days", (field("a") - field("b")) / DAY_MS)`."""
-    return Computed(name, expression, text, baseline)
+    return Computed(name, expression, text, baseline, more)
 
 
-def ratio(name: str, numerator: str, denominator: str, *, text: str = "") -> Computed:
+def ratio(
+    name: str, numerator: str, denominator: str, *, text: str = "", more: More = ""
+) -> Computed:
     """Define a field of the claim divided by another; missing where the denominator is zero."""
-    return Computed(name, field(numerator) / field(denominator), text)
+    return Computed(name, field(numerator) / field(denominator), text, more=more)
 
 
 def rule(name: str, when: Expression, *, outcome: Literal["review", "refer"], text: str) -> Rule:

@@ -88,6 +88,7 @@ def write_inputs(here: Path) -> None:
         "type.toml": 'partitions = "many"',
         "params.toml": "[training.params]\nsubsample = 0.0",
         "limits.toml": "[training.bias_limits]\nRD = -0.1",
+        "nolimits.toml": '[training]\ncontract_file = "no_such_limits.json"',
         "garage_domain.py": GARAGE,
         "facet_domain.py": FACET,
     }

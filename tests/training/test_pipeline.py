@@ -308,14 +308,14 @@ def test_steps_report_and_can_be_inserted(history: History, registry: FolderRegi
     report = run(
         history,
         registry,
-        steps=(*STEPS[:2], ("tune", tune), *STEPS[2:]),
+        steps=(*STEPS[:3], ("tune", tune), *STEPS[3:]),
         progress=lambda *call: calls.append(call),
     )
     assert report.rounds <= 3
     names = [name for name, done, total in calls if (done, total) == (0, 1)]
     assert names == [
-        "collect", "split", "tune", "choose", "judge", "calibrate", "evaluate", "release",
-        "thresholds", "bias", "reference", "explain", "report", "publish",
+        "collect", "contract", "split", "tune", "choose", "judge", "calibrate", "evaluate", "leaks",
+        "release", "thresholds", "bias", "reference", "explain", "report", "publish",
     ]  # fmt: skip
 
 
@@ -361,7 +361,7 @@ def test_no_claim_is_calibrated_or_judged_by_a_model_that_has_seen_it(
         training.dataset = dataclasses.replace(training.dataset, labels=labels)
 
     run(history, registry, steps=(*STEPS, ("look", runs.append)))
-    run(history, registry, steps=(*STEPS[:2], ("turn", turned), *STEPS[2:], ("look", runs.append)))
+    run(history, registry, steps=(*STEPS[:3], ("turn", turned), *STEPS[3:], ("look", runs.append)))
     plain, other = runs
     assert plain.margins.tobytes() == other.margins.tobytes()
     assert plain.judged.model_json == other.judged.model_json

@@ -177,4 +177,31 @@ DOMAIN = Domain(
     amount="cents",
 )
 
-DOMAINS = (DOMAIN,)
+DIRECTED = replace(
+    DOMAIN,
+    name="every_kind_directed",
+    features=(
+        number("pieces", "pieces", more="worse"),
+        ordered("size", "size", ("small", "large"), more="better"),
+        latest("age", of=person, group="persons", more="better"),
+        count("count", of=person, window="30d", more="worse"),
+        total("sum", of=person, value="cents", window="1d", more="worse"),
+        mean("mean", of=person, value="cents", window="45m", more="worse"),
+        std("std", of=person, value="cents", window="1d", more="worse"),
+        smallest("min", of=account, value="cents", window="1d", more="worse"),
+        largest("max", of=account, value="cents", window="1d", more="worse"),
+        distinct("distinct", of=phone, value="person", window="1d", more="worse"),
+        since_last("since", of=person, within="400d", more="better"),
+        outcomes("frauds", of=person, window="90d", more="worse"),
+        rate("rate", of=account, window="90d", more="worse"),
+        ratio("share", "cents", "pieces", more="worse"),
+        computed("plus", field("cents") + 1, more="worse"),
+        computed("minus", field("cents") - feature("pieces"), more="better"),
+    ),
+    rules=(),
+)
+"""The same language with directions, which are part of no digest."""
+
+UNDIRECTED = replace(DIRECTED, features=tuple(replace(each, more="") for each in DIRECTED.features))
+
+DOMAINS = (DOMAIN, DIRECTED)

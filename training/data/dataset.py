@@ -7,6 +7,7 @@ of the day's capacity.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 from claimtrace.clock import DAY_MS
 from claimtrace.errors import StateError, UsageError
 from claimtrace.ids import digest_of
-from featurestore.definitions.verdicts import LATEST_FIRST, RETRACTION
 from featurestore.offline.tables import DECISIONS, DEFINITIONS, LABELS, newest_digest_query
+
+from .queries import EVERYTHING, Sample, claims_query, counts_query, rows_query
+from .queries import NEVER_MS as NEVER_MS
 
 if TYPE_CHECKING:
     from featurestore.offline.adapters.delta import OfflineStore
@@ -27,10 +30,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MAX_ROWS: Final = 2_000_000
-"""Most claims that are read, the newest first; 80 features of them are 1.3 GB."""
-
-NEVER_MS: Final = -1
-"""The value of `label_known_ms` for claims without a verdict."""
+"""Most claims that are read without a sample; 80 features of them are 1.3 GB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +50,11 @@ class Dataset:
         unseen: int64[n], 1 if the claim has a category that the definitions don't list, else 0.
         at_ms: time of the reading; nothing that became known later is included.
         lineage: table versions, queries and counts, enough to read the same rows again.
+        share: the share of the claims not known as frauds that was read; 1 without a sample.
+        drawn: bool[n], rows that are a fair sample of all claims, frauds and others alike; None:
+            all of them.
+        decided_at_ms: int64[n], when the verdict was reached; `NEVER_MS` without one; None:
+            unknown.
     """
 
     definitions: str
@@ -64,6 +69,23 @@ class Dataset:
     unseen: Ints
     at_ms: int
     lineage: dict[str, Any]
+    share: float = 1.0
+    drawn: NDArray[np.bool_] | None = None
+    decided_at_ms: Ints | None = None
+
+    @property
+    def weights(self) -> Floats:
+        """float64[n]; how many claims a row stands for: above 1 for the others of a sample."""
+        return np.where(self.is_fraud, 1.0, 1.0 / self.share)
+
+    @property
+    def fair(self) -> NDArray[np.bool_]:
+        """bool[n]; rows whose distribution is that of all claims, without weights."""
+        return np.ones(len(self.labels), np.bool_) if self.drawn is None else self.drawn
+
+    def counted(self, rows: NDArray[Any]) -> int:
+        """Return how many claims some rows stand for; `rows` are numbers, or bool[n]."""
+        return round(float(np.sum(self.weights[rows])))
 
     @property
     def is_fraud(self) -> NDArray[np.bool_]:
@@ -81,16 +103,23 @@ class Dataset:
         return self.event_times_ms // DAY_MS
 
 
-def load_dataset(offline: OfflineStore, at_ms: int, *, max_rows: int = MAX_ROWS) -> Dataset:
+def load_dataset(
+    offline: OfflineStore, at_ms: int, *, max_rows: int = MAX_ROWS, sample: Sample = EVERYTHING
+) -> Dataset:
     """Read the served vectors of the newest definitions, with the verdicts known at `at_ms`.
 
     The verdict of a claim is the one decided last, and none if that one was retracted
     (`featurestore.definitions.verdicts`); any other outcome that is neither fraud nor legitimate
     isn't a verdict. A claim that was decided more than once (on another topic, in a replay) counts
-    once, with its first vector. Of more than `max_rows` claims the newest are read.
+    once, with its first vector.
+
+    Args:
+        max_rows: most claims that are read.
+        sample: the share of the claims not known as frauds that is read.
 
     Raises:
-        UsageError: no decisions, labels or definitions are stored yet.
+        UsageError: no decisions, labels or definitions are stored yet; or there are more than
+            `max_rows` claims, and the hint names the share that fits.
         StateError: the length of a vector differs from the number of features defined; or a file of
             the store is not the one that was committed.
     """
@@ -107,7 +136,8 @@ def load_dataset(offline: OfflineStore, at_ms: int, *, max_rows: int = MAX_ROWS)
         raise UsageError("no decision is stored yet", hint="stream some claims first")
     digest = newest["definitions"][0].as_py()
     features = _features(offline, digest)
-    query = claims_query(digest, at_ms, max_rows)
+    _check_size(offline, digest, at_ms, max_rows, sample)
+    query = claims_query(digest, at_ms, sample)
     rows = offline.sql(query)
     if not rows.num_rows:
         raise UsageError("no decision was known by then", where=f"at_ms {at_ms}")
@@ -134,7 +164,11 @@ def load_dataset(offline: OfflineStore, at_ms: int, *, max_rows: int = MAX_ROWS)
             "frauds": int(np.sum(labels == 1)),
             "definitions": digest,
             "at_ms": at_ms,
+            **({} if sample.share >= 1 else {"sample": sample._asdict()}),
         },
+        share=sample.share,
+        drawn=None if sample.share >= 1 else rows["drawn"].to_numpy().astype(np.bool_),
+        decided_at_ms=_ints(rows, "decided_at_ms"),
     )
 
 
@@ -157,35 +191,30 @@ def with_assumed(dataset: Dataset, after_ms: int) -> Dataset:
     )
 
 
-def claims_query(digest: str, at_ms: int, max_rows: int = MAX_ROWS) -> str:
-    """Return the SQL query of a data set; it is recorded in the model's lineage."""
-    literal = "'" + digest.replace("'", "''") + "'"
-    # Vectors are joined last, by position: window functions over rows with vectors would copy them.
-    return f"""
-WITH verdicts AS (
-  SELECT * FROM (
-    SELECT claim_id, is_fraud, known_time_ms FROM {LABELS}
-    WHERE (is_fraud IS NOT NULL OR outcome = '{RETRACTION}') AND known_time_ms <= {at_ms}
-    QUALIFY row_number() OVER (PARTITION BY claim_id ORDER BY {LATEST_FIRST}) = 1
-  ) WHERE is_fraud IS NOT NULL
-), firsts AS (
-  SELECT claim_id, event_time_ms, topic, partition, position FROM {DECISIONS}
-  WHERE definitions = {literal} AND known_time_ms <= {at_ms}
-  QUALIFY row_number() OVER (PARTITION BY claim_id
-    ORDER BY log_time_ms, topic, partition, position) = 1
-), newest AS (
-  SELECT * FROM firsts ORDER BY event_time_ms DESC, claim_id DESC LIMIT {max_rows}
-)
-SELECT claim_id, d.event_time_ms, d.features,
-  coalesce('policy ' || d.policy_key, 'claim ' || claim_id) AS group_key,
-  CAST(d.amount_cents AS DOUBLE) AS amount_cents,
-  CAST(list_contains(d.flags, 'unseen_category') AS BIGINT) AS unseen,
-  CAST(v.is_fraud AS DOUBLE) AS label,
-  coalesce(v.known_time_ms, {NEVER_MS}) AS label_known_ms
-FROM newest JOIN {DECISIONS} AS d USING (claim_id, topic, partition, position)
-LEFT JOIN verdicts AS v USING (claim_id)
-WHERE d.definitions = {literal}
-ORDER BY d.event_time_ms, claim_id""".strip()  # noqa: S608
+def _check_size(offline: OfflineStore, digest: str, at_ms: int, most: int, sample: Sample) -> None:
+    """Refuse more claims than fit, before their vectors are read.
+
+    Raises:
+        UsageError: names the share that fits.
+    """
+    if offline.sql(rows_query(digest, at_ms, sample))["rows"][0].as_py() <= most:
+        return
+    counts = offline.sql(counts_query(digest, at_ms, sample))
+    claims, frauds = counts["claims"][0].as_py(), counts["frauds"][0].as_py()
+    if claims <= most:
+        return
+    # a little less than what fits exactly, since the number that is drawn is random
+    fits = sample.share * max(0.0, 0.97 * most - frauds) / max(1, claims - frauds)
+    digits = 1 - math.floor(math.log10(fits)) if fits > 0 else 0
+    fits = math.floor(fits * 10**digits) / 10**digits
+    what = f"{claims:,} claims, {frauds:,} of them known frauds: more than {most:,}"
+    if fits <= 0:
+        raise UsageError(what, where="training.most_rows", hint="raise training.most_rows")
+    raise UsageError(
+        what, where="training.most_rows",
+        hint=f"claimtrace train --sample {fits:g} reads all frauds and that share of the others; "
+        "or raise training.most_rows, if the memory is there",
+    )  # fmt: skip
 
 
 def _features(offline: OfflineStore, digest: str) -> list[str]:

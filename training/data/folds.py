@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .dataset import Dataset
+from .split import row_at
 
 Ints = NDArray[np.int64]
 
@@ -41,7 +42,7 @@ def later_window(dataset: Dataset, rows: Ints) -> Fold:
         rows: row numbers in order of time.
     """
     times = dataset.event_times_ms[rows]
-    start = times[min(len(rows) - 1, int((1 - LATER_SHARE) * len(rows)))]
+    start = times[row_at(dataset.weights[rows], 1 - LATER_SHARE)]
     return Fold(rows[times < start], rows[times >= start])
 
 
@@ -71,7 +72,8 @@ def forward_folds(dataset: Dataset, rows: Ints, seed: int) -> list[Fold]:
     The oldest block is never held out.
     """
     times = dataset.event_times_ms[rows]
-    borders = times[[len(rows) * block // _BLOCKS for block in range(1, _BLOCKS)]]
+    weights = dataset.weights[rows]
+    borders = times[[row_at(weights, block / _BLOCKS) for block in range(1, _BLOCKS)]]
     block = np.searchsorted(borders, times, side="right")
     part = _parts(dataset.groups[rows], _PARTS, seed)
     return [

@@ -96,10 +96,13 @@ def delay_curve(dataset: Dataset, verdicts_of: NDArray[np.bool_]) -> tuple[Ints,
             still without one.
     """
     until = np.where(verdicts_of, dataset.label_known_ms, dataset.at_ms) - dataset.event_times_ms
-    until = np.maximum(until, 0)
-    ages, verdicts = np.unique(until[verdicts_of], return_counts=True)
-    at_risk = len(until) - np.searchsorted(np.sort(until), ages, side="left")
-    sure = at_risk >= max(1.0, _LEAST_AT_RISK * len(until))
+    until, weights = np.maximum(until, 0), dataset.weights
+    ages, at = np.unique(until[verdicts_of], return_inverse=True)
+    verdicts = np.bincount(at, weights[verdicts_of], len(ages))
+    order = np.argsort(until, kind="stable")
+    younger = np.concatenate([[0.0], np.cumsum(weights[order])])
+    at_risk = younger[-1] - younger[np.searchsorted(until[order], ages, side="left")]
+    sure = at_risk >= max(1.0, _LEAST_AT_RISK * younger[-1])
     ages, verdicts, at_risk = ages[sure], verdicts[sure], at_risk[sure]
     known = 1.0 - np.cumprod(1.0 - verdicts / at_risk)
     return ages, np.asarray(known, np.float64)
@@ -132,8 +135,8 @@ def _by_month(dataset: Dataset) -> list[MonthShare]:
     return [
         MonthShare(
             month=name,
-            claims=int(np.sum(rows)),
-            labelled=int(np.sum(rows & dataset.has_label)),
+            claims=dataset.counted(rows),
+            labelled=dataset.counted(rows & dataset.has_label),
             frauds=int(np.sum(rows & dataset.is_fraud)),
         )
         for name, rows in parts

@@ -103,8 +103,7 @@ def split_by_time(
     labelled, mature = _mature(dataset, maturity, min_frauds)
     if test_start_ms is None:
         # The split falls on a time, not on a row: claims of one millisecond stay together.
-        row = min(len(mature) - 1, int((1 - test_share) * len(mature)))
-        test_start_ms = int(times[mature[row]])
+        test_start_ms = int(times[mature[row_at(dataset.weights[mature], 1 - test_share)]])
     test_end_ms = maturity.mature_until_ms + 1
     before = labelled[times[labelled] < test_start_ms]
     known = dataset.label_known_ms[before] < test_start_ms
@@ -158,11 +157,21 @@ def split_by_policy(
         released=mature,
         test_start_ms=int(times[panel[0]]) if len(panel) else int(times[0]),
         test_end_ms=maturity.mature_until_ms + 1,
-        panel_share=len(panel) / max(1, int(np.sum(inside))),
+        panel_share=float(np.sum(dataset.weights[panel]) / np.sum(dataset.weights[inside])),
         lost=[_young(dataset, labelled, mature)],
     )
     _check(dataset, split, min_frauds)
     return split
+
+
+def row_at(weights: NDArray[np.float64], share: float) -> int:
+    """Return the place of the first row after a share of the claims that the rows stand for.
+
+    >>> row_at(np.ones(8), 0.75), row_at(np.array([1.0, 1.0, 6.0]), 0.5)
+    (6, 2)
+    """
+    before = np.cumsum(weights) - weights
+    return int(np.searchsorted(before, share * np.sum(weights), side="right")) - 1
 
 
 def _mature(dataset: Dataset, maturity: Maturity, min_frauds: int) -> tuple[Ints, Ints]:
@@ -198,7 +207,7 @@ def _young(dataset: Dataset, labelled: Ints, mature: Ints) -> Lost:
 
 
 def _lost(dataset: Dataset, rows: Ints, reason: str, words: str) -> Lost:
-    return Lost(reason, len(rows), int(np.sum(dataset.is_fraud[rows])), words)
+    return Lost(reason, dataset.counted(rows), int(np.sum(dataset.is_fraud[rows])), words)
 
 
 def _check(dataset: Dataset, split: Split, min_frauds: int) -> None:

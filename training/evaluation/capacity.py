@@ -28,7 +28,11 @@ class Threshold(msgspec.Struct, frozen=True):
 
 
 def threshold_for(
-    scores: Floats, days: float, capacity_per_day: float, least: float = 0.0
+    scores: Floats,
+    days: float,
+    capacity_per_day: float,
+    least: float = 0.0,
+    weights: Floats | None = None,
 ) -> Threshold:
     """Return the lowest threshold from `least` on that lets at most the capacity pass.
 
@@ -41,6 +45,7 @@ def threshold_for(
         capacity_per_day: claims a day, above 0.
         least: the lowest threshold that makes sense, such as the share of frauds: whoever has room
             for all claims needn't look at those that are safer than the average.
+        weights: float64[n], how many claims a score stands for; None: one each.
 
     Raises:
         UsageError: there are no scores, or the time span or the capacity isn't positive.
@@ -57,17 +62,21 @@ def threshold_for(
             f"no threshold for {capacity_per_day:g} a day: {len(scores)} claims of {days:g} days"
         )
     rounded = np.round(scores, SCORE_DECIMALS)
-    found = _by_capacity(rounded, days, capacity_per_day)
+    each = np.ones(len(rounded)) if weights is None else weights
+    found = _by_capacity(rounded, days, capacity_per_day, each)
     least = round(least, SCORE_DECIMALS)
     if found.value >= least:
         return found
-    expected = float(np.sum(rounded >= least) / days)
+    expected = float(np.sum(each[rounded >= least]) / days)
     note = f"claims below {least:.4f}, the share of frauds, are safer than the average: none pass"
     return Threshold(least, capacity_per_day, expected, note)
 
 
-def _by_capacity(scores: Floats, days: float, capacity_per_day: float) -> Threshold:
-    levels, counts = np.unique(scores, return_counts=True)
+def _by_capacity(
+    scores: Floats, days: float, capacity_per_day: float, weights: Floats
+) -> Threshold:
+    levels, at = np.unique(scores, return_inverse=True)
+    counts = np.bincount(at, weights, len(levels))
     above = np.cumsum(counts[::-1])[::-1]  # claims at or above each level
     if above[0] <= capacity_per_day * days:
         note = f"the capacity is more than all {above[0] / days:.3g} claims a day: all pass"
@@ -77,7 +86,9 @@ def _by_capacity(scores: Floats, days: float, capacity_per_day: float) -> Thresh
     expected = float(above[level] / days)
     note = ""
     if not len(fits):
-        note = f"{above[level]} claims share the highest score: more than the capacity pass"
+        note = f"{above[level]:.0f} claims share the highest score: more than the capacity pass"
     elif expected < 0.8 * capacity_per_day:
-        note = f"{counts[level - 1]} claims share the next score: they would exceed the capacity"
+        note = (
+            f"{counts[level - 1]:.0f} claims share the next score: they would exceed the capacity"
+        )
     return Threshold(float(levels[level]), capacity_per_day, expected, note)

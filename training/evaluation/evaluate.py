@@ -76,6 +76,7 @@ class Panel:
         fraud_cents: float64[n], the amount of a known fraud, else 0.
         has_money: whether any known fraud has an amount.
         capacity_per_day: claims of the panel that can be investigated a day.
+        weights: float64[n], how many claims a row stands for.
     """
 
     rows: Ints
@@ -86,11 +87,18 @@ class Panel:
     fraud_cents: Floats
     has_money: bool
     capacity_per_day: float
+    weights: Floats
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split, capacity_per_day: float) -> Panel:
         """Collect the claims of a split's test time."""
-        rows = split.panel
+        return cls.of_rows(dataset, split.panel, capacity_per_day * split.panel_share)
+
+    @classmethod
+    def of_rows(
+        cls, dataset: Dataset, rows: Ints, capacity_per_day: float, weights: Floats | None = None
+    ) -> Panel:
+        """Collect some claims, with the capacity for them; `weights` in place of their own."""
         labels, days = dataset.labels[rows], dataset.days[rows]
         cents = np.where(labels == 1, np.nan_to_num(dataset.amounts_cents[rows]), 0.0)
         return cls(
@@ -101,7 +109,8 @@ class Panel:
             groups=np.unique(dataset.groups[rows], return_inverse=True)[1].astype(np.int64),
             fraud_cents=cents,
             has_money=bool(np.any(cents > 0)),
-            capacity_per_day=capacity_per_day * split.panel_share,
+            capacity_per_day=capacity_per_day,
+            weights=dataset.weights[rows] if weights is None else weights,
         )
 
     @property
@@ -131,12 +140,12 @@ class Measured:
         self._cents = panel.fraud_cents[self._order]
 
     def metrics(self, weights: Floats | None = None) -> Floats:
-        """Compute `METRICS` as float64[5] under row weights float64[n] (None: one each).
+        """Compute `METRICS` as float64[5] under row weights float64[n] (None: the panel's own).
 
         NaN where a metric is undefined.
         """
-        known = None if weights is None else weights[self._known]
-        each = np.ones(len(self._order)) if weights is None else weights[self._order]
+        weights = self._panel.weights if weights is None else weights
+        known, each = weights[self._known], weights[self._order]
         taken = self.taken(each)
         found, frauds = _dot(taken, self._is_fraud), _dot(each, self._is_fraud)
         return np.array(
@@ -161,13 +170,13 @@ class Measured:
 
     def judged_by_day(self) -> Floats:
         """Count the claims with a verdict within each day's capacity: float64[day_count]."""
-        taken = self.taken(np.ones(len(self._order))) * self._is_known
+        taken = self.taken(self._panel.weights[self._order]) * self._is_known
         days = self._panel.days[self._order]
         return np.asarray(np.bincount(days, taken, self._panel.day_count), np.float64)
 
     def money_found_cents(self) -> int:
         """Sum the amounts of known frauds within the capacity, in cents."""
-        return int(_dot(self.taken(np.ones(len(self._order))), self._cents))
+        return int(_dot(self.taken(self._panel.weights[self._order]), self._cents))
 
 
 def bootstrap(
@@ -183,7 +192,7 @@ def bootstrap(
     drawn = np.empty((len(measured), draws, len(METRICS)))
     for draw in range(draws):
         counts = np.bincount(generator.integers(0, policies, policies), minlength=policies)
-        weights = counts[panel.groups].astype(np.float64)
+        weights = counts[panel.groups] * panel.weights
         for index, model in enumerate(measured):
             drawn[index, draw] = model.metrics(weights)
     return drawn
@@ -200,15 +209,15 @@ def evaluate(
         drawn: float64[draws, 5], this model's part of the result of `bootstrap`.
     """
     known = ~np.isnan(panel.labels)
-    is_fraud = panel.labels[known] == 1
+    is_fraud, weights = panel.labels[known] == 1, panel.weights[known]
     measured = Measured(panel, scores)
     intervals = _intervals(measured.metrics(), drawn)
     return Evaluation(
-        claims=len(panel.rows),
-        labelled=len(is_fraud),
+        claims=round(float(np.sum(panel.weights))),
+        labelled=round(float(np.sum(weights))),
         frauds=int(np.sum(is_fraud)),
         days=panel.day_count,
-        base_ratio=float(np.mean(is_fraud)),
+        base_ratio=float(np.average(is_fraud, weights=weights)),
         capacity_per_day=panel.capacity_per_day,
         average_precision=intervals[0],
         auc=intervals[1],
@@ -217,8 +226,8 @@ def evaluate(
         recall=intervals[3],
         money_found_ratio=intervals[4] if panel.has_money else None,
         money_found_cents=measured.money_found_cents() if panel.has_money else None,
-        calibration_error=calibration_error(is_fraud, probabilities[known]),
-        brier=brier(is_fraud, probabilities[known]),
+        calibration_error=calibration_error(is_fraud, probabilities[known], weights=weights),
+        brier=brier(is_fraud, probabilities[known], weights),
     )
 
 

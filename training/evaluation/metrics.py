@@ -77,11 +77,14 @@ def auc(labels: Bools, scores: NDArray[np.floating]) -> float:
     return Ranking(labels, scores).auc()
 
 
-def calibration_error(labels: Bools, probabilities: Floats, bins: int = 10) -> float:
+def calibration_error(
+    labels: Bools, probabilities: Floats, bins: int = 10, weights: Floats | None = None
+) -> float:
     """Compute the mean distance between predicted probability and share of frauds, over bins.
 
     Rows are sorted by probability and cut into `bins` parts of equal size (fewer parts if there are
-    fewer rows); each part has the weight of its share of rows. Source: expected calibration error
+    fewer rows); each part has the weight of its share of rows. With `weights`, the size of a part
+    is the sum of its rows' weights. Source: expected calibration error
     with adaptive bins, Nixon et al., "Measuring Calibration in Deep Learning", 2019.
 
     >>> calibration_error(np.array([True, False]), np.array([1.0, 0.0]))
@@ -90,18 +93,29 @@ def calibration_error(labels: Bools, probabilities: Floats, bins: int = 10) -> f
     if not len(labels):
         return float("nan")
     order = np.argsort(probabilities, kind="stable")
-    parts = np.array_split(order, min(bins, len(order)))
-    gaps = [len(p) * abs(float(np.mean(probabilities[p]) - np.mean(labels[p]))) for p in parts]
-    return float(sum(gaps) / len(labels))
+    each = np.ones(len(labels)) if weights is None else weights
+    if np.all(each == 1):
+        parts = np.array_split(order, min(bins, len(order)))
+    else:
+        middle = np.cumsum(each[order]) - each[order] / 2
+        part = np.floor(bins * middle / np.sum(each)).astype(np.int64)
+        parts = np.split(order, np.flatnonzero(np.diff(part)) + 1)
+    gaps = [
+        np.sum(each[p]) * abs(np.average(probabilities[p] - labels[p], weights=each[p]))
+        for p in parts
+    ]
+    return float(sum(gaps) / np.sum(each))
 
 
-def brier(labels: Bools, probabilities: Floats) -> float:
+def brier(labels: Bools, probabilities: Floats, weights: Floats | None = None) -> float:
     """Compute the mean squared difference between probability and outcome (Brier, 1950).
 
     >>> brier(np.array([True, False]), np.array([0.5, 0.5]))
     0.25
     """
-    return float(np.mean((probabilities - labels) ** 2)) if len(labels) else float("nan")
+    if not len(labels):
+        return float("nan")
+    return float(np.average((probabilities - labels) ** 2, weights=weights))
 
 
 def card_precision(

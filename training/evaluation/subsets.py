@@ -34,10 +34,12 @@ def subsets_of(
     subsets = []
     for name, part in parts.items():
         rows = known & part
-        labels = panel.labels[rows] == 1
+        labels, weights = panel.labels[rows] == 1, panel.weights[rows]
         ranking = Ranking(labels, margins[rows])
         subsets.append(
-            Subset(name, len(labels), int(np.sum(labels)), ranking.average_precision(),
-                   ranking.auc())
+            Subset(
+                name, round(float(np.sum(weights))), int(np.sum(labels)),
+                ranking.average_precision(weights), ranking.auc(weights),
+            )
         )  # fmt: skip
     return subsets

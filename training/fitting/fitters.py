@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -75,7 +75,9 @@ _TUNABLE: Final = frozenset(XGBOOST_DEFAULTS) | {
     "sampling_method",
     "scale_pos_weight",
 }
-RECIPE: Final = _TUNABLE - {"base_score"}
+MONOTONE: Final = "monotone_constraints"
+"""XGBoost's parameter for directions, such as `(1,0,-1)`; training writes it from definitions."""
+RECIPE: Final = (_TUNABLE | {MONOTONE}) - {"base_score"}
 """Parameters of a fitted model that make a like one of other claims."""
 _ABOVE_0: Final = frozenset(
     {"base_score", "colsample_bylevel", "colsample_bynode", "colsample_bytree", "subsample"}
@@ -133,6 +135,23 @@ class Fitted:
     curve: list[float]
 
 
+Halts = Callable[[Sequence[float]], bool]
+"""Asked after each tree, with the curve so far, whether a search gives these settings up."""
+
+
+def libraries() -> dict[str, str]:
+    """Return the versions of the libraries that a fit depends on."""
+    import xgboost
+
+    return {"xgboost": xgboost.__version__, "numpy": np.__version__}
+
+
+def never(curve: Sequence[float]) -> bool:
+    """Give no settings up."""
+    del curve
+    return False
+
+
 Fitter = Callable[[Rows, Rows | None, Params, int, Progress], Fitted]
 """(rows to fit on, rows to watch, parameters, seed, progress) -> Fitted.
 
@@ -141,8 +160,9 @@ Without frauds in the rows to watch, or without such rows, all rounds are fitted
 
 
 def fit_xgboost(
-    rows: Rows, watched: Rows | None, params: Params, seed: int, progress: Progress
-) -> Fitted:
+    rows: Rows, watched: Rows | None, params: Params, seed: int, progress: Progress,
+    halts: Halts = never,
+) -> Fitted:  # fmt: skip
     """Fit boosted trees; stops by the average precision on the rows that are watched.
 
     The default of `base_score` is the fitted rows' share of frauds, so that the first trees needn't
@@ -163,6 +183,7 @@ def fit_xgboost(
         min(rounds, int(float(chosen["least_rounds"]))),
         int(float(chosen["patience"])),
         progress,
+        halts,
     )
     try:
         booster = xgboost.train(
@@ -181,7 +202,7 @@ def fit_xgboost(
         model_json=bytes(booster[:kept].save_raw("json")),
         rounds=kept,
         params={**chosen, "seed": seed},
-        libraries={"xgboost": xgboost.__version__, "numpy": np.__version__},
+        libraries=libraries(),
         curve=watch.curve,
     )
 
@@ -196,6 +217,11 @@ def check_xgboost(params: Params) -> None:
     """
     import xgboost
 
+    if MONOTONE in params:
+        raise ConfigError(
+            f"parameter {MONOTONE} is fixed", where="training.params",
+            hint="say in the definitions what more of a feature means: more=\"worse\"",
+        )  # fmt: skip
     few = Rows(np.arange(16.0).reshape(8, 2), np.arange(8) % 2 == 1)
     chosen = _chosen(params, few)
     for name in sorted(_OURS):
@@ -210,6 +236,12 @@ def check_xgboost(params: Params) -> None:
 
 
 FITTERS: Final[Mapping[str, Fitter]] = {"xgboost": fit_xgboost}
+SEARCHED: Final[Mapping[str, Callable[[Rows, Rows, Params, int, Halts], Fitted]]] = {
+    "xgboost": lambda rows, held, params, seed, halts: fit_xgboost(
+        rows, held, params, seed, silent, halts
+    )
+}
+"""For each fitter the form that a search for settings uses."""
 CHECKS: Final[Mapping[str, Callable[[Params], None]]] = {"xgboost": check_xgboost}
 """For each fitter the check of its parameters, before any data is read."""
 
@@ -252,7 +284,7 @@ def _chosen(params: Params, rows: Rows) -> dict[str, float | int | str]:
             where="training.params",
             hint="set the seed as training.seed; the others keep models equal byte for byte",
         )
-    for name in sorted(set(params) - _TUNABLE):
+    for name in sorted(set(params) - _TUNABLE - {MONOTONE}):
         near = difflib.get_close_matches(name, sorted(_TUNABLE), n=1, cutoff=0.5)
         right = _ALIASES.get(name) or (near[0] if near else None)
         raise ConfigError(
@@ -302,7 +334,9 @@ def _by_average_precision(margins: NDArray[np.float32], rows: Any) -> tuple[str,
     return "average_precision", ranking.average_precision(each)
 
 
-def _watch(xgboost: Any, rounds: int, least: int, patience: int, progress: Progress) -> Any:
+def _watch(
+    xgboost: Any, rounds: int, least: int, patience: int, progress: Progress, halts: Halts
+) -> Any:
     class Watch(xgboost.callback.TrainingCallback):  # type: ignore[misc]
         """Reports every round, and stops fitting when no better round has followed the best.
 
@@ -322,6 +356,8 @@ def _watch(xgboost: Any, rounds: int, least: int, patience: int, progress: Progr
                 return False
             value = evals_log["stop"]["average_precision"][-1]
             self.curve.append(value)
+            if halts(self.curve):
+                return True
             if done < least:
                 return False
             if value > self.best_value:

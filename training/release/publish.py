@@ -46,6 +46,12 @@ def recent_rows(dataset: Dataset, split: Split) -> NDArray[np.int64]:
     return np.flatnonzero(dataset.event_times_ms >= split.test_start_ms)
 
 
+def fair_rows(dataset: Dataset, split: Split) -> NDArray[np.int64]:
+    """Return those of `recent_rows` whose distribution is that of all claims, without weights."""
+    rows = recent_rows(dataset, split)
+    return rows[dataset.fair[rows]]
+
+
 def fitted_until_ms(manifest: Manifest) -> int:
     """Return the event time in ms before which a version has learned from claims; 0 if unknown."""
     return int(manifest.lineage.get("fitted_until_ms", 0))
@@ -58,7 +64,7 @@ def drift_reference(
     refer_threshold: float,
     window_ms: int,
 ) -> Reference:
-    """Build the drift reference of `recent_rows`.
+    """Build the drift reference of `recent_rows`; of a sample, of those that are a fair one.
 
     Verdicts count only up to the end of the test time, where they are a fair sample.
 
@@ -67,7 +73,7 @@ def drift_reference(
         refer_threshold: scores from here on are referred.
         window_ms: width of live windows, for the noise among windows.
     """
-    rows = recent_rows(dataset, split)
+    rows = fair_rows(dataset, split)
     times = dataset.event_times_ms[rows]
     scores = probabilities[rows]
     return build_reference(
@@ -100,7 +106,7 @@ def build_draft(
 ) -> Draft:
     """Build the manifest without name, version number and digests, which the registry adds."""
     refer, review = thresholds["refer"].value, thresholds["review"].value
-    rows = recent_rows(dataset, split)
+    rows = fair_rows(dataset, split)
     return Draft(
         created_at_ms=created_at_ms,
         domain=settings.domain,

@@ -36,12 +36,15 @@ def measure_bias(run: TrainingRun) -> None:
     """
     threshold = run.thresholds["refer"].value
     limits = limits_of(run.settings.training.bias_limits)
-    dataset, train, panel = run.dataset, run.split.train, run.panel
+    dataset, panel = run.dataset, run.panel
+    # of a sample, the rows that are a fair one: counts of groups have no weights
+    train, kept = run.split.train[dataset.fair[run.split.train]], dataset.fair[panel.rows]
+    rows = panel.rows[kept]
     learned = Sample(train, dataset.labels[train], np.zeros(len(train), np.bool_))
     test = Sample(
-        panel.rows,
-        panel.labels,
-        np.round(run.probabilities[panel.rows], SCORE_DECIMALS) >= threshold,
+        rows,
+        panel.labels[kept],
+        np.round(run.probabilities[rows], SCORE_DECIMALS) >= threshold,
     )
     facets = [
         measure_facet(facet, dataset.features, dataset.matrix, learned, test, run.seed)

@@ -9,6 +9,7 @@ from claimtrace.errors import UsageError
 
 from ..data.dataset import load_dataset, with_assumed
 from ..data.maturity import maturity_of
+from ..data.queries import Sample
 from ..data.split import Split, split_by_policy, split_by_time
 from ..release.publish import CHAMPION, fitted_until_ms
 from ..run import TrainingRun
@@ -16,7 +17,16 @@ from ..run import TrainingRun
 
 def collect(run: TrainingRun) -> None:
     """Read the served vectors, and the verdicts known at `at_ms`."""
-    run.dataset = load_dataset(run.offline, run.at_ms)
+    chosen = run.settings.training
+    run.dataset = load_dataset(
+        run.offline, run.at_ms, max_rows=chosen.most_rows, sample=Sample(chosen.sample, run.seed)
+    )
+    if chosen.sample < 1:
+        read = len(run.dataset.labels)
+        run.notes.append(
+            f"read {read:,} claims: all known frauds, and a share of {chosen.sample:g} of the "
+            f"others, which stand for {run.dataset.counted(~run.dataset.is_fraud):,}"
+        )
     if after := run.settings.training.assume_legit_after:
         run.dataset = with_assumed(run.dataset, duration_ms(after))
         assumed = run.dataset.lineage["assumed_legit"]

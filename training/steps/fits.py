@@ -9,17 +9,31 @@ from models.calibration import Calibration, fit_calibration
 from models.kernels.forest import Forest
 
 from ..data.folds import choice_folds, margin_folds
-from ..fitting.choice import choose
-from ..fitting.fitters import FITTERS, Fitted, Params, Rows
+from ..fitting.choice import best, choose, learnt, pairs_of
+from ..fitting.directions import with_directions
+from ..fitting.fitters import FITTERS, Fitted, Params
 from ..fitting.out_of_fold import margins_out_of_fold
 from ..release.publish import recent_rows
 from ..run import TrainingRun
+from .search import search_settings
 
 
 def choose_settings(run: TrainingRun) -> None:
-    """Choose the settings on the claims before the test."""
+    """Choose the settings on the claims before the test, and whether they keep to directions."""
     folds = choice_folds(run.dataset, run.split.settled, run.seed, by_time=run.by_time)
-    run.choice = choose(run.dataset, folds, run.params, FITTERS[run.fitter], run.seed, run.progress)
+    fitter, seed = FITTERS[run.fitter], run.seed
+    run.choice = choose(run.dataset, folds, run.params, fitter, seed, run.progress)
+    told = run.domain.directions if run.domain else {}
+    if run.search is None and not told:
+        return
+    pairs = pairs_of(run.dataset, folds, seed)
+    chosen = best(run.choice.tried)
+    if run.search is not None:
+        chosen = search_settings(run, folds, pairs)
+    run.choice = with_directions(
+        run.choice, chosen, run.dataset.features, told, run.settings.training.directions, pairs,
+        fitter, seed,
+    )  # fmt: skip
 
 
 def judge(run: TrainingRun) -> None:
@@ -64,11 +78,13 @@ def fit_rows(
     columns: NDArray[np.intp] | slice = slice(None),
 ) -> Fitted:
     """Fit a model on some rows and columns of the data set with the run's fitter and seed."""
-    learnt = Rows(run.dataset.matrix[rows][:, columns], run.dataset.is_fraud[rows])
-    return FITTERS[run.fitter](learnt, None, params, run.seed, run.progress)
+    chosen = learnt(run.dataset, rows)
+    chosen = chosen._replace(matrix=chosen.matrix[:, columns])
+    return FITTERS[run.fitter](chosen, None, params, run.seed, run.progress)
 
 
 def _curve(run: TrainingRun, rows: NDArray[np.int64]) -> Calibration:
     """Fit a calibration on those of the rows that have a margin from a model without them."""
     held = rows[~np.isnan(run.margins[rows])]
-    return fit_calibration(run.margins[held], run.dataset.is_fraud[held])
+    weights = None if run.dataset.share >= 1 else run.dataset.weights[held]
+    return fit_calibration(run.margins[held], run.dataset.is_fraud[held], weights)

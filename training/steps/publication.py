@@ -6,7 +6,7 @@ import numpy as np
 
 from claimtrace.clock import DAY_MS, duration_ms
 
-from ..evaluation.capacity import SCORE_DECIMALS, threshold_for
+from ..evaluation.capacity import SCORE_DECIMALS, Threshold, threshold_for
 from ..release.origin import with_origin
 from ..release.publish import build_draft, drift_reference, recent_rows
 from ..release.publish import publish as publish_version
@@ -22,14 +22,18 @@ def set_thresholds(run: TrainingRun) -> None:
     times, recent = run.dataset.event_times_ms, recent_rows(run.dataset, run.split)
     days = max(1.0, (int(times[-1]) + 1 - run.split.test_start_ms) / DAY_MS) * run.split.panel_share
     scores = np.round(run.probabilities[recent], SCORE_DECIMALS)
+    weights = None if run.dataset.share >= 1 else run.dataset.weights[recent]
     chosen, average = run.settings.decision, run.evaluation.base_ratio
-    refer = threshold_for(scores, days, chosen.capacity_per_day)
-    review = threshold_for(scores, days, chosen.most_reviews_per_day)
+
+    def passing(capacity: float, least: float = 0.0) -> Threshold:
+        return threshold_for(scores, days, capacity, least, weights)
+
+    refer = passing(chosen.capacity_per_day)
+    review = passing(chosen.most_reviews_per_day)
     if refer.value == 0.0:
-        refer = threshold_for(scores, days, chosen.capacity_per_day, average)
+        refer = passing(chosen.capacity_per_day, average)
     if review.value == 0.0 or not chosen.review_per_day:
-        least = min(average, refer.value)
-        review = threshold_for(scores, days, chosen.most_reviews_per_day, least)
+        review = passing(chosen.most_reviews_per_day, min(average, refer.value))
     run.thresholds = {"refer": refer, "review": review}
     for name, threshold in run.thresholds.items():
         if threshold.note:

@@ -5,22 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
 import typer
 
 from claimtrace.errors import UsageError
-from claimtrace.settings.loading import LEAST_CAPACITY, MOST_CAPACITY
-from claimtrace.settings.schema import DecisionSettings, Settings
+from claimtrace.settings.schema import Settings
 
 from ...console import out, print_json, progress, safe, table
 from ...mistakes import check_writable
 from ...times import time_of
+from ...wiring.train_options import asked, check_facets, check_new, limits_of, search_of
 from ...wiring.workspace import Workspace
 from .mirror import mirror_after_training
 from .report import REPORT_FILE
 
 if TYPE_CHECKING:
     from training.run import TrainingRun
+
+
+Directions = Annotated[
+    Literal["auto", "on", "off"] | None,
+    typer.Option(help='Keep to what definitions say of a feature, such as more="worse".'),
+]
+Contract = Annotated[
+    Literal["stop", "warn"] | None,
+    typer.Option(help="Where the data breaks its contract: end, or go on and say so."),
+]
 
 
 def train(
@@ -41,6 +50,25 @@ def train(
         Literal["time", "group"] | None,
         typer.Option(help="Judge by the newest claims, or by a share of the policies."),
     ] = None,
+    sample: Annotated[
+        float | None,
+        typer.Option(help="Read all known frauds and this share of the others, such as 0.05."),
+    ] = None,
+    directions: Directions = None,
+    tune: Annotated[
+        int | None, typer.Option(help="Try this many settings beyond the built-in choice.")
+    ] = None,
+    tune_for: Annotated[
+        Literal["average_precision", "money"] | None,
+        typer.Option(help="What --tune looks for; money: that of frauds found at capacity."),
+    ] = None,
+    tune_jobs: Annotated[
+        int | None, typer.Option(help="Settings tried at the same time; same result.")
+    ] = None,
+    contract: Contract = None,
+    contract_out: Annotated[
+        Path | None, typer.Option(help="Write the limits suggested for the data to this .json.")
+    ] = None,
     scores: Annotated[
         Path | None, typer.Option(help="Write the scores of all claims to this .parquet file.")
     ] = None,
@@ -53,30 +81,42 @@ def train(
     """Fit a model on the vectors that were served and the outcomes known now, and publish it.
 
     Settings are chosen on the past. A model is judged by claims filed after everything that it
-    learned from; then the same settings are fitted on all claims with a mature verdict, and that
-    model is published. Thresholds come from the capacity. The new version becomes champion when it
-    beats the one in charge on the claims that it was judged by.
+    learned from; then the same settings are fitted on all claims with a mature verdict, and
+    published. The version becomes champion when it beats the one in charge on these claims.
     """
     workspace: Workspace = ctx.obj
-    settings = _asked(workspace.settings, capacity, test_from, test_share, split)
+    settings = asked(
+        workspace.settings, capacity=capacity, test_from=test_from, test_share=test_share,
+        split=split, sample=sample, directions=directions, tune=tune, tune_for=tune_for,
+        tune_jobs=tune_jobs, contract=contract,
+    )  # fmt: skip
     at_ms = None if as_of is None else _past(workspace, as_of)
-    if scores is not None:
-        _check_new(scores)
-    if mitigate and not workspace.domain.facets:
-        raise UsageError("the domain marks no facets to compare", where="--mitigate",
-                         hint="add facets=(Facet(...),) to it: see docs/bias.md")  # fmt: skip
     report = run_training(
-        workspace, settings, at_ms=at_ms, scores=scores, mitigate=mitigate, quiet=as_json
+        workspace, settings, at_ms=at_ms, scores=scores, contract_out=contract_out,
+        mitigate=mitigate, quiet=as_json,
+    )  # fmt: skip
+    _tell(
+        workspace,
+        report,
+        {"scores of all claims": scores, "limits for the data": contract_out},
+        as_json,
     )
+
+
+def _tell(
+    workspace: Workspace, report: Any, written: dict[str, Path | None], as_json: bool
+) -> None:
+    """Print the report, and which files were written."""
     if as_json:
         print_json(report)
         return
     show_report(report)
     if report.report_digest:
-        path = workspace.registry.attachment_path(report.model.version, REPORT_FILE)
-        out.print(f"the whole report as a page: {safe(path)}", soft_wrap=True)
-    if scores is not None:
-        out.print(f"scores of all claims in {safe(scores)}", soft_wrap=True)
+        page = workspace.registry.attachment_path(report.model.version, REPORT_FILE)
+        out.print(f"the whole report as a page: {safe(page)}", soft_wrap=True)
+    for what, path in written.items():
+        if path is not None:
+            out.print(f"{what} in {safe(path)}", soft_wrap=True)
 
 
 def run_training(
@@ -86,6 +126,7 @@ def run_training(
     at_ms: int | None = None,
     scores: Path | None = None,
     mitigate: bool = False,
+    contract_out: Path | None = None,
     quiet: bool = False,
 ) -> Any:
     """Train and publish; returns the report.
@@ -95,13 +136,22 @@ def run_training(
         at_ms: only what was known by then is used; None: now.
         scores: file for the scores of all claims.
         mitigate: whether ways to lessen bias are compared.
+        contract_out: file for the limits suggested for the data.
     """
     from training.pipeline import MITIGATE, STEPS
     from training.pipeline import train as run
 
+    check_new(scores, ".parquet", "scores")
+    check_new(contract_out, ".json", "limits")
+    settings = settings or workspace.settings
+    check_facets(workspace, settings, mitigate=mitigate)
+    limits = limits_of(settings.training.contract_file)
     steps = list(STEPS)
     if mitigate:
         steps.insert([name for name, _ in steps].index("bias") + 1, MITIGATE)
+    if contract_out is not None:
+        at = 1 + [name for name, _ in steps].index("collect")
+        steps.insert(at, ("limits", lambda run: _write_limits(run, contract_out)))
     if scores is not None:
         steps.append(("scores", lambda run: _write_scores(run, scores)))
     check_writable(workspace.models_folder)
@@ -114,25 +164,15 @@ def run_training(
             advance(int(ended), f"{step} {at}/{total}" if total > 1 else step)
 
         now_ms = workspace.clock.now_ms()
+        at_ms = now_ms if at_ms is None else at_ms
         report = run(
-            workspace.offline, workspace.registry, settings or workspace.settings,
-            at_ms=now_ms if at_ms is None else at_ms, now_ms=now_ms, progress=told, steps=steps,
-            domain=workspace.domain,
+            workspace.offline, workspace.registry, settings, at_ms=at_ms, now_ms=now_ms,
+            progress=told, steps=steps, domain=workspace.domain,
             known_definitions={workspace.domain.definitions_digest: workspace.feature_digests},
+            search=search_of(workspace, settings, at_ms), limits=limits,
         )  # fmt: skip
     mirror_after_training(workspace)
     return report
-
-
-def _check_new(scores: Path) -> None:
-    """Refuse a file that can't be written, before the long work."""
-    if scores.suffix != ".parquet" or scores.exists():
-        raise UsageError("scores go to a new .parquet file", where=str(scores),
-                         hint="name one that doesn't exist, such as scores.parquet")  # fmt: skip
-    if not scores.parent.is_dir():
-        raise UsageError("there is no such folder", where=str(scores.parent),
-                         hint="make it first, or name another place for the scores")  # fmt: skip
-    check_writable(scores.parent)
 
 
 def _write_scores(run: TrainingRun, path: Path) -> None:
@@ -148,42 +188,13 @@ def _write_scores(run: TrainingRun, path: Path) -> None:
     write_file(path, sink.getvalue().to_pybytes())
 
 
-def _asked(
-    settings: Settings,
-    capacity: float | None,
-    test_from: str | None,
-    test_share: float | None,
-    split: Literal["time", "group"] | None,
-) -> Settings:
-    """Return the settings with what the options say in their place."""
-    chosen = settings.training
-    if test_from is not None and test_share is not None:
-        raise UsageError("both say where the test starts", where="--test-from, --test-share",
-                         hint="give one of them")  # fmt: skip
-    if test_from is not None:
-        time_of(test_from, "--test-from")
-        chosen = msgspec.structs.replace(chosen, test_from=test_from)
-    if test_share is not None:
-        if not 0.05 <= test_share <= 0.9:
-            raise UsageError(f"the share {test_share:g} is not within 0.05 .. 0.9",
-                             where="--test-share", hint="write 0.25 for a quarter")  # fmt: skip
-        chosen = msgspec.structs.replace(chosen, test_share=test_share, test_from="")
-    if split is not None:
-        chosen = msgspec.structs.replace(chosen, split=split)
-    if chosen.split == "group" and chosen.test_from:
-        raise UsageError("a split by policy has no time at which the test begins",
-                         where="--test-from", hint="give --test-share")  # fmt: skip
-    decision = settings.decision if capacity is None else _with_room(settings.decision, capacity)
-    return msgspec.structs.replace(settings, training=chosen, decision=decision)
+def _write_limits(run: TrainingRun, path: Path) -> None:
+    """Write the limits that the data's past suggests, before the check that may end the run."""
+    from claimtrace.adapters.files.atomic_files import write_file
+    from training.checks.constraints import encoded
+    from training.steps.checks import suggest
 
-
-def _with_room(decision: DecisionSettings, capacity: float) -> DecisionSettings:
-    if not LEAST_CAPACITY <= capacity <= MOST_CAPACITY:
-        raise UsageError(f"the capacity {capacity:g} is not within {LEAST_CAPACITY:g} .. "
-                         f"{MOST_CAPACITY:,}", where="--capacity",
-                         hint="write how many claims can be investigated in a day")  # fmt: skip
-    review = decision.review_per_day and max(decision.review_per_day, capacity)
-    return msgspec.structs.replace(decision, capacity_per_day=capacity, review_per_day=review)
+    write_file(path, encoded(suggest(run)))
 
 
 def _past(workspace: Workspace, as_of: str) -> int:

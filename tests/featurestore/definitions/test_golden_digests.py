@@ -50,6 +50,10 @@ GOLDEN = {
         "060b3a6f043c9b087d47b14ad2621e0dc3e8d463e4c75f88837130701d0a1cf3",
         "7e5a01ab80b3a41d49509bebb2180f14ad15d0ad415ea048ec7c7212a5d0a26b",
     ),
+    "every_kind_directed": (
+        "be3d2cb50a9b3f70da490d385844a000f651f4ce70fc622e0ec9b856d309b370",
+        "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945",
+    ),
 }
 """The digests of the definitions and of the rules, by domain."""
 Expression = type(field("x"))
@@ -81,6 +85,12 @@ WORDS = {
 def test_digests_are_these_for_ever(name):
     domain = DOMAINS[name]
     assert (domain.definitions_digest, domain.rules_digest) == GOLDEN[name]
+
+
+def test_a_direction_is_part_of_no_digest():
+    plain, directed = every_kind.UNDIRECTED, every_kind.DIRECTED
+    assert (plain.directions, len(directed.directions)) == ({}, len(directed.features))
+    assert plain.definitions_digest == directed.definitions_digest
 
 
 # -- every_kind uses the whole language -----------------------------------------------------------
@@ -158,7 +168,7 @@ def test_every_word_is_written_with_every_option(word):
 def test_the_words_are_found():
     assert len(WORDS) >= 19
     assert {"number", "rate", "ratio", "rule", "one_hot", "latest_one_hot"} <= set(WORDS)
-    assert options_of("count") == {"of", "window", "delay", "current", "text"}
+    assert options_of("count") == {"of", "window", "delay", "current", "text", "more"}
 
 
 def operators_of_the_language() -> set[str]:

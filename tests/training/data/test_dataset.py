@@ -142,12 +142,6 @@ def test_only_the_newest_definitions_and_each_claim_once(folder: Path) -> None:
     assert (dataset.features, dataset.claim_ids) == (["only"], ["n-0", "n-1", "n-2"])
 
 
-def test_the_newest_rows_are_read_when_there_are_too_many(folder: Path) -> None:
-    history = write_history(folder, claims=50, days=5)
-    dataset = load_dataset(history.store, history.end_ms, max_rows=10)
-    assert dataset.claim_ids == [f"c-{row:06d}" for row in range(40, 50)]
-
-
 def test_a_claim_without_a_policy_is_its_own_group(folder: Path) -> None:
     history = write_history(folder, claims=10, days=2)
     rows = history.store.dataset("decisions").to_table().to_pylist()

@@ -31,6 +31,7 @@ def panel_of(labels, days, groups=None, cents=None, capacity: float = 2.0) -> Pa
         fraud_cents=money,
         has_money=bool(money.any()),
         capacity_per_day=capacity,
+        weights=np.ones(len(labels)),
     )
 
 

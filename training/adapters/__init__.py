@@ -1,0 +1,1 @@
+"""Adapters of training: the search for settings by Optuna, with its file of trials."""

@@ -58,10 +58,10 @@ def train(
     beats the one in charge on the claims that it was judged by.
     """
     workspace: Workspace = ctx.obj
-    settings = _asked(workspace.settings, capacity, test_from, test_share, split)
-    at_ms = None if as_of is None else _past(workspace, as_of)
+    settings = asked_settings(workspace.settings, capacity, test_from, test_share, split)
+    at_ms = None if as_of is None else past(workspace, as_of)
     if scores is not None:
-        _check_new(scores)
+        check_new(scores)
     if mitigate and not workspace.domain.facets:
         raise UsageError("the domain marks no facets to compare", where="--mitigate",
                          hint="add facets=(Facet(...),) to it: see docs/bias.md")  # fmt: skip
@@ -103,7 +103,7 @@ def run_training(
     if mitigate:
         steps.insert([name for name, _ in steps].index("bias") + 1, MITIGATE)
     if scores is not None:
-        steps.append(("scores", lambda run: _write_scores(run, scores)))
+        steps.append(("scores", lambda run: write_scores(run, scores)))
     check_writable(workspace.models_folder)
     with progress("train", len(steps), quiet=quiet) as advance:
         left = {name for name, _ in steps}
@@ -124,7 +124,7 @@ def run_training(
     return report
 
 
-def _check_new(scores: Path) -> None:
+def check_new(scores: Path) -> None:
     """Refuse a file that can't be written, before the long work."""
     if scores.suffix != ".parquet" or scores.exists():
         raise UsageError("scores go to a new .parquet file", where=str(scores),
@@ -135,7 +135,7 @@ def _check_new(scores: Path) -> None:
     check_writable(scores.parent)
 
 
-def _write_scores(run: TrainingRun, path: Path) -> None:
+def write_scores(run: TrainingRun, path: Path) -> None:
     """Write the scores as Parquet, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -148,7 +148,7 @@ def _write_scores(run: TrainingRun, path: Path) -> None:
     write_file(path, sink.getvalue().to_pybytes())
 
 
-def _asked(
+def asked_settings(
     settings: Settings,
     capacity: float | None,
     test_from: str | None,
@@ -186,7 +186,8 @@ def _with_room(decision: DecisionSettings, capacity: float) -> DecisionSettings:
     return msgspec.structs.replace(decision, capacity_per_day=capacity, review_per_day=review)
 
 
-def _past(workspace: Workspace, as_of: str) -> int:
+def past(workspace: Workspace, as_of: str) -> int:
+    """Read the time of `--as-of`, in ms; refuses one in the future."""
     at_ms = time_of(as_of, "--as-of")
     if at_ms > workspace.clock.now_ms():
         raise UsageError(f"{as_of} is in the future", where="--as-of",

@@ -1,0 +1,73 @@
+"""What each step of a training run reads and sets: the order, the cache and a resume follow it.
+
+A read is an attribute of `TrainingRun`, or a path into the settings (`settings.decision`). A step
+that appends to a list or adds to a dict, such as `notes`, sets it. `progress` may be used by any
+step. A test runs every step and compares what it did with what stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+OUTSIDE: Final = frozenset({"offline", "registry"})
+"""What changes without a step: results of a step that reads it belong to one run."""
+
+SHARED: Final = frozenset({"notes"})
+"""Lists that many steps append to: they make no step wait for another."""
+
+
+class Uses(NamedTuple):
+    """The attributes that a step reads, and those that it sets."""
+
+    reads: tuple[str, ...]
+    sets: tuple[str, ...]
+
+    @property
+    def reads_outside(self) -> bool:
+        """Whether the step reads a store that may change between two runs."""
+        return not OUTSIDE.isdisjoint(self.reads)
+
+
+DECLARED: Final[Mapping[str, Uses]] = {
+    "collect": Uses(
+        ("offline", "at_ms", "settings.training.assume_legit_after"),
+        ("dataset", "maturity", "notes"),
+    ),
+    "split": Uses(
+        ("registry", "dataset", "maturity", "settings.training"),
+        ("champion", "split"),
+    ),
+    "choose": Uses(
+        ("dataset", "split", "fitter", "params", "settings.training"),
+        ("choice",),
+    ),
+    "judge": Uses(
+        ("dataset", "split", "choice", "fitter", "settings.training"),
+        ("judged", "margins"),
+    ),
+    "calibrate": Uses(
+        ("dataset", "split", "margins"),
+        ("calibration", "notes"),
+    ),
+    "evaluate": Uses(
+        ("registry", "dataset", "split", "champion", "margins", "calibration", "fitter",
+         "settings.decision", "settings.training"),
+        ("panel", "drawn", "evaluation", "champion_evaluation", "subsets", "verdict", "notes"),
+    ),
+    "release": Uses(
+        ("dataset", "split", "choice", "margins", "fitter", "settings.training"),
+        ("released", "released_calibration", "probabilities"),
+    ),
+    "thresholds": Uses(
+        ("dataset", "split", "probabilities", "evaluation", "settings.decision"),
+        ("thresholds", "notes"),
+    ),
+    "publish": Uses(
+        ("registry", "dataset", "split", "choice", "judged", "released", "released_calibration",
+         "probabilities", "thresholds", "evaluation", "verdict", "champion", "settings.domain",
+         "settings.decision", "settings.drift", "now_ms", "actor", "run_id"),
+        ("published",),
+    ),
+}  # fmt: skip
+"""One line a step; the order of the steps is that of `training.pipeline.STEPS`."""

@@ -216,6 +216,15 @@ def test_a_watch_lets_an_interrupted_run_go_on_first(
     assert (look["outcome"], look["run"], look["triggers"]) == ("run", "left", [])
 
 
+def test_a_damaged_record_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    interrupt_at(folder, "judge", "one")
+    (folder / "pipeline" / "runs" / "one" / "run.json").write_text("{")
+    for command in (("status", "one"), ("list",), ("run",), ("watch", "--once")):
+        text = told(folder, capsys, *command, code=70)
+        assert "damaged" in text
+        assert "one/run.json" in "".join(text.split())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_watch_ends_when_it_is_told_to(folder: Path, sent: signal.Signals, code: int) -> None:

@@ -18,7 +18,7 @@ from ..clock import TIME_HINT, duration_ms, time_ms
 from ..errors import ConfigError
 from ..limits import MAX_BATCH_RECORDS
 from .origins import ENV_PREFIX, Origins, variable_of
-from .schedule import check_schedule
+from .pipeline_check import check_pipeline
 from .schema import KAFKA, KINESIS, SECRETS, Settings
 
 LEAST_CAPACITY: Final = 0.001
@@ -30,8 +30,6 @@ _TYPES: Final[Mapping[Any, str]] = {
     str: "write a text in quotes",
     bool: "write true or false",
 }
-_ABOVE_ZERO: Final = ("drift.window", "aws.metrics_every", "pipeline.look_every")
-"""Durations that can't be zero."""
 _AT: Final = re.compile(r" - at `\$\.?([\w.]*)")
 _TABLE: Final = re.compile(r"file:.+|[A-Za-z0-9_.-]{3,255}")
 _CONSUMER: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -219,8 +217,6 @@ def _check(settings: Settings, origins: Origins) -> None:
         ("kinesis.lease_time", settings.kinesis.lease_time),
         ("kinesis.commit_every", settings.kinesis.commit_every),
         ("aws.metrics_every", settings.aws.metrics_every),
-        ("pipeline.cool_down", settings.pipeline.cool_down),
-        ("pipeline.look_every", settings.pipeline.look_every),
         ("training.assume_legit_after", settings.training.assume_legit_after or "0s"),
     ):
         if text == "forever" and name.endswith("retention"):
@@ -229,7 +225,7 @@ def _check(settings: Settings, origins: Origins) -> None:
             duration = duration_ms(text)
         except ValueError as error:
             raise ConfigError(f"{name}: {error}", where=origins.of(name)) from error
-        if name in _ABOVE_ZERO and duration == 0:
+        if name in ("drift.window", "aws.metrics_every") and duration == 0:
             raise ConfigError(f"{name} must be longer than zero", where=origins.of(name),
                               hint="write 1d, or 60s")  # fmt: skip
     if duration_ms(stream.remember_ids) < duration_ms(stream.allowed_lateness):
@@ -240,7 +236,7 @@ def _check(settings: Settings, origins: Origins) -> None:
         )
     _check_source(settings.source, origins.of("source"))
     _check_names(settings, origins)
-    check_schedule(settings.pipeline, origins)
+    check_pipeline(settings.pipeline, origins)
     ranges = (
         ("kafka.replication", settings.kafka.replication, 1, 100),
         ("kafka.min_insync", settings.kafka.min_insync, 1, settings.kafka.replication),
@@ -259,9 +255,6 @@ def _check(settings: Settings, origins: Origins) -> None:
         ("drift.alert_n", drift.alert_n, drift.alert_m, 1000),
         ("drift.alert_m", drift.alert_m, 1, 1000),
         ("training.test_share", settings.training.test_share, 0.05, 0.9),
-        ("pipeline.new_labels", settings.pipeline.new_labels, 0, 10**9),
-        ("pipeline.least_new_frauds", settings.pipeline.least_new_frauds, 0, 10**9),
-        ("pipeline.keep_runs", settings.pipeline.keep_runs, 1, 1000),
     )
     for name, value, low, high in ranges:
         if not low <= value <= high:

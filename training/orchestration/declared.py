@@ -1,4 +1,4 @@
-"""What each step of a training run reads and sets: the order, the cache and a resume follow it.
+"""Declarations of what each training step reads and sets; order, cache and resume follow them.
 
 A read is an attribute of `TrainingRun`, or a path into the settings (`settings.decision`). A step
 that appends to a list or adds to a dict, such as `notes`, sets it. `progress` may be used by any

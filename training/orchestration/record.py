@@ -29,7 +29,7 @@ RunState = Literal["running", "done", "failed"]
 
 
 class StepRecord(msgspec.Struct, kw_only=True):
-    """How one step went.
+    """The record of one step.
 
     Attributes:
         name: its name in the table of the steps.
@@ -128,7 +128,7 @@ def run_name(now_ms: int, asked: Mapping[str, Any]) -> str:
     """Return the id of a run that begins now: its time, and a digest of what is asked for.
 
     >>> run_name(0, {"domain": "claims"})
-    '19700101-000000-3c6fb1'
+    '19700101-000000-c75cc2'
     """
     moment = datetime.fromtimestamp(now_ms / 1000, UTC)
     return f"{moment:%Y%m%d-%H%M%S}-{digest_of([now_ms, asked])[:6]}"

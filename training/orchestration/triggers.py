@@ -39,7 +39,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PastRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What triggers need to know of an earlier run."""
+    """The facts about an earlier run that triggers depend on."""
 
     started_ms: int
     is_done: bool
@@ -47,7 +47,7 @@ class PastRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known when triggers are decided on.
+    """The facts that triggers are decided by.
 
     Attributes:
         champion: the label of the version in charge; empty: there is none.

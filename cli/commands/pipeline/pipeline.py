@@ -73,19 +73,16 @@ def run(
     from .shown import show_record
 
     workspace: Workspace = ctx.obj
-    settings = workspace.settings
-    if param:
-        settings = with_parameters(settings, param)
+    settings = with_parameters(workspace.settings, param or [])
     settings = asked_settings(settings, capacity, test_from, test_share, split)
     if scores is not None and only is not None:
         raise UsageError("a single step writes no scores", where="--only, --scores",
                          hint="leave one of them out")  # fmt: skip
-    at_ms = None if as_of is None else past(workspace, as_of)
     if scores is not None:
         check_new(scores)
     asked = Asked(
-        settings=settings, at_ms=at_ms, run=name, is_new=new, only=only, scores=scores,
-        options=settings != workspace.settings,
+        settings=settings, at_ms=None if as_of is None else past(workspace, as_of), run=name,
+        is_new=new, only=only, scores=scores, options=settings != workspace.settings,
     )  # fmt: skip
     ran = run_pipeline(workspace, asked, quiet=as_json)
     if as_json:
@@ -159,4 +156,4 @@ def with_parameters(settings: Settings, given: list[str]) -> Settings:
                 hint="write a setting of training, decision or pipeline: training.seed=9",
             )
         values[path.strip()] = value.strip()
-    return with_values(settings, values, "--param")
+    return with_values(settings, values, "--param") if values else settings

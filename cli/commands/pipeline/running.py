@@ -35,7 +35,7 @@ _SCORES: Final = Uses(("dataset", "split", "margins", "probabilities"), ())
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a run is asked for.
+    """The wishes for one start of a run.
 
     Attributes:
         settings: with the values of the options in their place.

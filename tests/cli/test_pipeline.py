@@ -155,6 +155,19 @@ def test_what_is_not_promoted_need_not_be_published(
     assert len(Workspace.open(None, folder).registry.versions()) == 1
 
 
+def test_scores_are_written_whatever_is_taken_over(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = []
+    for name in ("one.parquet", "two.parquet"):
+        told(folder, capsys, "run", "--as-of", "2024-06-01", "--scores", str(tmp_path / name))
+        tables.append((tmp_path / name).read_bytes())
+    assert len(tables[0]) > 1000
+    record = asked_json(folder, capsys, "status")["run"]
+    assert record["steps"][-1]["name"] == "scores"
+    assert "publish" not in record["steps"][-1]["needs"]
+
+
 def test_a_failed_run_says_where_and_what_to_do(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

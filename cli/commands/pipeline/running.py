@@ -31,6 +31,7 @@ SECTIONS: Final = ("training", "decision", "drift", "pipeline")
 """The sections of the settings that a run depends on; its record has them."""
 ACTOR: Final = "claimtrace pipeline"
 _SCORES: Final = Uses(("dataset", "split", "margins", "probabilities"), ())
+"""For what the step waits; it isn't declared to the runner, so the file is written each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +101,9 @@ def run_pipeline(
             _check_agrees(found, asked, workspace)
             _tell_of(found, quiet)
         steps = list(STEPS)
-        declared = dict(DECLARED)
         if asked.scores is not None:
             path = asked.scores
             steps.append(("scores", lambda run: write_scores(run, path)))
-            declared["scores"] = _SCORES
             _add_step(record, steps)
         with progress("pipeline", len(steps), quiet=quiet) as advance:
             run = begin(
@@ -115,8 +114,8 @@ def run_pipeline(
             record.starts += 1
             record.state, record.code, record.ended_ms = "running", code_digest(), 0
             runner = Runner(
-                run, record, runs, workspace.clock.now_ms, _conditions(run.settings), declared,
-                observe,
+                run, record, runs, workspace.clock.now_ms, _conditions(run.settings),
+                observe=observe,
             )  # fmt: skip
             try:
                 if asked.only is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from training.orchestration.graph import ancestors_of
 from training.orchestration.record import RunRecord, StepRecord
 
 from ...console import out, print_json, program, safe, table
@@ -56,7 +57,7 @@ def show_record(record: RunRecord, *, is_running: bool) -> None:
         out.print(f"  begun for: {safe(trigger.words)}", soft_wrap=True)
     rows = [
         [safe(row.name), _state(row, state), _took(row.started_ms, row.ended_ms),
-         safe(", ".join(row.needs)), safe(row.words)]
+         safe(", ".join(_nearest(row, record))), safe(row.words)]
         for row in record.steps
     ]  # fmt: skip
     table("", ["step", "state", "took", "needs", ""], rows, under=1)
@@ -91,6 +92,13 @@ def coloured(state: str) -> str:
 def when(time_ms: int) -> str:
     """Return a time for people, in UTC."""
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M}"
+
+
+def _nearest(row: StepRecord, record: RunRecord) -> list[str]:
+    """Return what a step needs, without what these steps need themselves."""
+    needs = {each.name: each.needs for each in record.steps}
+    further = {name for each in row.needs for name in ancestors_of(each, needs)}
+    return [each for each in row.needs if each not in further]
 
 
 def _state(row: StepRecord, run_state: str) -> str:

@@ -182,15 +182,15 @@ def test_a_failed_run_says_where_and_what_to_do(
 
 
 def test_results_of_old_runs_are_removed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for day in (1, 2, 3):
+    for day in (1, 2):
         told(folder, capsys, "run", "--as-of", f"2024-06-0{day}", "--param",
-             "pipeline.keep_runs=2")  # fmt: skip
+             "pipeline.keep_runs=1")  # fmt: skip
     kept = {path.name for path in (folder / "pipeline" / "results").iterdir()}
     records = PipelineRuns(folder / "pipeline").records()
-    assert kept <= {row.key for record in records[:2] for row in record.steps}
-    assert all(record.step("choose").key in kept for record in records[:2])
-    assert records[2].step("choose").key not in kept
-    assert all(record.step("collect").key not in kept for record in records)
+    assert kept <= {row.key for row in records[0].steps}
+    assert records[0].step("choose").key in kept
+    assert records[1].step("choose").key not in kept
+    assert records[0].step("collect").key not in kept
 
 
 def test_two_runs_at_once_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,7 +239,10 @@ def test_a_damaged_record_is_named(folder: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(signal.SIGTERM, 0), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)],
+)
 def test_a_watch_ends_when_it_is_told_to(folder: Path, sent: signal.Signals, code: int) -> None:
     environment = {**os.environ, "CLAIMTRACE_PIPELINE__NEW_LABELS": "100000"}
     started = subprocess.Popen(

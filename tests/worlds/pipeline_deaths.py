@@ -1,4 +1,7 @@
-"""Kills of the pipeline, with real processes: `python -m tests.worlds.pipeline_deaths FOLDER`.
+"""Kills of the pipeline with real processes: `python -m tests.worlds.pipeline_deaths FOLDER EVERY`.
+
+With `EVERY` 1 a run is killed at every point of every step, and before every sync of its
+publication; with 4 once in every step, at another point each, and before every fourth sync.
 
 Each start of the run is a forked child, so that sixty kills cost no sixty imports; the parent
 imports what they need and does nothing but fork and wait, because a fork after threads have begun
@@ -91,11 +94,11 @@ def at_sync(number: int) -> Callable[[], Callable[[str, str], None]]:
     return prepare
 
 
-def die_at_every_point(folder: Path) -> int:
-    """Kill one run at every point of every step; returns how often it was killed."""
+def die_at_points(folder: Path, every: int) -> int:
+    """Kill one run at points of every step; returns how often it was killed."""
     killed = 0
-    for name in NAMES:
-        for point in POINTS:
+    for place, name in enumerate(NAMES):
+        for point in POINTS[place % every :: every]:
             ended = start(folder, at_point(point, name))
             assert ended in (0, -signal.SIGKILL), ended
             killed += ended != 0
@@ -104,8 +107,8 @@ def die_at_every_point(folder: Path) -> int:
     return killed
 
 
-def die_while_publishing(folder: Path, before: Path) -> int:
-    """Kill a run before every sync of its publication; returns how many there were."""
+def die_while_publishing(folder: Path, before: Path, every: int) -> int:
+    """Kill a run before syncs of its publication; returns the number of the last but one tried."""
     assert start(before, at_point("begun", "publish")) == -signal.SIGKILL
     number = 0
     while True:
@@ -119,7 +122,7 @@ def die_while_publishing(folder: Path, before: Path) -> int:
         assert start(folder, lambda: lambda point, step: None) == 0
         acts = _acts(folder)
         assert acts == ["published", "moved"], (number, acts)
-        number += 1
+        number += every
 
 
 def _acts(folder: Path) -> list[str]:
@@ -143,8 +146,8 @@ def _check_nothing_half(folder: Path) -> None:
 if __name__ == "__main__":
     flags = np.arange(40) % 2 == 1
     fit_calibration(flags * 1.0, flags).probabilities(flags * 1.0)  # compiles before the forks
-    here = Path(sys.argv[1])
+    here, every = Path(sys.argv[1]), int(sys.argv[2])
     for each in ("points", "before"):
         shutil.copytree(here / "made", here / each)
-    print("killed at points:", die_at_every_point(here / "points"))
-    print("killed in publish:", die_while_publishing(here / "syncs", here / "before"))
+    print("killed at points:", die_at_points(here / "points", every))
+    print("killed in publish:", die_while_publishing(here / "syncs", here / "before", every))

@@ -49,6 +49,14 @@ MITIGATE: Final[tuple[str, Step]] = ("mitigate", bias.mitigate)
 """A step for after `bias`, on request: compares mitigations, and publishes none of them."""
 
 
+def steps_of(*, mitigate: bool = False) -> list[tuple[str, Step]]:
+    """Return the steps of a run, with those that were asked for."""
+    steps = list(STEPS)
+    if mitigate:
+        steps.insert([name for name, _ in steps].index("bias") + 1, MITIGATE)
+    return steps
+
+
 def train(
     offline: OfflineStore,
     registry: ModelRegistry,

@@ -22,6 +22,7 @@ STEPS = (
     "evaluate",
     "release",
     "thresholds",
+    "bias",
     "publish",
 )
 """The order of `training.pipeline.STEPS`; a test compares them."""

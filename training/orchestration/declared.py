@@ -1,8 +1,8 @@
 """Declarations of what each training step reads and sets; order, cache and resume follow them.
 
-A read is an attribute of `TrainingRun`, or a path into the settings (`settings.decision`). A step
-that appends to a list or adds to a dict, such as `notes`, sets it. `progress` may be used by any
-step. A test runs every step and compares what it did with what stands here.
+A read is an attribute of `TrainingRun`, or a path into one that is given (`settings.decision`). A
+step that appends to a list or adds to a dict, such as `notes`, sets it. `progress` may be used by
+any step. A test runs every step and compares what it did with what stands here.
 """
 
 from __future__ import annotations
@@ -62,6 +62,16 @@ DECLARED: Final[Mapping[str, Uses]] = {
     "thresholds": Uses(
         ("dataset", "split", "probabilities", "evaluation", "settings.decision"),
         ("thresholds", "notes"),
+    ),
+    "bias": Uses(
+        ("dataset", "split", "panel", "probabilities", "thresholds", "domain.facets",
+         "settings.training"),
+        ("bias", "notes"),
+    ),
+    "mitigate": Uses(
+        ("dataset", "split", "choice", "panel", "margins", "probabilities", "bias", "fitter",
+         "domain.facets", "settings.training"),
+        ("bias", "notes"),
     ),
     "publish": Uses(
         ("registry", "dataset", "split", "choice", "judged", "released", "released_calibration",

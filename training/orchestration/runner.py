@@ -220,7 +220,7 @@ class Runner:
         if path not in self._digests:
             value: Any = self.run
             for part in path.split("."):
-                value = getattr(value, part)
+                value = getattr(value, part) if value is not None else None
             try:
                 self._digests[path] = measure(value).digest
             except NoCodec:

@@ -62,9 +62,8 @@ def train(
     at_ms = None if as_of is None else past(workspace, as_of)
     if scores is not None:
         check_new(scores)
-    if mitigate and not workspace.domain.facets:
-        raise UsageError("the domain marks no facets to compare", where="--mitigate",
-                         hint="add facets=(Facet(...),) to it: see docs/bias.md")  # fmt: skip
+    if mitigate:
+        check_facets(workspace)
     report = run_training(
         workspace, settings, at_ms=at_ms, scores=scores, mitigate=mitigate, quiet=as_json
     )
@@ -96,12 +95,10 @@ def run_training(
         scores: file for the scores of all claims.
         mitigate: whether ways to lessen bias are compared.
     """
-    from training.pipeline import MITIGATE, STEPS
+    from training.pipeline import steps_of
     from training.pipeline import train as run
 
-    steps = list(STEPS)
-    if mitigate:
-        steps.insert([name for name, _ in steps].index("bias") + 1, MITIGATE)
+    steps = steps_of(mitigate=mitigate)
     if scores is not None:
         steps.append(("scores", lambda run: write_scores(run, scores)))
     check_writable(workspace.models_folder)
@@ -122,6 +119,13 @@ def run_training(
         )  # fmt: skip
     mirror_after_training(workspace)
     return report
+
+
+def check_facets(workspace: Workspace) -> None:
+    """Refuse to compare mitigations where the domain marks nobody to compare."""
+    if not workspace.domain.facets:
+        raise UsageError("the domain marks no facets to compare", where="--mitigate",
+                         hint="add facets=(Facet(...),) to it: see docs/bias.md")  # fmt: skip
 
 
 def check_new(scores: Path) -> None:

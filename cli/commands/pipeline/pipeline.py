@@ -13,7 +13,7 @@ from claimtrace.settings.schema import Settings
 
 from ...console import out, print_json, safe
 from ...wiring.workspace import Workspace
-from ..models.train import asked_settings, check_new, past, show_report
+from ..models.train import asked_settings, check_facets, check_new, past, show_report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,9 +33,7 @@ def run(
     only: Annotated[
         str | None, typer.Option(help="Run one step of it, for Airflow or Step Functions.")
     ] = None,
-    new: Annotated[
-        bool, typer.Option("--new", help="Begin a run, also if the last was interrupted.")
-    ] = False,
+    new: Annotated[bool, typer.Option("--new", help="Begin a run, whatever was left.")] = False,
     param: Annotated[
         list[str] | None,
         typer.Option(help="A setting for this run, such as training.seed=9; may be repeated."),
@@ -59,9 +57,11 @@ def run(
     scores: Annotated[
         Path | None, typer.Option(help="Write the scores of all claims to this .parquet file.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print record and report as JSON.")
+    mitigate: Annotated[
+        bool,
+        typer.Option("--mitigate", help="Compare ways to lessen bias; none of them is published."),
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print record and report.")] = False,
 ) -> None:
     """Run the training pipeline, or let an interrupted run go on.
 
@@ -75,14 +75,14 @@ def run(
     workspace: Workspace = ctx.obj
     settings = with_parameters(workspace.settings, param or [])
     settings = asked_settings(settings, capacity, test_from, test_share, split)
-    if scores is not None and only is not None:
-        raise UsageError("a single step writes no scores", where="--only, --scores",
-                         hint="leave one of them out")  # fmt: skip
     if scores is not None:
-        check_new(scores)
+        _check_scores(scores, only)
+    if mitigate:
+        check_facets(workspace)
     asked = Asked(
         settings=settings, at_ms=None if as_of is None else past(workspace, as_of), run=name,
-        is_new=new, only=only, scores=scores, options=settings != workspace.settings,
+        is_new=new, only=only, scores=scores, mitigate=mitigate,
+        options=settings != workspace.settings,
     )  # fmt: skip
     ran = run_pipeline(workspace, asked, quiet=as_json)
     if as_json:
@@ -138,6 +138,13 @@ def watch(
     from .watching import watch_runs
 
     raise typer.Exit(watch_runs(ctx.obj, once=once, as_json=as_json))
+
+
+def _check_scores(scores: Path, only: str | None) -> None:
+    if only is not None:
+        raise UsageError("a single step writes no scores", where="--only, --scores",
+                         hint="leave one of them out")  # fmt: skip
+    check_new(scores)
 
 
 def with_parameters(settings: Settings, given: list[str]) -> Settings:

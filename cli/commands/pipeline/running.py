@@ -45,6 +45,7 @@ class Asked:
         is_new: always begin a new run.
         only: run one step of it; None: all.
         scores: file for the scores of all claims.
+        mitigate: whether ways to lessen bias are compared.
         triggers: what it is begun for.
         options: whether any option or parameter was given, so that a run that goes on must agree.
     """
@@ -55,6 +56,7 @@ class Asked:
     is_new: bool = False
     only: str | None = None
     scores: Path | None = None
+    mitigate: bool = False
     triggers: Sequence[Trigger] = field(default_factory=list)
     options: bool = False
 
@@ -81,7 +83,7 @@ def run_pipeline(
         UsageError, ConfigError: what is asked for can't be done.
         StateError: another run is under way, or the champion was changed meanwhile.
     """
-    from training.pipeline import STEPS, begin, report_of
+    from training.pipeline import begin, report_of, steps_of
 
     if asked.run is not None:
         check_run_name(asked.run)
@@ -96,11 +98,12 @@ def run_pipeline(
         return Ran(found, None)
     with runs.lock():
         found = _found(runs, asked)  # as it is now that nobody else runs it
-        record = found or _new_record(workspace, asked, [name for name, _ in STEPS])
+        names = [name for name, _ in steps_of(mitigate=asked.mitigate)]
+        record = found or _new_record(workspace, asked, names)
         if found is not None:
             _check_agrees(found, asked, workspace)
             _tell_of(found, quiet)
-        steps = list(STEPS)
+        steps = steps_of(mitigate=any(row.name == "mitigate" for row in record.steps))
         if asked.scores is not None:
             path = asked.scores
             steps.append(("scores", lambda run: write_scores(run, path)))
@@ -109,7 +112,7 @@ def run_pipeline(
             run = begin(
                 workspace.offline, workspace.registry, _settings_of(record, workspace),
                 at_ms=record.at_ms, now_ms=record.now_ms, progress=_told(steps, advance),
-                actor=record.actor, run_id=record.run,
+                actor=record.actor, domain=workspace.domain, run_id=record.run,
             )  # fmt: skip
             record.starts += 1
             record.state, record.code, record.ended_ms = "running", code_digest(), 0
@@ -199,6 +202,7 @@ def _check_agrees(found: RunRecord, asked: Asked, workspace: Workspace) -> None:
         raise UsageError(f"run {found.run} is of the domain {found.domain}", where="domain",
                          hint="begin another run: --new")  # fmt: skip
     other = asked.options and _sections(asked.settings) != found.settings
+    other = other or (asked.mitigate and "mitigate" not in {row.name for row in found.steps})
     if other or (asked.at_ms is not None and asked.at_ms != found.at_ms):
         raise UsageError(
             f"run {found.run} began with other parameters",

@@ -23,6 +23,9 @@ STEPS = (
     "release",
     "thresholds",
     "bias",
+    "reference",
+    "explain",
+    "report",
     "publish",
 )
 """The order of `training.pipeline.STEPS`; a test compares them."""

@@ -52,7 +52,7 @@ DECLARED: Final[Mapping[str, Uses]] = {
     ),
     "evaluate": Uses(
         ("registry", "dataset", "split", "champion", "margins", "calibration", "fitter",
-         "settings.decision", "settings.training"),
+         "known_definitions", "settings.decision", "settings.training"),
         ("panel", "drawn", "evaluation", "champion_evaluation", "subsets", "verdict", "notes"),
     ),
     "release": Uses(
@@ -73,10 +73,28 @@ DECLARED: Final[Mapping[str, Uses]] = {
          "domain.facets", "settings.training"),
         ("bias", "notes"),
     ),
+    "reference": Uses(
+        ("dataset", "split", "probabilities", "thresholds", "settings.drift"),
+        ("reference",),
+    ),
+    "explain": Uses(
+        ("offline", "dataset", "panel", "judged", "released", "probabilities", "thresholds",
+         "settings.training"),
+        ("explanation", "drawn_claims"),
+    ),
+    "report": Uses(
+        ("dataset", "maturity", "split", "choice", "judged", "evaluation", "champion_evaluation",
+         "subsets", "champion", "verdict", "released", "released_calibration", "thresholds", "bias",
+         "reference", "explanation", "drawn_claims", "panel", "margins", "calibration",
+         "probabilities", "notes", "fitter", "at_ms", "now_ms", "settings.domain",
+         "settings.training"),
+        ("attachments",),
+    ),
     "publish": Uses(
         ("registry", "dataset", "split", "choice", "judged", "released", "released_calibration",
-         "probabilities", "thresholds", "evaluation", "verdict", "champion", "settings.domain",
-         "settings.decision", "settings.drift", "now_ms", "actor", "run_id"),
+         "reference", "thresholds", "evaluation", "verdict", "champion", "attachments", "fitter",
+         "known_definitions", "settings.domain", "settings.decision", "settings.drift",
+         "settings.training", "now_ms", "actor", "run_id"),
         ("published",),
     ),
 }  # fmt: skip

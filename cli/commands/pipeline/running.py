@@ -113,6 +113,9 @@ def run_pipeline(
                 workspace.offline, workspace.registry, _settings_of(record, workspace),
                 at_ms=record.at_ms, now_ms=record.now_ms, progress=_told(steps, advance),
                 actor=record.actor, domain=workspace.domain, run_id=record.run,
+                known_definitions={
+                    workspace.domain.definitions_digest: workspace.feature_digests
+                },
             )  # fmt: skip
             record.starts += 1
             record.state, record.code, record.ended_ms = "running", code_digest(), 0

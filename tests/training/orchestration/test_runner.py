@@ -120,7 +120,17 @@ def test_equal_steps_are_not_run_again(
     again = runner_of(history, registry, store, new_record("two", history.end_ms), more)
     ran = computed(again)
     again.run_all(STEPS)
-    assert ran == ["collect", "split", "evaluate", "thresholds", "bias", "publish"]
+    assert ran == [
+        "collect",
+        "split",
+        "evaluate",
+        "thresholds",
+        "bias",
+        "reference",
+        "explain",
+        "report",
+        "publish",
+    ]
     assert states(read_again(store))["judge"] == "cached"
     seeded = msgspec.structs.replace(
         SETTINGS, training=msgspec.structs.replace(SETTINGS.training, seed=8)
@@ -242,7 +252,7 @@ def test_a_failed_step_is_recorded_with_its_words_and_goes_on(
     again = runner_of(history, registry, store, record)
     ran = computed(again)
     again.run_all(STEPS)
-    assert ran == ["release", "thresholds", "bias", "publish"]
+    assert ran == ["release", "thresholds", "bias", "reference", "explain", "report", "publish"]
     assert read_again(store).failed is None
 
 

@@ -15,6 +15,7 @@ from .commands.events import producers, replay, simulate, topics
 from .commands.inspect import features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, rollout, train
+from .commands.pipeline import pipeline
 from .commands.run import faust, stream, upgrade
 from .commands.start import demo, doctor, init
 from .console import err, readable_output, safe, show_error, silence_output, write_trace
@@ -101,6 +102,7 @@ app.command(rich_help_panel=_RUN)(stream.stream)
 app.command(rich_help_panel=_RUN)(faust.faust)
 app.command(rich_help_panel=_RUN)(upgrade.upgrade)
 app.command(rich_help_panel=_MODELS)(train.train)
+app.add_typer(pipeline.app, name="pipeline", rich_help_panel=_MODELS)
 app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_INSPECT)(score.score)

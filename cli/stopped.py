@@ -17,6 +17,7 @@ _REMAINS: Final = {
     "demo": "the steps that are done stay; the same command goes on with the next",
     "init": "the new folder is there whole or not at all; if it isn't, run the same command again",
     "models": "all of the change is in the registry or nothing: see claimtrace models history",
+    "pipeline": "no model is published in part; the same command lets the run go on",
     "producers": "",  # it has said it, with its counts
     "told": "",
     "replay": "rows sent so far are on the log; the same command sends all again, and the stream "

@@ -53,6 +53,14 @@ MITIGATE: Final[tuple[str, Step]] = ("mitigate", bias.mitigate)
 """A step for after `bias`, on request: compares mitigations, and publishes none of them."""
 
 
+def steps_of(*, mitigate: bool = False) -> list[tuple[str, Step]]:
+    """Return the steps of a run, with those that were asked for."""
+    steps = list(STEPS)
+    if mitigate:
+        steps.insert([name for name, _ in steps].index("bias") + 1, MITIGATE)
+    return steps
+
+
 def train(
     offline: OfflineStore,
     registry: ModelRegistry,
@@ -94,10 +102,44 @@ def train(
             found out before anything is read.
         StateError: the champion was changed during the run.
     """
+    run = begin(
+        offline, registry, settings, at_ms=at_ms, now_ms=now_ms, progress=progress, actor=actor,
+        fitter=fitter, domain=domain, known_definitions=known_definitions, search=search,
+        limits=limits,
+    )  # fmt: skip
+    for name, step in steps:
+        progress(name, 0, 1)
+        step(run)
+        progress(name, 1, 1)
+    return report_of(run)
+
+
+def begin(
+    offline: OfflineStore,
+    registry: ModelRegistry,
+    settings: Settings,
+    *,
+    at_ms: int,
+    now_ms: int | None = None,
+    progress: Progress = silent,
+    actor: str = "claimtrace train",
+    fitter: str = "xgboost",
+    domain: Domain | None = None,
+    known_definitions: Mapping[str, Mapping[str, str]] | None = None,
+    search: Search | None = None,
+    limits: Constraints | None = None,
+    run_id: str = "",
+) -> TrainingRun:
+    """Return a run before its first step.
+
+    Raises:
+        ConfigError: the fitter refuses a parameter, or a limit of bias makes no sense; that is
+            found out before anything is read.
+    """
     if fitter in CHECKS:
         CHECKS[fitter](settings.training.params)
     limits_of(settings.training.bias_limits)
-    run = TrainingRun(
+    return TrainingRun(
         offline=offline,
         registry=registry,
         settings=settings,
@@ -111,11 +153,12 @@ def train(
         known_definitions=known_definitions or {},
         search=search,
         limits=limits,
+        run_id=run_id,
     )
-    for name, step in steps:
-        progress(name, 0, 1)
-        step(run)
-        progress(name, 1, 1)
+
+
+def report_of(run: TrainingRun) -> TrainingReport:
+    """Return the report of a run whose steps are done."""
     return _report(run, run.published)
 
 

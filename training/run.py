@@ -58,6 +58,9 @@ class TrainingRun:
     notes: list[str] = field(default_factory=list)
     known_definitions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Digests of features by name, by the digest of the definitions that they stand in."""
+    run_id: str = ""
+    """The run of the pipeline; empty outside of one. A run that goes on finds the version that it
+    has published by it."""
 
     search: Search | None = None
     """Searches settings beyond the built-in choice; None: no search."""

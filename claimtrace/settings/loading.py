@@ -18,6 +18,7 @@ from ..clock import TIME_HINT, duration_ms, time_ms
 from ..errors import ConfigError
 from ..limits import MAX_BATCH_RECORDS
 from .origins import ENV_PREFIX, Origins, variable_of
+from .pipeline_check import check_pipeline
 from .schema import KAFKA, KINESIS, SECRETS, Settings
 
 LEAST_CAPACITY: Final = 0.001
@@ -88,6 +89,38 @@ def load_settings(
         raise _wrong_type(error, tree, origins) from error
     _check(settings, origins)
     return settings
+
+
+def with_values(settings: Settings, values: Mapping[str, str], option: str) -> Settings:
+    """Return the settings with some values in their place, checked as those of a file are.
+
+    Args:
+        values: the values as texts, by the path of the setting.
+        option: the option of the command line that they come from.
+
+    Raises:
+        ConfigError: as `load_settings`; names the option.
+
+    >>> with_values(Settings(), {"training.seed": "9"}, "--param").training.seed
+    9
+    """
+    tree: dict[str, Any] = msgspec.to_builtins(settings)
+    asked: dict[str, Any] = {}
+    for path, value in values.items():
+        *sections, name = path.split(".")
+        at = asked
+        for section in sections:
+            at = at.setdefault(section, {})
+        at[name] = value
+    _refuse_unknown(asked, Settings, "", option)
+    _merge(tree, asked)
+    origins = Origins(option, {}, dict.fromkeys(values, option))
+    try:
+        changed = msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise _wrong_type(error, tree, origins) from error
+    _check(changed, origins)
+    return changed
 
 
 def _wrong_type(
@@ -208,6 +241,7 @@ def _check(settings: Settings, origins: Origins) -> None:
         )
     _check_source(settings.source, origins.of("source"))
     _check_names(settings, origins)
+    check_pipeline(settings.pipeline, origins)
     ranges = (
         ("kafka.replication", settings.kafka.replication, 1, 100),
         ("kafka.min_insync", settings.kafka.min_insync, 1, settings.kafka.replication),

@@ -171,6 +171,33 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     a difference."""
 
 
+class PipelineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Runs of the training pipeline, and what starts them while `pipeline watch` looks."""
+
+    publish: Literal["always", "promoted"] = "always"
+    """`promoted`: a version that the gate doesn't accept is not published; `always`: it is kept in
+    the registry as rejected, so that it can be examined."""
+    schedule: str = ""
+    """When to train: a cron expression such as `0 2 * * 1`; empty: no schedule."""
+    time_zone: str = "UTC"
+    """The time zone of `schedule`, such as `Europe/Berlin`."""
+    new_labels: int = 1000
+    """Train when so many claims have a mature verdict that the champion hasn't learned from; 0:
+    never for that."""
+    on_alert: bool = True
+    """Whether a drift alert about the champion starts a training."""
+    on_change: bool = True
+    """Whether other definitions or other code than the champion's start a training."""
+    cool_down: str = "1d"
+    """Least time between two runs; the schedule doesn't wait for it."""
+    least_new_frauds: int = 20
+    """New frauds with a mature verdict that an alert or new definitions wait for."""
+    look_every: str = "60s"
+    """Time between two looks of `pipeline watch`."""
+    keep_runs: int = 10
+    """Newest runs whose results of steps are kept, so that equal steps needn't run again."""
+
+
 class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A Kafka cluster as the log; `source` names the brokers."""
 
@@ -349,6 +376,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drift: DriftSettings = DriftSettings()
     guard: GuardSettings = GuardSettings()
     training: TrainingSettings = TrainingSettings()
+    pipeline: PipelineSettings = PipelineSettings()
     kafka: KafkaSettings = KafkaSettings()
     kinesis: KinesisSettings = KinesisSettings()
     aws: AwsSettings = AwsSettings()

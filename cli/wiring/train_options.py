@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 def asked(
-    settings: Settings, *, capacity: float | None, test_from: str | None, test_share: float | None,
-    split: Literal["time", "group"] | None, sample: float | None,
-    directions: Literal["auto", "on", "off"] | None, tune: int | None,
-    tune_for: Literal["average_precision", "money"] | None, tune_jobs: int | None,
-    contract: Literal["stop", "warn"] | None,
+    settings: Settings, *, capacity: float | None = None, test_from: str | None = None,
+    test_share: float | None = None, split: Literal["time", "group"] | None = None,
+    sample: float | None = None, directions: Literal["auto", "on", "off"] | None = None,
+    tune: int | None = None, tune_for: Literal["average_precision", "money"] | None = None,
+    tune_jobs: int | None = None, contract: Literal["stop", "warn"] | None = None,
 ) -> Settings:  # fmt: skip
     """Return the settings with what the options say in their place.
 

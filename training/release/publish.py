@@ -7,7 +7,7 @@ that the gate compared with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +20,7 @@ from claimtrace.settings.schema import Settings
 from models.artefact import Draft, Manifest, Thresholds
 from models.baselines import build_baselines
 from models.calibration import Calibration
+from models.registry.approvals_log import Entry
 from models.registry.registry import ModelRegistry
 from monitoring.windows.reference import Reference, build_reference
 
@@ -180,21 +181,29 @@ def publish(
     actor: str,
     at_ms: int,
     attachments: Mapping[str, bytes] | None = None,
+    run_id: str = "",
 ) -> ModelRef:
     """Publish a version, then make it champion or record why it was rejected.
+
+    A run that was killed in between finds the version that it has published, and does the rest.
 
     Args:
         champion: the champion that the gate compared with; None if there was none.
         attachments: further files of the version, such as its report, by their names.
+        run_id: the run of the pipeline; empty: every call publishes a version.
 
     Raises:
         StateError: the champion was changed meanwhile; the version stays published.
     """
     evidence = digest_of(draft.metrics)
-    ref = registry.publish(
-        draft, model_json, actor=actor, reason="trained", at_ms=at_ms, evidence=evidence,
+    reason = f"trained by run {run_id}" if run_id else "trained"
+    own = _own(registry.history(), reason, evidence) if run_id else []
+    ref = _ref_of(registry, own) or registry.publish(
+        draft, model_json, actor=actor, reason=reason, at_ms=at_ms, evidence=evidence,
         attachments=attachments,
     )  # fmt: skip
+    if any(entry.act in ("moved", "rejected") for entry in own):
+        return ref
     if verdict.promote:
         registry.move_alias(
             CHAMPION,
@@ -210,3 +219,17 @@ def publish(
             ref.version, actor=actor, reason=verdict.words, at_ms=at_ms, evidence=evidence
         )
     return ref
+
+
+def _own(entries: Sequence[Entry], reason: str, evidence: str) -> list[Entry]:
+    """Return the entry by which a run has published its version, and those after it about it."""
+    first = next((e for e in entries if e.act == "published" and e.reason == reason
+                  and e.evidence == evidence), None)  # fmt: skip
+    if first is None:
+        return []
+    return [e for e in entries if e.version == first.version and e.number >= first.number]
+
+
+def _ref_of(registry: ModelRegistry, own: Sequence[Entry]) -> ModelRef | None:
+    """Return the version that a run has published; None if it hasn't."""
+    return registry.load(int(own[0].version or 0)).ref if own else None

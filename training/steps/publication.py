@@ -83,4 +83,5 @@ def publish(run: TrainingRun) -> None:
         actor=run.actor,
         at_ms=run.now_ms,
         attachments=run.attachments,
+        run_id=run.run_id,
     )

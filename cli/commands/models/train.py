@@ -90,7 +90,7 @@ def train(
         split=split, sample=sample, directions=directions, tune=tune, tune_for=tune_for,
         tune_jobs=tune_jobs, contract=contract,
     )  # fmt: skip
-    at_ms = None if as_of is None else _past(workspace, as_of)
+    at_ms = None if as_of is None else past(workspace, as_of)
     report = run_training(
         workspace, settings, at_ms=at_ms, scores=scores, contract_out=contract_out,
         mitigate=mitigate, quiet=as_json,
@@ -138,7 +138,7 @@ def run_training(
         mitigate: whether ways to lessen bias are compared.
         contract_out: file for the limits suggested for the data.
     """
-    from training.pipeline import MITIGATE, STEPS
+    from training.pipeline import steps_of
     from training.pipeline import train as run
 
     check_new(scores, ".parquet", "scores")
@@ -146,14 +146,12 @@ def run_training(
     settings = settings or workspace.settings
     check_facets(workspace, settings, mitigate=mitigate)
     limits = limits_of(settings.training.contract_file)
-    steps = list(STEPS)
-    if mitigate:
-        steps.insert([name for name, _ in steps].index("bias") + 1, MITIGATE)
+    steps = steps_of(mitigate=mitigate)
     if contract_out is not None:
         at = 1 + [name for name, _ in steps].index("collect")
         steps.insert(at, ("limits", lambda run: _write_limits(run, contract_out)))
     if scores is not None:
-        steps.append(("scores", lambda run: _write_scores(run, scores)))
+        steps.append(("scores", lambda run: write_scores(run, scores)))
     check_writable(workspace.models_folder)
     with progress("train", len(steps), quiet=quiet) as advance:
         left = {name for name, _ in steps}
@@ -175,7 +173,7 @@ def run_training(
     return report
 
 
-def _write_scores(run: TrainingRun, path: Path) -> None:
+def write_scores(run: TrainingRun, path: Path) -> None:
     """Write the scores as Parquet, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -197,7 +195,8 @@ def _write_limits(run: TrainingRun, path: Path) -> None:
     write_file(path, encoded(suggest(run)))
 
 
-def _past(workspace: Workspace, as_of: str) -> int:
+def past(workspace: Workspace, as_of: str) -> int:
+    """Read the time of `--as-of`, in ms; refuses one in the future."""
     at_ms = time_of(as_of, "--as-of")
     if at_ms > workspace.clock.now_ms():
         raise UsageError(f"{as_of} is in the future", where="--as-of",

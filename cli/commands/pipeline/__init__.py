@@ -1,0 +1,1 @@
+"""Run the training pipeline, look at its runs, and let triggers start it."""

@@ -1,0 +1,1 @@
+"""Runs of the training pipeline: order of the steps, kept results, run records, and triggers."""

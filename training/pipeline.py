@@ -22,7 +22,7 @@ from .bias.limits import limits_of
 from .fitting.fitters import CHECKS, Progress, silent
 from .report import SplitPart, TrainingReport
 from .run import Step, TrainingRun
-from .steps import bias, claims, fits, publication, quality
+from .steps import bias, claims, fits, gating, publication, quality
 
 if TYPE_CHECKING:
     from featurestore.offline.adapters.delta import OfflineStore
@@ -37,6 +37,7 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("release", fits.release),
     ("thresholds", publication.set_thresholds),
     ("bias", bias.measure_bias),
+    ("gates", gating.collect_gates),
     ("publish", publication.publish),
 )
 
@@ -103,7 +104,9 @@ def _report(run: TrainingRun) -> TrainingReport:
     parts = (("train", split.train), ("test", split.test), ("released model", split.released))
     return TrainingReport(
         model=run.published,
-        promoted=run.verdict.promote,
+        promoted=run.decision.promote,
+        decision=run.decision.words,
+        gates=run.gates,
         verdict=run.verdict,
         champion_before=run.champion,
         at_ms=run.at_ms,

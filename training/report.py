@@ -18,6 +18,7 @@ from .evaluation.evaluate import Evaluation, Interval
 from .evaluation.subsets import Subset
 from .fitting.choice import Tried
 from .release.gate import Verdict
+from .release.gates import Gate, gate_rows
 
 
 class SplitPart(msgspec.Struct, frozen=True):
@@ -55,6 +56,9 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     thresholds: dict[str, Threshold]
     notes: list[str]
     bias: Bias | None = None
+    decision: str = ""
+    """Why the version took charge, or didn't."""
+    gates: list[Gate] = []
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -67,8 +71,14 @@ class Table(msgspec.Struct, frozen=True):
 
 def tables_of(report: TrainingReport) -> list[Table]:
     """Lay out the report as tables, the most asked for first."""
-    tables = [_quality(report), _subsets(report), _thresholds(report), _parts(report)]
-    tables += [Table(*each) for each in bias_tables(report.bias)]
+    tables = [
+        _quality(report),
+        Table(*gate_rows(report.gates)),
+        _subsets(report),
+        _thresholds(report),
+        _parts(report),
+        *(Table(*each) for each in bias_tables(report.bias)),
+    ]
     if any(lost.claims for lost in report.lost):
         tables.append(_lost(report))
     if len(report.tried) > 1:

@@ -25,6 +25,7 @@ from .evaluation.subsets import Subset
 from .fitting.choice import Choice
 from .fitting.fitters import Fitted, Progress
 from .release.gate import Verdict
+from .release.gates import Decision, Gate
 
 if TYPE_CHECKING:
     from featurestore.offline.adapters.delta import OfflineStore
@@ -71,6 +72,11 @@ class TrainingRun:
     probabilities: NDArray[np.float64] = field(init=False)
     """float64[n]: `margins` through the released model's calibration."""
     thresholds: dict[str, Threshold] = field(init=False)
+    extra_gates: list[Gate] = field(default_factory=list)
+    """Gates of steps before `gates`, such as that of bias."""
+    gates: list[Gate] = field(init=False)
+    decision: Decision = field(init=False)
+    """Whether the version takes charge at once."""
     published: ModelRef = field(init=False)
 
     bias: Bias | None = None

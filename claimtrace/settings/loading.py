@@ -18,7 +18,7 @@ from ..clock import TIME_HINT, duration_ms, time_ms
 from ..errors import ConfigError
 from ..limits import MAX_BATCH_RECORDS
 from .origins import ENV_PREFIX, Origins, variable_of
-from .schema import KAFKA, KINESIS, SECRETS, Settings
+from .schema import KAFKA, KINESIS, S3, SECRETS, Settings
 
 LEAST_CAPACITY: Final = 0.001
 MOST_CAPACITY: Final = 10**9
@@ -32,6 +32,7 @@ _TYPES: Final[Mapping[Any, str]] = {
 _AT: Final = re.compile(r" - at `\$\.?([\w.]*)")
 _TABLE: Final = re.compile(r"file:.+|[A-Za-z0-9_.-]{3,255}")
 _CONSUMER: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_BUCKET: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=-]+)*/?")
 _SNS_TOPIC: Final = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]{1,256}")
 
 
@@ -200,6 +201,7 @@ def _check(settings: Settings, origins: Origins) -> None:
             hint="a late duplicate would count twice; raise remember_ids",
         )
     _check_source(settings.source, origins.of("source"))
+    _check_models(settings.models, origins.of("models"))
     _check_names(settings, origins)
     ranges = (
         ("kafka.replication", settings.kafka.replication, 1, 100),
@@ -219,6 +221,12 @@ def _check(settings: Settings, origins: Origins) -> None:
         ("drift.alert_n", drift.alert_n, drift.alert_m, 1000),
         ("drift.alert_m", drift.alert_m, 1, 1000),
         ("training.test_share", settings.training.test_share, 0.05, 0.9),
+        ("gates.calibration_error_ratio", settings.gates.calibration_error_ratio, 0, 100),
+        ("gates.month_drop", settings.gates.month_drop, 0, 1),
+        ("gates.scoring_steps", settings.gates.scoring_steps, 1, 10**9),
+        ("gates.splits", settings.gates.splits, 1, 10**9),
+        ("gates.trees", settings.gates.trees, 1, 10**6),
+        ("gates.model_mib", settings.gates.model_mib, 1, 64),
     )
     for name, value, low, high in ranges:
         if not low <= value <= high:
@@ -246,6 +254,13 @@ def _check_names(settings: Settings, origins: Origins) -> None:
             raise ConfigError(
                 f"{name} = {value} is not a valid name", where=origins.of(name), hint=hint
             )
+
+
+def _check_models(models: str, where: str) -> None:
+    scheme, _, rest = models.partition("://")
+    if (rest and scheme + "://" != S3) or (models.startswith(S3) and not _BUCKET.fullmatch(models)):
+        raise ConfigError(f"models = {models} is not a place for models", where=where,
+                          hint="write a folder, or s3://bucket/prefix")  # fmt: skip
 
 
 def _check_source(source: str, where: str) -> None:

@@ -41,8 +41,11 @@ def test_promoted_and_rolled_back_one_by_one(
 ) -> None:
     run(three, "rollback", "--reason", "why", code=2)
     assert "no champion before this one" in capsys.readouterr().err
-    run(three, "promote", "2", "--reason", "better", "--actor", "ana")
-    run(three, "promote", "3", "--reason", "better still")
+    run(three, "promote", "2", "--reason", "better", "--actor", "ana", code=70)
+    assert "--waive quality" in capsys.readouterr().err
+    waived = "--waive", "quality"
+    run(three, "promote", "2", "--reason", "better", "--actor", "ana", *waived)
+    run(three, "promote", "3", "--reason", "better still", *waived)
     assert champion(three) == 3
     run(three, "rollback", "--reason", "referrals doubled")
     assert champion(three) == 2

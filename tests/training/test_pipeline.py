@@ -16,6 +16,7 @@ from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSetti
 from featurestore.offline.tables import definitions_rows, rows_of
 from models.kernels.forest import Forest
 from models.registry.adapters.folder import FolderRegistry
+from models.registry.approval import failed_gates
 from models.scorer import Scorer
 from monitoring.windows.reference import read_reference
 from tests.worlds.claims_history import DIGEST, FEATURES, History, write_history
@@ -131,7 +132,7 @@ def test_the_same_store_and_time_give_the_same_model(history: History, tmp_path:
     assert first.model.digest == second.model.digest
 
 
-def test_an_equal_challenger_is_published_rejected_and_the_champion_stays(
+def test_an_equal_challenger_is_published_as_pending_and_the_champion_stays(
     history: History, registry: FolderRegistry
 ) -> None:
     first = run(history, registry)
@@ -140,8 +141,11 @@ def test_an_equal_challenger_is_published_rejected_and_the_champion_stays(
     assert second.champion_before == registry.alias("champion") == first.model
     assert second.champion_evaluation == second.evaluation
     assert [ref.version for ref in registry.versions()] == [1, 2]
-    assert registry.history()[-1].act == "rejected"
-    assert "kept the champion: no better" in registry.history()[-1].reason
+    last = registry.history()[-1]
+    assert (last.act, last.version) == ("published", 2)
+    assert "kept the champion: no better" in last.reason
+    assert registry.approvals().states() == {1: "approved", 2: "pending"}
+    assert failed_gates(registry.load(2).manifest.metrics) == ["quality"]
 
 
 def test_a_better_challenger_becomes_champion(history: History, registry: FolderRegistry) -> None:
@@ -224,7 +228,7 @@ def test_steps_report_and_can_be_inserted(history: History, registry: FolderRegi
     names = [name for name, done, total in calls if (done, total) == (0, 1)]
     assert names == [
         "collect", "split", "tune", "choose", "judge", "calibrate", "evaluate", "release",
-        "thresholds", "bias", "publish",
+        "thresholds", "bias", "gates", "publish",
     ]  # fmt: skip
 
 

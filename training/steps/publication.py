@@ -36,7 +36,7 @@ def set_thresholds(run: TrainingRun) -> None:
 
 
 def publish(run: TrainingRun) -> None:
-    """Publish the version, and make it champion if the gate promotes it."""
+    """Publish the version, and make it champion if all gates let it."""
     draft = build_draft(
         dataset=run.dataset,
         split=run.split,
@@ -48,6 +48,7 @@ def publish(run: TrainingRun) -> None:
         thresholds=run.thresholds,
         evaluation=run.evaluation,
         verdict=run.verdict,
+        gates=run.gates,
         settings=run.settings,
         created_at_ms=run.now_ms,
     )
@@ -55,7 +56,7 @@ def publish(run: TrainingRun) -> None:
         run.registry,
         draft,
         run.released.model_json,
-        run.verdict,
+        run.decision,
         champion=run.champion,
         actor=run.actor,
         at_ms=run.now_ms,

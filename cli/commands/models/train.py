@@ -53,7 +53,8 @@ def train(
     Settings are chosen on the past. A model is judged by claims filed after everything that it
     learned from; then the same settings are fitted on all claims with a mature verdict, and that
     model is published. Thresholds come from the capacity. The new version becomes champion when it
-    beats the one in charge on the claims that it was judged by.
+    beats the one in charge on the claims that it was judged by and passes all other gates; else it
+    stays pending: `claimtrace models show` says why, `models approve` lets it pass.
     """
     workspace: Workspace = ctx.obj
     settings = _asked(workspace.settings, capacity, test_from, test_share, split)
@@ -99,7 +100,8 @@ def run_training(
         steps.insert([name for name, _ in steps].index("bias") + 1, MITIGATE)
     if scores is not None:
         steps.append(("scores", lambda run: _write_scores(run, scores)))
-    check_writable(workspace.models_folder)
+    if workspace.models_folder is not None:
+        check_writable(workspace.models_folder)
     with progress("train", len(steps), quiet=quiet) as advance:
         left = {name for name, _ in steps}
 
@@ -192,7 +194,7 @@ def show_report(report: Any) -> None:
 
     state = "[bold green]promoted[/]" if report.promoted else "[bold yellow]not promoted[/]"
     out.print(f"model [bold]{report.model.label}[/] {state}: "
-              f"{safe(report.verdict.words)}")  # fmt: skip
+              f"{safe(report.decision)}")  # fmt: skip
     for each in tables_of(report):
         out.print()
         rows = [[safe(cell) for cell in row] for row in each.rows]

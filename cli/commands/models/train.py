@@ -195,6 +195,9 @@ def show_report(report: Any) -> None:
     state = "[bold green]promoted[/]" if report.promoted else "[bold yellow]not promoted[/]"
     out.print(f"model [bold]{report.model.label}[/] {state}: "
               f"{safe(report.decision)}")  # fmt: skip
+    if not report.promoted:
+        out.print(f"[dim]next: claimtrace models show {report.model.version}, then approve or "
+                  "reject it[/]", soft_wrap=True)  # fmt: skip
     for each in tables_of(report):
         out.print()
         rows = [[safe(cell) for cell in row] for row in each.rows]

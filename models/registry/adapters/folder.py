@@ -157,7 +157,8 @@ class FolderRegistry(LoggedRegistry):
             # The lock goes with the handle: closing it, or the death of the process, releases it.
             fcntl.flock(handle, fcntl.LOCK_EX)
             approvals = self._read()
-            os.ftruncate(handle, approvals.whole_bytes)
+            if os.fstat(handle).st_size > approvals.whole_bytes:
+                os.ftruncate(handle, approvals.whole_bytes)
             yield approvals, handle
         finally:
             os.close(handle)

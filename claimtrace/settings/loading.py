@@ -167,7 +167,7 @@ def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
 
 
 def _check(settings: Settings, origins: Origins) -> None:
-    stream, decision, drift = settings.stream, settings.decision, settings.drift
+    stream, drift = settings.stream, settings.drift
     for name, text in (
         ("stream.allowed_lateness", stream.allowed_lateness),
         ("stream.remember_ids", stream.remember_ids),
@@ -203,7 +203,24 @@ def _check(settings: Settings, origins: Origins) -> None:
     _check_source(settings.source, origins.of("source"))
     _check_models(settings.models, origins.of("models"))
     _check_names(settings, origins)
-    ranges = (
+    for name, value, low, high in _ranges(settings):
+        if not low <= value <= high:
+            raise ConfigError(
+                f"{name} = {value} is not within {low} .. {high}", where=origins.of(name)
+            )
+    if settings.training.test_from:
+        try:
+            time_ms(settings.training.test_from)
+        except ValueError as error:
+            raise ConfigError(
+                str(error), where=origins.of("training.test_from"), hint=TIME_HINT
+            ) from None
+
+
+def _ranges(settings: Settings) -> tuple[tuple[str, float, float, float], ...]:
+    """Return settings with the least and the greatest value that each may have."""
+    stream, decision, drift = settings.stream, settings.decision, settings.drift
+    return (
         ("kafka.replication", settings.kafka.replication, 1, 100),
         ("kafka.min_insync", settings.kafka.min_insync, 1, settings.kafka.replication),
         ("partitions", settings.partitions, 1, 1024),
@@ -228,18 +245,6 @@ def _check(settings: Settings, origins: Origins) -> None:
         ("gates.trees", settings.gates.trees, 1, 10**6),
         ("gates.model_mib", settings.gates.model_mib, 1, 64),
     )
-    for name, value, low, high in ranges:
-        if not low <= value <= high:
-            raise ConfigError(
-                f"{name} = {value} is not within {low} .. {high}", where=origins.of(name)
-            )
-    if settings.training.test_from:
-        try:
-            time_ms(settings.training.test_from)
-        except ValueError as error:
-            raise ConfigError(
-                str(error), where=origins.of("training.test_from"), hint=TIME_HINT
-            ) from None
 
 
 def _check_names(settings: Settings, origins: Origins) -> None:
@@ -256,10 +261,10 @@ def _check_names(settings: Settings, origins: Origins) -> None:
             )
 
 
-def _check_models(models: str, where: str) -> None:
-    scheme, _, rest = models.partition("://")
-    if (rest and scheme + "://" != S3) or (models.startswith(S3) and not _BUCKET.fullmatch(models)):
-        raise ConfigError(f"models = {models} is not a place for models", where=where,
+def _check_models(place: str, where: str) -> None:
+    scheme, _, rest = place.partition("://")
+    if (rest and scheme + "://" != S3) or (place.startswith(S3) and not _BUCKET.fullmatch(place)):
+        raise ConfigError(f"models = {place} is not a place for models", where=where,
                           hint="write a folder, or s3://bucket/prefix")  # fmt: skip
 
 

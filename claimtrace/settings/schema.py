@@ -146,7 +146,7 @@ class GateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ApprovalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who may put a version in charge."""
+    """The people who may put a version in charge."""
 
     four_eyes: bool = False
     """Two people, by their accounts on the machine: who trained a version can't approve it, and who

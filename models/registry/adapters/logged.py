@@ -1,4 +1,4 @@
-"""What all registries have in common: every act is one line of the approvals log.
+"""Common part of all registries: every act is one line of the approvals log.
 
 An adapter stores the files of versions and the lines; the rules stand here, so that a folder and a
 bucket behave alike.

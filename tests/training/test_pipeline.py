@@ -25,6 +25,7 @@ from training.evaluation.evaluate import Measured
 from training.evaluation.metrics import average_precision
 from training.fitting.fitters import Rows, fit_xgboost, silent
 from training.pipeline import STEPS, train
+from training.release.gates import Gate
 from training.release.publish import CHAMPION, fitted_until_ms, recent_rows
 from training.report import TrainingReport, tables_of
 from training.run import TrainingRun
@@ -217,7 +218,9 @@ def test_steps_report_and_can_be_inserted(history: History, registry: FolderRegi
     def tune(training: TrainingRun) -> None:
         assert training.split.train.size
         training.params["rounds"] = 3
+        training.extra_gates.append(bias)
 
+    bias = Gate(name="bias", state="failed", words="DPPL .3, at most .1", evidence="bias: sex")
     report = run(
         history,
         registry,
@@ -225,6 +228,13 @@ def test_steps_report_and_can_be_inserted(history: History, registry: FolderRegi
         progress=lambda *call: calls.append(call),
     )
     assert report.rounds <= 3
+    assert report.gates[0] == bias
+    assert [gate.name for gate in report.gates[1:]] == [
+        "quality", "calibration", "stability", "kernel", "latency", "size",
+    ]  # fmt: skip
+    assert not report.promoted
+    assert [entry.reason for entry in registry.history()] == [f"trained; {report.decision}"]
+    assert registry.load(1).manifest.metrics["gates"] == msgspec.to_builtins(report.gates)
     names = [name for name, done, total in calls if (done, total) == (0, 1)]
     assert names == [
         "collect", "split", "tune", "choose", "judge", "calibrate", "evaluate", "release",

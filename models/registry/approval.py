@@ -129,7 +129,7 @@ def approval_of(log: ApprovalsLog, version: int) -> Entry | None:
     """
     if log.state(version) != "approved":
         return None
-    about = [entry for entry in log.entries if entry.version == version]
+    about = log.about(version)
     approved = [entry for entry in about if entry.act == "approved"]
     moved = [entry for entry in about if entry.act == "moved" and entry.alias == CHAMPION]
     return approved[-1] if approved else moved[0]

@@ -153,12 +153,20 @@ class ApprovalsLog:
                 states[entry.version] = "approved"
         return states
 
+    def about(self, version: int) -> list[Entry]:
+        """Return the entries about a version, oldest first."""
+        return [
+            entry
+            for entry in self.entries
+            if entry.version == version and (entry.act in _STATES or entry.act == "moved")
+        ]
+
     def waivers(self, version: int) -> dict[str, Entry]:
         """Return the gates that were waived for a version, each with the newest entry that did."""
         return {
             gate: entry
-            for entry in self.entries
-            if entry.version == version and entry.waived is not UNSET
+            for entry in self.about(version)
+            if entry.waived is not UNSET
             for gate in entry.waived
         }
 

@@ -90,7 +90,7 @@ def files_of(
         log: the approvals log.
     """
     version = artefact.ref.version
-    lines = [log.text(entry.number) for entry in log.entries if entry.version == version]
+    lines = [log.text(entry.number) for entry in log.about(version)]
     readme = _README.format(
         label=artefact.ref.label, manifest=artefact.ref.digest,
         model=artefact.manifest.model_digest,

@@ -140,8 +140,7 @@ def show(
     ]  # fmt: skip
     rows += [
         ["history", f"{_when(e.at_ms)} {e.act} {e.alias or ''} by {_who(e)}: {_why(e)}"]
-        for e in log.entries
-        if e.version == version
+        for e in log.about(version)
     ]
     metrics = {name: part for name, part in m.metrics.items() if name != "gates"}
     rows += [[name, value] for part in (metrics, m.lineage) for name, value in flat(part)]

@@ -218,9 +218,9 @@ def test_steps_report_and_can_be_inserted(history: History, registry: FolderRegi
     def tune(training: TrainingRun) -> None:
         assert training.split.train.size
         training.params["rounds"] = 3
-        training.extra_gates.append(bias)
+        training.extra_gates.append(leak)
 
-    bias = Gate(name="bias", state="failed", words="DPPL .3, at most .1", evidence="bias: sex")
+    leak = Gate(name="leak", state="failed", words="AUC .99 alone", evidence="leaks")
     report = run(
         history,
         registry,
@@ -228,9 +228,9 @@ def test_steps_report_and_can_be_inserted(history: History, registry: FolderRegi
         progress=lambda *call: calls.append(call),
     )
     assert report.rounds <= 3
-    assert report.gates[0] == bias
+    assert report.gates[0] == leak
     assert [gate.name for gate in report.gates[1:]] == [
-        "quality", "calibration", "stability", "kernel", "latency", "size",
+        "bias", "quality", "calibration", "stability", "kernel", "latency", "size",
     ]  # fmt: skip
     assert not report.promoted
     assert [entry.reason for entry in registry.history()] == [f"trained; {report.decision}"]

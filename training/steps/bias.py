@@ -50,6 +50,7 @@ def measure_bias(run: TrainingRun) -> None:
     run.bias = Bias(
         threshold=threshold, limits=limits, gate=bias_gate(facets, limits), facets=facets
     )
+    run.extra_gates.append(run.bias.gate)
 
 
 def mitigate(run: TrainingRun) -> None:

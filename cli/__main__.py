@@ -14,8 +14,9 @@ from claimtrace.errors import ClaimtraceError, UsageError
 from .commands.events import producers, replay, simulate, topics
 from .commands.inspect import features, offline, score, seal, verify
 from .commands.keep import backup, restore
-from .commands.models import models, rollout, train
+from .commands.models import models, train
 from .commands.pipeline import pipeline
+from .commands.rollout import rollout
 from .commands.run import faust, stream, upgrade
 from .commands.start import demo, doctor, init
 from .console import err, readable_output, safe, show_error, silence_output, write_trace

@@ -29,9 +29,15 @@ CONTRIBUTION_TOLERANCE: Final = 1e-4
 """As `MARGIN_TOLERANCE`, for contributions: XGBoost sums them in float32."""
 
 
-def margins_agree(forest: Forest, booster: Booster) -> bool:
-    """Whether the forest kernel and XGBoost give the same margins on the rows of `check_rows`."""
-    rows = check_rows(forest, CHECK_ROWS)
+def margins_agree(
+    forest: Forest, booster: Booster, rows: NDArray[np.float64] | None = None
+) -> bool:
+    """Whether the forest kernel and XGBoost give the same margins.
+
+    Args:
+        rows: float64[n, features]; None: the rows of `check_rows`.
+    """
+    rows = check_rows(forest, CHECK_ROWS) if rows is None else rows
     return _agree(forest.margins(rows), booster.margins(rows), MARGIN_TOLERANCE)
 
 

@@ -96,6 +96,13 @@ def test_a_role_may_do_nothing_that_it_never_does(roles: Roles, role: str) -> No
         ("trainer", "s3", "put_object", {
             "Bucket": "iam-bucket", "Key": "offline/store/labels/forged", "Body": b"",
         }),
+        ("worker", "s3", "put_object", {
+            "Bucket": "iam-bucket", "Key": "models/store/auto_claims/approvals/000000000009.json",
+            "Body": b"",
+        }),
+        ("trainer", "s3", "delete_object", {
+            "Bucket": "iam-bucket", "Key": "models/store/auto_claims/approvals/000000000001.json",
+        }),
         ("trainer", "kinesis", "list_shards", {"StreamName": "iam.claims.filed"}),
         ("mirror", "sagemaker", "create_model_package_group", {"ModelPackageGroupName": "other"}),
         ("mirror", "s3", "get_object", {"Bucket": "iam-bucket", "Key": "offline/store/labels"}),

@@ -26,7 +26,7 @@ from .fitting.fitters import CHECKS, Progress, silent
 from .fitting.search import Search
 from .report import SplitPart, TrainingReport
 from .run import Step, TrainingRun
-from .steps import bias, checks, claims, explanation, fits, publication, quality
+from .steps import bias, checks, claims, explanation, fits, gating, publication, quality
 
 if TYPE_CHECKING:
     from featurestore.offline.adapters.delta import OfflineStore
@@ -43,6 +43,7 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("release", fits.release),
     ("thresholds", publication.set_thresholds),
     ("bias", bias.measure_bias),
+    ("gates", gating.collect_gates),
     ("reference", publication.count_reference),
     ("explain", explanation.explain),
     ("report", lambda run: _lay_out(run)),
@@ -176,7 +177,9 @@ def _report(run: TrainingRun, model: ModelRef) -> TrainingReport:
     parts = (("train", split.train), ("test", split.test), ("released model", split.released))
     return TrainingReport(
         model=model,
-        promoted=run.verdict.promote,
+        promoted=run.decision.promote,
+        decision=run.decision.words,
+        gates=run.gates,
         verdict=run.verdict,
         champion_before=run.champion,
         at_ms=run.at_ms,

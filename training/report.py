@@ -24,6 +24,7 @@ from .explanation.tables import explanation_tables
 from .fitting.choice import Directed, Searched, Tried
 from .fitting.tables import choice_tables
 from .release.gate import Verdict
+from .release.gates import Gate, gate_rows
 from .tables import Table as Table
 
 
@@ -68,14 +69,23 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
     bias: Bias | None = None
     explanation: Explanation | None = None
+    decision: str = ""
+    """Why the version took charge, or didn't."""
+    gates: list[Gate] = []
     report_digest: str = ""
     """SHA-256 of the version's HTML report; empty if it has none."""
 
 
 def tables_of(report: TrainingReport) -> list[Table]:
     """Lay out the report as tables, the most asked for first."""
-    tables = [_quality(report), _subsets(report), _thresholds(report), _parts(report)]
-    tables += [Table(*each) for each in bias_tables(report.bias)]
+    tables = [
+        _quality(report),
+        Table(*gate_rows(report.gates)),
+        _subsets(report),
+        _thresholds(report),
+        _parts(report),
+        *(Table(*each) for each in bias_tables(report.bias)),
+    ]
     if any(lost.claims for lost in report.lost):
         tables.append(_lost(report))
     if len(report.tried) > 1:

@@ -31,6 +31,7 @@ from .fitting.choice import Choice
 from .fitting.fitters import Fitted, Progress
 from .fitting.search import Search
 from .release.gate import Verdict
+from .release.gates import Decision, Gate
 
 if TYPE_CHECKING:
     from featurestore.offline.adapters.delta import OfflineStore
@@ -67,11 +68,9 @@ class TrainingRun:
     limits: Constraints | None = None
     """The user's own limits for the data."""
 
-    suggested: Constraints = field(init=False)
-    """Limits suggested from the data's past."""
-    contract: Contract = field(init=False)
+    contract: Contract | None = None
     """What of the data breaks its limits."""
-    leaks: Leaks = field(init=False)
+    leaks: Leaks | None = None
     """Signs that the verdict has leaked into the data."""
 
     dataset: Dataset = field(init=False)
@@ -101,6 +100,11 @@ class TrainingRun:
     drawn_claims: DrawnClaims = field(init=False)
     attachments: dict[str, bytes] = field(default_factory=dict)
     """Files of the version for people, by their names."""
+    extra_gates: list[Gate] = field(default_factory=list)
+    """Gates of steps that were put in before `gates`."""
+    gates: list[Gate] = field(init=False)
+    decision: Decision = field(init=False)
+    """Whether the version takes charge at once."""
     published: ModelRef = field(init=False)
 
     bias: Bias | None = None

@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..limits import MAX_BATCH_RECORDS
 from .origins import ENV_PREFIX, Origins, variable_of
 from .pipeline_check import check_pipeline
-from .schema import KAFKA, KINESIS, SECRETS, Settings
+from .schema import KAFKA, KINESIS, S3, SECRETS, Settings
 
 LEAST_CAPACITY: Final = 0.001
 MOST_CAPACITY: Final = 10**9
@@ -38,7 +38,7 @@ _AT: Final = re.compile(r" - at `\$\.?([\w.]*)")
 _TABLE: Final = re.compile(r"file:.+|[A-Za-z0-9_.-]{3,255}")
 _CONSUMER: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _PACKAGE_GROUP: Final = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-_S3_PLACE: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()-]+)*/?")
+_S3_PLACE: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9!_.*'()=-]+)*/?")
 _SNS_TOPIC: Final = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_.-]{1,256}")
 
 
@@ -205,7 +205,7 @@ def _merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
 
 
 def _check(settings: Settings, origins: Origins) -> None:
-    stream, decision, drift = settings.stream, settings.decision, settings.drift
+    stream, drift = settings.stream, settings.drift
     for name, text in (
         ("stream.allowed_lateness", stream.allowed_lateness),
         ("stream.remember_ids", stream.remember_ids),
@@ -240,9 +240,29 @@ def _check(settings: Settings, origins: Origins) -> None:
             hint="a late duplicate would count twice; raise remember_ids",
         )
     _check_source(settings.source, origins.of("source"))
+    _check_models(settings.models, origins.of("models"))
     _check_names(settings, origins)
     check_pipeline(settings.pipeline, origins)
-    ranges = (
+    for name, value, low, high in _ranges(settings):
+        if not low <= value <= high:
+            raise ConfigError(
+                f"{name} = {value} is not within {low} .. {high}", where=origins.of(name)
+            )
+    _check_time("training.test_from", settings.training.test_from, origins)
+
+
+def _check_time(name: str, text: str, origins: Origins) -> None:
+    """Refuse a text that is neither empty nor a date or time."""
+    try:
+        time_ms(text or "1970-01-01")
+    except ValueError as error:
+        raise ConfigError(str(error), where=origins.of(name), hint=TIME_HINT) from None
+
+
+def _ranges(settings: Settings) -> tuple[tuple[str, float, float, float], ...]:
+    """Return settings with the least and the greatest value that each may have."""
+    stream, decision, drift = settings.stream, settings.decision, settings.drift
+    return (
         ("kafka.replication", settings.kafka.replication, 1, 100),
         ("kafka.min_insync", settings.kafka.min_insync, 1, settings.kafka.replication),
         ("partitions", settings.partitions, 1, 1024),
@@ -265,21 +285,13 @@ def _check(settings: Settings, origins: Origins) -> None:
         ("training.most_rows", settings.training.most_rows, 1_000, 10**9),
         ("training.tune", settings.training.tune, 0, MOST_TRIALS),
         ("training.tune_jobs", settings.training.tune_jobs, 1, 64),
+        ("gates.calibration_error_ratio", settings.gates.calibration_error_ratio, 0, 100),
+        ("gates.month_drop", settings.gates.month_drop, 0, 1),
+        ("gates.scoring_steps", settings.gates.scoring_steps, 1, 10**9),
+        ("gates.splits", settings.gates.splits, 1, 10**9),
+        ("gates.trees", settings.gates.trees, 1, 10**6),
+        ("gates.model_mib", settings.gates.model_mib, 1, 64),
     )
-    for name, value, low, high in ranges:
-        if not low <= value <= high:
-            raise ConfigError(
-                f"{name} = {value} is not within {low} .. {high}", where=origins.of(name)
-            )
-    _check_time("training.test_from", settings.training.test_from, origins)
-
-
-def _check_time(name: str, text: str, origins: Origins) -> None:
-    """Refuse a text that is neither empty nor a date or time."""
-    try:
-        time_ms(text or "1970-01-01")
-    except ValueError as error:
-        raise ConfigError(str(error), where=origins.of(name), hint=TIME_HINT) from None
 
 
 def _rollout_ranges(settings: Settings) -> Iterator[tuple[str, float, float, float]]:
@@ -309,6 +321,13 @@ def _check_names(settings: Settings, origins: Origins) -> None:
             raise ConfigError(
                 f"{name} = {value} is not a valid name", where=origins.of(name), hint=hint
             )
+
+
+def _check_models(place: str, where: str) -> None:
+    scheme, _, rest = place.partition("://")
+    if (rest and scheme + "://" != S3) or (place.startswith(S3) and not _S3_PLACE.fullmatch(place)):
+        raise ConfigError(f"models = {place} is not a place for models", where=where,
+                          hint="write a folder, or s3://bucket/prefix")  # fmt: skip
 
 
 def _check_source(source: str, where: str) -> None:

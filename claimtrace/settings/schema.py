@@ -18,6 +18,7 @@ import msgspec
 
 KAFKA: Final = "kafka://"
 KINESIS: Final = "kinesis://"
+S3: Final = "s3://"
 FILE: Final = "file:"
 """Prefix of `kinesis.table` for a table in a file instead of in DynamoDB."""
 SECRETS: Final = ("security.password", "security.key_password", "schemas.password")
@@ -169,6 +170,34 @@ class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limits of bias metrics beside DI 0.8, DPPL 0.1, RD 0.05 and HRR 0.5: how far a difference may
     be from 0; the least of a ratio, whose inverse is the most. 0 is no limit of a ratio, 1 none of
     a difference."""
+    promote: Literal["auto", "ask"] = "auto"
+    """`auto`: a new version that passes all gates takes charge; `ask`: it waits for a person."""
+
+
+class GateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits of the gates that a new version must pass."""
+
+    calibration_error_ratio: float = 0.5
+    """Most that probabilities may be off on average, beyond chance, as a ratio of the share of
+    frauds."""
+    month_drop: float = 0.1
+    """Most that the AUC of a month of the test may surely lie below that of all months."""
+    scoring_steps: int = 10_000
+    """Most comparisons that a score may take: the levels of all trees together."""
+    splits: int = 100_000
+    """Most splits of all trees: the reasons of a claim visit each."""
+    trees: int = 2_000
+    """Most trees."""
+    model_mib: int = 16
+    """Most MiB of the model's JSON; no registry takes more than 64."""
+
+
+class ApprovalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The people who may put a version in charge."""
+
+    four_eyes: bool = False
+    """Two people, by their accounts on the machine: who trained a version can't approve it, and who
+    approved it can't promote it. `claimtrace train` then promotes nothing."""
 
 
 class PipelineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -361,7 +390,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str = "claimtrace-data"
     """The folder of the embedded log, the state, the offline store and the models."""
     models: str = ""
-    """The registry's folder, for workers that share it; empty: `models` in `folder`."""
+    """The registry, for workers that share it: a folder or s3://bucket/prefix; empty: `models` in
+    `folder`."""
     offline: str = ""
     """The offline store: a folder or s3://bucket/prefix; empty: `offline` in `folder`."""
     domain: str = "claimtrace_examples.auto_claims"
@@ -377,6 +407,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guard: GuardSettings = GuardSettings()
     training: TrainingSettings = TrainingSettings()
     pipeline: PipelineSettings = PipelineSettings()
+    gates: GateSettings = GateSettings()
+    approval: ApprovalSettings = ApprovalSettings()
     kafka: KafkaSettings = KafkaSettings()
     kinesis: KinesisSettings = KinesisSettings()
     aws: AwsSettings = AwsSettings()

@@ -81,7 +81,7 @@ def store_names(workspace: Workspace) -> StoreNames:
         str(workspace.state_folder): "journal",
         str(workspace.state_folder / "snapshots"): "snapshots",
         settings.offline or str(workspace.folder / "offline"): "offline",
-        str(workspace.models_folder): "models",
+        settings.models or str(workspace.models_folder): "models",
         settings.kafka.group: "log",
         settings.kinesis.table: "journal",
     }

@@ -98,9 +98,15 @@ def search_of(workspace: Workspace, settings: Settings, at_ms: int) -> Search | 
 
     check_installed()
     return StudySearch(
-        workspace.registry.folder / "studies", trials=chosen.tune, jobs=chosen.tune_jobs,
+        _studies_folder(workspace), trials=chosen.tune, jobs=chosen.tune_jobs,
         objective=chosen.tune_for, at_ms=at_ms, seed=chosen.seed,
     )  # fmt: skip
+
+
+def _studies_folder(workspace: Workspace) -> Path:
+    """Return the folder of searches: beside the versions, or here where these are in a bucket."""
+    models = workspace.models_folder
+    return (models / workspace.domain.name if models else workspace.folder) / "studies"
 
 
 def check_new(path: Path | None, suffix: str, what: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ from claimtrace.decisions import ModelRef, RolloutRef
 from claimtrace.errors import UsageError
 from claimtrace.ids import digest
 from claimtrace.settings.loading import load_settings
-from claimtrace.settings.schema import Settings
+from claimtrace.settings.schema import S3, Settings
 
 from ..console import notify
 from ..mistakes import check_folder
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from featurestore.definitions.domain import Domain
     from featurestore.offline.adapters.delta import OfflineStore
     from models.fit import Misfit
-    from models.registry.adapters.folder import FolderRegistry
+    from models.registry.registry import ModelRegistry
     from models.rollout.manifest import Rollout
     from models.scorer import Scorer
     from stream.journal.terms import Terms
@@ -36,6 +38,18 @@ if TYPE_CHECKING:
 CONFIG_NAME = Path("claimtrace.toml")
 CHAMPION = "champion"
 FOLDER_VARIABLE = "CLAIMTRACE_FOLDER"
+
+
+def os_user() -> str:
+    """Return the user of the operating system and the machine, `user@host`.
+
+    In a container the user may have a number and no name.
+    """
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 class Workspace:
@@ -102,9 +116,12 @@ class Workspace:
         return self.state_folder / "journal"
 
     @property
-    def models_folder(self) -> Path:
-        """The registry's folder."""
-        return Path(self.settings.models) if self.settings.models else self.folder / "models"
+    def models_folder(self) -> Path | None:
+        """The folder of the registries of all models; None when they are in a bucket."""
+        place = self.settings.models
+        if place.startswith(S3):
+            return None
+        return Path(place) if place else self.folder / "models"
 
     @property
     def truth_path(self) -> Path:
@@ -146,11 +163,20 @@ class Workspace:
             log.create_topic(topic, self.settings.partitions)
 
     @cached_property
-    def registry(self) -> FolderRegistry:
+    def registry(self) -> ModelRegistry:
         """The registry of models."""
-        from models.registry.adapters.folder import FolderRegistry
+        return self.new_registry()
 
-        return FolderRegistry(self.models_folder, name=self.domain.name)
+    def new_registry(self) -> ModelRegistry:
+        """Open the registry once more, for another thread."""
+        folder, name, user = self.models_folder, self.domain.name, os_user()
+        if folder is not None:
+            from models.registry.adapters.folder import FolderRegistry
+
+            return FolderRegistry(folder, name, user)
+        from models.registry.adapters.s3 import S3Registry
+
+        return S3Registry(self.settings.models, name, user)
 
     @cached_property
     def offline(self) -> OfflineStore:

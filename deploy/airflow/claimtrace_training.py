@@ -15,14 +15,17 @@ from airflow.sdk import DAG
 
 STEPS = (
     "collect",
+    "contract",
     "split",
     "choose",
     "judge",
     "calibrate",
     "evaluate",
+    "leaks",
     "release",
     "thresholds",
     "bias",
+    "gates",
     "reference",
     "explain",
     "report",

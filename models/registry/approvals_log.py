@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from claimtrace.decisions import GENESIS, chain_of, check_seal
 from claimtrace.errors import StateError
@@ -22,12 +23,22 @@ from claimtrace.errors import StateError
 MAX_TEXT_LENGTH: Final = 2000
 """Most characters of a reason, and of an actor's name."""
 
-Act = Literal["published", "moved", "withdrawn", "rejected", "rollout_started", "rollout_ended"]
-
 CHAMPION: Final = "champion"
 """The alias of the model in charge."""
 ROLLOUT: Final = "rollout"
 """In the field `alias` of lines about a roll-out: `version` is then the number of the roll-out."""
+
+Act = Literal[
+    "published", "moved", "withdrawn", "rejected", "approved", "retired", "rollout_started",
+    "rollout_ended",
+]  # fmt: skip
+
+State = Literal["pending", "approved", "rejected", "retired"]
+"""What people have decided about a version, as the log says; see `ApprovalsLog.state`."""
+
+_STATES: Final[dict[Act, State]] = {
+    "published": "pending", "approved": "approved", "rejected": "rejected", "retired": "retired",
+}  # fmt: skip
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,14 +47,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     Attributes:
         number: 1, 2, 3 ... without gaps.
         at_ms: time of the act by the writer's clock, in ms.
-        act: `published` (a version), `moved` (an alias to a version), `withdrawn` (an alias),
-            `rejected` (a version), `rollout_started` or `rollout_ended` (a roll-out).
+        act: `moved` (an alias to a version), `withdrawn` (an alias), what happened to a version:
+            `published`, `approved`, `rejected`, `retired`, or what happened to a roll-out:
+            `rollout_started`, `rollout_ended`.
         actor: the person who decided, or the job that acted for a person.
         reason: the reason in words.
         version, digest: the version concerned; None when an alias is withdrawn.
         alias, from_version: only for `moved` and `withdrawn`: the alias, and the version that it
             pointed to before; `from_version` is None if the alias wasn't set.
         evidence: digest of the material the actor decided on, such as a training report.
+        user: the user of the operating system and the machine, `user@host`; unset in older lines.
+        waived: names of failed gates that the actor lets pass; unset where there are none.
     """
 
     number: int
@@ -56,6 +70,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     alias: str | None = None
     from_version: int | None = None
     evidence: str | None = None
+    user: str | UnsetType = UNSET
+    waived: list[str] | UnsetType = UNSET
 
 
 class _Sealed(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,6 +139,55 @@ class ApprovalsLog:
         """Return the entry that moved an alias to its version; None if the alias isn't set."""
         return _last_move([entry for entry in self.entries if entry.alias == alias])
 
+    def state(self, version: int) -> State | None:
+        """Return what was decided last about a version; None if it doesn't exist.
+
+        A version is pending when it is published. To put it in charge is to approve it: so were all
+        champions of logs from before there were states.
+        """
+        return self.states().get(version)
+
+    def states(self) -> dict[int, State]:
+        """Return the state of every version, oldest first."""
+        states: dict[int, State] = {}
+        for entry in self.entries:
+            if entry.version is None:
+                continue
+            if entry.act in _STATES:
+                states[entry.version] = _STATES[entry.act]
+            elif entry.act == "moved" and entry.alias == CHAMPION:
+                states[entry.version] = "approved"
+        return states
+
+    def about(self, version: int) -> list[Entry]:
+        """Return the entries about a version, oldest first."""
+        return [
+            entry
+            for entry in self.entries
+            if entry.version == version and (entry.act in _STATES or entry.act == "moved")
+        ]
+
+    def waivers(self, version: int) -> dict[str, Entry]:
+        """Return the gates that were waived for a version, each with the newest entry that did."""
+        return {
+            gate: entry
+            for entry in self.about(version)
+            if entry.waived is not UNSET
+            for gate in entry.waived
+        }
+
+    def published(self) -> dict[int, str]:
+        """Return the published versions and the digests of their manifests, oldest first."""
+        return {
+            entry.version: entry.digest
+            for entry in self.entries
+            if entry.act == "published" and entry.version is not None and entry.digest is not None
+        }
+
+    def text(self, number: int) -> bytes:
+        """Return the line of an entry, newline included, as it stands in the log."""
+        return _sealed_line(self.entries[number - 1], self.chains[number - 1])
+
     def live_at(self, alias: str, at_ms: int) -> Entry | None:
         """Return the entry by which an alias was set at a time: version, who, why and when.
 
@@ -175,6 +240,8 @@ class ApprovalsLog:
         alias: str | None = None,
         from_version: int | None = None,
         evidence: str | None = None,
+        user: str = "",
+        waived: Sequence[str] = (),
     ) -> tuple[Entry, bytes]:
         """Build the next entry and the bytes to append, newline included.
 
@@ -192,11 +259,31 @@ class ApprovalsLog:
         entry = Entry(
             number=len(self.entries) + 1, at_ms=at_ms, act=act, actor=actor, reason=reason,
             version=version, digest=digest, alias=alias, from_version=from_version,
-            evidence=evidence,
+            evidence=evidence, user=user or UNSET, waived=list(waived) or UNSET,
         )  # fmt: skip
         body = msgspec.json.encode(entry)
-        chain = hashlib.sha256(self.head.encode() + body).hexdigest()
-        return entry, body[:-1] + b',"chain":"' + chain.encode() + b'"}\n'
+        return entry, _sealed_line(entry, hashlib.sha256(self.head.encode() + body).hexdigest())
+
+    def extended(self, content: bytes, where: str = "approvals.log") -> ApprovalsLog:
+        """Return the log with further lines; an incomplete last line (no newline) is ignored.
+
+        Raises:
+            StateError: a line doesn't continue the chain; the error names the first such line.
+        """
+        whole = content.rfind(b"\n") + 1
+        entries, chains = list(self.entries), list(self.chains)
+        for line in content[:whole].split(b"\n")[:-1]:
+            number = len(entries) + 1
+            entry = _read_line(line, chains[-1] if chains else GENESIS)
+            if entry is None or entry.number != number:
+                raise StateError(
+                    "the line is damaged or doesn't continue the chain of the line before",
+                    where=f"{where}, line {number}",
+                    hint="compare with a copy; the lines after this one can't be trusted either",
+                )
+            entries.append(entry)
+            chains.append(chain_of(line))
+        return ApprovalsLog(tuple(entries), tuple(chains), self.whole_bytes + whole)
 
 
 def read_approvals(content: bytes, where: str = "approvals.log") -> ApprovalsLog:
@@ -205,20 +292,7 @@ def read_approvals(content: bytes, where: str = "approvals.log") -> ApprovalsLog
     Raises:
         StateError: a line doesn't continue the chain; the error names the first such line.
     """
-    whole = content.rfind(b"\n") + 1
-    entries: list[Entry] = []
-    chains: list[str] = []
-    for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
-        entry = _read_line(line, chains[-1] if chains else GENESIS)
-        if entry is None or entry.number != number:
-            raise StateError(
-                "the line is damaged or doesn't continue the chain of the line before",
-                where=f"{where}, line {number}",
-                hint="compare with a copy; the lines after this one can't be trusted either",
-            )
-        entries.append(entry)
-        chains.append(chain_of(line))
-    return ApprovalsLog(tuple(entries), tuple(chains), whole)
+    return ApprovalsLog().extended(content, where)
 
 
 def encode_head(head: ApprovalsHead) -> bytes:
@@ -252,6 +326,10 @@ def _read_line(line: bytes, head: str) -> Entry | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return Entry(**{name: getattr(sealed, name) for name in Entry.__struct_fields__})
+
+
+def _sealed_line(entry: Entry, chain: str) -> bytes:
+    return msgspec.json.encode(entry)[:-1] + b',"chain":"' + chain.encode() + b'"}\n'
 
 
 def _last_move(about: list[Entry]) -> Entry | None:

@@ -6,7 +6,7 @@ depend on this contract only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
 from typing import Protocol
 
@@ -14,14 +14,28 @@ from claimtrace.decisions import ModelRef, RolloutRef
 
 from ..artefact import Artefact, Draft
 from ..rollout.manifest import Rollout, RolloutDraft
-from .approvals_log import Entry
+from .approvals_log import ApprovalsHead, ApprovalsLog, Entry
 
 Which = ModelRef | str | int
 """A version, named by reference, by alias (`"champion"`) or by number."""
 
+Check = Callable[[ApprovalsLog], None]
+"""A condition of an act: called with the very log that the act's line continues; raises to refuse.
+
+`approval` has the rules that people's acts are checked by.
+"""
+
 
 class ModelRegistry(Protocol):
-    """The versions and aliases of one model name. Reading takes no lock and changes nothing."""
+    """The versions and aliases of one model name. Reading takes no lock and changes nothing.
+
+    Attributes:
+        place: where the registry is, for people: a folder, or `s3://bucket/prefix/name`.
+        user: the user of the operating system, `user@host`, noted on each line; "" is not noted.
+    """
+
+    place: str
+    user: str
 
     def publish(
         self,
@@ -65,6 +79,16 @@ class ModelRegistry(Protocol):
             StateError: the log is damaged.
         """
 
+    def attachment_place(self, version: int, name: str) -> str:
+        """Return where an attachment lies, for people; whether it is there is not looked at."""
+
+    def files(self, which: Which) -> dict[str, bytes]:
+        """Return the files of a version by their names, as they were published and verified.
+
+        Raises:
+            ModelError, StateError: as for `load`.
+        """
+
     def versions(self) -> list[ModelRef]:
         """Return every published version, oldest first."""
 
@@ -84,6 +108,8 @@ class ModelRegistry(Protocol):
         at_ms: int,
         expected: int | EllipsisType | None = ...,
         evidence: str | None = None,
+        waived: Sequence[str] = (),
+        check: Check | None = None,
     ) -> ModelRef | None:
         """Point an alias to a version, or withdraw it (None), by one synced append to the log.
 
@@ -91,19 +117,74 @@ class ModelRegistry(Protocol):
         callers that decide at the same time the second is refused. Without `expected` nothing is
         compared. The version is loaded first, so an alias never points to a damaged version.
 
+        Args:
+            waived: failed gates that the actor lets pass.
+
         Raises:
             ModelError: there is no such version, or it is damaged.
-            StateError: the alias has moved since, or the log is damaged.
+            StateError: the alias has moved since, the version is retired, or the log is damaged.
+        """
+
+    def approve(
+        self,
+        version: int,
+        *,
+        actor: str,
+        reason: str,
+        at_ms: int,
+        evidence: str | None = None,
+        waived: Sequence[str] = (),
+        check: Check | None = None,
+    ) -> None:
+        """Record that a version may be put in charge, and which failed gates the actor lets pass.
+
+        Raises:
+            ModelError: there is no such version.
+            StateError: the log is damaged, or actor or reason is missing.
         """
 
     def reject(
-        self, version: int, *, actor: str, reason: str, at_ms: int, evidence: str | None = None
+        self,
+        version: int,
+        *,
+        actor: str,
+        reason: str,
+        at_ms: int,
+        evidence: str | None = None,
+        check: Check | None = None,
     ) -> None:
         """Record in the log that a version was reviewed and not approved; the version is kept.
 
         Raises:
             ModelError: there is no such version.
             StateError: the log is damaged, or actor or reason is missing.
+        """
+
+    def retire(
+        self, version: int, *, actor: str, reason: str, at_ms: int, evidence: str | None = None
+    ) -> None:
+        """Record that a version must never be in charge again; the version is kept.
+
+        Raises:
+            ModelError: there is no such version.
+            StateError: an alias points to it, the log is damaged, or actor or reason is missing.
+        """
+
+    def exists(self) -> bool:
+        """Whether anything was ever published here."""
+
+    def approvals(self) -> ApprovalsLog:
+        """Return the log, checked against its head; empty when there is none.
+
+        Raises:
+            StateError: the log is damaged, or ends before its head.
+        """
+
+    def recorded_head(self) -> ApprovalsHead | None:
+        """Return the head of the log as kept beside it; None in a registry of an older version.
+
+        Raises:
+            StateError: what is kept is damaged.
         """
 
     def start_rollout(

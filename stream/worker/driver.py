@@ -241,9 +241,9 @@ class Driver:
         records = Records.of(records).within(MAX_BATCH_BYTES)
         self._observer.passed("read")
         unknown = self._retry(lambda: self._log.unknown_schemas(records))
+        champion = self._retry(self._champion)
         now_ms, number = self._clock.now_ms(), self.engine.plan + 1
-        model = self._champion()
-        plan = plan_of(number, records, model, now_ms, unknown, self._rollout())
+        plan = plan_of(number, records, champion, now_ms, unknown, self._rollout())
         plan = msgspec.structs.replace(plan, ranges=self._source.located(plan.ranges))
         from_s = self._clock.monotonic_s()
         won = self._retry(lambda: self._journal.append(plan))

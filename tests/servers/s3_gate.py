@@ -51,6 +51,10 @@ class S3Gate(Closing):
                 "done": done}  # fmt: skip
         self._set(json.dumps(rule))
 
+    def ignore_conditions(self) -> None:
+        """Forward requests without `If-None-Match`, as a server that doesn't know it."""
+        self._set('{"plain": true}')
+
     def open(self) -> None:
         """Forward all requests again."""
         self._set("{}")
@@ -89,7 +93,10 @@ def handler(folder: Path, upstream: int) -> type[BaseHTTPRequestHandler]:
                 asked = Asked(self.command, path, self.headers.get("If-None-Match", ""))
                 log.write(json.dumps(asked) + "\n")
             rule = json.loads((folder / "rule.json").read_text())
-            if rule and self.command in rule["methods"] and re.search(rule["path"], path):
+            if rule.get("plain"):
+                del self.headers["If-None-Match"]
+                self._answer(*self._forward(body))
+            elif rule and self.command in rule["methods"] and re.search(rule["path"], path):
                 if rule["done"]:
                     self._forward(body)
                 xml = f"<Error><Code>{rule['code']}</Code></Error>".encode()

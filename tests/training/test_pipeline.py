@@ -17,6 +17,7 @@ from claimtrace.settings.schema import DecisionSettings, Settings, TrainingSetti
 from featurestore.offline.tables import definitions_rows, rows_of
 from models.kernels.forest import Forest
 from models.registry.adapters.folder import FolderRegistry
+from models.registry.approval import failed_gates
 from models.scorer import Scorer
 from monitoring.windows.reference import read_reference
 from tests.worlds.artefacts import draft
@@ -27,6 +28,7 @@ from training.evaluation.evaluate import Measured
 from training.evaluation.metrics import average_precision
 from training.fitting.fitters import Rows, fit_xgboost, silent
 from training.pipeline import STEPS, train
+from training.release.gates import Gate
 from training.release.publish import CHAMPION, fitted_until_ms, recent_rows
 from training.report import TrainingReport, tables_of
 from training.run import TrainingRun
@@ -135,7 +137,7 @@ def test_the_same_store_and_time_give_the_same_model(history: History, tmp_path:
     assert first.model.digest == second.model.digest
 
 
-def test_an_equal_challenger_is_published_rejected_and_the_champion_stays(
+def test_an_equal_challenger_is_published_as_pending_and_the_champion_stays(
     history: History, registry: FolderRegistry
 ) -> None:
     first = run(history, registry)
@@ -144,8 +146,11 @@ def test_an_equal_challenger_is_published_rejected_and_the_champion_stays(
     assert second.champion_before == registry.alias("champion") == first.model
     assert second.champion_evaluation == second.evaluation
     assert [ref.version for ref in registry.versions()] == [1, 2]
-    assert registry.history()[-1].act == "rejected"
-    assert "kept the champion: no better" in registry.history()[-1].reason
+    last = registry.history()[-1]
+    assert (last.act, last.version) == ("published", 2)
+    assert "kept the champion: no better" in last.reason
+    assert registry.approvals().states() == {1: "approved", 2: "pending"}
+    assert failed_gates(registry.load(2).manifest.metrics) == ["quality"]
 
 
 def test_a_better_challenger_becomes_champion(history: History, registry: FolderRegistry) -> None:
@@ -304,7 +309,9 @@ def test_steps_report_and_can_be_inserted(history: History, registry: FolderRegi
     def tune(training: TrainingRun) -> None:
         assert training.split.train.size
         training.params["rounds"] = 3
+        training.extra_gates.append(leak)
 
+    leak = Gate(name="leak", state="failed", words="AUC .99 alone", evidence="leaks")
     report = run(
         history,
         registry,
@@ -312,10 +319,18 @@ def test_steps_report_and_can_be_inserted(history: History, registry: FolderRegi
         progress=lambda *call: calls.append(call),
     )
     assert report.rounds <= 3
+    assert report.gates[0] == leak
+    assert [gate.name for gate in report.gates[1:]] == [
+        "contract", "leaks", "bias", "quality", "calibration", "stability", "kernel", "latency",
+        "size",
+    ]  # fmt: skip
+    assert not report.promoted
+    assert [entry.reason for entry in registry.history()] == [f"trained; {report.decision}"]
+    assert registry.load(1).manifest.metrics["gates"] == msgspec.to_builtins(report.gates)
     names = [name for name, done, total in calls if (done, total) == (0, 1)]
     assert names == [
         "collect", "contract", "split", "tune", "choose", "judge", "calibrate", "evaluate", "leaks",
-        "release", "thresholds", "bias", "reference", "explain", "report", "publish",
+        "release", "thresholds", "bias", "gates", "reference", "explain", "report", "publish",
     ]  # fmt: skip
 
 

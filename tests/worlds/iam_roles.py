@@ -34,7 +34,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 ROLES: Final = ("setup", "producer", "worker", "trainer", "mirror", "console")
 VALUES: Final = {
     "REGION": REGION, "ACCOUNT": ACCOUNT, "NAME": "iam", "TABLE": "iam-table",
-    "BUCKET": "iam-bucket", "PREFIX": "offline/store", "TOPIC": "iam-alerts", "NAMESPACE": "fraud",
+    "BUCKET": "iam-bucket", "PREFIX": "offline/store", "MODELS": "models/store",
+    "TOPIC": "iam-alerts", "NAMESPACE": "fraud",
 }  # fmt: skip
 FAN_OUT: Final = {
     "worker": ("FanOutRegister", "FanOutRead"), "console": ("SeeFanOut",)
@@ -44,13 +45,14 @@ SHARING: Final = {
     "setup": ("MakeTable",),
     "producer": (),
     "worker": ("AggregateOutputs", "JournalAndLeases", "ListOfflineStore", "WriteOfflineStore",
-               "SendAlerts", "SendMetrics"),
+               "ListModels", "ReadModels", "SendAlerts", "SendMetrics"),
     "trainer": (),
     "mirror": (),
-    "console": ("ReadJournal", "ListOfflineStore", "ReadOfflineStore"),
+    "console": ("ReadJournal", "ListOfflineStore", "ReadOfflineStore", "ListModels", "ReadModels"),
 }  # fmt: skip
 """Statements that one worker with a folder of its own doesn't need."""
 
+MODELS: Final = f"s3://{VALUES['BUCKET']}/{VALUES['MODELS']}"
 STORE: Final = f"s3://{VALUES['BUCKET']}/{VALUES['PREFIX']}"
 
 _STREAM: Final = ("stream", "--until-end")
@@ -242,7 +244,7 @@ def all_roles(
             Life(
                 folder / "polled", polled, KINESIS__TABLE=VALUES["TABLE"], AWS__ALERTS_TOPIC=topic,
                 AWS__METRICS_NAMESPACE=VALUES["NAMESPACE"], AWS__METRICS_EVERY="2s",
-                OFFLINE=STORE,
+                OFFLINE=STORE, MODELS=MODELS,
                 TRAINING__MIN_FRAUDS="2", DRIFT__MIN_COUNT="5", DRIFT__ALERT_M="1",
                 DRIFT__ALERT_N="1", PARTITIONS="2",
             ),

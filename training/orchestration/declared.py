@@ -37,14 +37,15 @@ DECLARED: Final[Mapping[str, Uses]] = {
     "contract": Uses(
         ("registry", "dataset", "limits", "domain.moving_features", "domain.features",
          "settings.training"),
-        ("suggested", "contract", "notes"),
+        ("contract", "notes"),
     ),
     "split": Uses(
         ("registry", "dataset", "maturity", "settings.training"),
         ("champion", "split"),
     ),
     "choose": Uses(
-        ("dataset", "split", "fitter", "params", "search", "domain.directions", "settings.training"),
+        ("dataset", "split", "fitter", "params", "search", "domain.directions",
+         "settings.training"),
         ("choice",),
     ),
     "judge": Uses(
@@ -82,6 +83,12 @@ DECLARED: Final[Mapping[str, Uses]] = {
          "domain.facets", "settings.training"),
         ("bias", "notes"),
     ),
+    "gates": Uses(
+        ("dataset", "split", "panel", "margins", "calibration", "released", "verdict", "contract",
+         "leaks", "bias", "extra_gates", "settings.gates", "settings.approval",
+         "settings.training"),
+        ("gates", "decision"),
+    ),
     "reference": Uses(
         ("dataset", "split", "probabilities", "thresholds", "settings.drift"),
         ("reference",),
@@ -94,7 +101,7 @@ DECLARED: Final[Mapping[str, Uses]] = {
     "report": Uses(
         ("dataset", "maturity", "split", "choice", "judged", "evaluation", "champion_evaluation",
          "subsets", "champion", "verdict", "released", "released_calibration", "thresholds", "bias",
-         "contract", "leaks",
+         "contract", "leaks", "gates", "decision",
          "reference", "explanation", "drawn_claims", "panel", "margins", "calibration",
          "probabilities", "notes", "fitter", "at_ms", "now_ms", "settings.domain",
          "settings.training"),
@@ -102,7 +109,8 @@ DECLARED: Final[Mapping[str, Uses]] = {
     ),
     "publish": Uses(
         ("registry", "dataset", "split", "choice", "judged", "released", "released_calibration",
-         "reference", "thresholds", "evaluation", "verdict", "champion", "attachments", "fitter",
+         "reference", "thresholds", "evaluation", "verdict", "gates", "decision", "champion",
+         "attachments", "fitter",
          "known_definitions", "settings.domain", "settings.decision", "settings.drift",
          "settings.training", "now_ms", "actor", "run_id"),
         ("published",),

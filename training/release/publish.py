@@ -1,8 +1,8 @@
 """Publication of an evaluated model: the manifest with everything that the stream needs.
 
-The version is published whatever the gate decides, so that a rejection can be examined; only the
-alias depends on the verdict. The alias moves last, and only if it still points to the champion
-that the gate compared with.
+The version is published whatever the gates say, so that a failure can be examined and waived; only
+the alias depends on the decision. The alias moves last, and only if it still points to the champion
+that the new version was compared with.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from claimtrace.settings.schema import Settings
 from models.artefact import Draft, Manifest, Thresholds
 from models.baselines import build_baselines
 from models.calibration import Calibration
-from models.registry.approvals_log import Entry
+from models.registry.approvals_log import MAX_TEXT_LENGTH, Entry
 from models.registry.registry import ModelRegistry
 from monitoring.windows.reference import Reference, build_reference
 
@@ -31,6 +31,7 @@ from ..evaluation.evaluate import Evaluation
 from ..fitting.choice import Choice
 from ..fitting.fitters import Fitted
 from .gate import Verdict
+from .gates import Decision, Gate
 
 CHAMPION: Final = "champion"
 
@@ -102,6 +103,7 @@ def build_draft(
     thresholds: Mapping[str, Threshold],
     evaluation: Evaluation,
     verdict: Verdict,
+    gates: Sequence[Gate],
     settings: Settings,
     created_at_ms: int,
 ) -> Draft:
@@ -121,6 +123,7 @@ def build_draft(
         metrics={
             "evaluation": msgspec.to_builtins(evaluation),
             "verdict": msgspec.to_builtins(verdict),
+            "gates": msgspec.to_builtins(gates),
             "thresholds": {name: msgspec.to_builtins(one) for name, one in thresholds.items()},
         },
         lineage=lineage_of(dataset, split, choice, judged, released),
@@ -175,7 +178,7 @@ def publish(
     registry: ModelRegistry,
     draft: Draft,
     model_json: bytes,
-    verdict: Verdict,
+    decision: Decision,
     *,
     champion: ModelRef | None,
     actor: str,
@@ -183,7 +186,7 @@ def publish(
     attachments: Mapping[str, bytes] | None = None,
     run_id: str = "",
 ) -> ModelRef:
-    """Publish a version, then make it champion or record why it was rejected.
+    """Publish a version, and make it champion if so decided; else it stays pending, and says why.
 
     A run that was killed in between finds the version that it has published, and does the rest.
 
@@ -196,27 +199,24 @@ def publish(
         StateError: the champion was changed meanwhile; the version stays published.
     """
     evidence = digest_of(draft.metrics)
-    reason = f"trained by run {run_id}" if run_id else "trained"
+    trained = f"trained by run {run_id}" if run_id else "trained"
+    reason = trained if decision.promote else f"{trained}; {decision.words}"[:MAX_TEXT_LENGTH]
     own = _own(registry.history(), reason, evidence) if run_id else []
     ref = _ref_of(registry, own) or registry.publish(
         draft, model_json, actor=actor, reason=reason, at_ms=at_ms, evidence=evidence,
         attachments=attachments,
     )  # fmt: skip
-    if any(entry.act in ("moved", "rejected") for entry in own):
-        return ref
-    if verdict.promote:
+    if any(entry.act != "published" for entry in own):
+        return ref  # what was decided about the version stands
+    if decision.promote:
         registry.move_alias(
             CHAMPION,
             ref.version,
             actor=actor,
-            reason=verdict.words,
+            reason=decision.words,
             at_ms=at_ms,
             expected=champion.version if champion else None,
             evidence=evidence,
-        )
-    else:
-        registry.reject(
-            ref.version, actor=actor, reason=verdict.words, at_ms=at_ms, evidence=evidence
         )
     return ref
 

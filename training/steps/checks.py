@@ -32,7 +32,7 @@ def contract(run: TrainingRun) -> None:
     chosen = run.settings.training
     if chosen.contract_file and run.limits is None:
         raise ConfigError("the limits of training.contract_file weren't read", where="train()")
-    found, run.suggested = _compared(run)
+    found = _compared(run)[0]
     run.contract = found
     if not found.violations:
         return

@@ -52,7 +52,7 @@ def count_reference(run: TrainingRun) -> None:
 
 
 def publish(run: TrainingRun) -> None:
-    """Publish the version, and make it champion if the gate promotes it."""
+    """Publish the version, and make it champion if all gates let it."""
     draft = build_draft(
         dataset=run.dataset,
         split=run.split,
@@ -64,6 +64,7 @@ def publish(run: TrainingRun) -> None:
         thresholds=run.thresholds,
         evaluation=run.evaluation,
         verdict=run.verdict,
+        gates=run.gates,
         settings=run.settings,
         created_at_ms=run.now_ms,
     )
@@ -78,7 +79,7 @@ def publish(run: TrainingRun) -> None:
         run.registry,
         draft,
         run.released.model_json,
-        run.verdict,
+        run.decision,
         champion=run.champion,
         actor=run.actor,
         at_ms=run.now_ms,

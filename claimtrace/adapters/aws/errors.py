@@ -47,6 +47,7 @@ _PASSING: Final = frozenset(
 _LOGIN: Final = frozenset(
     {
         "UnrecognizedClientException",
+        "InvalidAccessKeyId",
         "InvalidClientTokenId",
         "InvalidSignatureException",
         "SignatureDoesNotMatch",

@@ -135,7 +135,7 @@ def _compare_offline(places: SecondPlaces, walk: Walk) -> tuple[Covered, list[st
 def _compare_models(workspace: Workspace) -> tuple[Covered, list[str]]:
     from stream.proofs.coverage import Covered
 
-    if not workspace.registry.folder.is_dir():
+    if not workspace.registry.exists():
         return Covered("approvals", False, "there is no registry in this folder"), []
     found = check_models(workspace)
     head = next((each for each in found.covered if each.part == "head"), None)

@@ -116,7 +116,7 @@ def _copy_all(workspace: Workspace, folder: Path) -> tuple[Manifest, str]:
     tables = _copy_offline(workspace, copies, left_out)
     log = _copy_log(workspace, copies, left_out)
     last_plan = _copy_journal(workspace, copies, log)
-    _copy_models(workspace, copies)
+    _copy_models(workspace, copies, left_out)
     for path in sorted([workspace.folder / CONFIG_NAME, *workspace.folder.glob("truth*.parquet")]):
         if path.is_file():
             copies.add(path, path.name)
@@ -206,9 +206,13 @@ def _copy_journal(workspace: Workspace, copies: FileCopies, log: LogCopy | None)
     return last
 
 
-def _copy_models(workspace: Workspace, copies: FileCopies) -> None:
+def _copy_models(workspace: Workspace, copies: FileCopies, left_out: list[str]) -> None:
     """Copy each registry under the lock that its writers hold."""
     root = workspace.models_folder
+    if root is None:
+        left_out.append(f"the models {workspace.settings.models}: use the bucket's versioning or "
+                        "replication; claimtrace models export copies one")  # fmt: skip
+        return
     for log in sorted(root.glob("*/approvals.log")):
         with log.open("rb") as locked:
             fcntl.flock(locked, fcntl.LOCK_EX)

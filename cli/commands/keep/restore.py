@@ -64,7 +64,7 @@ def _places(workspace: Workspace) -> dict[str, Path]:
     """Return the folder of each part: "" is the workspace's own."""
     settings = workspace.settings
     places = {"": workspace.folder}
-    if settings.models:
+    if settings.models and workspace.models_folder is not None:
         places["models/"] = workspace.models_folder
     if settings.offline and "://" not in settings.offline:
         places["offline/"] = Path(settings.offline)

@@ -43,4 +43,6 @@ def diff(
 def _values(workspace: Workspace, version: int) -> dict[str, str]:
     manifest = msgspec.json.encode(workspace.registry.load(version).manifest)
     parts: dict[str, Any] = msgspec.json.decode(manifest)
+    gates = parts["metrics"].pop("gates", [])
+    parts |= {f"gate {gate['name']}": f"{gate['state']}: {gate['words']}" for gate in gates}
     return dict(flat({name: each for name, each in parts.items() if name not in _LONG}))

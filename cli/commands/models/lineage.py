@@ -126,7 +126,7 @@ def _export(workspace: Workspace, part: Graph, path: Path) -> None:
     events = openlineage_events(
         versions, registry.history(), name=workspace.domain.name,
         store=_namespace(workspace.settings.offline or workspace.folder / "offline"),
-        registry=_namespace(workspace.settings.models or workspace.models_folder),
+        registry=_namespace(workspace.settings.models or str(workspace.models_folder)),
         release=claimtrace.__version__,
     )  # fmt: skip
     write_file(path, as_lines(events))

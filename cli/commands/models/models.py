@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -13,50 +13,80 @@ from claimtrace.errors import UsageError
 from ...console import out, print_json, safe, table
 from ...times import time_of
 from ...wiring.workspace import CHAMPION
-from . import changes, comparing, difference, lineage, report
+from . import changes, comparing, difference, export, lineage, report
 from .fitness import fit_row, misfits
 from .mirror import mirror_app
 from .registry_proof import MODEL_PARTS, check_models, show_models_checked
 from .values import fitting, flat
 
-app = typer.Typer(help="The registry: versions, who approved what, and what was live when.")
-app.command()(changes.promote)
-app.command()(changes.rollback)
-app.command()(changes.reject)
-app.command()(difference.diff)
-app.command()(lineage.lineage)
+if TYPE_CHECKING:
+    from models.registry.approvals_log import Entry
+    from models.registry.registry import ModelRegistry
+
+_EPILOG = (
+    "A version is pending when it is published, then approved or rejected by a person, and in the "
+    "end retired. `claimtrace train` puts a better version in charge by itself where it passed all "
+    "gates, unless training.promote or approval.four_eyes say otherwise."
+)
+
+app = typer.Typer(
+    help="The registry: versions, who approved what, and what was live when.", epilog=_EPILOG
+)
+for _command in (
+    changes.approve, changes.promote, changes.rollback, changes.reject, changes.retire,
+    difference.diff, comparing.compare, report.report, lineage.lineage, export.export,
+):  # fmt: skip
+    app.command()(_command)
 app.add_typer(mirror_app, name="mirror")
-app.command()(report.report)
-app.command()(comparing.compare)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
 
 @app.callback(invoke_without_command=True)
-def list_models(
-    ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
-) -> None:
-    """List the versions and which of them is champion."""
-    if ctx.invoked_subcommand is not None:
-        return
-    registry = ctx.obj.registry
-    aliases = {version: name for name, version in registry.aliases().items()}
+def models(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Decide about versions, and look back at who decided what.
+
+    Without a command the versions are listed.
+    """
+    if ctx.invoked_subcommand is None:
+        _list(ctx.obj.registry, as_json=as_json)
+
+
+@app.command("list")
+def list_models(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """List the versions: state, gates that failed, which of them is champion."""
+    _list(ctx.obj.registry, as_json=as_json)
+
+
+def _list(registry: ModelRegistry, *, as_json: bool) -> None:
+    from models.registry.approval import failed_gates
+
+    log = registry.approvals()
+    states, aliases = log.states(), log.aliases()
     found = []
     for ref in registry.versions():
         manifest = registry.load(ref).manifest
-        found.append((ref, manifest, aliases.get(ref.version, "")))
+        named = ", ".join(name for name, version in aliases.items() if version == ref.version)
+        failed, waivers = failed_gates(manifest.metrics), log.waivers(ref.version)
+        found.append((ref, manifest, named, failed, [gate for gate in failed if gate in waivers]))
     if as_json:
-        print_json([{"model": ref, "alias": alias, "created_at_ms": m.created_at_ms,
-                     "metrics": m.metrics} for ref, m, alias in found])  # fmt: skip
+        print_json([{"model": ref, "alias": alias, "state": states[ref.version],
+                     "failed_gates": failed, "waived_gates": waived,
+                     "created_at_ms": m.created_at_ms, "metrics": m.metrics}
+                    for ref, m, alias, failed, waived in found])  # fmt: skip
         return
     if not found:
         out.print("no model yet; [dim]claimtrace train[/] makes one")
         return
     rows = [
-        [ref.label, alias, _when(m.created_at_ms), ref.digest[:12],
-         f"{m.thresholds.refer:.4f}", f"{m.capacity_per_day:g}"]
-        for ref, m, alias in found
+        [ref.label, states[ref.version], alias,
+         ", ".join(safe(gate) + " (waived)" * (gate in waived) for gate in failed),
+         _when(m.created_at_ms)[:-3], ref.digest[:12], f"{m.thresholds.refer:.4f}",
+         f"{m.capacity_per_day:g}"]
+        for ref, m, alias, failed, waived in found
     ]  # fmt: skip
-    table("", ["model", "alias", "made", "digest", "refer at", "a day"], rows)
+    table("", ["model", "state", "alias", "failed gates", "made", "digest", "refer at", "a day"],
+          rows)  # fmt: skip
 
 
 @app.command()
@@ -64,14 +94,18 @@ def history(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Show the approvals log: what happened to the models, who did it, when and why."""
+    """Show the approvals log: what happened to the models, who did it, when and why.
+
+    Nobody has proven who they are on a command line: so names are marked as unproven. Beside a name
+    that was given by --actor stands the user of the machine.
+    """
     entries = ctx.obj.registry.history()
     if as_json:
         print_json(entries)
         return
     rows = [
-        [str(e.number), _when(e.at_ms), e.act, str(e.version or ""), e.alias or "", safe(e.actor),
-         safe(e.reason)]
+        [str(e.number), _when(e.at_ms), e.act, str(e.version or ""), e.alias or "", safe(_who(e)),
+         safe(_why(e))]
         for e in entries
     ]  # fmt: skip
     table("", ["", "when", "what", "version", "alias", "who", "why"], rows, under=1)
@@ -84,7 +118,6 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Show one version: from what it was trained, how good it is, what happened to it."""
-    from models.registry.approvals_log import ROLLOUT
 
     registry = ctx.obj.registry
     artefact = registry.load(version)
@@ -92,9 +125,11 @@ def show(
     if as_json:
         print_json({"model": ref, "manifest": m, "bytes": len(artefact.model_json)})
         return
-    aliases = [name for name, number in registry.aliases().items() if number == version]
+    log = registry.approvals()
+    aliases = [name for name, number in log.aliases().items() if number == version]
     rows = [
         ["model", ref.label + (f", {', '.join(aliases)}" if aliases else "")],
+        ["state", str(log.state(version))],
         ["made", f"{_when(m.created_at_ms)} UTC"],
         ["digest", ref.digest],
         ["definitions", f"{m.definitions} ({m.domain}, {len(m.features):,} features)"],
@@ -105,12 +140,18 @@ def show(
     ]  # fmt: skip
     if report.REPORT_FILE in m.attached:
         rows.append(["report", f"claimtrace models report {version}"])
+    waivers = log.waivers(version)
     rows += [
-        ["history", f"{_when(e.at_ms)} {e.act} {e.alias or ''} by {e.actor}: {e.reason}"]
-        for e in registry.history()
-        if e.version == version and e.alias != ROLLOUT
+        [f"gate {name}", words + (f"; waived by {_who(waivers[name])}: {waivers[name].reason}"
+                                  if name in waivers else "")]
+        for name, words in _gates(m.metrics)
+    ]  # fmt: skip
+    rows += [
+        ["history", f"{_when(e.at_ms)} {e.act} {e.alias or ''} by {_who(e)}: {_why(e)}"]
+        for e in log.about(version)
     ]
-    rows += [[name, value] for part in (m.metrics, m.lineage) for name, value in flat(part)]
+    metrics = {name: part for name, part in m.metrics.items() if name != "gates"}
+    rows += [[name, value] for part in (metrics, m.lineage) for name, value in flat(part)]
     table("", ["what", "value"], [[safe(name), safe(fitting(value))] for name, value in rows])
 
 
@@ -162,6 +203,27 @@ def check(
     show_models_checked(result, required, as_json=as_json)
     if result.problems or missing_parts(result.covered, required):
         raise typer.Exit(1)
+
+
+def _who(entry: Entry) -> str:
+    """Return the actor, and the user of the machine where that is another name."""
+    user = entry.user or ""
+    return entry.actor if entry.actor.startswith(user) else f"{entry.actor}, user {user}"
+
+
+def _why(entry: Entry) -> str:
+    return entry.reason + (f" (waives {', '.join(entry.waived)})" if entry.waived else "")
+
+
+def _gates(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return name and finding of each gate of a manifest; older ones have none."""
+    gates = metrics.get("gates")
+    return [
+        (str(gate.get("name")), f"{gate.get('state')}: {gate.get('words')} "
+         f"[{gate.get('evidence')}]")
+        for gate in (gates if isinstance(gates, list) else ())
+        if isinstance(gate, dict)
+    ]  # fmt: skip
 
 
 def _when(at_ms: int) -> str:

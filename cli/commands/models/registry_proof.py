@@ -56,7 +56,7 @@ def check_models(workspace: Workspace) -> ModelsCheck:
     if not entries and not problems:
         raise UsageError(
             f"there is no model of {workspace.domain.name} yet, so nothing to prove",
-            where=str(registry.folder),
+            where=registry.place,
             hint="`claimtrace train` publishes one; or is this another folder or domain?",
         )
     covered = [

@@ -37,14 +37,23 @@ def report(
         _check_new(to)
     _check_has_page(workspace, version)
     page = workspace.registry.attachment(version, REPORT_FILE)
-    path = workspace.registry.attachment_path(version, REPORT_FILE)
+    place = workspace.registry.attachment_place(version, REPORT_FILE)
     if to is not None:
         from claimtrace.adapters.files.atomic_files import write_file
 
         write_file(to, page)
     elif opened:
-        typer.launch(str(path))
-    out.print(safe(to or path), soft_wrap=True)
+        typer.launch(place if workspace.models_folder is not None else _local_copy(page))
+    out.print(safe(to or place), soft_wrap=True)
+
+
+def _local_copy(page: bytes) -> str:
+    """Write a page that lies in a bucket to a file of its own, for the browser."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(suffix=".html", delete=False) as file:
+        file.write(page)
+    return file.name
 
 
 def _check_has_page(workspace: Workspace, version: int) -> None:

@@ -82,7 +82,8 @@ def train(
 
     Settings are chosen on the past. A model is judged by claims filed after everything that it
     learned from; then the same settings are fitted on all claims with a mature verdict, and
-    published. The version becomes champion when it beats the one in charge on these claims.
+    published. The version becomes champion when it beats the one in charge on these claims and
+    passes all other gates; else it stays pending: `claimtrace models show` says why.
     """
     workspace: Workspace = ctx.obj
     settings = asked(
@@ -112,7 +113,7 @@ def _tell(
         return
     show_report(report)
     if report.report_digest:
-        page = workspace.registry.attachment_path(report.model.version, REPORT_FILE)
+        page = workspace.registry.attachment_place(report.model.version, REPORT_FILE)
         out.print(f"the whole report as a page: {safe(page)}", soft_wrap=True)
     for what, path in written.items():
         if path is not None:
@@ -152,7 +153,8 @@ def run_training(
         steps.insert(at, ("limits", lambda run: _write_limits(run, contract_out)))
     if scores is not None:
         steps.append(("scores", lambda run: write_scores(run, scores)))
-    check_writable(workspace.models_folder)
+    if workspace.models_folder is not None:
+        check_writable(workspace.models_folder)
     with progress("train", len(steps), quiet=quiet) as advance:
         left = {name for name, _ in steps}
 
@@ -210,7 +212,10 @@ def show_report(report: Any) -> None:
 
     state = "[bold green]promoted[/]" if report.promoted else "[bold yellow]not promoted[/]"
     out.print(f"model [bold]{report.model.label}[/] {state}: "
-              f"{safe(report.verdict.words)}")  # fmt: skip
+              f"{safe(report.decision)}")  # fmt: skip
+    if not report.promoted:
+        out.print(f"[dim]next: claimtrace models show {report.model.version}, then approve or "
+                  "reject it[/]", soft_wrap=True)  # fmt: skip
     for each in tables_of(report):
         out.print()
         rows = [[safe(cell) for cell in row] for row in each.rows]

@@ -88,7 +88,8 @@ def run_pipeline(
 
     if asked.run is not None:
         check_run_name(asked.run)
-    check_writable(workspace.models_folder)
+    if workspace.models_folder is not None:
+        check_writable(workspace.models_folder)
     check_writable(workspace.folder / "pipeline")
     runs = runs_of(workspace)
     found = _found(runs, asked)
@@ -243,8 +244,9 @@ def _conditions(settings: Settings) -> Mapping[str, Any]:
     """Return when steps are skipped."""
 
     def unless_promoted(run: TrainingRun) -> str:
-        words = "pipeline.publish = promoted, and the gate has not accepted it"
-        return "" if run.verdict.promote else f"{words}: {run.verdict.words}"
+        failed = [gate.name for gate in run.gates if gate.state == "failed"]
+        words = "pipeline.publish = promoted, and it failed the gates " + ", ".join(failed)
+        return f"{words}. {run.verdict.words}" if failed else ""
 
     return {"publish": unless_promoted} if settings.pipeline.publish == "promoted" else {}
 
@@ -264,8 +266,8 @@ def _told(steps: Sequence[tuple[str, Any]], advance: Any) -> Any:
 def _sum_up(record: RunRecord, run: TrainingRun) -> None:
     if hasattr(run, "dataset"):
         record.definitions = run.dataset.definitions
-    if hasattr(run, "verdict"):
-        record.promoted = run.verdict.promote
+    if hasattr(run, "decision"):
+        record.promoted = run.decision.promote
     if hasattr(run, "published"):
         record.published = run.published
 

@@ -205,7 +205,9 @@ def _state(workspace: Workspace) -> str:
 def _models(workspace: Workspace) -> str:
     broken = workspace.registry.verify()
     if broken:
-        raise ConfigError(broken[0], hint="restore the models' folder from a copy")
+        in_folder = workspace.models_folder is not None
+        raise ConfigError(broken[0], hint="restore the models' folder from a copy" if in_folder else
+                          "restore the objects from their older versions or a copy")  # fmt: skip
     ref = workspace.registry.alias(CHAMPION)
     if ref is None:
         return "no champion yet: rules decide alone; claimtrace train makes one"

@@ -1,6 +1,7 @@
 """The model registry on a local folder: immutable versions beside an append-only approvals log.
 
-    FOLDER/NAME/000001/{manifest.json, model.json, report.html}
+    FOLDER/NAME/000001/{manifest.json, model.json, attachments}
+    FOLDER/NAME/rollouts/000001.json
     FOLDER/NAME/approvals.log
     FOLDER/NAME/approvals.head    how many lines the log has, and the chain of the last
 
@@ -14,10 +15,9 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import EllipsisType
 from typing import Final
 
 from claimtrace.adapters.files.atomic_files import (
@@ -28,30 +28,13 @@ from claimtrace.adapters.files.atomic_files import (
     write_folder,
 )
 from claimtrace.decisions import ModelRef, chain_of
-from claimtrace.errors import ClaimtraceError, ModelError, StateError
+from claimtrace.errors import ModelError, StateError
 
-from ...artefact import (
-    MANIFEST_FILE,
-    MAX_BYTES,
-    MODEL_FILE,
-    Artefact,
-    Draft,
-    check_attachment,
-    check_name,
-    no_attachment,
-    read_artefact,
-    write_manifest,
-)
-from ..approvals_log import (
-    ApprovalsHead,
-    ApprovalsLog,
-    Entry,
-    encode_head,
-    read_approvals,
-    read_head,
-)
-from ..registry import Which
-from .folder_rollouts import FolderRollouts
+from ...artefact import MAX_BYTES
+from ...rollout.manifest import MAX_BYTES as MAX_ROLLOUT_BYTES
+from ..approvals_log import ApprovalsHead, ApprovalsLog, encode_head, read_approvals, read_head
+from .logged import FilesOf, LineOf
+from .logged_rollouts import LoggedRollouts
 
 LOG_FILE: Final = "approvals.log"
 HEAD_FILE: Final = "approvals.head"
@@ -60,66 +43,42 @@ MAX_LOG_BYTES: Final = 256 * 2**20
 """Size limit of the log: half a million lines."""
 
 
-class FolderRegistry(FolderRollouts):
+class FolderRegistry(LoggedRollouts):
     """The registry of one model name on a local folder.
 
     Writers exclude each other by a lock on the log file, across processes too.
+
+    Args:
+        folder: the folder of all models; each has a folder of its name in it.
+        name: name of the model.
+        user: the user of the operating system, noted on each line; "": not noted.
 
     Raises:
         ModelError: the name isn't a safe folder name.
     """
 
-    def __init__(self, folder: str | Path, name: str = "claims") -> None:
-        check_name(name, "model")
-        self.name = name
+    def __init__(self, folder: str | Path, name: str = "claims", user: str = "") -> None:
+        super().__init__(name, str(Path(folder) / name), user)
         self.folder = Path(folder) / name
         self._log = self.folder / LOG_FILE
 
-    def publish(
-        self,
-        draft: Draft,
-        model_json: bytes,
-        *,
-        actor: str,
-        reason: str,
-        at_ms: int,
-        evidence: str | None = None,
-        attachments: Mapping[str, bytes] | None = None,
-    ) -> ModelRef:
+    def exists(self) -> bool:
+        return self.folder.is_dir()
+
+    def _publish(self, files_of: FilesOf, line_of: LineOf) -> ModelRef:
         with self._writing() as (approvals, handle):
             # Folders without a line count too: the number of an interrupted publish isn't reused.
-            version = 1 + max([0, *self._numbers(), *_published(approvals)])
-            content, manifest_digest = write_manifest(
-                draft, self.name, version, model_json, attachments
-            )
-            _, line = approvals.line(
-                "published", at_ms=at_ms, actor=actor, reason=reason, version=version,
-                digest=manifest_digest, evidence=evidence,
-            )  # fmt: skip
+            version = 1 + max([0, *self._numbers(), *approvals.published()])
+            files, digest = files_of(version)
+            line = line_of(approvals, version, digest)
             # First the folder, then the line: whoever reads the line finds the version complete.
-            files = {MANIFEST_FILE: content, MODEL_FILE: model_json, **(attachments or {})}
             write_folder(self._path(version), files)
             self._write(handle, line, approvals)
-        return ModelRef(self.name, version, manifest_digest)
+        return ModelRef(self.name, version, digest)
 
-    def load(self, which: Which) -> Artefact:
-        ref = self._resolve(which)
-        manifest, model = (self._file(ref.version, name) for name in (MANIFEST_FILE, MODEL_FILE))
-        return read_artefact(manifest, model, ref, str(self._path(ref.version)))
-
-    def attachment(self, which: Which, name: str) -> bytes:
-        artefact = self.load(which)
-        if name not in artefact.manifest.attached:
-            raise no_attachment(artefact.manifest, name)
-        content = self._file(artefact.ref.version, name)
-        check_attachment(
-            artefact.manifest, name, content, str(self.attachment_path(artefact.ref.version, name))
-        )
-        return content
-
-    def attachment_path(self, version: int, name: str) -> Path:
-        """Return the file of an attachment; whether it is there and sound is not looked at."""
-        return self._path(version) / name
+    def _append(self, line_of: Callable[[ApprovalsLog], bytes]) -> None:
+        with self._writing() as (approvals, handle):
+            self._write(handle, line_of(approvals), approvals)
 
     def _file(self, version: int, name: str) -> bytes:
         path = self._path(version)
@@ -132,122 +91,29 @@ class FolderRegistry(FolderRollouts):
                 hint="restore the folder from a copy, or move the alias back",
             ) from error
 
-    def versions(self) -> list[ModelRef]:
-        published = _published(self._read())
-        return [ModelRef(self.name, version, digest) for version, digest in published.items()]
+    def _put_rollout(self, number: int, content: bytes) -> None:
+        path = self._rollout_path(number)
+        make_folder(path.parent)
+        write_file(path, content, 0o444)
+        sync_folder(path.parent)
 
-    def alias(self, alias: str) -> ModelRef | None:
-        return self._ref(self._read().alias(alias))
-
-    def aliases(self) -> dict[str, int]:
-        return self._read().aliases()
-
-    def move_alias(
-        self,
-        alias: str,
-        version: int | None,
-        *,
-        actor: str,
-        reason: str,
-        at_ms: int,
-        expected: int | EllipsisType | None = ...,
-        evidence: str | None = None,
-    ) -> ModelRef | None:
-        check_name(alias, "alias")
-        with self._writing() as (approvals, handle):
-            last = approvals.alias(alias)
-            current = last.version if last else None
-            if expected is not ... and expected != current:
-                raise StateError(
-                    f"{alias} points to {_number(current)}, not to {_number(expected)}",
-                    where=str(self._log),
-                    hint="someone else moved the alias meanwhile; look at its history and decide "
-                    "again",
-                )
-            ref = self.load(version).ref if version is not None else None
-            _, line = approvals.line(
-                "moved" if ref else "withdrawn", at_ms=at_ms, actor=actor, reason=reason,
-                version=version, digest=ref.digest if ref else None, alias=alias,
-                from_version=current, evidence=evidence,
-            )  # fmt: skip
-            self._write(handle, line, approvals)
-        return ref
-
-    def reject(
-        self, version: int, *, actor: str, reason: str, at_ms: int, evidence: str | None = None
-    ) -> None:
-        with self._writing() as (approvals, handle):
-            published = approvals.version(version)
-            if published is None:
-                raise self._unknown(version, approvals)
-            _, line = approvals.line(
-                "rejected", at_ms=at_ms, actor=actor, reason=reason, version=version,
-                digest=published.digest, evidence=evidence,
-            )  # fmt: skip
-            self._write(handle, line, approvals)
-
-    def history(self) -> list[Entry]:
-        return list(self._read().entries)
-
-    def live_at(self, alias: str, at_ms: int) -> Entry | None:
-        return self._read().live_at(alias, at_ms)
-
-    def verify(self) -> list[str]:
+    def _rollout_file(self, number: int) -> bytes:
+        path = self._rollout_path(number)
         try:
-            approvals = self._read()
-        except StateError as error:
-            return [str(error)]
-        problems: list[str] = []
-        published = _published(approvals)
-        for version in published:
-            try:
-                for name in self.load(version).manifest.attached:
-                    self.attachment(version, name)
-            except ClaimtraceError as error:
-                problems.append(str(error))
-        problems += self.damaged_rollouts(approvals)
-        unlisted = [number for number in self._numbers() if number not in published]
-        problems += [
-            f"version {number} is not in the log: a publish was interrupted, or lines were cut off"
-            f" [{self._path(number)}]"
-            for number in unlisted
-        ]
-        return problems
+            return read_file(path, MAX_ROLLOUT_BYTES)
+        except (OSError, StateError) as error:
+            raise ModelError(f"roll-out {number} can't be read: {error}", where=str(path),
+                             hint="restore the file from a copy") from error  # fmt: skip
 
-    def _resolve(self, which: Which) -> ModelRef:
-        approvals = self._read()
-        if isinstance(which, str):
-            ref = self._ref(approvals.alias(which))
-            if ref is None:
-                known = ", ".join(f"{name} -> {to}" for name, to in approvals.aliases().items())
-                raise ModelError(
-                    f"alias {which!r} points to no version",
-                    where=str(self._log),
-                    hint=f"aliases: {known}" if known else "publish a version and move an alias",
-                )
-            return ref
-        version = which.version if isinstance(which, ModelRef) else which
-        ref = self._ref(approvals.version(version))
-        if ref is None:
-            raise self._unknown(version, approvals)
-        if isinstance(which, ModelRef) and which != ref:
-            raise ModelError(
-                f"version {version} is {ref.name} {ref.digest[:12]}..,"
-                f" not {which.name} {which.digest[:12]}..",
-                where=str(self._log),
-                hint="the reference belongs to another registry",
-            )
-        return ref
+    def _rollout_numbers(self) -> list[int]:
+        paths = (self.folder / "rollouts").glob("*.json")
+        return sorted(int(path.stem) for path in paths if path.stem.isdecimal())
 
-    def _unknown(self, version: int, approvals: ApprovalsLog) -> ModelError:
-        published = list(_published(approvals))
-        known = f"published: {published[0]} .. {published[-1]}" if published else "none published"
-        return ModelError(f"there is no version {version}", where=str(self.folder), hint=known)
+    def _rollout_path(self, number: int) -> Path:
+        return self.folder / "rollouts" / f"{number:06d}.json"
 
-    def _ref(self, entry: Entry | None) -> ModelRef | None:
-        if entry is None or entry.version is None or entry.digest is None:
-            return None
-        return ModelRef(self.name, entry.version, entry.digest)
+    def _where(self, version: int) -> str:
+        return str(self._path(version))
 
     def _path(self, version: int) -> Path:
         return self.folder / f"{version:06d}"
@@ -268,14 +134,6 @@ class FolderRegistry(FolderRollouts):
             return read_head(read_file(path, _MAX_HEAD_BYTES), str(path))
         except FileNotFoundError:
             return None
-
-    def approvals(self) -> ApprovalsLog:
-        """Return the log, checked against its head; empty when there is none.
-
-        Raises:
-            StateError: the log is damaged, or ends before its head.
-        """
-        return self._read()
 
     def _read(self) -> ApprovalsLog:
         # the head first: an append writes it last, so a log read after it is never behind it
@@ -323,7 +181,8 @@ class FolderRegistry(FolderRollouts):
             # The lock goes with the handle: closing it, or the death of the process, releases it.
             fcntl.flock(handle, fcntl.LOCK_EX)
             approvals = self._read()
-            os.ftruncate(handle, approvals.whole_bytes)
+            if os.fstat(handle).st_size > approvals.whole_bytes:
+                os.ftruncate(handle, approvals.whole_bytes)
             yield approvals, handle
         finally:
             os.close(handle)
@@ -343,16 +202,3 @@ def _append(handle: int, line: bytes, at: int) -> None:
     except OSError:
         os.ftruncate(handle, at)
         raise
-
-
-def _published(approvals: ApprovalsLog) -> dict[int, str]:
-    """Return the published versions and the digests of their manifests, oldest first."""
-    return {
-        entry.version: entry.digest
-        for entry in approvals.entries
-        if entry.act == "published" and entry.version is not None and entry.digest is not None
-    }
-
-
-def _number(version: int | EllipsisType | None) -> str:
-    return "no version" if version is None else f"version {version}"

@@ -12,9 +12,9 @@ from claimtrace.errors import StateError, UsageError
 
 from ...console import out, print_json, safe, table
 from ...wiring.workspace import CHAMPION, Workspace
-from .changes import Actor, Reason, _check_reason, _named
-from .rollout_plans import check_edition, last_plan
-from .rollout_share import ppm_of, share_text
+from ..models.changes import Actor, Reason, check_reason, named, put_in_charge
+from .plans import check_edition, last_plan
+from .share import ppm_of, share_text
 
 if TYPE_CHECKING:
     from claimtrace.decisions import ModelRef, RolloutRef
@@ -63,7 +63,7 @@ def start(
     from models.rollout.manifest import Canary, RolloutDraft
 
     workspace: Workspace = ctx.obj
-    _check_reason(reason)
+    check_reason(reason)
     if canary is None and not shadow:
         raise UsageError("no version is named", where="--canary, --shadow",
                          hint="claimtrace models lists them; try --shadow first")  # fmt: skip
@@ -82,7 +82,7 @@ def start(
             raise UsageError(f"version {version} is champion", where="--canary, --shadow",
                              hint="name versions that are to be tried")  # fmt: skip
     check_edition(workspace)
-    model = None if canary is None else _model(workspace, canary)
+    model = None if canary is None else _canary(workspace, canary)
     draft = RolloutDraft(
         created_at_ms=workspace.clock.now_ms(),
         champion=champion,
@@ -92,7 +92,7 @@ def start(
         may_roll_back=may_roll_back,
     )
     ref = registry.start_rollout(
-        draft, actor=_named(actor), reason=reason, at_ms=draft.created_at_ms, expected=None
+        draft, actor=named(actor), reason=reason, at_ms=draft.created_at_ms, expected=None
     )
     out.print(f"roll-out [bold]{ref.version}[/]: {_words(registry.rollout(ref))}; the stream takes "
               "it at its next batch")  # fmt: skip
@@ -104,7 +104,7 @@ def grow(ctx: typer.Context, share: Share, reason: Reason, actor: Actor = None) 
     from models.rollout.manifest import RolloutDraft
 
     workspace: Workspace = ctx.obj
-    _check_reason(reason)
+    check_reason(reason)
     ppm, registry = ppm_of(share), workspace.registry
     current, rollout = _in_force(workspace)
     canary = rollout.canary
@@ -119,7 +119,7 @@ def grow(ctx: typer.Context, share: Share, reason: Reason, actor: Actor = None) 
     fields |= {"canary": msgspec.structs.replace(canary, share_ppm=ppm),
                "created_at_ms": workspace.clock.now_ms()}  # fmt: skip
     ref = registry.start_rollout(
-        RolloutDraft(**fields), actor=_named(actor), reason=reason,
+        RolloutDraft(**fields), actor=named(actor), reason=reason,
         at_ms=fields["created_at_ms"], expected=current.version,
     )  # fmt: skip
     out.print(f"roll-out [bold]{ref.version}[/]: {_words(registry.rollout(ref))}; the stream takes "
@@ -130,15 +130,15 @@ def grow(ctx: typer.Context, share: Share, reason: Reason, actor: Actor = None) 
 def promote(ctx: typer.Context, reason: Reason, actor: Actor = None) -> None:
     """Put the canary in charge of all claims; the roll-out ends with that."""
     workspace: Workspace = ctx.obj
-    _check_reason(reason)
+    check_reason(reason)
     _, rollout = _in_force(workspace)
     if rollout.canary is None:
         raise UsageError("the roll-out in force has no canary", where=workspace.domain.name,
                          hint="claimtrace models promote VERSION puts a shadow in charge"
                          )  # fmt: skip
-    workspace.registry.move_alias(
-        CHAMPION, rollout.canary.model.version, actor=_named(actor), reason=reason,
-        at_ms=workspace.clock.now_ms(), expected=rollout.champion.version,
+    put_in_charge(
+        workspace, rollout.canary.model.version, reason=reason, actor=actor,
+        expected=rollout.champion.version,
     )  # fmt: skip
     out.print(f"{rollout.canary.model.label} is champion; the stream takes it at its next batch")
 
@@ -147,10 +147,10 @@ def promote(ctx: typer.Context, reason: Reason, actor: Actor = None) -> None:
 def rollback(ctx: typer.Context, reason: Reason, actor: Actor = None) -> None:
     """End the roll-out: the champion decides on all claims again, from the next plan on."""
     workspace: Workspace = ctx.obj
-    _check_reason(reason)
+    check_reason(reason)
     current, rollout = _in_force(workspace)
     workspace.registry.end_rollout(
-        actor=_named(actor), reason=reason, at_ms=workspace.clock.now_ms(),
+        actor=named(actor), reason=reason, at_ms=workspace.clock.now_ms(),
         expected=current.version,
     )  # fmt: skip
     out.print(f"roll-out {current.version} has ended; {rollout.champion.label} decides alone from "
@@ -240,6 +240,18 @@ def _model(workspace: Workspace, version: int) -> ModelRef:
         raise UsageError(f"version {version}: {found.words}", where=workspace.domain.name,
                          hint="train a new version under these definitions")  # fmt: skip
     return versions[version]
+
+
+def _canary(workspace: Workspace, version: int) -> ModelRef:
+    """Return a version that can serve and may decide: no gate or person speaks against it."""
+    from models.registry.approval import check_canary, failed_gates
+
+    ref, registry = _model(workspace, version), workspace.registry
+    check_canary(
+        registry.approvals(), version, failed=failed_gates(registry.load(ref).manifest.metrics),
+        four_eyes=workspace.settings.approval.four_eyes,
+    )  # fmt: skip
+    return ref
 
 
 def _guards(workspace: Workspace) -> Guards:

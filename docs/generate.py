@@ -12,7 +12,6 @@ import msgspec
 
 from claimtrace.event_flags import FLAG_NAMES
 from claimtrace.refusals import REASONS
-from claimtrace.settings import schema as settings_module
 from claimtrace.settings.schema import Settings
 from featurestore.definitions.catalogue import describe
 from featurestore.definitions.domain import load_domain
@@ -184,7 +183,7 @@ def _rows(kind: type, prefix: str) -> list[tuple[str, object, str]]:
 
 def _words_of(kind: type) -> dict[str, str]:
     """The string that stands under each field of a class."""
-    tree = ast.parse(inspect.getsource(settings_module))
+    tree = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     body = next(
         n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == kind.__name__
     )

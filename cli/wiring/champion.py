@@ -26,7 +26,7 @@ LOOK_EVERY_S: Final = 10.0
 
 
 class Live(NamedTuple):
-    """What the approvals log says: the champion, and the roll-out in force; None: there is none."""
+    """The champion and the roll-out in force, as the approvals log says; None: there is none."""
 
     champion: ModelRef | None = None
     rollout: RolloutRef | None = None

@@ -113,7 +113,7 @@ def test_an_interrupted_run_goes_on_and_a_new_one_is_asked_for(
     first = asked_json(folder, capsys, "status")["run"]
     told(folder, capsys, "run", "--param", "training.seed=9", code=2)
     text = told(folder, capsys, "run")
-    assert "goes on: 3 of 13 steps are done" in text
+    assert "goes on: 4 of 16 steps are done" in text
     record = asked_json(folder, capsys, "status")["run"]
     assert (record["run"], record["state"], record["starts"]) == (first["run"], "done", 2)
     assert record["steps"][0] == first["steps"][0], "collect wasn't run again"

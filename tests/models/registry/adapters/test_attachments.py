@@ -26,7 +26,7 @@ def registry(tmp_path) -> FolderRegistry:
 
 
 def edit(registry: FolderRegistry, content: bytes | None) -> None:
-    path = registry.attachment_path(2, "report.html")
+    path = registry.folder / "000002" / "report.html"
     path.chmod(0o600)
     path.unlink()
     if content is not None:

@@ -197,7 +197,9 @@ class KinesisTransport(Transport):
         try:
             begun = self.terms()
         except NoJournal:
-            return [_JOURNAL_LOST] if self._has_decisions() else []
+            # without a table another folder may be the worker's, with its journal
+            is_ours = self.shares_journal or self.workspace.state_folder.is_dir()
+            return [_JOURNAL_LOST] if is_ours and self._has_decisions() else []
         try:
             _check_streams(begun.topic_ids, self._identities(), "")
         except StateError as error:

@@ -21,6 +21,7 @@ from deltalake import (
     CommitProperties,
     DeltaTable,
     PostCommitHookProperties,
+    Schema,
     Transaction,
     WriterProperties,
     write_deltalake,
@@ -252,14 +253,28 @@ class OfflineStore:
             "post_commithook_properties": PostCommitHookProperties(cleanup_expired_logs=cleans),
         }
         with self._errors(table):
+            if table in SCHEMAS:
+                found = self._with_new_columns(found, table)
             schema = found.schema()
             if table in SCHEMAS and is_ours(found, pa.schema(schema), SCHEMAS[table]):
                 added = [add_file(self._files(table), rows)] if rows.num_rows else []
                 found.create_write_transaction(added, "append", schema, **options)
-            else:  # another table, or one of an older version: delta-rs adds missing columns
+            else:  # another table, or one that somebody else made: delta-rs adds missing columns
                 plain = rows.cast(plain_schema(rows.schema))
                 options |= {"schema_mode": "merge", "writer_properties": _ZSTD}
                 write_deltalake(found, plain, mode="append", **options)
+
+    def _with_new_columns(self, found: DeltaTable, table: str) -> DeltaTable:
+        """Add the columns that an older version's table doesn't have, by a commit of their own.
+
+        A file that we write has its digest in its name; one in which delta-rs adds columns hasn't.
+        """
+        there = {field.name for field in found.schema().fields}
+        new = [field for field in SCHEMAS[table] if field.name not in there]
+        if not new or not all(field.nullable for field in new):
+            return found
+        found.alter.add_columns(list(Schema.from_arrow(pa.schema(new)).fields))
+        return self._open(table)
 
     def _files(self, table: str, *, reading: bool = False) -> pafs.FileSystem | S3Files:
         """Return the file system that is rooted at the table's folder."""

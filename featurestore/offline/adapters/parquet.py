@@ -137,8 +137,10 @@ def is_ours(found: DeltaTable, schema: pa.Schema, rows: pa.Schema) -> bool:
 
     Only then may we write its files: delta-rs doesn't look into files that it only commits.
     """
+    declared = found.metadata().configuration.get(STATISTICS)
     return (
-        found.metadata().configuration.get(STATISTICS) == ",".join(statistics_columns(rows))
+        declared is not None
+        and set(declared.split(",")) <= set(statistics_columns(rows))  # fewer in an older table
         and found.protocol().min_writer_version == _PLAIN_WRITER
         and len(schema) == len(rows)
         and all(

@@ -234,5 +234,7 @@ def test_a_leaking_feature_is_not_promoted(tmp_path: Path) -> None:
     history.store = other
     report, _ = run(history, tmp_path / "models")
     assert not report.promoted
-    assert "noise.a tells as much alone as the model" in report.verdict.words
+    (gate,) = [each for each in report.gates if each.state == "failed"]
+    assert gate.name == "leaks"
+    assert "noise.a tells as much alone as the model" in gate.words
     assert FolderRegistry(tmp_path / "models").alias("champion") is None

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from claimtrace.decisions import ModelRef
+from claimtrace.decisions import ModelRef, RolloutRef
 from claimtrace.errors import ModelError, StateError, UsageError
 from models.artefact import Thresholds
 from models.registry.adapters.folder import FolderRegistry
 from models.registry.adapters.s3 import S3Registry
 from models.registry.approval import check_promotion
 from models.registry.registry import ModelRegistry
+from models.rollout.manifest import Canary, RolloutDraft
 from tests.servers.aws_local import REGION
 from tests.servers.ministack import Ministack
 from tests.worlds.artefacts import draft
@@ -270,3 +271,49 @@ def test_what_would_be_refused_is_not_published(registry: ModelRegistry) -> None
     assert registry.versions() == []
     assert publish(registry).version == 1
     assert registry.verify() == []
+
+
+def test_attachments_are_files_of_the_version(registry: ModelRegistry) -> None:
+    page = b"<!doctype html>"
+    ref = registry.publish(
+        draft(), MODEL, at_ms=1, attachments={"report.html": page}, **WHO
+    )  # fmt: skip
+    assert registry.attachment(ref, "report.html") == page
+    assert registry.files(ref)["report.html"] == page
+    assert registry.attachment_place(ref.version, "report.html").endswith("000001/report.html")
+    assert registry.verify() == []
+    with pytest.raises(ModelError, match="has no other"):
+        registry.attachment(ref, "other.html")
+
+
+def test_a_roll_out_is_started_grown_ended_and_kept(registry: ModelRegistry, opened: Open) -> None:
+    one, two = publish(registry), publish(registry, 2)
+    registry.move_alias("champion", 1, at_ms=3, **WHO)
+
+    def started(share_ppm: int, expected: int | None) -> RolloutRef:
+        canary = Canary(two, share_ppm, "salt")
+        made = RolloutDraft(created_at_ms=5, champion=one, canary=canary)
+        return registry.start_rollout(made, expected=expected, at_ms=5, **WHO)
+
+    first = started(50_000, None)
+    with pytest.raises(StateError, match="roll-out 1 is in force"):
+        started(60_000, None)
+    grown = started(90_000, first.version)
+    other = opened()
+    assert other.rollout_in_force() == grown
+    assert other.rollout(first).canary == Canary(two, 50_000, "salt")
+    assert other.verify() == []
+    other.end_rollout(expected=grown.version, at_ms=6, **WHO)
+    assert registry.rollout_in_force() is None
+    assert registry.rollout(grown).models == [one, two], "a replay still reads it"
+    with pytest.raises(ModelError, match="no roll-out 9"):
+        registry.rollout(9)
+
+
+def test_a_promotion_ends_the_roll_out(registry: ModelRegistry) -> None:
+    one, two = publish(registry), publish(registry, 2)
+    registry.move_alias("champion", 1, at_ms=3, **WHO)
+    made = RolloutDraft(created_at_ms=5, champion=one, shadows=[two])
+    registry.start_rollout(made, expected=None, at_ms=5, **WHO)
+    registry.move_alias("champion", 2, at_ms=6, **WHO)
+    assert registry.rollout_in_force() is None

@@ -262,6 +262,7 @@ def test_a_broker_that_is_away_is_waited_for(fleet: Fleet) -> None:
     told(noticed_s=round(noticed_s, 1), resumed_s=round(resumed_s, 1), repeated=repeated)
 
 
+@pytest.mark.long
 def test_a_broker_that_crashes_under_load_loses_nothing(fleet: Fleet) -> None:
     for _ in range(2):
         fleet.worker(measured=True).start()

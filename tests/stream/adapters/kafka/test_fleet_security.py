@@ -223,6 +223,7 @@ def test_credentials_that_expire_while_it_runs(
     to_the_end(fleet, worker, **own)
 
 
+@pytest.mark.long
 def test_transactions_need_an_entry_of_their_own(fleet: Fleet, secure: Cluster, user: str) -> None:
     feed(secure, a_feed(300, PARTITIONS))
     own = {**orders(secure, user), "CLAIMTRACE_KAFKA__OUTPUT": "exactly_once"}

@@ -241,6 +241,23 @@ class Workspace:
         manifest = self.registry.load(which).manifest
         return misfit(manifest, self.domain.definitions_digest, self.feature_digests)
 
+    def published(self, version: int) -> ModelRef:
+        """Return a version by its number.
+
+        Raises:
+            UsageError: there is no such version; the hint says which there are.
+        """
+        versions = {ref.version: ref for ref in self.registry.versions()}
+        if version not in versions:
+            known = (
+                f"published: {min(versions)} .. {max(versions)}"
+                if versions
+                else "none published yet"
+            )
+            raise UsageError(f"there is no version {version}", where=self.domain.name,
+                             hint=known)  # fmt: skip
+        return versions[version]
+
     def rollout_of(self, ref: RolloutRef) -> Rollout:
         """Return the verified manifest of a roll-out; it is read once."""
         found = self._rollouts.get(ref)

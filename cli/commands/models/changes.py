@@ -182,10 +182,7 @@ def _check_approved(log: ApprovalsLog, version: int) -> None:
 
 
 def _check(workspace: Workspace, version: int, reason: str) -> None:
-    versions = [ref.version for ref in workspace.registry.versions()]
-    if version not in versions:
-        known = f"published: {versions[0]} .. {versions[-1]}" if versions else "none published yet"
-        raise UsageError(f"there is no version {version}", where=workspace.domain.name, hint=known)
+    workspace.published(version)
     check_reason(reason)
 
 

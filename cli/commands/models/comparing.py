@@ -10,8 +10,8 @@ import typer
 from claimtrace.errors import UsageError
 
 from ...console import out, print_json, progress, safe, table
-from ...mistakes import check_writable
 from ...times import time_of
+from ...wiring.train_options import check_new
 from ...wiring.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -41,10 +41,9 @@ def compare(
     decision.review_hours and decision.investigation_hours of the settings.
     """
     workspace: Workspace = ctx.obj
-    refs = [_published(workspace, version) for version in (one, other)]
+    refs = [workspace.published(version) for version in (one, other)]
     from_ms = None if from_time is None else time_of(from_time, "--from")
-    if out_file is not None:
-        _check_new(out_file)
+    check_new(out_file, ".parquet", "claims")
     scorers = [_scorer(workspace, ref) for ref in refs]
     found = _compare(workspace, scorers, from_ms, out_file, quiet=as_json)
     if not found.claims:
@@ -134,28 +133,12 @@ def _write(tables: list[Any], path: Path) -> None:
     write_file(path, sink.getvalue().to_pybytes())
 
 
-def _published(workspace: Workspace, version: int) -> ModelRef:
-    versions = {ref.version: ref for ref in workspace.registry.versions()}
-    if version not in versions:
-        known = f"published: {min(versions)} .. {max(versions)}" if versions else "none published"
-        raise UsageError(f"there is no version {version}", where=workspace.domain.name, hint=known)
-    return versions[version]
-
-
 def _scorer(workspace: Workspace, ref: ModelRef) -> Scorer:
     found = workspace.misfit(ref)
     if found is not None:
         raise UsageError(f"version {ref.version}: {found.words}", where=workspace.domain.name,
                          hint="compare versions of these definitions")  # fmt: skip
     return workspace.scorer_of(ref).taking(workspace.domain.feature_names)
-
-
-def _check_new(path: Path) -> None:
-    """Refuse a file that can't be written, before the long work."""
-    if path.suffix != ".parquet" or path.exists() or not path.parent.is_dir():
-        raise UsageError("claims go to a new .parquet file in a folder that exists",
-                         where=str(path), hint="name one such as claims.parquet")  # fmt: skip
-    check_writable(path.parent)
 
 
 def _show(found: Comparison, one: int, other: int) -> None:

@@ -64,10 +64,7 @@ def export(
     from claimtrace.adapters.files.atomic_files import write_file, write_folder
 
     workspace: Workspace = ctx.obj
-    versions = [ref.version for ref in workspace.registry.versions()]
-    if version not in versions:
-        known = f"published: {versions[0]} .. {versions[-1]}" if versions else "none published yet"
-        raise UsageError(f"there is no version {version}", where=workspace.domain.name, hint=known)
+    workspace.published(version)
     _check_new(to)
     artefact, registry = workspace.registry.load(version), workspace.registry
     files = files_of(artefact, registry.files(version), registry.approvals())

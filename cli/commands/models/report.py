@@ -57,10 +57,7 @@ def _local_copy(page: bytes) -> str:
 
 
 def _check_has_page(workspace: Workspace, version: int) -> None:
-    versions = [ref.version for ref in workspace.registry.versions()]
-    if version not in versions:
-        known = f"published: {versions[0]} .. {versions[-1]}" if versions else "none published yet"
-        raise UsageError(f"there is no version {version}", where=workspace.domain.name, hint=known)
+    workspace.published(version)
     if REPORT_FILE not in workspace.registry.load(version).manifest.attached:
         raise UsageError(
             f"version {version} has no report", where=workspace.domain.name,

@@ -231,15 +231,12 @@ def _model(workspace: Workspace, version: int) -> ModelRef:
     Raises:
         UsageError: there is no such version, or it was trained under other definitions.
     """
-    versions = {ref.version: ref for ref in workspace.registry.versions()}
-    if version not in versions:
-        known = f"published: {min(versions)} .. {max(versions)}" if versions else "none published"
-        raise UsageError(f"there is no version {version}", where=workspace.domain.name, hint=known)
+    ref = workspace.published(version)
     found = workspace.misfit(version)
     if found is not None:
         raise UsageError(f"version {version}: {found.words}", where=workspace.domain.name,
                          hint="train a new version under these definitions")  # fmt: skip
-    return versions[version]
+    return ref
 
 
 def _canary(workspace: Workspace, version: int) -> ModelRef:

@@ -89,7 +89,7 @@ class GateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     splits: int = 100_000
     """Most splits of all trees: the reasons of a claim visit each."""
     trees: int = 2_000
-    """Most trees."""
+    """Most trees that a model may have."""
     model_mib: int = 16
     """Most MiB of the model's JSON; no registry takes more than 64."""
 

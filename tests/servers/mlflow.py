@@ -20,7 +20,7 @@ from tests.servers.broker import HOST, STARTER, dies_with_us, free_ports
 from tests.servers.fetch import mlflow_packages
 
 READY_TIMEOUT_S: Final = 240.0
-"""It makes the tables of its database first: half a minute where nothing else runs."""
+"""Longest wait for the server: at first it makes its database, which takes half a minute."""
 
 
 class Mlflow(Closing):

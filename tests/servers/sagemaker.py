@@ -179,4 +179,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Write nothing."""
+        """Leave requests out of the output of the tests."""

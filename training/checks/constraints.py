@@ -32,7 +32,7 @@ Kind = Literal["Integral", "Fractional", "Unknown"]
 
 
 class NumConstraints(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Limits for numbers."""
+    """Limits for the values of a numeric feature."""
 
     is_non_negative: bool = False
     minimum: float | None = None

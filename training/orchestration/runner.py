@@ -50,7 +50,7 @@ class Store(Protocol):
 
 
 def unobserved(point: str, step: str) -> None:
-    """Observe nothing."""
+    """Take no notice of a step's points: the observer of runs that nobody watches."""
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -156,23 +157,28 @@ def run_training(
     if workspace.models_folder is not None:
         check_writable(workspace.models_folder)
     with progress("train", len(steps), quiet=quiet) as advance:
-        left = {name for name, _ in steps}
-
-        def told(step: str, at: int, total: int) -> None:
-            ended = at == total and step in left
-            left.difference_update([step] if ended else [])
-            advance(int(ended), f"{step} {at}/{total}" if total > 1 else step)
-
         now_ms = workspace.clock.now_ms()
         at_ms = now_ms if at_ms is None else at_ms
         report = run(
             workspace.offline, workspace.registry, settings, at_ms=at_ms, now_ms=now_ms,
-            progress=told, steps=steps, domain=workspace.domain,
+            progress=step_progress(steps, advance), steps=steps, domain=workspace.domain,
             known_definitions={workspace.domain.definitions_digest: workspace.feature_digests},
             search=search_of(workspace, settings, at_ms), limits=limits,
         )  # fmt: skip
     mirror_after_training(workspace)
     return report
+
+
+def step_progress(steps: Sequence[tuple[str, Any]], advance: Any) -> Any:
+    """Return the callback for progress: a bar that counts steps, with a note of the work inside."""
+    left = {name for name, _ in steps}
+
+    def told(step: str, at: int, total: int) -> None:
+        ended = at == total and step in left
+        left.difference_update([step] if ended else [])
+        advance(int(ended), f"{step} {at}/{total}" if total > 1 else step)
+
+    return told
 
 
 def write_scores(run: TrainingRun, path: Path) -> None:

@@ -21,7 +21,7 @@ from ...mistakes import check_writable
 from ...wiring.pipeline_runs import PipelineRuns, code_digest
 from ...wiring.train_options import limits_of, search_of
 from ...wiring.workspace import Workspace
-from ..models.train import write_scores
+from ..models.train import step_progress, write_scores
 
 if TYPE_CHECKING:
     from training.orchestration.triggers import Trigger
@@ -114,7 +114,7 @@ def run_pipeline(
             settings = _settings_of(record, workspace)
             run = begin(
                 workspace.offline, workspace.registry, settings,
-                at_ms=record.at_ms, now_ms=record.now_ms, progress=_told(steps, advance),
+                at_ms=record.at_ms, now_ms=record.now_ms, progress=step_progress(steps, advance),
                 actor=record.actor, domain=workspace.domain, run_id=record.run,
                 known_definitions={
                     workspace.domain.definitions_digest: workspace.feature_digests
@@ -249,18 +249,6 @@ def _conditions(settings: Settings) -> Mapping[str, Any]:
         return f"{words}. {run.verdict.words}" if failed else ""
 
     return {"publish": unless_promoted} if settings.pipeline.publish == "promoted" else {}
-
-
-def _told(steps: Sequence[tuple[str, Any]], advance: Any) -> Any:
-    """Return the callback for progress: a bar that counts steps, with a note of the work inside."""
-    left = {name for name, _ in steps}
-
-    def told(step: str, at: int, total: int) -> None:
-        ended = at == total and step in left
-        left.difference_update([step] if ended else [])
-        advance(int(ended), f"{step} {at}/{total}" if total > 1 else step)
-
-    return told
 
 
 def _sum_up(record: RunRecord, run: TrainingRun) -> None:

@@ -308,7 +308,7 @@ def test_a_refused_record_takes_its_transaction_with_it_and_is_named(kafka, topi
 
 
 def test_a_record_that_the_client_refuses_takes_its_transaction_with_it(kafka, topic, sinks, group):
-    """It never was a part of the transaction, which must not be committed without it."""
+    """The refused record never reached the transaction, which must not be committed then."""
     sink = sinks(transactional_id=f"worker-{topic}")
     sink.begin()
     sink.send([*outgoing(topic, range(2)), Outgoing(topic, 0, b"k", b"x" * 2_000_000, 1)])

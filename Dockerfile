@@ -14,6 +14,7 @@ RUN pip install --require-hashes -r requirements.lock
 
 COPY pyproject.toml README.md LICENSE ./
 COPY cli cli/
+COPY serving serving/
 COPY stream stream/
 COPY training training/
 COPY featurestore featurestore/

@@ -11,6 +11,7 @@ from typing import Final
 
 ROOMS: Final = (
     "cli",
+    "serving",
     "stream",
     "training",
     "featurestore",

@@ -8,6 +8,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from claimtrace.errors import UsageError
 
+Name = TypeVar("Name")
 Model = TypeVar("Model")
 _REFERENCE: Final = re.compile(r"([A-Za-z0-9_.-]{1,128}):([1-9][0-9]{0,8})")
 
@@ -35,29 +36,29 @@ def wanted_model(text: str) -> Wanted:
     return Wanted(found[1], int(found[2]))
 
 
-class LoadedModels(Generic[Model]):
-    """At most `most` models by key; a new one takes the place of the one least recently used.
+class LoadedModels(Generic[Name, Model]):
+    """At most `most` models by name; a new one takes the place of the one least recently used.
 
-    >>> models = LoadedModels[str](most=2)
+    >>> models = LoadedModels[int, str](most=2)
     >>> models.put(1, "a"), models.put(2, "b"), models.get(1), models.put(3, "c")
     ([], [], 'a', [2])
-    >>> models.get(2) is None, models.keys()
+    >>> models.get(2) is None, models.names()
     (True, [1, 3])
     """
 
     def __init__(self, most: int) -> None:
         self._most = max(1, most)
-        self._models: OrderedDict[object, Model] = OrderedDict()
+        self._models: OrderedDict[Name, Model] = OrderedDict()
 
-    def get(self, key: object) -> Model | None:
+    def get(self, key: Name) -> Model | None:
         """Return a loaded model, and note its use."""
         found = self._models.get(key)
         if found is not None:
             self._models.move_to_end(key)
         return found
 
-    def put(self, key: object, model: Model) -> list[object]:
-        """Keep a loaded model; returns the keys of those that leave."""
+    def put(self, key: Name, model: Model) -> list[Name]:
+        """Keep a loaded model; returns the names of those that leave."""
         self._models[key] = model
         self._models.move_to_end(key)
         gone = []
@@ -65,6 +66,6 @@ class LoadedModels(Generic[Model]):
             gone.append(self._models.popitem(last=False)[0])
         return gone
 
-    def keys(self) -> list[object]:
-        """Return the keys of the loaded models, least recently used first."""
+    def names(self) -> list[Name]:
+        """Return the names of the loaded models, least recently used first."""
         return list(self._models)

@@ -142,14 +142,17 @@ def _answer(status: int, body: Any, schema_of: Mapping[Any, Any]) -> dict[str, A
 
 
 def _content(body: Any, schema_of: Mapping[Any, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, list[Any]] = {}
     for one in _bodies(body):
         if isinstance(one, Media):
             schema = {"type": "string"} if one.type is None else schema_of[one.type]
-            found[one.media] = {"schema": schema}
+            found.setdefault(one.media, []).append(schema)
         else:
-            found["application/json"] = {"schema": schema_of[one]}
-    return found
+            found.setdefault("application/json", []).append(schema_of[one])
+    return {
+        media: {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
+        for media, schemas in found.items()
+    }
 
 
 def _bodies(body: Any) -> Sequence[Any]:

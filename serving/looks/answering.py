@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from claimtrace.decisions import ModelRef
-from claimtrace.errors import ClaimtraceError
+from claimtrace.errors import UsageError
 from claimtrace.events import Record
 from claimtrace.limits import MAX_ID_CHARS, MAX_VALUE_BYTES
-from claimtrace.looks import AsOf, advisory_answer
+from claimtrace.looks import AdvisoryDecision, AsOf, advisory_answer
 from claimtrace.refusals import Refusal
 from stream.engine.engine import Engine
 from stream.engine.looked import Looked
 
 from .queue import MOST_CLAIMS
 
-TOO_LARGE: Final = Refusal("too_large")
+DECIDED_ALREADY: Final = "decided_already"
+_TOO_LARGE: Final = Refusal("too_large")
+_encode = msgspec.json.Encoder().encode
 
 
 class Ask(NamedTuple):
@@ -35,22 +38,35 @@ class Answered(NamedTuple):
     looked: Sequence[Looked]
 
 
-class NotScored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The place of a claim that has no score: it would be refused, or is decided already.
+class NotScored(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a claim has no score: it would be refused, or is decided already.
 
-    `reason`, `field` and `hint` are those of the dead letter that it would become; `decision` is
-    where the decision is.
+    `reason`, `field` and `hint` are those of the dead letter that it would become. With the reason
+    `decided_already` the path of its decision is in `decision`; else that is empty.
     """
 
+    reason: str
+    field: str
+    hint: str
+    decision: str
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one claim of a list: it has exactly one of both."""
+
+    score: AdvisoryDecision | UnsetType = UNSET
+    not_scored: NotScored | UnsetType = UNSET
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """The answer to a list of claims: a place for each, in their order."""
+
     advisory: bool
-    scored: bool
-    reason: str = ""
-    field: str = ""
-    hint: str = ""
-    decision: str = ""
+    as_of: AsOf
+    scores: list[Place]
 
 
-class BadBody(ClaimtraceError):
+class BadBody(UsageError):
     """A body that holds no claims, or too many."""
 
 
@@ -59,10 +75,6 @@ class Asked(NamedTuple):
 
     values: list[bytes]
     is_list: bool
-
-
-class _Claims(msgspec.Struct):
-    claims: list[msgspec.Raw]
 
 
 _list = msgspec.json.Decoder(list[msgspec.Raw])
@@ -112,7 +124,7 @@ def answers(engine: Engine, asks: Sequence[Ask], log_time_ms: int) -> list[Answe
     # what is larger than any value on the log isn't decoded at all
     small = [at for at, value in enumerate(values) if len(value) <= MAX_VALUE_BYTES]
     records = [Record(topic, 0, at, None, values[at], log_time_ms) for at in small]
-    found = [Looked(refusal=TOO_LARGE)] * len(values)
+    found = [Looked(refusal=_TOO_LARGE)] * len(values)
     for at, looked in zip(small, engine.look(records, asks[0].model), strict=True):
         found[at] = looked
     answered, first = [], 0
@@ -122,38 +134,35 @@ def answers(engine: Engine, asks: Sequence[Ask], log_time_ms: int) -> list[Answe
     return answered
 
 
-def item_of(looked: Looked, as_of: AsOf, value: bytes, id_field: str) -> bytes:
-    """Return what became of a claim, as JSON.
-
-    Args:
-        looked, as_of: of `Answered`.
-        value: the claim.
-        id_field: the field of the claim's id.
-    """
+def not_scored(looked: Looked, value: bytes, id_field: str) -> NotScored | None:
+    """Return why a claim has no score; None when it has one."""
     if looked.decision:
-        return advisory_answer(looked.decision, as_of)
-    return msgspec.json.encode(not_scored(looked, value, id_field))
-
-
-def not_scored(looked: Looked, value: bytes, id_field: str) -> NotScored:
-    """Return why a claim has no score."""
+        return None
     if looked.is_known:
         claim_id = claim_id_of(value, id_field)
-        return NotScored(advisory=True, scored=False, reason="decided_already",
-                         decision=f"/v1/decisions/{claim_id}" if claim_id else "")  # fmt: skip
+        return NotScored(reason=DECIDED_ALREADY, field=id_field, hint="its decision is on the log",
+                         decision=f"/v1/decisions/{claim_id}")  # fmt: skip
     refusal = looked.refusal or Refusal("bad_json")
-    return NotScored(advisory=True, scored=False, reason=refusal.reason, field=refusal.field,
-                     hint=refusal.hint)  # fmt: skip
+    return NotScored(reason=refusal.reason, field=refusal.field, hint=refusal.hint, decision="")
 
 
 def list_of(answered: Answered, values: Sequence[bytes], id_field: str) -> bytes:
-    """Return the answer to a list of claims, as JSON: `advisory`, `as_of`, `scores`."""
-    items = [
-        item_of(looked, answered.as_of, value, id_field)
-        for looked, value in zip(answered.looked, values, strict=True)
-    ]
-    as_of = msgspec.json.encode(answered.as_of)
-    return b'{"advisory":true,"as_of":%b,"scores":[%b]}' % (as_of, b",".join(items))
+    """Return the answer to a list of claims, as the JSON of `Scores`.
+
+    Args:
+        answered: the answer.
+        values: the claims.
+        id_field: the field of a claim's id.
+    """
+    places = []
+    for looked, value in zip(answered.looked, values, strict=True):
+        if (why := not_scored(looked, value, id_field)) is None:
+            places.append(b'{"score":%b}' % advisory_answer(looked.decision, answered.as_of))
+        else:
+            places.append(b'{"not_scored":%b}' % _encode(why))
+    return b'{"advisory":true,"as_of":%b,"scores":[%b]}' % (
+        _encode(answered.as_of), b",".join(places)
+    )  # fmt: skip
 
 
 def claim_id_of(value: bytes, id_field: str) -> str:

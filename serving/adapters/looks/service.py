@@ -8,10 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 from claimtrace.clock import Clock
 from claimtrace.decisions import ModelRef
 from claimtrace.errors import StoreUnavailable
+from featurestore.definitions.domain import Domain
 from models.scorer import Scorer
 from stream.engine.engine import Engine
 
 from ...looks.answering import Answered, Ask, answers
+from ...looks.entity import FeatureGroup, check_group, feature_group
 from ...looks.freshness import Freshness, is_too_old
 from ...looks.loaded_models import Wanted
 from .desk import LookDesk
@@ -38,12 +40,14 @@ class LookService:
         timeout_s: how long a request waits for the engine.
         shelf: the models that requests name.
         clock: for the log time of claims.
+        domain: the definitions.
     """
 
     def __init__(
         self, most_waiting: int, max_behind_ms: int, timeout_s: float, shelf: ModelShelf,
-        clock: Clock,
+        clock: Clock, domain: Domain,
     ) -> None:  # fmt: skip
+        self._domain, self.id_field = domain, domain.claim.id_field
         self.desk = LookDesk[_Asking, Answered](most_waiting, timeout_s)
         self.shelf = shelf
         self.freshness = Freshness()
@@ -75,6 +79,17 @@ class LookService:
         self.check_fresh()
         found: Any = await self.desk.question(work)  # type: ignore[arg-type]
         return found  # type: ignore[no-any-return]
+
+    async def entity(self, group: str, key: str) -> FeatureGroup | None:
+        """Return what the features know of an entity; None when nothing has named it.
+
+        Raises:
+            NoSuchGroup, BadKey: see `serving.looks.entity.check_group`.
+            TooFarBehind, TooManyWaiting, NoAnswer: as `look`.
+        """
+        check_group(self._domain, group, key)
+        now_ms = self._clock.now_ms()
+        return await self.read(lambda engine: feature_group(engine, group, key, now_ms))
 
     def serve(self, engine: Engine) -> int:
         """Answer one batch of those who wait, on the engine's thread; returns how many."""

@@ -99,7 +99,7 @@ class KeyTable:
             return _reader.decode(text)
         except msgspec.DecodeError as error:
             raise StateError(f"a key can't be read: {error}", where=self.name,
-                             hint="restore the table from a copy")  # fmt: skip
+                             hint="restore the table from a copy") from error  # fmt: skip
 
 
 class KeyRing:

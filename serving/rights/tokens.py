@@ -19,10 +19,6 @@ from ..roles import scopes_of
 from .caller import Caller, Denied, bad_credential, expired
 from .rate import Rate
 
-ALGORITHMS: Final = (
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-)  # fmt: skip
-"""Signatures by a private key that only the issuer has."""
 MOST_TOKEN_CHARS: Final = 8 * 1024
 MOST_SUBJECT_CHARS: Final = 128
 MOST_KEYS: Final = 100

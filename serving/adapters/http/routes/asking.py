@@ -43,3 +43,9 @@ def number_in(request: Request, name: str, least: int, most: int) -> int | None:
 def claim_body() -> Any:
     """Return the type of a body with claims: an object, or a list of objects."""
     return dict[str, Any] | list[dict[str, Any]]
+
+
+def caller_of(request: Request) -> str:
+    """Return who calls, as the rights know it; "open" where no credential is asked for."""
+    caller = getattr(request.state, "caller", None)
+    return "open" if caller is None else str(caller.id)

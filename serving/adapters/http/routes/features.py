@@ -35,7 +35,7 @@ async def features(request: Request) -> Response:
 
 ROUTES: Final = (
     Endpoint(
-        "GET", "/v1/features/{group}/{key:path}", Scope.READ, features,
+        "GET", "/v1/features/{group}/{key:path}", Scope.EVIDENCE, features,
         "The windows of an entity as the features count them now, or its newest profile.",
         answers={200: FeatureGroup}, needs="looks",
     ),

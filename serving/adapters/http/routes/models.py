@@ -22,7 +22,7 @@ async def models(request: Request) -> Response:
 
 ROUTES: Final = (
     Endpoint(
-        "GET", "/v1/models", Scope.READ, models,
+        "GET", "/v1/models", Scope.MODELS, models,
         "The versions of the registry, which of them are in charge, and which can be asked.",
         answers={200: Models}, needs="models",
     ),

@@ -122,6 +122,8 @@ class Driver:
         )  # fmt: skip
         self._commit_every_s, self._committed_s = cadence.commit_s, clock.monotonic_s()
         self._ahead: deque[Plan] = deque()
+        self.at_end = False
+        """Whether the last step applied all that was on the log; False where it can't tell."""
 
     @property
     def call(self) -> Call | None:
@@ -192,9 +194,7 @@ class Driver:
         return len(records)
 
     def has_everything(self) -> bool:
-        """Whether the log has no record that isn't applied yet; asked after a step without any."""
-        if self._ahead:
-            return False
+        """Whether the log has no record that isn't applied; asked after a step without any."""
         self._source.order_topics(self.engine.tie_order)
         return not self._retry(lambda: self._source.poll(self.engine.positions, 1))
 
@@ -234,6 +234,7 @@ class Driver:
 
     def _next(self, most: int) -> tuple[Plan | None, Sequence[Record]]:
         """Return the next plan and its records: one from the journal, or one written now."""
+        self.at_end = False
         if self._group is not None and not self._ahead:
             self._ahead.extend(self._retry(lambda: list(self._journal.read(self.engine.plan + 1))))
         if self._ahead:
@@ -244,6 +245,7 @@ class Driver:
         most = self._snapshotting.batch_limit(most)
         self._source.order_topics(self.engine.tie_order)
         records = self._retry(lambda: self._source.poll(self.engine.positions, most))
+        self.at_end = len(records) < most
         if not records:
             return None, _NOTHING
         records = Records.of(records).within(MAX_BATCH_BYTES)

@@ -8,6 +8,8 @@ import msgspec
 
 from claimtrace.errors import UsageError
 
+from .fields import chosen
+
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 As = Literal["look", "claims"]
 Form = Literal["ndjson", "csv", "parquet"]
@@ -81,23 +83,19 @@ def form_of(media: str) -> Form:
     return found
 
 
-def fields_of(text: str | None, known: frozenset[str]) -> list[str]:
+def fields_of(text: str | None) -> list[str]:
     """Read the names of fields of the output, separated by commas; none: the usual ones.
 
     Raises:
         UsageError: a name isn't a field of an answer, or there are too many.
 
-    >>> fields_of("score, outcome", frozenset({"outcome", "score"}))
+    >>> fields_of("score, outcome")
     ['score', 'outcome']
     """
     names = [name.strip() for name in text.split(",")] if text else []
     if len(names) > _MOST_FIELDS:
         raise UsageError(f"more than {_MOST_FIELDS} fields", where="fields", hint="name fewer")
-    for name in names:
-        if name not in known:
-            raise UsageError("this is no field of an answer", where="fields",
-                             hint=f"fields: {', '.join(sorted(known))}")  # fmt: skip
-    return list(dict.fromkeys(names))
+    return list(chosen(names, "fields")) if names else []
 
 
 def moved(job: Job, state: State, at_ms: int, **changes: int | str) -> Job:

@@ -81,5 +81,5 @@ def test_few_calls(app: Any) -> None:
 
 @pytest.mark.long
 def test_ten_thousand_calls(app: Any) -> None:
-    seen = calls(app, -(-10_000 // len(ENDPOINTS)), 2)
+    seen = calls(app, 1_500, 2)  # those without any parameter are called once
     assert sum(seen.values()) >= 10_000

@@ -34,6 +34,7 @@ class KeyTable:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._there = False
 
     @property
     def name(self) -> str:
@@ -74,12 +75,12 @@ class KeyTable:
 
     def find(self, key_id: str) -> KeyRecord | None:
         """Return a key, or None."""
-        item = self._table.get(_KEY, key_id) if self._table.is_there() else None
+        item = self._table.get(_KEY, key_id) if self._is_there() else None
         return None if item is None else self._read(str(item.get("record")))
 
     def all(self) -> Iterator[tuple[KeyRecord, int]]:
         """Yield every key, revoked ones too, and when it was last used in ms; 0: never."""
-        if not self._table.is_there():
+        if not self._is_there():
             return
         used = {str(item["sk"]): int(item.get("at_ms", 0)) for item in self._table.query(_USED)}
         for item in self._table.query(_KEY):
@@ -88,11 +89,16 @@ class KeyTable:
 
     def has_any(self) -> bool:
         """Whether a key was ever made; revoked and expired ones count."""
-        return self._table.is_there() and next(self._table.query(_KEY, limit=1), None) is not None
+        return self._is_there() and next(self._table.query(_KEY, limit=1), None) is not None
 
     def note_used(self, key_id: str, at_ms: int) -> None:
         """Store when a key was last used."""
         self._table.put_always({"pk": _USED, "sk": key_id, "at_ms": at_ms})
+
+    def _is_there(self) -> bool:
+        """Whether the table was made; asked until it is."""
+        self._there = self._there or self._table.is_there()
+        return self._there
 
     def _read(self, text: str) -> KeyRecord:
         try:

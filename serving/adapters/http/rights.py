@@ -281,7 +281,7 @@ class _Limited:
         if self._size > self._limit:
             raise _BodyRefused(body_too_large(self._limit))
         self._ended = not message.get("more_body", False)
-        if self._is_checked and part:
+        if self._is_checked:
             self._parts.append(part)
             if self._ended and is_too_deep(b"".join(self._parts)):
                 raise _BodyRefused(too_deep())

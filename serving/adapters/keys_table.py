@@ -21,6 +21,8 @@ MOST_CACHED: Final = 10_000
 
 _KEY: Final = "key"
 _USED: Final = "used"
+_OF_PSEUDONYMS: Final = "secret"
+_PSEUDONYMS: Final = "pseudonyms"
 _reader = msgspec.json.Decoder(KeyRecord)
 
 
@@ -94,6 +96,20 @@ class KeyTable:
     def note_used(self, key_id: str, at_ms: int) -> None:
         """Store when a key was last used."""
         self._table.put_always({"pk": _USED, "sk": key_id, "at_ms": at_ms})
+
+    def pseudonym_secret(self, fresh: str = "") -> str:
+        """Return the secret of the audit's pseudonyms; a fresh one is stored if there is none.
+
+        Args:
+            fresh: random text; empty: return an empty text instead where there is none.
+        """
+        found = self._table.get(_OF_PSEUDONYMS, _PSEUDONYMS) if self._is_there() else None
+        if found is None and fresh:
+            item: dict[str, str | int] = {"pk": _OF_PSEUDONYMS, "sk": _PSEUDONYMS, "text": fresh}
+            if self._table.put(Change(item, None)):
+                return fresh
+            found = self._table.get(_OF_PSEUDONYMS, _PSEUDONYMS)
+        return "" if found is None else str(found["text"])
 
     def _is_there(self) -> bool:
         """Whether the table was made; asked until it is."""

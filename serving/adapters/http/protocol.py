@@ -44,11 +44,15 @@ class LimitedProtocol(HttpToolsProtocol):
         """Count the bytes of headers while they come."""
         if self._in_head:
             self._head_bytes += len(data)
-            if self._timer is None:  # the first byte of a further request
-                self._await_head()
         super().data_received(data)
         if self._in_head and self._head_bytes > self.most_header_bytes:
             self._refuse(b"431 Request Header Fields Too Large")
+
+    def on_message_begin(self) -> None:
+        """Start the time for a further request's headers, at its first byte."""
+        super().on_message_begin()
+        if self._timer is None:
+            self._await_head()
 
     def on_headers_complete(self) -> None:
         """Stop the time: the application has limits of its own for the rest."""

@@ -93,6 +93,7 @@ class Server:
 
     def ask(self, method: str, path: str, headers: Any = None, **more: Any) -> httpx.Response:
         """Send one request."""
+
         async def one() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:

@@ -52,6 +52,19 @@ class Profiles:
         _run(is_put, entities, times, values, self._times, self._values, out)
         return out
 
+    def look(self, entities: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the values of entities now: [fields, n], NaN for -1 and unknown entities."""
+        out = np.full((len(self._values), entities.size), np.nan, np.float64)
+        known = (entities >= 0) & (entities < self._times.size)
+        out[:, known] = self._values[:, entities[known]]
+        return out
+
+    def changed_ms(self, entity: int) -> int | None:
+        """Return the event time of an entity's newest change; None without a profile."""
+        if not 0 <= entity < self._times.size or self._times[entity] == NEVER:
+            return None
+        return int(self._times[entity])
+
     def mark(self, live: NDArray[np.bool_]) -> Iterator[int]:
         """Mark the entities that have a profile as live; yields units after each slice."""
         for first in range(0, min(live.size, self._times.size), ENTITIES_A_SLICE):

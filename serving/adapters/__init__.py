@@ -1,1 +1,1 @@
-"""Where the room meets the outside: HTTP, tables of keys, the log of the audit."""
+"""Where the room meets the outside: HTTP, threads, files of claims, keys, the log of the audit."""

@@ -10,6 +10,8 @@ CSP: Final = (
     "frame-ancestors 'none'"
 )
 """For answers that are no pages: nothing may be loaded by them, and nobody may frame them."""
+PAGE_CSP: Final = CSP.replace("base-uri", "style-src 'self'; base-uri", 1)
+"""For a page without script, whose style sheet comes from here."""
 HSTS: Final = "max-age=31536000"
 _ALWAYS: Final = (
     (b"x-content-type-options", b"nosniff"),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,20 +16,14 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, request_response
 
 from claimtrace.adapters.tables.sqlite import SqliteTable
-from claimtrace.clock import ManualClock
 from claimtrace.errors import StoreUnavailable
 from serving.adapters.audit_log import EmbeddedAudit
-from serving.adapters.http.credentials import Credentials
-from serving.adapters.http.rights import Guarded, Rights, Shield
-from serving.adapters.keys_table import KeyRing, KeyTable
-from serving.adapters.recorder import Recorder
-from serving.audit.event import SealedEvent, pseudonym, read_event
+from serving.adapters.http.rights import Guarded, Rights
+from serving.audit.event import pseudonym
 from serving.rights.headers import is_safe_policy
-from serving.rights.keys import KeyRecord, digest_of_secret, make_key
-from serving.rights.rate import Rate, TokenBuckets
+from serving.rights.rate import Rate
 from serving.roles import ROLES, Scope
-
-SECRET = "of this test"
+from tests.worlds.guarded import SECRET, Server, guarded_server
 
 
 async def echo(request: Request) -> Response:
@@ -69,69 +61,19 @@ ROUTES: list[tuple[str, str, Scope | None, Any]] = [
 ]
 
 
-@dataclass
-class Server:
-    """The application with its rights, and what it wrote."""
-
-    app: Shield
-    rights: Rights
-    keys: KeyTable
-    clock: ManualClock
-    audit: Path
-    made: int = 0
-
-    def key(self, role: str, rate: Rate = Rate(), **more: Any) -> dict[str, str]:  # noqa: B008
-        """Make a key; returns the header."""
-        self.made += 1
-        shown = make_key(self.made.to_bytes(6, "big"), bytes([self.made]) * 32)
-        self.keys.add(KeyRecord(
-            key_id=shown.key_id, name=role, digest=digest_of_secret(shown.secret), role=role,
-            rate=rate, made_ms=0, made_by="ann", **more,
-        ))  # fmt: skip
-        self.clock.sleep(1)  # a ring may hold what it read for a second
-        return {"authorization": f"Bearer {shown.text}"}
-
-    def ask(self, method: str, path: str, headers: Any = None, **more: Any) -> httpx.Response:
-        """Send one request."""
-
-        async def one() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
-                return await http.request(method, path, headers=headers, **more)
-
-        return asyncio.run(one())
-
-    def recorded(self) -> list[SealedEvent]:
-        """Stop the audit, and return its events in order."""
-        self.rights.recorder.stop()
-        audit = EmbeddedAudit(self.audit, 0, to_read=True)
-        found = [event for r in audit.records() if (event := read_event(r.value)) is not None]
-        audit.close()
-        return sorted(found, key=lambda event: event.sequence)
-
-
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
-    def server(*, may_be_open: bool = False, **more: Any) -> Server:
-        clock, audit = ManualClock(1_000_000), tmp_path / "audit.db"
-        keys = KeyTable(SqliteTable(tmp_path / "keys.db"))
-        keys.create(clock)
-        recorder = Recorder(lambda: EmbeddedAudit(audit, 2), clock, lambda _: None)
-        recorder.start()
-        credentials = Credentials(KeyRing(keys, clock), None, clock, may_be_open=may_be_open)
-        rights = Rights(**{
-            "credentials": credentials, "recorder": recorder, "clock": clock,
-            "buckets": TokenBuckets(), "over_tls": True, "behind_proxy": False,
-            "upload_bytes": 1 << 21, "secret": SECRET, **more,
-        })  # fmt: skip
+    def app_of(rights: Rights) -> Starlette:
         routes = [
             Route(path, Guarded(request_response(handler), path, scope, rights), methods=[method])
             for method, path, scope, handler in ROUTES
         ]
-        app = Shield(Starlette(routes=routes), rights, lambda: "r-1")
-        servers.append(Server(app, rights, keys, clock, audit))
+        return Starlette(routes=routes)
+
+    def server(**more: Any) -> Server:
+        servers.append(guarded_server(tmp_path, app_of, **more))
         return servers[-1]
 
     yield server

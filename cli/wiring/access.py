@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from claimtrace.errors import StoreUnavailable
 from claimtrace.settings.schema import FILE, KAFKA
 
 from .workspace import Workspace, os_user
@@ -34,7 +36,8 @@ def key_table(workspace: Workspace) -> KeyTable:
 
     place = workspace.settings.serve.keys or f"{FILE}{workspace.folder / KEYS_FILE}"
     if place.startswith(FILE):
-        return KeyTable(SqliteTable(Path(place.removeprefix(FILE))))
+        path = Path(place.removeprefix(FILE))
+        return KeyTable(SqliteTable(path), lambda: _make_private(path))
     table = shared_table(msgspec.structs.replace(workspace.settings.kinesis, table=place))
     assert table is not None
     return KeyTable(table)
@@ -56,6 +59,7 @@ def open_audit(workspace: Workspace) -> AuditLog:
 
     settings = workspace.settings
     if settings.source == "local":
+        _make_private(audit_path(workspace))
         return EmbeddedAudit(audit_path(workspace), settings.partitions)
     writer = f"w{secrets.token_hex(6)}"
     if settings.source.startswith(KAFKA):
@@ -78,6 +82,18 @@ def record_act(workspace: Workspace, drafts: Sequence[Draft]) -> None:
         audit.append(drafts)
     finally:
         audit.close()
+
+
+def _make_private(path: Path) -> None:
+    """Make a file that its owner alone can read, if there is none; SQLite's others follow it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreUnavailable(f"the file can't be made: {error.strerror}",
+                               where=str(path)) from error  # fmt: skip
 
 
 def this_user() -> Actor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -29,13 +29,17 @@ _reader = msgspec.json.Decoder(KeyRecord)
 class KeyTable:
     """The keys in a table; secrets are never in it.
 
+    Args:
+        table: where they are.
+        before_made: called before the table is made, such as to make its file private.
+
     Raises, from any method:
         ConfigError, StateError: the table can't be read, or rights are missing.
         StoreUnavailable: the table doesn't answer now.
     """
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self, table: Table, before_made: Callable[[], None] = lambda: None) -> None:
+        self._table, self._before_made = table, before_made
         self._there = False
 
     @property
@@ -45,6 +49,7 @@ class KeyTable:
 
     def create(self, clock: Clock) -> None:
         """Create the table if it is missing."""
+        self._before_made()
         self._table.create(clock)
 
     def add(self, record: KeyRecord) -> None:

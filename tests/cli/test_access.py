@@ -139,6 +139,17 @@ def test_without_an_audit_there_is_nothing_to_show(run, folder: Path) -> None:
     assert not folder.exists()
 
 
+def test_keys_and_audit_are_in_a_backup(run, folder: Path, tmp_path: Path) -> None:
+    made(run, "--role", "reader")
+    seal = run("audit", "verify").splitlines()[-1]
+    run("backup", str(tmp_path / "copy"))
+    listed = run("keys", "list", "--json")
+    restored = str(tmp_path / "restored")
+    run("--folder", restored, "restore", str(tmp_path / "copy"))
+    assert run("--folder", restored, "keys", "list", "--json") == listed
+    assert "all chains hold" in run("--folder", restored, "audit", "verify", "--against", seal)
+
+
 def doctored(run, code: int = 1) -> dict[str, str]:
     found = {each["check"]: each for each in json.loads(run("doctor", "--json", code=code))}
     told: dict[str, str] = found["who may call"]

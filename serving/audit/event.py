@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who acted: `key:ID`, `token:SUBJECT`, `os:USER@HOST`, `open`, `nobody`; and in which role."""
+    """The one who acted: `key:ID`, `token:SUBJECT`, `os:USER@HOST`, `open`, `nobody`; and in which role."""
 
     id: str
     role: str = ""

@@ -54,7 +54,7 @@ _UNAVAILABLE: Final = Denied(
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What decides about requests, and where refusals are recorded.
+    """The parts that decide about requests, and where refusals are recorded.
 
     Attributes:
         credentials: who calls.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from claimtrace.errors import StoreUnavailable
 from claimtrace.settings.schema import FILE, KAFKA
 
 from .workspace import Workspace, os_user
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 KEYS_FILE = "keys.db"
 AUDIT_FILE = "audit.db"
+SERVER_WAIT_S = 5.0
+"""How long a server waits for a cluster's acknowledgement: an answer about a person waits too."""
+COMMAND_WAIT_S = 20.0
+"""The same of a command: longer than a client needs to find that a topic isn't there."""
 
 
 def key_table(workspace: Workspace) -> KeyTable:
@@ -34,7 +40,8 @@ def key_table(workspace: Workspace) -> KeyTable:
 
     place = workspace.settings.serve.keys or f"{FILE}{workspace.folder / KEYS_FILE}"
     if place.startswith(FILE):
-        return KeyTable(SqliteTable(Path(place.removeprefix(FILE))))
+        path = Path(place.removeprefix(FILE))
+        return KeyTable(SqliteTable(path), lambda: _make_private(path))
     table = shared_table(msgspec.structs.replace(workspace.settings.kinesis, table=place))
     assert table is not None
     return KeyTable(table)
@@ -45,7 +52,7 @@ def audit_path(workspace: Workspace) -> Path:
     return workspace.folder / AUDIT_FILE
 
 
-def open_audit(workspace: Workspace) -> AuditLog:
+def open_audit(workspace: Workspace, wait_s: float = SERVER_WAIT_S) -> AuditLog:
     """Open the audit to append to it: a file, or the topic or stream of a cluster.
 
     Raises:
@@ -56,15 +63,18 @@ def open_audit(workspace: Workspace) -> AuditLog:
 
     settings = workspace.settings
     if settings.source == "local":
+        _make_private(audit_path(workspace))
         return EmbeddedAudit(audit_path(workspace), settings.partitions)
     writer = f"w{secrets.token_hex(6)}"
     if settings.source.startswith(KAFKA):
         from producers.adapters.kafka import KafkaSink
 
-        return SinkAudit(KafkaSink(settings.kafka_connection, send_deadline_s=1.0), writer)
+        sink = KafkaSink(settings.kafka_connection, send_deadline_s=1.0)
+        return SinkAudit(sink, writer, wait_s)
     from producers.adapters.kinesis import KinesisSink
 
-    return SinkAudit(KinesisSink(settings.kinesis_connection, workspace.clock), writer)
+    to_streams = KinesisSink(settings.kinesis_connection, workspace.clock)
+    return SinkAudit(to_streams, writer, wait_s)
 
 
 def record_act(workspace: Workspace, drafts: Sequence[Draft]) -> None:
@@ -73,11 +83,23 @@ def record_act(workspace: Workspace, drafts: Sequence[Draft]) -> None:
     Raises:
         StoreUnavailable: the log doesn't answer.
     """
-    audit = open_audit(workspace)
+    audit = open_audit(workspace, COMMAND_WAIT_S)
     try:
         audit.append(drafts)
     finally:
         audit.close()
+
+
+def _make_private(path: Path) -> None:
+    """Make a file that its owner alone can read, if there is none; SQLite's others follow it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreUnavailable(f"the file can't be made: {error.strerror}",
+                               where=str(path)) from error  # fmt: skip
 
 
 def this_user() -> Actor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -21,19 +21,26 @@ MOST_CACHED: Final = 10_000
 
 _KEY: Final = "key"
 _USED: Final = "used"
+_OF_PSEUDONYMS: Final = "secret"
+_PSEUDONYMS: Final = "pseudonyms"
 _reader = msgspec.json.Decoder(KeyRecord)
 
 
 class KeyTable:
     """The keys in a table; secrets are never in it.
 
+    Args:
+        table: where they are.
+        before_made: called before the table is made, such as to make its file private.
+
     Raises, from any method:
         ConfigError, StateError: the table can't be read, or rights are missing.
         StoreUnavailable: the table doesn't answer now.
     """
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self, table: Table, before_made: Callable[[], None] = lambda: None) -> None:
+        self._table, self._before_made = table, before_made
+        self._there = False
 
     @property
     def name(self) -> str:
@@ -42,6 +49,7 @@ class KeyTable:
 
     def create(self, clock: Clock) -> None:
         """Create the table if it is missing."""
+        self._before_made()
         self._table.create(clock)
 
     def add(self, record: KeyRecord) -> None:
@@ -74,12 +82,12 @@ class KeyTable:
 
     def find(self, key_id: str) -> KeyRecord | None:
         """Return a key, or None."""
-        item = self._table.get(_KEY, key_id) if self._table.is_there() else None
+        item = self._table.get(_KEY, key_id) if self._is_there() else None
         return None if item is None else self._read(str(item.get("record")))
 
     def all(self) -> Iterator[tuple[KeyRecord, int]]:
         """Yield every key, revoked ones too, and when it was last used in ms; 0: never."""
-        if not self._table.is_there():
+        if not self._is_there():
             return
         used = {str(item["sk"]): int(item.get("at_ms", 0)) for item in self._table.query(_USED)}
         for item in self._table.query(_KEY):
@@ -88,11 +96,30 @@ class KeyTable:
 
     def has_any(self) -> bool:
         """Whether a key was ever made; revoked and expired ones count."""
-        return self._table.is_there() and next(self._table.query(_KEY, limit=1), None) is not None
+        return self._is_there() and next(self._table.query(_KEY, limit=1), None) is not None
 
     def note_used(self, key_id: str, at_ms: int) -> None:
         """Store when a key was last used."""
         self._table.put_always({"pk": _USED, "sk": key_id, "at_ms": at_ms})
+
+    def pseudonym_secret(self, fresh: str = "") -> str:
+        """Return the secret of the audit's pseudonyms; a fresh one is stored if there is none.
+
+        Args:
+            fresh: random text; empty: return an empty text instead where there is none.
+        """
+        found = self._table.get(_OF_PSEUDONYMS, _PSEUDONYMS) if self._is_there() else None
+        if found is None and fresh:
+            item: dict[str, str | int] = {"pk": _OF_PSEUDONYMS, "sk": _PSEUDONYMS, "text": fresh}
+            if self._table.put(Change(item, None)):
+                return fresh
+            found = self._table.get(_OF_PSEUDONYMS, _PSEUDONYMS)
+        return "" if found is None else str(found["text"])
+
+    def _is_there(self) -> bool:
+        """Whether the table was made; asked until it is."""
+        self._there = self._there or self._table.is_there()
+        return self._there
 
     def _read(self, text: str) -> KeyRecord:
         try:

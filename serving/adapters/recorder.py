@@ -95,7 +95,7 @@ class Recorder:
             going = True
             while going:
                 batch, going = self._next_batch()
-                self._write(log, [*((draft, None) for draft in self._due(not going)), *batch])
+                self._write(log, [*batch, *((draft, None) for draft in self._due(not going))])
                 self._tick()
         finally:
             log.close()

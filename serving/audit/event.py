@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who acted: `key:ID`, `token:SUBJECT`, `os:USER@HOST`, `open`, `nobody`; and in which role."""
+    """An actor: `key:ID`, `token:SUBJECT`, `os:USER@HOST`, `open`, `nobody`; and its role."""
 
     id: str
     role: str = ""
@@ -127,7 +127,7 @@ def pseudonym(kind: str, key: str, secret: str) -> str:
     Args:
         kind: what the key is of: `phone`, `address`, ...
         key: the key as the caller wrote it.
-        secret: the setting `stream.hash_key`; without it nobody can try out keys.
+        secret: random text kept with the API keys; without it nobody can try out keys.
 
     >>> pseudonym("phone", "+49 30 1", "s") == pseudonym("phone", "+49 30 1", "s")
     True

@@ -16,7 +16,7 @@ from claimtrace.errors import UsageError
 from ...console import out, print_json, safe, table
 from ...times import time_of
 from ...transports.choice import open_transport
-from ...wiring.access import audit_path
+from ...wiring.access import audit_path, key_table
 from ...wiring.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ def _pseudonym_of(workspace: Workspace, subject: str) -> str:
     if not colon:
         raise UsageError("a subject has a kind and a key", where="--subject",
                          hint="write key:ID, address:127.0.0.1 or phone:+4930123")  # fmt: skip
-    return pseudonym(kind, key, workspace.settings.stream.hash_key)
+    secret = key_table(workspace).pseudonym_secret()
+    return pseudonym(kind, key, secret) if secret else subject
 
 
 def _row(event: SealedEvent) -> list[str]:

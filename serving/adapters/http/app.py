@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, request_response
 
 from claimtrace.errors import ClaimtraceError
 
@@ -19,7 +19,8 @@ from ...openapi import openapi
 from ...problems import MEDIA, Problem, ProblemError, problem, problem_of
 from ..looks.desk import NoAnswer, TooManyWaiting
 from ..looks.model_shelf import Misfitting, NoSuchModel
-from .endpoint import Endpoint, Parts
+from .endpoint import Endpoint, Handler, Parts
+from .rights import App, Guarded
 from .routes import batches, described, evidence, features, models, scores
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -34,12 +35,13 @@ def build_app(parts: Parts, endpoints: Iterable[Endpoint] = ENDPOINTS) -> Starle
     """Build the application of this process.
 
     Args:
-        parts: what the process can do; routes whose part is missing answer 501.
+        parts: what the process can do; routes whose part is missing answer 501. With `rights`
+            each route asks for its own; put the `Shield` around the application then.
         endpoints: the routes.
     """
     served = tuple(endpoints)
     app = Starlette(
-        routes=[Route(each.path, each.handler, methods=[each.method]) for each in served],
+        routes=[Route(e.path, _guarded(e, parts), methods=[e.method]) for e in served],
         exception_handlers={
             HTTPException: _refused,
             ProblemError: _problem,
@@ -53,6 +55,13 @@ def build_app(parts: Parts, endpoints: Iterable[Endpoint] = ENDPOINTS) -> Starle
     app.state.parts = parts
     app.state.document = openapi(served, Problem, version("claimtrace"))
     return app
+
+
+def _guarded(each: Endpoint, parts: Parts) -> App | Handler:
+    """Return a route's handler behind its right."""
+    if parts.rights is None:
+        return each.handler
+    return Guarded(request_response(each.handler), each.path, each.scope, parts.rights)
 
 
 def answer(found: Problem, headers: dict[str, str] | None = None) -> Response:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from ...problems import MEDIA, problem
 from ...rights.caller import Denied
 
 
@@ -21,15 +22,9 @@ async def send_denied(
         send: of ASGI.
         close: close the connection: there is a body that nobody will read.
     """
-    body = msgspec.json.encode(
-        {
-            "type": "about:blank", "title": HTTPStatus(denied.status).phrase,
-            "status": denied.status, "detail": denied.detail, "code": denied.code,
-            "hint": denied.hint,
-        }
-    )  # fmt: skip
+    body = msgspec.json.encode(problem(denied.status, denied.code, denied.detail, denied.hint))
     headers = [
-        (b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body)),
+        (b"content-type", MEDIA.encode()), (b"content-length", b"%d" % len(body)),
     ]  # fmt: skip
     if denied.status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b'Bearer realm="claimtrace"'))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..batches.service import BatchService
     from ..looks.models import ModelService
     from ..looks.service import LookService
+    from .rights import Rights
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -53,6 +54,7 @@ class Parts:
     models: ModelService | None = None
     batches: BatchService | None = None
     evidence: Any = None
+    rights: Rights | None = None
 
     def has(self, name: str) -> bool:
         """Whether there is a part; "" is always there."""

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from starlette.requests import Request
+
 from claimtrace.clock import Clock
 from claimtrace.errors import ClaimtraceError
 
@@ -52,7 +54,7 @@ _UNAVAILABLE: Final = Denied(
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What decides about requests, and where refusals are recorded.
+    """The parts that decide about requests, and where refusals are recorded.
 
     Attributes:
         credentials: who calls.
@@ -174,7 +176,7 @@ class Guarded:
             answer = _Recorded(sending, self._rights, self._draft(scope, asked, caller))
         try:
             await self._app(scope, _Limited(receive, self._limit, self._is_checked).receive, answer)
-        except _BodyRefused as refused:
+        except RequestDenied as refused:
             self._rights.refuse(asked, refused.denied, caller)
             if not sending.started:
                 await send_denied(refused.denied, send, close=True)
@@ -216,7 +218,9 @@ class Guarded:
         )  # fmt: skip
 
 
-class _BodyRefused(Exception):
+class RequestDenied(Exception):
+    """A request that is refused while its handler runs: `Guarded` answers and records it."""
+
     def __init__(self, denied: Denied) -> None:
         self.denied = denied
         super().__init__(denied.code)
@@ -261,31 +265,47 @@ class _Limited:
         self._receive, self._limit, self._is_checked = receive, limit_bytes, is_checked
         self._size, self._ended = 0, False
         self._parts: list[bytes] = []
-        loop = asyncio.get_running_loop()
-        self._until_s = loop.time() + body_time_s(limit_bytes)
+        self._until_s = 0.0
 
     async def receive(self) -> Message:
-        """Return the next message; raises `_BodyRefused` beyond a limit."""
+        """Return the next message; raises `RequestDenied` beyond a limit."""
         if self._ended:
             return await self._receive()  # waits for the caller to go
-        try:
-            async with asyncio.timeout_at(self._until_s):
-                message = await self._receive()
-        except TimeoutError:
-            raise _BodyRefused(too_slow()) from None
+        if not self._size:  # the first bytes, which LimitedProtocol waits for; most bodies whole
+            message = await self._receive()
+            self._until_s = asyncio.get_running_loop().time() + body_time_s(self._limit)
+        else:
+            try:
+                async with asyncio.timeout_at(self._until_s):
+                    message = await self._receive()
+            except TimeoutError:
+                raise RequestDenied(too_slow()) from None
         if message["type"] != "http.request":
             self._ended = True
             return message
         part = message.get("body", b"")
         self._size += len(part)
         if self._size > self._limit:
-            raise _BodyRefused(body_too_large(self._limit))
+            raise RequestDenied(body_too_large(self._limit))
         self._ended = not message.get("more_body", False)
-        if self._is_checked and part:
+        if self._is_checked:
             self._parts.append(part)
             if self._ended and is_too_deep(b"".join(self._parts)):
-                raise _BodyRefused(too_deep())
+                raise RequestDenied(too_deep())
         return message
+
+
+def require(request: Request, scope: Scope) -> None:
+    """Refuse a request that by what it asks needs a further right than its route's.
+
+    Raises:
+        RequestDenied: the caller hasn't it. Nothing is refused where there are no rights at all:
+            an application that was built without them.
+    """
+    caller: Caller | None = getattr(request.state, "caller", None)
+    denied = lacks(caller, scope) if caller is not None else None
+    if denied is not None:
+        raise RequestDenied(denied)
 
 
 def _length(headers: dict[bytes, bytes]) -> int:

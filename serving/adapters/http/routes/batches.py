@@ -16,6 +16,7 @@ from ....problems import ProblemError, problem
 from ....roles import Scope
 from ...batches.service import NoSuchJob, TooManyJobs
 from ..endpoint import Endpoint
+from ..rights import require
 from .asking import caller_of, the_part
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -23,8 +24,11 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 async def add(request: Request) -> Response:
     """Take a file of claims, and queue its job."""
-    batches, asked = the_part(request, "batches"), request.query_params
+    asked = request.query_params
     way = asked.get("as", "look")
+    if way == "claims":
+        require(request, Scope.DECIDE)
+    batches = the_part(request, "batches")
     if way not in get_args(As):
         raise ProblemError(problem(400, "bad_request", "`as` is look or claims"))
     encoding = request.headers.get("content-encoding", "identity").strip().lower()

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from ....api_page import STYLE, api_page
 from ....openapi import Media
+from ....rights.headers import PAGE_CSP
 from ..endpoint import Endpoint
 
 _DOCUMENT, _STYLE = "/v1/openapi.json", "/v1/docs.css"
@@ -23,7 +24,9 @@ async def document(request: Request) -> Response:
 
 async def page(request: Request) -> Response:
     """Return the page of the API."""
-    return Response(api_page(request.app.state.document, _STYLE, _DOCUMENT), media_type="text/html")
+    content = api_page(request.app.state.document, _STYLE, _DOCUMENT)
+    policy = {"Content-Security-Policy": PAGE_CSP}
+    return Response(content, media_type="text/html", headers=policy)
 
 
 async def style(request: Request) -> Response:  # noqa: ARG001

@@ -16,6 +16,7 @@ from .commands.inspect import features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, train
 from .commands.pipeline import pipeline
+from .commands.rights import audit, keys
 from .commands.rollout import rollout
 from .commands.run import faust, stream, upgrade
 from .commands.start import demo, doctor, init
@@ -89,7 +90,7 @@ def version() -> None:
 
 _START, _EVENTS, _RUN = "Start here", "Put events on a log", "Run the stream"
 _MODELS, _INSPECT = "Train and approve models", "Look at decisions, and prove them"
-_KEEP = "Back up and restore"
+_KEEP, _RIGHTS = "Back up and restore", "Say who may call"
 
 app.command(rich_help_panel=_START)(demo.demo)
 app.command(rich_help_panel=_START)(doctor.doctor)
@@ -111,6 +112,8 @@ app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(verify.verify)
 app.command(rich_help_panel=_INSPECT)(seal.seal)
 app.add_typer(offline.offline_app, name="offline", rich_help_panel=_INSPECT)
+app.add_typer(keys.app, name="keys", rich_help_panel=_RIGHTS)
+app.add_typer(audit.app, name="audit", rich_help_panel=_RIGHTS)
 app.command(rich_help_panel=_KEEP)(backup.backup)
 app.command(rich_help_panel=_KEEP)(restore.restore)
 

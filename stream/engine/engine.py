@@ -84,7 +84,8 @@ class Engine:
         self.decider = Decider(domain, terms)
         self._looker = Decider(domain, terms)
         """Decides on what is only looked at: its chains lead nowhere."""
-        self._load = scorer_of
+        self.scorers = scorer_of
+        """Returns the loaded model of a version; looks put models of their own before it."""
         self._names = domain.feature_names
         self._rollout_of = rollout_of
         self.decoder = ColumnDecoder(domain.events, domain.currency, key, plain)
@@ -329,7 +330,7 @@ class Engine:
 
     def _scorer_of(self, ref: ModelRef) -> Scorer:
         """Return the model of a version; it picks its features out of the served vectors."""
-        return self._load(ref).taking(self._names)
+        return self.scorers(ref).taking(self._names)
 
     def _count_drift(
         self, scorer: Scorer, facts: AcceptedEvents, ingested: IntakeResult, scored: Scored

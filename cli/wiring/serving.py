@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from claimtrace.errors import ConfigError, StoreUnavailable
+from claimtrace.errors import ConfigError, StoreUnavailable, UsageError
 from claimtrace.settings.schema import KAFKA
 
 from .looking import TIMEOUT_S, Looking
@@ -130,9 +130,27 @@ def _door(workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str],
             hint="serve on Kafka or the embedded log; claimtrace score reads claims from a file",
         )  # fmt: skip
     tail = Tail(open_feed, workspace.folder / INDEX, lambda found: door.fell(found), tell)
-    log = Log(Putting(open_writer, most, wrote), tail, partitions)
+    log = Log(Putting(open_writer, most, wrote), tail, partitions, _frame(workspace))
     door = Door(domain, log, workspace.clock, most, TIMEOUT_S)
     return door
+
+
+def _frame(workspace: Workspace) -> Callable[[bytes], bytes]:
+    """Return how the JSON of a claim becomes the bytes of the log: with the id of its schema."""
+    settings, topic = workspace.settings, workspace.domain.claim.topic
+    if not (settings.schemas.registry and settings.source.startswith(KAFKA)):
+        return bytes
+    from claimtrace.schemas.adapters.registry import Encoder
+
+    encoder = Encoder(settings.schemas, list(workspace.domain.events))
+
+    def frame(value: bytes) -> bytes:
+        try:
+            return encoder.encode(topic, value)
+        except UsageError:  # a malformed claim has no such form: the gate says what is wrong
+            return value
+
+    return frame
 
 
 class HttpServer:

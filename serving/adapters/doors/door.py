@@ -93,6 +93,8 @@ class Door:
             NoAnswer: there is no worker or follower that could know its id; it was not put.
         """
         self._loop = asyncio.get_running_loop()
+        if not value:  # on the log it would be a tombstone, which is left out
+            return Answer(refusal=Refusal("bad_json"))
         value = self._log.frame(value)
         named = named_in(value, self._domain)
         request = secrets.token_hex(8)

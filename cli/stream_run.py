@@ -61,7 +61,7 @@ class Beside(Protocol):
     `claimtrace serve` answers requests there.
     """
 
-    follows = False
+    follows: bool
     """Whether the loop is a follower's: it applies every plan, and writes nothing."""
 
     def built(self, driver: Driver) -> None:
@@ -79,6 +79,8 @@ class Beside(Protocol):
 
 class Alone:
     """A worker that does nothing beside its work."""
+
+    follows = False
 
     def built(self, driver: Driver) -> None:
         """Do nothing."""

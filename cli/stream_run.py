@@ -56,7 +56,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Beside(Protocol):
-    """What a process does between the plans of its worker's loop, in the loop's thread.
+    """The work of a process between the plans of its worker's loop, in the loop's thread.
 
     `claimtrace serve` answers requests there.
     """
@@ -158,7 +158,7 @@ def _run_until_stopped(
 
     from .transports.choice import open_transport
     from .wiring.assembly import build_driver
-    from .wiring.following import build_follower, follower_folder
+    from .wiring.looks.following import build_follower, follower_folder
     from .wiring.observing import observe, store_names
     from .wiring.waiting import wait_until_opened
 

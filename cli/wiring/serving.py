@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from claimtrace.errors import ConfigError, StoreUnavailable, UsageError
 from claimtrace.settings.schema import KAFKA
 
-from .batches import build_batches
-from .following import follower_folder
-from .looking import TIMEOUT_S, Looking
+from .looks.batches import build_batches
+from .looks.following import follower_folder
+from .looks.looking import TIMEOUT_S, Looking
 from .serving_rights import open_rights, tls_options
 from .workspace import Workspace
 

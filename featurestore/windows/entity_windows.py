@@ -123,7 +123,7 @@ class Series:
              self._edges, out)  # fmt: skip
         return out
 
-    def now(self, entity: int, at_ms: int, distinct_counts: list[int]) -> NDArray[np.float64]:
+    def of_entity(self, entity: int, at_ms: int, distinct_counts: list[int]) -> NDArray[np.float64]:
         """Return the windows of one entity at a time, float64[features], without any change.
 
         No claim is asked about, so `current="in"` adds none.

@@ -64,7 +64,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """What the process of a job prints at its end."""
+    """The counts that the process of a job prints at its end."""
 
     lines: int = 0
     answers: dict[str, int] = {}

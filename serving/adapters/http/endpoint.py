@@ -51,7 +51,7 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Parts:
-    """What this process can do, one attribute a capability; None where it hasn't it."""
+    """The abilities of this process, one attribute a capability; None where it hasn't it."""
 
     door: Door | None = None
     looks: LookService | None = None

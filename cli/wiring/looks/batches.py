@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from serving.adapters.batches.service import BatchService
     from serving.batches.job import Job
 
-    from .workspace import Workspace
+    from ..workspace import Workspace
 
 
 def build_batches(workspace: Workspace, folder: Path, config: Path | None = None) -> BatchService:

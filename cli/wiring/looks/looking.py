@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from claimtrace.clock import duration_ms
 
-from .workspace import Workspace
+from ..workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,11 +9,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from claimtrace.errors import UsageError
+
 from ....evidence.evidence import Evidence
 from ....openapi import Parameter
 from ....problems import ProblemError, problem
 from ....roles import Scope
-from ...evidence.service import Question
 from ..endpoint import Endpoint
 from .asking import number_in, the_part
 
@@ -21,19 +22,18 @@ MOST_CHANGES: Final = 32
 _AT_PLAN: Final = "at_plan"
 _MOST_PLAN: Final = 2**53
 _NO_STORE: Final = {"Cache-Control": "no-store"}
-_changes = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_changes = msgspec.json.Decoder(dict[str, Any])
 
 
 async def evidence(request: Request) -> Response:
     """Return the evidence for a decision."""
-    return await _explained(request, {})
+    return await _explained(request, None)
 
 
 async def what_if(request: Request) -> Response:
     """Return what would have been decided with the fields of the query."""
     given = {n: v for n, v in request.query_params.items() if n != _AT_PLAN}
-    return await _explained(request, {name: _as_json(value) for name, value in given.items()},
-                            is_asked=True)  # fmt: skip
+    return await _explained(request, {name: _value_of(text) for name, text in given.items()})
 
 
 async def sent_what_if(request: Request) -> Response:
@@ -44,35 +44,34 @@ async def sent_what_if(request: Request) -> Response:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(problem(400, "bad_request", "the body is no object of fields",
                                    'such as {"total_claim_cents": 200000}')) from error  # fmt: skip
-    return await _explained(request, changes, is_asked=True)
+    return await _explained(request, changes)
 
 
-async def _explained(
-    request: Request, changes: Mapping[str, msgspec.Raw], *, is_asked: bool = False
-) -> Response:
+async def _explained(request: Request, changes: Mapping[str, Any] | None) -> Response:
     service = the_part(request, "evidence")
-    if is_asked and not 1 <= len(changes) <= MOST_CHANGES:
+    if changes is not None and not 1 <= len(changes) <= MOST_CHANGES:
         raise ProblemError(problem(400, "bad_request", f"{len(changes)} fields are changed",
                                    f"name 1 to {MOST_CHANGES}"))  # fmt: skip
     claim_id, at_plan = request.path_params["claim_id"], number_in(request, _AT_PLAN, 1, _MOST_PLAN)
-    found = await service.explain(Question(claim_id, at_plan, changes))
-    if found is None:
-        raise ProblemError(problem(404, "no_decision", "there is no decision on this claim",
-                                   "check the claim's id"))  # fmt: skip
+    try:
+        found = await service.explain(claim_id, at_plan, changes)
+    except UsageError as error:
+        if error.where == "claim":
+            raise ProblemError(problem(404, "no_decision", error.what, error.hint)) from error
+        raise
     return Response(msgspec.json.encode(found), media_type="application/json", headers=_NO_STORE)
 
 
-def _as_json(text: str) -> msgspec.Raw:
-    """Return the value of a query as JSON: itself if it is JSON, else a string.
+def _value_of(text: str) -> Any:
+    """Return the value of a query: that of its JSON, else the text itself.
 
-    >>> bytes(_as_json("200000")), bytes(_as_json("Theft"))
-    (b'200000', b'"Theft"')
+    >>> _value_of("200000"), _value_of("Theft")
+    (200000, 'Theft')
     """
     try:
-        msgspec.json.decode(text)
+        return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return msgspec.Raw(msgspec.json.encode(text))
-    return msgspec.Raw(text.encode())
+        return text
 
 
 _QUERY: Final = (Parameter(_AT_PLAN, int, "As it was known after this plan."),)

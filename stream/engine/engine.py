@@ -84,8 +84,7 @@ class Engine:
         self.decider = Decider(domain, terms)
         self._looker = Decider(domain, terms)
         """Decides on what is only looked at: its chains lead nowhere."""
-        self.scorers = scorer_of
-        """Returns the loaded model of a version; looks put models of their own before it."""
+        self._load = scorer_of
         self._names = domain.feature_names
         self._rollout_of = rollout_of
         self.decoder = ColumnDecoder(domain.events, domain.currency, key, plain)
@@ -341,9 +340,15 @@ class Engine:
         unseen = ((ingested.vectors.flags & UNSEEN) != 0).astype(np.int64)
         return self._guards.count(facts.event_times_ms[ingested.claims], rolled, unseen)
 
+    def ask_first(
+        self, wrap: Callable[[Callable[[ModelRef], Scorer]], Callable[[ModelRef], Scorer]]
+    ) -> None:
+        """Find models by what `wrap` makes of the present way: looks have models of their own."""
+        self._load = wrap(self._load)
+
     def _scorer_of(self, ref: ModelRef) -> Scorer:
         """Return the model of a version; it picks its features out of the served vectors."""
-        return self.scorers(ref).taking(self._names)
+        return self._load(ref).taking(self._names)
 
     def _count_drift(
         self, scorer: Scorer, facts: AcceptedEvents, ingested: IntakeResult, scored: Scored

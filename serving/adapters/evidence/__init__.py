@@ -1,1 +1,1 @@
-"""Evidence for the routes: small replays by a thread of their own, beside the worker."""
+"""Evidence: its sources in the log and the stores, and the thread that answers the routes."""

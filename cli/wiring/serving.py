@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from claimtrace.clock import Clock
     from serving.adapters.doors.door import Door
+    from serving.adapters.evidence.service import EvidenceService
     from serving.adapters.http.endpoint import Parts
     from stream.worker.driver import Driver
 
@@ -41,6 +42,7 @@ class Served:
         tell: called with lines for people.
         follows: whether the loop is a follower's.
         config: the settings file that was named on the command line.
+        evidence: answers for evidence; None: nobody does.
     """
 
     def __init__(
@@ -51,12 +53,13 @@ class Served:
         *,
         follows: bool = False,
         config: Path | None = None,
+        evidence: EvidenceService | None = None,
     ) -> None:
         from serving.adapters.looks.beside import LooksBeside
 
         self._workspace, self._registry, self.follows = workspace, registry, follows
         folder = follower_folder(workspace) if follows else workspace.folder / "serve"
-        self.looking = Looking(workspace)
+        self.looking, self.evidence = Looking(workspace), evidence
         self.door = _door(workspace, folder, self._written, tell)
         self.batches = build_batches(workspace, folder / "batches", config)
         self._beside = LooksBeside(self.looking.looks, workspace.clock)
@@ -97,7 +100,8 @@ class Served:
 
         process = Process(self._why_not_ready, lambda: generate_latest(self._registry))
         return Parts(door=self.door, looks=self.looking.looks, models=self.looking.models,
-                     batches=self.batches, rights=rights, process=process)  # fmt: skip
+                     batches=self.batches, evidence=self.evidence, rights=rights,
+                     process=process)  # fmt: skip
 
     def refuse(self) -> None:
         """Refuse whoever waits: the worker's loop has ended."""
@@ -107,6 +111,8 @@ class Served:
     def close(self) -> None:
         """End the threads; a batch under way goes on when the process is started again."""
         self.batches.close()
+        if self.evidence is not None:
+            self.evidence.close()
         self.door.close()
         self.looking.close()
 

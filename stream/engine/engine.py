@@ -198,7 +198,7 @@ class Engine:
         """
         if not records:
             return []
-        decoded, _ = self._decode(Records.of(records), unknown_schemas)
+        decoded, _ = self.decode(Records.of(records), unknown_schemas)
         return gated(decoded, self.intake.known(decoded.facts), len(records))
 
     @property

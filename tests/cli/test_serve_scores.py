@@ -104,6 +104,27 @@ def check_both(worker: httpx.Client, follower: httpx.Client) -> None:
         assert count >= number
 
 
+def check_evidence(client: httpx.Client) -> None:
+    """Ask for the evidence of a decision made just now, and for it with another amount."""
+    sent = client.post("/v1/decisions", json=a_claim("explained"), headers={"Prefer": "wait=30"})
+    path = "/v1/decisions/explained"
+    found = client.get(f"{path}/evidence")
+    assert found.status_code == 200, found.text
+    said = found.json()
+    assert said["recomputed"]["same"] is True
+    assert said["recomputed"]["sealed_hash"] == sent.json()["feature_hash"]
+    changed = client.get(f"{path}/what-if?total_claim_cents=990000").json()
+    assert changed == client.post(f"{path}/what-if", json={"total_claim_cents": 990_000}).json()
+    assert changed["what_if"]["fields"]["total_claim_cents"][1] == 990_000
+    unchanged = client.post(f"{path}/what-if", json={"total_claim_cents": 1_730_000})
+    assert unchanged.status_code in (200, 400), unchanged.text
+    for wrong, status in ((f"{path}/what-if", 400), (f"{path}/what-if?no_field=1", 400),
+                          (f"{path}/evidence?at_plan=999999", 400),
+                          (f"{path}/evidence?at_plan=x", 400),
+                          ("/v1/decisions/nobody/evidence", 404)):  # fmt: skip
+        assert client.get(wrong).status_code == status, wrong
+
+
 def check_batch(client: httpx.Client, lines: Sequence[dict[str, Any]]) -> None:
     """Send a file as a job, and download its answers."""
     body = "".join(json.dumps(line) + "\n" for line in lines)
@@ -126,6 +147,7 @@ def test_a_worker_and_its_follower_on_one_folder(tmp_path: Path) -> None:
         worker = opened.enter_context(served(tmp_path, "local"))
         follower = opened.enter_context(served(tmp_path, "local", "--follow"))
         check_both(worker, follower)
+        check_evidence(worker)
         check_batch(follower, [a_claim(f"line-{i}") for i in range(20)])
     with served(tmp_path, "local", "--follow") as again:  # from its own snapshot, without a worker
         assert again.post("/v1/scores", json=a_claim("later")).status_code == 200

@@ -48,9 +48,11 @@ def serve(
     check_extra()
     from prometheus_client import CollectorRegistry
 
+    from serving.adapters.evidence.service import EvidenceService
     from stream.adapters.process.stop_signals import StopSignals
 
     from ...wiring.serving import HttpServer, Served
+    from .serve_evidence import KeptEvidence
 
     workspace: Workspace = ctx.obj if listen is None else listening(ctx.obj, listen)
     registry = CollectorRegistry()
@@ -58,7 +60,9 @@ def serve(
         if not follow:
             prepare(workspace)
         config = ctx.find_root().params.get("config")
-        served = Served(workspace, registry, notify, follows=follow, config=config)
+        evidence = EvidenceService(KeptEvidence(workspace).as_of_now)
+        served = Served(workspace, registry, notify, follows=follow, config=config,
+                        evidence=evidence)  # fmt: skip
         opened.callback(served.close)
         server = HttpServer(workspace, served, notify)
         opened.callback(server.close)

@@ -34,13 +34,17 @@ def observe(workspace: Workspace, opened: ExitStack, *, logs: bool = False) -> W
         logs: whether events are logged (`cli.wiring.worker_log`) instead of shown on a terminal.
     """
     from stream.worker.observer import Observers, WorkerObserver
+    from stream.worker.step_time import StepTimeGuard
 
     log = _log_observer(workspace) if logs else WorkerObserver(notify)
+    observers = [log]
     metrics, aws = workspace.settings.metrics, workspace.settings.aws
-    if not metrics.listen and not aws.metrics_namespace:
-        return log
-    counting = _metrics(workspace, opened)
-    return Observers(log, counting) if logs else counting
+    if metrics.listen or aws.metrics_namespace:
+        counting = _metrics(workspace, opened)
+        observers = [log, counting] if logs else [counting]
+    heard = Observers(*observers)
+    guard = StepTimeGuard(workspace.settings.guard.step_ratio, heard.slowed, heard.notify)
+    return Observers(heard, guard)
 
 
 def _metrics(workspace: Workspace, opened: ExitStack) -> WorkerObserver:

@@ -316,6 +316,7 @@ class Driver:
         self._observer.passed("applied")
         if plan.model is not None and applied.scorer is not None:
             self._observer.model(plan.model, applied.scorer.kernel)
+        self._observer.rollout(plan.rollout)
         effects = self._ownership.decide(applied)
         self._last = plan
         self._observer.passed("emitted")

@@ -16,6 +16,7 @@ from .console import hanging, notify, out, progress
 from .wiring.worker_log import end_of_process, log_end
 
 if TYPE_CHECKING:
+    from serving.adapters.looks.beside import LooksBeside
     from stream.adapters.process.stop_signals import StopSignals
     from stream.engine.effects import Counts
     from stream.worker.driver import Driver
@@ -162,6 +163,7 @@ class _Run:
     stopping: Callable[[], bool]
     advance: Any
     until_end: bool
+    beside: LooksBeside | None = None
 
     def loop(self, replayed: int) -> Ran:
         """Step until told to stop, or until the inputs' end as of now if asked to."""
@@ -178,8 +180,11 @@ class _Run:
         size = BatchSize(self.workspace.settings.stream.batch_records)
         while not self.stopping():
             from_s = clock.monotonic_s()
-            records = driver.step(size.records)
+            most = size.records if self.beside is None else self.beside.before_step(size.records)
+            records = driver.step(most)
             size.took(records)
+            if self.beside is not None:
+                self.beside.after_step(driver, records)
             if records:
                 batches.append((clock.monotonic_s() - from_s) * 1000)
                 counts = driver.counts
@@ -187,6 +192,8 @@ class _Run:
                 self.advance(records, note)
             elif end.is_reached():
                 break
+            elif self.beside is not None:
+                self.beside.idle(self.transport.idle_s)
             else:
                 clock.sleep(self.transport.idle_s)
             if from_s - reported_s > _REPORT_EVERY_S:

@@ -12,15 +12,20 @@ from itertools import islice
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC, Decision
 from claimtrace.editions import NEWEST
+from claimtrace.encoding.encoder import encode
 from claimtrace.errors import StateError
 from claimtrace.events import Outgoing, Record
 from claimtrace.looks import AdvisoryDecision, AsOf, advisory_answer
+from claimtrace_examples.auto_claims import ClaimFiled
+from featurestore.fields.event_columns import EventColumns
+from featurestore.fields.interning import PassingIds
 from featurestore.state import event_ledger, id_reclaim
 from stream.engine.engine import Engine
 from stream.engine.looked import Charge, Looked
@@ -90,9 +95,10 @@ def check(history: History, warm: int, seen: dict[str, int] | None = None) -> No
             before = bits(engine)
             ahead = list(islice((r for r in rest[at:] if history.is_claim(r)), 4))
             together = look(engine, ahead, history)
-            assert [look(engine, [each], history)[0] for each in ahead] == together
-            assert bits(engine) == before
             answer = together[0]
+            if at % 5 == 0:  # what the claims are with others they are alone
+                assert [look(engine, [each], history)[0] for each in ahead] == together
+            assert bits(engine) == before
         number += 1
         effects = engine.step(planned(number, [record], history), [record])
         made.append(effects.outgoing)
@@ -107,43 +113,43 @@ def check(history: History, warm: int, seen: dict[str, int] | None = None) -> No
     assert contents(engine) == contents(plain)
 
 
-def histories() -> st.SearchStrategy[tuple[History, int]]:
-    sizes = st.integers(0, 60), st.integers(1, 14)
-    return st.builds(
-        lambda seed, name, sizes, edition, rolls_out: (
-            a_history(seed, name, sum(sizes), edition, rolls_out=rolls_out),
-            sizes[0],
-        ),
-        st.integers(0, 2**32), st.sampled_from(sorted(DOMAINS)), st.tuples(*sizes),
-        st.integers(1, NEWEST), st.booleans(),
-    )  # fmt: skip
-
-
+HISTORIES = given(
+    seed=st.integers(0, 2**32),
+    name=st.sampled_from(sorted(DOMAINS)),
+    warm=st.integers(0, 60),
+    more=st.integers(1, 14),
+    edition=st.integers(1, NEWEST),
+    rolls_out=st.booleans(),
+)
+# a seed can't be made smaller: nothing is gained by trying
 SETTINGS = settings(
-    deadline=None, derandomize=True,
+    deadline=None, derandomize=True, phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 
 
-@given(made=histories())
-@settings(SETTINGS, max_examples=60)
-def test_a_look_is_the_decision_that_follows(made: tuple[History, int]) -> None:
-    check(*made)
+@HISTORIES
+@settings(SETTINGS, max_examples=25)
+def test_a_look_is_the_decision_that_follows(
+    seed: int, name: str, warm: int, more: int, edition: int, rolls_out: bool
+) -> None:
+    check(a_history(seed, name, warm + more, edition, rolls_out=rolls_out), warm)
 
 
 @pytest.mark.long
-@given(made=histories())
+@HISTORIES
 @settings(SETTINGS, max_examples=1_000)
 def test_a_look_is_the_decision_that_follows_in_a_thousand_histories(
-    made: tuple[History, int],
+    seed: int, name: str, warm: int, more: int, edition: int, rolls_out: bool
 ) -> None:
-    check(*made)
+    check(a_history(seed, name, warm + more, edition, rolls_out=rolls_out), warm)
 
 
 @pytest.mark.parametrize("name", sorted(DOMAINS))
 def test_the_histories_have_what_a_look_can_meet(name: str) -> None:
     seen: dict[str, int] = {}
-    check(a_history(3, name, 160, NEWEST, rolls_out=True), 60, seen)
+    for seed in (1, 2, 3):
+        check(a_history(seed, name, 70, NEWEST, rolls_out=True), 30, seen)
     assert {"decided", "dead", "known", "tombstone", "late"} <= set(seen)
 
 
@@ -210,16 +216,18 @@ def test_an_engine_without_any_plan_can_be_looked_at(history: History) -> None:
 
 
 def test_an_unknown_id_in_two_roles_is_one_id(engine: Engine, history: History) -> None:
-    """A phone that nobody has seen, once as the claimant's and once as the other party's."""
-    value = b'{"claim_id":"new","phone":"555-7777","other_phone":"x","other_party_phone":"%s"}'
-    two, one = (a_new_claim(history)._replace(value=value % each) for each in
-                (b"555-8888", b"(555) 7777"))  # fmt: skip
-    said = [decided(engine, each) for each in (one, two)]
-    for each, record in zip(said, (one, two), strict=True):
-        following = history.engine(any_scorer_of)
-        following.restore(engine.arrays())
-        outgoing = following.step(planned(2, [record], history), [record]).outgoing
-        assert followed(outgoing, 0)[1] == each
+    """A phone that nobody has seen, as the claimant's and as the other party's."""
+    features = engine.intake.features
+    ids = {name: PassingIds(each) for name, each in features._interners.items()}
+    claim = ClaimFiled(claim_id="new", phone="555-7777", other_party_phone="(555) 7777")
+    reading, flags = features.look.reading, np.zeros(1, np.int64)
+    _, numbers = reading.number_entities(EventColumns([claim], ClaimFiled), ids, flags)
+    known = len(features._interners["phone"])
+    assert numbers[reading.slots_of("phone"), 0].tolist() == [known, -1]
+    record = a_new_claim(history)._replace(value=encode(claim))
+    said = decided(engine, record)
+    outgoing = engine.step(planned(2, [record], history), [record]).outgoing
+    assert followed(outgoing, 0)[1] == said
 
 
 def test_an_advisory_answer_has_the_fields_of_a_decision_but_three(

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from claimtrace.settings.serving_check import algorithms_of
 
@@ -44,7 +44,7 @@ class OpenedRights:
 
         return Shield(app, self.rights, lambda: secrets.token_hex(8))
 
-    def note(self, kind: str, at_ms: int) -> None:
+    def note(self, kind: Literal["serve.started", "serve.stopped"]) -> None:
         """Record the start or the end of the server."""
         from serving.audit.event import Draft
 
@@ -53,10 +53,12 @@ class OpenedRights:
             "tls": self.exposure.encrypted, "behind_proxy": self.exposure.behind_proxy,
             "keys": self.exposure.keys, "tokens": self.exposure.tokens,
         }  # fmt: skip
+        at_ms = self.rights.clock.now_ms()
         self.recorder.record(Draft(kind=kind, at_ms=at_ms, actor=this_user(), body=body))
 
     def close(self) -> None:
-        """Write what is left of the audit."""
+        """Record the end of the server, and write what is left of the audit."""
+        self.note("serve.stopped")
         self.recorder.stop()
 
 
@@ -136,5 +138,5 @@ def open_rights(workspace: Workspace, host: str, tell: Callable[[str], None]) ->
         upload_bytes=serve.max_upload_mib * MIB, secret=secret,
     )  # fmt: skip
     opened = OpenedRights(rights, recorder, exposure, said_at_start(exposure))
-    opened.note("serve.started", clock.now_ms())
+    opened.note("serve.started")
     return opened

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -193,6 +195,19 @@ def test_a_certificate_and_its_key_are_taken(authority: Authority) -> None:
     key.chmod(0o644)
     (weak,) = check_tls_files(certificate, key)
     assert "read by other users" in weak
+
+
+def test_a_server_with_a_certificate_speaks_tls_alone(authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.sign("127.0.0.1", "IP:127.0.0.1")
+    made = guarded_server(tmp_path, lambda _: app)
+    files = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+    with running(made.app, **files) as (host, port):
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        answer = httpx.get(f"https://{host}:{port}/", verify=context, timeout=60)
+        assert answer.headers["strict-transport-security"] == "max-age=31536000"
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"http://{host}:{port}/", timeout=60)
+    made.rights.recorder.stop()
 
 
 def test_files_that_do_not_belong_together_are_refused(authority: Authority) -> None:

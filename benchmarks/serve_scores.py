@@ -23,7 +23,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
@@ -114,7 +113,7 @@ class Rows:
         return check
 
 
-def ours(models: Path, folder: Path, port: int, policies: int, warm: int) -> Server:  # noqa: ARG001
+def ours(models: Path, folder: Path, port: int, policies: int, warm: int) -> Server:
     """Start our server."""
     line = [sys.executable, "-m", "benchmarks.scores_server", str(port), str(models),
             str(policies), str(warm)]  # fmt: skip
@@ -123,8 +122,14 @@ def ours(models: Path, folder: Path, port: int, policies: int, warm: int) -> Ser
 
 
 def mlserver(
-    models: Path, folder: Path, port: int, policies: int, warm: int, *, batching: bool = True
-) -> Server:  # noqa: ARG001
+    models: Path,
+    folder: Path,
+    port: int,
+    policies: int,  # noqa: ARG001
+    warm: int,  # noqa: ARG001
+    *,
+    batching: bool = True,
+) -> Server:
     """Start MLServer, with its adaptive batching or without."""
     python = environment("mlserver")
     (folder / "settings.json").write_bytes(_ENCODE({
@@ -287,7 +292,7 @@ if __name__ == "__main__":
         servers=(list(SERVERS), "servers to measure; G1 needs claimtrace and mlserver"),
         connections=((1, 32), "connections at once"),
         seconds=(8.0, "seconds of each load"),
-        policies=(20_000, "policies, each with one claim a year"),
+        policies=(200_000, "policies, each with one claim a year"),
         warm=(20_000, "events in the windows before measuring"),
         port=(18_470, "the first port of the servers, ten apart"),
         looks=(2_000, "lone looks and lone decisions"),

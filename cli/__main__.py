@@ -18,7 +18,7 @@ from .commands.models import models, train
 from .commands.pipeline import pipeline
 from .commands.rights import audit, keys
 from .commands.rollout import rollout
-from .commands.run import faust, stream, upgrade
+from .commands.run import faust, serve, stream, upgrade
 from .commands.start import demo, doctor, init
 from .console import err, readable_output, safe, show_error, silence_output, write_trace
 from .mistakes import check_names, mistake
@@ -101,6 +101,7 @@ app.command(rich_help_panel=_EVENTS)(replay.replay)
 app.command(rich_help_panel=_EVENTS)(producers.producers)
 app.add_typer(topics.app, name="topics", rich_help_panel=_EVENTS)
 app.command(rich_help_panel=_RUN)(stream.stream)
+app.command(rich_help_panel=_RUN)(serve.serve)
 app.command(rich_help_panel=_RUN)(faust.faust)
 app.command(rich_help_panel=_RUN)(upgrade.upgrade)
 app.command(rich_help_panel=_MODELS)(train.train)

@@ -43,7 +43,7 @@ from .decider import Decider
 from .drift_watch import DriftWatch
 from .effects import Effects
 from .guard_watch import GuardWatch
-from .looked import Charge, Looked, looked_at
+from .looked import Charge, Looked, gated, looked_at
 
 
 def no_rollouts(ref: RolloutRef) -> Rollout:
@@ -182,6 +182,19 @@ class Engine:
             plan, records, decoded, ingested, scorer, scored, [], self.edition, rolled
         )
         return looked_at(applied, self._looker.verdicts(applied))
+
+    def gate(self, records: Sequence[Record], unknown_schemas: Sequence[int] = ()) -> list[Looked]:
+        """Say whether claims would be refused, or are known already; nothing is changed.
+
+        What would be decided isn't computed: the answer for a claim that is new is empty.
+
+        Args:
+            records, unknown_schemas: see `look`.
+        """
+        if not records:
+            return []
+        decoded, _ = self._decode(Records.of(records), unknown_schemas)
+        return gated(decoded, self.intake.known(decoded.facts), len(records))
 
     @property
     def charge(self) -> Charge:

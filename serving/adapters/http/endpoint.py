@@ -14,8 +14,10 @@ from ...roles import Scope
 
 if TYPE_CHECKING:
     from ..batches.service import BatchService
+    from ..doors.door import Door
     from ..looks.models import ModelService
     from ..looks.service import LookService
+    from .process import Process
     from .rights import Rights
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -50,11 +52,13 @@ class Endpoint(NamedTuple):
 class Parts:
     """What this process can do, one attribute a capability; None where it hasn't it."""
 
+    door: Door | None = None
     looks: LookService | None = None
     models: ModelService | None = None
     batches: BatchService | None = None
     evidence: Any = None
     rights: Rights | None = None
+    process: Process | None = None
 
     def has(self, name: str) -> bool:
         """Whether there is a part; "" is always there."""

@@ -15,7 +15,6 @@ from .workspace import Workspace
 
 if TYPE_CHECKING:
     from serving.adapters.http.rights import App, Rights, Shield
-    from serving.adapters.keys_table import KeyTable
     from serving.adapters.recorder import Recorder
     from serving.rights.exposure import Exposure
 
@@ -62,7 +61,7 @@ class OpenedRights:
         self.recorder.stop()
 
 
-def exposure_of(workspace: Workspace, host: str, keys: KeyTable | None = None) -> Exposure:
+def exposure_of(workspace: Workspace, host: str) -> Exposure:
     """Return how a server on an address could be reached.
 
     Raises:
@@ -71,7 +70,7 @@ def exposure_of(workspace: Workspace, host: str, keys: KeyTable | None = None) -
     from serving.rights.exposure import Exposure
 
     serve, now_ms = workspace.settings.serve, workspace.clock.now_ms()
-    states = [record.state(now_ms) for record, _ in (keys or key_table(workspace)).all()]
+    states = [record.state(now_ms) for record, _ in key_table(workspace).all()]
     return Exposure(
         host=host, certificate=bool(serve.tls_certificate_file), key=bool(serve.tls_key_file),
         behind_proxy=serve.behind_proxy, keys=states.count("valid"), had_keys=bool(states),
@@ -94,6 +93,20 @@ def tls_options(workspace: Workspace) -> dict[str, Any]:
     return {"ssl_certfile": serve.tls_certificate_file, "ssl_keyfile": serve.tls_key_file}
 
 
+def check_start(workspace: Workspace, host: str) -> Exposure:
+    """Refuse what would be unsafe, before anything is made; returns how it could be reached.
+
+    Raises:
+        ConfigError: with the fix.
+    """
+    from serving.rights.exposure import check_exposure
+
+    exposure = exposure_of(workspace, host)
+    check_exposure(exposure, "serve.listen")
+    tls_options(workspace)
+    return exposure
+
+
 def open_rights(workspace: Workspace, host: str, tell: Callable[[str], None]) -> OpenedRights:
     """Open keys, tokens and audit for a server that will listen on `host`.
 
@@ -110,15 +123,13 @@ def open_rights(workspace: Workspace, host: str, tell: Callable[[str], None]) ->
     from serving.adapters.http.rights import Rights
     from serving.adapters.keys_table import KeyRing
     from serving.adapters.recorder import Recorder
-    from serving.rights.exposure import check_exposure, said_at_start
+    from serving.rights.exposure import said_at_start
     from serving.rights.rate import Rate, TokenBuckets
     from serving.rights.tokens import TokenRules
 
     serve, clock = workspace.settings.serve, workspace.clock
     keys = key_table(workspace)
-    exposure = exposure_of(workspace, host, keys)
-    check_exposure(exposure, "serve.listen")
-    tls_options(workspace)
+    exposure = check_start(workspace, host)
     if not exposure.had_keys:
         keys.create(clock)
     secret = keys.pseudonym_secret(secrets.token_hex(32))

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from .workspace import Workspace
 
 
-def build_batches(workspace: Workspace, config: Path | None = None) -> BatchService:
+def build_batches(workspace: Workspace, folder: Path, config: Path | None = None) -> BatchService:
     """Open the jobs of a folder, and go on with those that were under way.
 
     Args:
-        workspace: its folder has the files, in `batches/`.
+        workspace: what claims are scored with.
+        folder: has the jobs and their files.
         config: the settings file that was named on the command line.
     """
     from serving.adapters.batches.job_store import JobStore
@@ -32,7 +33,7 @@ def build_batches(workspace: Workspace, config: Path | None = None) -> BatchServ
                 "score", str(source), "--out", str(output), "--as", job.way, "--json"]  # fmt: skip
         return [*line, "--fields", ",".join(job.fields)] if job.fields else line
 
-    store = JobStore(workspace.folder / "batches")
+    store = JobStore(folder)
     runner = JobRunner(store, command, lines_answered, workspace.clock)
     runner.start()
     return BatchService(store, runner, workspace.clock)

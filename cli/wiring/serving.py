@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from claimtrace.errors import ConfigError, StoreUnavailable
 from claimtrace.settings.schema import KAFKA
 
+from .batches import build_batches
+from .following import follower_folder
 from .looking import TIMEOUT_S, Looking
 from .serving_rights import open_rights, tls_options
 from .workspace import Workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prometheus_client import CollectorRegistry
 
     from claimtrace.clock import Clock
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
     from serving.adapters.http.endpoint import Parts
     from stream.worker.driver import Driver
 
-INDEX: Final = "serve/decisions.db"
+INDEX: Final = "decisions.db"
 _CLOSE_S: Final = 5
 
 
@@ -34,16 +38,26 @@ class Served:
         workspace: settings, domain, log.
         registry: the metrics of the process.
         tell: called with lines for people.
+        follows: whether the loop is a follower's.
+        config: the settings file that was named on the command line.
     """
 
     def __init__(
-        self, workspace: Workspace, registry: CollectorRegistry, tell: Callable[[str], None]
+        self,
+        workspace: Workspace,
+        registry: CollectorRegistry,
+        tell: Callable[[str], None],
+        *,
+        follows: bool = False,
+        config: Path | None = None,
     ) -> None:
         from serving.adapters.looks.beside import LooksBeside
 
-        self._workspace, self._registry = workspace, registry
+        self._workspace, self._registry, self.follows = workspace, registry, follows
+        folder = follower_folder(workspace) if follows else workspace.folder / "serve"
         self.looking = Looking(workspace)
-        self.door = _door(workspace, self._written, tell)
+        self.door = _door(workspace, folder / INDEX, self._written, tell)
+        self.batches = build_batches(workspace, folder / "batches", config)
         self._beside = LooksBeside(self.looking.looks, workspace.clock)
         self._woken = threading.Event()
         self._is_built = False
@@ -82,7 +96,7 @@ class Served:
 
         process = Process(self._why_not_ready, lambda: generate_latest(self._registry))
         return Parts(door=self.door, looks=self.looking.looks, models=self.looking.models,
-                     rights=rights, process=process)  # fmt: skip
+                     batches=self.batches, rights=rights, process=process)  # fmt: skip
 
     def refuse(self) -> None:
         """Refuse whoever waits: the worker's loop has ended."""
@@ -90,7 +104,8 @@ class Served:
         self.looking.looks.desk.close()
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; a batch under way goes on when the process is started again."""
+        self.batches.close()
         self.door.close()
         self.looking.close()
 
@@ -102,7 +117,9 @@ class Served:
         return "" if self.looking.looks.is_fresh else "the state is behind the log"
 
 
-def _door(workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str], None]) -> Door:
+def _door(
+    workspace: Workspace, index: Path, wrote: Callable[[], None], tell: Callable[[str], None]
+) -> Door:
     """Build the door on the log of the settings."""
     from serving.adapters.doors.door import Door, Log
     from serving.adapters.doors.putting import Putting
@@ -129,7 +146,7 @@ def _door(workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str],
             "claimtrace serve has no door on Kinesis yet", where="source",
             hint="serve on Kafka or the embedded log; claimtrace score reads claims from a file",
         )  # fmt: skip
-    tail = Tail(open_feed, workspace.folder / INDEX, lambda found: door.fell(found), tell)
+    tail = Tail(open_feed, index, lambda found: door.fell(found), tell)
     log = Log(Putting(open_writer, most, wrote), tail, partitions)
     door = Door(domain, log, workspace.clock, most, TIMEOUT_S)
     return door

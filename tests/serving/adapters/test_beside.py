@@ -15,7 +15,6 @@ from serving.adapters.looks.beside import LooksBeside
 from serving.adapters.looks.desk import RECORDS_BESIDE
 from serving.adapters.looks.model_shelf import ModelShelf, Registered
 from serving.adapters.looks.service import LookService, TooFarBehind
-from stream.journal.recall import recall_newest
 from stream.worker.driver import Driver
 from tests.stream.worker.test_following import follower
 from tests.worlds.random_events import a_stream, as_records
@@ -50,7 +49,6 @@ def while_looping(
     def loop() -> None:
         driver, log = start()  # by the thread that uses the log
         try:
-            recall_newest(driver.engine, driver._journal)
             while not ended.is_set():
                 records = driver.step(beside.before_step(2_000))
                 beside.after_step(driver, records)
@@ -98,8 +96,7 @@ def test_a_state_from_a_snapshot_knows_its_plan_again(tmp_path: Path) -> None:
     world = a_world(tmp_path / "worker", as_records(a_stream(8, 120)))
     world.run()
     driver, log = world.start()
-    assert driver.engine.newest_plan is None, "nothing was replayed"
-    recall_newest(driver.engine, driver._journal)
+    assert driver.counts.records == 0, "nothing was replayed: the journal was asked"
     assert driver.engine.newest_plan is not None
     assert driver.engine.newest_plan.number == driver.engine.plan
     assert driver.engine.charge.model == a_scorer(1).ref

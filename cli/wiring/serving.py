@@ -195,7 +195,7 @@ class HttpServer:
         import uvicorn
 
         from serving.adapters.http.app import build_app
-        from serving.adapters.http.protocol import LimitedProtocol
+        from serving.adapters.http.protocol import safe_options
 
         self._served, self._opened = served, ExitStack()
         host, _, port = workspace.settings.serve.listen.rpartition(":")
@@ -207,9 +207,8 @@ class HttpServer:
         self._scheme = "https" if tls else "http"
         app = opened.shield(build_app(served.parts(opened.rights)))
         config = uvicorn.Config(
-            app, host=self._host, port=int(port), http=LimitedProtocol, loop="uvloop", ws="none",
-            lifespan="off", log_config=None, access_log=False, server_header=False,
-            timeout_graceful_shutdown=_CLOSE_S, **tls,
+            app, host=self._host, port=int(port), loop="uvloop", lifespan="off", log_config=None,
+            timeout_graceful_shutdown=_CLOSE_S, **safe_options(), **tls,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._socket = _bound(config)

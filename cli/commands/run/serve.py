@@ -52,9 +52,11 @@ def serve(
     from stream.adapters.process.stop_signals import StopSignals
 
     from ...wiring.serving import HttpServer, Served
+    from ...wiring.serving_rights import check_start
     from .serve_evidence import KeptEvidence
 
     workspace: Workspace = ctx.obj if listen is None else listening(ctx.obj, listen)
+    check_start(workspace, workspace.settings.serve.listen.rpartition(":")[0].strip("[]"))
     registry = CollectorRegistry()
     with StopSignals() as stopping, worker_log(workspace, "serve") as logs, ExitStack() as opened:
         if not follow:
@@ -123,7 +125,7 @@ def tell_started(server: HttpServer, *, logs: bool) -> None:
     if logs:
         from stream.adapters.reporting.log_lines import log_event
 
-        log_event("info", "serving", address=server.address)
+        log_event("info", "serving", address=server.address, callers=server.line)
         return
     out.print(f"claimtrace answers at [bold]{server.address}[/]  [dim](Ctrl-C ends it)[/]")
     out.print(f"[dim]{server.line}[/]")

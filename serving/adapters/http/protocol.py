@@ -9,9 +9,22 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ...rights.headers import secured
-from ...rights.limits import BODY_TIME_S, HEADER_TIME_S, MOST_HEADER_BYTES
+from ...rights.limits import BODY_TIME_S, HEADER_TIME_S, IDLE_TIME_S, MOST_HEADER_BYTES
 
 _CLOSE: Final = b"connection: close\r\ncontent-length: 0\r\n"
+
+
+def safe_options() -> dict[str, Any]:
+    """Return the options of uvicorn that a server of ours needs, beside its address and TLS.
+
+    No access log: a path or query may hold what a caller should have sent in a header. Headers of
+    proxies are read by `Shield`, and only where a proxy was declared; uvicorn would believe every
+    program on this machine. No name of the server in its answers, no web sockets.
+    """
+    return {
+        "http": LimitedProtocol, "ws": "none", "proxy_headers": False, "server_header": False,
+        "access_log": False, "timeout_keep_alive": int(IDLE_TIME_S), "use_colors": False,
+    }  # fmt: skip
 
 
 class LimitedProtocol(HttpToolsProtocol):

@@ -12,6 +12,7 @@ from claimtrace.errors import ConfigError, StoreUnavailable, UsageError
 from claimtrace.settings.schema import KAFKA
 
 from .looking import TIMEOUT_S, Looking
+from .serving_door import Unattended
 from .serving_rights import open_rights, tls_options
 from .workspace import Workspace
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from claimtrace.clock import Clock
     from serving.adapters.doors.door import Door
+    from serving.adapters.doors.lookup import Gate
     from serving.adapters.http.endpoint import Parts
     from stream.worker.driver import Driver
 
@@ -44,7 +46,7 @@ class Served:
 
         self._workspace, self._registry = workspace, registry
         self.looking = Looking(workspace)
-        self.door = _door(workspace, self._written, tell)
+        self.door = open_door(workspace, self._written, tell)
         self._beside = LooksBeside(self.looking.looks, workspace.clock)
         self._woken = threading.Event()
         self._is_built = False
@@ -103,7 +105,10 @@ class Served:
         return "" if self.looking.looks.is_fresh else "the state is behind the log"
 
 
-def _door(workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str], None]) -> Door:
+def open_door(
+    workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str], None],
+    gate: Gate | None = None,
+) -> Door:  # fmt: skip
     """Build the door on the log of the settings."""
     from serving.adapters.doors.door import Door, Log
     from serving.adapters.doors.putting import Putting
@@ -136,9 +141,8 @@ def _door(workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str],
             streams, aws_client(streams.kinesis, "kinesis"), copy, clock
         )
     tail = Tail(open_feed, workspace.folder / INDEX, lambda found: door.fell(found), tell)
-    log = Log(Putting(open_writer, most, wrote), tail, partitions, _frame(workspace),
-              has_headers)
-    door = Door(domain, log, workspace.clock, most, TIMEOUT_S)
+    log = Log(Putting(open_writer, most, wrote), tail, partitions, _frame(workspace), has_headers)
+    door = Door(domain, log, workspace.clock, most, TIMEOUT_S, gate)
     return door
 
 
@@ -165,11 +169,13 @@ class HttpServer:
 
     Args:
         workspace: address, TLS and rights.
-        served: the parts.
+        served: the parts, with a worker or without.
         tell: called with lines for people.
     """
 
-    def __init__(self, workspace: Workspace, served: Served, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, workspace: Workspace, served: Served | Unattended, tell: Callable[[str], None]
+    ) -> None:
         import uvicorn
 
         from serving.adapters.http.app import build_app

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -16,7 +16,11 @@ from ...wiring.worker_log import worker_log
 from ...wiring.workspace import Workspace
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from ...wiring.serving import HttpServer
+
+_STOP_CHECK_S: Final = 0.1
 
 
 def serve(
@@ -26,6 +30,11 @@ def serve(
         typer.Option("--listen", help="ADDRESS:PORT; port 0: any. Default: the setting "
                      "`serve.listen`, 127.0.0.1:8470.")
     ] = None,
+    no_worker: Annotated[
+        bool,
+        typer.Option("--no-worker", help="Only a door beside workers: any number of them on one "
+                     "log. The setting `serve.lookup` names a server with a worker.")
+    ] = False,
 ) -> None:  # fmt: skip
     """Answer over HTTP: have claims decided, ask what would be decided, read decisions.
 
@@ -47,6 +56,9 @@ def serve(
 
     workspace: Workspace = ctx.obj if listen is None else listening(ctx.obj, listen)
     registry = CollectorRegistry()
+    if no_worker:
+        serve_without_worker(workspace, registry)
+        return
     with StopSignals() as stopping, worker_log(workspace, "serve") as logs, ExitStack() as opened:
         prepare(workspace)
         served = Served(workspace, registry, notify)
@@ -61,6 +73,25 @@ def serve(
         except Stopped as stopped:
             ran = stopped.ran
     show_ran(ran)
+
+
+def serve_without_worker(workspace: Workspace, registry: CollectorRegistry) -> None:
+    """Answer until told to stop; other processes decide."""
+    from stream.adapters.process.stop_signals import StopSignals
+
+    from ...wiring.serving import HttpServer, open_door
+    from ...wiring.serving_door import Unattended, lookup_of
+
+    with StopSignals() as stopping, worker_log(workspace, "serve") as logs, ExitStack() as opened:
+        door = open_door(workspace, lambda: None, notify, lookup_of(workspace, notify))
+        served = Unattended(door, registry)
+        opened.callback(served.close)
+        server = HttpServer(workspace, served, notify)
+        opened.callback(server.close)
+        server.start()
+        tell_started(server, logs=logs)
+        while not stopping():
+            workspace.clock.sleep(_STOP_CHECK_S)
 
 
 def check_extra() -> None:

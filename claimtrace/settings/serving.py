@@ -11,6 +11,12 @@ class ServeSettings(RightsSettings, frozen=True, forbid_unknown_fields=True):
     listen: str = "127.0.0.1:8470"
     """Address and port."""
 
+    lookup: str = ""
+    """For a server without a worker (`serve --no-worker`): the URL of one with a worker, which says
+    whether a claim is known; empty: claims to be decided are refused."""
+    lookup_key_file: str = ""
+    """A file with the API key for `lookup`, of the role `scorer`."""
+
     # looks: POST /v1/scores and GET /v1/features
     models: int = 4
     """Models that stay loaded beside those in charge; the one least recently used leaves."""

@@ -14,6 +14,7 @@ from claimtrace.settings.schema import KAFKA
 from .looks.batches import build_batches
 from .looks.following import follower_folder
 from .looks.looking import TIMEOUT_S, Looking
+from .serving_door import Unattended
 from .serving_rights import open_rights, tls_options
 from .workspace import Workspace
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from claimtrace.clock import Clock
     from serving.adapters.doors.door import Door
+    from serving.adapters.doors.lookup import Gate
     from serving.adapters.evidence.service import EvidenceService
     from serving.adapters.http.endpoint import Parts
     from stream.worker.driver import Driver
@@ -60,7 +62,7 @@ class Served:
         self._workspace, self._registry, self.follows = workspace, registry, follows
         folder = follower_folder(workspace) if follows else workspace.folder / "serve"
         self.looking, self.evidence = Looking(workspace), evidence
-        self.door = _door(workspace, folder, self._written, tell)
+        self.door = open_door(workspace, folder, self._written, tell)
         self.batches = build_batches(workspace, folder / "batches", config)
         self._beside = LooksBeside(self.looking.looks, workspace.clock)
         self._woken = threading.Event()
@@ -124,9 +126,10 @@ class Served:
         return "" if self.looking.looks.is_fresh else "the state is behind the log"
 
 
-def _door(
-    workspace: Workspace, folder: Path, wrote: Callable[[], None], tell: Callable[[str], None]
-) -> Door:
+def open_door(
+    workspace: Workspace, folder: Path, wrote: Callable[[], None], tell: Callable[[str], None],
+    gate: Gate | None = None,
+) -> Door:  # fmt: skip
     """Build the door on the log of the settings."""
     from serving.adapters.doors.door import Door, Log
     from serving.adapters.doors.putting import Putting
@@ -160,7 +163,7 @@ def _door(
         )
     tail = Tail(open_feed, folder / INDEX, lambda found: door.fell(found), tell)
     log = Log(Putting(open_writer, most, wrote), tail, partitions, _frame(workspace), has_headers)
-    door = Door(domain, log, workspace.clock, most, TIMEOUT_S)
+    door = Door(domain, log, workspace.clock, most, TIMEOUT_S, gate)
     return door
 
 
@@ -187,11 +190,13 @@ class HttpServer:
 
     Args:
         workspace: address, TLS and rights.
-        served: the parts.
+        served: the parts, with a worker or without.
         tell: called with lines for people.
     """
 
-    def __init__(self, workspace: Workspace, served: Served, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, workspace: Workspace, served: Served | Unattended, tell: Callable[[str], None]
+    ) -> None:
         import uvicorn
 
         from serving.adapters.http.app import build_app

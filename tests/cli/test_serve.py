@@ -154,7 +154,7 @@ def test_what_the_gate_refuses_never_comes_onto_the_log(server: Server) -> None:
     for value, reason in (
         (b"{", "bad_json"),
         (b"", "bad_json"),
-        (b'{"filed_at": "2026-01-01T00:00:00Z"}', "missing_field"),
+        (b'{"filed_at": "2026-01-01T00:00:00Z"}', "bad_id"),
         (a_claim(server.folder, "no spaces"), "bad_id"),
         (a_claim(server.folder, "late", filed_at="2099-01-01T00:00:00Z"), "time_out_of_range"),
     ):

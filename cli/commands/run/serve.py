@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -16,7 +16,11 @@ from ...wiring.worker_log import worker_log
 from ...wiring.workspace import Workspace
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from ...wiring.serving import HttpServer
+
+_STOP_CHECK_S: Final = 0.1
 
 
 def serve(
@@ -29,6 +33,11 @@ def serve(
     follow: Annotated[
         bool,
         typer.Option("--follow", help="Follow the workers: apply every plan, decide on nothing.")
+    ] = False,
+    no_worker: Annotated[
+        bool,
+        typer.Option("--no-worker", help="Only a door beside workers: any number of them on one "
+                     "log. The setting `serve.lookup` names a server with a worker.")
     ] = False,
 ) -> None:  # fmt: skip
     """Answer over HTTP: have claims decided, ask what would be decided, read decisions.
@@ -58,6 +67,12 @@ def serve(
     workspace: Workspace = ctx.obj if listen is None else listening(ctx.obj, listen)
     check_start(workspace, workspace.settings.serve.listen.rpartition(":")[0].strip("[]"))
     registry = CollectorRegistry()
+    if follow and no_worker:
+        raise UsageError("a follower has an engine, a door without a worker has none",
+                         where="--follow", hint="leave one of both out")  # fmt: skip
+    if no_worker:
+        serve_without_worker(workspace, registry)
+        return
     with StopSignals() as stopping, worker_log(workspace, "serve") as logs, ExitStack() as opened:
         if not follow:
             prepare(workspace)
@@ -76,6 +91,26 @@ def serve(
         except Stopped as stopped:
             ran = stopped.ran
     show_ran(ran)
+
+
+def serve_without_worker(workspace: Workspace, registry: CollectorRegistry) -> None:
+    """Answer until told to stop; other processes decide."""
+    from stream.adapters.process.stop_signals import StopSignals
+
+    from ...wiring.serving import HttpServer, open_door
+    from ...wiring.serving_door import Unattended, lookup_of
+
+    with StopSignals() as stopping, worker_log(workspace, "serve") as logs, ExitStack() as opened:
+        door = open_door(workspace, workspace.folder / "serve", lambda: None, notify,
+                         lookup_of(workspace, notify))  # fmt: skip
+        served = Unattended(door, registry)
+        opened.callback(served.close)
+        server = HttpServer(workspace, served, notify)
+        opened.callback(server.close)
+        server.start()
+        tell_started(server, logs=logs)
+        while not stopping():
+            workspace.clock.sleep(_STOP_CHECK_S)
 
 
 def check_extra() -> None:

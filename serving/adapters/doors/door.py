@@ -17,10 +17,11 @@ from featurestore.definitions.domain import Domain
 from stream.engine.engine import Engine
 from stream.engine.looked import Looked
 
-from ...doors.claim_record import claim_record, named_in
-from ...doors.waiting import Waiting, WaitingRoom, decided_in, refusal_in, request_in
+from ...doors.claim_record import Named, claim_record, named_in
+from ...doors.waiting import Place, Waiting, WaitingRoom, decided_in, refusal_in, request_in
 from ..looks.desk import LookDesk, NoAnswer, TooManyWaiting
 from .live import LiveDecisions
+from .lookup import Gate
 from .putting import Putting
 from .tail import Tail
 
@@ -72,16 +73,20 @@ class Door:
         clock: for the log time of claims.
         most_waiting: requests that may wait.
         timeout_s: how long a request waits for the gate.
+        gate: says whether claims are known; None: the engine of this process, by `serve`.
     """
 
     def __init__(
-        self, domain: Domain, log: Log, clock: Clock, most_waiting: int, timeout_s: float
-    ) -> None:
+        self, domain: Domain, log: Log, clock: Clock, most_waiting: int, timeout_s: float,
+        gate: Gate | None = None,
+    ) -> None:  # fmt: skip
         self.desk = LookDesk[bytes, Looked](most_waiting, timeout_s)
+        self.gate: Gate = gate or self.desk
         self.live = LiveDecisions()
         self._domain, self._log, self._clock = domain, log, clock
         self.id_field = domain.claim.id_field
         self._room = WaitingRoom[asyncio.Future[Answer]](most_waiting)
+        self._puts: dict[tuple[str, str], asyncio.Future[Place]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def decide(self, value: bytes, wait_s: float) -> Answer:
@@ -110,13 +115,10 @@ class Door:
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._room.enter(Waiting(request, named.claim_id, named.content, future))
         try:
-            if not others:
-                known = await self._known(value, named.claim_id)
-                if known is not None:
-                    return known
-                record = claim_record(self._domain.claim.topic, named, value, request,
-                                      self._clock.now_ms(), self._log.partitions)  # fmt: skip
-                await self._log.putting.put(record, lambda place: self._room.put(request, place))
+            known = await self._known(value, named.claim_id)
+            if known is not None:
+                return known
+            await self._put(request, named, value)
             waiting = Waiting(request, named.claim_id, named.content, future)
             return await self._awaited(waiting, value, wait_s)
         finally:
@@ -172,6 +174,20 @@ class Door:
         self._log.putting.close()
         self._log.tail.close()
 
+    async def _put(self, request: str, named: Named, value: bytes) -> None:
+        """Put a claim on the log; or wait until the same bytes of another request are there."""
+        what = named.claim_id, named.content
+        under_way = self._puts.get(what)
+        if under_way is None:
+            record = claim_record(self._domain.claim.topic, named, value, request,
+                                  self._clock.now_ms(), self._log.partitions)  # fmt: skip
+            under_way = asyncio.ensure_future(
+                self._log.putting.put(record, lambda place: self._room.put(request, place))
+            )
+            self._puts[what] = under_way
+            under_way.add_done_callback(lambda _: self._puts.pop(what, None))
+        await asyncio.shield(under_way)
+
     async def _awaited(
         self, waiting: Waiting[asyncio.Future[Answer]], value: bytes, wait_s: float
     ) -> Answer:
@@ -200,15 +216,15 @@ class Door:
 
     async def _known(self, value: bytes, claim_id: str) -> Answer | None:
         """Return the answer to a claim that needn't be decided on; None for one that is new."""
-        gate = await self.desk.ask(value, 1)
-        if gate.refusal is not None:
-            return Answer(refusal=gate.refusal)
-        if not gate.is_known:
+        found = await self.gate.ask(value, 1)
+        if found.refusal is not None:
+            return Answer(refusal=found.refusal)
+        if not found.is_known:
             return None
         for _ in range(round(_FIND_S / _RETRY_S)):
-            found = await self.find(claim_id)
-            if found is not None:
-                return Answer(found, is_replayed=True)
+            sealed = await self.find(claim_id)
+            if sealed is not None:
+                return Answer(sealed, is_replayed=True)
             await asyncio.sleep(_RETRY_S)  # it is applied, and on its way to the log
         raise NoAnswer("the decision on this claim isn't on the log yet")
 

@@ -21,11 +21,21 @@ from ..looks.desk import NoAnswer, TooManyWaiting
 from ..looks.model_shelf import Misfitting, NoSuchModel
 from .endpoint import Endpoint, Handler, Parts
 from .rights import App, Guarded
-from .routes import batches, decisions, described, evidence, features, models, process, scores
+from .routes import (
+    batches,
+    decisions,
+    described,
+    evidence,
+    features,
+    lookup,
+    models,
+    process,
+    scores,
+)
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
-    *decisions.ROUTES, *scores.ROUTES, *evidence.ROUTES, *features.ROUTES, *models.ROUTES,
-    *batches.ROUTES, *process.ROUTES, *described.ROUTES,
+    *decisions.ROUTES, *lookup.ROUTES, *scores.ROUTES, *evidence.ROUTES, *features.ROUTES,
+    *models.ROUTES, *batches.ROUTES, *process.ROUTES, *described.ROUTES,
 )  # fmt: skip
 
 _RETRY: Final = {"Retry-After": "1"}

@@ -23,6 +23,10 @@ BAD_ROW: Final = "bad_row"
 """The reason of a row of a table that isn't one: it has more or fewer cells than the header."""
 
 
+NOTHING: Final = msgspec.Raw(b"")
+"""The decision of an answer that has none."""
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one line.
 
@@ -32,23 +36,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     status: Status
     claim_id: str = ""
-    decision: msgspec.Raw = msgspec.Raw(b"")
-    reason: str = ""
-    field: str = ""
-    hint: str = ""
-
-
-class _Line(msgspec.Struct, omit_defaults=True):
-    status: Status
-    claim_id: str = ""
-    decision: msgspec.Raw | None = None
+    decision: msgspec.Raw = NOTHING
     reason: str = ""
     field: str = ""
     hint: str = ""
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(_Line).decode
+_decode: Final = msgspec.json.Decoder(Answer).decode
 
 
 def written(answer: Answer) -> bytes:
@@ -57,24 +52,22 @@ def written(answer: Answer) -> bytes:
     >>> written(Answer(status="refused", reason="bad_json"))
     b'{"status":"refused","reason":"bad_json"}'
     """
-    decision = answer.decision if bytes(answer.decision) else None
-    return _encode(
-        _Line(answer.status, answer.claim_id, decision, answer.reason, answer.field, answer.hint)
-    )
+    return _encode(answer)
 
 
 def read(line: bytes) -> Answer:
     """Return the answer in a line of `written`."""
-    found = _decode(line)
-    return Answer(
-        status=found.status, claim_id=found.claim_id, decision=found.decision or msgspec.Raw(b""),
-        reason=found.reason, field=found.field, hint=found.hint,
-    )  # fmt: skip
+    return _decode(line)
 
 
 def refused(refusal: Refusal) -> Answer:
     """Return the answer to a line that is no claim."""
     return Answer(status="refused", reason=refusal.reason, field=refusal.field, hint=refusal.hint)
+
+
+def refused_conflict() -> Answer:
+    """Return the answer to a claim whose id another line has, with other bytes."""
+    return refused(Refusal("id_conflict"))
 
 
 def bad_row(why: str) -> Answer:

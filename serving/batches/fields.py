@@ -11,7 +11,7 @@ import msgspec
 from claimtrace.decisions import Decision
 from claimtrace.errors import UsageError
 
-from .answer import Answer
+from .answer import NOTHING, Answer
 
 _FLOATS: Final = ("score", "margin", "threshold", "base_margin", "rest_margin")
 _INTEGERS: Final = ("schema_version", "partition", "position", "event_time_ms", "log_time_ms",
@@ -68,7 +68,7 @@ def values_of(answer: Answer, fields: Sequence[str]) -> dict[str, Any]:
     Lists and objects are `msgspec.Raw`: their JSON as it is.
     """
     raw: Mapping[str, msgspec.Raw] = {}
-    if bytes(answer.decision):
+    if answer.decision is not NOTHING:
         raw = msgspec.json.decode(answer.decision, type=dict[str, msgspec.Raw])
     found: dict[str, Any] = {FIRST: FIRST in raw}
     own = {"status": answer.status, "reason": answer.reason or None, "field": answer.field or None,

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC, Decision
@@ -90,9 +90,10 @@ def check(history: History, warm: int, seen: dict[str, int] | None = None) -> No
             before = bits(engine)
             ahead = list(islice((r for r in rest[at:] if history.is_claim(r)), 4))
             together = look(engine, ahead, history)
-            assert [look(engine, [each], history)[0] for each in ahead] == together
-            assert bits(engine) == before
             answer = together[0]
+            if at % 5 == 0:  # what the claims are with others they are alone
+                assert [look(engine, [each], history)[0] for each in ahead] == together
+            assert bits(engine) == before
         number += 1
         effects = engine.step(planned(number, [record], history), [record])
         made.append(effects.outgoing)
@@ -107,43 +108,43 @@ def check(history: History, warm: int, seen: dict[str, int] | None = None) -> No
     assert contents(engine) == contents(plain)
 
 
-def histories() -> st.SearchStrategy[tuple[History, int]]:
-    sizes = st.integers(0, 60), st.integers(1, 14)
-    return st.builds(
-        lambda seed, name, sizes, edition, rolls_out: (
-            a_history(seed, name, sum(sizes), edition, rolls_out=rolls_out),
-            sizes[0],
-        ),
-        st.integers(0, 2**32), st.sampled_from(sorted(DOMAINS)), st.tuples(*sizes),
-        st.integers(1, NEWEST), st.booleans(),
-    )  # fmt: skip
-
-
+HISTORIES = given(
+    seed=st.integers(0, 2**32),
+    name=st.sampled_from(sorted(DOMAINS)),
+    warm=st.integers(0, 60),
+    more=st.integers(1, 14),
+    edition=st.integers(1, NEWEST),
+    rolls_out=st.booleans(),
+)
+# a seed can't be made smaller: nothing is gained by trying
 SETTINGS = settings(
-    deadline=None, derandomize=True,
+    deadline=None, derandomize=True, phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 
 
-@given(made=histories())
-@settings(SETTINGS, max_examples=60)
-def test_a_look_is_the_decision_that_follows(made: tuple[History, int]) -> None:
-    check(*made)
+@HISTORIES
+@settings(SETTINGS, max_examples=25)
+def test_a_look_is_the_decision_that_follows(
+    seed: int, name: str, warm: int, more: int, edition: int, rolls_out: bool
+) -> None:
+    check(a_history(seed, name, warm + more, edition, rolls_out=rolls_out), warm)
 
 
 @pytest.mark.long
-@given(made=histories())
+@HISTORIES
 @settings(SETTINGS, max_examples=1_000)
 def test_a_look_is_the_decision_that_follows_in_a_thousand_histories(
-    made: tuple[History, int],
+    seed: int, name: str, warm: int, more: int, edition: int, rolls_out: bool
 ) -> None:
-    check(*made)
+    check(a_history(seed, name, warm + more, edition, rolls_out=rolls_out), warm)
 
 
 @pytest.mark.parametrize("name", sorted(DOMAINS))
 def test_the_histories_have_what_a_look_can_meet(name: str) -> None:
     seen: dict[str, int] = {}
-    check(a_history(3, name, 160, NEWEST, rolls_out=True), 60, seen)
+    for seed in (1, 2, 3):
+        check(a_history(seed, name, 70, NEWEST, rolls_out=True), 30, seen)
     assert {"decided", "dead", "known", "tombstone", "late"} <= set(seen)
 
 

@@ -27,7 +27,7 @@ from claimtrace_examples.auto_claims import DOMAIN, ClaimAdjudicated, ClaimFiled
 from featurestore.definitions.domain import Domain
 from stream.engine.engine import Engine
 from stream.journal.plan import in_plan_order
-from tests.worlds.random_events import DAY_MS, KEY, a_stream
+from tests.worlds.random_events import DAY_MS, KEY, START, a_stream, ms
 from tests.worlds.rollouts import a_rollout, a_scorer, rollout_of, scorer_of
 from tests.worlds.stream_folder import terms
 
@@ -72,10 +72,11 @@ class History:
 def a_history(seed: int, name: str, count: int, edition: int, *, rolls_out: bool) -> History:
     """Make a history of about `count` events."""
     rng, domain = np.random.default_rng(seed), DOMAINS[name]
+    pace = int(rng.choice([1, 12]))  # slow histories outlast all windows
     events = [
-        (event, log_time_ms)
+        (event, _paced_ms(log_time_ms, pace))
         for _, each, _, log_time_ms in a_stream(seed, count, revised=bool(rng.random() < 0.5))
-        if (event := _of_domain(each, name, rng)) is not None
+        if (event := _of_domain(_paced(each, pace), name, rng)) is not None
     ]
     # few ids come again: some soon, some when they have been forgotten
     sent: list[tuple[str, bytes, int]] = []
@@ -96,6 +97,17 @@ def a_history(seed: int, name: str, count: int, edition: int, *, rolls_out: bool
         rollout = a_rollout(int(rng.integers(1, 1000)), share_ppm=500_000)
     in_order = list(in_plan_order(records, domain.tie_order(edition)))
     return History(domain, edition, in_order, model, rollout)
+
+
+def _paced_ms(at_ms: int, pace: int) -> int:
+    return ms(START) + (at_ms - ms(START)) * pace
+
+
+def _paced(event: Any, pace: int) -> Any:
+    """Return an event at its time in a history that takes longer by a factor."""
+    name = event.time_field
+    at = START + (getattr(event, name) - START) * pace
+    return msgspec.structs.replace(event, **{name: at})
 
 
 def _of_domain(event: Any, name: str, rng: np.random.Generator) -> Any:

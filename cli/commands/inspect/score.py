@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import typer
@@ -14,21 +14,38 @@ from claimtrace.decisions import DECISIONS_TOPIC, SealedDecision
 from claimtrace.errors import StateError, UsageError
 from claimtrace.events import Record
 from claimtrace.limits import MAX_BATCH_RECORDS, MAX_VALUE_BYTES
-from claimtrace.looks import AdvisoryDecision, AsOf, advisory_answer
+from claimtrace.looks import AdvisoryDecision, advisory_answer
+from serving.batches.batch import Asked, Way
 
 from ...console import err, indented, out, print_json, safe
 from ...transports.choice import open_transport
 from ...wiring.workspace import Workspace
-from .state_at import charge_now, engine_at
-
-if TYPE_CHECKING:
-    from stream.engine.engine import Engine
-    from stream.engine.looked import Charge
+from .looking import open_look
+from .score_file import output_of, score_file
 
 
 def score(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Claims as JSON: one object, or one a line.")],
+    file: Annotated[
+        Path, typer.Argument(help="Claims as JSON, one object or one a line; with --out any form.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write each line with its answer to this file."),
+    ] = None,
+    way: Annotated[
+        str, typer.Option("--as", help="look: nothing is written; claims: they go on the log.")
+    ] = "look",
+    fields: Annotated[
+        str | None, typer.Option(help="Fields of the answers in the output, with commas.")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="Fields of the input in the output; all by default.")
+    ] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(min=0, help="With --as claims: seconds to wait for a next decision."),
+    ] = None,
     at_plan: Annotated[
         int | None,
         typer.Option(min=1, help="Decide with the state after this plan of the journal."),
@@ -40,7 +57,9 @@ def score(
     model: Annotated[
         int | None, typer.Option(min=1, help="Another version of the model decides, alone.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the answers, one a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the answers, one a line; of --out the counts.")
+    ] = False,
 ) -> None:
     """Say what would be decided on some claims, as things stand now; nothing is written.
 
@@ -51,12 +70,44 @@ def score(
     With --at-plan, --log-time-ms and --model an answer is computed again, byte for byte, on any
     machine that has the log: they stand in the answer as as_of.plan, log_time_ms and model.
 
+    With --out a file of any size is answered, all lines with one state: .ndjson, .csv or .parquet,
+    each also .gz; the columns of a table are named as the event's fields. The same command goes on
+    behind the last answered line, however it ended. With --as claims the claims go on the log, and
+    the answers are the decisions of the worker that runs beside it.
+
     claimtrace_examples/claim.json is a claim to copy.
     """
     workspace: Workspace = ctx.obj
-    values = _read_claims(file)
     asked = Asked(at_plan, log_time_ms, model)
-    answers = _answers(workspace, values, asked, quiet=as_json)
+    chosen = _way(way, asked, has_output=output is not None)
+    if output is not None:
+        made = output_of(output, fields, keep)
+        score_file(workspace, file, made, asked, chosen, wait, quiet=as_json)
+        return
+    alone = {"--fields": fields, "--keep": keep, "--wait": wait}
+    for name, given in alone.items():
+        if given is not None:
+            raise UsageError(f"{name} is for files", where=name, hint="say --out, too")
+    _show(_answers(workspace, _read_claims(file), asked, quiet=as_json), as_json=as_json)
+
+
+def _way(text: str, asked: Asked, *, has_output: bool) -> Way:
+    """Read the option --as, and check what it goes with."""
+    if text == "look":
+        return "look"
+    if text != "claims":
+        raise UsageError(f"{text!r} is no way to score", where="--as", hint="look or claims")
+    if not has_output:
+        raise UsageError("--as claims needs a file for the answers", where="--as",
+                         hint="say --out; or put them on the log by claimtrace replay")  # fmt: skip
+    if asked != Asked():
+        raise UsageError("claims on the log are decided by the worker, as of then", where="--as",
+                         hint="leave out --at-plan, --log-time-ms and --model")  # fmt: skip
+    return "claims"
+
+
+def _show(answers: list[_Answer | str], *, as_json: bool) -> None:
+    """Print the answers; the command fails when a claim has none."""
     for place, answer in enumerate(answers, 1):
         if isinstance(answer, str):
             err.print(f"[bold red]claim {place} {answer}")
@@ -68,48 +119,6 @@ def score(
             show_decision(answer.decision)
     if any(isinstance(answer, str) for answer in answers):
         raise typer.Exit(1)
-
-
-class Asked(NamedTuple):
-    """The state, the log time and the model version that a look is asked for; None: as of now."""
-
-    at_plan: int | None = None
-    log_time_ms: int | None = None
-    model: int | None = None
-
-
-class Look(NamedTuple):
-    """A state to look at claims with, and the time at which they are looked at."""
-
-    engine: Engine
-    charge: Charge
-    as_of: AsOf
-    log_time_ms: int
-
-
-def open_look(workspace: Workspace, asked: Asked, *, quiet: bool = False) -> Look:
-    """Rebuild the state that is asked for.
-
-    Raises:
-        UsageError: there is no such plan or version, or the version fits other definitions.
-    """
-    from stream.engine.looked import Charge
-
-    other = None if asked.model is None else workspace.published(asked.model)
-    if other is not None and (misfit := workspace.misfit(other)) is not None:
-        raise UsageError(f"model {other.label} can't score these claims: {misfit.words}",
-                         where="--model")  # fmt: skip
-    engine = engine_at(workspace, asked.at_plan, quiet=quiet)
-    if other is not None:
-        charge = Charge(other)
-    else:
-        charge = charge_now(workspace, engine) if asked.at_plan is None else engine.charge
-    now_ms = asked.log_time_ms
-    if now_ms is None and asked.at_plan is not None and engine.newest_plan is not None:
-        now_ms = engine.newest_plan.now_ms
-    if now_ms is None:
-        now_ms = workspace.clock.now_ms()
-    return Look(engine, charge, engine.as_of(now_ms), now_ms)
 
 
 class _Answer(NamedTuple):

@@ -145,8 +145,9 @@ class FoundDecisions:
     """Decisions by claim id, in a file: a batch may have more of them than memory."""
 
     def __init__(self, path: Path) -> None:
+        path.unlink(missing_ok=True)  # of a process that was killed: they are looked up again
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA synchronous = OFF")  # they can be looked up again
+        self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute(_SCHEMA)
 
     def add(self, found: Iterable[tuple[str, bytes]]) -> None:

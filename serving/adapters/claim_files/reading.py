@@ -55,6 +55,18 @@ class ClaimFile:
         with _told(self._path), self._path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def lines(self) -> int | None:
+        """Return about how many rows there are, for a progress bar; None where that takes long."""
+        with _told(self._path):
+            if self.form == "parquet":
+                with self._opened() as file, pq.ParquetFile(file) as table:
+                    return int(table.metadata.num_rows)
+            if self._gzip:
+                return None
+            with self._path.open("rb") as file:
+                blocks = iter(lambda: file.read(_BLOCK), b"")
+                return sum(block.count(b"\n") for block in blocks)
+
     def rows(self) -> Iterator[Row]:
         """Yield the rows in order; blank lines aren't rows.
 

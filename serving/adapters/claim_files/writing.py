@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final
@@ -22,6 +22,7 @@ from ...batches.joining import Joined, json_line, table_columns, table_row
 from .form import form_of
 
 _GROUP_ROWS: Final = 20_000
+_TOLD_LINES: Final = 1_000
 _ARROW: Final[dict[Kind, Any]] = {
     "boolean": pa.bool_(), "float": pa.float64(), "integer": pa.int64(), "text": pa.string(),
     "json": pa.string(),
@@ -35,6 +36,7 @@ def write_output(
     cells: Sequence[str],
     fields: Sequence[str],
     schema: pa.Schema | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Write the lines of the output in the form that its name says; the same lines, same bytes.
 
@@ -45,11 +47,13 @@ def write_output(
         cells: the columns of the input that a table keeps.
         fields: of the answers.
         schema: the types of the input's columns, where it has any.
+        progress: called with the number of lines written.
 
     Raises:
         StateError: the disk is full or read-only; the old output is untouched.
     """
     form, is_packed = form_of(path)
+    lines = _counted(lines, progress)
     try:
         with _opened(aside, is_packed=is_packed) as file:
             if form == "ndjson":
@@ -63,6 +67,13 @@ def write_output(
         sync_folder(path.parent)
     except OSError as error:
         raise StateError(f"can't write the output: {error.strerror}", where=str(path)) from error
+
+
+def _counted(lines: Iterable[Joined], progress: Callable[[int], None]) -> Iterator[Joined]:
+    for number, line in enumerate(lines, 1):
+        yield line
+        if number % _TOLD_LINES == 0:
+            progress(_TOLD_LINES)
 
 
 @contextmanager

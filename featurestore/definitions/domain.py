@@ -62,7 +62,7 @@ class Domain:
         split_by: the entity whose claims are never divided between the splits of a training run.
         amount: the field with the claim's value in cents, for the money found at a capacity.
         missing: more spellings of ids that identify nothing, for all entities of the domain, beside
-            those of `claimtrace.missing_values`.
+            those of `claimtrace.encoding.missing_values`.
         facets: groups of people between whom training compares the outcomes; in no digest.
     """
 

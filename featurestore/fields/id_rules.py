@@ -1,9 +1,9 @@
 """The rules by which the ids of one kind are read, as of an edition.
 
 Edition 1 is `normalisation`. Since edition 2 dashes and white space of every kind are one, and all
-spellings of `claimtrace.missing_values` link no claims. The rules are written down once, slowly, in
-`IdRules.key` and `IdRules.is_placeholder`; `keys` and the kernel of `claim_columns` are faster ways
-to the same result.
+spellings of `claimtrace.encoding.missing_values` link no claims. The rules are written down once,
+slowly, in `IdRules.key` and `IdRules.is_placeholder`; `keys` and the kernel of `claim_columns` are
+faster ways to the same result.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claimtrace.buffers.jit import kernel
-from claimtrace.missing_values import (
+from claimtrace.encoding.missing_values import (
     MISSING_IDS,
     MISSING_WORDS,
     PLAIN,
@@ -35,7 +35,7 @@ from .normalisation import (
 )
 
 MORE_MISSING: Final = 2
-"""The first edition with the spellings of `claimtrace.missing_values`."""
+"""The first edition with the spellings of `claimtrace.encoding.missing_values`."""
 
 FILTER_SIZE: Final = 16_384
 """Slots of the kernel's filter of placeholders; a power of two."""

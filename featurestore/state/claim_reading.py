@@ -52,7 +52,7 @@ class Vectors(NamedTuple):
 
 
 class GroupReading:
-    """What is read of a profile group: its fields, and the readers of those with categories."""
+    """The fields that are read of a profile group, and the readers of those with categories."""
 
     def __init__(self, domain: Domain, group: Group) -> None:
         own = [f for f in domain.features if isinstance(f, Own) and f.group == group.name]
@@ -64,7 +64,7 @@ class GroupReading:
 
 
 class ClaimReading:
-    """What the features of a domain read from claims, and how vectors are made of columns.
+    """The reader of the claims of a domain, which makes columns of fields, and vectors of columns.
 
     Args:
         domain: the definitions.

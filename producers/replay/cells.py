@@ -12,7 +12,7 @@ from collections.abc import Callable
 from decimal import Context, Decimal
 from typing import Any, Final
 
-from claimtrace.missing_values import is_missing
+from claimtrace.encoding.missing_values import is_missing
 
 Reader = Callable[[Any], Any]
 

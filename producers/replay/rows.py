@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from claimtrace.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, duration_ms
+from claimtrace.encoding.missing_values import MISSING_VALUES
 from claimtrace.events import SCHEMA_VERSION, Outgoing
 from claimtrace.ids import partition_of
 from claimtrace.limits import EVENT_TIME_MIN_MS, FUTURE_REFUSED_MS, FUTURE_TOLERANCE_MS
-from claimtrace.missing_values import MISSING_VALUES
 
 from .cells import Numbers, Reader, Unreadable, boolean, is_blank, text_of, text_reader, without
 from .event_check import EventCheck, RefusedEvent

@@ -15,10 +15,10 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from claimtrace.clock import DAY_MS, MINUTE_MS, SECOND_MS, duration_ms
+from claimtrace.encoding.missing_values import is_missing
 from claimtrace.errors import ConfigError
 from claimtrace.events import EPOCH
 from claimtrace.limits import EVENT_TIME_MIN_MS
-from claimtrace.missing_values import is_missing
 
 from .cells import BadCell, Numbers, Unreadable, text_of, type_name
 from .mapping import TimeColumn

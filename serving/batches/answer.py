@@ -28,7 +28,7 @@ NOTHING: Final = msgspec.Raw(b"")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one line.
+    """The answer to one line of a file.
 
     `decision` is an advisory answer or a sealed decision as JSON, `reason`, `field` and `hint` are
     those of a refusal. `claim_id` is set where the decision has to be looked up on the log.

@@ -1,4 +1,4 @@
-"""What a batch answers: the file, the state that is looked at, and who is in charge of it."""
+"""A batch: a file of claims, the state that is looked at, and who is in charge of it."""
 
 from __future__ import annotations
 

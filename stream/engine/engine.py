@@ -203,7 +203,7 @@ class Engine:
 
     @property
     def charge(self) -> Charge:
-        """Who is in charge as of the newest plan.
+        """The model in charge as of the newest plan, and the roll-out beside it.
 
         Raises:
             StateError: the state is that of a snapshot, which doesn't have it.

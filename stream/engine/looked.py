@@ -25,7 +25,7 @@ class Charge(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """What would become of a claim if it was the next record on the log.
+    """The fate of a claim if it was the next record on the log.
 
     It would be decided (`decision`), become a dead letter (`refusal`), or be left out, because an
     event with its id and the same bytes has been accepted already (`is_known`). All three are empty

@@ -22,7 +22,7 @@ _SHOWN_COLUMNS = 20
 
 
 class Output(NamedTuple):
-    """What is written: the file, the fields of the answers, those of the input that are kept."""
+    """The file to write, the fields of the answers, and those of the input that are kept."""
 
     path: Path
     fields: tuple[str, ...]

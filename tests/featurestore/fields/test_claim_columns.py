@@ -16,8 +16,8 @@ from claimtrace.batches.records import Records
 from claimtrace.editions import NEWEST, OLDEST
 from claimtrace.encoding.column_decoder import ColumnDecoder
 from claimtrace.encoding.decoder import Decoder
+from claimtrace.encoding.missing_values import MISSING_IDS
 from claimtrace.events import Headers, Record
-from claimtrace.missing_values import MISSING_IDS
 from claimtrace_examples.auto_claims import DOMAIN, ClaimFiled
 from featurestore.fields.claim_columns import ClaimColumns, Spellings
 from featurestore.fields.event_columns import CategoryReader, EventColumns

@@ -11,7 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from claimtrace.editions import EDITIONS, NEWEST, OLDEST
-from claimtrace.missing_values import DASHES, MISSING_IDS, MISSING_WORDS, SPACES, is_missing_id
+from claimtrace.encoding.missing_values import (
+    DASHES,
+    MISSING_IDS,
+    MISSING_WORDS,
+    SPACES,
+    is_missing_id,
+)
 from featurestore.fields.id_rules import IdRules, id_rules
 from featurestore.fields.normalisation import is_placeholder, normal_key
 

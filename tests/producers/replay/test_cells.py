@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claimtrace.missing_values import MISSING_VALUES
+from claimtrace.encoding.missing_values import MISSING_VALUES
 from claimtrace.refusals import REASONS
 from producers.replay.cells import BadCell, Numbers, Unreadable, boolean, is_blank, text_of, without
 

@@ -18,6 +18,7 @@ from tests.worlds.guarded import SECRET, Server, guarded_server
 OPEN = "-"
 RIGHTS = {
     "POST /v1/decisions": "decide",
+    "POST /v1/decisions/lookup": "score",
     "GET /v1/decisions/stream": "read",
     "GET /v1/decisions/{claim_id}": "read",
     "POST /v1/scores": "score",

@@ -55,7 +55,7 @@ def call_operation(operation: Any, each: int, word: int, seen: Counter[tuple[str
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(case=operation.as_strategy())
     def call(case: Any) -> None:
-        answer = case.call()
+        answer = case.call(timeout=600)  # the default is too short for a busy machine
         seen[f"{operation.method.upper()} {operation.path}", answer.status_code] += 1
         case.validate_response(answer, checks=CHECKS)
 

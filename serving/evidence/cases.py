@@ -138,7 +138,7 @@ class Cases:
         return replay
 
     def charge(self, plan: Plan) -> Charge:
-        """Return who decides in a plan; one that begins an edition names nobody: the one before does."""
+        """Return who decides in a plan; where it begins an edition, in the one before."""
         while plan.edition and plan.number - 1 in self._plans:
             plan = self._plans[plan.number - 1]
         return Charge(plan.model, plan.rollout)

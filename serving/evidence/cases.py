@@ -112,7 +112,8 @@ class Cases:
     def with_history(self, case: Case, keys: NDArray[np.uint64]) -> Case:
         """Return a case with the records that matter to a claim of some entities."""
         excluding = NO_ROW if case.is_decision else case.row
-        chosen = select(self._index, keys, case.chosen.below, excluding)
+        at_ms = int(self._index.columns["event_times"][case.row])
+        chosen = select(self._index, keys, at_ms, case.chosen.below, excluding)
         if not case.is_decision:
             chosen = self._without_late(chosen, case.row)
         records = self._sources.records([self.place(row) for row in chosen.rows.tolist()])

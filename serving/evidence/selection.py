@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featurestore.definitions.domain import Domain
+from featurestore.definitions.features import WindowFeature
 from featurestore.state.event_ledger import NEW
 
 from .index import NO_ROW, EvidenceIndex
@@ -47,14 +48,34 @@ def primary_slots(domain: Domain) -> list[int]:
     return [slots.index((entity, entity.key)) for entity in domain.entities]
 
 
+def horizons_of(domain: Domain) -> dict[str, tuple[int, int]]:
+    """Return for each entity how far its windows reach back, in ms: over claims, over labels."""
+    found: dict[str, tuple[int, int]] = {}
+    for each in domain.features:
+        if isinstance(each, WindowFeature):
+            claims_ms, labels_ms = found.get(each.entity.name, (0, 0))
+            far_ms = each.width_ms + each.delay_ms
+            found[each.entity.name] = (
+                (claims_ms, max(labels_ms, far_ms))
+                if each.known
+                else (max(claims_ms, far_ms), labels_ms)
+            )
+    return found
+
+
 def select(
-    index: EvidenceIndex, keys: NDArray[np.uint64], below: int, excluding: int = NO_ROW
+    index: EvidenceIndex,
+    keys: NDArray[np.uint64],
+    event_time_ms: int,
+    below: int,
+    excluding: int = NO_ROW,
 ) -> Selection:
     """Select the records that the decision on a claim may depend on.
 
     Args:
         index: the index.
         keys: uint64[slots], the hashes of the claim's entities.
+        event_time_ms: when the claim happened: no window reaches behind its horizon.
         below: the number of rows that were known.
         excluding: the claim's own row, if it is among them.
     """
@@ -66,13 +87,23 @@ def select(
         # a later day: no record with the claim's own id, or the claim would be a duplicate
         is_claim &= columns["ids"][:below] != columns["ids"][excluding]
     shares = np.zeros(below, np.bool_)
-    slots = slots_of(domain)
+    slots, horizons = slots_of(domain), horizons_of(domain)
+    times = columns["event_times"][:below]
     for primary in primary_slots(domain):
         if keys[primary] == NO_KEY:
             continue
+        of = slots[primary][0]
+        is_mine = np.zeros(below, np.bool_)
         for slot, (entity, _) in enumerate(slots):
-            if entity is slots[primary][0] or entity == slots[primary][0]:
-                shares |= columns["keys"][slot, :below] == keys[primary]
+            if entity == of:
+                is_mine |= columns["keys"][slot, :below] == keys[primary]
+        claims_ms, labels_ms = horizons.get(of.name, (0, 0))
+        shares |= is_mine & (times > event_time_ms - claims_ms)
+        if labels_ms:  # an old claim counts by a label that arrived in the window
+            mine = np.flatnonzero(is_mine & is_claim)
+            ids = columns["ids"][mine]
+            labelled = _labelled_since(index, ids, event_time_ms - labels_ms, below)
+            shares[mine[np.isin(ids, labelled)]] = True
     claims = np.flatnonzero(is_claim & shares)
     ids = np.unique(columns["ids"][claims])
     claims = np.flatnonzero(is_claim & np.isin(columns["ids"][:below], ids))
@@ -91,6 +122,21 @@ def select(
     counted = np.unique(np.concatenate(found))
     rows = np.unique(np.concatenate([counted, _holders(index, counted, below)]))
     return Selection(rows, *found, below)
+
+
+def _labelled_since(
+    index: EvidenceIndex, ids: NDArray[np.uint64], since_ms: int, below: int
+) -> NDArray[np.uint64]:
+    """Return those of some claims, as hashes, that have a label that arrived after a time."""
+    columns, labels = index.columns, index.domain.labels
+    if labels is None or not ids.size:
+        return ids[:0]
+    is_label = columns["kinds"][:below] == index.topics.index(labels.event.topic)
+    about = columns["about"][:below][is_label & (columns["log_times"][:below] > since_ms)]
+    wanted = np.sort(ids)  # few: the many labels aren't sorted
+    at = np.minimum(np.searchsorted(wanted, about), wanted.size - 1)
+    found: NDArray[np.uint64] = about[wanted[at] == about]
+    return found
 
 
 def _holders(index: EvidenceIndex, rows: Rows, below: int) -> Rows:

@@ -64,8 +64,11 @@ def open_evidence(workspace: Workspace, *, quiet: bool = False) -> Iterator[Gath
         terms = transport.terms()
         plans = list(transport.plans())
         sources = _Sources(workspace, transport, terms, plans)
-        by_position = not workspace.settings.source.startswith("kinesis")
-        stored = StoredRecords(workspace.offline, transport.source(), by_position=by_position)
+        source = workspace.settings.source
+        stored = StoredRecords(
+            workspace.offline, transport.source(), by_position=not source.startswith("kinesis"),
+            together=source == "local",
+        )  # fmt: skip
         sources.stored = stored
         index = EvidenceIndex(
             sources.engine(), hash_key(workspace.settings.stream.hash_key), terms.remember_ms

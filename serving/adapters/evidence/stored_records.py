@@ -33,11 +33,19 @@ class StoredRecords:
         source: the log.
         by_position: whether the log finds a single record by its position; else whole ranges of
             plans are read from it.
+        together: whether many single records of one partition can be read in one call.
     """
 
-    def __init__(self, store: OfflineStore, source: Source, *, by_position: bool = True) -> None:
-        self._store, self._source, self._by_position = store, source, by_position
-        self._ranges: dict[tuple[str, int, int], Range] = {}
+    def __init__(
+        self,
+        store: OfflineStore,
+        source: Source,
+        *,
+        by_position: bool = True,
+        together: bool = False,
+    ) -> None:
+        self._store, self._source = store, source
+        self._by_position, self._together = by_position, together
 
     def read(self, plans: Sequence[Plan]) -> Read:
         """Return the records of some plans, and those that are neither here nor there."""
@@ -67,6 +75,8 @@ class StoredRecords:
     def at(self, places: Sequence[Place], plans: Mapping[int, Plan]) -> Records:
         """Return the records at some places, in their order, without those that are gone."""
         found: dict[tuple[str, int, int], Records] = {}
+        if self._together and (whole := self._together_at(places)) is not None:
+            return whole
         for place in places if self._by_position else ():
             topic, partition, position, _ = place
             span = Range(topic, partition, position, position + 1)
@@ -81,6 +91,19 @@ class StoredRecords:
         for place in lost if not self._by_position else ():
             found |= self._from_plan(plans[place.plan], place)
         return Records.joined([found[place[:3]] for place in places if place[:3] in found])
+
+    def _together_at(self, places: Sequence[Place]) -> Records | None:
+        """Read all places in one call, in the order of their positions; None if one is gone."""
+        spans = [Range(*place[:3], place.position + 1) for place in sorted(places)]
+        try:
+            records = Records.of(self._source.fetch(spans))
+        except StateError:
+            return None
+        parts = [records.topic_partitions[part] for part in records.parts.tolist()]
+        at = {(*part, position): i
+              for i, (part, position) in enumerate(
+                  zip(parts, records.positions.tolist(), strict=True))}  # fmt: skip
+        return records.take(np.array([at[place[:3]] for place in places], np.int64))
 
     def _from_store(self, places: Sequence[Place]) -> dict[tuple[str, int, int], Records]:
         """Read single records from the offline store."""

@@ -182,14 +182,33 @@ class Cases:
         return int(plans[below - 1]) if below else int(plans[0])
 
     def _without_late(self, chosen: Selection, row: int) -> Selection:
-        """Leave out claims that were too late to be counted, and records with the claim's id."""
+        """Leave out what counts nowhere, and records with the claim's own id.
+
+        These are claims that were too late, and labels of forgotten claims. So the replay needn't
+        have the watermarks that the claim itself held.
+        """
         columns = self._index.columns
         rows = chosen.rows
         is_claim = columns["kinds"][rows] == CLAIMS
         late = columns["event_times"][rows] < columns["watermarks"][rows] - self._terms.lateness_ms
         own = columns["ids"][rows] == columns["ids"][row]
-        kept = rows[~(is_claim & (late | own))]
-        return chosen._replace(rows=kept, claims=np.intersect1d(chosen.claims, kept))
+        lost = [label for label in chosen.labels.tolist() if not self._joined(chosen, label)]
+        kept = rows[~((is_claim & (late | own)) | np.isin(rows, lost))]
+        return chosen._replace(
+            rows=kept,
+            claims=np.intersect1d(chosen.claims, kept),
+            labels=np.intersect1d(chosen.labels, kept),
+        )
+
+    def _joined(self, chosen: Selection, label: int) -> bool:
+        """Whether a label found its claim still known."""
+        columns = self._index.columns
+        claims = chosen.claims[chosen.claims < label]
+        claims = claims[columns["ids"][claims] == columns["about"][label]]
+        if not claims.size:
+            return False
+        now_ms = int(columns["watermarks"][columns["claim_holders"][label]])
+        return int(columns["watermarks"][claims[-1]]) > now_ms - self._terms.remember_ms
 
     def _own(self, row: int) -> tuple[Record, Event]:
         found = self._sources.records([self.place(row)])

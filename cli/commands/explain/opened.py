@@ -17,7 +17,7 @@ from claimtrace.decisions import (
     chain_of,
     claim_position_of,
 )
-from claimtrace.errors import StateError
+from claimtrace.errors import UsageError
 
 from ...console import progress
 from ...transports.base import planned_records
@@ -50,7 +50,8 @@ def open_evidence(workspace: Workspace, *, quiet: bool = False) -> Iterator[Gath
         quiet: draw no progress bar.
 
     Raises:
-        StateError: there is no journal, or not on the terms of the settings.
+        UsageError: nothing has been decided yet.
+        StateError: the journal isn't on the terms of the settings.
     """
     from serving.adapters.evidence.index_file import IndexFile
     from serving.adapters.evidence.stored_records import StoredRecords
@@ -58,7 +59,7 @@ def open_evidence(workspace: Workspace, *, quiet: bool = False) -> Iterator[Gath
     from serving.evidence.index import EvidenceIndex
 
     if not workspace.has_journal:
-        raise StateError("nothing has been decided yet", where=str(workspace.folder),
+        raise UsageError("nothing has been decided yet", where=str(workspace.folder),
                          hint="run claimtrace stream")  # fmt: skip
     with open_transport(workspace) as transport:
         terms = transport.terms()

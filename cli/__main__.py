@@ -12,6 +12,7 @@ from claimtrace import __version__
 from claimtrace.errors import ClaimtraceError, UsageError
 
 from .commands.events import producers, replay, simulate, topics
+from .commands.explain import explain
 from .commands.inspect import features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, train
@@ -108,6 +109,7 @@ app.command(rich_help_panel=_MODELS)(train.train)
 app.add_typer(pipeline.app, name="pipeline", rich_help_panel=_MODELS)
 app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_MODELS)
+app.command(rich_help_panel=_INSPECT)(explain.explain)
 app.command(rich_help_panel=_INSPECT)(score.score)
 app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(verify.verify)

@@ -120,6 +120,16 @@ def test_a_role_may_do_nothing_that_it_never_does(roles: Roles, role: str) -> No
         ("keys", "kinesis", "put_records", {
             "StreamName": "iam.claims.filed", "Records": [{"Data": b"{}", "PartitionKey": "k"}],
         }),
+        ("serve", "dynamodb", "delete_item", {
+            "TableName": "iam-keys", "Key": {"pk": {"S": "key"}, "sk": {"S": "1"}},
+        }),
+        ("serve", "kinesis", "put_records", {
+            "StreamName": "iam.claims.decisions", "Records": [{"Data": b"{}", "PartitionKey": "k"}],
+        }),
+        ("serve", "kinesis", "get_shard_iterator", {
+            "StreamName": "iam.claims.audit", "ShardId": "shardId-000000000000",
+            "ShardIteratorType": "LATEST",
+        }),
         ("auditor", "kinesis", "put_records", {
             "StreamName": "iam.claims.audit", "Records": [{"Data": b"{}", "PartitionKey": "k"}],
         }),
@@ -193,7 +203,15 @@ def operations() -> dict[str, str]:
 
 def test_no_call_in_the_code_was_forgotten() -> None:
     names, found = operations(), set[str]()
-    for room in ("claimtrace", "featurestore", "models", "producers", "stream", "training"):
+    for room in (
+        "claimtrace",
+        "featurestore",
+        "models",
+        "producers",
+        "serving",
+        "stream",
+        "training",
+    ):
         for path in sorted((ROOT / room).rglob("*.py")):
             if "boto" in (source := path.read_text()) or "aws_client" in source:
                 found |= calls_in(source, names)

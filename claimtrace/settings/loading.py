@@ -307,6 +307,7 @@ def _rollout_ranges(settings: Settings) -> Iterator[tuple[str, float, float, flo
     yield "guard.error_ratio", guard.error_ratio, 0, 1
     yield "guard.unseen_ratio", guard.unseen_ratio, 0, 1
     yield "guard.score_psi", guard.score_psi, 0, 1000
+    yield "guard.step_ratio", guard.step_ratio, 1.001, 1000
 
 
 def _check_names(settings: Settings, origins: Origins) -> None:

@@ -22,6 +22,9 @@ class GuardSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of claims with a category that its training didn't have, beyond the share there."""
     score_psi: float = 0.25
     """PSI of the canary's scores against its training, beyond chance and beyond the champion's."""
+    step_ratio: float = 2.0
+    """The slowest batches may take this many times as long as before the roll-out; each worker
+    judges its own."""
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -38,13 +38,17 @@ def observe(
         registry: gets the metrics, whatever the settings say; None: they say it.
     """
     from stream.worker.observer import Observers, WorkerObserver
+    from stream.worker.step_time import StepTimeGuard
 
     log = _log_observer(workspace) if logs else WorkerObserver(notify)
+    observers = [log]
     metrics, aws = workspace.settings.metrics, workspace.settings.aws
-    if registry is None and not metrics.listen and not aws.metrics_namespace:
-        return log
-    counting = _metrics(workspace, opened, registry)
-    return Observers(log, counting) if logs else counting
+    if registry is not None or metrics.listen or aws.metrics_namespace:
+        counting = _metrics(workspace, opened, registry)
+        observers = [log, counting] if logs else [counting]
+    heard = Observers(*observers)
+    guard = StepTimeGuard(workspace.settings.guard.step_ratio, heard.slowed, heard.notify)
+    return Observers(heard, guard)
 
 
 def _metrics(

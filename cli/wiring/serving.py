@@ -11,22 +11,27 @@ from typing import TYPE_CHECKING, Any, Final
 from claimtrace.errors import ConfigError, StoreUnavailable, UsageError
 from claimtrace.settings.schema import KAFKA
 
-from .looking import TIMEOUT_S, Looking
+from .looks.batches import build_batches
+from .looks.following import follower_folder
+from .looks.looking import TIMEOUT_S, Looking
 from .serving_door import Unattended
 from .serving_rights import open_rights, tls_options
 from .workspace import Workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prometheus_client import CollectorRegistry
 
     from claimtrace.clock import Clock
     from serving.adapters.doors.door import Door
     from serving.adapters.doors.lookup import Gate
+    from serving.adapters.evidence.service import EvidenceService
     from serving.adapters.http.endpoint import Parts
     from stream.worker.driver import Driver
 
-INDEX: Final = "serve/decisions.db"
-COPY: Final = "serve/kinesis.db"
+INDEX: Final = "decisions.db"
+COPY: Final = "kinesis.db"
 _CLOSE_S: Final = 5
 
 
@@ -37,16 +42,28 @@ class Served:
         workspace: settings, domain, log.
         registry: the metrics of the process.
         tell: called with lines for people.
+        follows: whether the loop is a follower's.
+        config: the settings file that was named on the command line.
+        evidence: answers for evidence; None: nobody does.
     """
 
     def __init__(
-        self, workspace: Workspace, registry: CollectorRegistry, tell: Callable[[str], None]
+        self,
+        workspace: Workspace,
+        registry: CollectorRegistry,
+        tell: Callable[[str], None],
+        *,
+        follows: bool = False,
+        config: Path | None = None,
+        evidence: EvidenceService | None = None,
     ) -> None:
         from serving.adapters.looks.beside import LooksBeside
 
-        self._workspace, self._registry = workspace, registry
-        self.looking = Looking(workspace)
-        self.door = open_door(workspace, self._written, tell)
+        self._workspace, self._registry, self.follows = workspace, registry, follows
+        folder = follower_folder(workspace) if follows else workspace.folder / "serve"
+        self.looking, self.evidence = Looking(workspace), evidence
+        self.door = open_door(workspace, folder, self._written, tell)
+        self.batches = build_batches(workspace, folder / "batches", config)
         self._beside = LooksBeside(self.looking.looks, workspace.clock)
         self._woken = threading.Event()
         self._is_built = False
@@ -85,7 +102,8 @@ class Served:
 
         process = Process(self._why_not_ready, lambda: generate_latest(self._registry))
         return Parts(door=self.door, looks=self.looking.looks, models=self.looking.models,
-                     rights=rights, process=process)  # fmt: skip
+                     batches=self.batches, evidence=self.evidence, rights=rights,
+                     process=process)  # fmt: skip
 
     def refuse(self) -> None:
         """Refuse whoever waits: the worker's loop has ended."""
@@ -93,7 +111,10 @@ class Served:
         self.looking.looks.desk.close()
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; a batch under way goes on when the process is started again."""
+        self.batches.close()
+        if self.evidence is not None:
+            self.evidence.close()
         self.door.close()
         self.looking.close()
 
@@ -106,7 +127,7 @@ class Served:
 
 
 def open_door(
-    workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str], None],
+    workspace: Workspace, folder: Path, wrote: Callable[[], None], tell: Callable[[str], None],
     gate: Gate | None = None,
 ) -> Door:  # fmt: skip
     """Build the door on the log of the settings."""
@@ -134,13 +155,13 @@ def open_door(
         from claimtrace.adapters.aws.client import aws_client
         from serving.adapters.doors.kinesis import KinesisFeed, KinesisWriter
 
-        streams, clock, copy = settings.kinesis_connection, workspace.clock, workspace.folder / COPY
+        streams, clock, copy = settings.kinesis_connection, workspace.clock, folder / COPY
         has_headers = False
         open_writer = lambda: KinesisWriter(streams, clock)  # noqa: E731
         open_feed = lambda: KinesisFeed(  # noqa: E731
             streams, aws_client(streams.kinesis, "kinesis"), copy, clock
         )
-    tail = Tail(open_feed, workspace.folder / INDEX, lambda found: door.fell(found), tell)
+    tail = Tail(open_feed, folder / INDEX, lambda found: door.fell(found), tell)
     log = Log(Putting(open_writer, most, wrote), tail, partitions, _frame(workspace), has_headers)
     door = Door(domain, log, workspace.clock, most, TIMEOUT_S, gate)
     return door
@@ -179,7 +200,7 @@ class HttpServer:
         import uvicorn
 
         from serving.adapters.http.app import build_app
-        from serving.adapters.http.protocol import LimitedProtocol
+        from serving.adapters.http.protocol import safe_options
 
         self._served, self._opened = served, ExitStack()
         host, _, port = workspace.settings.serve.listen.rpartition(":")
@@ -191,9 +212,8 @@ class HttpServer:
         self._scheme = "https" if tls else "http"
         app = opened.shield(build_app(served.parts(opened.rights)))
         config = uvicorn.Config(
-            app, host=self._host, port=int(port), http=LimitedProtocol, loop="uvloop", ws="none",
-            lifespan="off", log_config=None, access_log=False, server_header=False,
-            timeout_graceful_shutdown=_CLOSE_S, **tls,
+            app, host=self._host, port=int(port), loop="uvloop", lifespan="off", log_config=None,
+            timeout_graceful_shutdown=_CLOSE_S, **safe_options(), **tls,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._socket = _bound(config)

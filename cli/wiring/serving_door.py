@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from claimtrace.errors import ConfigError
 
-from .looking import TIMEOUT_S
+from .looks.looking import TIMEOUT_S
 from .workspace import Workspace
 
 if TYPE_CHECKING:

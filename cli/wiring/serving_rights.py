@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from claimtrace.settings.serving_check import algorithms_of
 
@@ -15,7 +15,6 @@ from .workspace import Workspace
 
 if TYPE_CHECKING:
     from serving.adapters.http.rights import App, Rights, Shield
-    from serving.adapters.keys_table import KeyTable
     from serving.adapters.recorder import Recorder
     from serving.rights.exposure import Exposure
 
@@ -44,7 +43,7 @@ class OpenedRights:
 
         return Shield(app, self.rights, lambda: secrets.token_hex(8))
 
-    def note(self, kind: str, at_ms: int) -> None:
+    def note(self, kind: Literal["serve.started", "serve.stopped"]) -> None:
         """Record the start or the end of the server."""
         from serving.audit.event import Draft
 
@@ -53,14 +52,16 @@ class OpenedRights:
             "tls": self.exposure.encrypted, "behind_proxy": self.exposure.behind_proxy,
             "keys": self.exposure.keys, "tokens": self.exposure.tokens,
         }  # fmt: skip
+        at_ms = self.rights.clock.now_ms()
         self.recorder.record(Draft(kind=kind, at_ms=at_ms, actor=this_user(), body=body))
 
     def close(self) -> None:
-        """Write what is left of the audit."""
+        """Record the end of the server, and write what is left of the audit."""
+        self.note("serve.stopped")
         self.recorder.stop()
 
 
-def exposure_of(workspace: Workspace, host: str, keys: KeyTable | None = None) -> Exposure:
+def exposure_of(workspace: Workspace, host: str) -> Exposure:
     """Return how a server on an address could be reached.
 
     Raises:
@@ -69,7 +70,7 @@ def exposure_of(workspace: Workspace, host: str, keys: KeyTable | None = None) -
     from serving.rights.exposure import Exposure
 
     serve, now_ms = workspace.settings.serve, workspace.clock.now_ms()
-    states = [record.state(now_ms) for record, _ in (keys or key_table(workspace)).all()]
+    states = [record.state(now_ms) for record, _ in key_table(workspace).all()]
     return Exposure(
         host=host, certificate=bool(serve.tls_certificate_file), key=bool(serve.tls_key_file),
         behind_proxy=serve.behind_proxy, keys=states.count("valid"), had_keys=bool(states),
@@ -92,6 +93,20 @@ def tls_options(workspace: Workspace) -> dict[str, Any]:
     return {"ssl_certfile": serve.tls_certificate_file, "ssl_keyfile": serve.tls_key_file}
 
 
+def check_start(workspace: Workspace, host: str) -> Exposure:
+    """Refuse what would be unsafe, before anything is made; returns how it could be reached.
+
+    Raises:
+        ConfigError: with the fix.
+    """
+    from serving.rights.exposure import check_exposure
+
+    exposure = exposure_of(workspace, host)
+    check_exposure(exposure, "serve.listen")
+    tls_options(workspace)
+    return exposure
+
+
 def open_rights(workspace: Workspace, host: str, tell: Callable[[str], None]) -> OpenedRights:
     """Open keys, tokens and audit for a server that will listen on `host`.
 
@@ -108,15 +123,13 @@ def open_rights(workspace: Workspace, host: str, tell: Callable[[str], None]) ->
     from serving.adapters.http.rights import Rights
     from serving.adapters.keys_table import KeyRing
     from serving.adapters.recorder import Recorder
-    from serving.rights.exposure import check_exposure, said_at_start
+    from serving.rights.exposure import said_at_start
     from serving.rights.rate import Rate, TokenBuckets
     from serving.rights.tokens import TokenRules
 
     serve, clock = workspace.settings.serve, workspace.clock
     keys = key_table(workspace)
-    exposure = exposure_of(workspace, host, keys)
-    check_exposure(exposure, "serve.listen")
-    tls_options(workspace)
+    exposure = check_start(workspace, host)
     if not exposure.had_keys:
         keys.create(clock)
     secret = keys.pseudonym_secret(secrets.token_hex(32))
@@ -136,5 +149,5 @@ def open_rights(workspace: Workspace, host: str, tell: Callable[[str], None]) ->
         upload_bytes=serve.max_upload_mib * MIB, secret=secret,
     )  # fmt: skip
     opened = OpenedRights(rights, recorder, exposure, said_at_start(exposure))
-    opened.note("serve.started", clock.now_ms())
+    opened.note("serve.started")
     return opened

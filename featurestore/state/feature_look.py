@@ -23,7 +23,7 @@ from .touches import Claims
 
 
 class EntityNow(NamedTuple):
-    """What is known of one entity.
+    """The state's knowledge of one entity.
 
     Args:
         key: as it was normalised; equal keys are one entity.
@@ -102,7 +102,7 @@ class FeatureLook:
             for _, series in windows.series:
                 of = self.reading.distinct_of
                 counts = [len(self._interners[of[field]]) for field in series.distinct_fields]
-                values = series.now(number, at_ms, counts).tolist()
+                values = series.of_entity(number, at_ms, counts).tolist()
                 found.update(zip(series.names, map(_shown, values), strict=True))
         return EntityNow(keys[0], found)
 

@@ -52,7 +52,7 @@ class NotScored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one claim of a list: it has exactly one of both."""
+    """The result for one claim of a list: it has exactly one of both."""
 
     score: AdvisoryDecision | UnsetType = UNSET
     not_scored: NotScored | UnsetType = UNSET

@@ -1,4 +1,4 @@
-"""What the features know of one entity now: its windows, or its newest profile."""
+"""The knowledge of the features about one entity now: its windows, or its newest profile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BadKey(UsageError):
 
 
 class FeatureGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one entity, as of the newest event time among claims.
+    """The knowledge about one entity, as of the newest event time among claims.
 
     `values` are the windows over the entity as a claim filed at `as_of.watermark_ms` would count
     them, without that claim; or the fields of its profile that features read. Null is missing.

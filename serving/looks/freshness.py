@@ -1,4 +1,4 @@
-"""How far the state behind a look may be behind the log."""
+"""The age of the state behind a look: how far it may be behind the log."""
 
 from __future__ import annotations
 

@@ -44,6 +44,7 @@ from ..group.following import Following
 from ..group.group import Checkpoint
 from ..journal.plan import JOURNAL, Plan, plan_of
 from ..journal.reached import Reached
+from ..journal.recall import recall_newest
 from .following import ownership_of
 from .interval import Interval
 from .observer import WorkerObserver
@@ -165,6 +166,7 @@ class Driver:
             self._observer.replayed(len(records))
             if self._stopping():
                 return replayed
+        self._retry(lambda: recall_newest(self.engine, self._journal))
         if self.engine.plan >= self._journal.next_number:
             raise StateError(
                 f"the snapshot is of plan {self.engine.plan}, the journal ends before it",
@@ -316,6 +318,7 @@ class Driver:
         self._observer.passed("applied")
         if plan.model is not None and applied.scorer is not None:
             self._observer.model(plan.model, applied.scorer.kernel)
+        self._observer.rollout(plan.rollout)
         effects = self._ownership.decide(applied)
         self._last = plan
         self._observer.passed("emitted")

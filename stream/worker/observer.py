@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 
-from claimtrace.decisions import ModelRef
+from claimtrace.decisions import ModelRef, RolloutRef
 
 from ..engine.effects import Counts
 from ..journal.plan import TopicPartition
@@ -70,6 +70,12 @@ class WorkerObserver:
 
     def model(self, ref: ModelRef, kernel: str) -> None:
         """Hear that another model scores from now on."""
+
+    def rollout(self, ref: RolloutRef | None) -> None:
+        """Hear which roll-out a batch is decided under, before `applied`; None: none."""
+
+    def slowed(self, ratio: float) -> None:
+        """Hear that batches take so many times as long since the roll-out in force began."""
 
     def notified(self, result: str, count: int) -> None:
         """Hear that alerts were `sent` to the notification service, or `lost` on the way."""
@@ -168,6 +174,16 @@ class Observers(WorkerObserver):
         """Pass the call on."""
         for each in self._all:
             each.model(ref, kernel)
+
+    def rollout(self, ref: RolloutRef | None) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.rollout(ref)
+
+    def slowed(self, ratio: float) -> None:
+        """Pass the call on."""
+        for each in self._all:
+            each.slowed(ratio)
 
     def notified(self, result: str, count: int) -> None:
         """Pass the call on."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from serving.roles import PERSONAL, ROLES, Scope, scopes_of
 
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "api-keys.md"
 MAY = {
     "service": "decide score read batch",
     "submitter": "decide",
@@ -20,6 +24,12 @@ def test_each_role_may_what_is_written_here_and_no_more() -> None:
     assert {role: set(scopes) for role, scopes in ROLES.items()} == {
         role: {Scope(name) for name in names.split()} for role, names in MAY.items()
     }
+
+
+def test_the_guide_has_the_same_table() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) \|", GUIDE.read_text(), re.MULTILINE)
+    told = {role: set(re.findall(r"`(\w+)`", scopes)) for role, scopes in rows}
+    assert told == {role: set(names.split()) for role, names in MAY.items()}
 
 
 def test_no_role_may_everything_and_each_scope_has_a_role() -> None:

@@ -29,10 +29,11 @@ from tests.servers.iam_policy import Asked, Grant, Policy
 from tests.servers.kinesis import KinesisLocal
 from tests.servers.ministack import ACCOUNT, Ministack
 from tests.servers.sagemaker import SageMakerLocal
+from tests.worlds.brief_training import BRIEFLY
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ROLES: Final = (
-    "setup", "producer", "worker", "trainer", "mirror", "console", "keys", "auditor",
+    "setup", "producer", "worker", "trainer", "mirror", "console", "keys", "serve", "auditor",
 )  # fmt: skip
 VALUES: Final = {
     "REGION": REGION, "ACCOUNT": ACCOUNT, "NAME": "iam", "TABLE": "iam-table",
@@ -52,6 +53,7 @@ SHARING: Final = {
     "mirror": ("ListModels", "ReadModels"),
     "console": ("ReadJournal", "ListOfflineStore", "ReadOfflineStore", "ListModels", "ReadModels"),
     "keys": (),
+    "serve": (),
     "auditor": (),
 }  # fmt: skip
 """Statements that one worker with a folder of its own doesn't need."""
@@ -80,6 +82,27 @@ delta.CLEAN_EVERY = 1
 store = delta.OfflineStore("{STORE}")
 for version in range(12):
     store.append("things", pa.table({{"a": [version]}}), writer="w", version=version)
+"""
+
+_ANSWERING: Final = """
+import asyncio, sys
+import httpx
+from cli.wiring.serving_rights import open_rights
+from cli.wiring.workspace import Workspace
+from serving.adapters.http.app import build_app
+from serving.adapters.http.endpoint import Parts
+opened = open_rights(Workspace.open(None, None), "127.0.0.1", print)
+app = opened.shield(build_app(Parts(rights=opened.rights)))
+headers = {"authorization": f"Bearer {sys.argv[1]}"}
+async def ask(path):
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        return (await client.post(path, headers=headers)).status_code
+allowed = asyncio.run(ask("/v1/scores"))
+headers = {}
+refused = asyncio.run(ask("/v1/scores"))
+opened.close()
+sys.exit(0 if (allowed, refused) == (501, 401) else f"{allowed}, {refused}")
 """
 
 
@@ -121,6 +144,10 @@ class Life:
         ran = self._started(role, _CLEANING, {})
         self.gate.alter = lambda _, body: body
         return ran
+
+    def answer(self, role: str, key: str, **settings: str) -> Ran:
+        """Open the rights of a server, and let a key be accepted and refused."""
+        return self._started(role, _ANSWERING, settings, key)
 
     def client(self, role: str, service: str) -> Any:
         """Return a client with the rights of a role."""
@@ -186,7 +213,7 @@ class Roles:
         promote = ("models", "promote", "1", "--reason", "it is the only one")
         # so few claims that a model of them may well be unfair, and fail the gate
         fair = {f"TRAINING__BIAS_LIMITS__{name}": limit for name, limit in NO_LIMITS.items()}
-        self._note("trainer", life.run("trainer", ("train",), promote, **past, **fair))
+        self._note("trainer", life.run("trainer", ("train",), promote, **past, **fair, **BRIEFLY))
         self._mirror()
         for package in self.sagemaker.packages:  # by somebody in the console
             package["ModelApprovalStatus"] = "Rejected"
@@ -212,6 +239,8 @@ class Roles:
         made = life.run("keys", (*add, "--json"), add, ("keys", "list", "--json"), **table)
         self._note("keys", made)
         first = re.findall(r'"id":"([0-9a-f]{12})"', made.said)[0]
+        key = re.findall(r"ct_[0-9a-f]{12}_[a-z2-7]{52}", made.said)[0]
+        self._note("serve", life.answer("serve", key, **table))
         self._note("keys", life.run("keys", ("keys", "revoke", first), **table))
         self._note("auditor", life.run("auditor", ("audit", "verify"), ("audit", "show")))
 

@@ -30,6 +30,10 @@ def serve(
         typer.Option("--listen", help="ADDRESS:PORT; port 0: any. Default: the setting "
                      "`serve.listen`, 127.0.0.1:8470.")
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Follow the workers: apply every plan, decide on nothing.")
+    ] = False,
     no_worker: Annotated[
         bool,
         typer.Option("--no-worker", help="Only a door beside workers: any number of them on one "
@@ -42,6 +46,9 @@ def serve(
     that come over HTTP among them. A claim that is sent to POST /v1/decisions goes onto the log
     like any other, and the answer is its sealed decision: exact, once, replayable.
 
+    With --follow it is no worker: it applies the plans of those that run elsewhere, writes no plan
+    and no decision, and answers looks from its own copy of the state. Any number may follow.
+
     On 127.0.0.1 everybody on this machine may call, until there is a key: `claimtrace keys add`.
     Any other address needs keys, and TLS or a proxy that has it. Ctrl-C ends it; nothing is lost.
 
@@ -50,18 +57,29 @@ def serve(
     check_extra()
     from prometheus_client import CollectorRegistry
 
+    from serving.adapters.evidence.service import EvidenceService
     from stream.adapters.process.stop_signals import StopSignals
 
     from ...wiring.serving import HttpServer, Served
+    from ...wiring.serving_rights import check_start
+    from .serve_evidence import KeptEvidence
 
     workspace: Workspace = ctx.obj if listen is None else listening(ctx.obj, listen)
+    check_start(workspace, workspace.settings.serve.listen.rpartition(":")[0].strip("[]"))
     registry = CollectorRegistry()
+    if follow and no_worker:
+        raise UsageError("a follower has an engine, a door without a worker has none",
+                         where="--follow", hint="leave one of both out")  # fmt: skip
     if no_worker:
         serve_without_worker(workspace, registry)
         return
     with StopSignals() as stopping, worker_log(workspace, "serve") as logs, ExitStack() as opened:
-        prepare(workspace)
-        served = Served(workspace, registry, notify)
+        if not follow:
+            prepare(workspace)
+        config = ctx.find_root().params.get("config")
+        evidence = EvidenceService(KeptEvidence(workspace).as_of_now)
+        served = Served(workspace, registry, notify, follows=follow, config=config,
+                        evidence=evidence)  # fmt: skip
         opened.callback(served.close)
         server = HttpServer(workspace, served, notify)
         opened.callback(server.close)
@@ -90,7 +108,8 @@ def serve_without_worker(workspace: Workspace, registry: CollectorRegistry) -> N
         raise UsageError("there is no log yet", where=str(workspace.log_path),
                          hint="begin with a worker: claimtrace serve")  # fmt: skip
     with StopSignals() as stopping, worker_log(workspace, "serve") as logs, ExitStack() as opened:
-        door = open_door(workspace, lambda: None, notify, lookup_of(workspace, notify))
+        door = open_door(workspace, workspace.folder / "serve", lambda: None, notify,
+                         lookup_of(workspace, notify))  # fmt: skip
         served = Unattended(door, registry)
         opened.callback(served.close)
         server = HttpServer(workspace, served, notify)
@@ -148,7 +167,7 @@ def tell_started(server: HttpServer, *, logs: bool) -> None:
     if logs:
         from stream.adapters.reporting.log_lines import log_event
 
-        log_event("info", "serving", address=server.address)
+        log_event("info", "serving", address=server.address, callers=server.line)
         return
     out.print(f"claimtrace answers at [bold]{server.address}[/]  [dim](Ctrl-C ends it)[/]")
     out.print(f"[dim]{server.line}[/]")

@@ -15,6 +15,7 @@ from ...roles import Scope
 if TYPE_CHECKING:
     from ..batches.service import BatchService
     from ..doors.door import Door
+    from ..evidence.service import EvidenceService
     from ..looks.models import ModelService
     from ..looks.service import LookService
     from .process import Process
@@ -50,13 +51,13 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Parts:
-    """What this process can do, one attribute a capability; None where it hasn't it."""
+    """The abilities of this process, one attribute a capability; None where it hasn't it."""
 
     door: Door | None = None
     looks: LookService | None = None
     models: ModelService | None = None
     batches: BatchService | None = None
-    evidence: Any = None
+    evidence: EvidenceService | None = None
     rights: Rights | None = None
     process: Process | None = None
 

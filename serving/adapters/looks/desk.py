@@ -26,7 +26,7 @@ class TooManyWaiting(Exception):
 
 
 class NoAnswer(Exception):
-    """Nobody answers: the engine is at work on something else for too long, or has ended."""
+    """No answer came: the engine is at work on something else for too long, or has ended."""
 
 
 class _Asked(NamedTuple):

@@ -97,7 +97,7 @@ class LookService:
 
     @property
     def behind_ms(self) -> int | None:
-        """How far the state may be behind the log; None: nobody knows yet."""
+        """The most that the state may be behind the log, in ms; None: nobody knows yet."""
         return self.freshness.behind_ms(self._clock.now_ms())
 
     @property

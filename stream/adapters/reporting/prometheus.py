@@ -112,6 +112,8 @@ METRICS: Final = (
            ("model", "version", "kernel")),
     Metric("kernel_fallbacks_total", "counter", "Models put in charge that run on XGBoost itself, "
            "slowly."),
+    Metric("slow_rollouts_total", "counter", "Roll-outs under which batches take longer than "
+           "guard.step_ratio allows."),
     Metric("drift_alerts_total", "counter", "Drift alerts raised or cleared; see claims.alerts."),
     Metric("alert_notices_total", "counter", "Alerts sent to SNS, or lost on the way; lost ones "
            "are on claims.alerts too.", ("result",)),
@@ -311,6 +313,10 @@ class WorkerMetrics(WorkerObserver):
     def notified(self, result: str, count: int) -> None:
         """Count alerts that were `sent` to SNS, or `lost`; called from another thread."""
         self._alerts[result].inc(count)
+
+    def slowed(self, ratio: float) -> None:  # noqa: ARG002
+        """Count a roll-out that slows decisions down."""
+        self._counters["slow_rollouts_total"].inc()
 
     def lost(self, count: int) -> None:
         """Count records that retention removed before they were read."""

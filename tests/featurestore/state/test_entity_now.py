@@ -113,5 +113,5 @@ def test_a_number_beyond_the_pool_has_no_entries() -> None:
     intake = taken(a_stream(3, 50))
     windows = intake.features.look._windows[0]
     for _, series in windows.series:
-        found = series.now(10**6, intake.watermark, [2_000] * len(series.distinct_fields))
+        found = series.of_entity(10**6, intake.watermark, [2_000] * len(series.distinct_fields))
         assert not np.nan_to_num(found).any()

@@ -1,4 +1,4 @@
-"""What handlers share: the parts of this process, numbers in queries, the type of a claim."""
+"""Common needs of handlers: the parts of this process, numbers in queries, the type of a claim."""
 
 from __future__ import annotations
 

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route, request_response
 
 from claimtrace.errors import ConfigError
-from serving.adapters.http.protocol import LimitedProtocol
+from serving.adapters.http.protocol import LimitedProtocol, safe_options
+from serving.adapters.http.rights import Guarded, Rights
 from serving.adapters.http.tls import check_tls_files
+from serving.roles import Scope
 from tests.servers.certificates import Authority
 from tests.servers.fetch import ServerMissing
+from tests.worlds.guarded import guarded_server
 
 BODY = b"HTTP/1.1 200 OK"
 
@@ -33,14 +44,21 @@ class Quick(LimitedProtocol):
     """The same with a time that a test can wait for."""
 
     header_time_s = 0.5
+    body_time_s = 0.5
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, int]]:
+    with running(app, http=Quick) as found:
+        yield found
+
+
+@contextmanager
+def running(app: Any, **options: Any) -> Iterator[tuple[str, int]]:
+    """Run a server with our options in a thread; yields its address."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, http=Quick, ws="none", lifespan="off", log_level="error",
-        server_header=False,
-    )  # fmt: skip
+        app, host="127.0.0.1", port=0, lifespan="off", **{**safe_options(), **options}
+    )
     server = uvicorn.Server(config)
     started = threading.Event()
 
@@ -54,9 +72,11 @@ def address() -> Iterator[tuple[str, int]]:
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
     assert started.wait(60)
-    yield server.servers[0].sockets[0].getsockname()
-    server.should_exit = True
-    thread.join(30)
+    try:
+        yield server.servers[0].sockets[0].getsockname()
+    finally:
+        server.should_exit = True
+        thread.join(30)
 
 
 def answer_to(address: tuple[str, int], *pieces: bytes, until: bytes = b"") -> bytes:
@@ -105,6 +125,11 @@ def test_a_second_request_that_never_ends_is_closed(address: tuple[str, int]) ->
     assert b"HTTP/1.1 408 " in found
 
 
+def test_a_body_that_never_begins_is_closed(address: tuple[str, int]) -> None:
+    found = answer_to(address, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+    assert found.startswith(b"HTTP/1.1 408 ")
+
+
 def test_bytes_that_are_no_http_are_refused_with_the_headers(address: tuple[str, int]) -> None:
     found = answer_to(address, b"\x16\x03\x01 hello\r\n\r\n")
     assert found.startswith(b"HTTP/1.1 400 ")
@@ -124,6 +149,37 @@ def test_two_lengths_are_refused(address: tuple[str, int]) -> None:
     assert answer_to(address, head + b"0\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 
 
+def test_no_secret_is_in_the_logs_of_a_server(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither of a request that fails inside, nor of a key in the wrong place."""
+
+    async def fail(request: Any) -> Response:
+        raise ValueError("a fault")
+
+    def app_of(rights: Rights) -> Starlette:
+        guarded = Guarded(request_response(fail), "/fail", Scope.SCORE, rights)
+        return Starlette(routes=[Route("/fail", guarded)])
+
+    made = guarded_server(tmp_path, app_of)
+    key = made.key("scorer")["authorization"].removeprefix("Bearer ")
+    with caplog.at_level(logging.DEBUG), running(made.app, log_level="debug") as address:
+        for head in (
+            f"GET /fail HTTP/1.1\r\nAuthorization: Bearer {key}",
+            f"GET /fail?key={key} HTTP/1.1",
+            f"GET /{key} HTTP/1.1",
+            f"{key} / HTTP/1.1",
+        ):
+            found = answer_to(address, f"{head}\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            assert found.startswith((b"HTTP/1.1 500", b"HTTP/1.1 40"))
+            assert key.rpartition("_")[2].encode() not in found
+    made.rights.recorder.stop()
+    captured = capfd.readouterr()
+    logs = captured.out + captured.err + caplog.text + made.audit.read_bytes().decode("latin-1")
+    assert "a fault" in logs
+    assert key.rpartition("_")[2] not in logs
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     try:
@@ -139,6 +195,19 @@ def test_a_certificate_and_its_key_are_taken(authority: Authority) -> None:
     key.chmod(0o644)
     (weak,) = check_tls_files(certificate, key)
     assert "read by other users" in weak
+
+
+def test_a_server_with_a_certificate_speaks_tls_alone(authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.sign("127.0.0.1", "IP:127.0.0.1")
+    made = guarded_server(tmp_path, lambda _: app)
+    files = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+    with running(made.app, **files) as (host, port):
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        answer = httpx.get(f"https://{host}:{port}/", verify=context, timeout=60)
+        assert answer.headers["strict-transport-security"] == "max-age=31536000"
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"http://{host}:{port}/", timeout=60)
+    made.rights.recorder.stop()
 
 
 def test_files_that_do_not_belong_together_are_refused(authority: Authority) -> None:

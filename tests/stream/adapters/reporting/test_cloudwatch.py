@@ -37,7 +37,8 @@ from stream.adapters.reporting.cloudwatch_data import (
     updates,
 )
 from stream.adapters.reporting.prometheus import METRICS, WorkerMetrics
-from stream.worker.observer import WorkerObserver
+from stream.worker.observer import Observers, WorkerObserver
+from stream.worker.step_time import StepTimeGuard
 from tests.servers.aws_local import REGION
 from tests.servers.ministack import Ministack
 from tests.worlds.random_events import a_stream, as_records
@@ -355,6 +356,13 @@ def test_a_run_is_in_cloudwatch(at_ministack: Ministack, tmp_path: Any) -> None:
         assert found == count
 
 
+def each_of(observer: WorkerObserver) -> list[WorkerObserver]:
+    """Return the observers that an observer passes its calls on to, or itself."""
+    if not isinstance(observer, Observers):
+        return [observer]
+    return [found for each in observer._all for found in each_of(each)]
+
+
 @pytest.mark.parametrize("listen", ["", "127.0.0.1:0"])
 @pytest.mark.parametrize("namespace", ["", "watched"])
 def test_metrics_are_kept_for_whoever_asks(
@@ -367,8 +375,9 @@ def test_metrics_are_kept_for_whoever_asks(
         closed = threading.Event()
         observer = observe(Workspace(settings), opened)
         opened.callback(closed.set)
-        assert isinstance(observer, WorkerMetrics) == bool(listen or namespace)
-        assert isinstance(observer, WorkerObserver)
+        heard = [type(each) for each in each_of(observer)]
+        assert (WorkerMetrics in heard) == bool(listen or namespace)
+        assert StepTimeGuard in heard
         assert threading.active_count() == before + bool(listen) + bool(namespace)
         assert not closed.is_set()
     assert closed.is_set(), "what was opened later ends with the run"

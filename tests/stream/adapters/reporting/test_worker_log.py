@@ -215,7 +215,8 @@ def test_all_observers_hear_everything() -> None:
         "rebalanced": ("gained", frozenset({JOURNAL})), "replayed": (1,), "paused": ("source",),
         "committed": (True,), "answered": (),
         "planned": (1, 2), "journal": (0.1,), "offline": (0.1,),
-        "snapshot": (1, 0.1), "model": (FIRST, "numba"), "notified": ("sent", 1), "lost": (1,),
+        "snapshot": (1, 0.1), "model": (FIRST, "numba"), "notified": ("sent", 1),
+        "rollout": (None,), "slowed": (2.5,), "lost": (1,),
     }  # fmt: skip
     methods = {name for name, _ in inspect.getmembers(WorkerObserver, inspect.isfunction)}
     assert set(calls) == methods - {"__init__"}

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from claimtrace.clock import duration_ms
 
-from .workspace import Workspace
+from ..workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from claimtrace.decisions import ModelRef
     from models.scorer import Scorer
@@ -46,8 +46,12 @@ class Looking:
 
     def attach(self, engine: Engine) -> None:
         """Have an engine find the models on the shelf before it asks as it did."""
-        self._in_charge = engine.scorers
-        engine.scorers = self._shelf.scorer_of
+
+        def wrap(before: Callable[[ModelRef], Scorer]) -> Callable[[ModelRef], Scorer]:
+            self._in_charge = before
+            return self._shelf.scorer_of
+
+        engine.ask_first(wrap)
 
     def close(self) -> None:
         """Refuse whoever waits and comes."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from claimtrace.clock import duration_ms
 
-from .assembly import build_engine, shared_rollout_of, shared_scorer_of
-from .observing import store_names
+from ..assembly import build_engine, shared_rollout_of, shared_scorer_of
+from ..observing import store_names
 
 if TYPE_CHECKING:
     from featurestore.state_arrays import Arrays
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from stream.worker.driver import Driver
     from stream.worker.observer import WorkerObserver
 
-    from .opened_log import OpenedLog
-    from .workspace import Workspace
+    from ..opened_log import OpenedLog
+    from ..workspace import Workspace
 
 _NEVER: Final = (2**62, 1e12)
 """An interval that never ends: a follower has no rows to append."""

@@ -1,0 +1,1 @@
+"""The wiring of looks: the models that may be asked, followers, and batches."""

@@ -33,7 +33,7 @@ _FIND_S: Final = 5.0
 
 
 class Answer(NamedTuple):
-    """What became of a claim: its decision, or why it was refused; both empty: it still waits.
+    """The result for a claim: its decision, or why it was refused; both empty: it still waits.
 
     `is_replayed` says that the decision is on an earlier record of the same bytes.
     """

@@ -18,7 +18,7 @@ BY_KEY: Final = 0
 
 
 class Named(NamedTuple):
-    """What a door reads of a claim before the gate: its id and key, empty where there are none."""
+    """The fields that a door reads of a claim before the gate; empty where there are none."""
 
     claim_id: str
     key: str

@@ -1,4 +1,4 @@
-"""What a door without a state asks a worker: whether claims would be refused, or are known."""
+"""The question of a door without a state: would claims be refused, or are they known?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_BYTES: Final = 600_000
 
 
 class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the gate says of a claim; empty for one that is new."""
+    """The words of the gate on a claim; empty for one that is new."""
 
     is_known: bool = False
     reason: str = ""

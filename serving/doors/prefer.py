@@ -1,4 +1,4 @@
-"""How long a caller wants to wait for a decision: the header `Prefer: wait=S` of RFC 7240."""
+"""The time that a caller wants to wait for a decision: the header `Prefer: wait=S` of RFC 7240."""
 
 from __future__ import annotations
 

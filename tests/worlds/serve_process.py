@@ -35,14 +35,13 @@ class ServeProcess:
     ) -> None:
         environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
         environment |= {f"CLAIMTRACE_{k}": v for k, v in (settings or {}).items()}
-        self._log = log
+        self._log, self._began = log, log.stat().st_size if log.exists() else 0
         with log.open("ab") as said:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "claimtrace", "--folder", str(folder), "serve",
                  "--listen", "127.0.0.1:0", *options],
                 stdout=said, stderr=said, env=environment, cwd=Path(__file__).parents[2],
             )  # fmt: skip
-        self._began = log.stat().st_size
         self.client = httpx.Client(base_url=self._address(), timeout=60)
 
     def decide(self, claim: Mapping[str, Any] | bytes, wait_s: float = 30) -> httpx.Response:
@@ -64,7 +63,7 @@ class ServeProcess:
     @property
     def said(self) -> str:
         """What it has said, with its log."""
-        return self._log.read_text(errors="replace")
+        return self._log.read_bytes()[self._began :].decode(errors="replace")
 
     def kill(self) -> None:
         """End it at once."""

@@ -94,12 +94,19 @@ def serve(
 
 
 def serve_without_worker(workspace: Workspace, registry: CollectorRegistry) -> None:
-    """Answer until told to stop; other processes decide."""
+    """Answer until told to stop; other processes decide.
+
+    Raises:
+        UsageError: there is no embedded log: no worker has begun one.
+    """
     from stream.adapters.process.stop_signals import StopSignals
 
     from ...wiring.serving import HttpServer, open_door
     from ...wiring.serving_door import Unattended, lookup_of
 
+    if workspace.settings.source == "local" and not workspace.log_path.exists():
+        raise UsageError("there is no log yet", where=str(workspace.log_path),
+                         hint="begin with a worker: claimtrace serve")  # fmt: skip
     with StopSignals() as stopping, worker_log(workspace, "serve") as logs, ExitStack() as opened:
         door = open_door(workspace, workspace.folder / "serve", lambda: None, notify,
                          lookup_of(workspace, notify))  # fmt: skip

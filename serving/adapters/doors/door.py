@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from claimtrace.clock import Clock
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
@@ -21,9 +21,11 @@ from ...doors.claim_record import Named, claim_record, named_in
 from ...doors.waiting import Place, Waiting, WaitingRoom, decided_in, refusal_in, request_in
 from ..looks.desk import LookDesk, NoAnswer, TooManyWaiting
 from .live import LiveDecisions
-from .lookup import Gate
 from .putting import Putting
 from .tail import Tail
+
+if TYPE_CHECKING:
+    from .lookup import Gate
 
 _RETRY_S: Final = 0.02
 """Pause before the index is asked again for a decision that the gate knows of."""
@@ -31,7 +33,7 @@ _FIND_S: Final = 5.0
 
 
 class Answer(NamedTuple):
-    """What became of a claim: its decision, or why it was refused; both empty: it still waits.
+    """The result for a claim: its decision, or why it was refused; both empty: it still waits.
 
     `is_replayed` says that the decision is on an earlier record of the same bytes.
     """

@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS streams (topic TEXT PRIMARY KEY, identity TEXT NOT NU
 
 
 class Reached(NamedTuple):
-    """How far a shard was copied: the next position, and the last record's sequence number."""
+    """The end of the copy of a shard: the next position, and the last record's sequence number."""
 
     next: int = 0
     sequence: str = ""

@@ -21,7 +21,7 @@ _NOBODY: Final = "no worker or follower says whether the claim is known"
 
 
 class Gate(Protocol):
-    """Says whether a claim would be refused, or is known."""
+    """The one who says whether a claim would be refused, or is known."""
 
     async def ask(self, ask: bytes, claims: int) -> Looked:
         """Wait for what is said of one claim."""

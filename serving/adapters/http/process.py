@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Process:
-    """What `/ready` and `/metrics` answer.
+    """The answers of `/ready` and `/metrics`.
 
     Attributes:
         why_not_ready: returns "" when the process answers as it should, else why it doesn't.

@@ -18,6 +18,8 @@ from tests.servers.aws_local import REGION
 from tests.servers.kinesis import KinesisLocal, create_streams
 from tests.worlds.serve_process import ServeProcess
 
+pytestmark = [pytest.mark.slow]
+
 NAME = "doors"
 
 
@@ -31,7 +33,8 @@ def claim(number: int, **fields: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def streams(kinesis: KinesisLocal, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    topics = [*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC, "claims.drift", "claims.alerts"]
+    topics = [*DOMAIN.topics, DECISIONS_TOPIC, DEAD_TOPIC, "claims.drift", "claims.alerts",
+              "claims.audit"]  # fmt: skip
     create_streams(kinesis.client(), {f"{NAME}.{topic}": 2 for topic in topics})
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
@@ -64,7 +67,7 @@ def test_binding_on_kinesis(kinesis: KinesisLocal, streams: dict[str, str], tmp_
         }
         assert len(on_stream) == 8
         refused = server.decide(claim(9, total_claim_cents=-1))
-        assert (refused.status_code, refused.json()["code"]) == (422, "bad_value"), refused.text
+        assert (refused.status_code, refused.json()["code"]) == (422, "out_of_range"), refused.text
     # another process, and another copy of the streams: the streams themselves know
     for left in (folder / "serve").iterdir():
         left.unlink()

@@ -12,7 +12,14 @@ import msgspec
 
 from ..backoff import Backoff
 from ..decisions import SealedDecision
-from ..errors import BadAnswer, NotDecidedYet, NotFound, UsageError
+from ..errors import (
+    ApiError,
+    BadAnswer,
+    NotDecidedYet,
+    ServerUnavailable,
+    TooManyRequests,
+    UsageError,
+)
 from ..looks import AdvisoryDecision
 from .answers import FeatureGroup, Models, NotScored, Scores
 from .exchange import Patience, exchange
@@ -85,18 +92,23 @@ def decide(claim: Claim, wait_s: float, base: str, patience: Patience, now_s: fl
                         where=request.label, status=202,
                         hint="send the same claim again: a repeat is safe")  # fmt: skip
     asked, pauses = Request("GET", path), Backoff(_FIRST_POLL_S, _LONGEST_POLL_S)
-    while now_s < until_s:
+    why: ApiError | None = None
+    while True:
         pause_s = min(pauses.next_s(), until_s - now_s)
         _, now_s = yield Pause(pause_s / 2, pause_s)
+        if now_s >= until_s:
+            break
         try:
-            found, now_s = yield from _timed(exchange(asked, patience, until_s, now_s), now_s)
-        except NotFound:  # taken, and not decided
-            continue
+            asking = exchange(asked, patience, until_s, now_s, also=404)  # not decided yet
+            found, now_s = yield from _timed(asking, now_s)
+        except (ServerUnavailable, TooManyRequests) as error:  # until the limit, or beyond it
+            why = error
+            break
         if found.status == 200:
             return _whole(asked, found)
     raise NotDecidedYet("the claim is on the log, and not decided yet", where=asked.label,
                         hint="ask for it later, or send the same claim again: a repeat is safe",
-                        status=202, code="not_decided_yet")  # fmt: skip
+                        status=202, code="not_decided_yet") from why  # fmt: skip
 
 
 def _timed(talk: Talk[T], now_s: float) -> Talk[tuple[T, float]]:

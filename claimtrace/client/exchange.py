@@ -43,7 +43,9 @@ class Patience(NamedTuple):
     total_s: float = 30.0
 
 
-def exchange(request: Request, patience: Patience, until_s: float, now_s: float) -> Talk[Response]:
+def exchange(
+    request: Request, patience: Patience, until_s: float, now_s: float, *, also: int = 0
+) -> Talk[Response]:
     """Send a request, again and again if need be, until an answer that isn't "later".
 
     A request that can't be repeated safely is sent again only when it can't have arrived, or the
@@ -54,9 +56,10 @@ def exchange(request: Request, patience: Patience, until_s: float, now_s: float)
         patience: for one answer.
         until_s: the end of the time limit, monotonic.
         now_s: the time, monotonic.
+        also: a status that is an answer too.
 
     Returns:
-        The first answer below 400.
+        The first answer below 400, or with the status `also`.
 
     Raises:
         ApiError: of the class of the answer's status; or there was none within the time limit.
@@ -65,7 +68,7 @@ def exchange(request: Request, patience: Patience, until_s: float, now_s: float)
     found: Response | Lost | None = None
     while (left_s := until_s - now_s) > 0:
         found, now_s = yield Send(request, min(patience.answer_s + request.longer_s, left_s))
-        if isinstance(found, Response) and found.status < 400:
+        if isinstance(found, Response) and (found.status < 400 or found.status == also):
             return found
         if not _may_repeat(request, found):
             break

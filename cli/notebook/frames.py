@@ -62,19 +62,23 @@ class Filter:
             listed = [among] if isinstance(among, str) else list(among)
             if not all(isinstance(each, str) for each in listed):
                 raise UsageError("give a text, or a list of texts", where=column)
-            self._also(_field(column).isin(listed))
+            self._also(_among(column, listed, "string"))
         return self
 
     def numbers(self, column: str, among: int | Sequence[int] | None) -> Filter:
         """Keep rows with one of some whole numbers."""
         if among is not None:
             listed = [among] if isinstance(among, int) else list(among)
-            self._also(_field(column).isin(listed))
+            if not all(isinstance(each, int) for each in listed):
+                raise UsageError("give a whole number, or a list of them", where=column)
+            self._also(_among(column, listed, "int64"))
         return self
 
     def at_least(self, column: str, least: float | None) -> Filter:
         """Keep rows with at least a number; those without one are left out."""
         if least is not None:
+            if not isinstance(least, int | float):
+                raise UsageError("give a number", where=column)
             self._also(_field(column) >= least)
         return self
 
@@ -100,6 +104,15 @@ def _field(column: str) -> Any:
     import pyarrow.compute as pc
 
     return pc.field(column)
+
+
+def _among(column: str, listed: Sequence[Any], kind: str) -> Any:
+    import pyarrow as pa
+
+    try:
+        return _field(column).isin(pa.array(listed, kind))
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        raise UsageError(f"no such value: {error}", where=column) from None
 
 
 def rows_of(

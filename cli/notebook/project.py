@@ -43,6 +43,11 @@ class Project:
         """The folder."""
         return self._workspace.folder
 
+    @property
+    def claim_id_field(self) -> str:
+        """The name of the field of a claim that has its id, such as `claim_id`."""
+        return self._workspace.domain.claim.id_field
+
     def decisions(
         self,
         *,
@@ -198,7 +203,9 @@ class Project:
     ) -> Explained | pd.DataFrame:
         """Say what would be decided on a claim now, or on each of a list; nothing is written.
 
-        The state is rebuilt in this process from the folder's snapshot and journal.
+        The state is rebuilt in this process from the folder's snapshot and journal. The folder
+        stays as it is, but for a note under `state/checked` that the model has passed its
+        self-check.
 
         Args:
             claim: the fields of a claim with an id of its own, or a list of such.
@@ -216,7 +223,7 @@ class Project:
         self._transport().close()
         answers = looked(self._workspace, claims, model, at_plan)
         if not isinstance(claim, Mapping):
-            return looks_frame(claims, answers, self._workspace.domain.claim.id_field)
+            return looks_frame(claims, answers, self.claim_id_field)
         answer = answers[0]
         if isinstance(answer, str):
             raise UsageError(answer, where="claim")

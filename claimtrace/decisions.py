@@ -19,6 +19,8 @@ DEAD_TOPIC = "claims.dead"
 DRIFT_TOPIC = "claims.drift"
 ALERTS_TOPIC = "claims.alerts"
 JOURNAL_TOPIC = "claims.journal"
+AUDIT_TOPIC = "claims.audit"
+"""Written by `serving`: who was refused, who looked at whom, and which keys were made."""
 
 GENESIS = "0" * 64
 """The chain before the first decision of a partition."""

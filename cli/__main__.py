@@ -16,8 +16,9 @@ from .commands.inspect import features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, train
 from .commands.pipeline import pipeline
+from .commands.rights import audit, keys
 from .commands.rollout import rollout
-from .commands.run import faust, stream, upgrade
+from .commands.run import faust, serve, stream, upgrade
 from .commands.start import demo, doctor, init
 from .console import err, readable_output, safe, show_error, silence_output, write_trace
 from .mistakes import check_names, mistake
@@ -89,7 +90,7 @@ def version() -> None:
 
 _START, _EVENTS, _RUN = "Start here", "Put events on a log", "Run the stream"
 _MODELS, _INSPECT = "Train and approve models", "Look at decisions, and prove them"
-_KEEP = "Back up and restore"
+_KEEP, _RIGHTS = "Back up and restore", "Say who may call"
 
 app.command(rich_help_panel=_START)(demo.demo)
 app.command(rich_help_panel=_START)(doctor.doctor)
@@ -100,6 +101,7 @@ app.command(rich_help_panel=_EVENTS)(replay.replay)
 app.command(rich_help_panel=_EVENTS)(producers.producers)
 app.add_typer(topics.app, name="topics", rich_help_panel=_EVENTS)
 app.command(rich_help_panel=_RUN)(stream.stream)
+app.command(rich_help_panel=_RUN)(serve.serve)
 app.command(rich_help_panel=_RUN)(faust.faust)
 app.command(rich_help_panel=_RUN)(upgrade.upgrade)
 app.command(rich_help_panel=_MODELS)(train.train)
@@ -111,6 +113,8 @@ app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(verify.verify)
 app.command(rich_help_panel=_INSPECT)(seal.seal)
 app.add_typer(offline.offline_app, name="offline", rich_help_panel=_INSPECT)
+app.add_typer(keys.app, name="keys", rich_help_panel=_RIGHTS)
+app.add_typer(audit.app, name="audit", rich_help_panel=_RIGHTS)
 app.command(rich_help_panel=_KEEP)(backup.backup)
 app.command(rich_help_panel=_KEEP)(restore.restore)
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from claimtrace.adapters.files.folder_lock import FolderLock
 from claimtrace.errors import ClaimtraceError
@@ -16,6 +16,9 @@ from .console import hanging, notify, out, progress
 from .wiring.worker_log import end_of_process, log_end
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from claimtrace.clock import Clock
     from stream.adapters.process.stop_signals import StopSignals
     from stream.engine.effects import Counts
     from stream.worker.driver import Driver
@@ -52,6 +55,30 @@ class Stopped(KeyboardInterrupt):
         self.ran, self.number = ran, number
 
 
+class Beside:
+    """What a process does between the plans of its worker's loop, in the loop's thread.
+
+    A worker alone does nothing there. `claimtrace serve` answers requests.
+    """
+
+    def built(self, driver: Driver) -> None:
+        """Hear of the driver, before it recovers."""
+
+    def before_step(self, records: int) -> int:
+        """Return how many records the next plan may have, of at most so many."""
+        return records
+
+    def after_step(self, driver: Driver, records: int) -> None:
+        """Hear that a step was taken, and how many records it had."""
+
+    def idle(self, clock: Clock, seconds: float) -> None:
+        """Wait for new records."""
+        clock.sleep(seconds)
+
+
+NOTHING_BESIDE: Final = Beside()
+
+
 def run_stream(
     workspace: Workspace,
     *,
@@ -61,6 +88,8 @@ def run_stream(
     new_journal: bool = False,
     logs: bool = False,
     stopping: StopSignals | None = None,
+    beside: Beside = NOTHING_BESIDE,
+    registry: CollectorRegistry | None = None,
 ) -> Ran:
     """Recover and run; returns at the end of the log if asked to.
 
@@ -72,6 +101,8 @@ def run_stream(
         new_journal: whether a journal that doesn't belong to the log is set aside first.
         logs: whether events go to the worker's log, which the caller has opened.
         stopping: the handler of signals that the caller has entered; None: one for this run.
+        beside: what is done between plans.
+        registry: gets the metrics, too; None: only the settings say who does.
 
     Raises:
         Stopped: SIGINT or SIGTERM came; the run has ended as it should.
@@ -83,7 +114,9 @@ def run_stream(
         stopping.end = end_of_process(logs=logs)
         stopping.within(WAITING_S)
         _ = workspace.domain  # first: one that can't be had leaves no folder behind
-        ran = _run_until_stopped(workspace, stopping, until_end, title, quiet, new_journal, logs)
+        ran = _run_until_stopped(
+            workspace, stopping, until_end, title, quiet, new_journal, logs, beside, registry
+        )
         if stopping.number is not None:
             raise Stopped(ran, stopping.number)
     return ran
@@ -91,7 +124,7 @@ def run_stream(
 
 def _run_until_stopped(
     workspace: Workspace, stopping: StopSignals, until_end: bool, title: str, quiet: bool,
-    new_journal: bool, logs: bool,
+    new_journal: bool, logs: bool, beside: Beside, registry: CollectorRegistry | None,
 ) -> Ran:  # fmt: skip
     """Recover and run; returns what was done."""
     from stream.adapters.process.garbage import rare_collections
@@ -105,7 +138,8 @@ def _run_until_stopped(
     with ExitStack() as opened:
         opened.enter_context(FolderLock(workspace.state_folder))
         opened.enter_context(rare_collections())
-        observer, names = observe(workspace, opened, logs=logs), store_names(workspace)
+        observer = observe(workspace, opened, logs=logs, registry=registry)
+        names = store_names(workspace)
 
         def attempt(trying: ExitStack, patience_s: float) -> tuple[Transport, Driver]:
             nonlocal new_journal
@@ -116,6 +150,7 @@ def _run_until_stopped(
             new_journal = False  # a second attempt finds log and journal in agreement
             log = transport.open_log(observer)
             driver = build_driver(workspace, log, observer, stopping, trying)
+            beside.built(driver)
             workspace.warm_up()
             return transport, driver
 
@@ -131,7 +166,8 @@ def _run_until_stopped(
                 if stopping():
                     return _nothing_begun(stopping.number)
                 stopping.within(None)
-                run = _Run(workspace, transport, driver, observer, stopping, advance, until_end)
+                run = _Run(workspace, transport, driver, observer, stopping, advance, until_end,
+                           beside)  # fmt: skip
                 ran = run.loop(replayed)
                 stopping.within(_CLOSE_S)
                 if logs:
@@ -162,6 +198,7 @@ class _Run:
     stopping: Callable[[], bool]
     advance: Any
     until_end: bool
+    beside: Beside
 
     def loop(self, replayed: int) -> Ran:
         """Step until told to stop, or until the inputs' end as of now if asked to."""
@@ -178,8 +215,9 @@ class _Run:
         size = BatchSize(self.workspace.settings.stream.batch_records)
         while not self.stopping():
             from_s = clock.monotonic_s()
-            records = driver.step(size.records)
+            records = driver.step(self.beside.before_step(size.records))
             size.took(records)
+            self.beside.after_step(driver, records)
             if records:
                 batches.append((clock.monotonic_s() - from_s) * 1000)
                 counts = driver.counts
@@ -188,7 +226,7 @@ class _Run:
             elif end.is_reached():
                 break
             else:
-                clock.sleep(self.transport.idle_s)
+                self.beside.idle(clock, self.transport.idle_s)
             if from_s - reported_s > _REPORT_EVERY_S:
                 self.transport.report(driver.engine.positions, self.observer)
                 reported_s = from_s

@@ -182,7 +182,15 @@ def _rows(kind: type, prefix: str) -> list[tuple[str, object, str]]:
 
 
 def _words_of(kind: type) -> dict[str, str]:
-    """The string that stands under each field of a class."""
+    """The string that stands under each field of a class, and of the structs that it extends."""
+    words: dict[str, str] = {}
+    for each in kind.__mro__:
+        if each is not msgspec.Struct and issubclass(each, msgspec.Struct):
+            words = {**_words_in(each), **words}
+    return words
+
+
+def _words_in(kind: type) -> dict[str, str]:
     tree = ast.parse(inspect.getsource(sys.modules[kind.__module__]))
     body = next(
         n.body for n in tree.body if isinstance(n, ast.ClassDef) and n.name == kind.__name__

@@ -111,6 +111,25 @@ def test_a_role_may_do_nothing_that_it_never_does(roles: Roles, role: str) -> No
         }),
         ("console", "s3", "delete_object", {"Bucket": "iam-bucket", "Key": "offline/store/labels"}),
         ("setup", "kinesis", "delete_stream", {"StreamName": "iam.claims.filed"}),
+        ("keys", "dynamodb", "delete_item", {
+            "TableName": "iam-keys", "Key": {"pk": {"S": "key"}, "sk": {"S": "1"}},
+        }),
+        ("keys", "dynamodb", "get_item", {
+            "TableName": "iam-table", "Key": {"pk": {"S": "plan"}, "sk": {"S": "1"}},
+        }),
+        ("keys", "kinesis", "put_records", {
+            "StreamName": "iam.claims.filed", "Records": [{"Data": b"{}", "PartitionKey": "k"}],
+        }),
+        ("auditor", "kinesis", "put_records", {
+            "StreamName": "iam.claims.audit", "Records": [{"Data": b"{}", "PartitionKey": "k"}],
+        }),
+        ("worker", "kinesis", "put_records", {
+            "StreamName": "iam.claims.audit", "Records": [{"Data": b"{}", "PartitionKey": "k"}],
+        }),
+        ("console", "kinesis", "get_shard_iterator", {
+            "StreamName": "iam.claims.audit", "ShardId": "shardId-000000000000",
+            "ShardIteratorType": "LATEST",
+        }),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -229,7 +248,7 @@ def test_the_page_names_each_statement_that_may_be_left_out() -> None:
     """A statement is either for all, or the page says who needs it."""
     needed = {"PutInputs", "ReadInputs", "PutOutputs", "SeeStreams", "ReadInputsAndDecisions",
               "MakeStreams", "SeePackages", "MakePackages", "ApprovePackages",
-              "WriteMirror"}  # fmt: skip
+              "WriteMirror", "PutAudit", "ReadAudit"}  # fmt: skip
     rows = PAGE.read_text().partition("## What may be left out")[2].partition("\n## ")[0]
     sids = {grant.sid for role in ROLES for grant in policy_of(role).grants()}
     assert set(re.findall(r"`([A-Z][A-Za-z]+)`", rows)) & sids == sids - needed

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from ..clock import DAY_MS, duration_ms
-from ..decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC, JOURNAL_TOPIC
+from ..decisions import (
+    ALERTS_TOPIC,
+    AUDIT_TOPIC,
+    DEAD_TOPIC,
+    DECISIONS_TOPIC,
+    DRIFT_TOPIC,
+    JOURNAL_TOPIC,
+)
 from ..limits import MAX_DEAD_LETTER_BYTES, MAX_HEADER_BYTES, MAX_VALUE_BYTES
 from ..settings.schema import KafkaSettings
 
@@ -83,7 +90,7 @@ def wanted_topics(
     >>> found = wanted_topics(["claims.filed"], KafkaSettings(), 6)
     >>> [(each.name, each.partitions) for each in found]
     [('claims.filed', 6), ('claims.decisions', 6), ('claims.dead', 6), ('claims.drift', 1),
-     ('claims.alerts', 1), ('claims.journal', 1)]
+     ('claims.alerts', 1), ('claims.journal', 1), ('claims.audit', 6)]
     """
 
     def make(name: str, role: Role, retention_ms: int) -> WantedTopic:
@@ -95,7 +102,7 @@ def wanted_topics(
             "min.insync.replicas": str(kafka.min_insync),
             "unclean.leader.election.enable": "false",
         }
-        if role == "input":  # the time when an event was known is the log's, not a producer's
+        if role == "input" or name == AUDIT_TOPIC:  # the time is the log's, not a producer's
             config["message.timestamp.type"] = "LogAppendTime"
         return WantedTopic(
             name, role, partitions if role in ("input", "output") else 1, kafka.replication, config
@@ -107,6 +114,7 @@ def wanted_topics(
         *(make(name, "output", out_ms) for name in (DECISIONS_TOPIC, DEAD_TOPIC)),
         *(make(name, "report", out_ms) for name in (DRIFT_TOPIC, ALERTS_TOPIC)),
         make(JOURNAL_TOPIC, "journal", FOREVER_MS),
+        make(AUDIT_TOPIC, "output", FOREVER_MS),
     ]
 
 
@@ -146,12 +154,16 @@ def complaints(
 def _kept(topic: WantedTopic, existing: FoundTopic, snapshot_every_ms: int) -> Iterator[Complaint]:
     """Check that records are kept unchanged and long enough: compaction, retention, size, time."""
     name, config = topic.name, existing.config
+    stamps = topic.role == "input" or name == AUDIT_TOPIC
     if "compact" in config.get("cleanup.policy", "delete"):
         what = "it is compacted: only the last record of a key would stay"
         yield _alter(name, what, "cleanup.policy=delete")
     kept_ms = existing.retention_ms
     if topic.role == "journal" and kept_ms != FOREVER_MS:
         what = f"it keeps plans for {_days(kept_ms)} only: a replay needs them all"
+        yield _alter(name, what, "retention.ms=-1")
+    elif name == AUDIT_TOPIC and kept_ms != FOREVER_MS:
+        what = f"it keeps events for {_days(kept_ms)} only: the chains would have no beginning"
         yield _alter(name, what, "retention.ms=-1")
     elif topic.role != "report" and 0 <= kept_ms < 2 * snapshot_every_ms:
         what = f"it keeps records for {_days(kept_ms)}, less than twice stream.snapshot_every"
@@ -164,7 +176,7 @@ def _kept(topic: WantedTopic, existing: FoundTopic, snapshot_every_ms: int) -> I
         what = f"it takes records of {config['max.message.bytes']} bytes only"
         yield _alter(name, what, f"max.message.bytes={_MESSAGE_BYTES}")
     stamped = config.get("message.timestamp.type", "CreateTime")
-    if topic.role == "input" and stamped != "LogAppendTime":
+    if stamps and stamped != "LogAppendTime":
         what = "its records carry the producers' clocks, which may be wrong"
         yield _alter(name, what, "message.timestamp.type=LogAppendTime")
 

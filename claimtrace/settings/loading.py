@@ -20,6 +20,7 @@ from ..limits import MAX_BATCH_RECORDS
 from .origins import ENV_PREFIX, Origins, variable_of
 from .pipeline_check import check_pipeline
 from .schema import KAFKA, KINESIS, S3, SECRETS, Settings
+from .serving_check import check_rights, rights_ranges
 
 LEAST_CAPACITY: Final = 0.001
 MOST_CAPACITY: Final = 10**9
@@ -243,6 +244,7 @@ def _check(settings: Settings, origins: Origins) -> None:
     _check_models(settings.models, origins.of("models"))
     _check_names(settings, origins)
     check_pipeline(settings.pipeline, origins)
+    check_rights(settings.serve, origins)
     for name, value, low, high in _ranges(settings):
         if not low <= value <= high:
             raise ConfigError(
@@ -278,6 +280,7 @@ def _ranges(settings: Settings) -> tuple[tuple[str, float, float, float], ...]:
         ),
         ("decision.reasons", decision.reasons, 0, 100),
         *_rollout_ranges(settings),
+        *rights_ranges(settings.serve),
         ("drift.alert_n", drift.alert_n, drift.alert_m, 1000),
         ("drift.alert_m", drift.alert_m, 1, 1000),
         ("training.test_share", settings.training.test_share, 0.05, 0.9),

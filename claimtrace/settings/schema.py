@@ -22,6 +22,7 @@ from .model_life import GuardSettings as GuardSettings
 from .model_life import MirrorSettings as MirrorSettings
 from .model_life import PipelineSettings as PipelineSettings
 from .model_life import TrainingSettings as TrainingSettings
+from .serving import ServeSettings as ServeSettings
 
 KAFKA: Final = "kafka://"
 KINESIS: Final = "kinesis://"
@@ -288,6 +289,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     mirrors: MirrorSettings = MirrorSettings()
+    serve: ServeSettings = ServeSettings()
 
     @property
     def kafka_connection(self) -> KafkaConnection:

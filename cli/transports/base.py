@@ -115,6 +115,34 @@ class Transport(Closing):
             StateError: the journal was begun on other topics, or was lost.
         """
 
+    def open_to_follow(self) -> OpenedLog:
+        """Open source and journal for a follower, which applies every plan and writes nothing.
+
+        Raises:
+            StateError: there is no journal, or its terms are not those of the settings.
+        """
+        from stream.group.following import Following
+        from stream.worker.following import NoOutput
+
+        from ..wiring.opened_log import OpenedLog
+
+        journal = self._journal_to_read()
+        parts = self._log_parts(self.source(), journal, NoOutput(), Following())
+        return OpenedLog(parts, self.terms())
+
+    def _journal_to_read(self) -> Journal:
+        """Open the journal that there is, to read it while others append to it."""
+        return self.journal()
+
+    def _file_to_read(self, terms: Terms) -> Journal:
+        """Open a journal in the state folder's file to read it; `terms` are those expected."""
+        from stream.adapters.embedded.journal_reader import JournalReader
+
+        path = self.workspace.journal_path
+        journal = JournalReader(path)
+        journal.terms.check_same(terms, str(path))
+        return journal
+
     def disagreements(self) -> list[str]:
         """Return a sentence for each way in which log and state don't belong together.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from stream.adapters.embedded.agreement import SetAside
     from stream.adapters.embedded.file_journal import FileJournal
     from stream.adapters.embedded.log import EmbeddedSource
+    from stream.journal.journal import Journal
     from stream.journal.plan import Plan
     from stream.journal.terms import Terms
     from stream.proofs.coverage import DecisionsEnd
@@ -72,6 +73,9 @@ class EmbeddedTransport(Transport):
         journal = FileJournal(self.workspace.journal_path, self.workspace.terms())
         self._opened.callback(journal.close)
         return journal
+
+    def _journal_to_read(self) -> Journal:
+        return self._file_to_read(self.workspace.terms())
 
     @property
     def shares_journal(self) -> bool:

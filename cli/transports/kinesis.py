@@ -94,6 +94,11 @@ class KinesisTransport(Transport):
         self._opened.callback(journal.close)
         return journal
 
+    def _journal_to_read(self) -> Journal:
+        if self._table() is not None:
+            return self.journal()
+        return self._file_to_read(self._shared_terms(self.terms().topic_ids))
+
     @property
     def shares_journal(self) -> bool:
         """Whether several workers append to the journal."""

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from .workspace import Workspace
 
 
-def observe(workspace: Workspace, opened: ExitStack, *, logs: bool = False) -> WorkerObserver:
+def observe(
+    workspace: Workspace, opened: ExitStack, *, logs: bool = False,
+    registry: CollectorRegistry | None = None,
+) -> WorkerObserver:  # fmt: skip
     """Return the observer that the settings ask for.
 
     The metrics server and the sender to CloudWatch end with `opened`; open everything that still
@@ -32,6 +35,7 @@ def observe(workspace: Workspace, opened: ExitStack, *, logs: bool = False) -> W
         workspace: its settings and domain.
         opened: closes the server and the sender.
         logs: whether events are logged (`cli.wiring.worker_log`) instead of shown on a terminal.
+        registry: gets the metrics, whatever the settings say; None: they say it.
     """
     from stream.worker.observer import Observers, WorkerObserver
     from stream.worker.step_time import StepTimeGuard
@@ -39,22 +43,24 @@ def observe(workspace: Workspace, opened: ExitStack, *, logs: bool = False) -> W
     log = _log_observer(workspace) if logs else WorkerObserver(notify)
     observers = [log]
     metrics, aws = workspace.settings.metrics, workspace.settings.aws
-    if metrics.listen or aws.metrics_namespace:
-        counting = _metrics(workspace, opened)
+    if registry is not None or metrics.listen or aws.metrics_namespace:
+        counting = _metrics(workspace, opened, registry)
         observers = [log, counting] if logs else [counting]
     heard = Observers(*observers)
     guard = StepTimeGuard(workspace.settings.guard.step_ratio, heard.slowed, heard.notify)
     return Observers(heard, guard)
 
 
-def _metrics(workspace: Workspace, opened: ExitStack) -> WorkerObserver:
+def _metrics(
+    workspace: Workspace, opened: ExitStack, registry: CollectorRegistry | None
+) -> WorkerObserver:
     """Return the observer that counts, and start what publishes its metrics."""
     metrics, aws = workspace.settings.metrics, workspace.settings.aws
     from prometheus_client import CollectorRegistry
 
     from stream.adapters.reporting.prometheus import WorkerMetrics
 
-    registry = CollectorRegistry()
+    registry = registry or CollectorRegistry()
     observer = WorkerMetrics(registry, workspace.domain.topics, notify=notify)
     observer.stores = store_names(workspace)
     if metrics.listen:

@@ -9,6 +9,7 @@ vectors are those that `FeatureState.apply` gives to the same claim when it come
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,20 @@ from ..windows.entity_windows import QUERY, EntityWindows, Touches
 from .claim_reading import ClaimReading, Columns, Fields, GroupReading, Vectors
 from .profiles import Profiles
 from .touches import Claims
+
+
+class EntityNow(NamedTuple):
+    """What is known of one entity.
+
+    Args:
+        key: as it was normalised; equal keys are one entity.
+        values: its windows, or the fields of its profile that features read; None is missing.
+        changed_ms: the event time of a profile's newest change.
+    """
+
+    key: str
+    values: dict[str, float | str | None]
+    changed_ms: int | None = None
 
 
 class FeatureLook:
@@ -59,6 +74,37 @@ class FeatureLook:
             reading.add_profiles(group, values, columns, unseen)
         self._add_windows(fields_, claims, numbers, ids, columns)
         return reading.vectors(columns, flags, unseen, split_keys)
+
+    def entity(self, name: str, key: str, at_ms: int) -> EntityNow | None:
+        """Return what is known of one entity now; None when no claim or change has named it.
+
+        Args:
+            name: of a kind of entity, or of a profile group.
+            key: as a claim would write it; no NUL.
+            at_ms: where its windows end: the watermark.
+
+        Raises:
+            KeyError: the domain has no such kind or group.
+        """
+        group = next((each for each in self._groups if each[0].group.name == name), None)
+        kinds = {each.name: each for each in self.reading.entities}
+        entity = kinds[name] if group is None else group[0].group.entity
+        keys, _ = self.reading.rules[entity].keys([key])
+        number = int(self._interners[entity.name].find(keys)[0])
+        if number < 0:
+            return None
+        if group is not None:
+            return _profile_now(keys[0], *group, number)
+        found: dict[str, float | str | None] = {}
+        for windows in self._windows:
+            if windows.entity != entity:
+                continue
+            for _, series in windows.series:
+                of = self.reading.distinct_of
+                counts = [len(self._interners[of[field]]) for field in series.distinct_fields]
+                values = series.now(number, at_ms, counts).tolist()
+                found.update(zip(series.names, map(_shown, values), strict=True))
+        return EntityNow(keys[0], found)
 
     def _add_windows(
         self,
@@ -103,3 +149,24 @@ def _queries(
         outcome_before=nothing,
         outcome=nothing,
     )
+
+
+def _profile_now(
+    key: str, reading: GroupReading, profiles: Profiles, number: int
+) -> EntityNow | None:
+    """Return the profile of an entity; categories as the definitions write them."""
+    changed_ms = profiles.changed_ms(number)
+    if changed_ms is None:
+        return None
+    values: dict[str, float | str | None] = {}
+    for name, value in zip(reading.fields, profiles.look(np.array([number])), strict=True):
+        reader, shown = reading.readers.get(name), _shown(float(value[0]))
+        if reader is not None and shown is not None:
+            values[name] = reader.known[int(shown)] if shown >= 0 else "(another value)"
+        else:
+            values[name] = shown
+    return EntityNow(key, values, changed_ms)
+
+
+def _shown(value: float) -> float | None:
+    return None if np.isnan(value) else value + 0.0

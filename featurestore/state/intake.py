@@ -141,6 +141,11 @@ class Intake:
         vectors.flags[late] |= LATE
         return IntakeResult(statuses, vectors, batch.claims.order, late, unmatched, outcomes)
 
+    def known(self, claims: AcceptedEvents) -> NDArray[np.int8]:
+        """Return for each claim whether it is NEW, a DUPLICATE or a CONFLICT; changes nothing."""
+        found = self._claims.look(claims.event_ids, claims.event_times_ms, claims.contents)
+        return found.statuses
+
     def look(self, claims: AcceptedEvents, columns: JsonColumns | None = None) -> IntakeResult:
         """Return what `take` would return for each claim if it was the next event, alone.
 

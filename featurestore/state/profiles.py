@@ -59,6 +59,12 @@ class Profiles:
         out[:, known] = self._values[:, entities[known]]
         return out
 
+    def changed_ms(self, entity: int) -> int | None:
+        """Return the event time of an entity's newest change; None without a profile."""
+        if not 0 <= entity < self._times.size or self._times[entity] == NEVER:
+            return None
+        return int(self._times[entity])
+
     def mark(self, live: NDArray[np.bool_]) -> Iterator[int]:
         """Mark the entities that have a profile as live; yields units after each slice."""
         for first in range(0, min(live.size, self._times.size), ENTITIES_A_SLICE):

@@ -123,6 +123,32 @@ class Series:
              self._edges, out)  # fmt: skip
         return out
 
+    def now(self, entity: int, at_ms: int, distinct_counts: list[int]) -> NDArray[np.float64]:
+        """Return the windows of one entity at a time, float64[features], without any change.
+
+        No claim is asked about, so `current="in"` adds none.
+
+        Args:
+            entity: its number; one that no batch had is an entity without entries.
+            at_ms: where the windows without a delay end; the watermark or later, as entries that
+                only earlier windows reach may be gone.
+            distinct_counts: see `apply`.
+        """
+        one, nothing = np.zeros(1, np.int64), np.zeros(1, np.uint8)
+        touches = Touches(
+            order=one, kind=np.full(1, QUERY, np.uint8), entity=np.array([entity]),
+            time=np.array([at_ms]), watermark=np.array([at_ms]), row=one,
+            values={name: np.full(1, np.nan) for name in self._value_names},
+            distincts={name: np.full(1, -1, np.int64) for name in self._distinct_names},
+            outcome_before=nothing, outcome=nothing,
+        )  # fmt: skip
+        program = self._program._replace(current=np.zeros_like(self._program.current))
+        out = np.full((1, len(self.names)), np.nan, np.float64)
+        self._reserve_stamps(distinct_counts)
+        look(self._operations(touches), self._pool, program, self._stamps, self._stamp,
+             self._edges, out)  # fmt: skip
+        return out[0]
+
     def _reserve_stamps(self, distinct_counts: list[int]) -> None:
         largest = max(distinct_counts, default=0)
         if largest > self._stamps.shape[1]:

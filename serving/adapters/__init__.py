@@ -1,1 +1,1 @@
-"""Adapters of serving: HTTP, threads, and the files of batches."""
+"""Where the room meets the outside: HTTP, threads, files of claims, keys, the log of the audit."""

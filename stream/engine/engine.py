@@ -43,7 +43,7 @@ from .decider import Decider
 from .drift_watch import DriftWatch
 from .effects import Effects
 from .guard_watch import GuardWatch
-from .looked import Charge, Looked, looked_at
+from .looked import Charge, Looked, gated, looked_at
 
 
 def no_rollouts(ref: RolloutRef) -> Rollout:
@@ -84,7 +84,8 @@ class Engine:
         self.decider = Decider(domain, terms)
         self._looker = Decider(domain, terms)
         """Decides on what is only looked at: its chains lead nowhere."""
-        self._load = scorer_of
+        self.scorers = scorer_of
+        """Returns the loaded model of a version; looks put models of their own before it."""
         self._names = domain.feature_names
         self._rollout_of = rollout_of
         self.decoder = ColumnDecoder(domain.events, domain.currency, key, plain)
@@ -181,6 +182,19 @@ class Engine:
             plan, records, decoded, ingested, scorer, scored, [], self.edition, rolled
         )
         return looked_at(applied, self._looker.verdicts(applied))
+
+    def gate(self, records: Sequence[Record], unknown_schemas: Sequence[int] = ()) -> list[Looked]:
+        """Say whether claims would be refused, or are known already; nothing is changed.
+
+        What would be decided isn't computed: the answer for a claim that is new is empty.
+
+        Args:
+            records, unknown_schemas: see `look`.
+        """
+        if not records:
+            return []
+        decoded, _ = self._decode(Records.of(records), unknown_schemas)
+        return gated(decoded, self.intake.known(decoded.facts), len(records))
 
     @property
     def charge(self) -> Charge:
@@ -329,7 +343,7 @@ class Engine:
 
     def _scorer_of(self, ref: ModelRef) -> Scorer:
         """Return the model of a version; it picks its features out of the served vectors."""
-        return self._load(ref).taking(self._names)
+        return self.scorers(ref).taking(self._names)
 
     def _count_drift(
         self, scorer: Scorer, facts: AcceptedEvents, ingested: IntakeResult, scored: Scored

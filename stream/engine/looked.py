@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from claimtrace.batches.accepted import DecodedBatch
 from claimtrace.decisions import ModelRef, RolloutRef
 from claimtrace.looks import unsealed
 from claimtrace.refusals import Refusal
@@ -39,6 +43,24 @@ class Looked(NamedTuple):
     is_known: bool = False
 
 
+def gated(decoded: DecodedBatch, statuses: NDArray[np.int8], records: int) -> list[Looked]:
+    """Return what the gate says of each record of a batch of claims; all empty for a new claim.
+
+    Args:
+        decoded: the claims as if they were a batch.
+        statuses: NEW, DUPLICATE or CONFLICT of the accepted ones among them.
+        records: how many there are.
+    """
+    answers = [Looked() for _ in range(records)]
+    for at, refusal in decoded.refused.items():
+        answers[at] = Looked(refusal=refusal)
+    for at in decoded.accepted[statuses == DUPLICATE].tolist():
+        answers[at] = Looked(is_known=True)
+    for at in decoded.accepted[statuses == CONFLICT].tolist():
+        answers[at] = Looked(refusal=Refusal("id_conflict"))
+    return answers
+
+
 def looked_at(applied: AppliedBatch, sealed: Sequence[bytes]) -> list[Looked]:
     """Return an answer for each record of a look.
 
@@ -46,14 +68,8 @@ def looked_at(applied: AppliedBatch, sealed: Sequence[bytes]) -> list[Looked]:
         applied: the claims as if they were a batch.
         sealed: the sealed decisions on the new ones among them, in order.
     """
-    answers = [Looked() for _ in range(len(applied.records))]
-    for at, refusal in applied.decoded.refused.items():
-        answers[at] = Looked(refusal=refusal)
-    accepted, statuses = applied.decoded.accepted, applied.ingested.statuses
-    for at in accepted[statuses == DUPLICATE].tolist():
-        answers[at] = Looked(is_known=True)
-    for at in accepted[statuses == CONFLICT].tolist():
-        answers[at] = Looked(refusal=Refusal("id_conflict"))
-    for at, each in zip(accepted[statuses == NEW].tolist(), sealed, strict=True):
+    decoded, statuses = applied.decoded, applied.ingested.statuses
+    answers = gated(decoded, statuses, len(applied.records))
+    for at, each in zip(decoded.accepted[statuses == NEW].tolist(), sealed, strict=True):
         answers[at] = Looked(decision=unsealed(each))
     return answers

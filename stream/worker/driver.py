@@ -40,13 +40,14 @@ from featurestore.state_arrays import Arrays
 
 from ..engine.effects import Counts
 from ..engine.engine import Engine, plain_state
+from ..group.following import Following
 from ..group.group import Checkpoint
 from ..journal.plan import JOURNAL, Plan, plan_of
 from ..journal.reached import Reached
+from .following import ownership_of
 from .interval import Interval
 from .observer import WorkerObserver
 from .offline_writer import OfflineWriter
-from .ownership import Ownership
 from .parts import Cadence, LogParts, Stores
 from .retry import FIRST_PAUSE_S, Call, Retry
 from .snapshotting import Snapshotting, bookmarks_in, checkpoints_in
@@ -112,7 +113,7 @@ class Driver:
         names = stores.names or StoreNames(engine.domain.topics)
         self._retry = retry = Retry(clock, stopping, observer, names)
         writer = OfflineWriter(stores.rows, retry, stores.executor, clock, observer.offline)
-        self._ownership = ownership = Ownership(engine, log, writer, retry, observer)
+        self._ownership = ownership = ownership_of(engine, log, writer, retry, observer)
         retry.heartbeat = ownership.heartbeat
         self._offline_interval = Interval(*cadence.offline, clock)
         self._snapshotting = Snapshotting(
@@ -121,6 +122,8 @@ class Driver:
         )  # fmt: skip
         self._commit_every_s, self._committed_s = cadence.commit_s, clock.monotonic_s()
         self._ahead: deque[Plan] = deque()
+        self.at_end = False
+        """Whether the last step applied all that was on the log; False where it can't tell."""
 
     @property
     def call(self) -> Call | None:
@@ -190,6 +193,11 @@ class Driver:
             self._observer.notify(f"edition {plan.edition} begins with plan {plan.number}")
         return len(records)
 
+    def has_everything(self) -> bool:
+        """Whether the log has no record that isn't applied; asked after a step without any."""
+        self._source.order_topics(self.engine.tie_order)
+        return not self._retry(lambda: self._source.poll(self.engine.positions, 1))
+
     def has_finished(self, plan: int) -> bool:
         """Flush and commit; whether then everything up to a plan is emitted, stored and committed,
         on all partitions, by this worker or by the others."""
@@ -226,6 +234,7 @@ class Driver:
 
     def _next(self, most: int) -> tuple[Plan | None, Sequence[Record]]:
         """Return the next plan and its records: one from the journal, or one written now."""
+        self.at_end = False
         if self._group is not None and not self._ahead:
             self._ahead.extend(self._retry(lambda: list(self._journal.read(self.engine.plan + 1))))
         if self._ahead:
@@ -236,6 +245,7 @@ class Driver:
         most = self._snapshotting.batch_limit(most)
         self._source.order_topics(self.engine.tie_order)
         records = self._retry(lambda: self._source.poll(self.engine.positions, most))
+        self.at_end = len(records) < most
         if not records:
             return None, _NOTHING
         records = Records.of(records).within(MAX_BATCH_BYTES)
@@ -371,7 +381,7 @@ class Driver:
     def _fits(self) -> Callable[[Arrays], bool]:
         """Return which snapshots this worker can start from: those whose plan every partition's
         owner has finished, so that no batch before it is needed for a take-over."""
-        if self._group is None:
+        if self._group is None or isinstance(self._group, Following):
             return lambda _: True
         checkpoints = self._ownership.refresh_checkpoints()
         newest = self._snapshots.newest() if not checkpoints else None

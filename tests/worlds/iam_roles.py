@@ -31,11 +31,13 @@ from tests.servers.ministack import ACCOUNT, Ministack
 from tests.servers.sagemaker import SageMakerLocal
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-ROLES: Final = ("setup", "producer", "worker", "trainer", "mirror", "console")
+ROLES: Final = (
+    "setup", "producer", "worker", "trainer", "mirror", "console", "keys", "auditor",
+)  # fmt: skip
 VALUES: Final = {
     "REGION": REGION, "ACCOUNT": ACCOUNT, "NAME": "iam", "TABLE": "iam-table",
     "BUCKET": "iam-bucket", "PREFIX": "offline/store", "MODELS": "models/store",
-    "TOPIC": "iam-alerts", "NAMESPACE": "fraud",
+    "TOPIC": "iam-alerts", "NAMESPACE": "fraud", "KEYS": "iam-keys",
 }  # fmt: skip
 FAN_OUT: Final = {
     "worker": ("FanOutRegister", "FanOutRead"), "console": ("SeeFanOut",)
@@ -49,6 +51,8 @@ SHARING: Final = {
     "trainer": (),
     "mirror": ("ListModels", "ReadModels"),
     "console": ("ReadJournal", "ListOfflineStore", "ReadOfflineStore", "ListModels", "ReadModels"),
+    "keys": (),
+    "auditor": (),
 }  # fmt: skip
 """Statements that one worker with a folder of its own doesn't need."""
 
@@ -199,6 +203,17 @@ class Roles:
         self._note("setup", life.run("setup", ("topics", "create")))
         self._note("producer", life.run("producer", (*feed, "--days", "10"), **_PACKED))
         self._note("producer", life.run("producer", (*feed, "--days", "2", "--seed", "9")))
+        self._keys()
+
+    def _keys(self) -> None:
+        """Make keys in a table of their own, show and revoke them, and prove the audit of it."""
+        life, table = self.shared, {"SERVE__KEYS": VALUES["KEYS"]}
+        add = "keys", "add", "--name", "portal", "--role", "service"
+        made = life.run("keys", (*add, "--json"), add, ("keys", "list", "--json"), **table)
+        self._note("keys", made)
+        first = re.findall(r'"id":"([0-9a-f]{12})"', made.said)[0]
+        self._note("keys", life.run("keys", ("keys", "revoke", first), **table))
+        self._note("auditor", life.run("auditor", ("audit", "verify"), ("audit", "show")))
 
     def _decide(self) -> None:
         """Make decisions, dead letters, drift and alerts; the second start finds its journal."""

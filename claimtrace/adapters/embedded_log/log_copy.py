@@ -10,8 +10,6 @@ from urllib.parse import quote
 from ..files.sqlite_file import FileKind, named_errors
 from .log import EmbeddedLog
 
-_KIND = FileKind("log", 0, 0, "")  # its name, for messages
-
 
 class LogCopy(NamedTuple):
     """The content of a copied log: records by topic, and the last sequence of a producer."""
@@ -29,7 +27,17 @@ def copy_log(path: Path, target: Path, producer: str) -> LogCopy:
         StateError: the log is damaged, or the target isn't a new file.
         StoreUnavailable: the disk is full, or the log can't be read now.
     """
-    with named_errors(_KIND, path):
+    copy_pages(path, target)
+    return look_at(target, producer)
+
+
+def copy_pages(path: Path, target: Path, name: str = "log") -> None:
+    """Copy any SQLite file of ours as of one moment, into a new file; `name` is for messages.
+
+    Raises:
+        StateError, StoreUnavailable: as `copy_log`.
+    """
+    with named_errors(FileKind(name, 0, 0, ""), path):
         source = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)
         try:
             copy = sqlite3.connect(target, isolation_level=None)
@@ -40,7 +48,6 @@ def copy_log(path: Path, target: Path, producer: str) -> LogCopy:
                 copy.close()
         finally:
             source.close()
-    return look_at(target, producer)
 
 
 def look_at(path: Path, producer: str) -> LogCopy:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ...clock import DAY_MS, HOUR_MS, duration_ms
-from ...decisions import ALERTS_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
+from ...decisions import ALERTS_TOPIC, AUDIT_TOPIC, DEAD_TOPIC, DECISIONS_TOPIC, DRIFT_TOPIC
 from ...settings.schema import KinesisSettings
 from ..required_topics import Complaint, FoundTopic, Role, WantedTopic
 
@@ -21,7 +21,7 @@ def wanted_streams(
     >>> found = wanted_streams(["claims.filed"], KinesisSettings(), 6)
     >>> [(each.name, each.partitions) for each in found]
     [('claims.filed', 6), ('claims.decisions', 6), ('claims.dead', 1), ('claims.drift', 1),
-     ('claims.alerts', 1)]
+     ('claims.alerts', 1), ('claims.audit', 1)]
     """
     kept_ms = duration_ms(kinesis.retention)
 
@@ -31,7 +31,7 @@ def wanted_streams(
     return [
         *(make(name, "input", shards) for name in inputs),
         make(DECISIONS_TOPIC, "output", shards),
-        *(make(name, "report", 1) for name in (DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC)),
+        *(make(name, "report", 1) for name in (DEAD_TOPIC, DRIFT_TOPIC, ALERTS_TOPIC, AUDIT_TOPIC)),
     ]
 
 

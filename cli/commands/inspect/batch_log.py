@@ -87,6 +87,10 @@ class _Claims:
         answers, outgoing = list(gated), []
         now_ms = self._clock.now_ms()
         for at, (row, answer) in enumerate(zip(chunk, gated, strict=True)):
+            if answer.status == "known":
+                # maybe put on the log by this batch, before it was killed: no other answer than
+                # that of a batch that wasn't
+                answers[at] = Answer(status="sent", claim_id=answer.claim_id)
             if answer.status != "decided":
                 continue
             claim_id = id_in(row.value, self._id_field)

@@ -1,4 +1,4 @@
-"""`claimtrace backup`: a consistent copy of log, state, offline store and models."""
+"""`claimtrace backup`: a consistent copy of log, state, offline store, models, keys and audit."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from claimtrace import __version__
 from claimtrace.errors import NoJournal, StoreUnavailable, UsageError
 
 from ...console import out, print_json, safe
+from ...wiring.access import AUDIT_FILE, KEYS_FILE
 from ...wiring.workspace import CONFIG_NAME, Workspace
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def _copy_all(workspace: Workspace, folder: Path) -> tuple[Manifest, str]:
     log = _copy_log(workspace, copies, left_out)
     last_plan = _copy_journal(workspace, copies, log)
     _copy_models(workspace, copies, left_out)
+    _copy_access(workspace, copies, left_out)
     for path in sorted([workspace.folder / CONFIG_NAME, *workspace.folder.glob("truth*.parquet")]):
         if path.is_file():
             copies.add(path, path.name)
@@ -219,6 +221,20 @@ def _copy_models(workspace: Workspace, copies: FileCopies, left_out: list[str]) 
             for path in sorted(log.parent.rglob("*")):
                 if path.is_file() and not any(p.startswith(".aside-") for p in path.parts):
                     copies.add(path, f"models/{path.relative_to(root).as_posix()}")
+
+
+def _copy_access(workspace: Workspace, copies: FileCopies, left_out: list[str]) -> None:
+    """Copy the API keys' hashes and the audit of `claimtrace serve`."""
+    from claimtrace.adapters.embedded_log.log_copy import copy_pages
+
+    if workspace.settings.serve.keys:
+        left_out.append(f"the API keys in {workspace.settings.serve.keys}")
+    for name in (AUDIT_FILE, KEYS_FILE):
+        if (workspace.folder / name).is_file():
+            target = copies.new(name)
+            copy_pages(workspace.folder / name, target, name)
+            target.chmod(0o600)
+            copies.note(name)
 
 
 def _offline_folder(workspace: Workspace) -> Path | None:

@@ -22,6 +22,7 @@ from ...console import hanging, print_json, safe
 from ...transports.choice import open_transport
 from ...wiring.workspace import CHAMPION, Workspace
 from .doctor_samples import sample_log, sample_offline
+from .doctor_serving import check_serving
 from .doctor_sharing import check_sharing
 
 _LEAST_FREE_BYTES = 2**30
@@ -93,6 +94,7 @@ def _examine(workspace: Workspace, *, deep: bool = False) -> Iterator[Finding]:
         ("state", _state),
         ("models", _models),
         ("offline store", partial(sample_offline, deep=deep)),
+        ("who may call", check_serving),
     )
     if workspace.settings.source != "local":
         checks = (*checks, ("sharing", check_sharing))

@@ -42,7 +42,7 @@ class FileJournal:
             self._write(encoded_terms(terms))
         else:
             self.terms.check_same(terms, str(path))
-        self._last = _plan(lines[-1], path).number if len(lines) > 1 else 0
+        self._last = decoded_plan(lines[-1], path).number if len(lines) > 1 else 0
 
     @property
     def next_number(self) -> int:
@@ -109,7 +109,7 @@ def read_plans(path: Path, from_number: int = 1) -> Iterator[Plan]:
     """
     _, lines = whole_lines(path.read_bytes(), str(path))
     for number, line in enumerate(lines[from_number:], from_number):
-        plan = _plan(line, path)
+        plan = decoded_plan(line, path)
         if plan.number != number:
             raise StateError(
                 f"plan {plan.number} follows plan {number - 1}",
@@ -132,7 +132,7 @@ def read_terms(path: Path) -> Terms:
     return terms_of(lines[0], str(path))
 
 
-def _plan(line: bytes, path: Path) -> Plan:
+def decoded_plan(line: bytes, path: Path) -> Plan:
     """Decode a line.
 
     Raises:

@@ -8,7 +8,7 @@ import pytest
 
 from claimtrace.adapters.required_topics import FoundTopic, WantedTopic, complaints, wanted_topics
 from claimtrace.clock import DAY_MS, HOUR_MS
-from claimtrace.decisions import DECISIONS_TOPIC, JOURNAL_TOPIC
+from claimtrace.decisions import AUDIT_TOPIC, DECISIONS_TOPIC, JOURNAL_TOPIC
 from claimtrace.settings.schema import KafkaSettings
 
 INPUTS = ("policies.changed", "claims.filed")
@@ -41,11 +41,13 @@ def test_inputs_and_outputs_are_as_wide_and_the_journal_has_one_partition_for_ev
     by_name = {topic.name: topic for topic in wanted()}
     assert {name: topic.partitions for name, topic in by_name.items()} == {
         "policies.changed": 6, "claims.filed": 6, "claims.decisions": 6, "claims.dead": 6,
-        "claims.drift": 1, "claims.alerts": 1, "claims.journal": 1,
+        "claims.drift": 1, "claims.alerts": 1, "claims.journal": 1, "claims.audit": 6,
     }  # fmt: skip
     assert by_name["claims.filed"].config["message.timestamp.type"] == "LogAppendTime"
     assert by_name["claims.filed"].config["retention.ms"] == str(30 * DAY_MS)
     assert by_name[JOURNAL_TOPIC].config["retention.ms"] == "-1"
+    assert by_name[AUDIT_TOPIC].config["retention.ms"] == "-1"
+    assert by_name[AUDIT_TOPIC].config["message.timestamp.type"] == "LogAppendTime"
     assert {topic.replication for topic in by_name.values()} == {3}
     assert {topic.config["min.insync.replicas"] for topic in by_name.values()} == {"2"}
     assert {topic.config["cleanup.policy"] for topic in by_name.values()} == {"delete"}
@@ -83,6 +85,9 @@ def test_a_missing_topic_names_the_command(topic):
          "unclean.leader.election.enable=false"),
         (JOURNAL_TOPIC, {"retention_ms": str(400 * DAY_MS)}, "400 days", "retention.ms=-1"),
         (JOURNAL_TOPIC, {"cleanup_policy": "compact"}, "compacted", "cleanup.policy=delete"),
+        (AUDIT_TOPIC, {"retention_ms": str(400 * DAY_MS)}, "no beginning", "retention.ms=-1"),
+        (AUDIT_TOPIC, {"message_timestamp_type": "CreateTime"}, "producers' clocks",
+         "message.timestamp.type=LogAppendTime"),
     ],
 )  # fmt: skip
 def test_a_setting_that_would_lose_records_is_reported_with_the_command_that_fixes_it(

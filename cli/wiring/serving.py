@@ -1,0 +1,222 @@
+"""The assembly of `claimtrace serve`: its routes, and what its worker does for them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+from claimtrace.errors import ConfigError, StoreUnavailable
+from claimtrace.settings.schema import KAFKA
+
+from .looking import TIMEOUT_S, Looking
+from .serving_rights import open_rights, tls_options
+from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from claimtrace.clock import Clock
+    from serving.adapters.doors.door import Door
+    from serving.adapters.http.endpoint import Parts
+    from stream.worker.driver import Driver
+
+INDEX: Final = "serve/decisions.db"
+_CLOSE_S: Final = 5
+
+
+class Served:
+    """The parts of a serving process; the loop of its worker calls `built` to `idle`.
+
+    Args:
+        workspace: settings, domain, log.
+        registry: the metrics of the process.
+        tell: called with lines for people.
+    """
+
+    def __init__(
+        self, workspace: Workspace, registry: CollectorRegistry, tell: Callable[[str], None]
+    ) -> None:
+        from serving.adapters.looks.beside import LooksBeside
+
+        self._workspace, self._registry = workspace, registry
+        self.looking = Looking(workspace)
+        self.door = _door(workspace, self._written, tell)
+        self._beside = LooksBeside(self.looking.looks, workspace.clock)
+        self._woken = threading.Event()
+        self._is_built = False
+        self.door.desk.wake = self.looking.looks.desk.wake = self._written
+
+    def _written(self) -> None:
+        self._woken.set()
+
+    def built(self, driver: Driver) -> None:
+        """Have the engine find models on the shelf."""
+        self.looking.attach(driver.engine)
+
+    def before_step(self, records: int) -> int:
+        """Return how many records the next plan may have: few, while somebody waits."""
+        self._woken.clear()  # before the log is read: what comes from now on wakes again
+        return self.door.desk.limit(self._beside.before_step(records))
+
+    def after_step(self, driver: Driver, records: int) -> None:
+        """Tell of the decisions that fell, and answer who asks for looks or stands at the gate."""
+        self._is_built = True
+        if records:
+            self.door.wake()
+        self._beside.after_step(driver, records)
+        self.door.serve(driver.engine)
+
+    def idle(self, clock: Clock, seconds: float) -> None:  # noqa: ARG002
+        """Wait for new records, or for somebody who asks."""
+        self._woken.wait(seconds)
+
+    def parts(self, rights: Any) -> Parts:
+        """Return the parts for the routes."""
+        from prometheus_client import generate_latest
+
+        from serving.adapters.http.endpoint import Parts
+        from serving.adapters.http.process import Process
+
+        process = Process(self._why_not_ready, lambda: generate_latest(self._registry))
+        return Parts(door=self.door, looks=self.looking.looks, models=self.looking.models,
+                     rights=rights, process=process)  # fmt: skip
+
+    def refuse(self) -> None:
+        """Refuse whoever waits: the worker's loop has ended."""
+        self.door.refuse()
+        self.looking.looks.desk.close()
+
+    def close(self) -> None:
+        """End the threads."""
+        self.door.close()
+        self.looking.close()
+
+    def _why_not_ready(self) -> str:
+        if not self._is_built:
+            return "the state is being recovered"
+        if not self.door.is_ready:
+            return "earlier decisions are being read"
+        return "" if self.looking.looks.is_fresh else "the state is behind the log"
+
+
+def _door(workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str], None]) -> Door:
+    """Build the door on the log of the settings."""
+    from serving.adapters.doors.door import Door, Log
+    from serving.adapters.doors.putting import Putting
+    from serving.adapters.doors.tail import Tail
+
+    settings, domain = workspace.settings, workspace.domain
+    most = settings.serve.max_waiting
+    door: Door
+    open_writer: Callable[[], Any]
+    open_feed: Callable[[], Any]
+    partitions = 0
+    if settings.source == "local":
+        from serving.adapters.doors.log_files import EmbeddedFeed, EmbeddedWriter
+
+        path, partitions = workspace.log_path, settings.partitions
+        open_writer, open_feed = (lambda: EmbeddedWriter(path)), (lambda: EmbeddedFeed(path))
+    elif settings.source.startswith(KAFKA):
+        from serving.adapters.doors.kafka import KafkaFeed, KafkaWriter
+
+        connection = settings.kafka_connection
+        open_writer, open_feed = (lambda: KafkaWriter(connection)), (lambda: KafkaFeed(connection))
+    else:
+        raise ConfigError(
+            "claimtrace serve has no door on Kinesis yet", where="source",
+            hint="serve on Kafka or the embedded log; claimtrace score reads claims from a file",
+        )  # fmt: skip
+    tail = Tail(open_feed, workspace.folder / INDEX, lambda found: door.fell(found), tell)
+    log = Log(Putting(open_writer, most, wrote), tail, partitions)
+    door = Door(domain, log, workspace.clock, most, TIMEOUT_S)
+    return door
+
+
+class HttpServer:
+    """uvicorn in a thread: the main thread is the worker's, which has the signals.
+
+    Args:
+        workspace: address, TLS and rights.
+        served: the parts.
+        tell: called with lines for people.
+    """
+
+    def __init__(self, workspace: Workspace, served: Served, tell: Callable[[str], None]) -> None:
+        import uvicorn
+
+        from serving.adapters.http.app import build_app
+        from serving.adapters.http.protocol import LimitedProtocol
+
+        self._served, self._opened = served, ExitStack()
+        host, _, port = workspace.settings.serve.listen.rpartition(":")
+        self._host = host.strip("[]")
+        opened = open_rights(workspace, self._host, tell)
+        self._opened.callback(opened.close)
+        self.line = opened.line
+        tls = tls_options(workspace)
+        self._scheme = "https" if tls else "http"
+        app = opened.shield(build_app(served.parts(opened.rights)))
+        config = uvicorn.Config(
+            app, host=self._host, port=int(port), http=LimitedProtocol, loop="uvloop", ws="none",
+            lifespan="off", log_config=None, access_log=False, server_header=False,
+            timeout_graceful_shutdown=_CLOSE_S, **tls,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._socket = _bound(config)
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+
+    @property
+    def address(self) -> str:
+        """The URL of the server."""
+        host, port = self._socket.getsockname()[:2]
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Answer who is being answered, and end."""
+        self._served.refuse()
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(2 * _CLOSE_S)
+        self._opened.close()
+
+    def _run(self) -> None:
+        import uvloop
+
+        uvloop.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._served.door.begin(asyncio.get_running_loop())
+        await self._server.serve([self._socket])
+
+
+def _bound(config: Any) -> Any:
+    """Return a socket that listens on the address.
+
+    Raises:
+        ConfigError, StoreUnavailable: the address can't be had.
+    """
+    import socket
+
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((config.host, config.port))
+    except socket.gaierror as error:
+        raise ConfigError(f"there is no address {config.host}", where="serve.listen",
+                          hint="such as 127.0.0.1:8470") from error  # fmt: skip
+    except OSError as error:
+        raise StoreUnavailable(
+            f"can't listen on {config.host}:{config.port}: {error.strerror}", where="serve.listen",
+            hint="another process has the port: end it, or name another one, such as "
+            "--listen 127.0.0.1:0",
+        ) from error  # fmt: skip
+    bound.listen(1024)
+    return bound

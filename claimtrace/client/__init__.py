@@ -1,8 +1,8 @@
 """The client of `claimtrace serve`: decide on claims, score them, and ask why, over HTTP.
 
->>> with Client("http://127.0.0.1:8080") as client:
+>>> with Client("http://127.0.0.1:8470") as client:
 ...     client.url
-'http://127.0.0.1:8080'
+'http://127.0.0.1:8470'
 
 Needs the extra `client`: `pip install "claimtrace[client]"`.
 """

@@ -47,14 +47,14 @@ def encoded(claim: Claim) -> bytes:
     b'{"claim_id":"C-1","total_claim_cents":120000}'
     """
     if isinstance(claim, bytes | bytearray):
-        content = bytes(claim).strip()
+        content = bytes(claim)  # as they are: other bytes are another claim
     else:
         try:
             content = _encode(claim)
         except (TypeError, ValueError, RecursionError, OverflowError) as error:
             raise UsageError(f"a claim can't be written as JSON: {error}", where="claim",
                              hint="use text, numbers, booleans and None") from error  # fmt: skip
-    if not content.startswith(b"{"):
+    if not content.lstrip(b" \t\r\n").startswith(b"{"):
         raise UsageError("a claim is one JSON object", where="claim",
                          hint="give a dict of its fields")  # fmt: skip
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -322,6 +323,15 @@ def test_damage_is_named(place: Path, tmp_path: Path) -> None:
     part.write_bytes(b"nothing")
     with pytest.raises(StateError):
         ct.open(tmp_path / "copy").decisions()
+
+
+def test_the_guide_names_what_there_is(project: Project) -> None:
+    page = (ROOT / "docs" / "python.md").read_text()
+    named = {"project": project, "told": project.explain("c-5"), "project.model()": project.model()}
+    for prefix, thing in named.items():
+        words = set(re.findall(rf"(?<![\w.]){re.escape(prefix)}\.(\w+)", page))
+        assert words
+        assert [word for word in words if not hasattr(thing, word)] == []
 
 
 def test_importing_claimtrace_loads_neither_the_program_nor_heavy_libraries() -> None:

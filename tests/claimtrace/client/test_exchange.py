@@ -153,7 +153,8 @@ def test_a_location_elsewhere_is_not_followed(location):
 
 @pytest.mark.parametrize(
     "found",
-    [Response(200, {}, b"<html>"), Response(204, {}, b""), Response(301, {"location": "/x"}, b""),
+    [Response(200, {}, b"<html>"), Response(206, {}, sealed("C-1")), Response(204, {}, b""),
+     Response(301, {"location": "/x"}, b""),
      Response(200, {}, b"[]"), Response(200, {}, b"\xff")],
 )  # fmt: skip
 def test_what_is_no_decision_is_never_one(found):
@@ -184,6 +185,13 @@ def test_what_is_no_claim_is_refused_before_anything_is_sent(claim):
     with pytest.raises(errors.UsageError):
         play.run(decide(claim, 2.0, BASE, Patience(), play.now_s))
     assert play.sent == []
+
+
+def test_bytes_of_a_claim_are_sent_as_they_are():
+    claim = b'\n {"claim_id": "C-1"}\n'
+    play = Play([GOOD])
+    play.run(decide(claim, 2.0, BASE, Patience(), play.now_s))
+    assert play.sent[0].content == claim, "other bytes would be a conflict"
 
 
 @pytest.mark.parametrize("count", [0, 257])

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Protocol
 
 from claimtrace.adapters.files.folder_lock import FolderLock
 from claimtrace.errors import ClaimtraceError
@@ -55,10 +55,10 @@ class Stopped(KeyboardInterrupt):
         self.ran, self.number = ran, number
 
 
-class Beside:
+class Beside(Protocol):
     """What a process does between the plans of its worker's loop, in the loop's thread.
 
-    A worker alone does nothing there. `claimtrace serve` answers requests.
+    `claimtrace serve` answers requests there.
     """
 
     def built(self, driver: Driver) -> None:
@@ -66,17 +66,30 @@ class Beside:
 
     def before_step(self, records: int) -> int:
         """Return how many records the next plan may have, of at most so many."""
-        return records
 
     def after_step(self, driver: Driver, records: int) -> None:
         """Hear that a step was taken, and how many records it had."""
 
     def idle(self, clock: Clock, seconds: float) -> None:
         """Wait for new records."""
+
+
+class Alone:
+    """A worker that does nothing beside its work."""
+
+    def built(self, driver: Driver) -> None:
+        """Do nothing."""
+
+    def before_step(self, records: int) -> int:
+        """Return as many records."""
+        return records
+
+    def after_step(self, driver: Driver, records: int) -> None:
+        """Do nothing."""
+
+    def idle(self, clock: Clock, seconds: float) -> None:
+        """Sleep."""
         clock.sleep(seconds)
-
-
-NOTHING_BESIDE: Final = Beside()
 
 
 def run_stream(
@@ -88,7 +101,7 @@ def run_stream(
     new_journal: bool = False,
     logs: bool = False,
     stopping: StopSignals | None = None,
-    beside: Beside = NOTHING_BESIDE,
+    beside: Beside | None = None,
     registry: CollectorRegistry | None = None,
 ) -> Ran:
     """Recover and run; returns at the end of the log if asked to.
@@ -101,7 +114,7 @@ def run_stream(
         new_journal: whether a journal that doesn't belong to the log is set aside first.
         logs: whether events go to the worker's log, which the caller has opened.
         stopping: the handler of signals that the caller has entered; None: one for this run.
-        beside: what is done between plans.
+        beside: does something between plans; None: nothing.
         registry: gets the metrics, too; None: only the settings say who does.
 
     Raises:
@@ -115,7 +128,15 @@ def run_stream(
         stopping.within(WAITING_S)
         _ = workspace.domain  # first: one that can't be had leaves no folder behind
         ran = _run_until_stopped(
-            workspace, stopping, until_end, title, quiet, new_journal, logs, beside, registry
+            workspace,
+            stopping,
+            until_end,
+            title,
+            quiet,
+            new_journal,
+            logs,
+            beside or Alone(),
+            registry,
         )
         if stopping.number is not None:
             raise Stopped(ran, stopping.number)

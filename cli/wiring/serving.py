@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
-from claimtrace.errors import ConfigError, StoreUnavailable
+from claimtrace.errors import ConfigError, StoreUnavailable, UsageError
 from claimtrace.settings.schema import KAFKA
 
 from .looking import TIMEOUT_S, Looking
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stream.worker.driver import Driver
 
 INDEX: Final = "serve/decisions.db"
+COPY: Final = "serve/kinesis.db"
 _CLOSE_S: Final = 5
 
 
@@ -113,7 +114,7 @@ def _door(workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str],
     door: Door
     open_writer: Callable[[], Any]
     open_feed: Callable[[], Any]
-    partitions = 0
+    partitions, has_headers = 0, True
     if settings.source == "local":
         from serving.adapters.doors.log_files import EmbeddedFeed, EmbeddedWriter
 
@@ -125,14 +126,38 @@ def _door(workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str],
         connection = settings.kafka_connection
         open_writer, open_feed = (lambda: KafkaWriter(connection)), (lambda: KafkaFeed(connection))
     else:
-        raise ConfigError(
-            "claimtrace serve has no door on Kinesis yet", where="source",
-            hint="serve on Kafka or the embedded log; claimtrace score reads claims from a file",
-        )  # fmt: skip
+        from claimtrace.adapters.aws.client import aws_client
+        from serving.adapters.doors.kinesis import KinesisFeed, KinesisWriter
+
+        streams, clock, copy = settings.kinesis_connection, workspace.clock, workspace.folder / COPY
+        has_headers = False
+        open_writer = lambda: KinesisWriter(streams, clock)  # noqa: E731
+        open_feed = lambda: KinesisFeed(  # noqa: E731
+            streams, aws_client(streams.kinesis, "kinesis"), copy, clock
+        )
     tail = Tail(open_feed, workspace.folder / INDEX, lambda found: door.fell(found), tell)
-    log = Log(Putting(open_writer, most, wrote), tail, partitions)
+    log = Log(Putting(open_writer, most, wrote), tail, partitions, _frame(workspace),
+              has_headers)
     door = Door(domain, log, workspace.clock, most, TIMEOUT_S)
     return door
+
+
+def _frame(workspace: Workspace) -> Callable[[bytes], bytes]:
+    """Return how the JSON of a claim becomes the bytes of the log: with the id of its schema."""
+    settings, topic = workspace.settings, workspace.domain.claim.topic
+    if not (settings.schemas.registry and settings.source.startswith(KAFKA)):
+        return bytes
+    from claimtrace.schemas.adapters.registry import Encoder
+
+    encoder = Encoder(settings.schemas, list(workspace.domain.events))
+
+    def frame(value: bytes) -> bytes:
+        try:
+            return encoder.encode(topic, value)
+        except UsageError:  # a malformed claim has no such form: the gate says what is wrong
+            return value
+
+    return frame
 
 
 class HttpServer:

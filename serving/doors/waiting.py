@@ -148,6 +148,17 @@ class WaitingRoom(Generic[Waiter]):
             self.leave(each.request)
         return [(each.request, each.waiter) for each in found]
 
+    def dead_with(self, content: str) -> list[Waiter]:
+        """Take a dead letter that names no request; returns who waited with its bytes.
+
+        Args:
+            content: the digest of its bytes.
+        """
+        found = [each for each in self._by_request.values() if each.content == content]
+        for each in found:
+            self.leave(each.request)
+        return [each.waiter for each in found]
+
     def leave(self, request: str) -> None:
         """End the wait of a request."""
         waiting = self._by_request.pop(request, None)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from claimtrace.clock import Clock
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
 from claimtrace.events import Record
+from claimtrace.ids import digest
 from claimtrace.refusals import Refusal
 from featurestore.definitions.domain import Domain
 from stream.engine.engine import Engine
@@ -51,12 +52,15 @@ class Log:
         tail: follows decisions and dead letters.
         partitions: of the topic of claims; 0 where the client knows the partition of a key.
         frame: makes the bytes of a claim those of the log, such as with a schema's id.
+        has_headers: whether claims keep the header with their request, and their places are told;
+            without, a dead letter's bytes say who waits for it.
     """
 
     putting: Putting
     tail: Tail
     partitions: int
     frame: Callable[[bytes], bytes] = bytes
+    has_headers: bool = True
 
 
 class Door:
@@ -93,6 +97,8 @@ class Door:
             NoAnswer: there is no worker or follower that could know its id; it was not put.
         """
         self._loop = asyncio.get_running_loop()
+        if not value:  # on the log it would be a tombstone, which is left out
+            return Answer(refusal=Refusal("bad_json"))
         value = self._log.frame(value)
         named = named_in(value, self._domain)
         request = secrets.token_hex(8)
@@ -183,8 +189,14 @@ class Door:
             self._room.leave(waiting.request)
             self._room.enter(waiting)
             known = await self._known(value, waiting.claim_id)
-            if known is not None:
-                return known
+            while known is None and self._clock.monotonic_s() < ends_s:
+                # it was decided by another worker: the engine here comes to know of it
+                await asyncio.sleep(_RETRY_S)
+                known = await self._known(value, waiting.claim_id)
+            if known is None:
+                return Answer()
+            # where nobody is told the place of a record, the decision is taken as on the own one
+            return known if self._log.has_headers else known._replace(is_replayed=False)
 
     async def _known(self, value: bytes, claim_id: str) -> Answer | None:
         """Return the answer to a claim that needn't be decided on; None for one that is new."""
@@ -206,11 +218,17 @@ class Door:
             [Record(topic, 0, at, None, value, now_ms) for at, value in enumerate(values)]
         )
 
+    def _dead(self, record: Record) -> list[asyncio.Future[Answer]]:
+        """Return who waited for the claim that became a dead letter."""
+        if self._log.has_headers:
+            return [future for _, future in self._room.dead([request_in(record.headers)])]
+        return self._room.dead_with(digest(record.value or b""))
+
     def _take(self, records: Sequence[Record]) -> None:
         """Give those who wait their answers, in the event loop."""
         for each in records:
             if each.topic == DEAD_TOPIC:
-                for _, future in self._room.dead([request_in(each.headers)]):
+                for future in self._dead(each):
                     _set(future, Answer(refusal=refusal_in(each.headers)))
                 continue
             decided = decided_in(each.value or b"")

@@ -20,6 +20,7 @@ from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.adapters.files.folder_lock import FolderLock
 from cli import console
 from cli.__main__ import main
+from tests.worlds.brief_training import training_briefly
 
 TABLE = Path(__file__).with_name("wrong_use.txt")
 NEVER = ("Traceback", "a fault of ours", "\x1b")
@@ -200,7 +201,8 @@ class States:
         run(folder, "simulate", "--days", "150", "--claims-per-day", "30", "--policies", "3000",
             "--fraud", "0.3")  # fmt: skip
         run(folder, "stream", "--until-end")
-        run(folder, "train", "--capacity", "4")
+        with training_briefly():
+            run(folder, "train", "--capacity", "4")
 
     def _begun(self, folder: Path) -> None:
         shutil.copytree(self.folder("decided"), folder)

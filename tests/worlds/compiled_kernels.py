@@ -6,6 +6,7 @@ import sys
 import tempfile
 
 from cli.__main__ import main
+from tests.worlds.brief_training import training_briefly
 
 WORLD = (
     "simulate",
@@ -22,7 +23,7 @@ WORLD = (
 
 def compile_all() -> int:
     """Stream a small world, train on it and stream on; returns the first exit code that isn't 0."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, training_briefly():
         for words in (
             WORLD,
             ("stream", "--until-end"),

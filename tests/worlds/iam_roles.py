@@ -29,6 +29,7 @@ from tests.servers.iam_policy import Asked, Grant, Policy
 from tests.servers.kinesis import KinesisLocal
 from tests.servers.ministack import ACCOUNT, Ministack
 from tests.servers.sagemaker import SageMakerLocal
+from tests.worlds.brief_training import BRIEFLY
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ROLES: Final = (
@@ -186,7 +187,7 @@ class Roles:
         promote = ("models", "promote", "1", "--reason", "it is the only one")
         # so few claims that a model of them may well be unfair, and fail the gate
         fair = {f"TRAINING__BIAS_LIMITS__{name}": limit for name, limit in NO_LIMITS.items()}
-        self._note("trainer", life.run("trainer", ("train",), promote, **past, **fair))
+        self._note("trainer", life.run("trainer", ("train",), promote, **past, **fair, **BRIEFLY))
         self._mirror()
         for package in self.sagemaker.packages:  # by somebody in the console
             package["ModelApprovalStatus"] = "Rejected"

@@ -148,7 +148,7 @@ def test_a_wrong_password_is_told_and_mended(fleet: Fleet, secure: Cluster, user
     to_the_end(fleet, worker, **orders(secure, user))
 
 
-SOME: Final = ("claims.filed", "claims.journal", "claims.decisions")
+SOME: Final = ("claims.journal",)
 
 
 @pytest.mark.parametrize("names", [SOME, pytest.param((), marks=pytest.mark.long)], ids=str)

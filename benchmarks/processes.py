@@ -115,6 +115,23 @@ def cpu_of(pid: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
+def tree_cpu_of(pid: int) -> float:
+    """CPU seconds of another process and of all its descendants that are alive or were waited for.
+
+    A process's own figure holds that of its children that have ended.
+    """
+    total, waiting = 0.0, [pid]
+    while waiting:
+        each = waiting.pop()
+        total += cpu_of(each)
+        for path in Path(f"/proc/{each}/task").glob("*/children"):
+            try:
+                waiting += map(int, path.read_text().split())
+            except OSError:
+                continue  # the thread has ended
+    return total
+
+
 def peak_of(pid: int) -> float:
     """The peak memory of another process, in MB (10**6 bytes)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()

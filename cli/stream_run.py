@@ -61,6 +61,9 @@ class Beside(Protocol):
     `claimtrace serve` answers requests there.
     """
 
+    follows: bool
+    """Whether the loop is a follower's: it applies every plan, and writes nothing."""
+
     def built(self, driver: Driver) -> None:
         """Hear of the driver, before it recovers."""
 
@@ -76,6 +79,8 @@ class Beside(Protocol):
 
 class Alone:
     """A worker that does nothing beside its work."""
+
+    follows = False
 
     def built(self, driver: Driver) -> None:
         """Do nothing."""
@@ -153,19 +158,25 @@ def _run_until_stopped(
 
     from .transports.choice import open_transport
     from .wiring.assembly import build_driver
+    from .wiring.following import build_follower, follower_folder
     from .wiring.observing import observe, store_names
     from .wiring.waiting import wait_until_opened
 
     with ExitStack() as opened:
-        opened.enter_context(FolderLock(workspace.state_folder))
+        folder = follower_folder(workspace) if beside.follows else workspace.state_folder
+        opened.enter_context(FolderLock(folder))
         opened.enter_context(rare_collections())
         observer = observe(workspace, opened, logs=logs, registry=registry)
         names = store_names(workspace)
 
         def attempt(trying: ExitStack, patience_s: float) -> tuple[Transport, Driver]:
             nonlocal new_journal
-            transport = trying.enter_context(open_transport(workspace, create=True))
+            transport = trying.enter_context(open_transport(workspace, create=not beside.follows))
             transport.check_reachable(patience_s)
+            if beside.follows:
+                driver = build_follower(workspace, transport.open_to_follow(), observer, stopping)
+                beside.built(driver)
+                return transport, driver
             for line in transport.set_aside_journal() if new_journal else ():
                 notify(line)
             new_journal = False  # a second attempt finds log and journal in agreement

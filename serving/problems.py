@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -10,6 +9,12 @@ import msgspec
 from claimtrace.errors import ClaimtraceError, StoreUnavailable, UsageError
 
 MEDIA: Final = "application/problem+json"
+_TITLES: Final = {
+    400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed", 409: "Conflict", 413: "Content Too Large",
+    415: "Unsupported Media Type", 422: "Unprocessable Content", 429: "Too Many Requests",
+    500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable",
+}  # fmt: skip
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +42,7 @@ def problem(status: int, code: str, detail: str, hint: str = "") -> Problem:
     >>> problem(404, "no_such_claim", "there is no decision on C-1").title
     'Not Found'
     """
-    return Problem(type="about:blank", title=HTTPStatus(status).phrase, status=status,
+    return Problem(type="about:blank", title=_TITLES.get(status, "Error"), status=status,
                    detail=detail, code=code, hint=hint)  # fmt: skip
 
 

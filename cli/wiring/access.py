@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 KEYS_FILE = "keys.db"
 AUDIT_FILE = "audit.db"
+SERVER_WAIT_S = 5.0
+"""How long a server waits for a cluster's acknowledgement: an answer about a person waits too."""
+COMMAND_WAIT_S = 20.0
+"""The same of a command: longer than a client needs to find that a topic isn't there."""
 
 
 def key_table(workspace: Workspace) -> KeyTable:
@@ -48,7 +52,7 @@ def audit_path(workspace: Workspace) -> Path:
     return workspace.folder / AUDIT_FILE
 
 
-def open_audit(workspace: Workspace) -> AuditLog:
+def open_audit(workspace: Workspace, wait_s: float = SERVER_WAIT_S) -> AuditLog:
     """Open the audit to append to it: a file, or the topic or stream of a cluster.
 
     Raises:
@@ -65,10 +69,12 @@ def open_audit(workspace: Workspace) -> AuditLog:
     if settings.source.startswith(KAFKA):
         from producers.adapters.kafka import KafkaSink
 
-        return SinkAudit(KafkaSink(settings.kafka_connection, send_deadline_s=1.0), writer)
+        sink = KafkaSink(settings.kafka_connection, send_deadline_s=1.0)
+        return SinkAudit(sink, writer, wait_s)
     from producers.adapters.kinesis import KinesisSink
 
-    return SinkAudit(KinesisSink(settings.kinesis_connection, workspace.clock), writer)
+    to_streams = KinesisSink(settings.kinesis_connection, workspace.clock)
+    return SinkAudit(to_streams, writer, wait_s)
 
 
 def record_act(workspace: Workspace, drafts: Sequence[Draft]) -> None:
@@ -77,7 +83,7 @@ def record_act(workspace: Workspace, drafts: Sequence[Draft]) -> None:
     Raises:
         StoreUnavailable: the log doesn't answer.
     """
-    audit = open_audit(workspace)
+    audit = open_audit(workspace, COMMAND_WAIT_S)
     try:
         audit.append(drafts)
     finally:

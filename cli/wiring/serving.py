@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from claimtrace.errors import ConfigError, StoreUnavailable, UsageError
 from claimtrace.settings.schema import KAFKA
 
+from .batches import build_batches
+from .following import follower_folder
 from .looking import TIMEOUT_S, Looking
 from .serving_rights import open_rights, tls_options
 from .workspace import Workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from prometheus_client import CollectorRegistry
 
     from claimtrace.clock import Clock
@@ -23,8 +27,8 @@ if TYPE_CHECKING:
     from serving.adapters.http.endpoint import Parts
     from stream.worker.driver import Driver
 
-INDEX: Final = "serve/decisions.db"
-COPY: Final = "serve/kinesis.db"
+INDEX: Final = "decisions.db"
+COPY: Final = "kinesis.db"
 _CLOSE_S: Final = 5
 
 
@@ -35,16 +39,26 @@ class Served:
         workspace: settings, domain, log.
         registry: the metrics of the process.
         tell: called with lines for people.
+        follows: whether the loop is a follower's.
+        config: the settings file that was named on the command line.
     """
 
     def __init__(
-        self, workspace: Workspace, registry: CollectorRegistry, tell: Callable[[str], None]
+        self,
+        workspace: Workspace,
+        registry: CollectorRegistry,
+        tell: Callable[[str], None],
+        *,
+        follows: bool = False,
+        config: Path | None = None,
     ) -> None:
         from serving.adapters.looks.beside import LooksBeside
 
-        self._workspace, self._registry = workspace, registry
+        self._workspace, self._registry, self.follows = workspace, registry, follows
+        folder = follower_folder(workspace) if follows else workspace.folder / "serve"
         self.looking = Looking(workspace)
-        self.door = _door(workspace, self._written, tell)
+        self.door = _door(workspace, folder, self._written, tell)
+        self.batches = build_batches(workspace, folder / "batches", config)
         self._beside = LooksBeside(self.looking.looks, workspace.clock)
         self._woken = threading.Event()
         self._is_built = False
@@ -83,7 +97,7 @@ class Served:
 
         process = Process(self._why_not_ready, lambda: generate_latest(self._registry))
         return Parts(door=self.door, looks=self.looking.looks, models=self.looking.models,
-                     rights=rights, process=process)  # fmt: skip
+                     batches=self.batches, rights=rights, process=process)  # fmt: skip
 
     def refuse(self) -> None:
         """Refuse whoever waits: the worker's loop has ended."""
@@ -91,7 +105,8 @@ class Served:
         self.looking.looks.desk.close()
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; a batch under way goes on when the process is started again."""
+        self.batches.close()
         self.door.close()
         self.looking.close()
 
@@ -103,7 +118,9 @@ class Served:
         return "" if self.looking.looks.is_fresh else "the state is behind the log"
 
 
-def _door(workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str], None]) -> Door:
+def _door(
+    workspace: Workspace, folder: Path, wrote: Callable[[], None], tell: Callable[[str], None]
+) -> Door:
     """Build the door on the log of the settings."""
     from serving.adapters.doors.door import Door, Log
     from serving.adapters.doors.putting import Putting
@@ -129,15 +146,14 @@ def _door(workspace: Workspace, wrote: Callable[[], None], tell: Callable[[str],
         from claimtrace.adapters.aws.client import aws_client
         from serving.adapters.doors.kinesis import KinesisFeed, KinesisWriter
 
-        streams, clock, copy = settings.kinesis_connection, workspace.clock, workspace.folder / COPY
+        streams, clock, copy = settings.kinesis_connection, workspace.clock, folder / COPY
         has_headers = False
         open_writer = lambda: KinesisWriter(streams, clock)  # noqa: E731
         open_feed = lambda: KinesisFeed(  # noqa: E731
             streams, aws_client(streams.kinesis, "kinesis"), copy, clock
         )
-    tail = Tail(open_feed, workspace.folder / INDEX, lambda found: door.fell(found), tell)
-    log = Log(Putting(open_writer, most, wrote), tail, partitions, _frame(workspace),
-              has_headers)
+    tail = Tail(open_feed, folder / INDEX, lambda found: door.fell(found), tell)
+    log = Log(Putting(open_writer, most, wrote), tail, partitions, _frame(workspace), has_headers)
     door = Door(domain, log, workspace.clock, most, TIMEOUT_S)
     return door
 

@@ -147,7 +147,7 @@ class Series:
         self._reserve_stamps(distinct_counts)
         look(self._operations(touches), self._pool, program, self._stamps, self._stamp,
              self._edges, out)  # fmt: skip
-        return out[0]
+        return out.reshape(-1)
 
     def _reserve_stamps(self, distinct_counts: list[int]) -> None:
         largest = max(distinct_counts, default=0)

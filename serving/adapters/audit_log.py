@@ -101,10 +101,11 @@ class SinkAudit:
     Args:
         sink: the producer; it is closed with the audit.
         writer: a name that no other process has, such as one with random digits.
+        wait_s: how long an acknowledgement is waited for.
     """
 
-    def __init__(self, sink: Sink, writer: str) -> None:
-        self._sink, self._writer = sink, writer
+    def __init__(self, sink: Sink, writer: str, wait_s: float = FLUSH_S) -> None:
+        self._sink, self._writer, self._wait_s = sink, writer, wait_s
         self._head = Head()
 
     def append(self, drafts: Sequence[Draft]) -> None:
@@ -118,7 +119,7 @@ class SinkAudit:
         self._sink.send(outgoing)
         self._head = head
         try:
-            self._sink.flush(FLUSH_S)
+            self._sink.flush(self._wait_s)
         except StoreUnavailable as error:
             raise NotAcknowledged(error.what, where=error.where, hint=error.hint) from error
 

@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who acted: `key:ID`, `token:SUBJECT`, `os:USER@HOST`, `open`, `nobody`; and in which role."""
+    """An actor: `key:ID`, `token:SUBJECT`, `os:USER@HOST`, `open`, `nobody`; and its role."""
 
     id: str
     role: str = ""

@@ -8,6 +8,8 @@ import msgspec
 
 from claimtrace.errors import UsageError
 
+from .fields import chosen
+
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 As = Literal["look", "claims"]
 Form = Literal["ndjson", "csv", "parquet"]
@@ -41,7 +43,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A job as it is shown.
 
     `lines` are those that are answered so far; `as` says whether claims are looked at or decided.
-    `out_bytes` is the size of what can be downloaded, once it is done.
+    `answers` counts lines by what became of them, and `out_bytes` is the size of what can be
+    downloaded, once it is done.
     """
 
     id: str
@@ -55,8 +58,28 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     changed_ms: int
     in_bytes: int
     lines: int = 0
+    answers: dict[str, int] = {}
     out_bytes: int = 0
     error: str = ""
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What the process of a job prints at its end."""
+
+    lines: int = 0
+    answers: dict[str, int] = {}
+
+
+def counted(said: bytes) -> Counted:
+    """Read what the process of a job printed; zeros where it can't be read.
+
+    >>> counted(b'{"lines": 3, "answers": {"decided": 3}}').lines, counted(b"no").lines
+    (3, 0)
+    """
+    try:
+        return msgspec.json.decode(said, type=Counted)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Counted()
 
 
 class Jobs(msgspec.Struct, frozen=True):
@@ -81,26 +104,22 @@ def form_of(media: str) -> Form:
     return found
 
 
-def fields_of(text: str | None, known: frozenset[str]) -> list[str]:
+def fields_of(text: str | None) -> list[str]:
     """Read the names of fields of the output, separated by commas; none: the usual ones.
 
     Raises:
         UsageError: a name isn't a field of an answer, or there are too many.
 
-    >>> fields_of("score, outcome", frozenset({"outcome", "score"}))
+    >>> fields_of("score, outcome")
     ['score', 'outcome']
     """
     names = [name.strip() for name in text.split(",")] if text else []
     if len(names) > _MOST_FIELDS:
         raise UsageError(f"more than {_MOST_FIELDS} fields", where="fields", hint="name fewer")
-    for name in names:
-        if name not in known:
-            raise UsageError("this is no field of an answer", where="fields",
-                             hint=f"fields: {', '.join(sorted(known))}")  # fmt: skip
-    return list(dict.fromkeys(names))
+    return list(chosen(names, "fields")) if names else []
 
 
-def moved(job: Job, state: State, at_ms: int, **changes: int | str) -> Job:
+def moved(job: Job, state: State, at_ms: int, **changes: int | str | dict[str, int]) -> Job:
     """Return a job in its next state.
 
     Raises:

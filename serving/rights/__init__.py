@@ -1,1 +1,1 @@
-"""Who may call: keys, tokens, rate limits, limits of requests, and where it may listen."""
+"""Rights of callers: keys, tokens, rate limits, limits of requests, and where it may listen."""

@@ -1,4 +1,4 @@
-"""Who calls, and the refusals of a caller: values that the adapters turn into answers."""
+"""Callers, and their refusals: values that the adapters turn into answers."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ FIX_KEYS: Final = "make a key: claimtrace keys add --name NAME --role ROLE; or s
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What decides who can reach a server, and how well the way to it is protected.
+    """Settings that decide who can reach a server, and how well the way to it is protected.
 
     Attributes:
         host: the address or name that it listens on.

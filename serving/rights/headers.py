@@ -19,11 +19,13 @@ _ALWAYS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
+_OVER_TLS: Final = (*_ALWAYS, (b"strict-transport-security", HSTS.encode()))
 _USUALLY: Final = (
     (b"content-security-policy", CSP.encode()),
     (b"cache-control", b"no-store"),
 )
 """Headers that a page sets otherwise: a page has its own policy, a file of ours may be cached."""
+_NAMES: Final = frozenset(name for name, _ in (*_OVER_TLS, *_USUALLY))
 _NEEDED: Final = ("base-uri 'none'", "object-src 'none'", "frame-ancestors 'none'")
 
 Headers = list[tuple[bytes, bytes]]
@@ -41,13 +43,12 @@ def secured(headers: Headers, *, over_tls: bool) -> Headers:
     (True, 7)
     """
     there = {name for name, _ in headers}
-    kept = [each for each in headers if each[0] not in {name for name, _ in _ALWAYS}]
-    kept += _ALWAYS
-    kept += [each for each in _USUALLY if each[0] not in there]
-    if over_tls:
-        kept = [each for each in kept if each[0] != b"strict-transport-security"]
-        kept.append((b"strict-transport-security", HSTS.encode()))
-    return kept
+    always = _OVER_TLS if over_tls else _ALWAYS
+    if there.isdisjoint(_NAMES):
+        return [*headers, *always, *_USUALLY]
+    ours = {name for name, _ in always}
+    kept = [each for each in headers if each[0] not in ours]
+    return [*kept, *always, *(each for each in _USUALLY if each[0] not in there)]
 
 
 def is_safe_policy(policy: str) -> bool:

@@ -113,9 +113,8 @@ def read_key(text: str) -> ShownKey | None:
 
 
 def digest_of_secret(secret: str) -> str:
-    """Return the SHA-256 of a secret's 256 bits as 64 hex digits."""
-    bits = base64.b32decode(secret.upper() + "====")
-    return hashlib.sha256(bits).hexdigest()
+    """Return the SHA-256 of a secret (52 characters for 256 bits) as 64 hex digits."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def is_secret_of(record: KeyRecord | None, secret: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import Final
 
 from claimtrace.limits import MAX_DEPTH, MAX_HEADER_BYTES, MAX_HEADERS, MAX_VALUE_BYTES
@@ -18,7 +19,8 @@ MOST_CLAIMS: Final = 256
 HEADER_TIME_S: Final = 10.0
 """Time in which the headers of a request must have arrived, from its first byte."""
 BODY_TIME_S: Final = 30.0
-"""Time in which the body must have arrived; an upload has this long for each MiB of its limit."""
+"""Time in which the body must have arrived; an upload has this long for each MiB of its limit.
+The first bytes of a body have this long in any case."""
 IDLE_TIME_S: Final = 30.0
 """Time after which a connection without a request is closed."""
 
@@ -68,7 +70,7 @@ def check_headers(headers: list[tuple[bytes, bytes]], target_bytes: int) -> Deni
     >>> check_headers([(b"a", b"b" * 20_000)], 10).status
     431
     """
-    size = target_bytes + sum(len(name) + len(value) for name, value in headers)
+    size = target_bytes + sum(map(len, chain.from_iterable(headers)))
     if len(headers) <= MOST_HEADERS and size <= MOST_HEADER_BYTES:
         return None
     return Denied(431, "headers_too_large",

@@ -33,7 +33,7 @@ _REQUIRED: Final = ("aud", "iss", "exp", "nbf", "sub")
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token must be; see the settings `serve.jwt_...`."""
+    """Rules that a token must keep; see the settings `serve.jwt_...`."""
 
     algorithms: tuple[str, ...]
     issuer: str

@@ -44,6 +44,7 @@ from ..group.following import Following
 from ..group.group import Checkpoint
 from ..journal.plan import JOURNAL, Plan, plan_of
 from ..journal.reached import Reached
+from ..journal.recall import recall_newest
 from .following import ownership_of
 from .interval import Interval
 from .observer import WorkerObserver
@@ -165,6 +166,7 @@ class Driver:
             self._observer.replayed(len(records))
             if self._stopping():
                 return replayed
+        self._retry(lambda: recall_newest(self.engine, self._journal))
         if self.engine.plan >= self._journal.next_number:
             raise StateError(
                 f"the snapshot is of plan {self.engine.plan}, the journal ends before it",

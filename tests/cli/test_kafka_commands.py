@@ -29,6 +29,7 @@ from cli.commands.events import topics
 from cli.commands.events.producers import producers
 from cli.commands.events.replay import replay
 from cli.commands.events.topics import check_topics
+from cli.commands.rights import audit, keys
 from cli.commands.start.doctor_sharing import check_sharing
 from cli.wiring.workspace import Workspace
 from tests.conftest import require_kafka
@@ -104,7 +105,7 @@ def test_topics_are_made_once_checked_and_grown(own, tmp_path):
         check_topics(session)
 
     dry = answer(topics.app, session, "create", "--dry-run")
-    assert len(dry["made"]) == 8
+    assert len(dry["made"]) == 9
     assert KafkaTopics(session.settings.kafka_connection).found(INPUTS) == {}
 
     create_topics(own.bootstrap, {"claims.dead": 2})  # somebody was here before
@@ -115,10 +116,10 @@ def test_topics_are_made_once_checked_and_grown(own, tmp_path):
     again = answer(topics.app, session, "create")
     assert (again["made"], again["grown"]) == ([], {})
     assert topic_ids(session.settings.kafka_connection, INPUTS) == ids
-    assert check_topics(session).startswith("8 topics, inputs of 4 partitions")
+    assert check_topics(session).startswith("9 topics, inputs of 4 partitions")
 
     wider = answer(topics.app, session, "create", "--partitions", "6")
-    assert set(wider["grown"]) == {*INPUTS, "claims.decisions", "claims.dead"}
+    assert set(wider["grown"]) == {*INPUTS, "claims.decisions", "claims.dead", "claims.audit"}
     found = KafkaTopics(session.settings.kafka_connection).found(["claims.filed", "claims.journal"])
     assert [topic.partitions for topic in found.values()] == [6, 1]
     assert found["claims.filed"].config["message.timestamp.type"] == "LogAppendTime"
@@ -133,6 +134,24 @@ def test_topics_are_made_once_checked_and_grown(own, tmp_path):
     listed = ask(topics.app, session, "list")
     assert "compacted" in listed.stdout
     assert "claims.journal" in listed.stdout
+
+
+def test_keys_are_recorded_on_the_topic_of_the_audit(own, tmp_path):
+    """Each process has a chain of its own; without the topic no key is made."""
+    session = session_of(own, tmp_path)
+    add = "add", "--name", "portal", "--role", "reader"
+    missing = ask(keys.app, session, *add).exception
+    assert isinstance(missing, ConfigError)
+    assert "claims.audit" in str(missing)
+    answer(topics.app, session, "create")
+    made = [answer(keys.app, session, *add)["key"] for _ in range(3)]
+    proof = answer(audit.app, session, "verify")
+    assert (proof["events"], proof["writers"], proof["wrong"]) == (3, 3, 0)
+    assert len(json.loads(ask(keys.app, session, "list", "--json").stdout)) == 3
+    records = list(read_topic(own.bootstrap, "claims.audit"))
+    assert not any(str(key).rpartition("_")[2] in repr(records) for key in made)
+    told = answer(audit.app, session, "verify", "--against", proof["seal"])
+    assert told["wrong"] == 0
 
 
 def test_a_topic_that_was_made_again_has_another_id(own, tmp_path):

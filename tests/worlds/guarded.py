@@ -67,13 +67,13 @@ class Server:
 
 def guarded_server(
     folder: Path, app_of: Callable[[Rights], Any], *, may_be_open: bool = False,
-    tokens: Tokens | None = None, **more: Any,
+    tokens: Tokens | None = None, clock: ManualClock | None = None, **more: Any,
 ) -> Server:  # fmt: skip
     """Put an application behind rights; `more` are fields of `Rights`.
 
     The caller stops the recorder.
     """
-    clock, audit = ManualClock(1_800_000_000_000), folder / "audit.db"
+    clock, audit = clock or ManualClock(1_800_000_000_000), folder / "audit.db"
     keys = KeyTable(SqliteTable(folder / "keys.db"))
     keys.create(clock)
     recorder = Recorder(lambda: EmbeddedAudit(audit, 2), clock, lambda _: None)

@@ -135,7 +135,7 @@ def _changed(value: bytes, rng: np.random.Generator) -> bytes:
     kind = int(rng.integers(8))
     if kind <= 2 or not value.startswith(b"{"):
         return value
-    if kind == 3:
+    if kind == 3 and value.endswith(b"}"):
         return json.dumps(json.loads(value) | {"more": 1}, separators=(",", ":")).encode()
     if kind == 4:
         return frame(KNOWN_SCHEMA, value)

@@ -1,1 +1,1 @@
-"""Who may call `claimtrace serve`: API keys, and the audit of what was refused and looked at."""
+"""API keys of `claimtrace serve`, and the audit of what was refused and looked at."""

@@ -26,12 +26,19 @@ def serve(
         typer.Option("--listen", help="ADDRESS:PORT; port 0: any. Default: the setting "
                      "`serve.listen`, 127.0.0.1:8470.")
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Follow the workers: apply every plan, decide on nothing.")
+    ] = False,
 ) -> None:  # fmt: skip
     """Answer over HTTP: have claims decided, ask what would be decided, read decisions.
 
     The process is a worker, too: it takes claims from the log as `claimtrace stream` does, those
     that come over HTTP among them. A claim that is sent to POST /v1/decisions goes onto the log
     like any other, and the answer is its sealed decision: exact, once, replayable.
+
+    With --follow it is no worker: it applies the plans of those that run elsewhere, writes no plan
+    and no decision, and answers looks from its own copy of the state. Any number may follow.
 
     On 127.0.0.1 everybody on this machine may call, until there is a key: `claimtrace keys add`.
     Any other address needs keys, and TLS or a proxy that has it. Ctrl-C ends it; nothing is lost.
@@ -48,8 +55,10 @@ def serve(
     workspace: Workspace = ctx.obj if listen is None else listening(ctx.obj, listen)
     registry = CollectorRegistry()
     with StopSignals() as stopping, worker_log(workspace, "serve") as logs, ExitStack() as opened:
-        prepare(workspace)
-        served = Served(workspace, registry, notify)
+        if not follow:
+            prepare(workspace)
+        config = ctx.find_root().params.get("config")
+        served = Served(workspace, registry, notify, follows=follow, config=config)
         opened.callback(served.close)
         server = HttpServer(workspace, served, notify)
         opened.callback(server.close)

@@ -69,7 +69,9 @@ class JobStore:
                     return job
         return None
 
-    def move(self, name: str, state: State, at_ms: int, **changes: int | str) -> Job:
+    def move(
+        self, name: str, state: State, at_ms: int, **changes: int | str | dict[str, int]
+    ) -> Job:
         """Move a job to its next state, durably.
 
         Raises:

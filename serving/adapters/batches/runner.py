@@ -19,7 +19,7 @@ from typing import Final
 from claimtrace.clock import Clock
 from claimtrace.errors import ClaimtraceError
 
-from ...batches.job import Job
+from ...batches.job import Job, counted
 from .job_store import JobStore
 
 _POLL_S: Final = 0.2
@@ -110,7 +110,8 @@ class JobRunner:
             return
         if status == 0:
             output = store.output_of(job)
-            store.move(job.id, "done", clock.now_ms(), lines=self._lines_of(output),
+            found = counted((store.place(job.id) / "counts").read_bytes())
+            store.move(job.id, "done", clock.now_ms(), lines=found.lines, answers=found.answers,
                        out_bytes=output.stat().st_size)  # fmt: skip
         elif self._stopping.is_set():
             store.move(job.id, "queued", clock.now_ms())
@@ -121,9 +122,10 @@ class JobRunner:
         """Run a job's process; returns its status when it has ended, by itself or asked to."""
         store = self._store
         line = list(self._command(job, store.input_of(job), store.output_of(job)))
-        with self._alone(job) as lock, said.open("wb") as errors:
+        counts = store.place(job.id) / "counts"
+        with self._alone(job) as lock, said.open("wb") as errors, counts.open("wb") as out:
             process = subprocess.Popen(  # noqa: S603  # the program itself, names of its own making
-                line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+                line, stdin=subprocess.DEVNULL, stdout=out, stderr=errors,
                 start_new_session=True, pass_fds=[lock],
                 env=dict(self._environment or os.environ),
             )  # fmt: skip

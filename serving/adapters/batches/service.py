@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ from claimtrace.errors import StoreUnavailable, UsageError
 from ...batches.job import FINAL, As, Form, Job, Jobs
 from .job_store import JobStore
 from .runner import JobRunner
+
+Result = TypeVar("Result")
 
 MOST_OPEN: Final = 100
 """Jobs of one caller that aren't finished: a further file is refused."""
@@ -80,7 +82,7 @@ class BatchService:
         Raises:
             NoSuchJob: there is none of this caller.
         """
-        job: Job | None = await self._run(self._store.get, name)
+        job = await self._run(self._store.get, name)
         if job is None or job.by != by:
             raise NoSuchJob("there is no such job", hint="GET /v1/batches lists yours")
         return job
@@ -112,8 +114,7 @@ class BatchService:
         if job.state in FINAL:
             await self._run(self._store.delete, name)
             return job
-        cancelled: Job = await self._run(self._runner.cancel, job)
-        return cancelled
+        return await self._run(self._runner.cancel, job)
 
     def close(self) -> None:
         """Stop the work: a running job goes on when the server is started again."""
@@ -142,7 +143,7 @@ class BatchService:
             raise
         return size
 
-    async def _run(self, work, *arguments):  # type: ignore[no-untyped-def]
+    async def _run(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run work that touches the disk in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, request_response
 
@@ -48,6 +48,7 @@ def build_app(parts: Parts, endpoints: Iterable[Endpoint] = ENDPOINTS) -> Starle
             ClaimtraceError: _ours,
             TooManyWaiting: _later,
             NoAnswer: _later,
+            ClientDisconnect: _gone,
             Exception: _fault,
         },
     )
@@ -99,6 +100,11 @@ async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG
         problem(error.status_code, code, error.detail, "GET /v1/docs lists the routes"),
         dict(error.headers or {}),
     )
+
+
+async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """Answer nobody: the caller went while it sent its body."""
+    return answer(problem(400, "broken_off", "the body broke off", "send it again"))
 
 
 async def _fault(request: Request, error: Exception) -> Response:  # noqa: ARG001

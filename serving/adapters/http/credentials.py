@@ -68,7 +68,7 @@ class TokenKeys:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What tokens must be, and the keys that they are checked with."""
+    """Rules that tokens must keep, and the keys that they are checked with."""
 
     rules: TokenRules
     keys: TokenKeys

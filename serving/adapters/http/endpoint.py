@@ -15,6 +15,7 @@ from ...roles import Scope
 if TYPE_CHECKING:
     from ..batches.service import BatchService
     from ..doors.door import Door
+    from ..evidence.service import EvidenceService
     from ..looks.models import ModelService
     from ..looks.service import LookService
     from .process import Process
@@ -56,7 +57,7 @@ class Parts:
     looks: LookService | None = None
     models: ModelService | None = None
     batches: BatchService | None = None
-    evidence: Any = None
+    evidence: EvidenceService | None = None
     rights: Rights | None = None
     process: Process | None = None
 

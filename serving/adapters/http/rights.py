@@ -54,7 +54,7 @@ _UNAVAILABLE: Final = Denied(
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What decides about requests, and where refusals are recorded.
+    """The parts that decide about requests, and where refusals are recorded.
 
     Attributes:
         credentials: who calls.
@@ -265,18 +265,21 @@ class _Limited:
         self._receive, self._limit, self._is_checked = receive, limit_bytes, is_checked
         self._size, self._ended = 0, False
         self._parts: list[bytes] = []
-        loop = asyncio.get_running_loop()
-        self._until_s = loop.time() + body_time_s(limit_bytes)
+        self._until_s = 0.0
 
     async def receive(self) -> Message:
         """Return the next message; raises `RequestDenied` beyond a limit."""
         if self._ended:
             return await self._receive()  # waits for the caller to go
-        try:
-            async with asyncio.timeout_at(self._until_s):
-                message = await self._receive()
-        except TimeoutError:
-            raise RequestDenied(too_slow()) from None
+        if not self._size:  # the first bytes, which LimitedProtocol waits for; most bodies whole
+            message = await self._receive()
+            self._until_s = asyncio.get_running_loop().time() + body_time_s(self._limit)
+        else:
+            try:
+                async with asyncio.timeout_at(self._until_s):
+                    message = await self._receive()
+            except TimeoutError:
+                raise RequestDenied(too_slow()) from None
         if message["type"] != "http.request":
             self._ended = True
             return message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol
 
 from claimtrace.clock import Clock
@@ -31,6 +32,7 @@ class LooksBeside:
         most = beside.before_step(size)      # few records, while people ask
         records = driver.step(most)
         beside.after_step(driver, records)
+        beside.idle(seconds)                 # in place of a sleep
 
     Args:
         looks: who waits.
@@ -40,6 +42,9 @@ class LooksBeside:
 
     def __init__(self, looks: LookService, clock: Clock, check_s: float = 0.2) -> None:
         self._looks, self._clock, self._check_s = looks, clock, check_s
+        self.woken = threading.Event()
+        """Set by whoever has something for the worker: a look, or a record on the log."""
+        looks.desk.wake = self.woken.set
         self._began_ms = 0
         self._checked_s = -1e9
 
@@ -59,6 +64,11 @@ class LooksBeside:
             # what was there when the step began is applied; what came later may not be
             self._looks.freshness.complete(self._began_ms)
         self._looks.serve(driver.engine)
+
+    def idle(self, seconds: float) -> None:
+        """Sleep until somebody asks, at most for some seconds."""
+        self.woken.wait(seconds)
+        self.woken.clear()
 
     def _is_time(self) -> bool:
         now_s = self._clock.monotonic_s()

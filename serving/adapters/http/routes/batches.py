@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from claimtrace.errors import UsageError
-from claimtrace.looks import AdvisoryDecision
 
 from ....batches.job import FORMS, MEDIA, As, Job, Jobs, fields_of, form_of
 from ....openapi import Media, Parameter
@@ -20,7 +19,6 @@ from ..endpoint import Endpoint
 from ..rights import require
 from .asking import caller_of, the_part
 
-_FIELDS: Final = frozenset(AdvisoryDecision.__struct_fields__)
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -41,7 +39,7 @@ async def add(request: Request) -> Response:
     except UsageError as error:
         hint = f"one of {', '.join(FORMS)}"
         raise ProblemError(problem(415, "bad_media", "this media type isn't read", hint)) from error
-    fields = fields_of(asked.get("fields"), _FIELDS)
+    fields = fields_of(asked.get("fields"))
     try:
         job = await batches.add(request.stream(), way=way, form=form,
                                 gzip=encoding == "gzip", fields=fields,

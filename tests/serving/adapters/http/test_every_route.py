@@ -17,7 +17,13 @@ from tests.worlds.guarded import SECRET, Server, guarded_server
 
 OPEN = "-"
 RIGHTS = {
+    "POST /v1/decisions": "decide",
+    "GET /v1/decisions/stream": "read",
+    "GET /v1/decisions/{claim_id}": "read",
     "POST /v1/scores": "score",
+    "GET /v1/decisions/{claim_id}/evidence": "evidence",
+    "GET /v1/decisions/{claim_id}/what-if": "evidence",
+    "POST /v1/decisions/{claim_id}/what-if": "evidence",
     "GET /v1/features/{group}/{key:path}": "evidence",
     "GET /v1/models": "models",
     "POST /v1/batches": "batch",
@@ -25,6 +31,9 @@ RIGHTS = {
     "GET /v1/batches/{job_id}": "batch",
     "GET /v1/batches/{job_id}/output": "batch",
     "DELETE /v1/batches/{job_id}": "batch",
+    "GET /health": OPEN,
+    "GET /ready": OPEN,
+    "GET /metrics": "metrics",
     "GET /v1/openapi.json": OPEN,
     "GET /v1/docs": OPEN,
     "GET /v1/docs.css": OPEN,
@@ -56,7 +65,7 @@ def test_each_route_and_role_has_its_exact_status(server: Server) -> None:
     wanted, found = {}, {}
     for route, right in RIGHTS.items():
         method, _, path = route.partition(" ")
-        reached = 200 if right == OPEN else CALLED
+        reached = 200 if right == OPEN and route != "GET /ready" else CALLED
         for role, headers in [*keys.items(), ("", {})]:
             has = right == OPEN or (bool(role) and right in ROLES[role])
             wanted[route, role] = reached if has else 403 if role else 401

@@ -33,6 +33,7 @@ class Quick(LimitedProtocol):
     """The same with a time that a test can wait for."""
 
     header_time_s = 0.5
+    body_time_s = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,11 @@ def test_a_second_request_that_never_ends_is_closed(address: tuple[str, int]) ->
     found = answer_to(address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HT")
     assert found.startswith(BODY)
     assert b"HTTP/1.1 408 " in found
+
+
+def test_a_body_that_never_begins_is_closed(address: tuple[str, int]) -> None:
+    found = answer_to(address, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+    assert found.startswith(b"HTTP/1.1 408 ")
 
 
 def test_bytes_that_are_no_http_are_refused_with_the_headers(address: tuple[str, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import product
@@ -216,6 +217,22 @@ def test_a_body_beyond_its_limit_is_refused(make: Callable[..., Server], sized: 
     answer = send(over)
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     assert answer.headers["connection"] == "close"
+
+
+def test_a_body_that_stops_on_its_way_is_refused(
+    make: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.adapters.http.rights.body_time_s", lambda _: 0.05)
+    server = make()
+    headers = server.key("submitter")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    answer = server.ask("POST", "/decide", headers, content=pieces())
+    assert (answer.status_code, answer.json()["code"]) == (408, "body_too_slow")
+    assert [event.body["reason"] for event in server.recorded()] == ["slow body"]
 
 
 def test_json_beyond_the_depth_is_refused_where_no_gate_does_it(

@@ -140,6 +140,24 @@ def test_the_client_against_the_real_server(served: Running) -> None:
             client.score(claim | {"claim_id": "real-5"}, model="auto_claims:9")
 
 
+def test_a_file_of_claims_is_scored(served: Running, tmp_path: Path) -> None:
+    claims = [json.loads(CLAIM) | {"claim_id": f"file-{n}"} for n in range(20)]
+    lines = "".join(json.dumps(each) + "\n" for each in claims)
+    (tmp_path / "claims.ndjson").write_text(lines)
+    with Client(served.url, served.key) as client:
+        job = client.batches.send(tmp_path / "claims.ndjson", fields=["outcome"])
+        done = client.batches.wait(job.id, limit_s=120)
+        assert done.lines == 20
+        client.batches.output(job.id, tmp_path / "out.ndjson")
+        answers = (tmp_path / "out.ndjson").read_text().splitlines()
+        assert len(answers) == 20
+        assert all("file-" in each and '"outcome"' in each for each in answers)
+        assert [each.id for each in client.batches.list()] == [job.id]
+        client.batches.remove(job.id)
+        with pytest.raises(errors.NotFound):
+            client.batches.get(job.id)
+
+
 def test_what_falls_later_is_waited_for(served: Running) -> None:
     async def run() -> list[str]:
         async with AsyncClient(served.url, served.key) as client:

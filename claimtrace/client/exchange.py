@@ -37,7 +37,7 @@ _GATEWAY: Final = frozenset({502, 504})
 
 
 class Patience(NamedTuple):
-    """How long a call waits, in seconds: for one answer, and in all."""
+    """The seconds that a call waits: for one answer, and in all."""
 
     answer_s: float = 10.0
     total_s: float = 30.0

@@ -76,7 +76,7 @@ class Pause(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What a step gave: an answer, its loss, or None after a pause; and the time, monotonic."""
+    """The result of a step: an answer, its loss, or None after a pause; and the time, monotonic."""
 
     what: Response | Lost | None
     now_s: float

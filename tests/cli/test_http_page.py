@@ -97,6 +97,7 @@ def test_python(served: Running, tmp_path: Path) -> None:
     assert said.strip() == str([f"async-{number}" for number in range(10)])
 
 
+@pytest.mark.long
 def test_java(served: Running, tmp_path: Path) -> None:
     if shutil.which("java") is None:
         pytest.skip("there is no Java")

@@ -1,4 +1,4 @@
-"""What both clients share: the address and its checks, headers, files, and losses as values."""
+"""Address, headers, files and losses of connections, for both clients."""
 
 from __future__ import annotations
 

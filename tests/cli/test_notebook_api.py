@@ -227,7 +227,7 @@ def test_a_look_is_what_score_says_and_changes_nothing(
     assert "decided already" in many["refused"][1]
     assert "refused: bad_id" in many["refused"][2]
     with pytest.raises(UsageError, match="decided already"):
-        project.look(project.claim("c-300"), at_plan=8)
+        project.look(project.claim("c-300"))
     after = {k: v for k, v in contents(place).items() if not k.startswith("state/checked/")}
     assert after == {k: v for k, v in before.items() if k in after}  # passed self-checks are noted
 

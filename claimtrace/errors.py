@@ -91,3 +91,89 @@ class Superseded(ClaimtraceError):
 
     Nothing is wrong: the worker releases them and asks its group which ones it still owns.
     """
+
+
+class ApiError(ClaimtraceError):
+    """An answer of `claimtrace serve` that says no; raised by `claimtrace.client`.
+
+    Args:
+        what: `detail` of the problem (RFC 9457).
+        where: method and path of the request.
+        hint: as in the problem.
+        status: of HTTP; 0: there was no answer.
+        code: a word for programs, such as `id_conflict`.
+
+    >>> str(NotFound("no decision on C-1", where="GET /v1/decisions/C-1", status=404))
+    'no decision on C-1 [GET /v1/decisions/C-1]'
+    """
+
+    def __init__(
+        self, what: str, *, where: str = "", hint: str = "", status: int = 0, code: str = ""
+    ) -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.status = status
+        self.code = code
+
+
+class BadRequest(ApiError):
+    """A request that the server doesn't understand or take: 400, 405, 413, 415 and their like."""
+
+    exit_code = 2
+
+
+class NotAllowed(ApiError):
+    """A key or token that is missing, wrong or expired (401), or lacks the right (403)."""
+
+    exit_code = 2
+
+
+class NotFound(ApiError):
+    """A decision, model, entity or job that doesn't exist (404)."""
+
+    exit_code = 2
+
+
+class Conflict(ApiError):
+    """Another claim with the same id and other bytes was there first (409); nothing was written.
+
+    Also for scores of claims that are decided already, and of models of other definitions.
+    """
+
+    exit_code = 2
+
+
+class ClaimRefused(ApiError):
+    """A claim that the stream would not accept (422); `code` is the dead letter's reason."""
+
+    exit_code = 2
+
+
+class NotServed(ApiError):
+    """A process that can't answer this at all, such as one without a worker (501)."""
+
+    exit_code = 2
+
+
+class TooManyRequests(ApiError):
+    """A caller beyond its rate (429), for longer than the time limit of the call."""
+
+    retryable = True
+
+
+class ServerUnavailable(ApiError):
+    """A server that can't be reached or is too busy (503), for the whole time limit of the call."""
+
+    retryable = True
+
+
+class NotDecidedYet(ApiError):
+    """A claim that is on the log, but had no decision within the time limit.
+
+    The decision falls later; ask for it by its path, or send the same claim again.
+    """
+
+    retryable = True
+
+
+class BadAnswer(ApiError):
+    """An answer that isn't one of `claimtrace serve`; perhaps something else listens there."""

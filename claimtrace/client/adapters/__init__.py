@@ -1,0 +1,1 @@
+"""The clients, over httpx: one that blocks, and one for asyncio."""

@@ -71,7 +71,7 @@ def read_partition(
         if at >= end:
             return
         consumer.assign([TopicPartition(topic, partition, at)])
-        for page in _pages(consumer, troubles, topic, end):
+        for page in pages(consumer, troubles, topic, end):
             for arrived in page:
                 yield record_of(topic, arrived)
     finally:
@@ -156,7 +156,7 @@ def _emitted(committed: Any) -> int:
         return EVERY_PLAN
 
 
-def _pages(consumer: Any, troubles: BrokerErrors, topic: str, end: int) -> Iterator[list[Any]]:
+def pages(consumer: Any, troubles: BrokerErrors, topic: str, end: int) -> Iterator[list[Any]]:
     """Yield messages before offset `end`, until that or the last committed record is reached."""
     empty_polls = 0
     while empty_polls < _EMPTY_POLLS:

@@ -16,7 +16,7 @@ from .commands.inspect import features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, train
 from .commands.pipeline import pipeline
-from .commands.read import decisions
+from .commands.read import dead, decisions
 from .commands.rollout import rollout
 from .commands.run import faust, stream, upgrade
 from .commands.start import demo, doctor, init
@@ -108,6 +108,7 @@ app.add_typer(pipeline.app, name="pipeline", rich_help_panel=_MODELS)
 app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_MODELS)
 app.add_typer(decisions.app, name="decisions", rich_help_panel=_INSPECT)
+app.add_typer(dead.app, name="dead", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(score.score)
 app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(verify.verify)

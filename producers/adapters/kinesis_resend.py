@@ -32,7 +32,7 @@ def send_once(
     table: Table,
     sink: Sink,
     wanted: Sequence[tuple[str, Outgoing]],
-    is_there: Callable[[Outgoing], bool],
+    is_there: Callable[[str, Outgoing], bool],
     clock: Clock,
     advance: Callable[[int], object],
 ) -> set[str]:
@@ -42,7 +42,7 @@ def send_once(
         table: keeps the notes.
         sink: sends records.
         wanted: name and record.
-        is_there: asks the stream whether it has a record; only after a crash.
+        is_there: asks the stream whether it has the record of a name; only after a crash.
         clock: times of notes.
         advance: called with 1 after each record.
 
@@ -61,7 +61,11 @@ def send_once(
 
 
 def _take(
-    table: Table, name: str, record: Outgoing, is_there: Callable[[Outgoing], bool], clock: Clock
+    table: Table,
+    name: str,
+    record: Outgoing,
+    is_there: Callable[[str, Outgoing], bool],
+    clock: Clock,
 ) -> bool:
     """Whether this process is to send a record; a note says so to all others."""
     if table.put(Change(_note(name, _SENDING, clock), None)):
@@ -72,7 +76,7 @@ def _take(
     left_ms = int(found["at_ms"]) + _SETTLED_MS - clock.now_ms()
     clock.sleep(min(max(left_ms, 0), _SETTLED_MS) / 1000)
     expected = {"state": _SENDING, "at_ms": found["at_ms"]}
-    if is_there(record):
+    if is_there(name, record):
         table.put(Change(_note(name, _SENT, clock), expected))
         return False
     return table.put(Change(_note(name, _SENDING, clock), expected))

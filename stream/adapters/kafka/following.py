@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from claimtrace.adapters.kafka.client import BrokerErrors
 from claimtrace.adapters.kafka.errors import error_of
+from claimtrace.clock import Clock
 from claimtrace.events import Record
 from claimtrace.settings.schema import KafkaConnection
 
 from .reading import ends_of, reader, record_of
-from .whole_topic import pages, partitions_of
+from .whole_topic import committed, pages, partitions_of
 
 _TIMEOUT_S: Final = 10.0
 _PAGE: Final = 1_000
@@ -124,3 +125,33 @@ def _first_since(
         what = "can't ask for a position by time"
         raise error_of(error.args[0], what, where[0], user=user, operation="Read") from error
     return int(found.offset) if found.offset >= 0 else 2**62
+
+
+def ends_and_commits(
+    connection: KafkaConnection, topics: Sequence[str], clock: Clock
+) -> dict[str, list[tuple[int, int]]]:
+    """Return for each topic a pair a partition: its end, and the group's position (-1: none yet).
+
+    Topics that don't exist are left out. Nobody joins the group.
+
+    Raises:
+        ConfigError: a topic or the group may not be read.
+        StoreUnavailable: the brokers don't answer.
+    """
+    troubles = BrokerErrors(connection)
+    consumer = reader(connection, troubles)
+    user = connection.security.username
+    try:
+        counts = {topic: partitions_of(connection, topic) for topic in topics}
+        asked = [(topic, each) for topic, count in counts.items() for each in range(count)]
+        positions = {
+            (each.topic, each.partition): int(each.offset)
+            for each in (committed(consumer, connection, asked, clock) if asked else [])
+        }
+        found: dict[str, list[tuple[int, int]]] = {topic: [] for topic in counts if counts[topic]}
+        for topic, partition in asked:
+            _, end = ends_of(consumer, troubles, (topic, partition), user)
+            found[topic].append((end, max(-1, positions.get((topic, partition), -1))))
+        return found
+    finally:
+        consumer.close()

@@ -113,7 +113,7 @@ def decision_ends(
     troubles = BrokerErrors(connection)
     consumer = reader(connection, troubles)
     try:
-        found = _committed(consumer, connection, [(claims, each) for each in partitions], clock)
+        found = committed(consumer, connection, [(claims, each) for each in partitions], clock)
         plans = {each.partition: _emitted(each) for each in found if each.offset >= 0}
         rest = 0 if plans else EVERY_PLAN
         ends = {
@@ -125,7 +125,7 @@ def decision_ends(
         consumer.close()
 
 
-def _committed(
+def committed(
     consumer: Any, connection: KafkaConnection, asked: list[tuple[str, int]], clock: Clock
 ) -> list[TopicPartition]:
     """Read the group's committed offsets; waits while its coordinator is elected or loads."""

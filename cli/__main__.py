@@ -16,7 +16,7 @@ from .commands.inspect import features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, train
 from .commands.pipeline import pipeline
-from .commands.read import dead, decisions
+from .commands.read import dead, decisions, top
 from .commands.rollout import rollout
 from .commands.run import faust, stream, upgrade
 from .commands.start import demo, doctor, init
@@ -103,6 +103,7 @@ app.add_typer(topics.app, name="topics", rich_help_panel=_EVENTS)
 app.command(rich_help_panel=_RUN)(stream.stream)
 app.command(rich_help_panel=_RUN)(faust.faust)
 app.command(rich_help_panel=_RUN)(upgrade.upgrade)
+app.command(rich_help_panel=_RUN)(top.top)
 app.command(rich_help_panel=_MODELS)(train.train)
 app.add_typer(pipeline.app, name="pipeline", rich_help_panel=_MODELS)
 app.add_typer(models.app, name="models", rich_help_panel=_MODELS)

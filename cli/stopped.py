@@ -15,7 +15,7 @@ _NOTHING: Final = "nothing was changed; run the same command again"
 _REMAINS: Final = {
     "backup": "a copy is there whole or not at all; if it isn't, run the same command again",
     "dead": "what was sent so far is known; the same command sends the rest, and nothing twice",
-    "decisions": "nothing was changed",
+    "decisions": "",
     "demo": "the steps that are done stay; the same command goes on with the next",
     "init": "the new folder is there whole or not at all; if it isn't, run the same command again",
     "models": "all of the change is in the registry or nothing: see claimtrace models history",

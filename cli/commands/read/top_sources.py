@@ -37,7 +37,7 @@ class Sample:
     """One look: what was found, and at which second of a monotonic clock.
 
     `ends` are the records of each topic so far, `lags` those that wait for a decision: by input, or
-    under "" for all of them together. A worker that didn't answer has its error in place of figures.
+    under "" for all of them together. A worker that didn't answer has its error instead of figures.
     """
 
     at_s: float
@@ -92,9 +92,7 @@ class Sources:
         elif source.startswith(KAFKA):
             from stream.adapters.kafka.following import ends_and_commits
 
-            found = ends_and_commits(
-                self.workspace.settings.kafka_connection, self._topics, clock
-            )
+            found = ends_and_commits(self.workspace.settings.kafka_connection, self._topics, clock)
             ends = {topic: sum(end for end, _ in parts) for topic, parts in found.items()}
             self._lags = {
                 topic: sum(max(0, end - max(at, 0)) for end, at in found[topic])
@@ -197,5 +195,5 @@ def _alert_text(record: Record) -> str:
         return "an alert that can't be read"
     if not isinstance(found, dict):
         return "an alert that can't be read"
-    words = [found.get(name) for name in ("state", "layer", "subject", "effect", "text")]
-    return " ".join(str(each) for each in words if isinstance(each, str))
+    words = [found.get(name) for name in ("model", "layer", "state", "text")]
+    return ", ".join(each for each in words if isinstance(each, str))

@@ -12,7 +12,7 @@ from claimtrace.decisions import SealedDecision
 
 
 class DecisionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list shows of a decision; `claimtrace decisions show` has the rest.
+    """The fields of a decision that a list shows; `claimtrace decisions show` has the rest.
 
     Scores are probabilities, times are ms since 1970 UTC. `rules` and `flags` are names. `model`
     and `model_version` are None where the rules decided alone, `arm` is None where no roll-out was

@@ -79,7 +79,7 @@ class Buckets(msgspec.Struct, frozen=True):
 
 
 class WorkerFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker said of itself at one moment; counts are since its start.
+    """A worker's own account of itself at one moment; counts are since its start.
 
     Attributes:
         is_ready: whether it decides.

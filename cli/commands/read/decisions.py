@@ -33,7 +33,7 @@ class Outcome(StrEnum):
 
 
 class Arm(StrEnum):
-    """Whose model decided where a roll-out is in force."""
+    """The model that decided where a roll-out is in force, by its role."""
 
     CHAMPION = "champion"
     CANARY = "canary"

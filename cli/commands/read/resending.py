@@ -22,7 +22,7 @@ _AT_ONCE: Final = 200
 
 
 class Plan(NamedTuple):
-    """What a command would send: letters, records, and why others are left out."""
+    """The letters and records that a command would send, and why others are left out."""
 
     letters: list[DeadLetter]
     records: list[Outgoing]

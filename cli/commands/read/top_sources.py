@@ -1,4 +1,4 @@
-"""What `claimtrace top` looks at: the log's topics, its newest decisions, and workers' metrics."""
+"""The sources of `claimtrace top`: the log, its newest decisions, and the metrics of workers."""
 
 from __future__ import annotations
 

@@ -195,7 +195,10 @@ def measure(bench: Bench, warm: int, backlog: int, seconds: float) -> dict[str, 
         "beside_injector_per_s": held,
         "cpu_us_per_event": 1e6 * full.cpu_s / (full.done * ratio),
         "broker_us_per_event": 1e6 * full.broker_s / (full.done * ratio),
-        "loads": [_load(bench, share, held * share, seconds) for share in SHARES],
+        "loads": [
+            {"share": share} | load(bench, f"{share:.0%} of it", held * share, seconds)
+            for share in SHARES
+        ],
         "peak_mb": peak_of(bench.worker.running.pid),
     }
 
@@ -244,16 +247,15 @@ def _beside(bench: Bench, per_s: float, seconds: float) -> float:
     return min(per_s, decided * events / len(sent.there_s) / float(end - start))
 
 
-def _load(bench: Bench, share: float, per_s: float, seconds: float) -> dict[str, float]:
-    """Measure one load: percentiles of the claims due after `SETTLE_S`."""
-    say(f"  {share:.0%} of it, {per_s:,.0f} events a second for {seconds:.0f} s ...")
+def load(bench: Bench, words: str, per_s: float, seconds: float) -> dict[str, float]:
+    """Measure one load: percentiles of the claims due after `SETTLE_S`; `words` tell its size."""
+    say(f"  {words}, {per_s:,.0f} events a second for {seconds:.0f} s ...")
     events = int(per_s * seconds)
     sent = _send(bench, per_s, events)
     counted = sent.planned_s >= sent.planned_s[0] + SETTLE_S
     ways_ms = 1e3 * (sent.there_s - sent.planned_s)[counted]
     p50, p99, p999 = np.percentile(ways_ms, [50, 99, 99.9]).tolist()
     return {
-        "share": share,
         "planned_per_s": per_s,
         "claims": int(counted.sum()),
         "p50_ms": p50,

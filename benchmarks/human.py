@@ -17,9 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from benchmarks.command import command, say
-from benchmarks.latency import LIMIT_S, SETTINGS, Bench, load
+from benchmarks.latency import LIMIT_S, SETTINGS, Bench, arrivals, load
 from benchmarks.processes import wait
 from benchmarks.worker import make_champion_current
+from claimtrace.errors import StateError
 
 CLAIMS_PER_S: Final = (10, 100, 1_000)
 """The loads, lowest first."""
@@ -32,6 +33,8 @@ def measure(bench: Bench, warm: int, seconds: float) -> dict[str, Any]:
     bench.injector.send()
     ratio = warm / bench.injector.claims  # events a claim
     wait(bench.worker, bench.outputs.count, bench.injector.claims, LIMIT_S)
+    if len(arrivals(bench)) < bench.injector.claims:
+        raise StateError(f"not all is decided after {LIMIT_S:.0f} s", where="worker")
     return {
         "loads": [
             {"claims_per_s": rate} | load(bench, f"{rate:,} claims a second", rate * ratio, seconds)

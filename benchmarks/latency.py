@@ -187,7 +187,7 @@ def measure(bench: Bench, warm: int, backlog: int, seconds: float) -> dict[str, 
     ratio = (warm + backlog) / claims  # events a claim
     full = stretch(bench.worker, bench.outputs.count, int(warm / ratio), claims, LIMIT_S)
     rate = full.done * ratio / full.wall_s
-    if len(_arrivals(bench)) < claims:
+    if len(arrivals(bench)) < claims:
         raise StateError(f"not all is decided after {LIMIT_S:.0f} s", where="worker")
     held = _beside(bench, rate, BESIDE_S)
     return {
@@ -223,7 +223,7 @@ def _send(bench: Bench, per_s: float, events: int) -> _Sent:
     done, times = bench.injector.send(per_s)
     last = wait(bench.worker, bench.outputs.count, bench.injector.claims, LIMIT_S)
     there = np.full(done.claims, np.nan)
-    for number, at_s in _arrivals(bench):
+    for number, at_s in arrivals(bench):
         there[number - base] = at_s
     if np.isnan(there).any():
         raise StateError(f"{np.isnan(there).sum()} claims have no decision", where="benchmark")
@@ -270,7 +270,8 @@ def load(bench: Bench, words: str, per_s: float, seconds: float) -> dict[str, fl
     }
 
 
-def _arrivals(bench: Bench) -> list[tuple[int, float]]:
+def arrivals(bench: Bench) -> list[tuple[int, float]]:
+    """Return number and time of each claim whose decision came since the last call."""
     time.sleep(0.1)  # the watch looks once more
     return list(bench.outputs.arrivals(None if bench.stamped else bench.injector.seen()))
 

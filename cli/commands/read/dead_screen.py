@@ -27,7 +27,7 @@ def show_reasons(counts: Counter[tuple[str, str]], newest: Mapping[tuple[str, st
     table("", ["reason", "topic", "newest", "letters"], rows, numbers=1)
     for reason in dict.fromkeys(reason for (reason, _), _ in counts.most_common()):
         if reason in REASONS:
-            hanging(f"  [dim]{reason}:[/] ", f"[dim]{safe(REASONS[reason])}[/]", 4)
+            hanging(f"  [dim]{reason}:[/] ", safe(REASONS[reason]), len(reason) + 4)
 
 
 def show_letters(letters: Iterable[DeadLetter], again: set[str]) -> None:

@@ -40,6 +40,7 @@ PARTS: Final = {
     "lone": "lone",
     "explain": "explain_rate",
     "latency": "latency",
+    "human": "human",
     "kafka": "kafka_rate",
     "kinesis": "kinesis_rate",
     "scale": "scale",

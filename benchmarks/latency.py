@@ -187,7 +187,7 @@ def measure(bench: Bench, warm: int, backlog: int, seconds: float) -> dict[str, 
     ratio = (warm + backlog) / claims  # events a claim
     full = stretch(bench.worker, bench.outputs.count, int(warm / ratio), claims, LIMIT_S)
     rate = full.done * ratio / full.wall_s
-    if len(_arrivals(bench)) < claims:
+    if len(arrivals(bench)) < claims:
         raise StateError(f"not all is decided after {LIMIT_S:.0f} s", where="worker")
     held = _beside(bench, rate, BESIDE_S)
     return {
@@ -195,7 +195,10 @@ def measure(bench: Bench, warm: int, backlog: int, seconds: float) -> dict[str, 
         "beside_injector_per_s": held,
         "cpu_us_per_event": 1e6 * full.cpu_s / (full.done * ratio),
         "broker_us_per_event": 1e6 * full.broker_s / (full.done * ratio),
-        "loads": [_load(bench, share, held * share, seconds) for share in SHARES],
+        "loads": [
+            {"share": share} | load(bench, f"{share:.0%} of it", held * share, seconds)
+            for share in SHARES
+        ],
         "peak_mb": peak_of(bench.worker.running.pid),
     }
 
@@ -220,7 +223,7 @@ def _send(bench: Bench, per_s: float, events: int) -> _Sent:
     done, times = bench.injector.send(per_s)
     last = wait(bench.worker, bench.outputs.count, bench.injector.claims, LIMIT_S)
     there = np.full(done.claims, np.nan)
-    for number, at_s in _arrivals(bench):
+    for number, at_s in arrivals(bench):
         there[number - base] = at_s
     if np.isnan(there).any():
         raise StateError(f"{np.isnan(there).sum()} claims have no decision", where="benchmark")
@@ -244,16 +247,15 @@ def _beside(bench: Bench, per_s: float, seconds: float) -> float:
     return min(per_s, decided * events / len(sent.there_s) / float(end - start))
 
 
-def _load(bench: Bench, share: float, per_s: float, seconds: float) -> dict[str, float]:
-    """Measure one load: percentiles of the claims due after `SETTLE_S`."""
-    say(f"  {share:.0%} of it, {per_s:,.0f} events a second for {seconds:.0f} s ...")
+def load(bench: Bench, words: str, per_s: float, seconds: float) -> dict[str, float]:
+    """Measure one load: percentiles of the claims due after `SETTLE_S`; `words` tell its size."""
+    say(f"  {words}, {per_s:,.0f} events a second for {seconds:.0f} s ...")
     events = int(per_s * seconds)
     sent = _send(bench, per_s, events)
     counted = sent.planned_s >= sent.planned_s[0] + SETTLE_S
     ways_ms = 1e3 * (sent.there_s - sent.planned_s)[counted]
     p50, p99, p999 = np.percentile(ways_ms, [50, 99, 99.9]).tolist()
     return {
-        "share": share,
         "planned_per_s": per_s,
         "claims": int(counted.sum()),
         "p50_ms": p50,
@@ -268,7 +270,8 @@ def _load(bench: Bench, share: float, per_s: float, seconds: float) -> dict[str,
     }
 
 
-def _arrivals(bench: Bench) -> list[tuple[int, float]]:
+def arrivals(bench: Bench) -> list[tuple[int, float]]:
+    """Return number and time of each claim whose decision came since the last call."""
     time.sleep(0.1)  # the watch looks once more
     return list(bench.outputs.arrivals(None if bench.stamped else bench.injector.seen()))
 

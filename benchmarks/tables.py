@@ -127,6 +127,8 @@ def _explain(found: Figures) -> str:
     )
 
 
+_ENOUGH: Final = 1_000
+"""Claims below which a p99.9 would be the slowest of them."""
 LOGS: Final = {"local": "embedded log", "kafka": "Kafka"}
 
 
@@ -154,6 +156,23 @@ def _latency(found: Figures) -> str:
             ))  # fmt: skip
     head = ("log", "load", "events/s", "p50", "p99", "p99.9", "CPU us an event", "broker's CPU us")
     return table(head, rows)
+
+
+def _human(found: Figures) -> str:
+    rows = [
+        (
+            log,
+            f"{load['claims_per_s']:,}",
+            f"{load['claims']:,}",
+            f"{load['p50_ms']:,.1f} ms",
+            f"{load['p99_ms']:,.1f} ms",
+            f"{load['p999_ms']:,.1f} ms" if load["claims"] >= _ENOUGH else "",
+        )
+        for name, log in LOGS.items()
+        if name in found
+        for load in found[name]["loads"]
+    ]
+    return table(("log", "claims/s", "claims counted", "p50", "p99", "p99.9"), rows)
 
 
 def _broker(name: str, each: dict[str, float]) -> str:
@@ -262,6 +281,7 @@ TABLES: Final[dict[str, Callable[[Figures], str]]] = {
     "lone": _lone,
     "explain": _explain,
     "latency": _latency,
+    "human": _human,
     "kafka": _kafka,
     "kinesis": _kinesis,
     "scale": _scale,

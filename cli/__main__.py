@@ -17,6 +17,7 @@ from .commands.inspect import features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, train
 from .commands.pipeline import pipeline
+from .commands.read import dead, decisions, top
 from .commands.rights import audit, keys
 from .commands.rollout import rollout
 from .commands.run import faust, serve, stream, upgrade
@@ -105,11 +106,14 @@ app.command(rich_help_panel=_RUN)(stream.stream)
 app.command(rich_help_panel=_RUN)(serve.serve)
 app.command(rich_help_panel=_RUN)(faust.faust)
 app.command(rich_help_panel=_RUN)(upgrade.upgrade)
+app.command(rich_help_panel=_RUN)(top.top)
 app.command(rich_help_panel=_MODELS)(train.train)
 app.add_typer(pipeline.app, name="pipeline", rich_help_panel=_MODELS)
 app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_INSPECT)(explain.explain)
+app.add_typer(decisions.app, name="decisions", rich_help_panel=_INSPECT)
+app.add_typer(dead.app, name="dead", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(score.score)
 app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(verify.verify)

@@ -14,6 +14,8 @@ COMMAND: Final[ContextVar[str]] = ContextVar("COMMAND", default="")
 _NOTHING: Final = "nothing was changed; run the same command again"
 _REMAINS: Final = {
     "backup": "a copy is there whole or not at all; if it isn't, run the same command again",
+    "dead": "what was sent so far is known; the same command sends the rest, and nothing twice",
+    "decisions": "",
     "demo": "the steps that are done stay; the same command goes on with the next",
     "init": "the new folder is there whole or not at all; if it isn't, run the same command again",
     "models": "all of the change is in the registry or nothing: see claimtrace models history",
@@ -28,6 +30,7 @@ _REMAINS: Final = {
     "simulate": "events written so far stay on the log; the same command goes on from there",
     "stream": "every batch that was begun is kept; the same command goes on from there",
     "topics": "topics made so far stay; the same command makes the rest",
+    "top": "",
     "train": "no model is published in part; run the same command again",
     "upgrade": "the edition begins in the journal or it doesn't; the same command says which",
 }

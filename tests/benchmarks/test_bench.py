@@ -36,6 +36,10 @@ FIGURES = {
     "latency": dict.fromkeys(
         ("local", "kafka"), RATE | {"beside_injector_per_s": 2e4, "loads": [LOAD]}
     ),
+    "human": {
+        log: {"loads": [LOAD | {"claims_per_s": 100, "claims": 5_800}]}
+        for log in ("local", "kafka")
+    },
     "kafka": {"produced_per_s": 1e5,
               "pairs": [{"local": RATE, "kafka": RATE, "journal_ms": {"p50": 1.0, "p99": 4.0}}]},
     "kinesis": {"read_us": {"typed": 7.0, "boto3": 25.0}, "write_us": {"typed": 9.0, "boto3": 18.0},

@@ -61,6 +61,10 @@ SHARING: Final = {
 MODELS: Final = f"s3://{VALUES['BUCKET']}/{VALUES['MODELS']}"
 STORE: Final = f"s3://{VALUES['BUCKET']}/{VALUES['PREFIX']}"
 
+_READING: Final = (
+    ("decisions", "list", "--log"), ("decisions", "tail", "--once"), ("dead", "list"),
+    ("top", "--once"),
+)  # fmt: skip
 NO_LIMITS: Final = {"DI": "0", "HRR": "0", "DPPL": "1", "RD": "1"}
 
 _STREAM: Final = ("stream", "--until-end")
@@ -254,7 +258,7 @@ class Roles:
     def _ask(self) -> None:
         """Run all commands that query."""
         sql = "offline", "sql", "select count(*) from vectors"
-        asking = ("doctor",), ("verify",), ("features", "diff"), sql
+        asking = ("doctor",), ("verify",), ("features", "diff"), sql, *_READING
         self._note("console", self.shared.run("console", *asking))
 
     def _push(self) -> None:

@@ -71,7 +71,7 @@ def read_partition(
         if at >= end:
             return
         consumer.assign([TopicPartition(topic, partition, at)])
-        for page in _pages(consumer, troubles, topic, end):
+        for page in pages(consumer, troubles, topic, end):
             for arrived in page:
                 yield record_of(topic, arrived)
     finally:
@@ -113,7 +113,7 @@ def decision_ends(
     troubles = BrokerErrors(connection)
     consumer = reader(connection, troubles)
     try:
-        found = _committed(consumer, connection, [(claims, each) for each in partitions], clock)
+        found = committed(consumer, connection, [(claims, each) for each in partitions], clock)
         plans = {each.partition: _emitted(each) for each in found if each.offset >= 0}
         rest = 0 if plans else EVERY_PLAN
         ends = {
@@ -125,7 +125,7 @@ def decision_ends(
         consumer.close()
 
 
-def _committed(
+def committed(
     consumer: Any, connection: KafkaConnection, asked: list[tuple[str, int]], clock: Clock
 ) -> list[TopicPartition]:
     """Read the group's committed offsets; waits while its coordinator is elected or loads."""
@@ -156,7 +156,7 @@ def _emitted(committed: Any) -> int:
         return EVERY_PLAN
 
 
-def _pages(consumer: Any, troubles: BrokerErrors, topic: str, end: int) -> Iterator[list[Any]]:
+def pages(consumer: Any, troubles: BrokerErrors, topic: str, end: int) -> Iterator[list[Any]]:
     """Yield messages before offset `end`, until that or the last committed record is reached."""
     empty_polls = 0
     while empty_polls < _EMPTY_POLLS:

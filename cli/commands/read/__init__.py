@@ -1,0 +1,1 @@
+"""Read what the stream has written: decisions, dead letters, and workers as they run."""

@@ -67,7 +67,7 @@ def lookup_of(workspace: Workspace, tell: Callable[[str], None]) -> Any:
         except (OSError, ValueError) as error:
             raise ConfigError(
                 "can't read the key for serve.lookup", where="serve.lookup_key_file",
-                hint="write what `claimtrace keys add NAME --role scorer` shows into the file",
+                hint="write into it what this shows: claimtrace keys add --name D --role scorer",
             ) from error  # fmt: skip
     if not serve.lookup:
         tell("serve.lookup names no server with a worker: claims to be decided are refused")

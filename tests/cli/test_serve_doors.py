@@ -55,7 +55,7 @@ def test_the_log_decides_between_two_doors(
         # each id comes through both doors at once: half of them with other bytes
         names = [f"c-{n}" for n in range(12)]
         jobs = {
-            (name, at): pool.submit(door.decide, claim(name, 1_000 + at * (n % 2)))
+            (name, at): pool.submit(door.decide_patiently, claim(name, 1_000 + at * (n % 2)))
             for n, name in enumerate(names)
             for at, door in enumerate(doors)
         }
@@ -70,12 +70,12 @@ def test_the_log_decides_between_two_doors(
             assert all(each.content == sealed[name] for each in good)
             rest = [(each.status_code, each.json()["code"]) for each in both if each not in good]
             assert rest == ([(409, "id_conflict")] if n % 2 else []), both[0].text + both[1].text
-        late = doors[1].decide(claim("c-0"))
+        late = doors[1].decide_patiently(claim("c-0"))
         assert late.headers["idempotent-replayed"] == "true"
         assert doors[0].client.get("/v1/decisions/c-1").content == sealed["c-1"]
         scores = doors[0].client.post("/v1/scores", json=claim("new"))
         assert scores.status_code == 501
-        refused = doors[0].decide(claim("no spaces"))
+        refused = doors[0].decide_patiently(claim("no spaces"))
         assert (refused.status_code, refused.json()["code"]) == (422, "bad_id")
         # who can't ask doesn't guess
         before = len(on_log(folder, "claims.filed"))
@@ -91,7 +91,7 @@ def test_the_log_decides_between_two_doors(
 
 def test_a_door_without_a_lookup_refuses_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
     with ServeProcess(folder, tmp_path / "worker").until_ready() as server:
-        assert server.decide(claim("c-1")).status_code == 200
+        assert server.decide_patiently(claim("c-1")).status_code == 200
     with ServeProcess(folder, tmp_path / "door", "--no-worker").until_ready() as door:
         found: httpx.Response = door.decide(claim("c-2"))
         assert found.status_code == 503

@@ -51,6 +51,14 @@ class ServeProcess:
             "/v1/decisions", content=body, headers={"Prefer": f"wait={wait_s:g}"}
         )
 
+    def decide_patiently(self, claim: Mapping[str, Any]) -> httpx.Response:
+        """Repeat the request while the answer is none yet: kernels may be compiled meanwhile."""
+        until_s = time.monotonic() + STARTED_S
+        while (found := self.decide(claim)).status_code in (202, 503):
+            assert time.monotonic() < until_s, found.text
+            time.sleep(0.1)
+        return found
+
     def until_ready(self) -> Self:
         """Wait until it answers as it should."""
         until_s = time.monotonic() + STARTED_S

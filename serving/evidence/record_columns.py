@@ -1,4 +1,4 @@
-"""What the index of evidence keeps of a record: numbers and hashes, no id in plain and no value.
+"""Columns that the index of evidence keeps of records: numbers and hashes, no id and no value.
 
 A hash is the first 64 bits of the SipHash of the id's key under the secret key of the settings. Two
 ids with one hash only make a replay read a record too much.

@@ -1,4 +1,4 @@
-"""What the evidence is gathered from: the contract of the log, the decisions and the registry."""
+"""The contract of what evidence is gathered from: the log, the decisions and the registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What-if: the decision on a changed claim, and the smallest change that leaves the queue."""
+"""Answers to what-if: the decision on a changed claim, and its smallest change to a milder one."""
 
 from __future__ import annotations
 

@@ -18,9 +18,10 @@ import numpy as np
 
 from claimtrace.ids import digest
 from featurestore.state_arrays import below, under
-from serving.evidence.index import EvidenceIndex, Gap
 from stream.journal.plan import Plan, encoded_plan
 from stream.journal.terms import Terms, encoded_terms
+
+from ...evidence.index import EvidenceIndex, Gap
 
 _HEAD: Final = "index.json"
 _VERSION: Final = 1
@@ -29,7 +30,7 @@ _LEAST_NEW: Final = 0.05
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """What an index belongs to, and the small parts of it."""
+    """The journal that an index belongs to, and the small parts of it."""
 
     version: int
     terms: str

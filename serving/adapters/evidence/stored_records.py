@@ -15,10 +15,11 @@ from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.errors import StateError
 from featurestore.offline.adapters.delta import OfflineStore
 from featurestore.offline.tables import EVENTS
-from serving.evidence.index import Gap, Read
-from serving.evidence.sources import Place
 from stream.journal.plan import Plan, Range
 from stream.journal.source import Source
+
+from ...evidence.index import Gap, Read
+from ...evidence.sources import Place
 
 _COLUMNS = ("topic", "partition", "position", "key", "value", "log_time_ms")
 

@@ -12,7 +12,7 @@ from claimtrace import __version__
 from claimtrace.errors import ClaimtraceError, UsageError
 
 from .commands.events import producers, replay, simulate, topics
-from .commands.inspect import features, offline, score, seal, verify
+from .commands.inspect import definitions, features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, train
 from .commands.pipeline import pipeline
@@ -108,6 +108,7 @@ app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_INSPECT)(score.score)
 app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
+app.add_typer(definitions.definitions_app, name="definitions", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(verify.verify)
 app.command(rich_help_panel=_INSPECT)(seal.seal)
 app.add_typer(offline.offline_app, name="offline", rich_help_panel=_INSPECT)

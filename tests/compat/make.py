@@ -1,8 +1,8 @@
 """Writes the folder of an edition: what this version leaves on the disk, for later ones to read.
 
-    cp -r tests/compat/edition_3 tests/compat/edition_4            # in a checkout of that version
-    mv tests/compat/edition_4/claimtrace_edition_{3,4}.py
-    .venv/bin/python -m tests.compat.make tests/compat/edition_4
+    cp -r tests/compat/edition_4 tests/compat/edition_5            # in a checkout of that version
+    mv tests/compat/edition_5/claimtrace_edition_{4,5}.py
+    .venv/bin/python -m tests.compat.make tests/compat/edition_5
 
 An edition has:
 
@@ -60,6 +60,7 @@ batch_records = 50
 [decision]
 capacity_per_day = 0.3
 review_per_day = 0.6
+reasons_for = "review"
 
 [drift]
 window = "10d"

@@ -23,6 +23,8 @@ _REMAINS: Final = {
     "replay": "rows sent so far are on the log; the same command sends all again, and the stream "
     "drops those that it has had",
     "restore": "the folder is there whole or not at all; if it isn't, run the same command again",
+    "score --out": "the answers so far are kept beside the output; the same command goes on from "
+    "there",
     "simulate": "events written so far stay on the log; the same command goes on from there",
     "stream": "every batch that was begun is kept; the same command goes on from there",
     "topics": "topics made so far stay; the same command makes the rest",

@@ -99,6 +99,10 @@ class Transport(Closing):
     def records(self, topic: str, partition: int, last: int | None = None) -> Iterator[Record]:
         """Return all records of a partition, or about the last `last` of them."""
 
+    def records_from(self, topic: str, partition: int, position: int) -> Iterator[Record]:
+        """Return the records of a partition from a position on."""
+        return (each for each in self.records(topic, partition) if each.position >= position)
+
     @abstractmethod
     def decision_ends(self) -> dict[int, DecisionsEnd]:
         """Return the end of the decisions of each partition as of now.

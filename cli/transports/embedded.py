@@ -85,8 +85,13 @@ class EmbeddedTransport(Transport):
         return self._log.topics().get(topic, 0)
 
     def records(self, topic: str, partition: int, last: int | None = None) -> Iterator[Record]:
-        """Return all records of a partition, or the last `last`, page by page."""
+        """Return all records of a partition, or the last `last`."""
         at = 0 if last is None else max(0, self._log.ends(topic)[partition] - last)
+        return self.records_from(topic, partition, at)
+
+    def records_from(self, topic: str, partition: int, position: int) -> Iterator[Record]:
+        """Return the records of a partition from a position on, page by page."""
+        at = position
         while page := self._log.read(topic, partition, at, _PAGE_RECORDS):
             yield from page
             at = page[-1].position + 1

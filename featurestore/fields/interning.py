@@ -82,8 +82,12 @@ class Interner:
 
     def find(self, strings: Sequence[str]) -> Ids:
         """Return the number of each string, -1 for unknown strings; nothing is added."""
-        numbers = np.empty(len(strings), np.int64)
-        self._look_up(join_strings(strings), -1, numbers)
+        return self.find_joined(join_strings(strings), len(strings))
+
+    def find_joined(self, buffer: NDArray[np.uint8], count: int) -> Ids:
+        """Return the number of each of `count` joined strings, -1 for unknown; adds nothing."""
+        numbers = np.empty(count, np.int64)
+        self._look_up(buffer, -1, numbers)
         return numbers
 
     def renumber(self, string: str) -> int:
@@ -169,6 +173,44 @@ class Interner:
         numbers = np.full(slots, -1, np.int64)
         _insert_all(self._hashes[kept], self._numbers[kept], hashes, numbers)
         self._hashes, self._numbers = hashes, numbers
+
+
+class PassingIds:
+    """Numbers for strings as `Interner` gives them, without adding any to it.
+
+    An unknown string has a number above all known ones, the same each time that it is asked for.
+    Such numbers hold as long as this object and the interner isn't changed; then the interner
+    gives them to whatever string comes next.
+
+    >>> from claimtrace.buffers.siphash import hash_key
+    >>> ids = Interner(hash_key("secret"))
+    >>> _ = ids.numbers(["a", "b"])
+    >>> passing = PassingIds(ids)
+    >>> passing.numbers(["b", "new", "", "other", "new"]).tolist(), len(passing), len(ids)
+    ([1, 2, -1, 3, 2], 4, 2)
+    """
+
+    def __init__(self, ids: Interner) -> None:
+        self._ids = ids
+        self._unknown: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids) + len(self._unknown)
+
+    def numbers(self, strings: Sequence[str]) -> Ids:
+        """Return the number of each string."""
+        return self.numbers_of_joined(join_strings(strings), len(strings))
+
+    def numbers_of_joined(self, buffer: NDArray[np.uint8], count: int) -> Ids:
+        """Return the number of each of `count` joined strings (see `join_strings`)."""
+        numbers = self._ids.find_joined(buffer, count)
+        missing = np.flatnonzero(numbers < 0)
+        if missing.size:
+            written = buffer.tobytes().split(b"\0")
+            for i in missing.tolist():
+                if written[i]:  # an empty string has no number
+                    numbers[i] = self._unknown.setdefault(written[i], len(self))
+        return numbers
 
 
 def join_strings(strings: Sequence[str]) -> NDArray[np.uint8]:

@@ -117,6 +117,25 @@ class EventLedger:
         self._next = len(self._ids)
         return Admission(statuses, rows, watermarks)
 
+    def look(
+        self, ids: Sequence[str], times: NDArray[np.int64], contents: NDArray[np.uint64]
+    ) -> Admission:
+        """Return what `admit` would return for each event if it was the next one, alone.
+
+        Nothing is changed. The rows are those of known ids, -1 for new events.
+
+        Args:
+            ids, times, contents: see `admit`.
+        """
+        rows = self.find(list(ids))
+        at = rows & (self._admitted.size - 1)
+        # of an id without a row the place is the last one, and what is read there isn't used
+        known = (rows >= 0) & (self._admitted[at] > self.watermark - self._remember_ms)
+        same = np.where(self._contents[at] == contents, DUPLICATE, CONFLICT)
+        statuses = np.where(known, same, NEW).astype(np.int8)
+        watermarks = np.where(known, self.watermark, np.maximum(self.watermark, times))
+        return Admission(statuses, np.where(known, rows, -1), watermarks)
+
     def find(self, ids: list[str]) -> NDArray[np.int64]:
         """Return the newest row of each id, -1 for no row; `is_known` checks whether it expired."""
         rows = self._ids.find(ids)

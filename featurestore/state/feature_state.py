@@ -16,30 +16,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.buffers.siphash import Key
 from claimtrace.editions import NEWEST
-from claimtrace.encoding.json_columns import JsonColumnReader, JsonColumns
-from claimtrace.event_flags import INCOMPLETE, PLACEHOLDER, UNSEEN
 from claimtrace.events import Event
 
 from ..definitions.domain import Domain
-from ..definitions.expressions import FIELD_PREFIX, PROFILE_PREFIX, Expression
-from ..definitions.features import Computed, Group, Own, WindowFeature
-from ..fields.claim_columns import ClaimColumns, Spellings, can_be_read
-from ..fields.event_columns import CategoryReader, EventColumns, known_values, own_feature
-from ..fields.id_rules import id_rules
-from ..fields.interning import Ids, Interner, as_byte_strings
+from ..definitions.expressions import FIELD_PREFIX
+from ..definitions.features import WindowFeature
+from ..fields.event_columns import EventColumns
+from ..fields.interning import Ids, Interner
 from ..state_arrays import Arrays, below, under
 from ..windows.entity_series import FRAUD, LEGIT
 from ..windows.entity_windows import EntityWindows, Series
+from .claim_reading import ClaimReading, Columns, Fields, GroupReading, Matrix, Vectors
 from .event_ledger import NOT_APPLIED, EventLedger
+from .feature_look import FeatureLook
 from .id_reclaim import IdReclaim
 from .profiles import Profiles
 from .touches import NO_CLAIMS, BatchTouches, Claims, Label
-
-Matrix = NDArray[np.float64]
-Fields = EventColumns | ClaimColumns
 
 
 class ProfileChange(NamedTuple):
@@ -60,35 +54,6 @@ class Batch:
     changes: dict[str, list[ProfileChange]] = field(default_factory=dict)
 
 
-class Vectors(NamedTuple):
-    """The served vectors of a batch's claims.
-
-    Args:
-        matrix: float64[claims, features] in the order of the definitions, NaN for missing.
-        flags: bits of `claimtrace.event_flags` for each claim.
-        split_keys: the normalised key of each claim's `Domain.split_by` entity.
-        columns: features, `field:` and `profile:` numbers by name, for rules.
-        amounts: the value of each claim in cents, NaN if missing or if the domain has no amount.
-    """
-
-    matrix: Matrix
-    flags: NDArray[np.int64]
-    split_keys: ByteStrings
-    columns: dict[str, NDArray[np.float64]]
-    amounts: NDArray[np.float64]
-
-
-class _GroupState:
-    """The state of a profile group: the fields that features read, and their newest values."""
-
-    def __init__(self, group: Group, definitions: list[Own], in_expressions: set[str]) -> None:
-        self.group = group
-        self.fields = sorted({d.field for d in definitions} | in_expressions)
-        known = {d.field: known_values(d) for d in definitions if known_values(d)}
-        self.readers = {name: CategoryReader(values) for name, values in known.items()}
-        self.profiles = Profiles(len(self.fields))
-
-
 class FeatureState:
     """The state behind a domain's features: entity numbers, profiles and windows.
 
@@ -102,56 +67,28 @@ class FeatureState:
     def __init__(self, domain: Domain, ledger: EventLedger, key: Key, lateness_ms: int) -> None:
         self.domain = domain
         self._ledger = ledger
-        self._entities = domain.entities
-        self._slots = [(e, name) for e in self._entities for name in e.fields]
-        self._interners = {e.name: Interner(key) for e in self._entities}
+        self.reading = ClaimReading(domain, key)
+        """How the claims of batches are read."""
+        self._slots = self.reading.slots
+        kinds = {e.name for e in domain.entities} | set(self.reading.distinct_of.values())
+        self._interners = {name: Interner(key) for name in sorted(kinds)}
         windows = [f for f in domain.features if isinstance(f, WindowFeature)]
         self._windows = [
             EntityWindows(e, [f for f in windows if f.entity == e], lateness_ms)
-            for e in self._entities
+            for e in domain.entities
         ]
-        own = [f for f in domain.features if isinstance(f, Own)]
-        self._groups = [
-            _GroupState(
-                g,
-                [d for d in own if d.group == g.name],
-                _read_names(domain, f"{PROFILE_PREFIX}{g.name}."),
-            )
-            for g in domain.groups
-        ]
-        self._readers = {
-            d.field: CategoryReader(known_values(d)) for d in own if known_values(d) and not d.group
-        }
-        self._spellings = {name: Spellings(each, key) for name, each in self._readers.items()}
-        self._numeric = sorted(_numeric_fields(domain))
-        distincts = sorted({f.value for f in windows if f.aggregate == "distinct"})
-        by_key = {e.key: e.name for e in self._entities}
-        self._distinct_of = {name: by_key.get(name, f"value.{name}") for name in distincts}
-        for name in sorted(set(self._distinct_of.values()) - set(self._interners)):
-            self._interners[name] = Interner(key)
+        readings = [GroupReading(domain, group) for group in domain.groups]
+        self._groups = [(each, Profiles(len(each.fields))) for each in readings]
+        self.look = FeatureLook(
+            ClaimReading(domain, key), self._interners, self._groups, self._windows
+        )
+        """Looks at this state without a change."""
         self.begin(NEWEST)
 
     def begin(self, edition: int) -> None:
         """Read ids by an edition from now on."""
-        missing = self.domain.missing_ids(edition)
-        self._rules = {
-            e: id_rules(e.form, missing | frozenset(e.deny), edition) for e in self._entities
-        }
-        self._value_rules = id_rules("id", missing, edition)
-
-    def can_read(self, reader: JsonColumnReader) -> bool:
-        """Whether the fast reader delivers every field of a claim that the features read."""
-        return can_be_read(
-            reader,
-            numbers=set(self._numeric),
-            categories=set(self._readers),
-            keys={name for _, name in self._slots},
-            texts=set(self._distinct_of),
-        )
-
-    def fields_of(self, columns: JsonColumns) -> ClaimColumns:
-        """Return the fields of claims that the fast reader has read."""
-        return ClaimColumns(columns, self._spellings)
+        self.reading.begin(edition)
+        self.look.reading.begin(edition)
 
     @staticmethod
     def slots(domain: Domain) -> int:
@@ -162,19 +99,14 @@ class FeatureState:
         """Apply a batch to the state; returns the vectors of its claims, in order."""
         claims, fields_ = batch.claims, batch.fields
         flags = np.zeros(len(fields_), np.int64)
-        split_keys, numbers = self._number_entities(fields_, flags)
+        split_keys, numbers = self.reading.number_entities(fields_, self._interners, flags)
         self._note_claims(claims, numbers)
-        columns: dict[str, NDArray[np.float64]] = {
-            FIELD_PREFIX + name: fields_.number(name) for name in self._numeric
-        }
-        unseen = self._own_columns(fields_, columns)
-        unseen |= self._profile_columns(batch, numbers, columns)
+        columns, unseen = self.reading.own_columns(fields_)
+        for group, profiles in self._groups:
+            values = self._run_group(group, profiles, batch, numbers)
+            self.reading.add_profiles(group, values, columns, unseen)
         self._window_columns(batch, numbers, fields_, columns)
-        flags[unseen] |= UNSEEN
-        matrix = self._assemble(columns, len(fields_))
-        flags[split_keys.sizes == 0] |= INCOMPLETE
-        amounts = columns.get(FIELD_PREFIX + self.domain.amount, np.full(len(fields_), np.nan))
-        return Vectors(matrix, flags, split_keys, columns, amounts)
+        return self.reading.vectors(columns, flags, unseen, split_keys)
 
     def compaction(self, watermark: int) -> Iterator[int]:
         """Free window entries that no window can reach, and numbers that nothing refers to.
@@ -194,14 +126,14 @@ class FeatureState:
             for windows in self._windows
             for _, each in windows.series
             for column in each.distinct_fields
-            if self._distinct_of[column] == name
+            if self.reading.distinct_of[column] == name
         ]
         return IdReclaim(
             self._interners[name],
             self._ledger,
-            [i for i, (entity, _) in enumerate(self._slots) if entity.name == name],
+            self.reading.slots_of(name),
             [s for w in self._windows if w.entity.name == name for _, s in w.series],
-            [g.profiles for g in self._groups if g.group.entity.name == name],
+            [p for g, p in self._groups if g.group.entity.name == name],
             counted,
         )
 
@@ -220,77 +152,29 @@ class FeatureState:
     def _parts(self) -> list[tuple[str, Interner | Series | Profiles]]:
         parts: list[tuple[str, Interner | Series | Profiles]] = []
         parts += [(f"ids.{name}", each) for name, each in sorted(self._interners.items())]
-        parts += [(f"profiles.{g.group.name}", g.profiles) for g in self._groups]
+        parts += [(f"profiles.{g.group.name}", p) for g, p in self._groups]
         for windows in self._windows:
             parts += [(f"windows.{windows.entity.name}.{n}", s) for n, s in windows.series]
         return parts
-
-    def _number_entities(
-        self, fields_: Fields, flags: NDArray[np.int64]
-    ) -> tuple[ByteStrings, Ids]:
-        """Return the claims' `split_by` keys, and their entity numbers [slots, n], -1 for none.
-
-        An entity that is named by two fields of a claim has its number only in the first slot.
-        """
-        numbers = np.full((len(self._slots), len(fields_)), -1, np.int64)
-        first_slot: dict[str, int] = {}
-        split_keys = ByteStrings.none(0)
-        for slot, (entity, name) in enumerate(self._slots):
-            keys, empty = fields_.keys(name, self._rules[entity])
-            flags[empty] |= PLACEHOLDER
-            numbers[slot] = self._interners[entity.name].numbers_of_joined(keys, len(fields_))
-            for other in range(first_slot.setdefault(entity.name, slot), slot):
-                numbers[slot, numbers[slot] == numbers[other]] = -1
-            if (entity, name) == (self.domain.split_by, self.domain.split_by.key):
-                split_keys = as_byte_strings(keys)
-        return split_keys, numbers
 
     def _note_claims(self, claims: Claims, numbers: Ids) -> None:
         times = np.where(claims.is_late, NOT_APPLIED, claims.time_ms)
         self._ledger.note_claims(claims.row, times, numbers)
 
-    def _own_columns(
-        self, fields_: Fields, columns: dict[str, NDArray[np.float64]]
-    ) -> NDArray[np.bool_]:
-        unseen = np.zeros(len(fields_), np.bool_)
-        codes = {name: fields_.codes(name, reader) for name, reader in self._readers.items()}
-        for column in codes.values():
-            unseen |= column < 0
-        for each in self.domain.features:
-            if isinstance(each, Own) and not each.group:
-                source = codes.get(each.field)
-                column = source if source is not None else columns[FIELD_PREFIX + each.field]
-                columns[each.name] = own_feature(each, column)
-        return unseen
-
-    def _profile_columns(
-        self, batch: Batch, numbers: Ids, columns: dict[str, NDArray[np.float64]]
-    ) -> NDArray[np.bool_]:
-        unseen = np.zeros(len(batch.fields), np.bool_)
-        for state in self._groups:
-            values = self._run_group(state, batch, numbers)
-            by_field = dict(zip(state.fields, values, strict=True))
-            prefix = f"{PROFILE_PREFIX}{state.group.name}."
-            columns.update({prefix + name: column for name, column in by_field.items()})
-            for name in state.readers:
-                unseen |= by_field[name] < 0
-            for each in self.domain.features:
-                if isinstance(each, Own) and each.group == state.group.name:
-                    columns[each.name] = own_feature(each, by_field[each.field])
-        return unseen
-
-    def _run_group(self, state: _GroupState, batch: Batch, numbers: Ids) -> Matrix:
+    def _run_group(
+        self, reading: GroupReading, profiles: Profiles, batch: Batch, numbers: Ids
+    ) -> Matrix:
         """Apply the batch to a group; returns its values [fields, claims] as of each claim."""
-        entity = state.group.entity
-        changes = batch.changes.get(state.group.name, [])
-        source = EventColumns([c.event for c in changes], state.group.event)
-        keys, _ = source.keys(entity.key, self._rules[entity])
+        entity = reading.group.entity
+        changes = batch.changes.get(reading.group.name, [])
+        source = EventColumns([c.event for c in changes], reading.group.event)
+        keys, _ = source.keys(entity.key, self.reading.rules[entity])
         puts = self._interners[entity.name].numbers_of_joined(keys, len(changes))
         gets = numbers[self._slots.index((entity, entity.key))]
         n_puts, n = len(changes), len(changes) + len(batch.fields)
-        values = np.full((len(state.fields), n), np.nan, np.float64)
-        for i, name in enumerate(state.fields):
-            reader = state.readers.get(name)
+        values = np.full((len(reading.fields), n), np.nan, np.float64)
+        for i, name in enumerate(reading.fields):
+            reader = reading.readers.get(name)
             column = source.codes(name, reader) if reader else source.number(name)
             values[i, :n_puts] = column
         # puts and gets in log order, so that each claim reads the profile as of its own position
@@ -303,7 +187,7 @@ class FeatureState:
         times[:n_puts] = [c.time_ms for c in changes]
         entities = np.concatenate([puts, gets])
         entity_count = len(self._interners[entity.name])
-        in_log_order = state.profiles.run(
+        in_log_order = profiles.run(
             is_put[order], entities[order], times[order], values[:, order], entity_count
         )
         found = np.empty_like(in_log_order)
@@ -315,12 +199,9 @@ class FeatureState:
         batch: Batch,
         numbers: Ids,
         fields_: Fields,
-        columns: dict[str, NDArray[np.float64]],
+        columns: Columns,
     ) -> None:
-        distincts = {
-            name: self._distinct_numbers(name, of, fields_, numbers)
-            for name, of in self._distinct_of.items()
-        }
+        distincts = self.reading.number_distincts(fields_, self._interners, numbers)
         batch_touches = BatchTouches(batch.claims, batch.labels, self._labelled(batch.labels))
         for windows in self._windows:
             slots = [i for i, (e, _) in enumerate(self._slots) if e == windows.entity]
@@ -334,19 +215,12 @@ class FeatureState:
                     by_label=kind == "labels",
                 )
                 counts = [
-                    len(self._interners[self._distinct_of[d]]) for d in series.distinct_fields
+                    len(self._interners[self.reading.distinct_of[d]])
+                    for d in series.distinct_fields
                 ]
                 found = series.apply(touches, entities, counts, len(batch.fields))
                 for i, name in enumerate(series.names):
                     columns[name] = found[:, i]
-
-    def _distinct_numbers(self, name: str, of: str, fields_: Fields, numbers: Ids) -> Ids:
-        for slot, (entity, key) in enumerate(self._slots):
-            if entity.name == of and key == name:
-                return np.asarray(numbers[slot])
-        keys, _ = self._value_rules.keys(fields_.texts(name))
-        found: Ids = self._interners[of].numbers(keys)
-        return found
 
     def _labelled(self, labels: list[Label]) -> list[tuple[int, NDArray[np.int32]]]:
         """Return for each label the time at which its claim was applied, and its entities."""
@@ -356,39 +230,8 @@ class FeatureState:
             found.append((time_ms, entities.copy()))
         return found
 
-    def _assemble(self, columns: dict[str, NDArray[np.float64]], rows: int) -> Matrix:
-        matrix = np.empty((rows, len(self.domain.features)), np.float64)
-        for i, each in enumerate(self.domain.features):
-            if isinstance(each, Computed):
-                value = each.expression.evaluate(columns)
-                columns[each.name] = np.broadcast_to(value, rows)
-            matrix[:, i] = columns[each.name]
-        matrix += 0.0  # one representation for zero (-0.0 becomes 0.0)
-        matrix[np.isnan(matrix)] = np.nan  # and one for NaN: equal vectors have equal bytes
-        return matrix
 
-
-def _numeric_fields(domain: Domain) -> set[str]:
-    """Return the claim's fields that are read as numbers or times."""
-    names = _read_names(domain, FIELD_PREFIX)
-    for each in domain.features:
-        if isinstance(each, Own) and not each.group and not known_values(each):
-            names.add(each.field)
-        elif isinstance(each, WindowFeature) and each.value and each.aggregate != "distinct":
-            names.add(each.value)
-    if domain.amount:
-        names.add(domain.amount)
-    return names
-
-
-def _read_names(domain: Domain, prefix: str) -> set[str]:
-    """Return the names with a prefix that expressions and rules read, without the prefix."""
-    expressions: list[Expression] = [
-        f.expression for f in domain.features if isinstance(f, Computed)
-    ]
-    expressions += [rule.when for rule in domain.rules]
-    found = {name for expression in expressions for name in expression.names()}
-    return {name.removeprefix(prefix) for name in found if name.startswith(prefix)}
-
-
-__all__ = ["FRAUD", "LEGIT", "Batch", "Claims", "FeatureState", "Label", "ProfileChange", "Vectors"]
+__all__ = [
+    "FRAUD", "LEGIT", "Batch", "Claims", "FeatureState", "Fields", "Label", "ProfileChange",
+    "Vectors",
+]  # fmt: skip

@@ -20,6 +20,7 @@ from ..definitions.domain import Domain
 from ..definitions.verdicts import FRAUD, LEGIT, NEVER_MS, RETRACTED, RETRACTION, UNKNOWN, replaces
 from ..fields.event_columns import EventColumns
 from ..state_arrays import Arrays, below, under
+from .claim_reading import ClaimReading
 from .event_ledger import NEW, Admission, EventLedger
 from .feature_state import Batch, Claims, FeatureState, Fields, Label, ProfileChange, Vectors
 
@@ -128,7 +129,7 @@ class Intake:
             new = np.flatnonzero(admission.statuses == NEW)
             if topic == self.domain.claim.topic:
                 batch.claims = self._claims_of(indices, part, admission, new)
-                batch.fields = self._fields(part, columns, new)
+                batch.fields = self._fields(part, columns, new, self.features.reading)
             elif topic in self._group_of:
                 batch.changes[self._group_of[topic]] = [
                     ProfileChange(part.event(i), int(indices[i]), int(part.event_times_ms[i]))
@@ -139,6 +140,23 @@ class Intake:
         late = batch.claims.is_late
         vectors.flags[late] |= LATE
         return IntakeResult(statuses, vectors, batch.claims.order, late, unmatched, outcomes)
+
+    def look(self, claims: AcceptedEvents, columns: JsonColumns | None = None) -> IntakeResult:
+        """Return what `take` would return for each claim if it was the next event, alone.
+
+        Nothing is changed, and no claim sees another one of the call.
+
+        Args:
+            claims: accepted claims, which aren't on the log or aren't there yet.
+            columns: their fields, if they were read into columns.
+        """
+        looked = self._claims.look(claims.event_ids, claims.event_times_ms, claims.contents)
+        new = np.flatnonzero(looked.statuses == NEW)
+        found = self._claims_of(np.arange(len(claims)), claims, looked, new)
+        fields = self._fields(claims, columns, new, self.features.look.reading)
+        vectors = self.features.look.vectors(fields, found)
+        vectors.flags[found.is_late] |= LATE
+        return IntakeResult(looked.statuses, vectors, found.order, found.is_late, 0, [])
 
     def compaction(self) -> Iterator[int]:
         """Free memory that no later event can reach, a slice each time the iterator is advanced.
@@ -181,13 +199,17 @@ class Intake:
         return Claims(indices[new], times, watermarks, admission.rows[new], is_late)
 
     def _fields(
-        self, claims: AcceptedEvents, columns: JsonColumns | None, new: NDArray[np.int64]
+        self,
+        claims: AcceptedEvents,
+        columns: JsonColumns | None,
+        new: NDArray[np.int64],
+        reading: ClaimReading,
     ) -> Fields:
         """Return the fields of new claims; `new` are their indices in `claims` and `columns`."""
         if columns is None:
             return EventColumns([claims.event(i) for i in new.tolist()], self.domain.claim)
         are_all_new = len(new) == columns.first.shape[1]
-        return self.features.fields_of(columns if are_all_new else columns.rows(new))
+        return reading.fields_of(columns if are_all_new else columns.rows(new))
 
     def _labelled(
         self, accepted: AcceptedEvents, indices_of: dict[str, NDArray[np.int64]]

@@ -52,6 +52,13 @@ class Profiles:
         _run(is_put, entities, times, values, self._times, self._values, out)
         return out
 
+    def look(self, entities: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the values of entities now: [fields, n], NaN for -1 and unknown entities."""
+        out = np.full((len(self._values), entities.size), np.nan, np.float64)
+        known = (entities >= 0) & (entities < self._times.size)
+        out[:, known] = self._values[:, entities[known]]
+        return out
+
     def mark(self, live: NDArray[np.bool_]) -> Iterator[int]:
         """Mark the entities that have a profile as live; yields units after each slice."""
         for first in range(0, min(live.size, self._times.size), ENTITIES_A_SLICE):

@@ -184,6 +184,36 @@ def run(operations, begin, pool, program, stamps, stamp, edges, out):  # type: i
 
 
 @kernel
+def look(operations, pool, program, stamps, stamp, edges, out):  # type: ignore[no-untyped-def]
+    """Answer queries without any change: nothing is inserted, and nothing is evicted.
+
+    An entry that `run` would evict first is in no window of a query that isn't late, so the answers
+    are those of `run`. An entity with a number beyond the pool's has no entries.
+
+    Args:
+        operations: `Operations`; each is a query.
+        pool, program, stamps, stamp, edges, out: see `run`.
+    """
+    for i in range(operations.kind.size):
+        entity = operations.entity[i]
+        if entity < 0:
+            continue
+        first = last = np.int64(0)
+        if entity < pool.length.size:
+            first = pool.start[entity] + pool.head[entity]
+            last = first + pool.length[entity]
+        else:
+            entity = np.int64(0)  # with no entries the running sums of an entity aren't read
+        _query(
+            entity, operations.time[i], i, operations.row[i], first, last, operations.mark[i],
+            operations.values, operations.distincts, pool.base, pool.time, pool.prefix,
+            pool.distinct, pool.marks, program.aggregate, program.column, program.low,
+            program.high, program.current, program.empty, program.offsets, edges, stamps, stamp,
+            out,
+        )  # fmt: skip
+
+
+@kernel
 def _prefetch(entities, begin, end, pool):  # type: ignore[no-untyped-def]
     """Read the memory that the next operations will read, so that their cache misses overlap.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..definitions.features import Entity, WindowFeature
 from ..state_arrays import Arrays
-from .aggregates import INSERT, MARK, QUERY, Operations, Program, compile_windows, run
+from .aggregates import INSERT, MARK, QUERY, Operations, Program, compile_windows, look, run
 from .compaction import ENTITIES_A_SLICE, SLOTS_A_UNIT, slide
 from .entity_series import (
     EVERYWHERE,
@@ -100,10 +100,7 @@ class Series:
         out = np.full((rows, len(self.names)), np.nan, np.float64)
         operations = self._operations(touches)
         self._pool = with_capacity(self._pool, entities, 0)
-        largest = max(distinct_counts, default=0)
-        if largest > self._stamps.shape[1]:
-            # old stamps needn't be copied: each query uses a new stamp
-            self._stamps = np.zeros((len(self._distinct_names), largest + largest // 2), np.int64)
+        self._reserve_stamps(distinct_counts)
         done = 0
         while True:
             done = run(operations, done, self._pool, self._program, self._stamps, self._stamp,
@@ -111,6 +108,26 @@ class Series:
             if done == operations.kind.size:
                 return out
             self._pool = with_capacity(self._pool, 0, self._pool.time.size + 1)
+
+    def look(self, touches: Touches, distinct_counts: list[int], rows: int) -> NDArray[np.float64]:
+        """Answer the queries of touches, without any change; returns what `apply` returns.
+
+        Args:
+            touches: queries only, of claims that aren't late. An entity number that no batch had
+                is an entity without entries.
+            distinct_counts, rows: see `apply`.
+        """
+        out = np.full((rows, len(self.names)), np.nan, np.float64)
+        self._reserve_stamps(distinct_counts)
+        look(self._operations(touches), self._pool, self._program, self._stamps, self._stamp,
+             self._edges, out)  # fmt: skip
+        return out
+
+    def _reserve_stamps(self, distinct_counts: list[int]) -> None:
+        largest = max(distinct_counts, default=0)
+        if largest > self._stamps.shape[1]:
+            # old stamps needn't be copied: each query uses a new stamp
+            self._stamps = np.zeros((len(self._distinct_names), largest + largest // 2), np.int64)
 
     def _operations(self, touches: Touches) -> Operations:
         n = touches.kind.size

@@ -98,6 +98,12 @@ class Decider:
         others = OutgoingBatch.of([*dead, *as_outgoing(list(drift_results), log_time_ms)])
         return Effects(OutgoingBatch([*sent, *others.parts]), rows, counts, log_lines)
 
+    def verdicts(self, applied: AppliedBatch) -> Sequence[bytes]:
+        """Return the sealed decisions on the new claims of a batch, in order, and nothing else."""
+        everything = np.ones(len(applied.records), np.bool_)
+        sent, _ = self._decide_claims(applied, everything, Counts())
+        return [value or b"" for columns in sent for value in columns.values]
+
     def _count_records(
         self, applied: AppliedBatch, is_owned: NDArray[np.bool_]
     ) -> tuple[Counts, list[Outgoing]]:

@@ -25,21 +25,25 @@ from claimtrace.encoding.json_columns import JsonColumns
 from claimtrace.errors import StateError
 from claimtrace.event_flags import UNSEEN
 from claimtrace.events import Record
+from claimtrace.ids import digest
+from claimtrace.looks import AsOf
 from claimtrace.schemas.confluent_frame import Plain
 from featurestore.definitions.domain import Domain
+from featurestore.state.event_ledger import BEGINNING
 from featurestore.state.intake import Intake, IntakeResult
 from featurestore.state_arrays import Arrays, below, under
 from models.rollout.manifest import Rollout
 from models.scorer import Scorer
 from monitoring.layers.records import DriftAlert, DriftRecord
 
-from ..journal.plan import Plan, TopicPartition
+from ..journal.plan import Plan, TopicPartition, encoded_plan
 from ..journal.terms import Terms
 from .applied_batch import AppliedBatch, RolledOut, Scored, deciding, roll_out, score
 from .decider import Decider
 from .drift_watch import DriftWatch
 from .effects import Effects
 from .guard_watch import GuardWatch
+from .looked import Charge, Looked, looked_at
 
 
 def no_rollouts(ref: RolloutRef) -> Rollout:
@@ -78,16 +82,21 @@ class Engine:
         self.tie_order = domain.tie_order(terms.edition)
         """The input topics in their order among equal log times, as of the edition in force."""
         self.decider = Decider(domain, terms)
+        self._looker = Decider(domain, terms)
+        """Decides on what is only looked at: its chains lead nowhere."""
         self._load = scorer_of
         self._names = domain.feature_names
         self._rollout_of = rollout_of
         self.decoder = ColumnDecoder(domain.events, domain.currency, key, plain)
         self.intake = Intake(domain, key, terms.lateness_ms, terms.remember_ms, terms.edition)
-        self._is_flat = self.intake.features.can_read(self.decoder.claims)
+        self._is_flat = self.intake.features.reading.can_read(self.decoder.claims)
         self._drift = DriftWatch(terms, domain.moving_features)
         self._guards = GuardWatch()
         self.positions: dict[TopicPartition, int] = {}
         self.plan = 0
+        self.newest_plan: Plan | None = None
+        """The last plan applied; None after a restore, until `recall` or the next one."""
+        self._charge = Charge(None)
 
     def step(self, plan: Plan, records: Sequence[Record]) -> Effects:
         """Apply a plan and decide on all of its partitions."""
@@ -111,23 +120,110 @@ class Engine:
         if plan.model is not None and scorer is not None:
             # before anything of this batch is counted: a tile holds claims of one model only
             drift_results += self._drift.switch_model(plan.model, scorer)
-        scored, rolled = score(scorer, ingested.vectors.matrix), None
+        scored = score(scorer, ingested.vectors.matrix)
         if scorer is not None:
             self._count_drift(scorer, decoded.facts, ingested, scored)
         drift_results += self._drift.judge_closed()
-        if rollout is not None and plan.rollout is not None:
-            vectors = ingested.vectors
-            rolled = roll_out(
-                plan.rollout, rollout, scorers, scored, vectors.matrix, vectors.split_keys
-            )
+        rolled = self._roll_out(plan, rollout, scorers, scored, ingested)
+        if rolled is not None:
             scored = deciding(rolled)
         drift_results += self._guard(plan, decoded.facts, ingested, rolled)
         for span in plan.ranges:
             self.positions[span.topic, span.partition] = span.to_position
         self.plan = plan.number
+        self.recall(plan)
         return AppliedBatch(
             plan, records, decoded, ingested, scorer, scored, drift_results, self.edition, rolled
         )
+
+    def look(
+        self,
+        records: Sequence[Record],
+        model: ModelRef | None = None,
+        charge: Charge | None = None,
+        unknown_schemas: Sequence[int] = (),
+    ) -> list[Looked]:
+        """Say what would be decided on some claims now; nothing is changed.
+
+        Each claim is looked at as if it was the next record, alone: it doesn't see the others.
+        Entities that only they name are forgotten again. Neither state nor chains, ledger and
+        drift know afterwards that there was a look.
+
+        Args:
+            records: claims, as they would be on the log; positions don't matter.
+            model: another model that is to decide alone, such as an earlier version.
+            charge: who is in charge; None: as of the newest plan.
+            unknown_schemas: ids of schemas that the schema registry doesn't know.
+
+        Returns:
+            An answer for each record, in order.
+
+        Raises:
+            StateError: `charge` is needed: the state is that of a snapshot, which doesn't have it.
+            ModelError: the model takes features that the definitions don't have.
+        """
+        if not records:
+            return []
+        records = Records.of(records)
+        assert records.is_of(self.domain.claim.topic).all(), "only claims are looked at"
+        charge = Charge(model) if model is not None else charge or self.charge
+        plan = Plan(number=self.plan + 1, ranges=[], model=charge.model, now_ms=0,
+                    rollout=charge.rollout)  # fmt: skip
+        scorer = self._scorer_of(charge.model) if charge.model is not None else None
+        rollout, scorers = self._models_of(plan)
+        decoded, columns = self._decode(records, unknown_schemas)
+        ingested = self.intake.look(decoded.facts, columns)
+        scored = score(scorer, ingested.vectors.matrix)
+        rolled = self._roll_out(plan, rollout, scorers, scored, ingested)
+        if rolled is not None:
+            scored = deciding(rolled)
+        applied = AppliedBatch(
+            plan, records, decoded, ingested, scorer, scored, [], self.edition, rolled
+        )
+        return looked_at(applied, self._looker.verdicts(applied))
+
+    @property
+    def charge(self) -> Charge:
+        """Who is in charge as of the newest plan.
+
+        Raises:
+            StateError: the state is that of a snapshot, which doesn't have it.
+        """
+        self._check_recalled()
+        model, rollout = self._charge
+        return Charge(model, None if rollout == self.breached else rollout)
+
+    def recall(self, plan: Plan) -> None:
+        """Note the newest plan, which has been applied, and who was in charge of it.
+
+        After a restore the plans of the journal up to `plan` tell this; the snapshot doesn't.
+        """
+        self.newest_plan = plan
+        if not plan.edition:  # a plan that begins an edition has no records, and names no model
+            self._charge = Charge(plan.model, plan.rollout)
+
+    def _check_recalled(self) -> None:
+        if self.plan and self.newest_plan is None:
+            raise StateError(f"plan {self.plan} isn't known beside its snapshot", where="journal")
+
+    @property
+    def watermark_ms(self) -> int | None:
+        """The newest event time among claims, in ms; None before the first one."""
+        watermark = self.intake.watermark
+        return None if watermark == BEGINNING else watermark
+
+    def as_of(self, log_time_ms: int) -> AsOf:
+        """Return which state a look at a claim with this log time is of.
+
+        Raises:
+            StateError: the state is that of a snapshot, whose plan isn't known.
+        """
+        self._check_recalled()
+        newest = self.newest_plan
+        if newest is None:
+            return AsOf(0, "", None, 0)
+        behind_ms = max(log_time_ms - newest.now_ms, 0)
+        return AsOf(self.plan, digest(encoded_plan(newest)), self.watermark_ms, behind_ms)
 
     @property
     def breached(self) -> RolloutRef | None:
@@ -149,13 +245,16 @@ class Engine:
         self, records: Sequence[Record], unknown_schemas: Sequence[int] = ()
     ) -> tuple[DecodedBatch, IntakeResult]:
         """Decode records and apply the accepted events to the feature state."""
-        records = Records.of(records)
-        columns: JsonColumns | None = None
-        if self._is_flat:
-            decoded, columns = self.decoder.read(records, unknown_schemas)
-        else:  # a field that the features read isn't in the columns: an event object for each
-            decoded = decoded_batch_of(records, self.decoder.decode(records, unknown_schemas))
+        decoded, columns = self._decode(Records.of(records), unknown_schemas)
         return decoded, self.intake.take(decoded.facts, columns)
+
+    def _decode(
+        self, records: Records, unknown_schemas: Sequence[int]
+    ) -> tuple[DecodedBatch, JsonColumns | None]:
+        if self._is_flat:
+            return self.decoder.read(records, unknown_schemas)
+        # a field that the features read isn't in the columns: an event object for each
+        return decoded_batch_of(records, self.decoder.decode(records, unknown_schemas)), None
 
     def compaction(self) -> Iterator[int]:
         """Free memory that no later event can reach, in slices; see `Intake.compaction`."""
@@ -179,6 +278,7 @@ class Engine:
     def restore(self, arrays: Arrays) -> None:
         """Replace all state by that of a snapshot."""
         self.plan, positions, chains, edition = plain_state(arrays)
+        self.newest_plan = None
         self.begin(edition)
         self.positions, self.decider.chains = dict(positions), dict(chains)
         self.intake.restore(below("intake/", arrays))
@@ -200,6 +300,22 @@ class Engine:
                 where="journal", hint="restore the journal from a copy",
             )  # fmt: skip
         return rollout, [self._scorer_of(ref) for ref in rollout.models]
+
+    def _roll_out(
+        self,
+        plan: Plan,
+        rollout: Rollout | None,
+        scorers: Sequence[Scorer],
+        champion: Scored,
+        ingested: IntakeResult,
+    ) -> RolledOut | None:
+        """Score by all models of the plan's roll-out; None without one."""
+        if rollout is None or plan.rollout is None:
+            return None
+        vectors = ingested.vectors
+        return roll_out(
+            plan.rollout, rollout, scorers, champion, vectors.matrix, vectors.split_keys
+        )
 
     def _guard(
         self, plan: Plan, facts: AcceptedEvents, ingested: IntakeResult, rolled: RolledOut | None

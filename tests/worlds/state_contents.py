@@ -31,9 +31,9 @@ def contents(engine: Engine) -> dict[str, Any]:
         own = ids[windows.entity.name]
         for kind, series in windows.series:
             name = f"windows.{windows.entity.name}.{kind}"
-            counted = [ids[vectors._distinct_of[field]] for field in series.distinct_fields]
+            counted = [ids[vectors.reading.distinct_of[field]] for field in series.distinct_fields]
             found[name] = entries_of(below(f"{_FEATURES}{name}/", arrays), own, counted)
-    for group in vectors._groups:
+    for group, _ in vectors._groups:
         name = f"profiles.{group.group.name}"
         own = ids[group.group.entity.name]
         found[name] = profiles_of(below(f"{_FEATURES}{name}/", arrays), own)

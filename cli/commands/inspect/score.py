@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -10,42 +10,109 @@ from typing import Annotated, NamedTuple
 import msgspec
 import typer
 
-from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC, SealedDecision
-from claimtrace.editions import ROLLOUTS
+from claimtrace.decisions import DECISIONS_TOPIC, SealedDecision
 from claimtrace.errors import StateError, UsageError
-from claimtrace.events import Outgoing, Record
+from claimtrace.events import Record
 from claimtrace.limits import MAX_BATCH_RECORDS, MAX_VALUE_BYTES
+from claimtrace.looks import AdvisoryDecision, advisory_answer
+from serving.batches.batch import Asked, Way
 
-from ...console import err, indented, notify, out, print_json, safe
+from ...console import err, indented, out, print_json, safe
 from ...transports.choice import open_transport
-from ...wiring.assembly import build_engine
-from ...wiring.champion import Champion
 from ...wiring.workspace import Workspace
+from .looking import open_look
+from .score_file import output_of, score_file
 
 
 def score(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Claims as JSON: one object, or one a line.")],
+    file: Annotated[
+        Path, typer.Argument(help="Claims as JSON, one object or one a line; with --out any form.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write each line with its answer to this file."),
+    ] = None,
+    way: Annotated[
+        str, typer.Option("--as", help="look: nothing is written; claims: they go on the log.")
+    ] = "look",
+    fields: Annotated[
+        str | None, typer.Option(help="Fields of the answers in the output, with commas.")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="Fields of the input in the output; all by default.")
+    ] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(min=0, help="With --as claims: seconds to wait for a next decision."),
+    ] = None,
+    at_plan: Annotated[
+        int | None,
+        typer.Option(min=1, help="Decide with the state after this plan of the journal."),
+    ] = None,
+    log_time_ms: Annotated[
+        int | None,
+        typer.Option(min=0, help="The claims' log time, ms since 1970; now, or that of the plan."),
+    ] = None,
+    model: Annotated[
+        int | None, typer.Option(min=1, help="Another version of the model decides, alone.")
+    ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the decisions, one a line.")
+        bool, typer.Option("--json", help="Print the answers, one a line; of --out the counts.")
     ] = False,
 ) -> None:
     """Say what would be decided on some claims, as things stand now; nothing is written.
 
-    The claims are decided on with the state of the stream's folder, and count each other in their
-    order, as on the log. A claim that would become a dead letter is reported with its reason; one
-    that was decided on already is answered with that decision.
+    Each claim is decided on alone, as if it was the next one on the log. A claim that would become
+    a dead letter is reported with its reason; one that was decided on already is answered with that
+    decision.
+
+    With --at-plan, --log-time-ms and --model an answer is computed again, byte for byte, on any
+    machine that has the log: they stand in the answer as as_of.plan, log_time_ms and model.
+
+    With --out a file of any size is answered, all lines with one state: .ndjson, .csv or .parquet,
+    each also .gz; the columns of a table are named as the event's fields. The same command goes on
+    behind the last answered line, however it ended. With --as claims the claims go on the log, and
+    the answers are the decisions of the worker that runs beside it.
 
     claimtrace_examples/claim.json is a claim to copy.
     """
     workspace: Workspace = ctx.obj
-    records = _read_claims(workspace, file)
-    answers = _answers(workspace, records)
+    asked = Asked(at_plan, log_time_ms, model)
+    chosen = _way(way, asked, has_output=output is not None)
+    if output is not None:
+        made = output_of(output, fields, keep)
+        score_file(workspace, file, made, asked, chosen, wait, quiet=as_json)
+        return
+    alone = {"--fields": fields, "--keep": keep, "--wait": wait}
+    for name, given in alone.items():
+        if given is not None:
+            raise UsageError(f"{name} is for files", where=name, hint="say --out, too")
+    _show(_answers(workspace, _read_claims(file), asked, quiet=as_json), as_json=as_json)
+
+
+def _way(text: str, asked: Asked, *, has_output: bool) -> Way:
+    """Read the option --as, and check what it goes with."""
+    if text == "look":
+        return "look"
+    if text != "claims":
+        raise UsageError(f"{text!r} is no way to score", where="--as", hint="look or claims")
+    if not has_output:
+        raise UsageError("--as claims needs a file for the answers", where="--as",
+                         hint="say --out; or put them on the log by claimtrace replay")  # fmt: skip
+    if asked != Asked():
+        raise UsageError("claims on the log are decided by the worker, as of then", where="--as",
+                         hint="leave out --at-plan, --log-time-ms and --model")  # fmt: skip
+    return "claims"
+
+
+def _show(answers: list[_Answer | str], *, as_json: bool) -> None:
+    """Print the answers; the command fails when a claim has none."""
     for place, answer in enumerate(answers, 1):
         if isinstance(answer, str):
             err.print(f"[bold red]claim {place} {answer}")
         elif as_json:
-            print_json(answer.decision)
+            print_json(msgspec.Raw(answer.written))
         else:
             if answer.before:
                 out.print(f"[dim]claim {place} was decided already, and so:[/]")
@@ -57,30 +124,37 @@ def score(
 class _Answer(NamedTuple):
     """The decision on a claim, made now or found among those on the log."""
 
-    decision: SealedDecision
+    decision: AdvisoryDecision | SealedDecision
+    written: bytes
     before: bool = False
 
 
-def _answers(workspace: Workspace, records: list[Record]) -> list[_Answer | str]:
+def _answers(
+    workspace: Workspace, values: list[bytes], asked: Asked, *, quiet: bool
+) -> list[_Answer | str]:
     """Return a decision for each claim, or in words why it has none."""
-    found: dict[int, _Answer | str] = {}
-    for each in _decide(workspace, records):
-        if each.topic == DECISIONS_TOPIC:
-            made = msgspec.json.decode(each.value or b"", type=SealedDecision)
-            found[made.position] = _Answer(made)
-        elif each.topic == DEAD_TOPIC:
-            told = {name: text.decode(errors="replace") for name, text in each.headers}
-            reason, field = safe(told["x-dead-reason"]), safe(told["x-dead-field"])
-            hint = safe(told["x-dead-hint"])
-            found[int(told["x-dead-position"])] = f"refused:[/] {reason} {field} [dim]{hint}[/]"
-    known = {place: claim for place, claim in _ids(workspace, records) if place not in found}
+    look = open_look(workspace, asked, quiet=quiet)
+    topic = workspace.domain.claim.topic
+    records = [Record(topic, 0, i, None, each, look.log_time_ms) for i, each in enumerate(values)]
+    schemas = workspace.schemas
+    unknown = schemas.unknown_in(records) if schemas is not None else ()
+    looked = look.engine.look(records, charge=look.charge, unknown_schemas=unknown)
+    known = {place: claim for place, claim in _ids(workspace, records) if looked[place].is_known}
     decided = _decided(workspace, set(known.values())) if known else {}
-    for place, claim in known.items():
-        if claim in decided:
-            found[place] = _Answer(decided[claim], before=True)
+    found: list[_Answer | str] = []
+    for place, each in enumerate(looked):
+        if each.refusal is not None:
+            reason, field = safe(each.refusal.reason), safe(each.refusal.field)
+            found.append(f"refused:[/] {reason} {field} [dim]{safe(each.refusal.hint)}[/]")
+        elif each.decision:
+            written = advisory_answer(each.decision, look.as_of)
+            found.append(_Answer(msgspec.json.decode(written, type=AdvisoryDecision), written))
+        elif (sealed := decided.get(known.get(place, ""))) is not None:
+            decision = msgspec.json.decode(sealed, type=SealedDecision)
+            found.append(_Answer(decision, sealed, before=True))
         else:
-            found[place] = f"stands in the file twice:[/] {safe(claim)}"
-    return [found.get(place, "has no decision[/]") for place in range(len(records))]
+            found.append("has no decision[/]")
+    return found
 
 
 def _ids(workspace: Workspace, records: list[Record]) -> Iterator[tuple[int, str]]:
@@ -93,16 +167,15 @@ def _ids(workspace: Workspace, records: list[Record]) -> Iterator[tuple[int, str
                 yield record.position, str(claim.get(name))
 
 
-def _decided(workspace: Workspace, claims: set[str]) -> dict[str, SealedDecision]:
+def _decided(workspace: Workspace, claims: set[str]) -> dict[str, bytes]:
     """Return the decisions on the log about some claims, by claim; the newest of each."""
     found = {}
     with open_transport(workspace) as transport:
         for partition in range(transport.partitions(DECISIONS_TOPIC)):
             for record in transport.records(DECISIONS_TOPIC, partition):
                 value = record.value or b""
-                if _claim_of(value) in claims:
-                    decision = msgspec.json.decode(value, type=SealedDecision)
-                    found[decision.claim_id] = decision
+                if (claim := _claim_of(value)) in claims:
+                    found[claim] = value
     return found
 
 
@@ -116,7 +189,7 @@ def _claim_of(value: bytes) -> str:
     return msgspec.json.decode(value, type=_Claim).claim_id
 
 
-def show_decision(decision: SealedDecision) -> None:
+def show_decision(decision: AdvisoryDecision | SealedDecision) -> None:
     """Print one decision: outcome, score, and the reasons with their contributions."""
     color = {"refer": "red", "review": "yellow", "approve": "green"}[decision.outcome]
     scored = f"score {decision.score:.4f}" if decision.score is not None else "no model"
@@ -129,52 +202,25 @@ def show_decision(decision: SealedDecision) -> None:
     indented(rows)
 
 
-def _read_claims(workspace: Workspace, file: Path) -> list[Record]:
-    """Return one record for each claim, as if it was at the end of the log now."""
+def _read_claims(file: Path) -> list[bytes]:
+    """Return the bytes of each claim."""
     try:
         content = file.read_bytes()
     except OSError as error:
         raise UsageError(f"can't read the claims: {error.strerror}", where=str(file)) from error
     if len(content) > MAX_VALUE_BYTES * MAX_BATCH_RECORDS:
         raise UsageError("the file is too large to score at once", where=str(file),
-                         hint="put it on the log with `claimtrace replay`")  # fmt: skip
+                         hint="say --out with the name of a file for the answers")  # fmt: skip
     text = content.strip()
     lines = [line for line in text.splitlines() if line.strip()]
     values = [text] if text.startswith(b"{") and not _is_lines(lines) else lines
     if not values:
         raise UsageError("there is no claim in the file", where=str(file))
-    now_ms = workspace.clock.now_ms()
-    topic = workspace.domain.claim.topic
-    return [Record(topic, 0, i, None, value, now_ms) for i, value in enumerate(values)]
+    return values
 
 
 def _is_lines(lines: list[bytes]) -> bool:
     return len(lines) > 1 and all(line.lstrip().startswith(b"{") for line in lines)
-
-
-def _decide(workspace: Workspace, records: list[Record]) -> Sequence[Outgoing]:
-    """Decide on the claims with a copy of the stream's state."""
-    from stream.adapters.snapshots.snapshots import Snapshots
-    from stream.journal.plan import Plan
-
-    if not workspace.has_journal:
-        engine = build_engine(workspace)
-    else:
-        with open_transport(workspace) as transport:
-            engine = build_engine(workspace, transport.terms())
-            newest = Snapshots(workspace.state_folder / "snapshots").newest()
-            if newest is not None:
-                engine.restore(newest[1])
-            source = transport.source()
-            for plan in transport.plans(engine.plan + 1):
-                source.order_topics(engine.tie_order)
-                engine.step(plan, source.fetch(plan.ranges))
-    champion = Champion(workspace, notify)
-    model, rollout = champion(), champion.in_force()
-    if engine.edition < ROLLOUTS or rollout == engine.breached:
-        rollout = None  # as the worker that writes the next plan would
-    plan = Plan(number=engine.plan + 1, ranges=[], model=model, now_ms=0, rollout=rollout)
-    return engine.step(plan, records).outgoing
 
 
 def top_referred(workspace: Workspace, most: int) -> list[SealedDecision]:

@@ -1,0 +1,1 @@
+"""Adapters of serving: HTTP, threads, and the files of batches."""

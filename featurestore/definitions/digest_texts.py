@@ -114,7 +114,8 @@ def _value(key: str, value: Any) -> str:
             for word in ("also", "form", "deny")
             if inner[word] not in ([], "id")
         ]
-        return f"{inner['name']} ({', '.join([f'by {inner["key"]}', *more])})"
+        said = ", ".join([f"by {inner['key']}", *more])
+        return f"{inner['name']} ({said})"
     return _plain(value)
 
 

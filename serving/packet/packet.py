@@ -30,7 +30,8 @@ _MORE_STYLE: Final = """
 .timeline { list-style: none; padding: 0; font-size: .87rem; }
 .timeline b { font-weight: 600; font-variant-numeric: tabular-nums; margin-right: .6rem; }
 svg.bar { display: inline-block; width: 7.5rem; height: .6rem; }
-td { overflow-wrap: anywhere; }
+td { overflow-wrap: break-word; }
+td.num { text-align: left; }
 @media print { tr, li, h3 { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """
 

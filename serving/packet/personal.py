@@ -26,7 +26,8 @@ class Profile:
     Args:
         name: as given to `--profile`.
         about: who reads it and what it leaves out, in words.
-        personal: personal fields: `whole`, `end` (their last characters, to compare by), `hidden`.
+        personal: personal fields: `whole`, `hidden`, or `end`: of numbers such as an account's the
+            last characters, to compare by.
         others: whether ids of other claims and what they hold are shown.
         scores: whether score, thresholds and weights are shown.
         people: whether the names of those who approved the model are shown.
@@ -43,7 +44,7 @@ class Profile:
 PROFILES: Final = {
     each.name: each
     for each in (
-        Profile("siu", "for investigators: of personal fields only the last characters",
+        Profile("siu", "for investigators: of personal values only the end of numbers",
                 "end", others=True, scores=True, people=True),
         Profile("customer", "for the claimant: no personal values, other claims, scores or names",
                 "hidden", others=False, scores=False, people=False),
@@ -77,8 +78,10 @@ def masked(value: object, profile: Profile) -> str:
     said = str(value)
     if profile.personal == "whole":
         return said
-    # a short value would be given away by its end
-    if profile.personal == "end" and len(said) > 2 * _KEPT_CHARS:
+    # a short value, or the end of a name or an address, would give the person away
+    digits = sum(each.isdigit() for each in said)
+    is_number = len(said) > 2 * _KEPT_CHARS and 2 * digits >= len(said)
+    if profile.personal == "end" and is_number:
         return "\u2022" * 3 + said[-_KEPT_CHARS:]
     return "(personal)"
 

@@ -20,6 +20,7 @@ from .personal import Personal, Profile, masked, plain_value
 MOST_ROWS: Final = 50
 """Counted rows of a feature that are printed; the others are only counted."""
 _BAR: Final = 120
+_SHORT: Final = 8
 _OTHER: Final = "another claim"
 
 
@@ -314,11 +315,15 @@ def _section(title: str, *children: str) -> Markup:
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Markup:
     cells = [element("th", each, scope="col") for each in head]
     top = element("thead", element("tr", *cells)) if any(head) else Markup("")
-    body = [
-        element("tr", *(element("td", x if isinstance(x, Markup) else str(x)) for x in row))
-        for row in rows
-    ]
+    body = [element("tr", *(_cell(each) for each in row)) for row in rows]
     return element("div", element("table", top, element("tbody", *body)), class_="wide")
+
+
+def _cell(value: object) -> Markup:
+    said = value if isinstance(value, Markup) else str(value)
+    # a short one isn't broken, a digest may be broken anywhere
+    kind = "num" if len(said) <= _SHORT else "long" if " " not in said else ""
+    return element("td", said, class_=kind) if kind else element("td", said)
 
 
 def _number(value: float | None) -> str:

@@ -63,18 +63,18 @@ def found_text(workspace: Workspace, digest: str) -> tuple[str, bytes]:
         )  # fmt: skip
     from stream.journal.kept_texts import unpacked
 
-    kept = dict(_kept(workspace))
-    fits = sorted(name for name in kept if name.startswith(digest))
+    known = dict(kept(workspace))
+    fits = sorted(name for name in known if name.startswith(digest))
     if len(fits) == 1:
-        return fits[0], unpacked(fits[0], kept[fits[0]])
-    names = ", ".join(name[:12] for name in (fits or sorted(kept)))
+        return fits[0], unpacked(fits[0], known[fits[0]])
+    names = ", ".join(name[:12] for name in (fits or sorted(known)))
     raise UsageError(
         f"{'several texts have' if fits else 'no text is kept under'} a digest {digest}...",
         where="DIGEST", hint=f"kept are {names}",
     )  # fmt: skip
 
 
-def _kept(workspace: Workspace) -> Iterator[tuple[str, str]]:
+def kept(workspace: Workspace) -> Iterator[tuple[str, str]]:
     """Yield digests and packed texts, of the domain first, then of the journal."""
     from stream.journal.kept_texts import kept_texts
 

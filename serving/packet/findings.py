@@ -1,4 +1,4 @@
-"""What speaks for and against fraud, as a colleague would say it.
+"""Findings for and against fraud, as a colleague would say it.
 
 A model's reasons are numbers by feature: three windows over one bank account are three reasons, and
 a value that most claims have gets a share of the margin like any other. Here they become findings:

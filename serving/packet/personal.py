@@ -21,7 +21,7 @@ _COUNTS: Final = ("count", "distinct", "since", "outcomes", "rate")
 
 @dataclass(frozen=True)
 class Profile:
-    """Who a packet is for.
+    """A reader of packets, and what the reader is shown.
 
     Args:
         name: as given to `--profile`.
@@ -107,7 +107,7 @@ def _is_marked(kind: inspect.Type) -> bool:
 
 
 class Personal:
-    """What is personal in a domain.
+    """The personal fields, entities and features of a domain.
 
     Args:
         domain: its events carry the marks.

@@ -25,7 +25,7 @@ _OTHER: Final = "another claim"
 
 
 class Part(NamedTuple):
-    """What all sections are made from.
+    """The sources of all sections.
 
     `texts` are the definitions and rules by digest, as far as they are known.
     """

@@ -163,6 +163,9 @@ def roll_out(edition: Path, scratch: Path, folder: Path) -> None:
     asked = [base(folder, "train", "--capacity", more) for more in ("1.3", "0.2")]
     told = succeed(edition, scratch, [*asked, base(folder, "models", "--json")])
     others = [each["model"]["version"] for each in json.loads(told[-1]) if not each["alias"]]
+    # trained on the same claims, it is no better than the champion
+    waive = ["models", "approve", str(others[0]), "--waive", "quality", "--reason", "to be kept"]
+    succeed(edition, scratch, [base(folder, *waive)])
     start = ["rollout", "start", "--canary", str(others[0]), "--share", "40%", "--shadow",
              str(others[1]), "--reason", "to be kept", "--actor", "keeper"]  # fmt: skip
     print(*succeed(edition, scratch, [base(folder, *start), base(folder, "rollout")]), sep="\n")

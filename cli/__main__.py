@@ -13,6 +13,8 @@ from claimtrace.errors import ClaimtraceError, UsageError
 
 from .commands.events import producers, replay, simulate, topics
 from .commands.inspect import definitions, features, offline, score, seal, verify
+from .commands.explain import explain
+from .commands.inspect import features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, train
 from .commands.pipeline import pipeline
@@ -106,6 +108,7 @@ app.command(rich_help_panel=_MODELS)(train.train)
 app.add_typer(pipeline.app, name="pipeline", rich_help_panel=_MODELS)
 app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.add_typer(rollout.app, name="rollout", rich_help_panel=_MODELS)
+app.command(rich_help_panel=_INSPECT)(explain.explain)
 app.command(rich_help_panel=_INSPECT)(score.score)
 app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
 app.add_typer(definitions.definitions_app, name="definitions", rich_help_panel=_INSPECT)

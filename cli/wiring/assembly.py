@@ -31,8 +31,13 @@ def build_engine(
     terms: Terms | None = None,
     scorer_of: Callable[[ModelRef], Scorer] | None = None,
     rollout_of: Callable[[RolloutRef], Rollout] | None = None,
+    *,
+    watches: bool = True,
 ) -> Engine:
-    """Build an engine without any state; by default on the terms and models of the workspace."""
+    """Build an engine without any state; by default on the terms and models of the workspace.
+
+    With `watches` it watches for drift.
+    """
     from claimtrace.buffers.siphash import hash_key
     from stream.engine.engine import Engine
 
@@ -44,6 +49,7 @@ def build_engine(
         scorer_of or workspace.scorer_of,
         schemas.plain if schemas is not None else None,
         rollout_of or workspace.rollout_of,
+        watches=watches,
     )
 
 

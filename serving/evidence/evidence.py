@@ -178,7 +178,7 @@ class WhatIf(msgspec.Struct, frozen=True):
 
     Attributes:
         fields: field by field the value on the log, and the one that was asked about, as JSON.
-        outcome, score: of the changed claim.
+        outcome, score, margin: of the changed claim.
         reasons: as for a referred claim.
         rules: the names of the rules that fire then.
         features: the features that change.
@@ -189,6 +189,7 @@ class WhatIf(msgspec.Struct, frozen=True):
     fields: dict[str, tuple[msgspec.Raw, msgspec.Raw]]
     outcome: str
     score: float | None
+    margin: float | None
     reasons: list[Reason]
     rules: list[str]
     features: list[Thought]
@@ -196,15 +197,16 @@ class WhatIf(msgspec.Struct, frozen=True):
 
 
 class SmallestChange(msgspec.Struct, frozen=True):
-    """The smallest change of one field that gives a milder outcome.
+    """The smallest change of one field that gives a milder outcome, as far as was searched.
 
-    `share` is the size of the change relative to the value on the claim.
+    `now` and `then` are values as JSON; `share` is the size of a number's change relative to it,
+    None for categories.
     """
 
     field: str
-    now: float
-    then: float
-    share: float
+    now: msgspec.Raw
+    then: msgspec.Raw
+    share: float | None
     outcome: str
     score: float | None
 

@@ -65,6 +65,7 @@ class Engine:
         scorer_of: returns the loaded, verified model of a version.
         plain: turns a value framed by a schema registry into plain JSON; None without a registry.
         rollout_of: returns the verified manifest of a roll-out.
+        watches: whether drift and the guards of roll-outs are watched; never part of a decision.
     """
 
     def __init__(
@@ -75,8 +76,11 @@ class Engine:
         scorer_of: Callable[[ModelRef], Scorer],
         plain: Plain | None = None,
         rollout_of: Callable[[RolloutRef], Rollout] = no_rollouts,
+        *,
+        watches: bool = True,
     ) -> None:
         self.domain = domain
+        self._watches = watches
         self.edition = terms.edition
         """The edition in force; a plan may begin a newer one."""
         self.tie_order = domain.tie_order(terms.edition)
@@ -117,17 +121,19 @@ class Engine:
         records = Records.of(records)
         decoded, ingested = self.ingest(records, plan.unknown_schemas)
         drift_results: list[DriftRecord | DriftAlert] = []
-        if plan.model is not None and scorer is not None:
+        watched = scorer if self._watches else None
+        if plan.model is not None and watched is not None:
             # before anything of this batch is counted: a tile holds claims of one model only
-            drift_results += self._drift.switch_model(plan.model, scorer)
+            drift_results += self._drift.switch_model(plan.model, watched)
         scored = score(scorer, ingested.vectors.matrix)
-        if scorer is not None:
-            self._count_drift(scorer, decoded.facts, ingested, scored)
+        if watched is not None:
+            self._count_drift(watched, decoded.facts, ingested, scored)
         drift_results += self._drift.judge_closed()
         rolled = self._roll_out(plan, rollout, scorers, scored, ingested)
         if rolled is not None:
             scored = deciding(rolled)
-        drift_results += self._guard(plan, decoded.facts, ingested, rolled)
+        if self._watches:
+            drift_results += self._guard(plan, decoded.facts, ingested, rolled)
         for span in plan.ranges:
             self.positions[span.topic, span.partition] = span.to_position
         self.plan = plan.number
@@ -171,7 +177,7 @@ class Engine:
                     rollout=charge.rollout)  # fmt: skip
         scorer = self._scorer_of(charge.model) if charge.model is not None else None
         rollout, scorers = self._models_of(plan)
-        decoded, columns = self._decode(records, unknown_schemas)
+        decoded, columns = self.decode(records, unknown_schemas)
         ingested = self.intake.look(decoded.facts, columns)
         scored = score(scorer, ingested.vectors.matrix)
         rolled = self._roll_out(plan, rollout, scorers, scored, ingested)
@@ -245,12 +251,13 @@ class Engine:
         self, records: Sequence[Record], unknown_schemas: Sequence[int] = ()
     ) -> tuple[DecodedBatch, IntakeResult]:
         """Decode records and apply the accepted events to the feature state."""
-        decoded, columns = self._decode(Records.of(records), unknown_schemas)
+        decoded, columns = self.decode(Records.of(records), unknown_schemas)
         return decoded, self.intake.take(decoded.facts, columns)
 
-    def _decode(
-        self, records: Records, unknown_schemas: Sequence[int]
+    def decode(
+        self, records: Records, unknown_schemas: Sequence[int] = ()
     ) -> tuple[DecodedBatch, JsonColumns | None]:
+        """Decode records; returns also the fields of the accepted claims, if they are in columns."""
         if self._is_flat:
             return self.decoder.read(records, unknown_schemas)
         # a field that the features read isn't in the columns: an event object for each

@@ -1,0 +1,1 @@
+"""Explain one decision, down to the records that its features counted."""

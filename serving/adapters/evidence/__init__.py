@@ -1,0 +1,1 @@
+"""Where the evidence comes from: the file of the index, and records of the offline store."""

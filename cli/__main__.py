@@ -12,9 +12,8 @@ from claimtrace import __version__
 from claimtrace.errors import ClaimtraceError, UsageError
 
 from .commands.events import producers, replay, simulate, topics
-from .commands.inspect import definitions, features, offline, score, seal, verify
 from .commands.explain import explain
-from .commands.inspect import features, offline, score, seal, verify
+from .commands.inspect import definitions, features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, train
 from .commands.pipeline import pipeline

@@ -193,7 +193,8 @@ class _Told:
         if value is None or not self._contribution(feature.name):
             return ""
         grid = self._baselines.get(feature.name, ())
-        own = self._value_of(feature.baseline) if feature.baseline else None
+        # 0 is what an entity without a past has, where the definitions say so
+        own = (self._value_of(feature.baseline) if feature.baseline else None) or None
         is_typical, differs = _is_typical(grid, value), _differs(feature, value, own)
         if is_typical and not differs and is_raising:
             return ""

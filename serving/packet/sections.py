@@ -155,7 +155,8 @@ def rules(part: Part) -> Markup:
         row: list[object] = ["fired" if each.fired else "-", each.text, each.outcome]
         if part.profile.scores:
             row.append(each.condition)
-            row.append(", ".join(_operand(one, part) for one in each.operands))
+            read = [one for one in each.operands if not one.is_constant]
+            row.append(", ".join(_operand(one, part) for one in read))
         elif not each.fired:
             continue  # what didn't fire tells how to stay below it
         rows.append(row)
@@ -164,7 +165,7 @@ def rules(part: Part) -> Markup:
 
 
 def _operand(operand: Operand, part: Part) -> str:
-    if not operand.is_constant and part.personal.is_personal(operand.name):
+    if part.personal.is_personal(operand.name):
         return f"{operand.name} = {masked(_number(operand.value), part.profile)}"
     return f"{operand.name} = {_number(operand.value)}"
 

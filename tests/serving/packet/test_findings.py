@@ -59,6 +59,8 @@ def test_a_usual_value_is_odd_for_who_never_claims_that_much() -> None:
     values = {"total_claim_amount": 50.0, own: 2_000.0}
     found = findings_of(evidence(values, {"total_claim_amount": 0.9}), DOMAIN, GRIDS)
     assert "amount claimed: 50 (usually 20 here; as on most claims" in found.raising[0].text
+    values[own] = 0.0  # no past
+    assert not findings_of(evidence(values, {"total_claim_amount": 0.9}), DOMAIN, GRIDS).raising
     values[own] = 4_000.0
     assert not findings_of(evidence(values, {"total_claim_amount": 0.9}), DOMAIN, GRIDS).raising
 

@@ -32,8 +32,10 @@ def features_of(domain: Domain, replayed: Replayed, counter: Counter, claim: Pas
     for row, feature in zip(describe(domain), domain.features, strict=True):
         value = float(replayed.vector[row.place])
         told: dict[str, Any] = {"contribution": shares.get(row.name), "value": or_none(value)}
-        named = {"place": row.place, "name": row.name, "kind": row.kind, "how": row.how,
-                 "text": row.text}  # fmt: skip
+        named: dict[str, Any] = {
+            "place": row.place, "name": row.name, "kind": row.kind, "how": row.how,
+            "text": row.text,
+        }  # fmt: skip
         if isinstance(feature, WindowFeature):
             counted = counter.window(feature)
             until = claim.time_ms - feature.delay_ms

@@ -129,7 +129,9 @@ class Gatherer:
         missing = list(case.missing)
         recomputed = self._recomputed(case, on_log, replayed, sealed)
         if missing and recomputed.same:
-            missing.append("the vector is the sealed one all the same: no counted row is missing")
+            missing.append(
+                "the vector is the sealed one all the same: what is gone changed no number"
+            )
         if case.is_decision and on_log is None:
             missing.append(
                 "the sealed decision isn't on claims.decisions any more: what is shown was "

@@ -169,8 +169,8 @@ class EvidenceIndex:
         for plan in plans:
             edition = plan.edition or edition
             if edition not in rank_of:
-                order = self.domain.tie_order(edition)
-                rank_of[edition] = {topic: i for i, topic in enumerate(order)}
+                topics = self.domain.tie_order(edition)
+                rank_of[edition] = {topic: i for i, topic in enumerate(topics)}
             for span in plan.ranges:
                 ranges.setdefault((span.topic, span.partition), []).append(
                     (span.from_position, plan.number, rank_of[edition][span.topic])
@@ -186,9 +186,9 @@ class EvidenceIndex:
             for group in np.split(rows, np.flatnonzero(np.diff(at)) + 1):
                 at_ms[group] = np.maximum.accumulate(at_ms[group])
         partitions = records.partitions()
-        order = np.lexsort((records.positions, partitions, ranks, at_ms, plan_of))
-        order = order[plan_of[order] > 0]
-        return records.take(order), plan_of[order]
+        rows = np.lexsort((records.positions, partitions, ranks, at_ms, plan_of))
+        rows = rows[plan_of[rows] > 0]
+        return records.take(rows), plan_of[rows]
 
     def _admit(self, found: Columns, first: int) -> Columns:
         """Return the columns of `ADMITTED` for records that come next."""

@@ -145,5 +145,5 @@ def _holders(index: EvidenceIndex, rows: Rows, below: int) -> Rows:
     behind = np.append(rows, below)
     before = behind[behind > 0] - 1
     found = np.concatenate([columns["holders"][rows], columns["claim_holders"][before]])
-    found = found.astype(np.int64)
-    return found[found != NO_ROW]
+    kept: Rows = found[found != NO_ROW].astype(np.int64)
+    return kept

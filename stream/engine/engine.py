@@ -257,7 +257,7 @@ class Engine:
     def decode(
         self, records: Records, unknown_schemas: Sequence[int] = ()
     ) -> tuple[DecodedBatch, JsonColumns | None]:
-        """Decode records; returns also the fields of the accepted claims, if they are in columns."""
+        """Decode records; returns also the columns of the accepted claims, if there are any."""
         if self._is_flat:
             return self.decoder.read(records, unknown_schemas)
         # a field that the features read isn't in the columns: an event object for each

@@ -76,6 +76,7 @@ error_ratio = 0.0
 
 [training]
 min_frauds = 3
+report = false
 params = {{ rounds = 12, least_rounds = 12, max_depth = 2, eta = 0.3 }}
 """
 TOPICS = {

@@ -70,6 +70,9 @@ def explain(
     if at_plan is not None and at_plan < 1:
         raise UsageError("plans are numbered from 1", where="--at-plan")
     if html is not None:
+        if what_if:
+            raise UsageError("a page for a file is of what was decided", where="--what-if",
+                             hint="leave out one of --html and --what-if")  # fmt: skip
         profile_of(profile)
         check_file(html)
     known_ms = time_of(as_of, "--as-of") if as_of else None

@@ -126,8 +126,11 @@ class RuleHit(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The decision on one accepted claim event; field names end in their units.
 
-    Where a roll-out is in force `schema_version` is 2, and the decision has `arm` (`champion` or
-    `canary`, whose model decided), `rollout`, and in `shadow` the verdicts of its other models.
+    Where a roll-out is in force the decision has `arm` (`champion` or `canary`, whose model
+    decided), `rollout`, and in `shadow` the verdicts of its other models.
+
+    `schema_version` is 3 since edition 4, whose decisions have `review_threshold`; before, it is 2
+    under a roll-out and 1 without.
     """
 
     schema_version: int = 1
@@ -145,6 +148,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     band: str
     outcome: str
     threshold: float | None
+    review_threshold: float | UnsetType | None = UNSET
     rules: list[RuleHit]
     base_margin: float | None
     rest_margin: float | None

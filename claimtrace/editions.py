@@ -44,11 +44,25 @@ EDITIONS: Final = (
             "the arm and the verdicts of the other models",
         ),
     ),
+    Edition(
+        4,
+        "0.2.0",
+        (
+            "decisions have `review_threshold`, and `schema_version` 3",
+            "reviewed claims get reasons, too, where the journal was begun with "
+            '`decision.reasons_for = "review"`',
+            "the journal keeps the texts of definitions and rules: `claimtrace definitions`",
+        ),
+    ),
 )
 """All editions that this version can run, the newest last."""
 
 ROLLOUTS: Final = 3
 """The first edition in which a plan may name a roll-out."""
+
+REVIEWS: Final = 4
+"""The first edition whose decisions have the threshold for review, and that can give reasons for
+reviewed claims."""
 
 OLDEST: Final = EDITIONS[0].number
 """The edition of journals from before editions, which don't name one."""

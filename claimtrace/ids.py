@@ -39,7 +39,16 @@ def digest_of(thing: object) -> str:
     >>> digest_of({"b": 1, "a": 2}) == digest_of({"a": 2, "b": 1})
     True
     """
-    return digest(msgspec.json.encode(thing, order="deterministic"))
+    return digest(canonical_json(thing))
+
+
+def canonical_json(thing: object) -> bytes:
+    """Return anything msgspec can encode as JSON with the keys of objects sorted.
+
+    >>> canonical_json({"b": 1, "a": 2})
+    b'{"a":2,"b":1}'
+    """
+    return msgspec.json.encode(thing, order="deterministic")
 
 
 def partition_of(key: str, partitions: int) -> int:

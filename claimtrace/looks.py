@@ -52,6 +52,7 @@ class AdvisoryDecision(msgspec.Struct, frozen=True, kw_only=True):
     band: str
     outcome: str
     threshold: float | None
+    review_threshold: float | UnsetType | None = UNSET
     rules: list[RuleHit]
     base_margin: float | None
     rest_margin: float | None

@@ -13,7 +13,7 @@ from claimtrace.errors import ClaimtraceError, UsageError
 
 from .commands.events import producers, replay, simulate, topics
 from .commands.explain import explain
-from .commands.inspect import features, offline, score, seal, verify
+from .commands.inspect import definitions, features, offline, score, seal, verify
 from .commands.keep import backup, restore
 from .commands.models import models, train
 from .commands.pipeline import pipeline
@@ -116,6 +116,7 @@ app.add_typer(decisions.app, name="decisions", rich_help_panel=_INSPECT)
 app.add_typer(dead.app, name="dead", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(score.score)
 app.add_typer(features.features_app, name="features", rich_help_panel=_INSPECT)
+app.add_typer(definitions.definitions_app, name="definitions", rich_help_panel=_INSPECT)
 app.command(rich_help_panel=_INSPECT)(verify.verify)
 app.command(rich_help_panel=_INSPECT)(seal.seal)
 app.add_typer(offline.offline_app, name="offline", rich_help_panel=_INSPECT)

@@ -87,6 +87,9 @@ class DecisionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `capacity_per_day`."""
     reasons: int = 6
     """Reasons listed on a referred claim; the others are summed up. 0: none are computed."""
+    reasons_for: Literal["refer", "review"] = "refer"
+    """Claims whose decisions get reasons: referred ones, or reviewed ones as well. A journal keeps
+    the value that it was begun with; `review` needs edition 4."""
     review_hours: float = 0.25
     """Hours of people that a review takes; `models compare` counts with it."""
     investigation_hours: float = 3.0

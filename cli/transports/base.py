@@ -57,8 +57,12 @@ class Transport(Closing):
         """Open a reader of the inputs."""
 
     @abstractmethod
-    def plans(self, from_number: int = 1) -> Iterable[Plan]:
+    def plans(self, from_number: int = 1, *, any_terms: bool = False) -> Iterable[Plan]:
         """Return the journal's plans from a number on.
+
+        Args:
+            from_number: the first plan.
+            any_terms: whether the journal may have been begun under other settings.
 
         Raises:
             StateError: there is no journal, or its terms are not those of the settings.

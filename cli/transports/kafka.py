@@ -54,9 +54,10 @@ class KafkaTransport(Transport):
         """Open a reader of the inputs."""
         return self._open_source(None)
 
-    def plans(self, from_number: int = 1) -> Iterator[Plan]:
+    def plans(self, from_number: int = 1, *, any_terms: bool = False) -> Iterator[Plan]:
         """Return the journal's plans."""
-        return iter(plan for plan in self.journal().read(1) if plan.number >= from_number)
+        journal = self._journal_reader() if any_terms else self.journal()
+        return iter(plan for plan in journal.read(1) if plan.number >= from_number)
 
     def terms(self) -> Terms:
         """Return the terms that the journal was begun with."""

@@ -57,7 +57,7 @@ class KinesisTransport(Transport):
         """Open a reader of the inputs."""
         return self._open_source(self._reads(), None)
 
-    def plans(self, from_number: int = 1) -> Iterator[Plan]:
+    def plans(self, from_number: int = 1, *, any_terms: bool = False) -> Iterator[Plan]:
         """Return the journal's plans, without opening it for writing."""
         from stream.adapters.embedded.file_journal import read_plans, read_terms
         from stream.adapters.kinesis.table_journal import TableJournal
@@ -65,11 +65,13 @@ class KinesisTransport(Transport):
         table = self._table()
         if table is not None:
             journal = TableJournal(table, None, self.workspace.clock)
-            journal.terms.check_same(self._shared_terms(journal.terms.topic_ids), table.name)
+            if not any_terms:
+                journal.terms.check_same(self._shared_terms(journal.terms.topic_ids), table.name)
             return journal.read(from_number)
         path = self.workspace.journal_path
         begun = read_terms(path)
-        begun.check_same(self._shared_terms(begun.topic_ids), str(path))
+        if not any_terms:
+            begun.check_same(self._shared_terms(begun.topic_ids), str(path))
         return read_plans(path, from_number)
 
     def terms(self) -> Terms:

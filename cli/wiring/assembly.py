@@ -101,6 +101,7 @@ def build_driver(
         champion,
         observer,
         stopping,
+        {} if log.terms.texts else workspace.texts(),
     )
 
 

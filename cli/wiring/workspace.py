@@ -206,7 +206,15 @@ class Workspace:
             partitions=settings.partitions,
             hash_key=digest(settings.stream.hash_key.encode())[:16],
             schemas="registry" if settings.schemas.registry else "json",
+            reasons_for=settings.decision.reasons_for,
+            texts=self.texts(),
         )
+
+    def texts(self) -> dict[str, str]:
+        """Return the texts of definitions and rules as a journal keeps them."""
+        from stream.journal.kept_texts import packed
+
+        return packed((self.domain.definitions_text, self.domain.rules_text))
 
     @property
     def has_journal(self) -> bool:

@@ -16,7 +16,7 @@ from msgspec import inspect
 
 from claimtrace.errors import ClaimtraceError, DefinitionError
 from claimtrace.events import Event
-from claimtrace.ids import digest_of
+from claimtrace.ids import canonical_json, digest
 from claimtrace.rooms import ROOMS
 
 from .digests import plain
@@ -134,15 +134,25 @@ class Domain:
     @property
     def definitions_digest(self) -> str:
         """A digest that changes whenever a served vector could change."""
+        return digest(self.definitions_text)
+
+    @property
+    def definitions_text(self) -> bytes:
+        """The definitions as JSON, whose SHA-256 is `definitions_digest`."""
         later = [["missing", plain(self.missing)]] if self.missing else []
-        return digest_of(
+        return canonical_json(
             [self.name, self.currency, plain(self.features), plain(self.groups), *later]
         )
 
     @property
     def rules_digest(self) -> str:
         """A digest that changes whenever a rule could decide differently."""
-        return digest_of(plain(self.rules))
+        return digest(self.rules_text)
+
+    @property
+    def rules_text(self) -> bytes:
+        """The rules as JSON, whose SHA-256 is `rules_digest`."""
+        return canonical_json(plain(self.rules))
 
 
 MISSING_BY_DOMAIN: Final = 2

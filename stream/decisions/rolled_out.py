@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from claimtrace.decisions import ModelRef, RolloutRef
@@ -22,10 +23,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Arm(NamedTuple):
-    """The model of an arm, its threshold for referral, and the roles and models beside it."""
+    """The model of an arm, its thresholds, and the roles and models beside it.
+
+    `threshold` is the least probability for referral, `review_threshold` that for review.
+    """
 
     model: ModelRef
     threshold: float
+    review_threshold: float
     others: tuple[tuple[str, ModelRef], ...]
 
 
@@ -44,7 +49,14 @@ class OtherModels(NamedTuple):
 
     def frames_of(self, frame: Frame) -> list[Frame]:
         """Return the frame of each arm."""
-        return [frame._replace(model=arm.model, threshold=arm.threshold) for arm in self.by_arm]
+        return [
+            frame._replace(
+                model=arm.model,
+                threshold=arm.threshold,
+                review_threshold=UNSET if frame.review_threshold is UNSET else arm.review_threshold,
+            )
+            for arm in self.by_arm
+        ]
 
 
 def others_texts(

@@ -11,7 +11,7 @@ batch, each encoded once) and values of its own, in this order:
     V0 ","policy":..,"topic":..,"partition":..,"position":    position
     P2 ,"event_time_ms":  P3 ,"log_time_ms":  P4 ,"known_time_ms":    log time as known time
     P5 ,"score":  P6 ,"margin":                     numbers, null for NaN
-    V1 ,"band":..,"outcome":..,"threshold":..,"rules":
+    V1 ,"band":..,"outcome":..,"threshold":..,"rules":     `review_threshold` before the rules (*)
     V2 rules, "base_margin", "rest_margin", "reasons"
     P7 ,"features":[                                the served vector
     P8 ],"feature_hash":"                           hex digits
@@ -19,8 +19,10 @@ batch, each encoded once) and values of its own, in this order:
        }                                            `UNLINKED`, whose brace becomes a comma and
                                                     whose zeros become the chain (`_link`)
 
-Under a roll-out (`rolled_out`) P0 has version 2, V3 ends at the first other model's score, and a
-number and a variant follow for each model that didn't decide:
+(*) Since edition 4, and P0 has version 3 then.
+
+Under a roll-out (`rolled_out`) P0 has version 2 before edition 4, V3 ends at the first other
+model's score, and a number and a variant follow for each model that didn't decide:
 
     V3 ","model":..,..,"shadow":[{"role":..,"model":..,"score":          its score
     V4 ,"outcome":..},{"role":..,"model":..,"score":                     that of the next one
@@ -34,6 +36,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from claimtrace.batches.accepted import AcceptedEvents
@@ -119,7 +122,7 @@ def seal_all(
     hashes = np.ascontiguousarray(sha256_rows(matrix)[:, :_HASH_BYTES])
     columns = Columns(
         texts=texts,
-        pieces=np.array([texts.number(piece) for piece in _pieces(others)], np.int64),
+        pieces=np.array([texts.number(piece) for piece in _pieces(frame, others)], np.int64),
         variants=np.array(
             [
                 _source_texts(records, frame, texts),
@@ -188,8 +191,10 @@ def _source_texts(records: Records, frame: Frame, texts: Texts) -> NDArray[np.in
 
 
 def _outcome_texts(verdicts: Verdicts, frame: Frame, texts: Texts) -> NDArray[np.int64]:
-    """Make V1, with band, outcome and threshold."""
+    """Make V1, with band, outcome and thresholds."""
     threshold = _json(frame.threshold)
+    if frame.review_threshold is not UNSET:
+        threshold += f',"review_threshold":{_json(frame.review_threshold)}'
     numbers = [
         [
             texts.number(
@@ -261,7 +266,10 @@ def _by_arm(
     return np.stack(made)[others.arms, np.arange(len(others.arms))]
 
 
-def _pieces(others: OtherModels | None) -> tuple[bytes, ...]:
+def _pieces(frame: Frame, others: OtherModels | None) -> tuple[bytes, ...]:
+    """Return P0 to P8 with the version of the decisions."""
+    if frame.review_threshold is not UNSET:
+        return (_PIECES[0].replace(b":1,", b":3,"), *_PIECES[1:])
     if others is None:
         return _PIECES
     return (_PIECES[0].replace(b":1,", b":2,"), *_PIECES[1:])

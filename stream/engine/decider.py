@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from claimtrace.batches.accepted import AcceptedEvents
 from claimtrace.batches.outgoing import OutgoingBatch, OutgoingColumns
 from claimtrace.buffers.byte_strings import ByteStrings
 from claimtrace.decisions import DECISIONS_TOPIC, ModelRef, RuleHit
+from claimtrace.editions import REVIEWS
 from claimtrace.event_flags import UNSEEN, flag_names
 from claimtrace.events import Headers, Outgoing
 from claimtrace.refusals import Refusal
@@ -53,7 +55,7 @@ class Decider:
 
     Args:
         domain: definitions and rules.
-        terms: of the journal; they set how many reasons a referred claim gets.
+        terms: of the journal; they set which claims get reasons, and how many.
     """
 
     def __init__(self, domain: Domain, terms: Terms) -> None:
@@ -155,10 +157,9 @@ class Decider:
         claims = facts.take(ingested.claims[chosen])
         ids = ByteStrings.of_texts(claims.event_ids)
         verdicts = _verdicts(applied, claims, chosen, own_levels, hits)
-        explanations = self._explain(applied, claims, chosen, np.flatnonzero(own_levels == 2))
-        threshold = thresholds_of(applied.scorer)[1] if applied.scorer is not None else None
-        frame = Frame(self._domain.name, threshold, applied.plan.model, self._definitions,
-                      self._rules)  # fmt: skip
+        explained = np.flatnonzero(own_levels >= self._least_explained(applied.edition))
+        explanations = self._explain(applied, claims, chosen, explained)
+        frame = self._frame(applied)
         matrix = ingested.vectors.matrix[chosen]
         others = None if applied.rolled is None else _others(applied.rolled, chosen, rule_levels)
         sealed = seal_all(frame, claims, ids, matrix, verdicts, explanations, self.chains,
@@ -170,6 +171,19 @@ class Decider:
                                   ingested.vectors.amounts[chosen], others)  # fmt: skip
         return [_outgoing(claims, ids, sealed.bodies)], decided
 
+    def _least_explained(self, edition: int) -> int:
+        """Return the least level of outcomes whose claims get reasons."""
+        return 1 if edition >= REVIEWS and self._terms.reasons_for == "review" else 2
+
+    def _frame(self, applied: AppliedBatch) -> Frame:
+        """Return the values that all decisions of a batch share."""
+        scorer = applied.scorer
+        review, refer = (None, None) if scorer is None else thresholds_of(scorer)
+        return Frame(
+            self._domain.name, refer, applied.plan.model, self._definitions, self._rules,
+            review if applied.edition >= REVIEWS else UNSET,
+        )  # fmt: skip
+
     def _explain(
         self,
         applied: AppliedBatch,
@@ -177,13 +191,13 @@ class Decider:
         chosen: NDArray[np.int64],
         referred: NDArray[np.int64],
     ) -> dict[int, Explanation]:
-        """Explain the referred claims; returns the explanations by index among `claims`.
+        """Explain claims of the batch; returns the explanations by index among `claims`.
 
         Args:
             applied: the batch.
             claims: its owned claims.
             chosen: int64, the rows of `claims` among the new claims of the batch.
-            referred: int64, indexes of the referred ones among `claims`.
+            referred: int64, indexes among `claims` of those that get reasons.
         """
         if applied.scorer is None or not referred.size or not self._terms.reasons:
             return {}
@@ -260,7 +274,7 @@ def _others(
     ]
     decides = named[: 1 if rolled.rollout.canary is None else 2]
     by_arm = tuple(
-        Arm(model, thresholds_of(rolled.scorers[arm])[1],
+        Arm(model, *thresholds_of(rolled.scorers[arm])[::-1],
             tuple(each for each in (*decides, *named[len(decides):]) if each[1] != model))
         for arm, (_, model) in enumerate(decides)
     )  # fmt: skip

@@ -49,7 +49,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `now_ms` is for people only: no decision depends on it. `unknown_schemas` are schema ids that
     the schema registry didn't know: a replay refuses them too, whatever the registry knows by then.
     `edition` is the edition that begins with this plan; 0: the one in force goes on. `rollout` is
-    the roll-out in force, whose champion is `model`; None: the champion decides alone.
+    the roll-out in force, whose champion is `model`; None: the champion decides alone. `texts` are
+    those of definitions and rules by digest, packed (`kept_texts`), for journals whose terms lack
+    them; nothing depends on them.
     """
 
     number: int
@@ -59,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unknown_schemas: list[int] = []
     edition: int = 0
     rollout: RolloutRef | None = None
+    texts: dict[str, str] = {}
 
 
 _encode: Final = msgspec.json.Encoder().encode

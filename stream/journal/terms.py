@@ -39,6 +39,11 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     that are created again under the same names."""
     schemas: str = "json"
     """`json`, or `registry` where values framed by a schema registry are read too."""
+    reasons_for: str = "refer"
+    """`refer`, or `review` where reviewed claims get reasons, too. It is of no effect before
+    edition 4."""
+    texts: dict[str, str] = {}
+    """The texts of definitions and rules by digest, packed (`kept_texts`). No setting."""
     edition: int = NEWEST
     """The edition that the journal began with; `claimtrace upgrade` may have begun another since
     (`Plan.edition`). No setting: it is taken from the journal."""
@@ -46,14 +51,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     def check_same(self, other: Terms, where: str) -> None:
         """Refuse other terms than those that the journal was begun with.
 
-        `topic_ids` are not compared: the transports compare them with a better message. Nor is the
-        edition, which is the journal's own.
+        `topic_ids` are not compared: the transports compare them with a better message. Nor are
+        the edition and the texts, which are the journal's own.
 
         Raises:
             StateError: names the first term that differs.
         """
         for name in self.__struct_fields__:
-            if name in ("topic_ids", "edition"):
+            if name in ("topic_ids", "edition", "texts"):
                 continue
             before, now = getattr(self, name), getattr(other, name)
             if before != now:
@@ -71,6 +76,10 @@ def encoded_terms(terms: Terms) -> bytes:
     """Encode the terms that a journal begins with; the inverse of `terms_of`."""
     plain: dict[str, Any] = msgspec.to_builtins(terms)
     edition = plain.pop("edition")
+    # left out where they say nothing, so that the terms of earlier editions keep their bytes
+    for name, default in (("reasons_for", "refer"), ("texts", {})):
+        if plain[name] == default:
+            del plain[name]
     if edition == OLDEST:
         return _encode(plain)
     return framed("terms", plain, edition)

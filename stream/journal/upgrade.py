@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from claimtrace.editions import NEWEST
@@ -31,7 +31,13 @@ def edition_in_force(terms: Terms, plans: Iterable[Plan]) -> int:
     return edition
 
 
-def begin_edition(journal: Journal, terms: Terms, now_ms: int, edition: int = NEWEST) -> Begun:
+def begin_edition(
+    journal: Journal,
+    terms: Terms,
+    now_ms: int,
+    edition: int = NEWEST,
+    texts: Mapping[str, str] | None = None,
+) -> Begun:
     """Append a plan that begins an edition, unless it is in force.
 
     Workers that append meanwhile do no harm: the plan is written again behind theirs.
@@ -41,13 +47,19 @@ def begin_edition(journal: Journal, terms: Terms, now_ms: int, edition: int = NE
         terms: those that it was begun with.
         now_ms: for people.
         edition: one that this version knows.
+        texts: of definitions and rules by digest, packed, to be kept with the plan.
     """
     while True:
         before = edition_in_force(terms, journal.read(1))
         if before >= edition:
             return Begun(before, before, 0)
         plan = Plan(
-            number=journal.next_number, ranges=[], model=None, now_ms=now_ms, edition=edition
+            number=journal.next_number,
+            ranges=[],
+            model=None,
+            now_ms=now_ms,
+            edition=edition,
+            texts=dict(texts or {}),
         )
         if journal.append(plan) == plan:
             return Begun(before, edition, plan.number)

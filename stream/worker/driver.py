@@ -23,7 +23,7 @@ plans, all apply them, each emits and stores the effects of the partitions it ow
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -85,6 +85,8 @@ class Driver:
         champion: the model in charge, asked once for each new plan.
         observer: told what happens, for logs and metrics.
         stopping: whether a person or a supervisor asked this worker to end.
+        texts: of definitions and rules, packed, for the first plan of this worker; dropped when
+            a plan is seen that has them.
     """
 
     def __init__(
@@ -97,8 +99,9 @@ class Driver:
         champion: Callable[[], ModelRef | None],
         observer: WorkerObserver,
         stopping: Callable[[], bool] = lambda: False,
+        texts: Mapping[str, str] | None = None,
     ) -> None:
-        self.engine = engine
+        self.engine, self._texts = engine, dict(texts or {})
         self._log, self._source, self._journal, self._group = (
             log,
             log.source,
@@ -157,6 +160,7 @@ class Driver:
             reached = None  # the note belongs to a journal that is gone
         for plan in self._planned(bookmark):
             records = self._fetch(plan)
+            self._texts = {} if plan.texts else self._texts
             if reached is not None and plan.number <= reached.plan:
                 self._apply_without_effects(plan, records, reached)
             else:
@@ -189,6 +193,7 @@ class Driver:
         if plan is None:
             self._run_due()
             return 0
+        self._texts = {} if plan.texts else self._texts
         counts = self._apply(plan, records)
         self._observer.applied(plan.number, counts, self._clock.monotonic_s() - from_s)
         if plan.edition:
@@ -256,7 +261,8 @@ class Driver:
         champion = self._retry(self._champion)
         now_ms, number = self._clock.now_ms(), self.engine.plan + 1
         plan = plan_of(number, records, champion, now_ms, unknown, self._rollout())
-        plan = msgspec.structs.replace(plan, ranges=self._source.located(plan.ranges))
+        ranges = self._source.located(plan.ranges)
+        plan = msgspec.structs.replace(plan, ranges=ranges, texts=self._texts)
         from_s = self._clock.monotonic_s()
         won = self._retry(lambda: self._journal.append(plan))
         self._observer.journal(self._clock.monotonic_s() - from_s)

@@ -10,6 +10,7 @@ import pytest
 
 from claimtrace.editions import NEWEST
 from cli.__main__ import main
+from stream.adapters.embedded.file_journal import read_plans, read_terms
 from tests.compat.editions import HERE, copy_of, proofs, records_of
 
 FAULTS = Path(__file__).parents[1] / "worlds" / "faults"
@@ -81,7 +82,7 @@ def test_an_old_folder_goes_on_in_its_edition_until_it_is_upgraded(
     assert ask(folder, "verify")["differ"] == 0
     for snapshot in (bare / "state" / "snapshots").glob("*.bin"):
         snapshot.unlink()
-    decisions = {}
+    decisions, terms = {}, read_terms(folder / "state" / "journal")
     for each in (folder, bare, old):
         for table in ("contracts", "adjudicated", "claimed"):
             more = EDITION_2 / "more" / table
@@ -95,6 +96,11 @@ def test_an_old_folder_goes_on_in_its_edition_until_it_is_upgraded(
         diff = ask(each, "features", "diff")
         assert (diff["differing"], diff["missing"], diff["extra"]) == (0, 0, 0)
         decisions[each] = records_of_claims(each)
+        # the upgrade's plan has the texts, or the first plan of a worker that found none
+        plans = list(read_plans(each / "state" / "journal"))
+        kept = [plan for plan in plans if plan.texts]
+        assert [plan.edition for plan in kept] == ([0] if each == old else [NEWEST])
+        assert set(kept[0].texts) == {terms.definitions, terms.rules}
     assert decisions[folder] == decisions[bare], (
         "from a snapshot of edition 1, and from the journal"
     )

@@ -1,8 +1,8 @@
 """Writes the folder of an edition: what this version leaves on the disk, for later ones to read.
 
-    cp -r tests/compat/edition_3 tests/compat/edition_4            # in a checkout of that version
-    mv tests/compat/edition_4/claimtrace_edition_{3,4}.py
-    .venv/bin/python -m tests.compat.make tests/compat/edition_4
+    cp -r tests/compat/edition_4 tests/compat/edition_5            # in a checkout of that version
+    mv tests/compat/edition_5/claimtrace_edition_{4,5}.py
+    .venv/bin/python -m tests.compat.make tests/compat/edition_5
 
 An edition has:
 
@@ -60,6 +60,7 @@ batch_records = 50
 [decision]
 capacity_per_day = 0.3
 review_per_day = 0.6
+reasons_for = "review"
 
 [drift]
 window = "10d"
@@ -75,6 +76,7 @@ error_ratio = 0.0
 
 [training]
 min_frauds = 3
+report = false
 params = {{ rounds = 12, least_rounds = 12, max_depth = 2, eta = 0.3 }}
 """
 TOPICS = {
@@ -162,6 +164,9 @@ def roll_out(edition: Path, scratch: Path, folder: Path) -> None:
     asked = [base(folder, "train", "--capacity", more) for more in ("1.3", "0.2")]
     told = succeed(edition, scratch, [*asked, base(folder, "models", "--json")])
     others = [each["model"]["version"] for each in json.loads(told[-1]) if not each["alias"]]
+    # trained on the same claims, it is no better than the champion
+    waive = ["models", "approve", str(others[0]), "--waive", "quality", "--reason", "to be kept"]
+    succeed(edition, scratch, [base(folder, *waive)])
     start = ["rollout", "start", "--canary", str(others[0]), "--share", "40%", "--shadow",
              str(others[1]), "--reason", "to be kept", "--actor", "keeper"]  # fmt: skip
     print(*succeed(edition, scratch, [base(folder, *start), base(folder, "rollout")]), sep="\n")

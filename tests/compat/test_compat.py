@@ -136,6 +136,26 @@ def test_the_folder_of_edition_3_has_a_roll_out():
     assert any(o["outcome"] != d["outcome"] for d in rolled for o in d["shadow"])
 
 
+def test_the_folder_of_edition_4_has_both_thresholds_and_reasons_for_reviews():
+    folder = HERE / "edition_4" / "folder"
+    values = [v for part in records_of(folder / "log.db", DECISIONS).values() for v in part]
+    decisions = [json.loads(value) for value in values]
+    assert {d["schema_version"] for d in decisions} == {3}
+    scored = [d for d in decisions if d["score"] is not None]
+    assert all(0 < d["review_threshold"] <= d["threshold"] <= 1 for d in scored)
+    # thresholds alone give the band, under a roll-out those of the arm
+    assert all((d["score"] >= d["review_threshold"]) == (d["band"] != "low") for d in scored)
+    assert {d["arm"] for d in decisions if "arm" in d} == {"champion", "canary"}
+    assert len({d["review_threshold"] for d in scored}) > 1
+    explained = {d["outcome"] for d in scored if d["reasons"]}
+    assert explained == {"review", "refer"}
+    assert all(d["review_threshold"] is None for d in decisions if d["model"] is None)
+    terms = (folder / "state" / "journal").read_bytes().splitlines()[0]
+    assert set(json.loads(terms.rpartition(b"\t")[0])["terms"]["texts"]) == {
+        d[name] for d in decisions for name in ("definitions", "rules_digest")
+    }
+
+
 def test_every_decision_is_replayed_to_the_same_bytes(lived):
     count = lived.expected["folder"][DECISIONS]["records"]
     told = lived.told("verify")

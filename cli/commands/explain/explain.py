@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from claimtrace.errors import UsageError
 
-from ...console import print_json
+from ...console import out, print_json, safe
 from ...times import time_of
+from ...wiring.packet_file import check_file, write_packet
 from ...wiring.workspace import Workspace
+from ..inspect.definitions import kept
 from .opened import open_evidence
 from .shown import show_evidence
 
@@ -35,6 +38,13 @@ def explain(
     ] = None,
     rows: Annotated[int, typer.Option(help="Rows shown of each feature; 0: all.", min=0)] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write it as a page for a file, to print."),
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="Who the page is for: siu, customer or full.")
+    ] = "siu",
 ) -> None:
     """Say why a claim was decided as it was: reasons, rules, and the rows behind each number.
 
@@ -45,9 +55,13 @@ def explain(
     --as-of and --at-plan answer what was known on another day: labels and claims that arrived
     later are left out, or counted. --what-if decides on a changed claim, and looks for the smallest
     change of one field that gives a milder outcome.
+
+    --html writes one page that runs and loads nothing, and prints the SHA-256 of the file: note it
+    where the file is kept. --profile says how much of personal fields the page shows.
     """
     from serving.evidence.cases import When
     from serving.evidence.changed_claim import parsed_changes
+    from serving.packet import profile_of
 
     workspace: Workspace = ctx.obj
     if at_plan is not None and as_of:
@@ -55,11 +69,23 @@ def explain(
                          hint="leave one of them out")  # fmt: skip
     if at_plan is not None and at_plan < 1:
         raise UsageError("plans are numbered from 1", where="--at-plan")
+    if html is not None:
+        if what_if:
+            raise UsageError("a page for a file is of what was decided", where="--what-if",
+                             hint="leave out one of --html and --what-if")  # fmt: skip
+        profile_of(profile)
+        check_file(html)
     known_ms = time_of(as_of, "--as-of") if as_of else None
     changes = parsed_changes(workspace.domain, what_if) if what_if else None
     with open_evidence(workspace, quiet=as_json) as gatherer:
         found = gatherer.evidence(claim_id, When(at_plan, known_ms), changes)
-    if as_json:
+    if html is not None:
+        told = write_packet(workspace, found, profile, html, dict(kept(workspace)))
+        if as_json:
+            print_json({"file": str(html), "profile": profile, "sha256": told})
+        else:
+            out.print(f"wrote {safe(str(html))} for {profile}\nsha256 {told}", soft_wrap=True)
+    elif as_json:
         print_json(found)
     else:
         show_evidence(found, rows)

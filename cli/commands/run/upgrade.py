@@ -49,4 +49,5 @@ def run_upgrade(workspace: Workspace) -> Any:
         terms = transport.terms()
         if not transport.shares_journal:
             opened.enter_context(transport.lock())
-        return begin_edition(transport.journal(), terms, workspace.clock.now_ms())
+        now_ms, texts = workspace.clock.now_ms(), {} if terms.texts else workspace.texts()
+        return begin_edition(transport.journal(), terms, now_ms, texts=texts)

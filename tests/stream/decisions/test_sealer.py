@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from claimtrace.batches.accepted import Accepted, AcceptedEvents, AcceptedRecord
 from claimtrace.buffers.byte_strings import ByteStrings
@@ -45,7 +46,7 @@ explanation_values = st.builds(
 frames = st.builds(
     Frame, policy=text, threshold=st.none() | finite,
     model=st.none() | st.builds(ModelRef, name=text, version=st.integers(1, 99), digest=text),
-    definitions=text, rules=text,
+    definitions=text, rules=text, review_threshold=st.just(UNSET) | st.none() | finite,
 )  # fmt: skip
 one = st.fixed_dictionaries(
     {
@@ -98,7 +99,9 @@ def test_the_bytes_are_those_of_a_decision(frame: Frame, rows: list[dict]) -> No
     before: dict[int, str] = {}
     for i, row in enumerate(rows):
         explanation = explanations.get(i)
+        is_early = frame.review_threshold is UNSET
         decision = Decision(
+            schema_version=1 if is_early else 3,
             decision_id=decision_id(row["id"], frame.policy),
             claim_id=row["id"],
             policy=frame.policy,
@@ -113,6 +116,7 @@ def test_the_bytes_are_those_of_a_decision(frame: Frame, rows: list[dict]) -> No
             band="low",
             outcome="refer",
             threshold=frame.threshold,
+            review_threshold=frame.review_threshold,
             rules=row["rules"],
             base_margin=explanation.base_margin if explanation else None,
             rest_margin=explanation.rest_margin if explanation else None,

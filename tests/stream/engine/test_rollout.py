@@ -88,7 +88,7 @@ def test_each_claim_has_the_decision_of_its_arm(name: str, rules: bool, alone: A
         wanted = dict(alone[model, rules][row])
         others = [(r, m, alone[m, rules][row]) for r, m in named if m != model]
         wanted |= {
-            "schema_version": 2,
+            "schema_version": 3,
             "arm": role,
             "rollout": msgspec.to_builtins(ref),
             "shadow": [
@@ -104,7 +104,7 @@ def test_each_claim_has_the_decision_of_its_arm(name: str, rules: bool, alone: A
 
 def test_without_a_roll_out_the_bytes_are_those_of_before(alone: Alone) -> None:
     for decision in alone[a_scorer(1).ref, True]:
-        assert decision["schema_version"] == 1
+        assert decision["schema_version"] == 3
         assert decision["shadow"] == []
         assert "arm" not in decision
         assert "rollout" not in decision

@@ -101,7 +101,7 @@ def test_a_change_takes_effect_at_a_plans_border(undisturbed: Turns) -> None:
         rollout = planned[decision["topic"], decision["position"]].rollout
         version = None if rollout is None else rollout.version
         assert decision.get("rollout", {}).get("version") == version
-        assert decision["schema_version"] == (1 if rollout is None else 2)
+        assert decision["schema_version"] == 3
         if version is not None:
             key = version, decision["arm"]
             arms[key] = arms.get(key, 0) + 1

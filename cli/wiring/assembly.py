@@ -91,6 +91,7 @@ def build_driver(
             opened.enter_context(DaemonThreads()),  # an append is waited for before the exit
             store_names(workspace),
             champion,
+            {} if log.terms.texts else workspace.texts(),
         ),
         Cadence(
             snapshot=(stream.snapshot_every_records, duration_ms(stream.snapshot_every) / 1000),
@@ -101,7 +102,6 @@ def build_driver(
         champion,
         observer,
         stopping,
-        {} if log.terms.texts else workspace.texts(),
     )
 
 

@@ -23,7 +23,7 @@ plans, all apply them, each emits and stores the effects of the partitions it ow
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -85,8 +85,6 @@ class Driver:
         champion: the model in charge, asked once for each new plan.
         observer: told what happens, for logs and metrics.
         stopping: whether a person or a supervisor asked this worker to end.
-        texts: of definitions and rules, packed, for the first plan of this worker; dropped when
-            a plan is seen that has them.
     """
 
     def __init__(
@@ -99,15 +97,10 @@ class Driver:
         champion: Callable[[], ModelRef | None],
         observer: WorkerObserver,
         stopping: Callable[[], bool] = lambda: False,
-        texts: Mapping[str, str] | None = None,
     ) -> None:
-        self.engine, self._texts = engine, dict(texts or {})
-        self._log, self._source, self._journal, self._group = (
-            log,
-            log.source,
-            log.journal,
-            log.group,
-        )
+        self.engine, self._texts = engine, stores.texts
+        self._log, self._group = log, log.group
+        self._source, self._journal = log.source, log.journal
         self._snapshots, self._clock, self._champion = stores.snapshots, clock, champion
         self._observer, self._stopping = observer, stopping
         self._rollouts = stores.rollouts
@@ -262,7 +255,7 @@ class Driver:
         now_ms, number = self._clock.now_ms(), self.engine.plan + 1
         plan = plan_of(number, records, champion, now_ms, unknown, self._rollout())
         ranges = self._source.located(plan.ranges)
-        plan = msgspec.structs.replace(plan, ranges=ranges, texts=self._texts)
+        plan = msgspec.structs.replace(plan, ranges=ranges, texts=dict(self._texts))
         from_s = self._clock.monotonic_s()
         won = self._retry(lambda: self._journal.append(plan))
         self._observer.journal(self._clock.monotonic_s() - from_s)

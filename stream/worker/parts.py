@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -131,6 +132,9 @@ class Stores(NamedTuple):
     """Names the store that an error comes from; None: by the domain's topics alone."""
     rollouts: Rollouts | None = None
     """The roll-out in force beside the model in charge, and where its end is recorded."""
+    texts: Mapping[str, str] = MappingProxyType({})
+    """Texts of definitions and rules, packed, for the first plan of this worker; dropped when a
+    plan is seen that has them."""
 
 
 class Cadence(NamedTuple):

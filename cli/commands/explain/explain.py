@@ -61,7 +61,6 @@ def explain(
     """
     from serving.evidence.cases import When
     from serving.evidence.changed_claim import parsed_changes
-    from serving.packet import profile_of
 
     workspace: Workspace = ctx.obj
     if at_plan is not None and as_of:
@@ -70,11 +69,7 @@ def explain(
     if at_plan is not None and at_plan < 1:
         raise UsageError("plans are numbered from 1", where="--at-plan")
     if html is not None:
-        if what_if:
-            raise UsageError("a page for a file is of what was decided", where="--what-if",
-                             hint="leave out one of --html and --what-if")  # fmt: skip
-        profile_of(profile)
-        check_file(html)
+        _check_page(html, profile, what_if)
     known_ms = time_of(as_of, "--as-of") if as_of else None
     changes = parsed_changes(workspace.domain, what_if) if what_if else None
     with open_evidence(workspace, quiet=as_json) as gatherer:
@@ -89,3 +84,14 @@ def explain(
         print_json(found)
     else:
         show_evidence(found, rows)
+
+
+def _check_page(html: Path, profile: str, what_if: list[str] | None) -> None:
+    """Refuse a page that can't be written, before anything is replayed."""
+    from serving.packet import profile_of
+
+    if what_if:
+        raise UsageError("a page for a file is of what was decided", where="--what-if",
+                         hint="leave out one of --html and --what-if")  # fmt: skip
+    profile_of(profile)
+    check_file(html)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from claimtrace.clock import Clock
 from claimtrace.decisions import DEAD_TOPIC, DECISIONS_TOPIC
@@ -44,6 +45,7 @@ class Answer(NamedTuple):
 
 
 _ASK_AGAIN: Final = Answer()
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -128,12 +130,11 @@ class Door:
 
     async def find(self, claim_id: str) -> bytes | None:
         """Return the sealed decision on a claim; None for none."""
-        return await asyncio.wait_for(asyncio.wrap_future(self._log.tail.find(claim_id)), _FIND_S)
+        return await _in_time(self._log.tail.find(claim_id))
 
     async def page(self, partition: int, position: int, most: int) -> list[Record]:
         """Return decisions of a partition from a position on."""
-        asked = asyncio.wrap_future(self._log.tail.page(partition, position, most))
-        return await asyncio.wait_for(asked, _FIND_S)
+        return await _in_time(self._log.tail.page(partition, position, most))
 
     def serve(self, engine: Engine) -> int:
         """Answer those who stand at the gate, on the engine's thread; returns how many."""
@@ -263,3 +264,15 @@ class Door:
 def _set(future: asyncio.Future[Answer], answer: Answer) -> None:
     if not future.done():
         future.set_result(answer)
+
+
+async def _in_time(asked: Future[Found]) -> Found:
+    """Return what the tail's thread has found.
+
+    Raises:
+        NoAnswer: it hasn't, as the log doesn't answer.
+    """
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(asked), _FIND_S)
+    except TimeoutError as error:
+        raise NoAnswer("the log doesn't answer") from error

@@ -11,13 +11,16 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from claimtrace.decisions import DECISIONS_TOPIC
 from claimtrace.errors import ClaimtraceError
 from claimtrace.events import Record
 
 from .decision_index import DecisionIndex
+
+_RETRY_S: Final = 1.0
+"""Pause before a log that can't be read is opened again."""
 
 Positions = dict[tuple[str, int], int]
 
@@ -76,8 +79,9 @@ class Tail:
 
     def wake(self) -> None:
         """Read at once: this process has written decisions."""
-        if self._feed is not None:
-            self._feed.wake()
+        feed = self._feed
+        if feed is not None:
+            feed.wake()
 
     def find(self, claim_id: str) -> Future[bytes | None]:
         """Return the sealed decision on a claim, None for none, when the thread has found it."""
@@ -107,16 +111,28 @@ class Tail:
         return future
 
     def _run(self) -> None:
+        told = ""
         try:
-            feed = self._feed = self._open_feed()
             with DecisionIndex(self._path) as index:
-                self._follow(feed, index)
-            feed.close()
-        except ClaimtraceError as error:
-            self._tell(f"decisions can't be read from the log: {error}")
+                while not self._is_ending.is_set():
+                    try:
+                        self._follow_opened(index)
+                    except ClaimtraceError as error:
+                        if str(error) != told:
+                            told = str(error)
+                            self._tell(f"decisions can't be read from the log: {told}")
+                        self._is_ending.wait(_RETRY_S)
         finally:
             self._is_ending.set()
             self._refuse()
+
+    def _follow_opened(self, index: DecisionIndex) -> None:
+        feed = self._feed = self._open_feed()
+        try:
+            self._follow(feed, index)
+        finally:
+            self._feed = None
+            feed.close()
 
     def _follow(self, feed: Feed, index: DecisionIndex) -> None:
         positions = index.positions()
@@ -124,7 +140,7 @@ class Tail:
         if any(positions.get(each, 0) > end for each, end in ends.items()):
             index.clear()  # the log was replaced by a shorter one
             positions = {}
-        caught_up = False
+        caught_up = self.is_ready  # after an outage: what fell meanwhile is waited for
         while not self._is_ending.is_set():
             records = feed.read(positions, wait=caught_up and not self._asked)
             for each in records:
@@ -142,6 +158,8 @@ class Tail:
     def _answer(self, feed: Feed, index: DecisionIndex) -> None:
         while self._asked:
             work, future = self._asked.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue  # whoever asked has waited for too long
             try:
                 future.set_result(work(feed, index))
             except Exception as error:
@@ -151,4 +169,6 @@ class Tail:
         from ..looks.desk import NoAnswer
 
         while self._asked:
-            self._asked.popleft()[1].set_exception(NoAnswer("the log isn't read any more"))
+            future = self._asked.popleft()[1]
+            if future.set_running_or_notify_cancel():
+                future.set_exception(NoAnswer("the log isn't read any more"))

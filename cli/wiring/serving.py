@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from claimtrace.errors import ConfigError, StoreUnavailable, UsageError
+import msgspec
+
+from claimtrace.errors import ClaimtraceError, ConfigError, StoreUnavailable, UsageError
+from claimtrace.events import Record
 from claimtrace.settings.schema import KAFKA
 
 from .looks.batches import build_batches
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from serving.adapters.doors.lookup import Gate
     from serving.adapters.evidence.service import EvidenceService
     from serving.adapters.http.endpoint import Parts
+    from stream.engine.engine import Engine
     from stream.worker.driver import Driver
 
 INDEX: Final = "decisions.db"
@@ -83,7 +87,9 @@ class Served:
 
     def after_step(self, driver: Driver, records: int) -> None:
         """Tell of the decisions that fell, and answer who asks for looks or stands at the gate."""
-        self._is_built = True
+        if not self._is_built:
+            self._warm_up(driver.engine)
+            self._is_built = True
         if records:
             self.door.wake()
         self._beside.after_step(driver, records)
@@ -117,6 +123,15 @@ class Served:
             self.evidence.close()
         self.door.close()
         self.looking.close()
+
+    def _warm_up(self, engine: Engine) -> None:
+        """Compile what the first request would wait for; a claim is looked at, nothing changes."""
+        claim = self._workspace.domain.claim
+        value = msgspec.json.encode({claim.id_field: "warm-up"})
+        record = Record(claim.topic, 0, 0, None, value, self._workspace.clock.now_ms())
+        with suppress(ClaimtraceError):  # who asks for a look is told better
+            engine.gate([record])
+            engine.look([record])
 
     def _why_not_ready(self) -> str:
         if not self._is_built:

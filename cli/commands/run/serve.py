@@ -77,7 +77,8 @@ def serve(
         if not follow:
             prepare(workspace)
         config = ctx.find_root().params.get("config")
-        evidence = EvidenceService(KeptEvidence(workspace).as_of_now)
+        kept = KeptEvidence(workspace)
+        evidence = EvidenceService(kept.as_of_now, at_end=kept.close)
         served = Served(workspace, registry, notify, follows=follow, config=config,
                         evidence=evidence)  # fmt: skip
         opened.callback(served.close)

@@ -36,6 +36,10 @@ class KeptEvidence:
         """Return who finds evidence."""
         return self._evidence
 
+    def close(self) -> None:
+        """Close the readers; in the thread that opened them."""
+        self._opened.close()
+
     def _evidence(
         self, claim_id: str, at_plan: int | None, changes: Mapping[str, Any] | None
     ) -> Evidence:

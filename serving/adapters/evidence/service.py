@@ -29,10 +29,16 @@ class EvidenceService:
         as_of_now: returns who finds it as of now; called before each question, by the thread that
             asks, so that readers can be opened there once and then extended.
         most_waiting: questions that may wait; a further one is refused.
+        at_end: called by the same thread when no more questions come; closes what it opened.
     """
 
-    def __init__(self, as_of_now: Callable[[], Explain], most_waiting: int = 32) -> None:
-        self._as_of_now, self._most = as_of_now, most_waiting
+    def __init__(
+        self,
+        as_of_now: Callable[[], Explain],
+        most_waiting: int = 32,
+        at_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._as_of_now, self._most, self._at_end = as_of_now, most_waiting, at_end
         self._thread = ThreadPoolExecutor(1, "evidence")
         self._waiting = 0
 
@@ -61,5 +67,6 @@ class EvidenceService:
             self._waiting -= 1
 
     def close(self) -> None:
-        """End the thread."""
+        """Answer who waits, and end the thread."""
+        self._thread.submit(self._at_end).result()
         self._thread.shutdown(wait=True, cancel_futures=True)

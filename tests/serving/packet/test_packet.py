@@ -79,8 +79,11 @@ def spoilt(value: Any, attack: str) -> Any:
     return value
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("attack", ATTACKS)
+# the profile `full` shows every field; the others mask some of the same
+@pytest.mark.parametrize(
+    ("attack", "profile"),
+    [*((each, "full") for each in ATTACKS), *((ATTACKS[1], each) for each in ("siu", "customer"))],
+)
 def test_texts_from_outside_are_inert_in_every_field(attack: str, profile: str) -> None:
     plain = msgspec.json.decode(msgspec.json.encode(sample()))
     claim = {attack: attack, **dict.fromkeys(CLAIM, attack)}

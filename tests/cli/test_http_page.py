@@ -82,7 +82,7 @@ def test_curl(served: Running, tmp_path: Path) -> None:
     said = served.run(["sh", "-ec", snippet], tmp_path)
     decided, again, advice = documents(said)
     assert decided == again
-    assert (decided["claim_id"], decided["schema_version"]) == ("example-1", 1)
+    assert (decided["claim_id"], decided["schema_version"]) == ("example-1", 3)
     assert len(decided["chain"]) == 64
     assert (advice["advisory"], advice["claim_id"]) == (True, "example-2")
     assert "chain" not in advice

@@ -127,12 +127,14 @@ def other(value: Any) -> Any:
 
 def test_other_terms_are_refused_by_name(store: JournalStore) -> None:
     filled(store, 1)
-    may_differ = {"topic_ids", "edition"}
+    may_differ = {"topic_ids", "edition", "texts"}
     for name in sorted(set(Terms.__struct_fields__) - may_differ):
         changed = {name: other(getattr(TERMS, name))}
         with pytest.raises(StateError, match=f"begun with {name} = ") as caught:
             store.open(msgspec.structs.replace(TERMS, **changed))
         assert caught.value.hint
+    texts = msgspec.structs.replace(TERMS, texts={"other": "words"})
+    assert store.open(texts).terms == TERMS, "a journal keeps its own texts"
     assert list(store.open().read(1)) == [a_plan(1)]
 
 

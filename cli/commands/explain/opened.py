@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from claimtrace.buffers.siphash import hash_key
 from claimtrace.decisions import (
     DECISIONS_TOPIC,
     GENESIS,
@@ -53,6 +52,7 @@ def open_evidence(workspace: Workspace, *, quiet: bool = False) -> Iterator[Gath
         UsageError: nothing has been decided yet.
         StateError: the journal isn't on the terms of the settings.
     """
+    from claimtrace.buffers.siphash import hash_key
     from serving.adapters.evidence.index_file import IndexFile
     from serving.adapters.evidence.stored_records import StoredRecords
     from serving.evidence.gathering import Gatherer

@@ -9,13 +9,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from claimtrace.looks import AsOf, advisory_answer
 from claimtrace.refusals import Refusal
-from stream.engine.looked import Looked
+
+if TYPE_CHECKING:
+    from stream.engine.looked import Looked
 
 Status = Literal["decided", "refused", "known", "sent", "empty"]
 

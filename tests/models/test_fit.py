@@ -58,7 +58,7 @@ def test_words_name_some_features_and_count_the_others() -> None:
 
 
 def test_bytes_of_manifests_from_before_stay_as_they_were() -> None:
-    paths = sorted(HERE.glob("edition_*/folder/models/*/*/manifest.json"))
+    paths = sorted(HERE.glob("edition_[123]/folder/models/*/*/manifest.json"))
     assert paths
     for path in paths:
         content = path.read_bytes()

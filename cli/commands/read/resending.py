@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.events import Outgoing, Record
 from claimtrace.refusals import Refusal
 from claimtrace.settings.schema import KINESIS
@@ -105,6 +104,8 @@ def _gate(workspace: Workspace) -> Callable[[Outgoing], str]:
 def _send_embedded(
     workspace: Workspace, wanted: list[tuple[str, Outgoing]], advance: Callable[[int], object]
 ) -> set[str]:
+    from claimtrace.adapters.embedded_log.log import EmbeddedLog
+
     done = set()
     with EmbeddedLog(workspace.log_path, create=False) as log:
         for start in range(0, len(wanted), _AT_ONCE):

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ import pytest
 from claimtrace.adapters.embedded_log.log import EmbeddedLog
 from claimtrace.decisions import DECISIONS_TOPIC, SealedDecision
 from cli.__main__ import app, main
+from tests.worlds.brief_training import training_briefly
 
 pytestmark = pytest.mark.slow
 
@@ -27,8 +29,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(folder: Path) -> str:
+def told(folder: Path) -> Iterator[str]:
     """What `demo --quick` prints; it was interrupted while it began."""
+    with training_briefly():
+        yield demo(folder)
+
+
+def demo(folder: Path) -> str:
+    """Run the demo, interrupt it, and run it again; returns what it prints."""
     command = [sys.executable, "-m", "claimtrace", "--folder", str(folder), "demo", "--quick"]
     begun = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -92,6 +92,7 @@ def kill_often(fleet: Fleet, worker: FaustWorker, kills: int, rng: np.random.Gen
         worker.start()
 
 
+@pytest.mark.long
 def test_killed_again_and_again(fleet: Fleet) -> None:
     rng = np.random.default_rng(4)
     worker = faust_worker(fleet, CLAIMTRACE_KAFKA__INSTANCE="faust-0")

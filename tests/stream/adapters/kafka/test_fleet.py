@@ -97,10 +97,8 @@ def test_two_workers_take_up_the_models_that_are_promoted(fleet: Fleet) -> None:
         assert abs(told - each["margin"]) < 1e-4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kills", "records"), [(2, 4_000), pytest.param(20, 50_000, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("kills", "records"), [(2, 4_000), (20, 50_000)])
 def test_three_workers_killed_again_and_again(fleet: Fleet, kills: int, records: int) -> None:
     rng = np.random.default_rng(3)
     rows = a_feed(records, PARTITIONS)

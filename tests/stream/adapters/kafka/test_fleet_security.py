@@ -151,7 +151,8 @@ def test_a_wrong_password_is_told_and_mended(fleet: Fleet, secure: Cluster, user
 SOME: Final = ("claims.journal",)
 
 
-@pytest.mark.parametrize("names", [SOME, pytest.param((), marks=pytest.mark.long)], ids=str)
+@pytest.mark.long
+@pytest.mark.parametrize("names", [SOME, ()], ids=str)
 def test_each_missing_entry_names_the_command(
     fleet: Fleet, secure: Cluster, user: str, names: tuple[str, ...]
 ) -> None:
